@@ -1,0 +1,26 @@
+/* The modules that scripts see, in one list. run/ never names a binding: the list is passed in. */
+#ifndef LUAFN_BINDINGS_H
+#define LUAFN_BINDINGS_H
+
+#include <lua.h>
+
+#include "run/sandbox.h"
+
+/* Ends with a NULL name. */
+extern const struct binding bindings[];
+
+/* One opener a file: pushes the module's table (or function). */
+int open_after_response(lua_State *L);
+int open_base64(lua_State *L);
+int open_crypto(lua_State *L);
+int open_env(lua_State *L);
+int open_fetch(lua_State *L);
+int open_json(lua_State *L);
+int open_jwt(lua_State *L);
+int open_log(lua_State *L);
+int open_parallel(lua_State *L);
+int open_sleep(lua_State *L);
+int open_time(lua_State *L);
+int open_url(lua_State *L);
+
+#endif

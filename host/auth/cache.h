@@ -1,0 +1,28 @@
+/* Verified tokens: the verdict on a signature, never a decision.
+ *
+ * Key: the whole token; value: its claims and the key source and generation whose key checked it.
+ * Bounded in bytes, least recently used first out; an entry ends at its token's `exp` and with its
+ * key set. Tokens that were refused for their signature are kept in a small table of their own, so
+ * that good ones cannot be driven out by bad ones. One a process. */
+#ifndef LUAFN_AUTH_CACHE_H
+#define LUAFN_AUTH_CACHE_H
+
+#include "auth/verify.h"
+
+struct token_cache_stats {
+    uint64_t hits, misses, negative_hits, evictions;
+    size_t bytes, entries;
+};
+
+/* 0 bytes switches the cache off. Default: LIMIT_TOKEN_CACHE_BYTES. */
+void token_cache_setup(size_t max_bytes);
+/* The claims of a good token (borrowed, valid until the next call), or NULL; *bad when the
+ * signature is known to be bad. */
+struct claims *token_cache_find(struct str token, const struct key_source *source, bool *bad);
+/* Takes its own reference. Out of memory: not cached. */
+void token_cache_add(struct str token, const struct key_source *source, struct claims *claims);
+void token_cache_add_bad(struct str token, const struct key_source *source);
+void token_cache_clear(void);
+struct token_cache_stats token_cache_stats(void);
+
+#endif

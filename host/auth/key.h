@@ -1,0 +1,68 @@
+/* Keys and the two ways to check a signature with them.
+ *
+ * A key is parsed once, bound to its kind, and then used for any number of signatures. Each backend
+ * is complete for the algorithms it knows; verdicts must agree. `openssl` knows all of them,
+ * `libjwt` HS, RS and ES (Debian's 1.10). Functions are not thread-safe per key; a worker has one
+ * thread. */
+#ifndef LUAFN_AUTH_KEY_H
+#define LUAFN_AUTH_KEY_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "auth/alg.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+enum key_backend { KEY_BACKEND_OPENSSL, KEY_BACKEND_LIBJWT };
+
+struct key; /* refcounted */
+
+/* From a JWK (RSA, EC, OKP, oct; x5c[0] where n/e are absent). Refuses: `use` other than sig,
+ * `key_ops` without verify, RSA under 2048 bits or an even or tiny exponent, a curve that does not
+ * fit, a short HMAC key (when its alg is named), a public key that is not on the curve. -EINVAL
+ * with the reason. */
+int key_from_jwk(const json_t *jwk, struct key **out, struct err *err)
+    __attribute__((warn_unused_result));
+/* From PEM text: public key, certificate, or private key (then it can sign). Never asks for a
+ * passphrase. */
+int key_from_pem(struct str pem, struct key **out, struct err *err)
+    __attribute__((warn_unused_result));
+/* From the bytes of a shared secret. */
+int key_from_secret(struct str secret, struct key **out, struct err *err)
+    __attribute__((warn_unused_result));
+/* A new private key for `alg` (RS/PS: RSA-2048; ES: its curve; EdDSA: Ed25519; HS: random bytes).
+ */
+int key_generate(enum alg alg, struct key **out, struct err *err)
+    __attribute__((warn_unused_result));
+
+struct key *key_ref(struct key *key);
+void key_unref(struct key *key); /* NULL is fine */
+
+struct str key_kid(const struct key *key);         /* empty when the JWK had none */
+void key_set_kid(struct key *key, struct str kid); /* copies */
+/* May a signature of this algorithm be checked with this key (kind, curve, size, the JWK's alg)? */
+bool key_fits(const struct key *key, enum alg alg);
+bool key_can_sign(const struct key *key);
+
+/* Checks `signature` (raw bytes as in the token) over `input`. 0: good. -EBADMSG: not good.
+ * -ENOTSUP: the backend does not know the algorithm (the caller then uses the other one). -ENOMEM.
+ * Anything but 0 is a refusal. */
+int key_verify(struct key *key, enum key_backend backend, enum alg alg, struct str input,
+               struct str signature) __attribute__((warn_unused_result));
+
+/* A compact JWS over header {alg, typ, kid} and the claims' JSON text, appended to `out`. Signed by
+ * libjwt where it knows the algorithm, else by OpenSSL. 0 or -EINVAL, -ENOTSUP, -ENOMEM with the
+ * reason. */
+int key_sign(struct key *key, enum alg alg, const json_t *extra_header, struct str claims_json,
+             struct buf *out, struct err *err) __attribute__((warn_unused_result));
+
+/* PEM of the private key, for the dev issuer's key file. */
+int key_to_pem(const struct key *key, struct buf *out);
+/* Public JWK: kty, use, alg, kid and the public members. New reference, or NULL. */
+json_t *key_to_jwk(const struct key *key, enum alg alg);
+/* RFC 7638 thumbprint, base64url SHA-256, appended. */
+int key_thumbprint(const struct key *key, struct buf *out);
+
+#endif

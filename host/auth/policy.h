@@ -1,0 +1,53 @@
+/* Policies as data: who may call a function, decided before any Lua of it runs.
+ *
+ * auth = true | "public" | { scope = "a" | { any = {...} } | { all = {...} }, role =, claims =
+ * {...}, namespace = } */
+#ifndef LUAFN_AUTH_POLICY_H
+#define LUAFN_AUTH_POLICY_H
+
+#include "auth/verify.h"
+#include "http/exchange.h"
+
+enum policy_kind {
+    POLICY_UNSET,  /* nothing said: open, but `check` warns */
+    POLICY_PUBLIC, /* open on purpose */
+    POLICY_TOKEN   /* a verified token, and what follows */
+};
+
+struct policy {
+    enum policy_kind kind;
+    struct str *scopes; /* borrowed from the configuration, as all slices here */
+    unsigned scope_count;
+    bool scope_any;  /* any of them; else all */
+    struct str role; /* empty: none */
+    json_t *claims; /* owned by the configuration: an object; each member must equal the token's, or
+                       be in its array */
+    struct str namespace;
+    const struct verifier *verifiers; /* borrowed */
+    unsigned verifier_count;
+};
+
+enum policy_result {
+    POLICY_ALLOW,    /* *verdict holds the claims (for POLICY_TOKEN; a reference) */
+    POLICY_DENY,     /* ex->res is filled: 401 or 403 with its challenge */
+    POLICY_NEEDS_KEY /* verdict->kid and verdict->verifier say which; ask again afterwards */
+};
+
+/* Judges the request. An open function whose request carries a good token still gets the claims
+ * when verifiers are set and the verdict needs no fetching; a bad token is ignored there.
+ * `keys_final` as for token_verify. */
+enum policy_result policy_check(const struct policy *policy, struct exchange *ex, double now,
+                                bool keys_final, struct verdict *verdict);
+
+/* 503 keys_unavailable with Retry-After, into ex->res. */
+void policy_keys_unavailable(struct exchange *ex);
+
+/* WWW-Authenticate (RFC 6750 section 3) onto a response: with `error` only where a token was sent;
+ * `scope` may be empty. 0 or -ENOMEM. */
+int policy_challenge(struct response *res, struct arena *arena, struct str error, struct str scope);
+
+/* Whole in one line, for `routes`: "public", "token", "scope read:shows", "scope a|b, role admin".
+ * In the arena. */
+struct str policy_text(const struct policy *policy, struct arena *arena);
+
+#endif

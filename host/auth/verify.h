@@ -1,0 +1,90 @@
+/* Checking a token: signature, then claims, in the order and with the texts of the original
+ * (serverless-jwt; codes jwt_missing, jwt_invalid, jwt_expired, invalid_header), hardened as
+ * docs/security.md says.
+ *
+ * A verdict on the signature is cached by the whole token (auth/cache.h); issuer, audience and
+ * times are judged anew each time. Nothing here waits: when a key is missing the caller fetches it
+ * and asks again. */
+#ifndef LUAFN_AUTH_VERIFY_H
+#define LUAFN_AUTH_VERIFY_H
+
+#include <jansson.h>
+
+#include "auth/alg.h"
+#include "auth/keyset.h"
+#include "base/arena.h"
+#include "base/str.h"
+
+/* What a token says, once its signature was found good. Immutable, refcounted. */
+struct claims {
+    unsigned refs;
+    json_t *json;          /* owned: the payload, an object */
+    struct str issuer;     /* borrowed from json */
+    struct str subject;    /* empty when absent */
+    double expires;        /* NaN when absent */
+    double not_before;     /* NaN when absent */
+    uint64_t subject_hash; /* for logs; 0 when there is no subject */
+};
+
+struct claims *claims_ref(struct claims *claims);
+void claims_unref(struct claims *claims);
+
+enum profile { PROFILE_ANY, PROFILE_AT_JWT /* RFC 9068: typ and required claims */ };
+
+/* One accepted issuer. Strings are borrowed from the configuration (or the Lua userdata) that holds
+ * the verifier. */
+struct verifier {
+    struct str issuer;     /* exact */
+    struct str *audiences; /* any of these must be in aud */
+    unsigned audience_count;
+    unsigned algorithms;     /* ALG_BIT()s */
+    struct key_source *keys; /* borrowed: the issuer's, or the verifier's own static one */
+    enum key_backend backend;
+    enum profile profile;
+    bool require_exp;       /* true by default */
+    double clock_tolerance; /* seconds; 0 by default */
+};
+
+/* Defaults: RS256, openssl, require_exp. */
+void verifier_init(struct verifier *verifier);
+
+enum verify_status {
+    VERIFY_OK,
+    VERIFY_REFUSED,   /* 401 with code and text */
+    VERIFY_NEEDS_KEY, /* no set yet, or no key of this kid: fetch and ask again */
+};
+
+struct verdict {
+    enum verify_status status;
+    const char *code;                /* static; for VERIFY_REFUSED */
+    struct str text;                 /* in the arena; UTF-8, bounded, not escaped */
+    struct str kid;                  /* in the arena; for VERIFY_NEEDS_KEY */
+    struct claims *claims;           /* VERIFY_OK: a reference that the caller must drop */
+    const struct verifier *verifier; /* VERIFY_OK and NEEDS_KEY: which one it was; borrowed */
+};
+
+/* The text of RFC 6750's Authorization header. 0 and *token, or -EINVAL and code/text in *verdict.
+ * `header` NULL: absent. The scheme is compared without case, exactly one space follows. */
+int token_from_header(const struct str *header, struct str *token, struct verdict *verdict);
+
+/* Checks `token` against the verifiers (chosen by exact `iss`; with one, its texts are the
+ * original's). `now` in seconds since 1970. `keys_final`: a missing key is a refusal ("Unable to
+ * find key ...") instead of NEEDS_KEY, where a set exists. Texts live in `arena`. Never allocates
+ * per call on a cache hit. Fails closed when out of memory. */
+void token_verify(const struct verifier *verifiers, unsigned count, struct str token, double now,
+                  bool keys_final, struct arena *arena, struct verdict *verdict);
+
+/* ---- what a verified token may do; edge cases as in serverless-jwt.md 1.3 and contract section 5
+ * ---- */
+
+/* Is `scope` one of the whole words of `scope` (text or array), `scp` or `permissions`? */
+bool claims_have_scope(const json_t *claims, struct str scope);
+/* Is `role` one of `roles` (text or array)? */
+bool claims_have_role(const json_t *claims, struct str role);
+
+/* A copy without the namespace: in every top-level name the first occurrence of `ns` is dropped. A
+ * registered claim (iss sub aud exp nbf iat jti scope) that the token itself has is never
+ * overwritten. New reference, or NULL. */
+json_t *claims_without_namespace(struct str ns, const json_t *claims);
+
+#endif

@@ -1,0 +1,50 @@
+/* Per-request memory: allocate freely, free once.
+ *
+ * An arena hands out memory by moving a pointer; everything goes when the arena is reset. What must
+ * be undone besides (a reference, a file) is registered with arena_defer and runs, last first, at
+ * the reset. The first chunk is kept over resets, so that a steady load allocates nothing. */
+#ifndef LUAFN_BASE_ARENA_H
+#define LUAFN_BASE_ARENA_H
+
+#include <stddef.h>
+
+#include "base/str.h"
+
+struct arena_chunk;
+struct arena_cleanup;
+
+struct arena {
+    char *next; /* free space of the current chunk */
+    char *end;
+    struct arena_chunk *chunks;     /* owned; the newest first */
+    struct arena_cleanup *cleanups; /* in arena memory; the newest first */
+    size_t total;                   /* bytes of all chunks */
+};
+
+/* Takes no memory yet. */
+void arena_init(struct arena *arena);
+
+/* Runs the cleanups and frees all memory but the first chunk. */
+void arena_reset(struct arena *arena);
+
+/* Runs the cleanups and frees everything; the arena may be used again. */
+void arena_free(struct arena *arena);
+
+/* `size` bytes aligned for any type, not cleared; NULL when out of memory. */
+void *arena_alloc(struct arena *arena, size_t size);
+
+/* The same, cleared. */
+void *arena_zalloc(struct arena *arena, size_t size);
+
+/* A NUL-terminated copy; the slice does not count the NUL. ptr is NULL when out of memory. */
+struct str arena_copy(struct arena *arena, struct str s);
+
+/* printf into the arena; ptr is NULL when out of memory. */
+struct str arena_printf(struct arena *arena, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Calls fn(arg) at the next reset. 0 or -ENOMEM; after -ENOMEM fn was not registered. */
+int arena_defer(struct arena *arena, void (*fn)(void *arg), void *arg)
+    __attribute__((warn_unused_result));
+
+#endif

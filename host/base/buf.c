@@ -1,0 +1,126 @@
+/* A growing byte buffer with a sticky failure. */
+#include "base/buf.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int buf_reserve(struct buf *buf, size_t extra)
+{
+    if (buf->failed)
+        return -ENOMEM;
+    if (extra <= buf->cap - buf->len)
+        return 0;
+    size_t cap = buf->cap < 256 ? 256 : buf->cap;
+    while (cap - buf->len < extra) {
+        if (cap > SIZE_MAX / 4) {
+            buf->failed = true;
+            return -ENOMEM;
+        }
+        cap *= 2;
+    }
+    char *data = realloc(buf->data, cap);
+    if (data == NULL) {
+        buf->failed = true;
+        return -ENOMEM;
+    }
+    buf->data = data;
+    buf->cap = cap;
+    return 0;
+}
+
+void buf_add(struct buf *buf, const void *bytes, size_t len)
+{
+    if (len == 0 || buf_reserve(buf, len) != 0)
+        return;
+    memcpy(buf->data + buf->len, bytes, len);
+    buf->len += len;
+}
+
+void buf_printf(struct buf *buf, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (len < 0) {
+        buf->failed = true;
+        return;
+    }
+    if (buf_reserve(buf, (size_t)len + 1) != 0)
+        return;
+    va_start(args, format);
+    vsnprintf(buf->data + buf->len, (size_t)len + 1, format, args);
+    va_end(args);
+    buf->len += (size_t)len;
+}
+
+static void add_json_escape(struct buf *buf, unsigned char c)
+{
+    static const char names[] = "btnvfr"; /* 0x08 to 0x0d; \v has no short form in JSON */
+    if (c >= 0x08 && c <= 0x0d && c != 0x0b) {
+        buf_add_char(buf, '\\');
+        buf_add_char(buf, names[c - 0x08]);
+    } else {
+        buf_printf(buf, "\\u%04x", c);
+    }
+}
+
+/* Bytes of the well-formed sequence that starts s, or 0. */
+static size_t sequence_length(struct str s)
+{
+    for (size_t len = 2; len <= 4 && len <= s.len; len++) {
+        if (str_is_utf8((struct str){s.ptr, len}))
+            return len;
+    }
+    return 0;
+}
+
+void buf_add_json(struct buf *buf, struct str s)
+{
+    buf_add_char(buf, '"');
+    while (s.len > 0) {
+        size_t plain = 0;
+        while (plain < s.len) {
+            unsigned char c = (unsigned char)s.ptr[plain];
+            if (c < 0x20 || c == '"' || c == '\\' || c >= 0x7f)
+                break;
+            plain++;
+        }
+        buf_add(buf, s.ptr, plain);
+        s = str_skip(s, plain);
+        if (s.len == 0)
+            break;
+        unsigned char c = (unsigned char)s.ptr[0];
+        size_t used = 1;
+        if (c == '"' || c == '\\') {
+            buf_add_char(buf, '\\');
+            buf_add_char(buf, (char)c);
+        } else if (c < 0x80) {
+            add_json_escape(buf, c);
+        } else if ((used = sequence_length(s)) > 0) {
+            buf_add(buf, s.ptr, used);
+        } else {
+            used = 1;
+            buf_add(buf, "\xef\xbf\xbd", 3);
+        }
+        s = str_skip(s, used);
+    }
+    buf_add_char(buf, '"');
+}
+
+void buf_consume(struct buf *buf, size_t count)
+{
+    buf->len -= count;
+    if (buf->len > 0 && count > 0)
+        memmove(buf->data, buf->data + count, buf->len);
+}
+
+void buf_free(struct buf *buf)
+{
+    free(buf->data);
+    *buf = BUF_INIT;
+}

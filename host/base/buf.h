@@ -1,0 +1,65 @@
+/* A growing byte buffer with a sticky failure.
+ *
+ * Appends need no check each: after the first one that cannot be done the buffer ignores the rest,
+ * and buf_failed() tells once at the end. Limits on growth belong to the caller. */
+#ifndef LUAFN_BASE_BUF_H
+#define LUAFN_BASE_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/str.h"
+
+struct buf {
+    char *data; /* owned; NULL while nothing was added */
+    size_t len;
+    size_t cap;
+    bool failed;
+};
+
+#define BUF_INIT ((struct buf){0})
+
+static inline bool buf_failed(const struct buf *buf)
+{
+    return buf->failed;
+}
+
+static inline struct str buf_str(const struct buf *buf)
+{
+    return (struct str){buf->data, buf->len};
+}
+
+/* Makes room for `extra` more bytes. 0 or -ENOMEM (the buffer has failed then). */
+int buf_reserve(struct buf *buf, size_t extra);
+
+void buf_add(struct buf *buf, const void *bytes, size_t len);
+
+static inline void buf_add_str(struct buf *buf, struct str s)
+{
+    buf_add(buf, s.ptr, s.len);
+}
+
+static inline void buf_add_char(struct buf *buf, char c)
+{
+    buf_add(buf, &c, 1);
+}
+
+void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The text as a JSON string in quotes: control characters, quotes and backslashes escaped, bytes
+ * that are not UTF-8 replaced by U+FFFD. Safe to put into any JSON document. */
+void buf_add_json(struct buf *buf, struct str s);
+
+/* Drops the first `count` bytes. */
+void buf_consume(struct buf *buf, size_t count);
+
+/* Empty again; keeps the memory. */
+static inline void buf_clear(struct buf *buf)
+{
+    buf->len = 0;
+    buf->failed = false;
+}
+
+void buf_free(struct buf *buf);
+
+#endif

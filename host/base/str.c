@@ -1,0 +1,193 @@
+/* Slices: comparison, splitting, numbers. Nothing here allocates. */
+#include "base/str.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <strings.h>
+
+bool str_eq_nocase(struct str a, struct str b)
+{
+    return a.len == b.len && (a.len == 0 || strncasecmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+bool str_ends_with(struct str s, struct str suffix)
+{
+    return s.len >= suffix.len && str_eq(str_skip(s, s.len - suffix.len), suffix);
+}
+
+size_t str_find(struct str s, char c)
+{
+    const char *hit = s.len > 0 ? memchr(s.ptr, c, s.len) : NULL;
+    return hit != NULL ? (size_t)(hit - s.ptr) : s.len;
+}
+
+struct str str_trim(struct str s)
+{
+    while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
+        s = str_skip(s, 1);
+    while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
+        s.len--;
+    return s;
+}
+
+bool str_split_next(struct str *rest, char separator, struct str *part)
+{
+    if (rest->ptr == NULL)
+        return false;
+    size_t at = str_find(*rest, separator);
+    *part = (struct str){rest->ptr, at};
+    *rest = at < rest->len ? str_skip(*rest, at + 1) : (struct str){NULL, 0};
+    return true;
+}
+
+bool str_glob(struct str pattern, struct str text)
+{
+    size_t p = 0, t = 0, star = SIZE_MAX, resume = 0;
+    while (t < text.len) {
+        if (p < pattern.len && pattern.ptr[p] == '*') {
+            star = p++;
+            resume = t;
+        } else if (p < pattern.len && pattern.ptr[p] == text.ptr[t]) {
+            p++;
+            t++;
+        } else if (star != SIZE_MAX) {
+            p = star + 1;
+            t = ++resume;
+        } else {
+            return false;
+        }
+    }
+    while (p < pattern.len && pattern.ptr[p] == '*')
+        p++;
+    return p == pattern.len;
+}
+
+int str_to_u64(struct str s, uint64_t max, uint64_t *out)
+{
+    if (s.len == 0)
+        return -EINVAL;
+    uint64_t value = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] < '0' || s.ptr[i] > '9')
+            return -EINVAL;
+        uint64_t digit = (uint64_t)(s.ptr[i] - '0');
+        if (value > (max - digit) / 10 || digit > max)
+            return -ERANGE;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return 0;
+}
+
+int str_to_size(struct str s, uint64_t *out)
+{
+    static const struct {
+        struct str name;
+        unsigned shift;
+    } units[] = {{{"kb", 2}, 10}, {{"mb", 2}, 20}, {{"gb", 2}, 30}, {{"b", 1}, 0}};
+    unsigned shift = 0;
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        struct str name = units[i].name;
+        if (s.len > name.len && str_eq_nocase(str_skip(s, s.len - name.len), name)) {
+            shift = units[i].shift;
+            s = str_trim((struct str){s.ptr, s.len - name.len});
+            break;
+        }
+    }
+    uint64_t count;
+    if (str_to_u64(s, UINT64_MAX >> (shift + 1), &count) != 0)
+        return -EINVAL;
+    *out = count << shift;
+    return 0;
+}
+
+int str_to_seconds(struct str s, double *out)
+{
+    char text[64];
+    if (s.len == 0 || s.len >= sizeof(text))
+        return -EINVAL;
+    memcpy(text, s.ptr, s.len);
+    text[s.len] = '\0';
+    /* strtod would also take "inf", "nan" and hexadecimal. */
+    if (strspn(text, "+-.0123456789") == 0)
+        return -EINVAL;
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || !isfinite(value))
+        return -EINVAL;
+    static const struct {
+        const char *name;
+        double factor;
+    } units[] = {{"", 1}, {"ms", 0.001}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}};
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (strcmp(end, units[i].name) == 0) {
+            *out = value * units[i].factor;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+uint64_t str_hash(struct str s)
+{
+    uint64_t h = 1469598103934665603u;
+    for (size_t i = 0; i < s.len; i++)
+        h = (h ^ (unsigned char)s.ptr[i]) * 1099511628211u;
+    return h;
+}
+
+unsigned str_distance(struct str a, struct str b)
+{
+    enum { MAX = 64 };
+    if (a.len > MAX || b.len > MAX)
+        return MAX;
+    unsigned row[MAX + 1];
+    for (unsigned j = 0; j <= b.len; j++)
+        row[j] = j;
+    for (unsigned i = 1; i <= a.len; i++) {
+        unsigned diagonal = row[0];
+        row[0] = i;
+        for (unsigned j = 1; j <= b.len; j++) {
+            unsigned change = diagonal + (a.ptr[i - 1] != b.ptr[j - 1]);
+            unsigned shift = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = change < shift ? change : shift;
+        }
+    }
+    return row[b.len];
+}
+
+/* Length of the well-formed sequence at p, or 0. Table 3-7 of the Unicode standard. */
+static size_t utf8_sequence(const unsigned char *p, size_t left)
+{
+    if (p[0] < 0x80)
+        return 1;
+    size_t len = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : 0;
+    if (p[0] >= 0xf0 && p[0] <= 0xf4)
+        len = 4;
+    if (len == 0 || len > left)
+        return 0;
+    unsigned low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
+    unsigned high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
+    if (p[1] < low || p[1] > high)
+        return 0;
+    for (size_t i = 2; i < len; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    return len;
+}
+
+bool str_is_utf8(struct str s)
+{
+    const unsigned char *p = (const unsigned char *)s.ptr;
+    for (size_t i = 0; i < s.len;) {
+        size_t step = utf8_sequence(p + i, s.len - i);
+        if (step == 0)
+            return false;
+        i += step;
+    }
+    return true;
+}

@@ -1,0 +1,79 @@
+/* Slices: a pointer and a length, never NUL-terminated by contract.
+ *
+ * A `struct str` borrows its bytes; the struct that holds one says from whom and until when. */
+#ifndef LUAFN_BASE_STR_H
+#define LUAFN_BASE_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct str {
+    const char *ptr; /* may be NULL when len is 0 */
+    size_t len;
+};
+
+/* A slice of a string literal. */
+#define STR(literal) ((struct str){(literal), sizeof(literal) - 1})
+/* Arguments for printf's "%.*s". */
+#define STR_ARG(s)   (int)(s).len, ((s).ptr != NULL ? (s).ptr : "")
+
+static inline struct str str_from(const char *text)
+{
+    return (struct str){text, text != NULL ? strlen(text) : 0};
+}
+
+static inline bool str_eq(struct str a, struct str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+static inline bool str_starts_with(struct str s, struct str prefix)
+{
+    return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
+}
+
+static inline struct str str_skip(struct str s, size_t count)
+{
+    return (struct str){s.ptr + count, s.len - count};
+}
+
+/* Equal without regard to the case of ASCII letters. */
+bool str_eq_nocase(struct str a, struct str b);
+
+bool str_ends_with(struct str s, struct str suffix);
+
+/* Index of the first `c`, or s.len. */
+size_t str_find(struct str s, char c);
+
+/* Without spaces and tabs at both ends. */
+struct str str_trim(struct str s);
+
+/* Takes the part before the next `separator` off the front of *rest. False when *rest was already
+ * used up (its ptr is NULL then): "a,,b" gives "a", "", "b". */
+bool str_split_next(struct str *rest, char separator, struct str *part);
+
+/* `*` stands for any run of characters; everything else for itself. */
+bool str_glob(struct str pattern, struct str text);
+
+/* Decimal digits only, no sign, no overflow past `max`. 0, or -EINVAL / -ERANGE. */
+int str_to_u64(struct str s, uint64_t max, uint64_t *out);
+
+/* Sizes: digits, optionally followed by B, KB, MB or GB (1024-based, any case). 0 or -EINVAL. */
+int str_to_size(struct str s, uint64_t *out);
+
+/* Durations in text: "1h", "-10m", "30s", "250ms", or bare seconds with a fraction. Result in
+ * seconds. 0 or -EINVAL. */
+int str_to_seconds(struct str s, double *out);
+
+/* 64-bit FNV-1a: for tables, not for secrets. */
+uint64_t str_hash(struct str s);
+
+/* Edit distance, for "did you mean"; inputs over 64 bytes count as far apart. */
+unsigned str_distance(struct str a, struct str b);
+
+/* Is this well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms)? */
+bool str_is_utf8(struct str s);
+
+#endif

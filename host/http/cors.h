@@ -1,0 +1,24 @@
+/* Cross-origin requests (the Fetch standard): the preflight's answer and the headers of every
+ * answer. */
+#ifndef LUAFN_HTTP_CORS_H
+#define LUAFN_HTTP_CORS_H
+
+#include "http/exchange.h"
+
+struct cors {
+    struct str *origins;   /* exact origins, or one "*"; borrowed from the configuration */
+    unsigned origin_count; /* 0: no CORS headers at all */
+    bool credentials;
+    unsigned max_age; /* seconds; 0: not sent */
+};
+
+/* Answers a preflight (OPTIONS with Origin and Access-Control-Request-Method) into ex->res and
+ * returns true; false when this is none. `methods`: bits that the route allows. */
+bool cors_preflight(const struct cors *cors, struct exchange *ex, unsigned methods);
+
+/* Adds Access-Control-Allow-Origin and company, and Vary: Origin, to ex->res where the request's
+ * Origin is allowed. A header that the handler set itself stays. Called once for every answer, also
+ * errors. */
+void cors_add_headers(const struct cors *cors, struct exchange *ex);
+
+#endif

@@ -1,0 +1,84 @@
+/* One request and its answer: what the connection and the function share.
+ *
+ * The connection makes the exchange, fills `req` and passes it up; somebody fills `res` and calls
+ * exchange_answer once. Either side may end first: when the client leaves, the connection clears
+ * `conn` and calls `on_gone`; when the answer comes later it is dropped. The memory lives until
+ * both have released it.
+ *
+ *     READING -> WORKING -> ANSWERED            the usual way
+ *                        -> STREAMING -> ANSWERED   a body in pieces
+ */
+#ifndef LUAFN_HTTP_EXCHANGE_H
+#define LUAFN_HTTP_EXCHANGE_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "http/request.h"
+#include "http/response.h"
+
+#define EXCHANGE_MAGIC 0x65786368u
+
+enum exchange_state { EXCHANGE_READING, EXCHANGE_WORKING, EXCHANGE_STREAMING, EXCHANGE_ANSWERED };
+
+struct exchange;
+
+/* The connection's side. Every function is called with ex->conn set. */
+struct exchange_sink {
+    /* ex->res is complete (or, with res.streamed, its head is). Must not call back. */
+    void (*answer)(struct exchange *ex);
+    /* Bytes of a streamed body. Returns the bytes that now wait to be sent. */
+    size_t (*stream_write)(struct exchange *ex, struct str bytes);
+    void (*stream_end)(struct exchange *ex);
+};
+
+struct exchange {
+    uint32_t magic;
+    unsigned refs;
+    enum exchange_state state;
+    struct arena arena; /* all of this request's memory */
+    struct request req;
+    struct response res;
+
+    const struct exchange_sink *sink; /* borrowed from the connection's module: static */
+    void *conn;                       /* borrowed; NULL once the connection is gone */
+    struct list in_conn;              /* the connection's pipeline, in order of arrival */
+
+    /* Set by whoever works on the answer. Each is called at most once, then cleared. */
+    void (*on_gone)(struct exchange *ex);    /* the client left before the answer was complete */
+    void (*on_drained)(struct exchange *ex); /* streamed bytes fell under the low-water mark */
+    void *owner;                             /* borrowed; for these callbacks */
+
+    /* For the log line and the metrics; filled on the way. */
+    uint64_t started_ns;    /* monotonic, when the head was complete */
+    char request_id[64];    /* NUL-terminated; from X-Request-Id, or a ULID */
+    struct str traceparent; /* as sent, when well-formed; else empty */
+    const char
+        *function; /* name; borrowed from the function for the exchange's life; NULL if none */
+    unsigned generation;    /* of that function; 0 if none */
+    const char *error_code; /* static reason code of a refusal; NULL if none */
+    uint64_t sub_hash;      /* hash of the token's subject; 0 if none */
+    uint64_t bytes_sent;    /* body bytes */
+};
+
+/* New, with one reference: the connection's. NULL when out of memory. */
+struct exchange *exchange_new(const struct exchange_sink *sink, void *conn);
+void exchange_hold(struct exchange *ex);
+void exchange_release(struct exchange *ex);
+
+/* Sends ex->res. Once; after the client has left it does nothing but change the state. */
+void exchange_answer(struct exchange *ex);
+
+/* Fills ex->res with the JSON error frame and sends it; falls back to an empty 500 when out of
+ * memory. */
+void exchange_answer_error(struct exchange *ex, int status, struct str code, struct str text);
+
+/* The connection is gone: clears `conn`, calls on_gone if the answer is not complete. Does not
+ * release. */
+void exchange_detach(struct exchange *ex);
+
+/* A ULID (26 characters, NUL-terminated). */
+void exchange_make_id(char out[27]);
+
+#endif

@@ -1,0 +1,47 @@
+/* A request as the parser leaves it: checked, in pieces, nothing decoded that was not asked for.
+ * All slices live in the exchange's arena, or, for `body`, in memory that the connection owns until
+ * the exchange ends. */
+#ifndef LUAFN_HTTP_REQUEST_H
+#define LUAFN_HTTP_REQUEST_H
+
+#include <stdbool.h>
+
+#include "base/str.h"
+#include "http/headers.h"
+
+enum http_method {
+    METHOD_GET,
+    METHOD_HEAD,
+    METHOD_POST,
+    METHOD_PUT,
+    METHOD_PATCH,
+    METHOD_DELETE,
+    METHOD_OPTIONS,
+    METHOD_COUNT /* anything else is refused by the parser */
+};
+
+#define METHOD_BIT(method) (1u << (method))
+#define METHOD_ALL         ((1u << METHOD_COUNT) - 1)
+
+struct request {
+    enum http_method method;
+    struct str method_name; /* "GET" */
+    struct str target;      /* as sent: origin form, or the origin form of an absolute one */
+    struct str path;        /* target up to '?', percent-encoded as sent; begins with '/' */
+    struct str query;       /* after '?', without it; ptr NULL when there was no '?' */
+    struct str host;        /* Host header, or the authority of an absolute target; may be empty */
+    struct str scheme;      /* "http" or "https" */
+    struct str client_ip;   /* text of the peer's address */
+    int version_minor;      /* HTTP/1.x; 1 for HTTP/2 */
+    struct headers headers; /* lower-case names; trailers are not among them */
+    struct str body;        /* ptr NULL when the request has no body at all */
+    bool keep_alive;
+    bool expects_continue;
+};
+
+/* "GET"; static. */
+const char *method_name(enum http_method method);
+/* 0 and *out, or -EINVAL for a name that is not in the enum (exact case). */
+int method_parse(struct str name, enum http_method *out);
+
+#endif

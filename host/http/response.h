@@ -1,0 +1,47 @@
+/* A response to be sent, and how it is put on the wire.
+ *
+ * The serializer adds Date, Content-Length and Connection; a handler cannot set these three, nor
+ * Transfer-Encoding. Field names and values must be valid (header_name_is_valid,
+ * header_value_is_valid): whoever fills the list checks. */
+#ifndef LUAFN_HTTP_RESPONSE_H
+#define LUAFN_HTTP_RESPONSE_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "http/headers.h"
+#include "http/request.h"
+
+struct response {
+    int status; /* 100 to 999 */
+    struct headers headers;
+    struct str body; /* borrowed until the exchange ends; ignored for 1xx, 204, 304 */
+    bool close;      /* close the connection after this answer */
+    bool streamed;   /* the body follows in pieces: chunked (HTTP/1.1) or until close (1.0) */
+};
+
+/* "Not Found"; "unknown" for codes without a registered phrase. Static. */
+const char *reason_phrase(int status);
+
+/* May this status carry a body at all (RFC 9110 6.4.1)? */
+bool status_has_body(int status);
+
+/* The head in HTTP/1.1 form, with the empty line. `keep_alive` decides Connection. For HEAD and 304
+ * the Content-Length is that of the body which is not sent. */
+void response_write_head(const struct response *res, const struct request *req, bool keep_alive,
+                         struct buf *out);
+
+/* An answer in JSON: {"error": code, "error_description": text}, Content-Type and nosniff set.
+ * `text` may be anything; it is escaped. 0 or -ENOMEM. */
+int response_set_error(struct response *res, struct arena *arena, int status, struct str code,
+                       struct str text) __attribute__((warn_unused_result));
+
+/* A body of the given type. 0 or -ENOMEM. */
+int response_set_body(struct response *res, struct arena *arena, int status,
+                      struct str content_type, struct str body) __attribute__((warn_unused_result));
+
+/* The current date in IMF-fixdate form (RFC 9110 5.6.7), made once a second. */
+struct str http_date(void);
+
+#endif

@@ -1,0 +1,45 @@
+/* Routes: patterns over paths, compiled once, matched without allocation.
+ *
+ * A pattern is a literal path ("/api/shows"), with `:name` for one segment ("/api/shows/:id"),
+ * `:name?` for an optional last segment, and a final `*` for any rest ("/api/" and a star). A trailing slash
+ * of the request is ignored. Literal segments are compared with their case, as sent
+ * (percent-encoded). Among several matches the one with the longest literal beginning wins, then
+ * the one added first. */
+#ifndef LUAFN_HTTP_ROUTER_H
+#define LUAFN_HTTP_ROUTER_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "http/request.h"
+
+struct router;
+
+enum { ROUTE_PARAMS_MAX = 16 };
+
+struct route_match {
+    void *target;         /* as given to router_add; borrowed */
+    struct str pattern;   /* as given; borrowed from the router */
+    unsigned methods;     /* bits; for 405: all methods that this path exists under */
+    unsigned param_count; /* values are slices of the path, percent-encoded as sent */
+    struct {
+        struct str name;
+        struct str value;
+    } params[ROUTE_PARAMS_MAX];
+};
+
+enum route_result { ROUTE_FOUND, ROUTE_WRONG_METHOD, ROUTE_NONE };
+
+/* NULL when out of memory. */
+struct router *router_new(void);
+void router_free(struct router *router);
+
+/* Adds a pattern. -EINVAL for a bad pattern, -EEXIST when the same pattern is taken for one of
+ * these methods; `err` then says so. The pattern's text is copied. */
+int router_add(struct router *router, struct str pattern, unsigned methods, void *target,
+               struct err *err) __attribute__((warn_unused_result));
+
+enum route_result router_match(const struct router *router, enum http_method method,
+                               struct str path, struct route_match *match);
+
+#endif

@@ -1,0 +1,27 @@
+/* Static files: which file a path means, and the answer for it.
+ *
+ * Sources are a folder (functions.lua `publish`) and, in `dev`, the pages inside the program. Rules
+ * as in Netlify's dev server: pretty URLs (/foo -> foo.html, foo/index.html), weak ETag and 304,
+ * one range, 404.html, Cache-Control: public, max-age=0, must-revalidate; GET and HEAD only. Dot
+ * files are never served, except under /.well-known. */
+#ifndef LUAFN_HTTP_STATIC_H
+#define LUAFN_HTTP_STATIC_H
+
+#include "http/exchange.h"
+
+struct static_site {
+    const char *folder;          /* borrowed; NULL: none */
+    const char *embedded_prefix; /* "web/" for pages inside the program; NULL: none */
+};
+
+/* Fills ex->res and returns true when `path` (normalised) names a file; false when there is none. A
+ * method other than GET and HEAD on an existing file is answered with 405. */
+bool static_serve(const struct static_site *site, struct exchange *ex, struct str path);
+
+/* Fills ex->res with 404.html, status 404; false when the site has none. */
+bool static_serve_not_found(const struct static_site *site, struct exchange *ex);
+
+/* By the ending of a name; application/octet-stream when unknown. Static. */
+struct str content_type_of(struct str name);
+
+#endif

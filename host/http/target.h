@@ -1,0 +1,28 @@
+/* Request targets: splitting, percent-decoding, one normalisation of paths, query strings. */
+#ifndef LUAFN_HTTP_TARGET_H
+#define LUAFN_HTTP_TARGET_H
+
+#include "base/arena.h"
+#include "base/str.h"
+
+/* Percent-decodes. With `plus_is_space`, '+' becomes a space (query strings). A '%' that is not
+ * followed by two hex digits stays as it is. ptr NULL when out of memory. */
+struct str percent_decode(struct arena *arena, struct str s, bool plus_is_space);
+
+/* The path that routing and static files see: "." and ".." segments resolved (RFC 3986 5.2.4) also
+ * where they are percent-encoded, runs of '/' kept (so that "//x" is not "/x"). -EINVAL for a path
+ * that leaves the root, holds an encoded NUL, '/' or '\', or a raw '\'; -ENOMEM. */
+int path_normalize(struct arena *arena, struct str path, struct str *out)
+    __attribute__((warn_unused_result));
+
+/* One name=value of a query string, decoded. */
+struct query_pair {
+    struct str name;
+    struct str value;
+};
+
+/* All pairs in order; "?c" gives an empty value; brackets are part of the name. Returns the count
+ * and *pairs in the arena, or -ENOMEM. */
+int query_parse(struct arena *arena, struct str query, struct query_pair **pairs);
+
+#endif

@@ -1,0 +1,60 @@
+/* Every numeric limit, named, with its reason. Those that a deployment may change are defaults here
+ * and keys in functions.lua. Sizes in bytes, times in seconds unless the name says otherwise. */
+#ifndef LUAFN_LIMITS_H
+#define LUAFN_LIMITS_H
+
+/* ---- HTTP edge ---- */
+#define LIMIT_TARGET_BYTES     (8 * 1024)  /* request target: what common proxies accept; 414 */
+#define LIMIT_HEADER_BYTES     (32 * 1024) /* whole head; functions.lua limits.header; 431 */
+#define LIMIT_HEADER_COUNT     100         /* header lines; 431 */
+#define LIMIT_BODY_BYTES       (6 * 1024 * 1024) /* Netlify's 6 MiB; functions.lua limits.body; 413 */
+#define LIMIT_CHUNK_OVERHEAD   (16 * 1024) /* chunk lines and extensions beyond 16 bytes a chunk */
+#define LIMIT_TRAILER_BYTES    (8 * 1024)  /* trailers are checked and dropped */
+#define LIMIT_CONNECTIONS      10000       /* a worker; functions.lua limits.connections */
+#define LIMIT_PIPELINE         64          /* requests read ahead of the answer on one connection */
+#define LIMIT_WRITE_HIGH_WATER (1024 * 1024) /* unsent answer bytes at which reading stops */
+#define LIMIT_HEAD_TIMEOUT     10.0 /* first byte of a request to the end of its head; 408 */
+#define LIMIT_BODY_TIMEOUT     30.0 /* between two pieces of a body; 408 */
+#define LIMIT_IDLE_TIMEOUT     75.0 /* keep-alive without a request */
+#define LIMIT_WRITE_TIMEOUT    30.0 /* a peer that reads nothing of its answer */
+#define LIMIT_DRAIN            30.0 /* SIGTERM to exit; --drain */
+
+/* ---- tokens ---- */
+#define LIMIT_TOKEN_BYTES        (8 * 1024) /* a bearer token; contract section 5 */
+#define LIMIT_TOKEN_JSON_DEPTH   32         /* header and claims */
+#define LIMIT_KID_BYTES          256
+#define LIMIT_JWKS_BYTES         (1024 * 1024)
+#define LIMIT_JWKS_KEYS          100
+#define LIMIT_DISCOVERY_BYTES    (256 * 1024)
+#define LIMIT_RSA_BITS_MIN       2048           /* RFC 7518 section 3.3 */
+#define LIMIT_RSA_BITS_MAX       8192           /* verification time grows with the square */
+#define LIMIT_DATE_MAX           253402300799.0 /* 9999-12-31T23:59:59Z: the last printable date */
+#define LIMIT_KEYS_FETCH_TIMEOUT 10.0
+#define LIMIT_KEYS_TTL           600.0   /* age at which a key set is refreshed in the background */
+#define LIMIT_KEYS_STALE         86400.0 /* age to which an unrefreshable set is still used */
+#define LIMIT_KEYS_COOLDOWN      30.0    /* between refetches for unknown kids */
+#define LIMIT_KEYS_RETRY         5.0     /* after a failed fetch */
+#define LIMIT_TOKEN_CACHE_BYTES  (16 * 1024 * 1024)
+
+/* ---- functions ---- */
+#define LIMIT_FN_TIMEOUT            10.0  /* wall clock; functions.lua timeout */
+#define LIMIT_FN_BACKGROUND_TIMEOUT 900.0 /* Netlify's 15 minutes */
+#define LIMIT_FN_CPU                1.0   /* processor time a request; functions.lua cpu */
+#define LIMIT_FN_MEMORY             (32 * 1024 * 1024) /* an instance; functions.lua memory */
+#define LIMIT_FN_CONCURRENCY        64                 /* functions.lua concurrency */
+#define LIMIT_FN_QUEUE              256                /* requests that wait for a slot; then 503 */
+#define LIMIT_FN_LOAD_CPU           1.0                /* a script's top level */
+#define LIMIT_FN_LOAD_TIMEOUT       5.0
+#define LIMIT_RESPONSE_BYTES        (6 * 1024 * 1024) /* a buffered answer; Netlify's 6 MiB */
+#define LIMIT_LOG_BYTES             (64 * 1024)       /* a request's log lines */
+#define LIMIT_JSON_DEPTH            64                /* encode and decode in scripts */
+#define LIMIT_SCRIPT_BYTES          (1024 * 1024)
+#define LIMIT_COROUTINES            64 /* live ones that resume each other, a request */
+#define LIMIT_FETCH_RESPONSE_BYTES  (16 * 1024 * 1024)
+#define LIMIT_FETCH_TIMEOUT         10.0
+#define LIMIT_FETCH_REDIRECTS       10
+#define LIMIT_FETCH_PARALLEL        64  /* transfers a request */
+#define LIMIT_SLICE_MS              10  /* a task yields to the loop after this much run time */
+#define LIMIT_WATCHDOG              2.0 /* a loop that has not turned for this long is replaced */
+
+#endif

@@ -1,0 +1,74 @@
+/* Outbound HTTP over libcurl's multi interface, on the loop: never blocks it.
+ *
+ * One client a worker; connections are pooled. TLS uses the system's CA store; proxies of the
+ * environment are not used. The only file that includes curl.h is client.c. */
+#ifndef LUAFN_NET_CLIENT_H
+#define LUAFN_NET_CLIENT_H
+
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "http/headers.h"
+
+struct client;
+struct client_call;
+
+/* What a caller may reach. Checked for the URL of every hop, and again for the address that the
+ * name resolved to, just before connecting, so that a name cannot be re-bound to a private address
+ * in between. */
+struct client_rules {
+    const struct str
+        *hosts; /* globs over "host" or "host:port"; NULL with any_public: all public hosts */
+    unsigned host_count;
+    bool any_public;     /* hosts that resolve to public addresses, without being listed */
+    bool allow_loopback; /* `dev`; a listed host may be private or loopback in any case */
+    bool https_only;     /* http:// only to loopback */
+};
+
+struct client_request {
+    struct str method; /* "GET" when empty */
+    struct str url;
+    const struct header *headers; /* copied */
+    unsigned header_count;
+    struct str body;           /* copied; ptr NULL: none */
+    double timeout;            /* seconds, whole call */
+    size_t max_bytes;          /* of the response body; more is an error */
+    unsigned max_redirects;    /* 0: a redirect is an answer like any other */
+    struct client_rules rules; /* the lists must outlive the call */
+};
+
+struct client_response {
+    int error; /* 0, or a negative errno: -ETIMEDOUT, -ECONNREFUSED, -EACCES (rules), -EMSGSIZE,
+                  -EIO ... */
+    const char *error_text; /* for people; without the URL; valid during the callback */
+    long status;
+    struct str url;         /* the last hop's */
+    struct header *headers; /* lower-case names, in order */
+    unsigned header_count;
+    struct str body;
+};
+
+/* Called once, from the loop, never from within client_start. Everything in `res` is valid during
+ * the call only. */
+typedef void (*client_done_fn)(void *arg, const struct client_response *res);
+
+/* NULL when libcurl or memory refuses. */
+struct client *client_new(uv_loop_t *loop);
+/* Ends every call without callback and closes; memory goes when the loop has turned. */
+void client_free(struct client *client);
+
+/* Starts a call. 0 and *call, or a negative errno (-EINVAL: not an http(s) URL; -EACCES: the rules
+ * refuse it; `err` says why). */
+int client_start(struct client *client, const struct client_request *req, client_done_fn done,
+                 void *arg, struct client_call **call, struct err *err)
+    __attribute__((warn_unused_result));
+
+/* No callback will come; the call's memory is gone. */
+void client_cancel(struct client_call *call);
+
+/* Is this URL within the rules, as far as its text tells? 0, -EINVAL or -EACCES. */
+int client_check_url(const struct client_rules *rules, struct str url, struct err *err);
+
+#endif

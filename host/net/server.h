@@ -1,0 +1,63 @@
+/* Listening sockets and their connections: HTTP/1.1 over TCP (and whatever the connection interface
+ * gains).
+ *
+ * The server knows nothing of routes and functions: complete requests go up through `on_request`.
+ */
+#ifndef LUAFN_NET_SERVER_H
+#define LUAFN_NET_SERVER_H
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "http/exchange.h"
+
+struct server;
+
+struct server_limits {
+    size_t header_bytes;
+    size_t body_bytes;
+    unsigned connections;
+    double head_timeout, body_timeout, idle_timeout, write_timeout; /* seconds */
+};
+
+void server_limits_init(struct server_limits *limits); /* the defaults of limits.h */
+
+struct server_handlers {
+    /* The head of a request with a body has arrived. May answer at once (exchange_answer): the body
+     * is then not read and the connection closes. */
+    void (*on_head)(void *arg, struct exchange *ex);
+    /* A complete request; must lead to exchange_answer, now or later. */
+    void (*on_request)(void *arg, struct exchange *ex);
+    /* An exchange was answered and its bytes handed to the kernel (or its client left): for log and
+     * metrics. Also for answers that the server itself gave (400, 408 ...). */
+    void (*on_finished)(void *arg, struct exchange *ex);
+    void *arg;
+};
+
+struct server_stats {
+    uint64_t accepted, refused, timeouts, parse_errors;
+    unsigned open;
+};
+
+/* NULL when out of memory. Handlers and limits are copied. */
+struct server *server_new(uv_loop_t *loop, const struct server_handlers *handlers,
+                          const struct server_limits *limits);
+
+/* Serves a socket that is bound already; the server owns the descriptor from here on. `admin`
+ * connections are marked so (exchange_is_admin). 0 or a negative errno. */
+int server_listen_fd(struct server *server, int fd, bool admin) __attribute__((warn_unused_result));
+
+/* Did this exchange come in over an admin socket? */
+bool exchange_is_admin(const struct exchange *ex);
+
+/* Stops accepting, closes idle connections; others close after their answers (with Connection:
+ * close). `done` is called when the last one is gone. */
+void server_drain(struct server *server, void (*done)(void *arg), void *arg);
+
+/* Closes everything at once. `done` when all handles are closed; then server_free. */
+void server_close(struct server *server, void (*done)(void *arg), void *arg);
+void server_free(struct server *server);
+
+struct server_stats server_stats(const struct server *server);
+
+#endif

@@ -1,0 +1,37 @@
+/* What the configuration says about one function. Plain data, borrowed from the configuration for
+ * as long as any generation of the function lives. */
+#ifndef LUAFN_RUN_SPEC_H
+#define LUAFN_RUN_SPEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "auth/policy.h"
+#include "base/str.h"
+
+struct function_spec {
+    struct str name;   /* [A-Za-z0-9_-]+ */
+    struct str script; /* absolute path, or "embedded:NAME" for a script inside the program */
+    struct str root;   /* folder of functions.lua; `require` looks beside the script, then here */
+    struct str *paths; /* route patterns; none: PREFIX/NAME and below */
+    unsigned path_count;
+    unsigned methods; /* bits; METHOD_ALL when nothing was said */
+    struct policy policy;
+    double timeout;       /* seconds of wall clock */
+    double cpu;           /* seconds of processor time */
+    size_t memory;        /* bytes of an instance */
+    unsigned concurrency; /* requests at once, a worker */
+    unsigned queue;       /* requests that may wait for a slot */
+    bool background;
+    struct str schedule;     /* cron text; empty: none */
+    struct str *fetch_hosts; /* globs */
+    unsigned fetch_host_count;
+    bool fetch_declared; /* `fetch` was given: nothing but these hosts */
+    struct str *env;     /* globs over names; what `env` shows */
+    unsigned env_count;
+    bool is_dev; /* part of `luafn dev` itself (issuer, TV API) */
+    /* Which keys functions.lua gave itself: those win over what the script returns. */
+    bool auth_given, paths_given, methods_given, schedule_given, background_given;
+};
+
+#endif

@@ -1,30 +1,62 @@
 /* JSON straight from and to Lua values, without a tree in between; and jansson trees to Lua, for
  * claims.
  *
- * Integers stay integers (64 bit; larger ones become floats), empty arrays stay arrays (a table
- * with the json.array metatable), null is the light userdata json.null. Refused: depth over
- * LIMIT_JSON_DEPTH, NaN and infinities, text that is not UTF-8, keys that are not strings, mixed
- * tables. */
+ * Integers stay integers (64 bit; larger ones become floats), arrays stay arrays, also when they
+ * are or become empty (a decoded array has the json.array metatable), null is the light userdata
+ * json.null. Refused: depth over LIMIT_JSON_DEPTH, NaN and infinities, text that is not UTF-8, keys
+ * that are not strings, mixed tables. Metamethods are not called. */
 #ifndef LUAFN_BINDINGS_JSON_H
 #define LUAFN_BINDINGS_JSON_H
 
 #include <jansson.h>
 #include <lua.h>
+#include <stdbool.h>
 
 #include "base/buf.h"
 #include "base/str.h"
 
+struct json_style {
+    int indent;     /* spaces a level; 0: everything on one line, without spaces */
+    bool sort_keys; /* by bytes; otherwise in Lua's order, which is none */
+};
+
+/* The process's buffer for one text at a time, emptied. Its bytes hold until the next call of a
+ * function of this header or of script code. Lua errors may pass while it is in use. */
+struct buf *json_scratch(void);
+
 /* Encodes the value at `index`, appended to `out`. 0, or -1 with a message pushed on the stack [-0,
- * +(0|1)]. */
+ * +(0|1)]. Raises when out of memory or when the budget has ended: `out` must be json_scratch() or
+ * something else that outlives an error. `style` NULL: compact, unsorted. */
 int json_encode_value(lua_State *L, int index, struct buf *out);
+int json_encode_styled(lua_State *L, int index, const struct json_style *style, struct buf *out);
+
 /* Decodes a text and pushes the value [+1]; or returns -1 and pushes a message with the position
- * [+1]. Duplicate keys: the last wins. */
+ * [+1]. Duplicate keys: the last wins. Raises when out of memory or when the budget has ended. The
+ * text may be anywhere but in json_scratch(). */
 int json_decode_text(lua_State *L, struct str text);
-/* Pushes a copy of a jansson value. Raises when out of memory. [-0, +1] */
+
+/* Pushes a copy of a jansson value. Raises when out of memory, or deeper than LIMIT_JSON_DEPTH.
+ * NULL pushes nil. [-0, +1] */
 void json_push_tree(lua_State *L, const json_t *value);
-/* The Lua value at `index` as a jansson tree (new reference), or NULL with a message pushed. */
+
+/* The Lua value at `index` as a jansson tree (new reference), or NULL with a message pushed; at
+ * most LIMIT_JSON_TREE_BYTES of JSON. Raises as json_encode_value does, but never while a tree
+ * exists. */
 json_t *json_to_tree(lua_State *L, int index);
-/* Pushes the metatable that marks arrays. Made on first use; works without open_json. [-0, +1] */
+
+/* Pushes the metatable that marks arrays. Made on first use; works without open_json. Raises when
+ * out of memory. [-0, +1] */
 void json_push_array_mt(lua_State *L);
+
+/* The metatable's address for lua_topointer, NULL when the state has none yet. Never raises. */
+const void *json_array_mark(lua_State *L);
+
+/* Bytes at the start of s that stand for themselves within a JSON string: ASCII but for quotes,
+ * backslashes and control characters. */
+size_t json_plain_run(struct str s);
+
+/* Length of the leading run of bytes over 0x7f; `*bad` is the offset of the first one that is not
+ * part of well-formed UTF-8, or the length of the run. */
+size_t json_wide_run(struct str s, size_t *bad);
 
 #endif

@@ -17,6 +17,7 @@
 #define LIMIT_BODY_TIMEOUT     30.0 /* between two pieces of a body; 408 */
 #define LIMIT_IDLE_TIMEOUT     75.0 /* keep-alive without a request */
 #define LIMIT_WRITE_TIMEOUT    30.0 /* a peer that reads nothing of its answer */
+#define LIMIT_STATIC_BYTES     (64 * 1024 * 1024) /* a static file: it is read into memory whole */
 #define LIMIT_DRAIN            30.0 /* SIGTERM to exit; --drain */
 
 /* ---- tokens ---- */
@@ -28,12 +29,16 @@
 #define LIMIT_DISCOVERY_BYTES    (256 * 1024)
 #define LIMIT_RSA_BITS_MIN       2048           /* RFC 7518 section 3.3 */
 #define LIMIT_RSA_BITS_MAX       8192           /* verification time grows with the square */
+#define LIMIT_RSA_EXPONENT_BITS  64             /* the same reason; usual exponents have 17 */
 #define LIMIT_DATE_MAX           253402300799.0 /* 9999-12-31T23:59:59Z: the last printable date */
 #define LIMIT_KEYS_FETCH_TIMEOUT 10.0
 #define LIMIT_KEYS_TTL           600.0   /* age at which a key set is refreshed in the background */
 #define LIMIT_KEYS_STALE         86400.0 /* age to which an unrefreshable set is still used */
 #define LIMIT_KEYS_COOLDOWN      30.0    /* between refetches for unknown kids */
 #define LIMIT_KEYS_RETRY         5.0     /* after a failed fetch */
+#define LIMIT_KEYS_UNKNOWN       32      /* kids remembered as unknown, an issuer */
+#define LIMIT_KEYS_UNKNOWN_TTL   60.0    /* ... so long: two cooldowns, to leave one for others */
+#define LIMIT_KEYS_REDIRECTS     5       /* discovery and key set */
 #define LIMIT_TOKEN_CACHE_BYTES  (16 * 1024 * 1024)
 
 /* ---- functions ---- */
@@ -47,13 +52,19 @@
 #define LIMIT_FN_LOAD_TIMEOUT       5.0
 #define LIMIT_RESPONSE_BYTES        (6 * 1024 * 1024) /* a buffered answer; Netlify's 6 MiB */
 #define LIMIT_LOG_BYTES             (64 * 1024)       /* a request's log lines */
+#define LIMIT_LOG_LINE              (8 * 1024)        /* message, and fields, of one line */
 #define LIMIT_JSON_DEPTH            64                /* encode and decode in scripts */
+#define LIMIT_JSON_BYTES            (16 * 1024 * 1024) /* a text that json.encode makes */
+#define LIMIT_JSON_TREE_BYTES       (256 * 1024)       /* a Lua value made a jansson tree: claims */
 #define LIMIT_SCRIPT_BYTES          (1024 * 1024)
 #define LIMIT_COROUTINES            64 /* live ones that resume each other, a request */
 #define LIMIT_FETCH_RESPONSE_BYTES  (16 * 1024 * 1024)
 #define LIMIT_FETCH_TIMEOUT         10.0
 #define LIMIT_FETCH_REDIRECTS       10
 #define LIMIT_FETCH_PARALLEL        64  /* transfers a request */
+#define LIMIT_FETCH_HEADER_BYTES    (64 * 1024) /* head of an answer, as browsers have it */
+#define LIMIT_FETCH_HEADER_COUNT    256
+#define LIMIT_FETCH_CONNECTIONS     128 /* idle ones kept for reuse, a worker */
 #define LIMIT_SLICE_MS              10  /* a task yields to the loop after this much run time */
 #define LIMIT_WATCHDOG              2.0 /* a loop that has not turned for this long is replaced */
 

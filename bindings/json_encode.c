@@ -1,0 +1,425 @@
+/* Lua values to JSON text.
+ *
+ * One pass without a tree. A table is an array when its keys come as 1, 2, 3, which is how Lua
+ * walks the array part of a table; only a table that keeps integers elsewhere is counted first. The
+ * frames of the recursion are linked, so that a refusal can name the place: ".items[3].f". */
+#include "bindings/json.h"
+
+#include <lauxlib.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "limits.h"
+#include "run/budget.h"
+
+/* One table on the way down to the value. */
+struct frame {
+    const struct frame *up;
+    lua_Integer index; /* in an array; 0: in an object */
+    int key;           /* stack index of the object's key */
+};
+
+struct encoder {
+    lua_State *L;
+    struct buf *out;
+    size_t start; /* where in `out` this text begins */
+    struct json_style style;
+    const void *array_mark; /* the json.array metatable */
+    int depth;
+    const struct frame *frame; /* innermost */
+    bool failed;
+    char reason[96];
+    char path[160];
+};
+
+static void encode_value(struct encoder *enc);
+
+static void add_path(struct encoder *enc, const struct frame *frame)
+{
+    if (frame == NULL)
+        return;
+    add_path(enc, frame->up);
+    size_t used = strlen(enc->path);
+    size_t room = sizeof(enc->path) - used;
+    if (frame->index > 0)
+        snprintf(enc->path + used, room, "[%lld]", (long long)frame->index);
+    else
+        snprintf(enc->path + used, room, ".%s", lua_tostring(enc->L, frame->key));
+}
+
+/* The first refusal is the one that is told. */
+__attribute__((format(printf, 2, 3))) static void fail(struct encoder *enc, const char *format, ...)
+{
+    if (enc->failed)
+        return;
+    enc->failed = true;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(enc->reason, sizeof(enc->reason), format, args);
+    va_end(args);
+    enc->path[0] = '\0';
+    add_path(enc, enc->frame);
+}
+
+static void fail_key(struct encoder *enc, int index)
+{
+    fail(enc, "cannot encode a %s key (keys must all be strings, or be exactly 1..n)",
+         luaL_typename(enc->L, index));
+}
+
+static void encode_integer(struct encoder *enc, lua_Integer value)
+{
+    char text[24];
+    char *end = text + sizeof(text);
+    char *p = end;
+    lua_Unsigned rest = value < 0 ? 0u - (lua_Unsigned)value : (lua_Unsigned)value;
+    do {
+        *--p = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        *--p = '-';
+    buf_add(enc->out, p, (size_t)(end - p));
+}
+
+/* Shortest form that reads back the same. Whole numbers that a double holds exactly have no
+ * fraction, as in JavaScript. */
+static void encode_float(struct encoder *enc, lua_Number value)
+{
+    if (!isfinite(value)) {
+        fail(enc, isnan(value) ? "cannot encode NaN" : "cannot encode an infinite number");
+        return;
+    }
+    if (fabs(value) < 9007199254740992.0 && floor(value) == value && !signbit(value)) {
+        encode_integer(enc, (lua_Integer)value);
+        return;
+    }
+    char text[40];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    buf_add_str(enc->out, str_from(text));
+}
+
+static void add_escape(struct buf *out, unsigned char c)
+{
+    static const char names[] = "btn?fr"; /* 0x08 to 0x0d; \v has no short form in JSON */
+    if (c == '"' || c == '\\') {
+        buf_add(out, (const char[]){'\\', (char)c}, 2);
+    } else if (c >= 0x08 && c <= 0x0d && c != 0x0b) {
+        buf_add(out, (const char[]){'\\', names[c - 0x08]}, 2);
+    } else {
+        static const char hex[] = "0123456789abcdef";
+        buf_add(out, (const char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
+    }
+}
+
+static void encode_string(struct encoder *enc, int index)
+{
+    struct str s;
+    s.ptr = lua_tolstring(enc->L, index, &s.len);
+    size_t whole = s.len;
+    buf_reserve(enc->out, s.len + 2);
+    buf_add_char(enc->out, '"');
+    while (s.len > 0) {
+        size_t run = json_plain_run(s);
+        buf_add(enc->out, s.ptr, run);
+        s = str_skip(s, run);
+        if (s.len == 0)
+            break;
+        if ((unsigned char)*s.ptr < 0x80) {
+            add_escape(enc->out, (unsigned char)*s.ptr);
+            s = str_skip(s, 1);
+            continue;
+        }
+        size_t bad;
+        run = json_wide_run(s, &bad);
+        if (bad < run) {
+            fail(enc, "invalid UTF-8 at byte %zu of a string", whole - s.len + bad + 1);
+            return;
+        }
+        buf_add(enc->out, s.ptr, run);
+        s = str_skip(s, run);
+    }
+    buf_add_char(enc->out, '"');
+}
+
+static void add_newline(struct encoder *enc)
+{
+    if (enc->style.indent == 0)
+        return;
+    buf_add_char(enc->out, '\n');
+    for (int i = enc->depth * enc->style.indent; i > 0; i--)
+        buf_add_char(enc->out, ' ');
+}
+
+/* Before each member or element. */
+static void add_separator(struct encoder *enc, bool first)
+{
+    if (!first)
+        buf_add_char(enc->out, ',');
+    add_newline(enc);
+}
+
+static void encode_element(struct encoder *enc, struct frame *frame, lua_Integer index)
+{
+    frame->index = index;
+    add_separator(enc, index == 1);
+    encode_value(enc);
+}
+
+/* Are the keys of the table at `table` exactly 1..n? Pushes nothing; *count is n. */
+static bool is_sequence(struct encoder *enc, int table, lua_Integer *count)
+{
+    lua_State *L = enc->L;
+    lua_Integer n = 0;
+    lua_Integer highest = 0;
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        lua_pop(L, 1);
+        lua_Integer key = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+        if (key < 1) {
+            lua_pop(L, 1);
+            return false;
+        }
+        highest = key > highest ? key : highest;
+        n++;
+    }
+    *count = n;
+    return n == highest;
+}
+
+/* The elements from `next` on of a table whose walk is not in order. */
+static void encode_unordered(struct encoder *enc, int table, struct frame *frame, lua_Integer next)
+{
+    lua_Integer count = 0;
+    if (!is_sequence(enc, table, &count)) {
+        fail(enc, "cannot encode a table whose keys are neither all strings nor exactly 1..n");
+        return;
+    }
+    enc->frame = frame;
+    for (; next <= count && !enc->failed; next++) {
+        lua_rawgeti(enc->L, table, next);
+        encode_element(enc, frame, next);
+        lua_pop(enc->L, 1);
+    }
+}
+
+/* The first key and its value are on the stack, as lua_next left them; both are taken off. */
+static void encode_array(struct encoder *enc, int table)
+{
+    lua_State *L = enc->L;
+    struct frame frame = {enc->frame, 0, 0};
+    const struct frame *outer = enc->frame;
+    lua_Integer next = 1;
+    buf_add_char(enc->out, '[');
+    enc->depth++;
+    do {
+        if (!lua_isinteger(L, -2) || lua_tointeger(L, -2) != next) {
+            lua_pop(L, 2);
+            enc->frame = outer;
+            encode_unordered(enc, table, &frame, next);
+            break;
+        }
+        enc->frame = &frame;
+        encode_element(enc, &frame, next++);
+        lua_pop(L, 1);
+    } while (!enc->failed && lua_next(L, table));
+    enc->frame = outer;
+    enc->depth--;
+    add_newline(enc);
+    buf_add_char(enc->out, ']');
+}
+
+/* Key and value are on top of the stack; the value is taken off. */
+static void encode_member(struct encoder *enc, struct frame *frame, bool first)
+{
+    lua_State *L = enc->L;
+    if (lua_type(L, -2) != LUA_TSTRING) {
+        enc->frame = frame->up;
+        fail_key(enc, -2);
+        return;
+    }
+    frame->key = lua_gettop(L) - 1;
+    add_separator(enc, first);
+    encode_string(enc, -2);
+    buf_add_char(enc->out, ':');
+    if (enc->style.indent > 0)
+        buf_add_char(enc->out, ' ');
+    encode_value(enc);
+    lua_pop(L, 1);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct str *x = a;
+    const struct str *y = b;
+    size_t shorter = x->len < y->len ? x->len : y->len;
+    int order = memcmp(x->ptr, y->ptr, shorter);
+    return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+/* Leaves the sorted keys in a userdata on the stack; the table keeps the strings alive. NULL when a
+ * key is not a string (then nothing is pushed). */
+static struct str *lx_sorted_keys(struct encoder *enc, int table, size_t *count)
+{
+    lua_State *L = enc->L;
+    size_t n = 0;
+    lua_pushnil(L);
+    for (; lua_next(L, table); n++)
+        lua_pop(L, 1);
+    struct str *keys = lua_newuserdatauv(L, n * sizeof(*keys), 0);
+    size_t i = 0;
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        lua_pop(L, 1);
+        if (lua_type(L, -1) != LUA_TSTRING) {
+            fail_key(enc, -1);
+            lua_pop(L, 2);
+            return NULL;
+        }
+        keys[i].ptr = lua_tolstring(L, -1, &keys[i].len);
+        i++;
+    }
+    qsort(keys, n, sizeof(*keys), compare_keys);
+    *count = n;
+    return keys;
+}
+
+static void lx_encode_sorted(struct encoder *enc, int table, struct frame *frame)
+{
+    lua_State *L = enc->L;
+    size_t count = 0;
+    const struct str *keys = lx_sorted_keys(enc, table, &count);
+    if (keys == NULL)
+        return;
+    enc->frame = frame;
+    for (size_t i = 0; i < count && !enc->failed; i++) {
+        lua_pushlstring(L, keys[i].ptr, keys[i].len);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, table);
+        encode_member(enc, frame, i == 0);
+        if (!enc->failed)
+            lua_pop(L, 1);
+    }
+}
+
+/* As encode_array. */
+static void encode_object(struct encoder *enc, int table)
+{
+    lua_State *L = enc->L;
+    struct frame frame = {enc->frame, 0, 0};
+    buf_add_char(enc->out, '{');
+    enc->depth++;
+    if (enc->style.sort_keys) {
+        lua_pop(L, 2);
+        lx_encode_sorted(enc, table, &frame);
+    } else {
+        bool first = true;
+        enc->frame = &frame;
+        do {
+            encode_member(enc, &frame, first);
+            first = false;
+        } while (!enc->failed && lua_next(L, table));
+    }
+    enc->frame = frame.up;
+    enc->depth--;
+    add_newline(enc);
+    buf_add_char(enc->out, '}');
+}
+
+static bool is_marked(struct encoder *enc, int table)
+{
+    if (enc->array_mark == NULL || !lua_getmetatable(enc->L, table))
+        return false;
+    bool marked = lua_topointer(enc->L, -1) == enc->array_mark;
+    lua_pop(enc->L, 1);
+    return marked;
+}
+
+static void encode_table(struct encoder *enc)
+{
+    lua_State *L = enc->L;
+    if (enc->depth >= LIMIT_JSON_DEPTH || !lua_checkstack(L, 8)) {
+        fail(enc, "nested deeper than %d levels", LIMIT_JSON_DEPTH);
+        return;
+    }
+    budget_step(
+        L); /* a huge, emptied table that is referred to often costs much and writes little */
+    int top = lua_gettop(L);
+    bool marked = is_marked(enc, top);
+    lua_pushnil(L);
+    if (!lua_next(L, top))
+        buf_add(enc->out, marked ? "[]" : "{}", 2);
+    else if (marked || lua_isinteger(L, -2))
+        encode_array(enc, top);
+    else
+        encode_object(enc, top);
+    lua_settop(L, top);
+}
+
+/* The value on top of the stack, which stays there. */
+static void encode_value(struct encoder *enc)
+{
+    lua_State *L = enc->L;
+    if (enc->failed)
+        return;
+    switch (lua_type(L, -1)) {
+    case LUA_TSTRING:
+        encode_string(enc, -1);
+        break;
+    case LUA_TNUMBER:
+        if (lua_isinteger(L, -1))
+            encode_integer(enc, lua_tointeger(L, -1));
+        else
+            encode_float(enc, lua_tonumber(L, -1));
+        break;
+    case LUA_TBOOLEAN:
+        buf_add_str(enc->out, lua_toboolean(L, -1) ? STR("true") : STR("false"));
+        break;
+    case LUA_TNIL:
+        buf_add_str(enc->out, STR("null"));
+        break;
+    case LUA_TTABLE:
+        encode_table(enc);
+        break;
+    default:
+        if (lua_islightuserdata(L, -1) && lua_touserdata(L, -1) == NULL)
+            buf_add_str(enc->out, STR("null"));
+        else
+            fail(enc, "cannot encode a %s", luaL_typename(L, -1));
+    }
+    if (enc->out->len - enc->start > LIMIT_JSON_BYTES)
+        fail(enc, "the text is over 16 MB");
+}
+
+int json_encode_styled(lua_State *L, int index, const struct json_style *style, struct buf *out)
+{
+    struct encoder enc = {.L = L, .out = out, .start = out->len, .array_mark = json_array_mark(L)};
+    if (style != NULL)
+        enc.style = *style;
+    luaL_checkstack(L, 8, NULL);
+    int top = lua_gettop(L);
+    lua_pushvalue(L, index);
+    encode_value(&enc);
+    lua_settop(L, top);
+    if (buf_failed(out))
+        fail(&enc, "out of memory");
+    if (!enc.failed)
+        return 0;
+    if (enc.path[0] == '\0')
+        lua_pushstring(L, enc.reason);
+    else
+        lua_pushfstring(L, "%s at %s", enc.reason, enc.path);
+    return -1;
+}
+
+int json_encode_value(lua_State *L, int index, struct buf *out)
+{
+    return json_encode_styled(L, index, NULL, out);
+}

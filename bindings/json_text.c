@@ -1,0 +1,59 @@
+/* What reading and writing JSON strings share: which bytes may be copied as they are. */
+#include "bindings/json.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#define EVERY(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* High bits mark the bytes of a word that end a plain run. A mark above the first one may be wrong
+ * (a borrow runs upwards), so that only "none at all" is taken from it. */
+static uint64_t special_bytes(uint64_t word)
+{
+    uint64_t quote = word ^ EVERY(0x22);
+    uint64_t slash = word ^ EVERY(0x5c);
+    return (word | (word - EVERY(0x20)) | (quote - EVERY(0x01)) | (slash - EVERY(0x01))) &
+           EVERY(0x80);
+}
+
+size_t json_plain_run(struct str s)
+{
+    size_t i = 0;
+    while (s.len - i >= 8) {
+        uint64_t word;
+        memcpy(&word, s.ptr + i, 8);
+        if (special_bytes(word) != 0)
+            break;
+        i += 8;
+    }
+    while (i < s.len) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if (c < 0x20 || c == '"' || c == '\\' || c >= 0x80)
+            break;
+        i++;
+    }
+    return i;
+}
+
+/* A run of wide bytes is well-formed exactly when the whole text's part is: ASCII ends every
+ * sequence. */
+size_t json_wide_run(struct str s, size_t *bad)
+{
+    size_t run = 0;
+    while (run < s.len && (unsigned char)s.ptr[run] >= 0x80)
+        run++;
+    *bad = run;
+    if (str_is_utf8((struct str){s.ptr, run}))
+        return run;
+    size_t good = 0;
+    for (size_t len = 2; len <= 4 && good + len <= run;) {
+        if (str_is_utf8((struct str){s.ptr + good, len})) {
+            good += len;
+            len = 2;
+        } else {
+            len++;
+        }
+    }
+    *bad = good;
+    return run;
+}

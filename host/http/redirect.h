@@ -1,5 +1,9 @@
 /* Redirects and rewrites: Netlify's rules (spec: first match wins; splats, placeholders, query,
- * force). */
+ * force).
+ *
+ * Rules are tried in order by the caller. They see the normalised path, and literals are compared
+ * percent-decoded, as static files are found: a rule that guards a folder cannot be walked around
+ * with "%61" or "/x/../". A trailing slash of the request is ignored. */
 #ifndef LUAFN_HTTP_REDIRECT_H
 #define LUAFN_HTTP_REDIRECT_H
 
@@ -12,13 +16,13 @@ struct redirect_pair {
 };
 
 struct redirect_rule {
-    struct str from;
-    struct str to;
-    int status; /* 301 by default; 200 is a rewrite, 404 serves `to` with that status */
-    bool force; /* wins over an existing file */
+    struct str from; /* "/old", "/news/:year/:id", "/api/" and a star */
+    struct str to;   /* "/new", "https://..."; may name :splat and placeholders, not in the host */
+    int status;      /* 301 by default; 200 is a rewrite, 404 serves `to` with that status */
+    bool force;      /* wins over an existing file */
     struct redirect_pair *query; /* all must be present; value may be ":placeholder" */
     unsigned query_count;
-    struct redirect_pair *conditions; /* Language, Country, Cookie, Role */
+    struct redirect_pair *conditions; /* Language, Country, Cookie, Role; value: "a,b" is a or b */
     unsigned condition_count;
     struct redirect_pair *headers;
     unsigned header_count;
@@ -29,8 +33,16 @@ struct redirect_rule {
 int redirect_check(const struct redirect_rule *rule, struct err *err);
 
 /* Does the rule match this request? Then *target (in the exchange's arena) is where it leads, with
- * the request's query appended where the target has none. */
+ * the request's query appended where the target has none (a rule that names query parameters uses
+ * the query up). The target is not normalised: a rewrite goes through path_normalize again. A rule
+ * with a Role condition never matches here, since no token has been checked. False, too, when out
+ * of memory. */
 bool redirect_match(const struct redirect_rule *rule, const struct request *req,
                     struct arena *arena, struct str *target);
+
+/* The same with the roles of a verified token, by which Role conditions are judged. */
+bool redirect_match_roles(const struct redirect_rule *rule, const struct request *req,
+                          const struct str *roles, unsigned role_count, struct arena *arena,
+                          struct str *target);
 
 #endif

@@ -9,9 +9,14 @@
  * followed by two hex digits stays as it is. ptr NULL when out of memory. */
 struct str percent_decode(struct arena *arena, struct str s, bool plus_is_space);
 
+/* One character of `s` at `at`, decoded where it is percent-encoded; returns how many bytes it
+ * takes (3 or 1). For walks that need no copy. */
+size_t percent_next(struct str s, size_t at, char *out);
+
 /* The path that routing and static files see: "." and ".." segments resolved (RFC 3986 5.2.4) also
  * where they are percent-encoded, runs of '/' kept (so that "//x" is not "/x"). -EINVAL for a path
- * that leaves the root, holds an encoded NUL, '/' or '\', or a raw '\'; -ENOMEM. */
+ * that leaves the root, holds an encoded NUL, '/' or '\', or a raw '\'; -ENOMEM. Everything
+ * else stays percent-encoded as sent. *out may be `path` itself. */
 int path_normalize(struct arena *arena, struct str path, struct str *out)
     __attribute__((warn_unused_result));
 

@@ -1,0 +1,151 @@
+/* Request targets: percent-decoding, the one normal form of paths, query strings. */
+#include "http/target.h"
+
+#include <errno.h>
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+size_t percent_next(struct str s, size_t at, char *out)
+{
+    if (s.ptr[at] == '%' && s.len - at > 2) {
+        int high = hex_value(s.ptr[at + 1]);
+        int low = hex_value(s.ptr[at + 2]);
+        if (high >= 0 && low >= 0) {
+            *out = (char)(high << 4 | low);
+            return 3;
+        }
+    }
+    *out = s.ptr[at];
+    return 1;
+}
+
+struct str percent_decode(struct arena *arena, struct str s, bool plus_is_space)
+{
+    char *out = arena_alloc(arena, s.len + 1);
+    if (out == NULL)
+        return (struct str){NULL, 0};
+    size_t len = 0;
+    for (size_t at = 0; at < s.len; len++) {
+        size_t used = percent_next(s, at, &out[len]);
+        if (plus_is_space && s.ptr[at] == '+')
+            out[len] = ' ';
+        at += used;
+    }
+    out[len] = '\0';
+    return (struct str){out, len};
+}
+
+/* 1 for ".", 2 for "..", also where dots are written "%2e"; 0 for everything else. */
+static int dot_segment(struct str segment)
+{
+    int dots = 0;
+    for (size_t at = 0; at < segment.len; dots++) {
+        char c;
+        at += percent_next(segment, at, &c);
+        if (c != '.' || dots == 2)
+            return 0;
+    }
+    return dots;
+}
+
+/* What no file name and no route may hold: a separator in disguise, or the end of a C string. */
+static bool has_forbidden(struct str path)
+{
+    for (size_t at = 0; at < path.len;) {
+        char c;
+        size_t used = percent_next(path, at, &c);
+        if (c == '\0' || c == '\\' || (c == '/' && used > 1))
+            return true;
+        at += used;
+    }
+    return false;
+}
+
+/* Could a segment be "." or ".."? Most paths cannot, and need no copy. */
+static bool may_have_dots(struct str path)
+{
+    for (size_t at = 0; at + 1 < path.len; at++) {
+        if (path.ptr[at] == '/' && (path.ptr[at + 1] == '.' || path.ptr[at + 1] == '%'))
+            return true;
+    }
+    return false;
+}
+
+/* Copies `path` to `out` (as long as `path`) without its dot segments. Returns the new length, or
+ * -EINVAL when ".." would leave the root. */
+static ptrdiff_t resolve_dots(struct str path, char *out)
+{
+    size_t len = 0;
+    struct str rest = str_skip(path, 1);
+    struct str segment;
+    while (str_split_next(&rest, '/', &segment)) {
+        bool last = rest.ptr == NULL;
+        int dots = dot_segment(segment);
+        if (dots == 2) {
+            if (len == 0)
+                return -EINVAL;
+            while (out[--len] != '/')
+                ;
+        }
+        if (dots == 0 || last)
+            out[len++] = '/';
+        if (dots == 0 && segment.len > 0) {
+            memcpy(out + len, segment.ptr, segment.len);
+            len += segment.len;
+        }
+    }
+    return (ptrdiff_t)len;
+}
+
+int path_normalize(struct arena *arena, struct str path, struct str *out)
+{
+    if (path.len == 0 || path.ptr[0] != '/' || has_forbidden(path))
+        return -EINVAL;
+    if (!may_have_dots(path)) {
+        *out = path;
+        return 0;
+    }
+    char *copy = arena_alloc(arena, path.len + 1);
+    if (copy == NULL)
+        return -ENOMEM;
+    ptrdiff_t len = resolve_dots(path, copy);
+    if (len < 0)
+        return -EINVAL;
+    copy[len] = '\0';
+    *out = (struct str){copy, (size_t)len};
+    return 0;
+}
+
+int query_parse(struct arena *arena, struct str query, struct query_pair **pairs)
+{
+    size_t most = 1;
+    for (size_t i = 0; i < query.len; i++)
+        most += query.ptr[i] == '&';
+    struct query_pair *list = arena_alloc(arena, most * sizeof(*list));
+    if (list == NULL)
+        return -ENOMEM;
+    int count = 0;
+    struct str piece;
+    while (str_split_next(&query, '&', &piece)) {
+        if (piece.len == 0)
+            continue;
+        size_t equals = str_find(piece, '=');
+        size_t value_at = equals < piece.len ? equals + 1 : equals;
+        struct query_pair *pair = &list[count++];
+        pair->name = percent_decode(arena, (struct str){piece.ptr, equals}, true);
+        pair->value = percent_decode(arena, str_skip(piece, value_at), true);
+        if (pair->name.ptr == NULL || pair->value.ptr == NULL)
+            return -ENOMEM;
+    }
+    *pairs = list;
+    return count;
+}

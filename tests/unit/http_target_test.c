@@ -1,0 +1,140 @@
+/* Paths and query strings: what routing, redirects and static files build on. */
+#include "unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "http/target.h"
+
+static void test_percent_decode(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in;
+        bool plus;
+        const char *out;
+    } cases[] = {
+        {"", false, ""},        {"abc", false, "abc"},   {"a%20b", false, "a b"},
+        {"a+b", false, "a+b"},  {"a+b", true, "a b"},    {"a%2Bb", true, "a+b"},
+        {"%c3%A9", false, "é"}, {"100%", false, "100%"}, {"%4", false, "%4"},
+        {"%zz", false, "%zz"},  {"%%41", false, "%A"},   {"%2541", false, "%41"},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct str out = percent_decode(&arena, str_from(cases[i].in), cases[i].plus);
+        assert_string_equal(out.ptr, cases[i].out);
+        assert_int_equal(out.len, strlen(cases[i].out));
+    }
+    struct str nul = percent_decode(&arena, STR("a%00b"), false);
+    assert_int_equal(nul.len, 3);
+    assert_memory_equal(nul.ptr, "a\0b", 3);
+    arena_free(&arena);
+}
+
+static void test_normal_paths(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in;
+        const char *out;
+    } cases[] = {
+        {"/", "/"},
+        {"/a/b", "/a/b"},
+        {"/a/b/", "/a/b/"},
+        {"//x", "//x"},
+        {"/a//b", "/a//b"},
+        {"/a/./b", "/a/b"},
+        {"/a/../b", "/b"},
+        {"/a/..", "/"},
+        {"/a/.", "/a/"},
+        {"/a/b/../..", "/"},
+        {"/a//../b", "/a/b"},
+        {"/.", "/"},
+        {"/a/%2e%2E/b", "/b"},
+        {"/a/.%2e/b", "/b"},
+        {"/a/%2e/b", "/a/b"},
+        {"/a/...", "/a/..."},
+        {"/a/..b", "/a/..b"},
+        {"/.well-known/x", "/.well-known/x"},
+        {"/a%20b/%C3%A9", "/a%20b/%C3%A9"},
+        {"/a/%252e%252e/b", "/a/%252e%252e/b"},
+        {"/%61", "/%61"},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct str out;
+        assert_int_equal(path_normalize(&arena, str_from(cases[i].in), &out), 0);
+        if (!str_eq(out, str_from(cases[i].out)))
+            fail_msg("%s gave %.*s", cases[i].in, STR_ARG(out));
+    }
+    arena_free(&arena);
+}
+
+static void test_refused_paths(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        "",           "a",         "*",      "/..",        "/../etc/passwd", "/a/../..",
+        "/a/../../b", "/%2e%2e/x", "/a%2fb", "/a%2Fb",     "/a%5cb",         "/a%5Cb",
+        "/a\\b",      "/a%00",     "/%00",   "/..\\..\\x", "/.%2e/x",        "/a/%2e%2e/%2e./x",
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct str out;
+        if (path_normalize(&arena, str_from(cases[i]), &out) != -EINVAL)
+            fail_msg("%s was let through", cases[i]);
+    }
+    arena_free(&arena);
+}
+
+static void test_query(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in;
+        const char *out; /* "name=value;" each */
+    } cases[] = {
+        {"", ""},
+        {"a=1", "a=1;"},
+        {"a=1&b=2", "a=1;b=2;"},
+        {"c", "c=;"},
+        {"c=", "c=;"},
+        {"=v", "=v;"},
+        {"a=b=c", "a=b=c;"},
+        {"&&a=1&", "a=1;"},
+        {"category[SOMETHING][]=something", "category[SOMETHING][]=something;"},
+        {"category=one&category=two", "category=one;category=two;"},
+        {"a+b=c+d%2Be", "a b=c d+e;"},
+        {"%61=%3D%26", "a==&;"},
+    };
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct query_pair *pairs = NULL;
+        int count = query_parse(&arena, str_from(cases[i].in), &pairs);
+        assert_true(count >= 0);
+        char seen[256] = "";
+        size_t len = 0;
+        for (int p = 0; p < count; p++)
+            len += (size_t)snprintf(seen + len, sizeof(seen) - len, "%.*s=%.*s;",
+                                    STR_ARG(pairs[p].name), STR_ARG(pairs[p].value));
+        assert_string_equal(seen, cases[i].out);
+    }
+    struct query_pair *none = NULL;
+    assert_int_equal(query_parse(&arena, (struct str){NULL, 0}, &none), 0);
+    arena_free(&arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_percent_decode),
+        cmocka_unit_test(test_normal_paths),
+        cmocka_unit_test(test_refused_paths),
+        cmocka_unit_test(test_query),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

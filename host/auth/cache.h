@@ -14,14 +14,18 @@ struct token_cache_stats {
     size_t bytes, entries;
 };
 
-/* 0 bytes switches the cache off. Default: LIMIT_TOKEN_CACHE_BYTES. */
+/* What it holds beyond `max_bytes` is evicted. 0 bytes switches the cache off. Default:
+ * LIMIT_TOKEN_CACHE_BYTES.
+ */
 void token_cache_setup(size_t max_bytes);
 /* The claims of a good token (borrowed, valid until the next call), or NULL; *bad when the
  * signature is known to be bad. */
 struct claims *token_cache_find(struct str token, const struct key_source *source, bool *bad);
-/* Takes its own reference. Out of memory: not cached. */
+/* Takes its own reference. Out of memory, or larger than the cache: not cached. */
 void token_cache_add(struct str token, const struct key_source *source, struct claims *claims);
 void token_cache_add_bad(struct str token, const struct key_source *source);
+/* For a token that has expired. */
+void token_cache_remove(struct str token);
 void token_cache_clear(void);
 struct token_cache_stats token_cache_stats(void);
 

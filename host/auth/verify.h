@@ -21,13 +21,19 @@ struct claims {
     json_t *json;          /* owned: the payload, an object */
     struct str issuer;     /* borrowed from json */
     struct str subject;    /* empty when absent */
-    double expires;        /* NaN when absent */
-    double not_before;     /* NaN when absent */
+    double expires;        /* NaN when absent or not a number */
+    double not_before;     /* NaN when absent or not a number */
     uint64_t subject_hash; /* for logs; 0 when there is no subject */
+    enum alg alg;          /* of the token's header, */
+    bool at_jwt;           /* and whether its `typ` is that of RFC 9068 */
+    json_t *plain;         /* owned: what claims_plain made last, NULL before */
+    char *plain_namespace; /* owned: for which namespace */
 };
 
+/* Takes over `json` (an object), also when it fails. NULL when out of memory. */
+struct claims *claims_new(json_t *json, enum alg alg, bool at_jwt);
 struct claims *claims_ref(struct claims *claims);
-void claims_unref(struct claims *claims);
+void claims_unref(struct claims *claims); /* NULL is fine */
 
 enum profile { PROFILE_ANY, PROFILE_AT_JWT /* RFC 9068: typ and required claims */ };
 
@@ -43,6 +49,18 @@ struct verifier {
     enum profile profile;
     bool require_exp;       /* true by default */
     double clock_tolerance; /* seconds; 0 by default */
+};
+
+/* The code of a verdict that could not be reached for lack of memory: a 500, not a 401. */
+#define VERIFY_CODE_MEMORY "server_error"
+
+/* A verifier as the configuration describes it; net/issuer_link.h finds its keys. */
+struct verifier_spec {
+    struct verifier verifier;   /* `keys` is set when it is linked */
+    struct str jwks_uri;        /* empty: by discovery */
+    struct str secret;          /* for HS*; ptr NULL: none */
+    struct str public_key;      /* PEM; ptr NULL: none */
+    struct key_source own_keys; /* of secret or public_key; owned */
 };
 
 /* Defaults: RS256, openssl, require_exp. */
@@ -63,14 +81,18 @@ struct verdict {
     const struct verifier *verifier; /* VERIFY_OK and NEEDS_KEY: which one it was; borrowed */
 };
 
-/* The text of RFC 6750's Authorization header. 0 and *token, or -EINVAL and code/text in *verdict.
- * `header` NULL: absent. The scheme is compared without case, exactly one space follows. */
-int token_from_header(const struct str *header, struct str *token, struct verdict *verdict);
+/* The text of RFC 6750's Authorization header. 0 and *token (maybe empty), or -EINVAL and code/text
+ * in *verdict. `header` NULL: absent. The scheme is compared without case, exactly one space
+ * follows. */
+int token_from_header(const struct str *header, struct str *token, struct verdict *verdict)
+    __attribute__((warn_unused_result));
 
 /* Checks `token` against the verifiers (chosen by exact `iss`; with one, its texts are the
  * original's). `now` in seconds since 1970. `keys_final`: a missing key is a refusal ("Unable to
- * find key ...") instead of NEEDS_KEY, where a set exists. Texts live in `arena`. Never allocates
- * per call on a cache hit. Fails closed when out of memory. */
+ * find key ...") instead of NEEDS_KEY, where a set exists. Texts live in `arena`. `token` with ptr
+ * NULL: jwt_missing. A good token that is cached costs no allocation. Fails closed when out of
+ * memory, with VERIFY_CODE_MEMORY. Cut at a few hundred bytes, a text repeats what the token says:
+ * it belongs in a body, escaped, never in a header. */
 void token_verify(const struct verifier *verifiers, unsigned count, struct str token, double now,
                   bool keys_final, struct arena *arena, struct verdict *verdict);
 
@@ -86,5 +108,9 @@ bool claims_have_role(const json_t *claims, struct str role);
  * registered claim (iss sub aud exp nbf iat jti scope) that the token itself has is never
  * overwritten. New reference, or NULL. */
 json_t *claims_without_namespace(struct str ns, const json_t *claims);
+
+/* The same for a verified token, made once and kept with its claims; with an empty `ns` the claims
+ * as they are. New reference, or NULL when out of memory. Not to be changed. */
+json_t *claims_plain(struct claims *claims, struct str ns);
 
 #endif

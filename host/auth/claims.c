@@ -1,0 +1,153 @@
+/* Verified claims: their life, and what they permit. */
+#include "auth/verify.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static struct str string_of(const json_t *value)
+{
+    return (struct str){json_string_value(value), json_string_length(value)};
+}
+
+static double number_of(const json_t *value)
+{
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+struct claims *claims_new(json_t *json, enum alg alg, bool at_jwt)
+{
+    struct claims *claims = calloc(1, sizeof(*claims));
+    if (claims == NULL) {
+        json_decref(json);
+        return NULL;
+    }
+    claims->refs = 1;
+    claims->json = json;
+    claims->issuer = string_of(json_object_get(json, "iss"));
+    claims->subject = string_of(json_object_get(json, "sub"));
+    claims->expires = number_of(json_object_get(json, "exp"));
+    claims->not_before = number_of(json_object_get(json, "nbf"));
+    claims->subject_hash = claims->subject.len > 0 ? str_hash(claims->subject) : 0;
+    claims->alg = alg;
+    claims->at_jwt = at_jwt;
+    return claims;
+}
+
+struct claims *claims_ref(struct claims *claims)
+{
+    claims->refs++;
+    return claims;
+}
+
+void claims_unref(struct claims *claims)
+{
+    if (claims == NULL || --claims->refs > 0)
+        return;
+    json_decref(claims->json);
+    json_decref(claims->plain);
+    free(claims->plain_namespace);
+    free(claims);
+}
+
+/* As the original's claimToArray: one space separates, an array's strings count as they are, and
+ * anything else holds no word. */
+static bool has_word(const json_t *value, struct str word)
+{
+    if (json_is_string(value)) {
+        struct str rest = string_of(value), part;
+        while (str_split_next(&rest, ' ', &part)) {
+            if (str_eq(part, word))
+                return true;
+        }
+        return false;
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const json_t *item = json_array_get(value, i);
+        if (json_is_string(item) && str_eq(string_of(item), word))
+            return true;
+    }
+    return false;
+}
+
+bool claims_have_scope(const json_t *claims, struct str scope)
+{
+    static const char *const members[] = {"scope", "scp", "permissions"};
+    for (size_t i = 0; scope.len > 0 && i < sizeof(members) / sizeof(members[0]); i++) {
+        if (has_word(json_object_get(claims, members[i]), scope))
+            return true;
+    }
+    return false;
+}
+
+bool claims_have_role(const json_t *claims, struct str role)
+{
+    return role.len > 0 && has_word(json_object_get(claims, "roles"), role);
+}
+
+static bool is_registered(struct str name)
+{
+    static const char *const names[] = {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (str_eq(name, str_from(names[i])))
+            return true;
+    }
+    return false;
+}
+
+/* Adds one member under its shortened name. Members come in the token's order, so where two names
+ * fall together the later one wins, as in the original. 0 or -1. */
+static int set_plain(json_t *plain, const json_t *claims, struct str ns, struct str name,
+                     json_t *value)
+{
+    const char *at = ns.len > 0 ? memmem(name.ptr, name.len, ns.ptr, ns.len) : NULL;
+    if (at == NULL)
+        return json_object_setn_nocheck(plain, name.ptr, name.len, value);
+    size_t before = (size_t)(at - name.ptr), after = name.len - before - ns.len;
+    char *rest = malloc(before + after + 1);
+    if (rest == NULL)
+        return -1;
+    memcpy(rest, name.ptr, before);
+    memcpy(rest + before, at + ns.len, after);
+    bool taken = is_registered((struct str){rest, before + after}) &&
+                 json_object_getn(claims, rest, before + after) != NULL;
+    int rc = taken ? 0 : json_object_setn_nocheck(plain, rest, before + after, value);
+    free(rest);
+    return rc;
+}
+
+json_t *claims_without_namespace(struct str ns, const json_t *claims)
+{
+    json_t *plain = json_object();
+    /* jansson's iterators want a pointer that is not const; nothing is changed through it. */
+    json_t *from = (json_t *)claims;
+    const char *key;
+    size_t len;
+    json_t *value;
+    json_object_keylen_foreach(from, key, len, value)
+    {
+        if (plain == NULL || set_plain(plain, claims, ns, (struct str){key, len}, value) != 0) {
+            json_decref(plain);
+            return NULL;
+        }
+    }
+    return plain;
+}
+
+json_t *claims_plain(struct claims *claims, struct str ns)
+{
+    if (ns.len == 0)
+        return json_incref(claims->json);
+    if (claims->plain != NULL && str_eq(str_from(claims->plain_namespace), ns))
+        return json_incref(claims->plain);
+    char *copy = strndup(ns.ptr, ns.len);
+    json_t *plain = copy != NULL ? claims_without_namespace(ns, claims->json) : NULL;
+    if (plain == NULL) {
+        free(copy);
+        return NULL;
+    }
+    json_decref(claims->plain);
+    free(claims->plain_namespace);
+    claims->plain = plain;
+    claims->plain_namespace = copy;
+    return json_incref(plain);
+}

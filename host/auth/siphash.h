@@ -1,0 +1,13 @@
+/* SipHash-2-4 with 128 bits of result: a keyed hash for tables whose keys an attacker chooses. */
+#ifndef LUAFN_AUTH_SIPHASH_H
+#define LUAFN_AUTH_SIPHASH_H
+
+#include "base/str.h"
+
+struct siphash {
+    uint64_t low, high;
+};
+
+struct siphash siphash(const uint64_t key[2], struct str s);
+
+#endif

@@ -1,0 +1,33 @@
+/* A compact JWS taken apart, strictly (RFC 7515 section 7.1, RFC 8725).
+ *
+ * Refused: more than LIMIT_TOKEN_BYTES; anything but three parts of canonical base64url (no
+ * padding, no other characters, unused bits zero), of which the third alone may be empty; a header
+ * that is not JSON, or null; a payload that is not a JSON object; members that occur twice; nesting
+ * over LIMIT_TOKEN_JSON_DEPTH; text that is not UTF-8; the character U+0000, written in any way;
+ * numbers that are not finite. Encrypted tokens (five parts) and the JSON serialisation fall out of
+ * the same rules. Nothing in a token chooses how it is parsed, and nothing here decides: the
+ * signature has not been looked at. */
+#ifndef LUAFN_AUTH_TOKEN_H
+#define LUAFN_AUTH_TOKEN_H
+
+#include <jansson.h>
+
+#include "auth/base64url.h"
+#include "base/str.h"
+#include "limits.h"
+
+struct token {
+    struct str signing_input; /* "header.payload"; borrowed from the text */
+    struct str signature;     /* raw bytes, in `bytes`; empty when the third part is */
+    json_t *header;           /* owned; usually an object, maybe another JSON value but null */
+    json_t *claims;           /* owned; an object */
+    char bytes[BASE64URL_DECODED_MAX(LIMIT_TOKEN_BYTES)];
+};
+
+/* 0; then token_clear releases it. -EINVAL: refused. -ENOMEM. After a failure there is nothing to
+ * clear. An integer beyond 64 bits becomes the nearest double. */
+int token_parse(struct str text, struct token *token) __attribute__((warn_unused_result));
+
+void token_clear(struct token *token);
+
+#endif

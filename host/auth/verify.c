@@ -1,0 +1,385 @@
+/* Checking a token, step by step in the order of the original; the first failure wins.
+ *
+ * A token that is in the cache skips the parse and the signature; everything that depends on who
+ * asks and when (algorithm, issuer, audience, times, profile) is judged again. */
+#include "auth/verify.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "auth/cache.h"
+#include "auth/shown.h"
+#include "auth/token.h"
+#include "limits.h"
+
+/* 0000-01-01T00:00:00Z; with LIMIT_DATE_MAX, the dates that print with four digits of year. */
+static const double DATE_MIN = -62167219200.0;
+
+static const char IN_KEY_LOOKUP[] = "error in secret or public key callback";
+
+struct check {
+    const struct verifier *verifiers;
+    unsigned count;
+    struct str token;
+    double now; /* whole seconds, as in the original */
+    bool keys_final;
+    struct arena *arena;
+    struct verdict *verdict;
+    const struct verifier *verifier; /* the one whose issuer the token names; NULL before */
+    struct claims *claims;           /* owned */
+    const struct key_source *bad;    /* the signature is known to be bad under this one's keys */
+};
+
+void verifier_init(struct verifier *verifier)
+{
+    *verifier = (struct verifier){
+        .algorithms = ALG_DEFAULT, .backend = KEY_BACKEND_OPENSSL, .require_exp = true};
+}
+
+/* ---- refusals: all return false, so that a step is one statement ---- */
+
+static bool refuse_as(struct check *check, const char *code, struct str text)
+{
+    check->verdict->status = VERIFY_REFUSED;
+    check->verdict->code = code;
+    check->verdict->text = text;
+    return false;
+}
+
+static bool refuse(struct check *check, struct str text)
+{
+    return refuse_as(check, "jwt_invalid", text);
+}
+
+static bool refuse_memory(struct check *check)
+{
+    return refuse_as(check, VERIFY_CODE_MEMORY, STR("Out of memory"));
+}
+
+/* PREFIX 'VALUE', with a bounded value. */
+static bool refuse_value(struct check *check, const char *code, const char *prefix,
+                         struct str value)
+{
+    struct str text = arena_printf(check->arena, "%s '%.*s'", prefix, STR_ARG(value));
+    return text.ptr != NULL ? refuse_as(check, code, text) : refuse_memory(check);
+}
+
+/* ---- before the signature: algorithm, header, issuer, audience ---- */
+
+/* The verifier of that issuer; with several of the same the first. */
+static const struct verifier *find_verifier(const struct check *check, const struct claims *claims)
+{
+    for (unsigned i = 0; i < check->count; i++) {
+        if (claims->issuer.ptr != NULL && str_eq(claims->issuer, check->verifiers[i].issuer))
+            return &check->verifiers[i];
+    }
+    return NULL;
+}
+
+/* With an unknown issuer the algorithm must at least be allowed for somebody: the original
+ * complains of the algorithm first. */
+static bool check_algorithm(struct check *check, const json_t *header)
+{
+    unsigned allowed = check->verifier != NULL ? check->verifier->algorithms : 0;
+    for (unsigned i = 0; check->verifier == NULL && i < check->count; i++)
+        allowed |= check->verifiers[i].algorithms;
+    enum alg alg = check->claims->alg;
+    if (alg != ALG_NONE_KNOWN && (allowed & ALG_BIT(alg)) != 0)
+        return true;
+    struct shown shown;
+    struct str got = header != NULL ? shown_value(&shown, json_object_get(header, "alg"))
+                                    : str_from(alg_name(alg));
+    return refuse_value(check, "jwt_invalid", "Invalid 'alg' provided, got", got);
+}
+
+/* Extensions change what is signed or how, so one that is not understood is a refusal (RFC 7515
+ * section 4.1.11); `b64` has no place in a JWT (RFC 7797 section 7). Members that bring their own
+ * key (jwk, jku, x5u, x5c) are never read. */
+static bool check_extensions(struct check *check, const json_t *header)
+{
+    if (json_object_get(header, "crit") != NULL)
+        return refuse(check, STR("Invalid 'crit' provided, extensions are not supported"));
+    if (json_object_get(header, "b64") != NULL)
+        return refuse(check, STR("Invalid 'b64' provided, extensions are not supported"));
+    return true;
+}
+
+static bool check_issuer(struct check *check)
+{
+    if (check->verifier != NULL)
+        return true;
+    struct shown shown;
+    struct str got = shown_value(&shown, json_object_get(check->claims->json, "iss"));
+    return refuse_value(check, "jwt_invalid", "Invalid issuer (iss) provided, got", got);
+}
+
+static bool is_audience(const struct verifier *verifier, const json_t *value)
+{
+    struct str text = {json_string_value(value), json_string_length(value)};
+    for (unsigned i = 0; text.ptr != NULL && i < verifier->audience_count; i++) {
+        if (str_eq(text, verifier->audiences[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool check_audience(struct check *check)
+{
+    const json_t *aud = json_object_get(check->claims->json, "aud");
+    if (is_audience(check->verifier, aud))
+        return true;
+    for (size_t i = 0; i < json_array_size(aud); i++) {
+        if (is_audience(check->verifier, json_array_get(aud, i)))
+            return true;
+    }
+    struct shown shown;
+    return refuse_value(check, "jwt_invalid", "Invalid audience (aud) provided, got",
+                        shown_audience(&shown, aud));
+}
+
+/* `header` is NULL for a cached token, whose header passed check_extensions. */
+static bool check_addressee(struct check *check, const json_t *header)
+{
+    return check_algorithm(check, header) && (header == NULL || check_extensions(check, header)) &&
+           check_issuer(check) && check_audience(check);
+}
+
+/* ---- the signature ---- */
+
+static bool refuse_kid(struct check *check, struct str kid)
+{
+    struct shown shown;
+    struct str cut = shown_text(&shown, kid);
+    struct str text =
+        arena_printf(check->arena, "%s: Unable to find key '%.*s' in the JSON Web Key Set",
+                     IN_KEY_LOOKUP, STR_ARG(cut));
+    return text.ptr != NULL ? refuse(check, text) : refuse_memory(check);
+}
+
+static bool need_key(struct check *check, struct str kid)
+{
+    struct str copy = arena_copy(check->arena, kid);
+    if (copy.ptr == NULL)
+        return refuse_memory(check);
+    check->verdict->status = VERIFY_NEEDS_KEY;
+    check->verdict->kid = copy;
+    check->verdict->verifier = check->verifier;
+    return false;
+}
+
+/* A token need not name the one key of a static set (a secret, a PEM): only such a set has a key
+ * that answers to the empty name. */
+static struct key *only_key(const struct keyset *keys)
+{
+    return keys != NULL && keyset_size(keys) == 1 ? keyset_find(keys, STR("")) : NULL;
+}
+
+static bool find_key(struct check *check, const json_t *header, struct key **key)
+{
+    const json_t *member = json_object_get(header, "kid");
+    const struct keyset *keys = check->verifier->keys->keys;
+    struct str kid = {json_string_value(member), json_string_length(member)};
+    *key = member == NULL ? only_key(keys) : NULL;
+    if (*key != NULL)
+        return true;
+    if (kid.ptr == NULL) {
+        struct str text = arena_printf(
+            check->arena, "%s: The provided token does not contain a valid 'kid' claim, got '%s'",
+            IN_KEY_LOOKUP, shown_type(member));
+        return text.ptr != NULL ? refuse(check, text) : refuse_memory(check);
+    }
+    if (kid.len > LIMIT_KID_BYTES)
+        return refuse_kid(check, kid);
+    *key = keys != NULL ? keyset_find(keys, kid) : NULL;
+    if (*key != NULL)
+        return true;
+    return keys != NULL && check->keys_final ? refuse_kid(check, kid) : need_key(check, kid);
+}
+
+static int verify_with(struct key *key, const struct check *check, const struct token *token)
+{
+    enum key_backend backend = check->verifier->backend;
+    enum alg alg = check->claims->alg;
+    int rc = key_verify(key, backend, alg, token->signing_input, token->signature);
+    if (rc != -ENOTSUP)
+        return rc;
+    backend = backend == KEY_BACKEND_LIBJWT ? KEY_BACKEND_OPENSSL : KEY_BACKEND_LIBJWT;
+    return key_verify(key, backend, alg, token->signing_input, token->signature);
+}
+
+static bool check_signature(struct check *check, const struct token *token)
+{
+    const struct key_source *source = check->verifier->keys;
+    struct key *key;
+    if (!find_key(check, token->header, &key))
+        return false;
+    if (token->signature.len == 0)
+        return refuse(check, STR("jwt signature is required"));
+    if (check->bad == source || !key_fits(key, check->claims->alg))
+        return refuse(check, STR("invalid signature"));
+    int rc = verify_with(key, check, token);
+    if (rc == 0) {
+        token_cache_add(check->token, source, check->claims);
+        return true;
+    }
+    if (rc == -ENOMEM)
+        return refuse_memory(check);
+    if (rc == -EBADMSG)
+        token_cache_add_bad(check->token, source);
+    return refuse(check, STR("invalid signature"));
+}
+
+/* ---- after the signature: times, profile ---- */
+
+static bool is_date(double seconds)
+{
+    return seconds >= DATE_MIN && seconds <= LIMIT_DATE_MAX; /* false for NaN */
+}
+
+static bool check_not_before(struct check *check)
+{
+    const struct claims *claims = check->claims;
+    if (isnan(claims->not_before) && json_object_get(claims->json, "nbf") == NULL)
+        return true;
+    if (!is_date(claims->not_before))
+        return refuse(check, STR("invalid nbf value"));
+    if (claims->not_before <= check->now + check->verifier->clock_tolerance)
+        return true;
+    struct shown shown;
+    return refuse_value(check, "jwt_invalid", "The provided token cannot be used before",
+                        shown_date(&shown, claims->not_before));
+}
+
+static bool check_expires(struct check *check)
+{
+    const struct claims *claims = check->claims;
+    if (isnan(claims->expires) && !check->verifier->require_exp &&
+        json_object_get(claims->json, "exp") == NULL)
+        return true;
+    if (!is_date(claims->expires))
+        return refuse(check, STR("invalid exp value"));
+    if (check->now < claims->expires + check->verifier->clock_tolerance)
+        return true;
+    token_cache_remove(check->token);
+    struct shown shown;
+    return refuse_value(check, "jwt_expired", "The provided token expired at",
+                        shown_date(&shown, claims->expires));
+}
+
+/* RFC 9068 sections 2.1 and 2.2; iss and aud have been judged by now. */
+static bool check_profile(struct check *check)
+{
+    static const char *const required[] = {"exp", "sub", "client_id", "iat", "jti"};
+    if (check->verifier->profile != PROFILE_AT_JWT)
+        return true;
+    if (!check->claims->at_jwt)
+        return refuse(check, STR("Invalid 'typ' provided, expected 'at+jwt'"));
+    for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
+        if (json_object_get(check->claims->json, required[i]) == NULL)
+            return refuse_value(check, "jwt_invalid", "The provided token does not contain",
+                                str_from(required[i]));
+    }
+    return true;
+}
+
+/* ---- the whole ---- */
+
+/* The claims of a token whose signature was found good with keys that are still current, or NULL.
+ * Which issuer's keys is not known before the token has been read, so each is asked. */
+static struct claims *find_cached(struct check *check)
+{
+    for (unsigned i = 0; i < check->count; i++) {
+        const struct key_source *source = check->verifiers[i].keys;
+        bool bad = false;
+        struct claims *claims = token_cache_find(check->token, source, &bad);
+        if (bad)
+            check->bad = source;
+        const struct verifier *verifier = claims != NULL ? find_verifier(check, claims) : NULL;
+        if (verifier != NULL && verifier->keys == source) {
+            check->verifier = verifier;
+            return claims_ref(claims);
+        }
+    }
+    return NULL;
+}
+
+static bool is_at_jwt(const json_t *header)
+{
+    const json_t *typ = json_object_get(header, "typ");
+    struct str text = {json_string_value(typ), json_string_length(typ)};
+    return str_eq_nocase(text, STR("at+jwt")) || str_eq_nocase(text, STR("application/at+jwt"));
+}
+
+static bool check_parsed(struct check *check, const struct token *token)
+{
+    const json_t *alg = json_object_get(token->header, "alg");
+    struct str name = {json_string_value(alg), json_string_length(alg)};
+    check->claims =
+        claims_new(json_incref(token->claims), alg_parse(name), is_at_jwt(token->header));
+    if (check->claims == NULL)
+        return refuse_memory(check);
+    check->verifier = find_verifier(check, check->claims);
+    return check_addressee(check, token->header) && check_signature(check, token);
+}
+
+static bool check_new(struct check *check)
+{
+    struct token token;
+    int rc = token_parse(check->token, &token);
+    if (rc == -ENOMEM)
+        return refuse_memory(check);
+    if (rc != 0)
+        return refuse(check, STR("Invalid token provided"));
+    bool good = check_parsed(check, &token);
+    token_clear(&token);
+    return good;
+}
+
+static bool check_token(struct check *check)
+{
+    if (check->token.ptr == NULL)
+        return refuse_as(check, "jwt_missing", STR("No token provided"));
+    if (check->token.len > LIMIT_TOKEN_BYTES)
+        return refuse(check, STR("Invalid token provided"));
+    check->claims = find_cached(check);
+    bool good = check->claims != NULL ? check_addressee(check, NULL) : check_new(check);
+    return good && check_not_before(check) && check_expires(check) && check_profile(check);
+}
+
+void token_verify(const struct verifier *verifiers, unsigned count, struct str token, double now,
+                  bool keys_final, struct arena *arena, struct verdict *verdict)
+{
+    struct check check = {.verifiers = verifiers,
+                          .count = count,
+                          .token = token,
+                          .now = floor(now),
+                          .keys_final = keys_final,
+                          .arena = arena,
+                          .verdict = verdict};
+    *verdict = (struct verdict){.status = VERIFY_REFUSED, .code = "jwt_invalid"};
+    if (check_token(&check)) {
+        *verdict = (struct verdict){
+            .status = VERIFY_OK, .claims = check.claims, .verifier = check.verifier};
+        return;
+    }
+    claims_unref(check.claims);
+}
+
+int token_from_header(const struct str *header, struct str *token, struct verdict *verdict)
+{
+    static const struct str scheme = {"Bearer ", sizeof("Bearer ") - 1};
+    const char *text = "The Authorization header is missing or empty";
+    if (header != NULL) {
+        struct str h = *header;
+        text = "Unsupported format for the Authorization header";
+        if (h.len >= scheme.len && str_eq_nocase((struct str){h.ptr, scheme.len}, scheme)) {
+            *token = str_skip(h, scheme.len);
+            if (str_find(*token, ' ') == token->len)
+                return 0;
+        }
+    }
+    *verdict = (struct verdict){
+        .status = VERIFY_REFUSED, .code = "invalid_header", .text = str_from(text)};
+    return -EINVAL;
+}

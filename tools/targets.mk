@@ -1,9 +1,152 @@
 # Targets for people and CI; the build rules are in ../Makefile.
 
-.PHONY: unit
-unit: $(if $(T),$(OUT)/tests/unit/$(T)_test,$(UNIT_BIN)) ## C unit tests; T=http_parser runs one file
-	$(Q)for t in $^; do echo "# $$t"; CMOCKA_MESSAGE_OUTPUT=TAP $$t || exit 1; done
+TIME ?= 60
+export PREFIX DESTDIR
 
-.PHONY: clean
+# ---- set-up ------------------------------------------------------------------------------------
+.PHONY: deps deps-test deps-check
+deps: ## install the Debian packages that a build needs
+	$(Q)tools/deps.sh build
+
+deps-test: ## the same for the tests, and their npm packages
+	$(Q)tools/deps.sh test
+	$(Q)$(MAKE) --no-print-directory tests/node_modules/.package-lock.json
+
+deps-check: deps-test ## the same for `make check`
+	$(Q)tools/deps.sh check
+
+tests/node_modules/.package-lock.json: tests/package-lock.json
+	cd tests && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+# A bare machine has no pkg-config when make reads the Makefile, so what follows an installation
+# runs in a make of its own.
+AGAIN := $(MAKE) --no-print-directory
+
+.PHONY: run
+run: deps ## install what is missing, build, start `luafn dev` on http://localhost:8888/
+	$(Q)$(AGAIN) build/luafn
+	$(Q)exec build/luafn dev $(ARGS)
+
+# ---- tests -------------------------------------------------------------------------------------
+.PHONY: test unit unit-programs wire idp
+test: deps-test ## every tier that needs no browser; ends with `N passed, N failed`
+	$(Q)$(AGAIN) build/luafn unit-programs
+	$(Q)UNIT_BIN="$(UNIT_BIN)" tools/test.sh unit lua wire idp
+
+unit-programs: $(UNIT_BIN)
+
+unit: $(if $(T),$(OUT)/tests/unit/$(T)_test,$(UNIT_BIN)) ## C unit tests; T=http_parser runs one file
+	$(Q)UNIT_BIN="$^" tools/test.sh unit
+
+wire: $(OUT)/luafn tests/node_modules/.package-lock.json ## black-box tests over HTTP; T=http runs one file
+	$(Q)LUAFN_BIN=$(OUT)/luafn ONLY="$(T)" tools/test.sh wire
+
+idp: $(OUT)/luafn tests/node_modules/.package-lock.json ## against real OpenID providers; T=oidc runs one file
+	$(Q)LUAFN_BIN=$(OUT)/luafn ONLY="$(T)" tools/test.sh idp
+
+# ---- checks ------------------------------------------------------------------------------------
+.PHONY: check asan valgrind cov
+check: deps-check ## all that CI runs: format, lint, test, sanitizers, fuzz regressions, valgrind
+	$(Q)$(AGAIN) format-check
+	$(Q)$(AGAIN) lint
+	$(Q)$(AGAIN) test
+	$(Q)$(AGAIN) asan
+	$(Q)$(AGAIN) fuzz-regress
+	$(Q)$(AGAIN) valgrind
+
+asan: ## unit and wire tests under AddressSanitizer and UBSan
+	$(Q)$(AGAIN) BUILD=asan unit-programs build/asan/luafn
+	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/asan/%)" LUAFN_BIN=build/asan/luafn LUAFN_SLOW=4 \
+	    tools/test.sh unit wire
+
+VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible \
+            --errors-for-leak-kinds=definite --trace-children=yes
+valgrind: ## unit tests, and a part of the wire tests, under valgrind
+	$(Q)$(AGAIN) BUILD=debug unit-programs build/debug/luafn
+	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/debug/%)" WRAP="$(VALGRIND)" tools/test.sh unit
+	$(Q)LUAFN_BIN=build/debug/luafn LUAFN_WRAP="$(VALGRIND)" LUAFN_SLOW=20 ONLY=functions \
+	    tools/test.sh wire
+
+cov: ## coverage of unit and wire tests, as a table
+	$(Q)tools/deps.sh cov
+	$(Q)$(AGAIN) BUILD=cov unit-programs build/cov/luafn
+	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/cov/%)" LUAFN_BIN=build/cov/luafn LUAFN_SLOW=3 tools/test.sh unit wire
+	$(Q)gcovr --root . --object-directory build/cov --filter host/ --filter bindings/
+
+# ---- fuzzing: tests/fuzz/NAME_fuzz.c, inputs in tests/fuzz/corpus/NAME/ ----------------------------
+FUZZ_C := $(wildcard tests/fuzz/*_fuzz.c)
+FUZZ_BIN := $(FUZZ_C:%.c=build/fuzz/%)
+
+.PHONY: fuzz fuzz-regress fuzz-programs
+ifeq ($(BUILD),fuzz)
+$(OUT)/tests/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(OUT)/libluafn.a
+	@mkdir -p $(@D)
+	@echo "  FUZZ  $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ $< $(OUT)/libluafn.a $(LIBS)
+fuzz-programs: $(FUZZ_BIN)
+else
+fuzz-programs:
+	$(Q)$(AGAIN) BUILD=fuzz fuzz-programs
+endif
+
+fuzz: fuzz-programs ## fuzz one target; T=token TIME=60
+	@test -n "$(T)" || { echo "make fuzz T=NAME, one of: $(patsubst tests/fuzz/%_fuzz.c,%,$(FUZZ_C))"; exit 2; }
+	@mkdir -p build/fuzz/corpus/$(T) tests/fuzz/corpus/$(T)
+	build/fuzz/tests/fuzz/$(T)_fuzz -max_total_time=$(TIME) -timeout=5 -print_final_stats=1 \
+	    -artifact_prefix=build/fuzz/ build/fuzz/corpus/$(T) tests/fuzz/corpus/$(T)
+
+fuzz-regress: fuzz-programs ## replay every fuzz input that is kept
+	$(Q)for p in $(FUZZ_BIN); do \
+	    n=$$(basename $$p _fuzz); d=tests/fuzz/corpus/$$n; \
+	    echo "# fuzz $$n: $$(ls $$d 2>/dev/null | wc -l) inputs"; \
+	    if [ -d $$d ]; then $$p -runs=0 -timeout=10 $$d; else $$p -runs=2000 -seed=1; fi >build/fuzz/log 2>&1 \
+	        || { tail -40 build/fuzz/log; exit 1; }; \
+	done
+
+# ---- style -------------------------------------------------------------------------------------
+C_FILES = $(shell git ls-files '*.c' '*.h')
+
+.PHONY: format format-check lint compile_commands
+format: ## lay out every C file
+	clang-format -i $(C_FILES)
+
+format-check: ## fail where `make format` would change something
+	$(Q)if command -v clang-format >/dev/null; then clang-format --dry-run -Werror $(C_FILES); \
+	    else echo "format-check skipped: clang-format is not installed"; fi
+
+lint: build/compile_commands.json ## clang-tidy, cppcheck, the arrows between folders, luacheck, shell syntax
+	$(Q)SRC="$(SRC_C)" tools/lint.sh
+
+compile_commands: build/compile_commands.json ## for editors and clangd
+comma := ,
+space := $() $()
+entry = {"directory":"$(CURDIR)","file":"$(1)","command":"$(subst ",\",$(CC) $(BASE) $(WARN)) -c $(1)"}
+build/compile_commands.json: Makefile tools/targets.mk $(SRC_C)
+	@$(shell mkdir -p build)$(file >$@,[$(subst }$(space){,}$(comma){,$(foreach f,$(SRC_C),$(call entry,$f)))])
+
+# ---- the rest ----------------------------------------------------------------------------------
+.PHONY: fresh bench install clean help
+fresh: ## prove `make test` and `make run` in a bare Debian 12 (root, debootstrap)
+	tools/fresh.sh
+
+bench: ## one worker against its peers, on one core; needs wrk
+	$(Q)tools/deps.sh bench
+	$(Q)$(AGAIN) build/luafn tests/node_modules/.package-lock.json
+	$(Q)bench/run.sh $(ARGS)
+
+install: build/luafn ## PREFIX=/usr/local DESTDIR=: program, man page, Lua stubs, systemd unit
+	install -Dm755 build/luafn $(DESTDIR)$(PREFIX)/bin/luafn
+	$(Q)if [ -f docs/luafn.1 ]; then install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/luafn.1; fi
+	$(Q)if [ -f docs/luafn.lua ]; then install -Dm644 -t $(DESTDIR)$(PREFIX)/share/luafn docs/luafn.lua; fi
+	$(Q)if [ -f deploy/luafn.service ]; then \
+	    install -d $(DESTDIR)$(PREFIX)/lib/systemd/system && \
+	    sed 's|/usr/local|$(PREFIX)|g' deploy/luafn.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/luafn.service; fi
+
 clean: ## remove everything that was built
 	rm -rf build
+
+help: ## this list
+	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/\1\t\2/p' Makefile tools/targets.mk | \
+	    awk -F '\t' '{ printf "make %-17s %s\n", $$1, $$2 }'
+	@echo 'BUILD=release|debug|asan|tsan|cov|fuzz picks the flavour, V=1 shows commands.'

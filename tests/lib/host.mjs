@@ -1,0 +1,192 @@
+// Starts the program under test in a folder of its own and sees to it that it ends well.
+//
+// LUAFN_BIN   the binary (default: build/luafn)
+// LUAFN_SLOW  factor on the deadlines of tests, for sanitizer builds
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { request, Wire } from './wire.mjs';
+
+export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+export const BIN = path.resolve(ROOT, process.env.LUAFN_BIN ?? 'build/luafn');
+export const SLOW = Number(process.env.LUAFN_SLOW ?? 1);
+
+const REPORT = /AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed|==\d+== (Invalid|Conditional jump|Use of uninit|\d+ bytes .* definitely lost)/;
+
+export const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+// Waits until fn() gives something true; polls, for things that no event announces.
+export async function eventually(fn, seconds, what) {
+  const deadline = Date.now() + seconds * 1000 * SLOW;
+  for (;;) {
+    const got = await fn();
+    if (got) return got;
+    if (Date.now() > deadline) throw new Error(`not within ${seconds * SLOW} s: ${what}`);
+    await sleep(0.02);
+  }
+}
+
+// A folder with these files ({ 'scripts/me.lua': text }), removed after the test.
+export function folder(t, files = {}) {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'luafn-test-'));
+  write(dir, files);
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+export function write(dir, files) {
+  for (const [name, text] of Object.entries(files)) {
+    const file = path.join(dir, name);
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    fs.writeFileSync(file, text);
+  }
+}
+
+function environment(extra) {
+  const env = { PATH: process.env.PATH, HOME: os.tmpdir(), LANG: 'C.UTF-8' };
+  for (const k of ['ASAN_OPTIONS', 'UBSAN_OPTIONS', 'LSAN_OPTIONS', 'LLVM_PROFILE_FILE', 'GCOV_PREFIX']) {
+    if (process.env[k]) env[k] = process.env[k];
+  }
+  return { ...env, ...extra };
+}
+
+// Runs a command to its end: { code, signal, stdout, stderr }.
+export async function run(t, args, { files, dir = folder(t, files), env = {}, input, seconds = 20 } = {}) {
+  const child = spawn(BIN, args, { cwd: dir, env: environment(env), stdio: ['pipe', 'pipe', 'pipe'] });
+  const out = { stdout: '', stderr: '' };
+  child.stdout.on('data', (d) => { out.stdout += d; });
+  child.stderr.on('data', (d) => { out.stderr += d; });
+  child.stdin.on('error', () => {});
+  child.stdin.end(input ?? '');
+  const timer = setTimeout(() => child.kill('SIGKILL'), seconds * 1000 * SLOW);
+  const [code, signal] = await new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (...a) => resolve(a));
+  });
+  clearTimeout(timer);
+  assert.doesNotMatch(out.stderr, REPORT);
+  return { code, signal, dir, ...out };
+}
+
+export class Host {
+  constructor(child, dir) {
+    this.child = child;
+    this.pid = child.pid;
+    this.dir = dir;
+    this.stdout = '';
+    this.stderr = '';
+    this.exit = new Promise((resolve) => child.on('close', (code, signal) => {
+      this.ended = { code, signal };
+      resolve(this.ended);
+    }));
+    child.stdout.on('data', (d) => { this.stdout += d; });
+    child.stderr.on('data', (d) => { this.stderr += d; });
+  }
+
+  request(options) { return request(this, options); }
+  get(pathname, headers) { return request(this, { path: pathname, headers }); }
+  // A function by its default address.
+  call(name, options = {}) {
+    return request(this, { ...options, path: `/.netlify/functions/${name}${options.suffix ?? ''}` });
+  }
+  connect() { return Wire.connect(this.address, this.port); }
+  url(pathname = '/') { return `http://${this.address}:${this.port}${pathname}`; }
+
+  // Process ids of the workers, children of the supervisor.
+  workers() {
+    const found = [];
+    for (const pid of fs.readdirSync('/proc')) {
+      if (!/^\d+$/.test(pid)) continue;
+      try {
+        const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+        const rest = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+        if (Number(rest[1]) === this.pid && rest[0] !== 'Z') found.push(Number(pid));
+      } catch { /* gone meanwhile */ }
+    }
+    return found;
+  }
+
+  // One object for each line of the access log.
+  log() {
+    return this.stdout.split('\n').filter((l) => l.startsWith('{')).map((l) => JSON.parse(l));
+  }
+
+  kill(signal) { this.child.kill(signal); }
+
+  // SIGTERM, and the end that a good program makes.
+  async stop() {
+    if (!this.ended) this.kill('SIGTERM');
+    const timer = setTimeout(() => this.kill('SIGKILL'), 15000 * SLOW);
+    const { code, signal } = await this.exit;
+    clearTimeout(timer);
+    assert.doesNotMatch(this.stderr, REPORT);
+    assert.equal(code, 0, `ended with code ${code}, signal ${signal}; stderr:\n${this.stderr}`);
+  }
+}
+
+// Starts `serve` (or `dev`) on a free loopback port and waits until it says that it listens.
+export async function start(t, {
+  files = {}, dir = folder(t, files), command = 'serve', args = [], env = {}, workers = 1,
+} = {}) {
+  const all = [command, '--listen', '127.0.0.1:0'];
+  if (command === 'serve') all.push('--workers', String(workers));
+  const child = spawn(BIN, [...all, ...args], {
+    cwd: dir, env: environment(env), stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const host = new Host(child, dir);
+  await new Promise((resolve, reject) => {
+    child.on('error', reject);
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      reject(new Error(`does not listen; stderr:\n${host.stderr}`));
+    }, 15000 * SLOW);
+    child.stderr.on('data', () => {
+      const m = /listening on http:\/\/([^\s:]+):(\d+)/.exec(host.stderr);
+      if (!m) return;
+      clearTimeout(timer);
+      host.address = m[1] === 'localhost' ? '127.0.0.1' : m[1];
+      host.port = Number(m[2]);
+      resolve();
+    });
+    host.exit.then(({ code, signal }) => {
+      clearTimeout(timer);
+      reject(new Error(`ended before it listened: code ${code}, signal ${signal}; stderr:\n${host.stderr}`));
+    });
+  });
+  t.after(() => host.stop());
+  return host;
+}
+
+// functions.lua from its parts: functions { name: fields as Lua text }, more as Lua text.
+export function config(functions, more = '') {
+  const rows = Object.entries(functions).map(([name, fields]) => `    [${lua(name)}] = { ${fields} },\n`);
+  return `return {\n  functions = {\n${rows.join('')}  },\n${more}\n}\n`;
+}
+
+// Files of a deployment: scripts { name: Lua text }, each under scripts/, listed in functions.lua.
+export function deployment(scripts, { fields = {}, more = '', files = {} } = {}) {
+  const functions = {};
+  const out = { ...files };
+  for (const [name, text] of Object.entries(scripts)) {
+    out[`scripts/${name}.lua`] = text;
+    functions[name] = `script = ${lua(`scripts/${name}.lua`)}${fields[name] ? `, ${fields[name]}` : ''}`;
+  }
+  out['functions.lua'] = config(functions, more);
+  return out;
+}
+
+// A JavaScript value as a Lua expression.
+export function lua(v) {
+  if (v === null || v === undefined) return 'nil';
+  if (typeof v === 'string') {
+    return `"${Buffer.from(v).toString('latin1').replace(/["\\\x00-\x1f\x7f-\xff]/g, (c) => `\\${String(c.charCodeAt(0)).padStart(3, '0')}`)}"`;
+  }
+  if (Array.isArray(v)) return `{ ${v.map(lua).join(', ')} }`;
+  if (typeof v === 'object') {
+    return `{ ${Object.entries(v).map(([k, x]) => `[${lua(k)}] = ${lua(x)}`).join(', ')} }`;
+  }
+  return String(v);
+}

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Installs what the project needs on Debian 12. Says and does nothing when everything is there.
+#
+#   tools/deps.sh            what a build needs
+#   tools/deps.sh test       and what `make test` needs
+#   tools/deps.sh check      and what `make check` needs
+#   tools/deps.sh bench      and what `make bench` needs
+#   tools/deps.sh cov        and what `make cov` needs
+set -eu
+
+want="gcc make libc6-dev pkg-config liblua5.4-dev libuv1-dev libjansson-dev libjwt-dev libssl-dev
+      libcurl4-openssl-dev node-llhttp"
+
+# The tests bring a Node of their own (tests/package.json); this one only has to run npm. A newer
+# Node from elsewhere carries its npm along and conflicts with Debian's package of that name.
+node_and_npm() {
+    major=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p')
+    if [ "${major:-0}" -ge 20 ] && command -v npm >/dev/null; then return; fi
+    echo nodejs npm
+}
+
+for_test="libcmocka-dev lua5.4 curl ca-certificates $(node_and_npm)"
+for_check="clang clang-format clang-tidy libclang-rt-14-dev cppcheck lua-check valgrind"
+
+case ${1:-build} in
+build) ;;
+test) want="$want $for_test" ;;
+check) want="$want $for_test $for_check" ;;
+bench) want="$want $for_test wrk util-linux" ;;
+cov) want="$want $for_test gcovr" ;;
+*)
+    echo "usage: tools/deps.sh [build|test|check|bench|cov]" >&2
+    exit 2
+    ;;
+esac
+
+missing=
+for package in $want; do
+    state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$state" = installed ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "tools/deps.sh: missing:$missing" >&2
+        echo "tools/deps.sh: install them as root, or install sudo" >&2
+        exit 1
+    }
+    as_root=sudo
+fi
+apt() {
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@"
+}
+
+echo "installing:$missing"
+# Without package lists, or with lists that have gone stale, one update and a second try.
+# shellcheck disable=SC2086
+if ! apt install --no-install-recommends $missing </dev/null >/dev/null 2>&1; then
+    apt update </dev/null
+    apt install --no-install-recommends $missing </dev/null
+fi

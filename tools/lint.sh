@@ -1,0 +1,33 @@
+#!/bin/bash
+# Static checks. Whatever is not installed is said and skipped. SRC: the C files;
+# build/compile_commands.json says how they are compiled.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+status=0
+have() { command -v "$1" >/dev/null || { echo "lint: $1 skipped: not installed"; return 1; }; }
+step() { echo "# lint: $1"; shift; "$@" || status=1; }
+
+step 'arrows between folders' tools/layers.sh
+
+if have clang-tidy; then
+    tidy() {
+        # Each file alone, so that both cores work; what is fine says nothing.
+        # shellcheck disable=SC2086
+        printf '%s\n' $SRC | xargs -P "$(nproc)" -I{} clang-tidy --quiet -p build {} 2> >(
+            grep -vE 'warnings? (generated|treated)|^Suppressed|^Use -' >&2)
+    }
+    step clang-tidy tidy
+fi
+if have cppcheck; then
+    # shellcheck disable=SC2086
+    step cppcheck cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+        --error-exitcode=1 --suppress=missingIncludeSystem -Ihost -I. -j "$(nproc)" $SRC
+fi
+mapfile -t scripts < <(git ls-files '*.lua')
+if [ ${#scripts[@]} -gt 0 ]; then
+    if have luacheck; then step luacheck luacheck -q "${scripts[@]}"; fi
+    if have luac5.4; then step 'luac -p' luac5.4 -p "${scripts[@]}"; fi
+fi
+mapfile -t shell < <(git ls-files '*.sh' .ci/run)
+for file in "${shell[@]}"; do step "bash -n $file" bash -n "$file"; done
+exit $status

@@ -1,0 +1,95 @@
+#!/bin/bash
+# Runs tiers of tests, one after the other, and ends with one line: N passed, N failed.
+#
+#   tools/test.sh TIER...     unit, lua, wire, idp
+#
+# LUAFN_BIN  the program under test (default build/luafn)
+# UNIT_BIN   the unit test programs
+# NODE       runs the black-box tiers (default: the one that tests/package.json brings)
+# ONLY       black-box tiers: only files whose name contains this
+# CONCURRENCY  black-box test files at a time (default 1: some of them measure time)
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+passed=0 failed=0 skipped=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+count() { # count NAME PASSED FAILED SKIPPED
+    passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
+    printf '# %s: %d passed, %d failed, %d skipped\n' "$@"
+}
+
+# A program that prints TAP: counts its lines, shows them when something is wrong. What the plan
+# promised and did not come is a failure, and so is a bad exit without a failed test.
+tap() { # tap NAME COMMAND...
+    local name=$1 ok bad skip plan status
+    shift
+    "$@" >"$work/out" 2>&1 </dev/null
+    status=$?
+    skip=$(grep -ciE '^ok [0-9]+.*# *skip' "$work/out")
+    ok=$(($(grep -cE '^ok [0-9]+' "$work/out") - skip))
+    bad=$(grep -cE '^not ok [0-9]+' "$work/out")
+    plan=$(sed -n 's/^1\.\.\([0-9][0-9]*\).*/\1/p' "$work/out" | awk '{ n += $1 } END { print n + 0 }')
+    if [ $((ok + bad + skip)) -lt "$plan" ]; then bad=$((plan - ok - skip)); fi
+    if [ $status -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+    if [ "$bad" -gt 0 ]; then
+        cat "$work/out"
+        echo "# $name ended with status $status"
+    fi
+    count "$name" "$ok" "$bad" "$skip"
+}
+
+unit() {
+    local program
+    if [ -z "${UNIT_BIN:-}" ]; then echo '# unit: no programs given'; return; fi
+    for program in $UNIT_BIN; do
+        tap "unit $(basename "$program" _test)" env CMOCKA_MESSAGE_OUTPUT=TAP ${WRAP:-} "$program"
+    done
+}
+
+lua() {
+    local file
+    for file in tests/lua/*_test.lua; do
+        [ -e "$file" ] || { echo '# lua: no tests'; return; }
+        tap "lua $(basename "$file" _test.lua)" lua5.4 "$file"
+    done
+}
+
+node_tier() { # node_tier NAME
+    local files=() file node=${NODE:-}
+    for file in tests/"$1"/*.test.mjs; do
+        [[ -e $file && $file == *"${ONLY:-}"* ]] && files+=("$file")
+    done
+    if [ ${#files[@]} -eq 0 ]; then echo "# $1: no tests"; return; fi
+    if [ -z "$node" ]; then
+        for node in tests/node_modules/node-linux-*/bin/node; do [ -x "$node" ] && break; done
+        [ -x "$node" ] || node=node
+    fi
+    rm -f "$work/counts"
+    COUNTS=$work/counts "$node" --test --test-timeout="${TEST_TIMEOUT:-180000}" \
+        --test-concurrency="${CONCURRENCY:-1}" --test-reporter=./tests/lib/reporter.mjs \
+        "${files[@]}" </dev/null
+    if [ -s "$work/counts" ]; then
+        # shellcheck disable=SC2046
+        count "$1" $(cat "$work/counts")
+    else
+        count "$1 (the runner itself)" 0 1 0
+    fi
+}
+
+for tier in "$@"; do
+    case $tier in
+    unit) unit ;;
+    lua) lua ;;
+    wire | idp) node_tier "$tier" ;;
+    *)
+        echo "tools/test.sh: no tier '$tier'; there are unit, lua, wire, idp" >&2
+        exit 2
+        ;;
+    esac
+done
+
+[ $skipped -eq 0 ] || echo "# $skipped skipped"
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ] && [ $passed -gt 0 ]

@@ -29,5 +29,7 @@ enum alg {
 /* ALG_NONE_KNOWN for an unknown name. */
 enum alg alg_parse(struct str name);
 const char *alg_name(enum alg alg);
+/* Bytes of its SHA-2 hash: 32, 48 or 64; 0 for EdDSA and unknown ones. */
+size_t alg_hash_size(enum alg alg);
 
 #endif

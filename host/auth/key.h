@@ -22,14 +22,15 @@ struct key; /* refcounted */
 /* From a JWK (RSA, EC, OKP, oct; x5c[0] where n/e are absent). Refuses: `use` other than sig,
  * `key_ops` without verify, RSA under 2048 bits or an even or tiny exponent, a curve that does not
  * fit, a short HMAC key (when its alg is named), a public key that is not on the curve. -EINVAL
- * with the reason. */
+ * with the reason. Private members are not looked at: only an oct key can sign. */
 int key_from_jwk(const json_t *jwk, struct key **out, struct err *err)
     __attribute__((warn_unused_result));
 /* From PEM text: public key, certificate, or private key (then it can sign). Never asks for a
  * passphrase. */
 int key_from_pem(struct str pem, struct key **out, struct err *err)
     __attribute__((warn_unused_result));
-/* From the bytes of a shared secret. */
+/* From the bytes of a shared secret: at least 32; it fits the HS algorithms whose hash is not
+ * longer than it. */
 int key_from_secret(struct str secret, struct key **out, struct err *err)
     __attribute__((warn_unused_result));
 /* A new private key for `alg` (RS/PS: RSA-2048; ES: its curve; EdDSA: Ed25519; HS: random bytes).
@@ -40,27 +41,31 @@ int key_generate(enum alg alg, struct key **out, struct err *err)
 struct key *key_ref(struct key *key);
 void key_unref(struct key *key); /* NULL is fine */
 
-struct str key_kid(const struct key *key);         /* empty when the JWK had none */
-void key_set_kid(struct key *key, struct str kid); /* copies */
+struct str key_kid(const struct key *key); /* empty when the JWK had none */
+/* Copies; out of memory leaves the key without kid. */
+void key_set_kid(struct key *key, struct str kid);
 /* May a signature of this algorithm be checked with this key (kind, curve, size, the JWK's alg)? */
 bool key_fits(const struct key *key, enum alg alg);
 bool key_can_sign(const struct key *key);
 
 /* Checks `signature` (raw bytes as in the token) over `input`. 0: good. -EBADMSG: not good.
- * -ENOTSUP: the backend does not know the algorithm (the caller then uses the other one). -ENOMEM.
+ * -ENOTSUP: the backend cannot judge this algorithm or input (libjwt: PS, EdDSA, a `typ` that is
+ * not JWT, a payload that is no object); the caller then asks KEY_BACKEND_OPENSSL. -ENOMEM.
  * Anything but 0 is a refusal. */
 int key_verify(struct key *key, enum key_backend backend, enum alg alg, struct str input,
                struct str signature) __attribute__((warn_unused_result));
 
 /* A compact JWS over header {alg, typ, kid} and the claims' JSON text, appended to `out`. Signed by
- * libjwt where it knows the algorithm, else by OpenSSL. 0 or -EINVAL, -ENOTSUP, -ENOMEM with the
- * reason. */
+ * libjwt where it knows the algorithm (it writes the JSON anew), else by OpenSSL. `extra_header`
+ * may be NULL; its members replace typ and kid, `alg` in it is refused. 0 or -EINVAL, -ENOTSUP,
+ * -ENOMEM with the reason. */
 int key_sign(struct key *key, enum alg alg, const json_t *extra_header, struct str claims_json,
              struct buf *out, struct err *err) __attribute__((warn_unused_result));
 
-/* PEM of the private key, for the dev issuer's key file. */
+/* PEM of the private key, for the dev issuer's key file. -EINVAL for a public key or a secret. */
 int key_to_pem(const struct key *key, struct buf *out);
-/* Public JWK: kty, use, alg, kid and the public members. New reference, or NULL. */
+/* Public JWK: kty, use, alg, kid and the public members. New reference, or NULL (also
+ * for a secret, which has no public form). */
 json_t *key_to_jwk(const struct key *key, enum alg alg);
 /* RFC 7638 thumbprint, base64url SHA-256, appended. */
 int key_thumbprint(const struct key *key, struct buf *out);

@@ -14,16 +14,19 @@ struct keyset;
 /* From the text of a JWK Set. Keys that cannot be used are skipped and counted; -EINVAL when the
  * text is not a JWK set, -ENOENT when no usable key is in it (`err` has the texts of
  * serverless-jwt.md 1.5). Strict JSON: no duplicate members, at most LIMIT_JWKS_BYTES and
- * LIMIT_JWKS_KEYS. Two keys of the same kid that differ: both are skipped. */
+ * LIMIT_JWKS_KEYS. Two keys of the same kid that differ: both are skipped. A shared secret (oct) in
+ * a set with public keys is skipped: it was published. */
 int keyset_parse(struct str json, struct keyset **out, struct err *err)
     __attribute__((warn_unused_result));
-/* A set of one key. */
+/* A set of one key, with a reference of its own; NULL when out of memory. */
 struct keyset *keyset_of(struct key *key);
 
 struct keyset *keyset_ref(struct keyset *set);
 void keyset_unref(struct keyset *set);
 
 unsigned keyset_size(const struct keyset *set);
+/* Keys of the text that could not be used. */
+unsigned keyset_skipped(const struct keyset *set);
 /* The i-th usable key; borrowed from the set. */
 struct key *keyset_at(const struct keyset *set, unsigned index);
 /* The key of that kid, or NULL. A set of one key without kid, made by keyset_of, matches any kid.

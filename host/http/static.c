@@ -1,8 +1,9 @@
 /* Static files: a path becomes a file below one folder, or a page inside the program.
  *
  * The kernel keeps us inside the folder: openat2 with RESOLVE_BENEATH refuses every step that would
- * leave it, symbolic links included. What is checked here before that is a second wall, and keeps
- * dot files private. Files are read whole, on the loop. */
+ * leave it, symbolic links included; where that call is missing, no link is followed at all. What
+ * is checked here before that is a second wall, and keeps dot files private. Files are read whole,
+ * on the loop. */
 #include "http/static.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 
 #include "base/embedded.h"
 #include "base/log.h"
+#include "http/content_type.h"
 #include "http/target.h"
 #include "limits.h"
 
@@ -26,54 +28,6 @@ struct source {
     size_t size;
     char etag[48]; /* NUL-terminated */
 };
-
-struct str content_type_of(struct str name)
-{
-    static const struct {
-        const char *ending;
-        const char *type;
-    } types[] = {
-        {".html", "text/html; charset=utf-8"},
-        {".htm", "text/html; charset=utf-8"},
-        {".css", "text/css; charset=utf-8"},
-        {".js", "text/javascript; charset=utf-8"},
-        {".mjs", "text/javascript; charset=utf-8"},
-        {".json", "application/json"},
-        {".map", "application/json"},
-        {".webmanifest", "application/manifest+json"},
-        {".txt", "text/plain; charset=utf-8"},
-        {".md", "text/markdown; charset=utf-8"},
-        {".csv", "text/csv; charset=utf-8"},
-        {".xml", "application/xml"},
-        {".svg", "image/svg+xml"},
-        {".png", "image/png"},
-        {".jpg", "image/jpeg"},
-        {".jpeg", "image/jpeg"},
-        {".gif", "image/gif"},
-        {".webp", "image/webp"},
-        {".avif", "image/avif"},
-        {".ico", "image/x-icon"},
-        {".woff", "font/woff"},
-        {".woff2", "font/woff2"},
-        {".ttf", "font/ttf"},
-        {".otf", "font/otf"},
-        {".mp3", "audio/mpeg"},
-        {".ogg", "audio/ogg"},
-        {".wav", "audio/wav"},
-        {".mp4", "video/mp4"},
-        {".webm", "video/webm"},
-        {".pdf", "application/pdf"},
-        {".wasm", "application/wasm"},
-        {".zip", "application/zip"},
-        {".gz", "application/gzip"},
-    };
-    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        struct str ending = str_from(types[i].ending);
-        if (name.len > ending.len && str_eq_nocase(str_skip(name, name.len - ending.len), ending))
-            return str_from(types[i].type);
-    }
-    return STR("application/octet-stream");
-}
 
 /* ---- from a path to a file --------------------------------------------------------------------
  */
@@ -106,25 +60,46 @@ static bool name_from_path(struct arena *arena, struct str path, struct str *nam
     return true;
 }
 
-static int open_beneath(const char *folder, const char *name)
+/* O_NONBLOCK: opening a FIFO must not wait for its writer. */
+enum { OPEN_FILE = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };
+
+/* For kernels and containers without openat2: segment by segment, no symbolic link followed.
+ * Takes `dir` over. */
+static int open_by_walk(int dir, struct str name)
+{
+    struct str part;
+    while (dir >= 0 && str_split_next(&name, '/', &part)) {
+        char segment[256]; /* names on Linux have at most 255 bytes */
+        int next = -1;
+        if (part.len < sizeof(segment) && !str_eq(part, STR(".."))) {
+            memcpy(segment, part.ptr, part.len);
+            segment[part.len] = '\0';
+            int how = name.ptr == NULL ? OPEN_FILE : O_PATH | O_DIRECTORY | O_CLOEXEC;
+            next = openat(dir, segment, how | O_NOFOLLOW);
+        }
+        close(dir);
+        dir = next;
+    }
+    return dir;
+}
+
+/* Opens a file below `folder`, or returns -1. `name` is NUL-terminated. */
+static int open_beneath(const char *folder, struct str name)
 {
     int root = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return -1;
-    /* O_NONBLOCK: opening a FIFO must not wait for its writer. */
-    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
-    int fd = (int)syscall(SYS_openat2, root, name, &how, sizeof(how));
-    int saved = errno;
+    struct open_how how = {.flags = OPEN_FILE, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    int fd = (int)syscall(SYS_openat2, root, name.ptr, &how, sizeof(how));
+    if (fd < 0 && (errno == ENOSYS || errno == EPERM))
+        return open_by_walk(root, name);
     close(root);
-    if (fd < 0 && saved == ENOSYS)
-        log_message(LOG_ERROR, "static files need openat2 (Linux 5.6)");
     return fd;
 }
 
 static bool open_in_folder(const char *folder, struct str name, struct source *out)
 {
-    int fd = open_beneath(folder, name.ptr);
+    int fd = open_beneath(folder, name);
     if (fd < 0)
         return false;
     struct stat st;

@@ -7,6 +7,7 @@
 #ifndef LUAFN_HTTP_STATIC_H
 #define LUAFN_HTTP_STATIC_H
 
+#include "http/content_type.h"
 #include "http/exchange.h"
 
 struct static_site {
@@ -14,14 +15,14 @@ struct static_site {
     const char *embedded_prefix; /* "web/" for pages inside the program; NULL: none */
 };
 
-/* Fills ex->res and returns true when `path` (normalised) names a file; false when there is none. A
- * method other than GET and HEAD on an existing file is answered with 405. */
+/* Fills ex->res and returns true when `path` (normalised, percent-encoded) names a file; false when
+ * there is none, the path hides a separator or a NUL, or a symbolic link leads out of the folder. A
+ * method other than GET and HEAD on an existing file is answered with 405. The file is read into
+ * the exchange's arena; more than LIMIT_STATIC_BYTES at once, and a file that cannot be read, is a
+ * 500. */
 bool static_serve(const struct static_site *site, struct exchange *ex, struct str path);
 
 /* Fills ex->res with 404.html, status 404; false when the site has none. */
 bool static_serve_not_found(const struct static_site *site, struct exchange *ex);
-
-/* By the ending of a name; application/octet-stream when unknown. Static. */
-struct str content_type_of(struct str name);
 
 #endif

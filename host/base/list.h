@@ -42,8 +42,8 @@ static inline void list_remove(struct list *node)
 }
 
 /* Walks the list; the current node may be removed by the body. */
-#define list_each(node, list)                                                                      \
-    for (struct list *node = (list)->next, *node##_next = node->next; node != (list);              \
+#define list_each(node, head)                                                                      \
+    for (struct list *node = (head)->next, *node##_next = node->next; node != (head);              \
          node = node##_next, node##_next = node->next)
 
 #endif

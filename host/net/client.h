@@ -5,6 +5,7 @@
 #ifndef LUAFN_NET_CLIENT_H
 #define LUAFN_NET_CLIENT_H
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "base/buf.h"
@@ -19,8 +20,7 @@ struct client_call;
  * name resolved to, just before connecting, so that a name cannot be re-bound to a private address
  * in between. */
 struct client_rules {
-    const struct str
-        *hosts; /* globs over "host" or "host:port"; NULL with any_public: all public hosts */
+    const struct str *hosts; /* globs over "host" or "host:port"; "*" alone: any public host */
     unsigned host_count;
     bool any_public;     /* hosts that resolve to public addresses, without being listed */
     bool allow_loopback; /* `dev`; a listed host may be private or loopback in any case */
@@ -35,14 +35,16 @@ struct client_request {
     struct str body;           /* copied; ptr NULL: none */
     double timeout;            /* seconds, whole call */
     size_t max_bytes;          /* of the response body; more is an error */
-    unsigned max_redirects;    /* 0: a redirect is an answer like any other */
+    unsigned max_redirects;    /* 0: a redirect is an answer like any other; past it: -ELOOP */
     struct client_rules rules; /* the lists must outlive the call */
 };
 
 struct client_response {
-    int error; /* 0, or a negative errno: -ETIMEDOUT, -ECONNREFUSED, -EACCES (rules), -EMSGSIZE,
+    int error; /* 0, or a negative errno: -ETIMEDOUT, -ECONNREFUSED, -ECONNRESET, -ENOENT (no such
+                  host), -EACCES (rules), -EMSGSIZE (too large), -ELOOP (redirects), -EPROTO (TLS),
                   -EIO ... */
-    const char *error_text; /* for people; without the URL; valid during the callback */
+    const char *error_text; /* for people, with the name of the errno in parentheses; without the
+                               URL; valid during the callback */
     long status;
     struct str url;         /* the last hop's */
     struct header *headers; /* lower-case names, in order */
@@ -59,14 +61,27 @@ struct client *client_new(uv_loop_t *loop);
 /* Ends every call without callback and closes; memory goes when the loop has turned. */
 void client_free(struct client *client);
 
-/* Starts a call. 0 and *call, or a negative errno (-EINVAL: not an http(s) URL; -EACCES: the rules
- * refuse it; `err` says why). */
+/* Starts a call. 0 and *call, or a negative errno (-EINVAL: not an http(s) URL, or a header that
+ * cannot be sent; -EACCES: the rules refuse it; `err` says why). Headers that belong to the
+ * connection or name another host (Host, Content-Length, Connection, ...) are left out, as in
+ * browsers; Authorization and Cookie do not follow a redirect to another origin. A body may be
+ * compressed; `max_bytes` counts what it unpacks to. */
 int client_start(struct client *client, const struct client_request *req, client_done_fn done,
                  void *arg, struct client_call **call, struct err *err)
     __attribute__((warn_unused_result));
 
 /* No callback will come; the call's memory is gone. */
 void client_cancel(struct client_call *call);
+
+struct client_url {
+    bool https;
+    bool loopback;  /* by its text: localhost or a loopback address */
+    char host[256]; /* lower case, without brackets and trailing dot */
+};
+
+/* The parts of an absolute http(s) URL, as a call would read it. 0 or -EINVAL with the reason. */
+int client_parse_url(struct str url, struct client_url *out, struct err *err)
+    __attribute__((warn_unused_result));
 
 /* Is this URL within the rules, as far as its text tells? 0, -EINVAL or -EACCES. */
 int client_check_url(const struct client_rules *rules, struct str url, struct err *err);

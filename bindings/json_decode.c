@@ -214,9 +214,35 @@ static bool skip_digits(struct decoder *dec)
     return true;
 }
 
+/* Numbers of at most 15 digits, not all of them behind a long row of zeros: both the digits and the
+ * power of ten are exact doubles, so one division rounds right (Clinger). */
+static bool decode_short_float(struct decoder *dec, const char *from)
+{
+    static const double powers[] = {1,   1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    bool negative = *from == '-';
+    const char *point = NULL;
+    int64_t digits = 0;
+    if (dec->p - from > 16)
+        return false;
+    for (const char *p = from + negative; p < dec->p; p++) {
+        if (*p == '.')
+            point = p;
+        else if (is_digit(*p))
+            digits = digits * 10 + (*p - '0');
+        else
+            return false;
+    }
+    double value = (double)digits / powers[point != NULL ? dec->p - point - 1 : 0];
+    lua_pushnumber(dec->L, negative ? -value : value);
+    return true;
+}
+
 /* By strtod, on a copy that ends with a NUL. */
 static bool decode_float(struct decoder *dec, const char *from)
 {
+    if (decode_short_float(dec, from))
+        return true;
     char text[64];
     size_t len = (size_t)(dec->p - from);
     double value;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bindings/keys.h"
 #include "limits.h"
 #include "run/budget.h"
 
@@ -70,19 +71,45 @@ static void fail_key(struct encoder *enc, int index)
          luaL_typename(enc->L, index));
 }
 
-static void encode_integer(struct encoder *enc, lua_Integer value)
+/* The digits of `value`, with a point before the last `decimals` of them. */
+static void add_decimal(struct buf *out, bool negative, uint64_t value, int decimals)
 {
-    char text[24];
+    char text[32];
     char *end = text + sizeof(text);
     char *p = end;
-    lua_Unsigned rest = value < 0 ? 0u - (lua_Unsigned)value : (lua_Unsigned)value;
     do {
-        *--p = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
-    if (value < 0)
+        *--p = (char)('0' + value % 10);
+        value /= 10;
+        if (--decimals == 0)
+            *--p = '.';
+    } while (value > 0 || decimals >= 0);
+    if (negative)
         *--p = '-';
-    buf_add(enc->out, p, (size_t)(end - p));
+    buf_add(out, p, (size_t)(end - p));
+}
+
+static void encode_integer(struct encoder *enc, lua_Integer value)
+{
+    uint64_t magnitude = value < 0 ? 0u - (uint64_t)value : (uint64_t)value;
+    add_decimal(enc->out, value < 0, magnitude, 0);
+}
+
+/* Numbers of at most 15 digits and few decimals, which is nearly all: `digits` and the power of ten
+ * are exact, so their quotient is the double that the text stands for. */
+static bool encode_short_float(struct encoder *enc, lua_Number value)
+{
+    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6};
+    double magnitude = fabs(value);
+    for (int decimals = 1; decimals <= 6; decimals++) {
+        double digits = rint(magnitude * powers[decimals]);
+        if (digits >= 1e15)
+            return false;
+        if (digits / powers[decimals] == magnitude) {
+            add_decimal(enc->out, value < 0, (uint64_t)digits, decimals);
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Shortest form that reads back the same. Whole numbers that a double holds exactly have no
@@ -93,10 +120,13 @@ static void encode_float(struct encoder *enc, lua_Number value)
         fail(enc, isnan(value) ? "cannot encode NaN" : "cannot encode an infinite number");
         return;
     }
-    if (fabs(value) < 9007199254740992.0 && floor(value) == value && !signbit(value)) {
+    bool negative_zero = value == 0 && signbit(value);
+    if (fabs(value) < 9007199254740992.0 && floor(value) == value && !negative_zero) {
         encode_integer(enc, (lua_Integer)value);
         return;
     }
+    if (!negative_zero && encode_short_float(enc, value))
+        return;
     char text[40];
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof(text), "%.*g", digits, value);
@@ -124,7 +154,6 @@ static void encode_string(struct encoder *enc, int index)
     struct str s;
     s.ptr = lua_tolstring(enc->L, index, &s.len);
     size_t whole = s.len;
-    buf_reserve(enc->out, s.len + 2);
     buf_add_char(enc->out, '"');
     while (s.len > 0) {
         size_t run = json_plain_run(s);
@@ -255,49 +284,16 @@ static void encode_member(struct encoder *enc, struct frame *frame, bool first)
     lua_pop(L, 1);
 }
 
-static int compare_keys(const void *a, const void *b)
-{
-    const struct str *x = a;
-    const struct str *y = b;
-    size_t shorter = x->len < y->len ? x->len : y->len;
-    int order = memcmp(x->ptr, y->ptr, shorter);
-    return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
-}
-
-/* Leaves the sorted keys in a userdata on the stack; the table keeps the strings alive. NULL when a
- * key is not a string (then nothing is pushed). */
-static struct str *lx_sorted_keys(struct encoder *enc, int table, size_t *count)
-{
-    lua_State *L = enc->L;
-    size_t n = 0;
-    lua_pushnil(L);
-    for (; lua_next(L, table); n++)
-        lua_pop(L, 1);
-    struct str *keys = lua_newuserdatauv(L, n * sizeof(*keys), 0);
-    size_t i = 0;
-    lua_pushnil(L);
-    while (lua_next(L, table)) {
-        lua_pop(L, 1);
-        if (lua_type(L, -1) != LUA_TSTRING) {
-            fail_key(enc, -1);
-            lua_pop(L, 2);
-            return NULL;
-        }
-        keys[i].ptr = lua_tolstring(L, -1, &keys[i].len);
-        i++;
-    }
-    qsort(keys, n, sizeof(*keys), compare_keys);
-    *count = n;
-    return keys;
-}
-
 static void lx_encode_sorted(struct encoder *enc, int table, struct frame *frame)
 {
     lua_State *L = enc->L;
     size_t count = 0;
-    const struct str *keys = lx_sorted_keys(enc, table, &count);
-    if (keys == NULL)
+    const struct str *keys = keys_sorted(L, table, &count);
+    if (keys == NULL) {
+        enc->frame = frame->up;
+        fail_key(enc, -1);
         return;
+    }
     enc->frame = frame;
     for (size_t i = 0; i < count && !enc->failed; i++) {
         lua_pushlstring(L, keys[i].ptr, keys[i].len);

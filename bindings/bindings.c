@@ -1,0 +1,18 @@
+/* The list of modules, in the order of their names. */
+#include "bindings/bindings.h"
+
+const struct binding bindings[] = {
+    {"after_response", open_after_response},
+    {"base64", open_base64},
+    {"crypto", open_crypto},
+    {"env", open_env},
+    {"fetch", open_fetch},
+    {"json", open_json},
+    {"jwt", open_jwt},
+    {"log", open_log},
+    {"parallel", open_parallel},
+    {"sleep", open_sleep},
+    {"time", open_time},
+    {"url", open_url},
+    {NULL, NULL},
+};

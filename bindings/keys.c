@@ -1,0 +1,37 @@
+/* The keys of a table in a fixed order. */
+#include "bindings/keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int compare(const void *a, const void *b)
+{
+    const struct str *x = a;
+    const struct str *y = b;
+    size_t shorter = x->len < y->len ? x->len : y->len;
+    int order = memcmp(x->ptr, y->ptr, shorter);
+    return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+struct str *keys_sorted(lua_State *L, int table, size_t *count)
+{
+    size_t n = 0;
+    lua_pushnil(L);
+    for (; lua_next(L, table); n++)
+        lua_pop(L, 1);
+    struct str *keys = lua_newuserdatauv(L, n * sizeof(*keys), 0);
+    size_t i = 0;
+    lua_pushnil(L);
+    while (lua_next(L, table)) {
+        lua_pop(L, 1);
+        if (lua_type(L, -1) != LUA_TSTRING) {
+            lua_replace(L, -2);
+            return NULL;
+        }
+        keys[i].ptr = lua_tolstring(L, -1, &keys[i].len);
+        i++;
+    }
+    qsort(keys, n, sizeof(*keys), compare);
+    *count = n;
+    return keys;
+}

@@ -1,0 +1,14 @@
+/* The keys of a table in a fixed order: Lua's own order is none. */
+#ifndef LUAFN_BINDINGS_KEYS_H
+#define LUAFN_BINDINGS_KEYS_H
+
+#include <lua.h>
+
+#include "base/str.h"
+
+/* The names in the table at `table` (absolute index), sorted by bytes, in a userdata that is
+ * pushed; the table keeps their bytes. NULL when a key is not a string: then that key is pushed
+ * instead. Raises when out of memory. [-0, +1] */
+struct str *keys_sorted(lua_State *L, int table, size_t *count);
+
+#endif

@@ -26,7 +26,8 @@ static struct keyset *set_new(size_t capacity)
 
 /* ---- from JSON ---- */
 
-static int read_keys(struct keyset *set, const json_t *keys)
+/* unread[i]: the i-th key of the text could not be used. */
+static int read_keys(struct keyset *set, const json_t *keys, bool *unread)
 {
     size_t index;
     json_t *jwk;
@@ -36,6 +37,7 @@ static int read_keys(struct keyset *set, const json_t *keys)
         int rc = key_from_jwk(jwk, &key, NULL);
         if (rc == -ENOMEM)
             return rc; /* not the key's fault: the set as a whole could not be read */
+        unread[index] = rc != 0;
         if (rc == 0)
             set->keys[set->count++] = key;
         else
@@ -72,6 +74,30 @@ static void mark_same_kids(const struct keyset *set, bool *marked)
         }
 }
 
+static bool is_for_signatures(const json_t *jwk)
+{
+    const json_t *use = json_object_get(jwk, "use");
+    const char *text = json_string_value(use);
+    return use == NULL || json_is_null(use) || (text != NULL && strcmp(text, "sig") == 0);
+}
+
+/* A signature key that could not be used still has a claim to its kid. (An encryption key has
+ * none: some providers give both of a pair one kid.) */
+static void mark_contested_kids(const struct keyset *set, const json_t *keys, const bool *unread,
+                                bool *marked)
+{
+    size_t index;
+    json_t *jwk;
+    json_array_foreach(keys, index, jwk)
+    {
+        struct str kid = str_from(json_string_value(json_object_get(jwk, "kid")));
+        if (!unread[index] || kid.len == 0 || !is_for_signatures(jwk))
+            continue;
+        for (unsigned i = 0; i < set->count; i++)
+            marked[i] = marked[i] || str_eq(key_kid(set->keys[i]), kid);
+    }
+}
+
 /* A shared secret beside public keys was published with them. */
 static void mark_published_secrets(const struct keyset *set, bool *marked)
 {
@@ -84,18 +110,19 @@ static void mark_published_secrets(const struct keyset *set, bool *marked)
 
 static int set_from_array(const json_t *keys, struct keyset **out, struct err *err)
 {
-    bool marked[LIMIT_JWKS_KEYS] = {false};
+    bool unread[LIMIT_JWKS_KEYS] = {false}, marked[LIMIT_JWKS_KEYS] = {false};
     struct keyset *set;
     int rc;
     if (json_array_size(keys) > LIMIT_JWKS_KEYS)
         return err_set(err, -EINVAL, "The JSON Web Key Set has more than %d keys", LIMIT_JWKS_KEYS);
     set = set_new(json_array_size(keys));
-    rc = set != NULL ? read_keys(set, keys) : -ENOMEM;
+    rc = set != NULL ? read_keys(set, keys, unread) : -ENOMEM;
     if (rc != 0) {
         keyset_unref(set);
         return err_set(err, rc, "out of memory");
     }
     mark_same_kids(set, marked);
+    mark_contested_kids(set, keys, unread, marked);
     mark_published_secrets(set, marked);
     drop(set, marked);
     if (set->count == 0) {
@@ -118,7 +145,8 @@ int keyset_parse(struct str json, struct keyset **out, struct err *err)
                        LIMIT_JWKS_BYTES);
     root = strict_json_load(json, &why);
     if (root == NULL)
-        return err_set(err, -EINVAL, "The JSON Web Key Set cannot be read: %s", why);
+        return err_set(err, errno == ENOMEM ? -ENOMEM : -EINVAL,
+                       "The JSON Web Key Set cannot be read: %s", why);
     keys = json_object_get(root, "keys");
     rc = json_is_array(keys)
              ? set_from_array(keys, out, err)

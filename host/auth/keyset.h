@@ -14,7 +14,8 @@ struct keyset;
 /* From the text of a JWK Set. Keys that cannot be used are skipped and counted; -EINVAL when the
  * text is not a JWK set, -ENOENT when no usable key is in it (`err` has the texts of
  * serverless-jwt.md 1.5). Strict JSON: no duplicate members, at most LIMIT_JWKS_BYTES and
- * LIMIT_JWKS_KEYS. Two keys of the same kid that differ: both are skipped. A shared secret (oct) in
+ * LIMIT_JWKS_KEYS. Two keys of the same kid that differ: both are skipped, also where one of them
+ * could not be used and is not for encryption. A shared secret (oct) in
  * a set with public keys is skipped: it was published. */
 int keyset_parse(struct str json, struct keyset **out, struct err *err)
     __attribute__((warn_unused_result));

@@ -1,6 +1,8 @@
 /* JSON from the outside. */
 #include "auth/strict_json.h"
 
+#include <errno.h>
+
 #include "limits.h"
 
 /* Brackets outside strings, counted before the recursive parser sees the text. */
@@ -31,6 +33,7 @@ json_t *strict_json_load(struct str text, const char **why)
     json_t *value;
     if (why == NULL)
         why = &ignored;
+    errno = EINVAL;
     *why = "it is nested too deeply";
     if (!is_shallow(text))
         return NULL;
@@ -40,7 +43,9 @@ json_t *strict_json_load(struct str text, const char **why)
     value = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &error);
     if (value == NULL && json_error_code(&error) == json_error_duplicate_key)
         *why = "a member is there twice";
-    if (value == NULL && json_error_code(&error) == json_error_out_of_memory)
+    if (value == NULL && json_error_code(&error) == json_error_out_of_memory) {
         *why = "out of memory";
+        errno = ENOMEM;
+    }
     return value;
 }

@@ -10,7 +10,8 @@
 #include "base/str.h"
 
 /* An object or array, at most LIMIT_TOKEN_JSON_DEPTH deep; NULL when the text is anything else or
- * memory is out. *why (may be NULL) is a constant text. New reference. */
+ * memory is out. *why (may be NULL) is a constant text then, and errno ENOMEM
+ * or EINVAL. New reference. */
 json_t *strict_json_load(struct str text, const char **why) __attribute__((warn_unused_result));
 
 #endif

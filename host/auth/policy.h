@@ -25,6 +25,9 @@ struct policy {
     struct str namespace;
     const struct verifier *verifiers; /* borrowed */
     unsigned verifier_count;
+    struct verifier_spec
+        *own; /* the function's own issuers, in place of the deployment's; NULL: none */
+    unsigned own_count;
 };
 
 enum policy_result {
@@ -33,21 +36,26 @@ enum policy_result {
     POLICY_NEEDS_KEY /* verdict->kid and verdict->verifier say which; ask again afterwards */
 };
 
-/* Judges the request. An open function whose request carries a good token still gets the claims
- * when verifiers are set and the verdict needs no fetching; a bad token is ignored there.
- * `keys_final` as for token_verify. */
+/* Judges the request. Only the Authorization header is read, and two of them are a refusal. The
+ * order is token, scopes, role, claims; the latter three see the claims without the namespace. Out
+ * of memory: POLICY_DENY with a 500. An open function whose request carries a good token still gets
+ * the claims when verifiers are set and the verdict needs no fetching; a bad token is ignored
+ * there. `keys_final` as for token_verify. */
 enum policy_result policy_check(const struct policy *policy, struct exchange *ex, double now,
                                 bool keys_final, struct verdict *verdict);
 
 /* 503 keys_unavailable with Retry-After, into ex->res. */
 void policy_keys_unavailable(struct exchange *ex);
 
-/* WWW-Authenticate (RFC 6750 section 3) onto a response: with `error` only where a token was sent;
- * `scope` may be empty. 0 or -ENOMEM. */
-int policy_challenge(struct response *res, struct arena *arena, struct str error, struct str scope);
+/* WWW-Authenticate (RFC 6750 section 3) onto a response. `error` and `scope` may be empty and are
+ * the host's own words, never the token's; a scope that the attribute cannot hold is left out. 0 or
+ * -ENOMEM. */
+int policy_challenge(struct response *res, struct arena *arena, struct str error, struct str scope)
+    __attribute__((warn_unused_result));
 
-/* Whole in one line, for `routes`: "public", "token", "scope read:shows", "scope a|b, role admin".
- * In the arena. */
+/* Whole in one line, for `routes`: "open" (nothing said), "public", "token", "scope read:shows",
+ * "scope a|b, role admin" (any), "scope a b, claim tier" (all). In the arena; ptr NULL when out of
+ * memory. */
 struct str policy_text(const struct policy *policy, struct arena *arena);
 
 #endif

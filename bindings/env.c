@@ -70,7 +70,10 @@ static void on_variable(void *arg, const char *name, const char *value)
 static int l_next(lua_State *L)
 {
     lua_settop(L, 2);
-    return lua_next(L, 1) ? 2 : 1;
+    if (lua_next(L, 1))
+        return 2;
+    lua_pushnil(L);
+    return 1;
 }
 
 /* Fills the table on top of the stack. */

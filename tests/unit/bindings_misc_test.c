@@ -1,0 +1,465 @@
+/* The small synchronous modules, and every example of docs/api.lua that needs no host. */
+#include "unit.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "bindings/bindings.h"
+#include "bindings/json.h"
+#include "run/vm.h"
+
+/* ---- a state with the modules, and a host that knows three variables ---- */
+
+static const char *const variables[][2] = {
+    {"TV_API_URL", "https://api.tvmaze.com/shows"}, {"TV_KEY", "k"}, {"SECRET", "s"}};
+
+static const char *on_getenv(void *arg, const char *name)
+{
+    (void)arg;
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(variables[i][0], name) == 0)
+            return variables[i][1];
+    }
+    return NULL;
+}
+
+static void on_each_env(void *arg, void (*fn)(void *, const char *, const char *), void *fn_arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < 3; i++)
+        fn(fn_arg, variables[i][0], variables[i][1]);
+}
+
+static const struct services services = {.getenv = on_getenv, .each_env = on_each_env};
+static struct vm vm;
+static lua_State *L;
+
+static const struct binding modules[] = {
+    {"base64", open_base64}, {"crypto", open_crypto}, {"env", open_env}, {"json", open_json},
+    {"log", open_log},       {"time", open_time},     {"url", open_url},
+};
+
+static int set_up(void **state)
+{
+    (void)state;
+    vm = (struct vm){.services = &services};
+    L = luaL_newstate();
+    if (L == NULL)
+        return -1;
+    *(struct vm **)lua_getextraspace(L) = &vm;
+    luaL_openlibs(L);
+    for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
+        lua_pushcfunction(L, modules[i].open);
+        lua_call(L, 0, 1);
+        lua_setglobal(L, modules[i].name);
+    }
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    lua_close(L);
+    buf_free(json_scratch());
+    return 0;
+}
+
+static void run(const char *code)
+{
+    lua_settop(L, 0);
+    if (luaL_dostring(L, code) != LUA_OK)
+        fail_msg("%s", lua_tostring(L, -1));
+}
+
+/* The code must raise with this text in the message. */
+static void refuse(const char *code, const char *message)
+{
+    lua_settop(L, 0);
+    if (luaL_dostring(L, code) == LUA_OK)
+        fail_msg("%s: no error", code);
+    if (strstr(lua_tostring(L, -1), message) == NULL)
+        fail_msg("%s: %s", code, lua_tostring(L, -1));
+}
+
+/* ---- modules ---- */
+
+static void test_base64(void **state)
+{
+    (void)state;
+    run("local plain = {'', 'f', 'fo', 'foo', 'foob', 'fooba', 'foobar', '\\0\\xff\\xfe'}\n"
+        "local text = {'', 'Zg==', 'Zm8=', 'Zm9v', 'Zm9vYg==', 'Zm9vYmE=', 'Zm9vYmFy', 'AP/+'}\n"
+        "for i = 1, #plain do\n"
+        "  local url = text[i]:gsub('=', ''):gsub('/', '_'):gsub('+', '-')\n"
+        "  assert(base64.encode(plain[i]) == text[i])\n"
+        "  assert(base64.decode(text[i]) == plain[i])\n"
+        "  assert(base64.decode((text[i]:gsub('=', ''))) == plain[i])\n"
+        "  assert(base64.encode_url(plain[i]) == url and base64.decode_url(url) == plain[i])\n"
+        "end\n"
+        "local all = {} for i = 0, 255 do all[#all + 1] = string.char(i) end all = table.concat(all)\n"
+        "for i = 0, 256 do assert(base64.decode(base64.encode(all:sub(1, i))) == all:sub(1, i)) end\n");
+    static const char *const bad[] = {"Z", "Zh==", "Zm9=", "Zm 9v", "Zm9v=",    "Zg=",
+                                      "=", "====", "Zg-_", "Zm9\n", "Zg==Zg==", "\xff\xff\xff\xff"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        lua_pushstring(L, bad[i]);
+        lua_setglobal(L, "text");
+        run("local v, err = base64.decode(text) assert(v == nil and err:find('base64'), text)");
+    }
+    run("assert(base64.decode('Zg-_') == nil and base64.decode_url('Zg-_'))\n"
+        "assert(select(2, base64.decode('Zm9v!m9v')) == 'invalid base64 at byte 5')\n"
+        "assert(base64.decode_url('Zg==') == nil and base64.decode_url('Zg') == 'f')\n");
+    refuse("base64.encode()", "string expected");
+    refuse("base64.decode({})", "string expected");
+}
+
+static void test_crypto(void **state)
+{
+    (void)state;
+    run("local empty = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'\n"
+        "assert(crypto.sha256('') == empty)\n"
+        "assert(crypto.sha256('', 'base64') == '47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=')\n"
+        "assert(crypto.sha256('', 'base64url') == '47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU')\n"
+        "assert(#crypto.sha256('', 'raw') == 32)\n"
+        /* RFC 4231 test case 2; RFC 2202 test case 2 */
+        "local key, text = 'Jefe', 'what do ya want for nothing?'\n"
+        "assert(crypto.hmac('sha256', key, text) ==\n"
+        "  '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843')\n"
+        "assert(crypto.hmac('sha384', key, text):sub(1, 16) == 'af45d2e376484031')\n"
+        "assert(crypto.hmac('sha512', key, text):sub(1, 16) == '164b7a7bfcf819e2')\n"
+        "assert(crypto.hmac('sha1', key, text) == 'effcdf6ae5eb2fa2d27416d5f184df9c259a7c79')\n"
+        "assert(#crypto.hmac('sha256', '', '') == 64)\n"
+        "assert(crypto.equals('abc', 'abc') and crypto.equals('', ''))\n"
+        "assert(not crypto.equals('abc', 'abd') and not crypto.equals('abc', 'abcd'))\n"
+        "assert(#crypto.random(0) == 0 and #crypto.random(65536) == 65536)\n"
+        "assert(crypto.random(16) ~= crypto.random(16))\n"
+        "local seen = {}\n"
+        "for i = 1, 100 do\n"
+        "  local id = crypto.uuid()\n"
+        "  assert(id:match('^%x+%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x+$') and #id == 36, id)\n"
+        "  assert(not seen[id]) seen[id] = true\n"
+        "end\n");
+    refuse("crypto.random(65537)", "must be 0 to 65536 bytes");
+    refuse("crypto.random(-1)", "must be 0 to 65536 bytes");
+    refuse("crypto.hmac('md5', 'k', 's')", "invalid option 'md5'");
+    refuse("crypto.sha256('', 'octal')", "invalid option 'octal'");
+    refuse("crypto.equals('a')", "string expected");
+}
+
+static void test_time(void **state)
+{
+    (void)state;
+    run("assert(math.abs(time.now() - os.time()) < 2)\n"
+        "local a = time.monotonic() assert(time.monotonic() >= a)\n"
+        "assert(time.iso(0) == '1970-01-01T00:00:00.000Z')\n"
+        "assert(time.iso(1767323045.678) == '2026-01-02T03:04:05.678Z')\n"
+        "assert(time.iso(1595000000.75) == '2020-07-17T15:33:20.750Z')\n"
+        "assert(time.iso(-0.5) == '1969-12-31T23:59:59.500Z')\n"
+        "assert(time.iso(253402300799) == '9999-12-31T23:59:59.000Z')\n"
+        "assert(time.iso(-62167219200) == '0000-01-01T00:00:00.000Z')\n"
+        "assert(time.iso():match('^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ$'))\n"
+        "assert(time.http(784111777) == 'Sun, 06 Nov 1994 08:49:37 GMT')\n"
+        "assert(#time.http() == 29)\n");
+    static const struct {
+        const char *text, *seconds;
+    } cases[] = {
+        {"1970-01-01T00:00:00Z", "0"},
+        {"2026-01-02T03:04:05.678Z", "1767323045.678"},
+        {"2026-01-02t03:04:05z", "1767323045"},
+        {"2026-01-02 04:34:05+01:30", "1767323045"},
+        {"2026-01-01T22:04:05-05:00", "1767323045"},
+        {"2026-01-02", "1767312000"},
+        {"2024-02-29", "1709164800"},
+        {"2000-02-29", "951782400"},
+        {"1969-12-31T23:59:59.5Z", "-0.5"},
+        {"2026-01-02T03:04:05.6789999999999999999999Z", "1767323045.679"},
+        {"2026-01-02T03:04:05", "nil"},
+        {"2026-01-02T03:04Z", "nil"},
+        {"2026-01-02T03:04:05.Z", "nil"},
+        {"2026-01-02T03:04:05Zx", "nil"},
+        {"2026-01-02T03:04:05+0130", "nil"},
+        {"2026-01-02T24:00:00Z", "nil"},
+        {"2026-01-02T03:60:00Z", "nil"},
+        {"2026-01-02T03:04:60Z", "nil"},
+        {"2026-13-01", "nil"},
+        {"2026-00-01", "nil"},
+        {"2026-01-32", "nil"},
+        {"2026-01-00", "nil"},
+        {"2025-02-29", "nil"},
+        {"1900-02-29", "nil"},
+        {"26-01-01", "nil"},
+        {"2026-1-1", "nil"},
+        {"", "nil"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char code[256];
+        snprintf(code, sizeof(code),
+                 "local t, err = time.parse('%s') local want = %s\n"
+                 "assert(t == want or t and math.abs(t - want) < 1e-6, tostring(t))\n"
+                 "assert((t == nil) == (err == 'not a time like 2026-01-02T03:04:05Z'))",
+                 cases[i].text, cases[i].seconds);
+        run(code);
+    }
+    refuse("time.iso(0/0)", "not a time between the years 0 and 9999");
+    refuse("time.iso(1e20)", "not a time between the years 0 and 9999");
+    refuse("time.http(-1e20)", "not a time between the years 0 and 9999");
+    refuse("time.iso('x')", "number expected");
+}
+
+static void test_url_escapes(void **state)
+{
+    (void)state;
+    run("assert(url.encode('a b&c=d/\xc3\xa4~-._') == 'a%20b%26c%3Dd%2F%C3%A4~-._')\n"
+        "assert(url.decode('a%20b%26%c3%A4+') == 'a b&\xc3\xa4+')\n"
+        "assert(url.decode(url.encode('\\0\\xff%')) == '\\0\\xff%')\n"
+        "for _, bad in ipairs{'abc%', 'abc%2', 'abc%zz', 'abc%2x'} do\n"
+        "  local v, err = url.decode(bad)\n"
+        "  assert(v == nil and err == \"'%' without two hexadecimal digits at byte 4\", err)\n"
+        "end\n");
+    run("assert(url.query{} == '')\n"
+        "assert(url.query{b='x y', a=1, c={'p', 2.0, true}, ['d&']=2.5, e={}} ==\n"
+        "  'a=1&b=x%20y&c=p&c=2&c=true&d%26=2.5')\n"
+        "local last, all = url.parse_query('?a=1&b=x+y%20z&a=2&c&=e&d==&%zz=1&&')\n"
+        "assert(last.a == '2' and last.b == 'x y z' and last.c == '' and last[''] == 'e')\n"
+        "assert(last.d == '=' and last['%zz'] == '1')\n"
+        "assert(#all.a == 2 and all.a[1] == '1' and all.a[2] == '2' and #all.c == 1)\n"
+        "assert(next((url.parse_query(''))) == nil and next((url.parse_query('?'))) == nil)\n");
+    refuse("url.query{1}", "names must be strings");
+    refuse("url.query{a=print}", "cannot encode a function as a value of 'a'");
+    refuse("url.query{a={{}}}", "cannot encode a table as a value of 'a'");
+    refuse("url.query('x')", "table expected");
+}
+
+static void test_url_parse(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *parts; /* as json.encode with sorted keys gives them */
+    } cases[] = {
+        {"https://api.example/shows?page=1#top",
+         "{'fragment':'top','host':'api.example','path':'/shows','query':'page=1',"
+         "'scheme':'https'}"},
+        {"HTTP://User:P@ss@Example.COM:8080",
+         "{'host':'example.com','path':'','port':8080,'scheme':'http','user':'User:P@ss'}"},
+        {"http://[::1]:80/", "{'host':'[::1]','path':'/','port':80,'scheme':'http'}"},
+        {"http://h:/p", "{'host':'h','path':'/p','scheme':'http'}"},
+        {"http://h?q", "{'host':'h','path':'','query':'q','scheme':'http'}"},
+        {"http://h/?#", "{'fragment':'','host':'h','path':'/','query':'','scheme':'http'}"},
+        {"/a/b?c=d", "{'path':'/a/b','query':'c=d'}"},
+        {"//h/p", "{'host':'h','path':'/p'}"},
+        {"mailto:a@b.example", "{'path':'a@b.example','scheme':'mailto'}"},
+        {"a/b:c", "{'path':'a/b:c'}"},
+        {"", "{'path':''}"},
+        {"http:///p", "the host is missing"},
+        {"http://user@/p", "the host is missing"},
+        {"http://h:65536/", "the port is not a number up to 65535"},
+        {"http://h:8x/", "the port is not a number up to 65535"},
+        {"http://[::1/", "a '[' without ']' in the host"},
+        {"http://[::1]x/", "the port is not a number up to 65535"},
+        {"http://h/a b", "white space and control characters must be percent-encoded"},
+        {"http://h/\\r\\n", "white space and control characters must be percent-encoded"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char code[512];
+        snprintf(code, sizeof(code),
+                 "local v, err = url.parse(\"%s\")\n"
+                 "local got = v and json.encode(v, {sort_keys=true}):gsub('\"', \"'\") or err\n"
+                 "assert(got == \"%s\", got)",
+                 cases[i].url, cases[i].parts);
+        run(code);
+    }
+    refuse("url.parse(nil)", "string expected");
+}
+
+/* ---- env ---- */
+
+static void test_env(void **state)
+{
+    (void)state;
+    run("assert(env.TV_API_URL == 'https://api.tvmaze.com/shows' and env.SECRET == 's')\n"
+        "assert(env.MISSING == nil and env[1] == nil and env['SECRET\\0'] == nil)\n"
+        "local n = 0 for name, value in pairs(env) do n = n + 1 assert(env[name] == value) end\n"
+        "assert(n == 3)\n"
+        "assert(getmetatable(env) == false)\n");
+    refuse("env.SECRET = 'x'", "env is read-only");
+
+    struct str globs[] = {STR("TV_*"), STR("OTHER")};
+    const struct function_spec spec = {.name = STR("shows"), .env = globs, .env_count = 2};
+    vm.spec = &spec;
+    run("assert(env.TV_API_URL and env.TV_KEY == 'k' and env.SECRET == nil)\n"
+        "local n = 0 for name in pairs(env) do n = n + 1 assert(name:find('^TV_')) end\n"
+        "assert(n == 2)\n");
+    vm.spec = NULL;
+
+    vm.services = NULL;
+    run("assert(env.SECRET == nil) for _ in pairs(env) do error('empty') end");
+}
+
+/* ---- log ---- */
+
+/* Runs the code with stderr in a file, and leaves what was written there in `text`. */
+static void capture(const char *code, char *text, size_t size)
+{
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    int saved = dup(STDERR_FILENO);
+    assert_true(saved >= 0);
+    dup2(fileno(file), STDERR_FILENO);
+    lua_settop(L, 0);
+    int status = luaL_dostring(L, code);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    rewind(file);
+    text[fread(text, 1, size - 1, file)] = '\0';
+    fclose(file);
+    if (status != LUA_OK)
+        fail_msg("%s", lua_tostring(L, -1));
+}
+
+static void on_context(struct vm *of, struct log_line *line)
+{
+    assert_ptr_equal(of, &vm);
+    log_str(line, "request_id", STR("r-1"));
+}
+
+static void test_log_lines(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *code, *part; /* part NULL: nothing is written */
+    } cases[] = {
+        {"log.info('hello')", "\"level\":\"info\",\"msg\":\"hello\",\"function\":\"me\","
+                              "\"request_id\":\"r-1\"}\n"},
+        {"log.warn('w', {a={1, 2}})", "\"level\":\"warn\",\"msg\":\"w\",\"function\":\"me\","
+                                      "\"request_id\":\"r-1\",\"fields\":{\"a\":[1,2]}}\n"},
+        {"log.error(nil)", "\"msg\":\"nil\""},
+        {"log.error(12.5)", "\"msg\":\"12.5\""},
+        {"log.info('a\\nb\"\\0\\xff')", "\"msg\":\"a\\nb\\\"?\xef\xbf\xbd\""},
+        {"log.info('x', {f=print})", "\"fields\":\"cannot encode a function at .f\""},
+        {"log.info('x', {s=('y'):rep(9000)})", "\"fields\":\"9008 bytes of fields are too many\""},
+        {"log.info(('\xc3\xa4'):rep(9000))", "\xc3\xa4...\",\"function\""},
+        {"log.debug('quiet')", NULL},
+        {"log.info('x', nil)", "\"msg\":\"x\",\"function\":\"me\",\"request_id\":\"r-1\"}\n"},
+    };
+    const struct function_spec spec = {.name = STR("me")};
+    vm.spec = &spec;
+    vm.log_context = on_context;
+    char text[32 * 1024];
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        capture(cases[i].code, text, sizeof(text));
+        if (cases[i].part == NULL ? text[0] != '\0' : strstr(text, cases[i].part) == NULL)
+            fail_msg("%s: %.300s", cases[i].code, text);
+    }
+    refuse("log.info()", "value expected");
+    refuse("log.info('x', 5)", "table expected");
+}
+
+static void test_log_allowance(void **state)
+{
+    (void)state;
+    size_t left = 100;
+    vm.log_left = &left;
+    char text[4096];
+    capture("for i = 1, 30 do log.info('0123456789') end", text, sizeof(text));
+    unsigned lines = 0;
+    for (const char *p = text; (p = strchr(p, '\n')) != NULL; p++)
+        lines++;
+    assert_int_equal(lines, 10); /* nine of eleven bytes each, and the notice */
+    assert_non_null(strstr(text, "this request has logged too much"));
+    assert_int_equal(left, 0);
+}
+
+/* What people read: a script cannot forge a line of its own or move the cursor. */
+static void test_log_text(void **state)
+{
+    (void)state;
+    char text[4096];
+    log_setup(LOG_FORMAT_TEXT, LOG_INFO);
+    capture("log.info('one\\nerror two\\x1b[2J\\tx', {a=1})", text, sizeof(text));
+    log_setup(LOG_FORMAT_JSON, LOG_INFO);
+    assert_string_equal(text, "info  one\n      error two?[2J\tx fields={\"a\":1}\n");
+}
+
+/* ---- the documentation ---- */
+
+/* Each example in a state of its own. */
+static void run_example(const char *name, const char *code)
+{
+    lua_State *outer = L;
+    void *none = NULL;
+    assert_int_equal(set_up(&none), 0);
+    char text[4096];
+    int status = luaL_loadbuffer(L, code, strlen(code), name);
+    if (status == LUA_OK)
+        status = lua_pcall(L, 0, 0, 0);
+    snprintf(text, sizeof(text), "%s", status == LUA_OK ? "" : lua_tostring(L, -1));
+    tear_down(&none);
+    L = outer;
+    if (status != LUA_OK)
+        fail_msg("example of %s: %s", name, text);
+}
+
+static void test_examples(void **state)
+{
+    (void)state;
+    log_setup(LOG_FORMAT_JSON, LOG_ERROR + 1);
+    if (luaL_dofile(L, "docs/api.lua") != LUA_OK)
+        fail_msg("%s", lua_tostring(L, -1));
+    int count = 0;
+    lua_getfield(L, 1, "modules");
+    for (lua_Integer i = 1; lua_geti(L, 2, i) == LUA_TTABLE; i++) {
+        lua_getfield(L, 3, "functions");
+        for (lua_Integer k = 1; lua_geti(L, 4, k) == LUA_TTABLE; k++) {
+            lua_getfield(L, 5, "name");
+            lua_getfield(L, 5, "example");
+            bool wanted = lua_getfield(L, 5, "run") == LUA_TNIL;
+            if (lua_type(L, 7) != LUA_TSTRING)
+                fail_msg("%s has no example", lua_tostring(L, 6));
+            if (wanted) {
+                run_example(lua_tostring(L, 6), lua_tostring(L, 7));
+                count++;
+            } else if (luaL_loadstring(L, lua_tostring(L, 7)) != LUA_OK) {
+                fail_msg("example of %s: %s", lua_tostring(L, 6), lua_tostring(L, -1));
+            }
+            lua_settop(L, 4);
+        }
+        lua_settop(L, 2);
+    }
+    log_setup(LOG_FORMAT_JSON, LOG_INFO);
+    assert_in_range(count, 20, 1000);
+}
+
+/* The list is sorted, and complete for the modules that need nothing of the host. */
+static void test_list(void **state)
+{
+    (void)state;
+    size_t found = 0;
+    for (size_t i = 0; bindings[i].name != NULL; i++) {
+        if (i > 0)
+            assert_true(strcmp(bindings[i - 1].name, bindings[i].name) < 0);
+        for (size_t k = 0; k < sizeof(modules) / sizeof(modules[0]); k++)
+            found += strcmp(modules[k].name, bindings[i].name) == 0 &&
+                     modules[k].open == bindings[i].open;
+    }
+    assert_int_equal(found, sizeof(modules) / sizeof(modules[0]));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_base64, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_crypto, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_url_escapes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_url_parse, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_env, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_log_lines, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_log_allowance, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_log_text, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_examples, set_up, tear_down),
+        cmocka_unit_test(test_list),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -514,8 +514,10 @@ static int collect_headers(struct client_call *call, struct client_response *res
         for (size_t i = 0; i < name.len; i++) {
             lower[i] = (char)tolower((unsigned char)name.ptr[i]);
         }
-        /* Values stay libcurl's until the handle is reset, after the callback. */
-        res->headers[res->header_count++] = (struct header){{lower, name.len}, str_from(h->value)};
+        /* Values stay libcurl's until the handle is reset, after the callback. The one of an empty
+         * field begins with a rest of its line end (7.88). */
+        struct str value = {h->value, strcspn(h->value, "\r\n")};
+        res->headers[res->header_count++] = (struct header){{lower, name.len}, value};
     }
     return 0;
 }

@@ -50,4 +50,7 @@ int await(lua_State *L, struct op *op);
  * binding, before await: just marks it. */
 void op_complete(struct op *op);
 
+/* Stops the work of an operation that is not complete; harmless otherwise. For task_cancel. */
+void op_cancel(struct op *op);
+
 #endif

@@ -23,15 +23,15 @@ struct function_spec {
     unsigned concurrency; /* requests at once, a worker */
     unsigned queue;       /* requests that may wait for a slot */
     bool background;
-    struct str schedule;     /* cron text; empty: none */
     struct str *fetch_hosts; /* globs */
     unsigned fetch_host_count;
     bool fetch_declared; /* `fetch` was given: nothing but these hosts */
     struct str *env;     /* globs over names; what `env` shows */
     unsigned env_count;
-    bool is_dev; /* part of `luafn dev` itself (issuer, TV API) */
-    /* Which keys functions.lua gave itself: those win over what the script returns. */
-    bool auth_given, paths_given, methods_given, schedule_given, background_given;
+    bool env_declared; /* `env` was given: nothing but these */
+    bool is_dev;       /* part of `luafn dev` itself (issuer, TV API) */
+    unsigned
+        given; /* bits: which keys functions.lua gave; those win over what the script returns */
 };
 
 #endif

@@ -19,7 +19,7 @@ enum task_state {
     TASK_READY, /* function and arguments are on its stack */
     TASK_RUNNING,
     TASK_WAITING, /* for `pending` */
-    TASK_SLICED,  /* queued to go on at the next turn of the loop */
+    TASK_QUEUED,  /* goes on at the next turn of the loop */
     TASK_DONE     /* returned, raised or was cancelled */
 };
 
@@ -28,9 +28,10 @@ struct task {
     lua_State *co; /* a pooled thread of vm->L, anchored in the registry */
     int anchor;    /* luaL_ref of co */
     enum task_state state;
-    struct op *pending;            /* borrowed from the coroutine's stack */
-    struct budget *budget;         /* borrowed: the invocation's */
-    struct list in_slices;         /* the worker's queue of sliced tasks */
+    struct op *pending;    /* borrowed from the coroutine's stack */
+    struct budget *budget; /* borrowed: the invocation's */
+    struct list in_queue;  /* the worker's queue of tasks that go on at the next turn */
+    int start_args; /* for task_enqueue of a READY task: values on co's stack above the function */
     struct list siblings;          /* of the invocation */
     struct invocation *invocation; /* NULL for the loading of a script */
     /* The end. status LUA_OK: results are on co's stack; otherwise the error value is on top.
@@ -48,6 +49,9 @@ struct task *task_new(struct vm *vm, struct budget *budget, void (*done)(struct 
  * waits, is sliced or is done. */
 void task_resume(struct task *task, int nargs);
 
+/* Lets a task that is not running go on at the next turn of the loop. */
+void task_enqueue(struct task *task);
+
 /* Cancels what it waits for and unwinds the coroutine (its <close> variables run under the budget's
  * rest). Calls `done` never. */
 void task_cancel(struct task *task);
@@ -55,9 +59,9 @@ void task_cancel(struct task *task);
 /* Gives the coroutine back to the pool or drops it. */
 void task_free(struct task *task);
 
-/* The queue of tasks that gave up their slice: one round, called by the loop's idle handle. True
- * when some are left. */
-void task_slices_init(uv_loop_t *loop);
-void task_slices_close(void);
+/* The worker's queue of tasks that gave up their slice. Once a process, before the first task;
+ * `close` before the loop is closed. */
+int task_queue_open(uv_loop_t *loop);
+void task_queue_close(void);
 
 #endif

@@ -11,6 +11,7 @@
 #include <lua.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <uv.h>
 
 #include "auth/verify.h"
@@ -20,7 +21,9 @@
 struct client;
 struct issuers;
 struct instance;
+struct log_line;
 struct task;
+struct event_slot;
 
 /* What a worker offers to bindings. All borrowed; NULL where a tool (check, test) has none. */
 struct services {
@@ -44,26 +47,73 @@ struct services {
  * own coroutines. */
 enum vm_yield { VM_YIELD_SCRIPT, VM_YIELD_AWAIT, VM_YIELD_SLICE };
 
+/* A coroutine kept for the next task. */
+struct vm_thread {
+    lua_State *co;
+    int anchor; /* luaL_ref in the registry */
+};
+
+enum { VM_IDLE_THREADS = 16 };
+
 struct vm {
     lua_State *L;             /* owned: the main thread; nothing runs on it after loading */
     size_t used, peak, limit; /* bytes */
     uint64_t denials;         /* allocations refused */
     struct budget *budget; /* of what runs now; borrowed; never NULL (an unlimited one otherwise) */
     struct budget unlimited;
-    struct task *task;                /* being resumed now; NULL: none */
-    enum vm_yield yield;              /* set right before the host yields, cleared by task_resume */
+    struct vm_thread idle[VM_IDLE_THREADS];
+    unsigned idle_count;
+    struct event_slot *free_slots; /* of run/event.c; in the state's memory */
+    struct task *task;             /* being resumed now; NULL: none */
+    enum vm_yield yield;           /* set right before the host yields, cleared by task_resume */
+    bool relays;         /* every coroutine around the running one can pass a host's yield up */
+    bool globals_frozen; /* scripts may not set globals any more (sandbox_freeze) */
+    int depth;           /* script coroutines that resume or close each other right now */
     const struct services *services;  /* borrowed */
     const struct function_spec *spec; /* borrowed; NULL in tools */
     struct instance *instance;        /* owner; NULL in tools */
+    /* Adds what run/ knows of a script's log line: request id, generation. Must not raise. NULL:
+     * nothing to add. */
+    void (*log_context)(struct vm *vm, struct log_line *line);
+    size_t *log_left; /* bytes that what runs now may still log; borrowed, set with `budget`; NULL:
+                         no limit */
 };
 
 /* A state with `limit` bytes (0: no limit) and nothing in it. NULL when out of memory. */
 struct vm *vm_new(size_t limit, const struct services *services);
 void vm_free(struct vm *vm);
 
+/* Marks of a coroutine, kept in the low bits of its pointer to the vm. A thread that the host made
+ * (a task's) carries none: scripts can neither resume nor close it, even when they get hold of it
+ * through coroutine.running. */
+enum vm_mark {
+    VM_MARK_SCRIPT = 1, /* made by coroutine.create or wrap */
+    VM_MARK_HOST = 2, /* suspended by the host, not by the script: nobody but the host resumes it */
+    VM_MARK_KILLED = 4, /* died of the budget's end: hooks may be off in it, it never runs again */
+    VM_MARK_MASK = 7
+};
+
+static inline uintptr_t vm_marks(lua_State *co)
+{
+    return *(uintptr_t *)lua_getextraspace(co) & VM_MARK_MASK;
+}
+
+static inline void vm_set_marks(lua_State *co, uintptr_t marks)
+{
+    uintptr_t *slot = lua_getextraspace(co);
+    *slot = (*slot & ~(uintptr_t)VM_MARK_MASK) | marks;
+}
+
 static inline struct vm *vm_of(lua_State *L)
 {
-    return *(struct vm **)lua_getextraspace(L);
+    return (struct vm *)(*(uintptr_t *)lua_getextraspace(L) & ~(uintptr_t)VM_MARK_MASK);
+}
+
+/* May the host suspend what runs in `L` now? False inside callbacks of C functions (gsub, sort,
+ * metamethods of C calls), and in coroutines resumed from there. What waits asks this first. */
+static inline bool vm_can_yield(lua_State *L)
+{
+    return vm_of(L)->relays && lua_isyieldable(L);
 }
 
 #endif

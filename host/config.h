@@ -1,0 +1,60 @@
+/* functions.lua and .env files as plain structs; every fault with file:line and what to write
+ * instead.
+ *
+ * A configuration is immutable once loaded and owns all of its memory. A reload makes a new one. */
+#ifndef LUAFN_CONFIG_H
+#define LUAFN_CONFIG_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "env.h"
+#include "http/cors.h"
+#include "http/redirect.h"
+#include "net/server.h"
+#include "run/spec.h"
+
+struct header_rule {
+    struct str path; /* pattern: "*" stands for any run of characters, ":name" for one segment */
+    struct redirect_pair *values;
+    unsigned count;
+};
+
+struct config {
+    struct arena arena; /* all of it */
+    struct str file;    /* absolute path of functions.lua */
+    struct str folder;  /* of that file */
+    struct env *env;    /* owned */
+    bool dev;
+    struct str prefix; /* "/.netlify/functions" */
+    struct function_spec *functions;
+    unsigned function_count;
+    struct verifier_spec *issuers; /* the deployment's */
+    unsigned issuer_count;
+    struct verifier *verifiers; /* the same, linked, for verify; made by the app */
+    struct str publish;         /* absolute folder; empty: none */
+    struct redirect_rule *redirects;
+    unsigned redirect_count;
+    struct header_rule *headers;
+    unsigned header_count;
+    struct cors cors;
+    struct server_limits limits;
+};
+
+/* Variables that `dev` provides where nobody else does; NULL-terminated list of name, value, name,
+ * value ... */
+struct config_options {
+    const char *file;
+    bool dev;
+    const char *const *defaults; /* NULL: none */
+};
+
+/* NULL with the reason. */
+struct config *config_load(const struct config_options *options, struct err *err);
+void config_free(struct config *config);
+
+/* One more function slot set to the defaults, for functions that the program brings itself. NULL
+ * when out of memory. */
+struct function_spec *config_add_function(struct config *config, struct str name,
+                                          struct str script);
+
+#endif

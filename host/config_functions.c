@@ -1,0 +1,217 @@
+/* The member `functions` of functions.lua. */
+#include "config_functions.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <lauxlib.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "limits.h"
+
+static bool name_is_valid(struct str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+              c == '-' || c == '_'))
+            return false;
+    }
+    return name.len > 0 && name.len <= 128;
+}
+
+struct function_spec *config_add_function(struct config *config, struct str name, struct str script)
+{
+    unsigned count = config->function_count;
+    /* Grown by doubling inside the arena: a configuration is small and made once. */
+    if ((count & (count - 1)) == 0) {
+        struct function_spec *bigger =
+            arena_zalloc(&config->arena, (count > 0 ? count * 2 : 1) * sizeof(*bigger));
+        if (bigger == NULL)
+            return NULL;
+        for (unsigned i = 0; i < count; i++)
+            bigger[i] = config->functions[i];
+        config->functions = bigger;
+    }
+    struct function_spec *spec = &config->functions[count];
+    *spec = (struct function_spec){
+        .name = arena_copy(&config->arena, name),
+        .script = arena_copy(&config->arena, script),
+        .root = config->folder,
+        .methods = METHOD_ALL,
+        .timeout = LIMIT_FN_TIMEOUT,
+        .cpu = LIMIT_FN_CPU,
+        .memory = LIMIT_FN_MEMORY,
+        .concurrency = LIMIT_FN_CONCURRENCY,
+        .queue = LIMIT_FN_QUEUE,
+        .background = str_ends_with(name, STR("-background")),
+    };
+    if (spec->background)
+        spec->timeout = LIMIT_FN_BACKGROUND_TIMEOUT;
+    if (spec->name.ptr == NULL || spec->script.ptr == NULL)
+        return NULL;
+    config->function_count++;
+    return spec;
+}
+
+static bool is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static struct str absolute(struct config *config, struct str path)
+{
+    return path.len > 0 && path.ptr[0] == '/'
+               ? arena_copy(&config->arena, path)
+               : arena_printf(&config->arena, "%.*s/%.*s", STR_ARG(config->folder), STR_ARG(path));
+}
+
+/* ---- functions = { name = { script = ... } } ---- */
+
+/* The value at the top of the stack: a table, or a script's path. */
+static int read_one(struct options_reader *r, struct config *config, struct str name)
+{
+    struct str script = {NULL, 0};
+    if (lua_type(r->L, -1) == LUA_TSTRING) {
+        script = (struct str){lua_tostring(r->L, -1), lua_rawlen(r->L, -1)};
+    } else if (!lua_istable(r->L, -1)) {
+        return options_fault(r, NULL, "must be a table such as { script = \"scripts/%.*s.lua\" }",
+                             STR_ARG(name));
+    } else {
+        int rc = options_str(r, "script", &script);
+        if (rc == 0 && script.ptr == NULL)
+            rc = options_fault(r, NULL, "`script` is missing: { script = \"scripts/%.*s.lua\" }",
+                               STR_ARG(name));
+        if (rc != 0)
+            return rc;
+    }
+    if (!name_is_valid(name))
+        return options_fault(r, NULL, "a function's name is made of letters, digits, '-' and '_'");
+    struct str path = absolute(config, script);
+    if (path.ptr == NULL)
+        return err_set(r->err, -ENOMEM, "out of memory");
+    if (!is_file(path.ptr))
+        return options_fault(r, lua_istable(r->L, -1) ? "script" : NULL, "'%.*s': no such file",
+                             STR_ARG(script));
+    struct function_spec *spec = config_add_function(config, name, path);
+    if (spec == NULL)
+        return err_set(r->err, -ENOMEM, "out of memory");
+    return lua_istable(r->L, -1) ? options_read_function(r, spec, OPTIONS_CONFIG) : 0;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct str *x = a, *y = b;
+    size_t len = x->len < y->len ? x->len : y->len;
+    int order = memcmp(x->ptr, y->ptr, len);
+    return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+/* In the order of their names: a Lua table has none. */
+static int read_table(struct options_reader *r, struct config *config)
+{
+    lua_State *L = r->L;
+    unsigned count = 0;
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING)
+            return options_fault(r, "functions",
+                                 "every function needs a name: name = { script = ... }");
+        count++;
+    }
+    struct str *names = arena_zalloc(&config->arena, (count + 1) * sizeof(*names));
+    if (names == NULL)
+        return err_set(r->err, -ENOMEM, "out of memory");
+    unsigned i = 0;
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1))
+        names[i++] =
+            arena_copy(&config->arena, (struct str){lua_tostring(L, -2), lua_rawlen(L, -2)});
+    qsort(names, count, sizeof(*names), compare_names);
+    for (i = 0; i < count; i++) {
+        if (names[i].ptr == NULL)
+            return err_set(r->err, -ENOMEM, "out of memory");
+        size_t before = options_enter(r, "functions", 0);
+        options_enter(r, names[i].ptr, 0);
+        lua_pushlstring(L, names[i].ptr, names[i].len);
+        lua_rawget(L, -2);
+        int rc = read_one(r, config, names[i]);
+        lua_pop(L, 1);
+        options_leave(r, before);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- functions = "folder": NAME.lua, NAME/NAME.lua, NAME/index.lua; a folder wins over a file
+ * ---- */
+
+static bool find_in_folder(const char *folder, const char *entry, char *name, size_t name_size,
+                           char *script, size_t size)
+{
+    size_t len = strlen(entry);
+    snprintf(name, name_size, "%s", entry);
+    snprintf(script, size, "%s/%s/%s.lua", folder, entry, entry);
+    if (is_file(script))
+        return true;
+    snprintf(script, size, "%s/%s/index.lua", folder, entry);
+    if (is_file(script))
+        return true;
+    if (len <= 4 || strcmp(entry + len - 4, ".lua") != 0)
+        return false;
+    snprintf(name, name_size, "%.*s", (int)(len - 4), entry);
+    snprintf(script, size, "%s/%s/%s.lua", folder, name, name);
+    if (is_file(script))
+        return false; /* the folder's own entry stands for it */
+    snprintf(script, size, "%s/%s/index.lua", folder, name);
+    if (is_file(script))
+        return false;
+    snprintf(script, size, "%s/%s", folder, entry);
+    return is_file(script);
+}
+
+static int read_folder(struct options_reader *r, struct config *config, struct str given)
+{
+    struct str folder = absolute(config, given);
+    struct dirent **entries = NULL;
+    int count = folder.ptr != NULL ? scandir(folder.ptr, &entries, NULL, alphasort) : -1;
+    if (count < 0)
+        return options_fault(r, "functions", "'%.*s' is not a folder here", STR_ARG(given));
+    int rc = 0;
+    for (int i = 0; i < count; i++) {
+        char name[256], script[PATH_MAX];
+        bool found =
+            entries[i]->d_name[0] != '.' && find_in_folder(folder.ptr, entries[i]->d_name, name,
+                                                           sizeof(name), script, sizeof(script));
+        free(entries[i]);
+        if (!found || rc != 0)
+            continue;
+        if (!name_is_valid(str_from(name)))
+            rc = options_fault(r, "functions",
+                               "'%s': a function's name is made of letters, digits, '-' and '_'",
+                               name);
+        else if (config_add_function(config, str_from(name), str_from(script)) == NULL)
+            rc = err_set(r->err, -ENOMEM, "out of memory");
+    }
+    free(entries);
+    return rc;
+}
+
+int config_read_functions(struct options_reader *r, struct config *config)
+{
+    if (!options_get(r, "functions"))
+        return options_fault(
+            r, NULL, "`functions` is missing: functions = \"scripts\", or a table of functions");
+    int rc;
+    if (lua_type(r->L, -1) == LUA_TSTRING)
+        rc = read_folder(r, config, (struct str){lua_tostring(r->L, -1), lua_rawlen(r->L, -1)});
+    else if (lua_istable(r->L, -1))
+        rc = read_table(r, config);
+    else
+        rc = options_fault(r, "functions", "must be a table of functions or the name of a folder");
+    if (rc == 0)
+        lua_pop(r->L, 1);
+    return rc;
+}

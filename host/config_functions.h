@@ -1,0 +1,13 @@
+/* The member `functions` of functions.lua: a table of functions, or the name of a folder that holds
+ * them. */
+#ifndef LUAFN_CONFIG_FUNCTIONS_H
+#define LUAFN_CONFIG_FUNCTIONS_H
+
+#include "config.h"
+#include "run/options.h"
+
+/* The table of functions.lua is at the top of the stack. 0, or a negative errno with the reason in
+ * the reader's err. */
+int config_read_functions(struct options_reader *r, struct config *config);
+
+#endif

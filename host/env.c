@@ -1,0 +1,272 @@
+/* Environment variables of functions. */
+#include "env.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/buf.h"
+#include "run/script.h"
+
+struct variable {
+    char *name;  /* owned */
+    char *value; /* owned */
+    bool from_file;
+};
+
+struct env {
+    struct variable *list; /* owned; in order of precedence: the first of a name counts */
+    size_t count, cap;
+};
+
+extern char **environ;
+
+const char *const *env_file_names(bool dev)
+{
+    static const char *const dev_files[] = {".env.development.local", ".env.local",
+                                            ".env.development", ".env", NULL};
+    static const char *const serve_files[] = {".env.local", ".env", NULL};
+    return dev ? dev_files : serve_files;
+}
+
+static struct variable *find(const struct env *env, const char *name)
+{
+    for (size_t i = 0; i < env->count; i++) {
+        if (strcmp(env->list[i].name, name) == 0)
+            return &env->list[i];
+    }
+    return NULL;
+}
+
+static int add(struct env *env, struct str name, struct str value, bool from_file)
+{
+    if (env->count == env->cap) {
+        size_t cap = env->cap > 0 ? env->cap * 2 : 64;
+        struct variable *list = realloc(env->list, cap * sizeof(*list));
+        if (list == NULL)
+            return -ENOMEM;
+        env->list = list;
+        env->cap = cap;
+    }
+    struct variable v = {strndup(name.ptr, name.len),
+                         strndup(value.ptr != NULL ? value.ptr : "", value.len), from_file};
+    if (v.name == NULL || v.value == NULL) {
+        free(v.name);
+        free(v.value);
+        return -ENOMEM;
+    }
+    env->list[env->count++] = v;
+    return 0;
+}
+
+static int add_process(struct env *env)
+{
+    for (char **entry = environ; *entry != NULL; entry++) {
+        struct str text = str_from(*entry);
+        size_t equals = str_find(text, '=');
+        if (equals == text.len || equals == 0)
+            continue;
+        int rc = add(env, (struct str){text.ptr, equals}, str_skip(text, equals + 1), false);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- dotenv ---- */
+
+struct parser {
+    struct str rest;
+    unsigned line;
+    const char *file;
+    struct err *err;
+};
+
+static int fault(struct parser *p, const char *what)
+{
+    return err_set(p->err, -EINVAL, "%s:%u: %s; write NAME=value", p->file, p->line, what);
+}
+
+static void skip_line(struct parser *p)
+{
+    size_t end = str_find(p->rest, '\n');
+    p->rest = str_skip(p->rest, end < p->rest.len ? end + 1 : end);
+    p->line++;
+}
+
+static char peek(const struct parser *p)
+{
+    return p->rest.len > 0 ? p->rest.ptr[0] : '\n';
+}
+
+static void skip_blanks(struct parser *p)
+{
+    while (peek(p) == ' ' || peek(p) == '\t')
+        p->rest = str_skip(p->rest, 1);
+}
+
+static int read_name(struct parser *p, struct str *name)
+{
+    skip_blanks(p);
+    if (str_starts_with(p->rest, STR("export ")))
+        p->rest = str_skip(p->rest, 7);
+    skip_blanks(p);
+    size_t len = 0;
+    while (len < p->rest.len &&
+           (isalnum((unsigned char)p->rest.ptr[len]) || strchr("_.-", p->rest.ptr[len]) != NULL))
+        len++;
+    *name = (struct str){p->rest.ptr, len};
+    p->rest = str_skip(p->rest, len);
+    skip_blanks(p);
+    if (len == 0 || peek(p) != '=')
+        return fault(p, len == 0 ? "a variable's name was expected"
+                                 : "`=` was expected after the name");
+    p->rest = str_skip(p->rest, 1);
+    skip_blanks(p);
+    return 0;
+}
+
+static int read_quoted(struct parser *p, struct buf *value)
+{
+    char quote = peek(p);
+    unsigned opened = p->line;
+    for (size_t i = 1; i < p->rest.len; i++) {
+        char c = p->rest.ptr[i];
+        if (c == quote) {
+            p->rest = str_skip(p->rest, i + 1);
+            skip_blanks(p);
+            if (peek(p) != '\n' && peek(p) != '\r' && peek(p) != '#')
+                return fault(p, "there is text after the closing quote");
+            skip_line(p);
+            return 0;
+        }
+        p->line += c == '\n';
+        if (quote == '"' && c == '\\' && i + 1 < p->rest.len) {
+            char next = p->rest.ptr[++i];
+            const char *known = strchr("nrt", next);
+            buf_add_char(value, known != NULL ? "\n\r\t"[known - "nrt"] : next);
+        } else {
+            buf_add_char(value, c);
+        }
+    }
+    p->line = opened;
+    return fault(p, "the quote is never closed");
+}
+
+static void read_plain(struct parser *p, struct buf *value)
+{
+    struct str text = {p->rest.ptr, str_find(p->rest, '\n')};
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == '#' && (i == 0 || text.ptr[i - 1] == ' ' || text.ptr[i - 1] == '\t'))
+            text.len = i;
+    }
+    if (text.len > 0 && text.ptr[text.len - 1] == '\r')
+        text.len--;
+    buf_add_str(value, str_trim(text));
+    skip_line(p);
+}
+
+static int parse(struct env *env, struct parser *p)
+{
+    while (p->rest.len > 0) {
+        skip_blanks(p);
+        if (peek(p) == '#' || peek(p) == '\n' || peek(p) == '\r') {
+            skip_line(p);
+            continue;
+        }
+        struct str name;
+        struct buf value = BUF_INIT;
+        int rc = read_name(p, &name);
+        if (rc == 0 && p->rest.len > 0 && strchr("\"'`", peek(p)) != NULL)
+            rc = read_quoted(p, &value);
+        else if (rc == 0)
+            read_plain(p, &value);
+        if (rc == 0)
+            rc = buf_failed(&value) ? -ENOMEM : add(env, name, buf_str(&value), true);
+        buf_free(&value);
+        if (rc != 0)
+            return rc == -ENOMEM ? err_set(p->err, rc, "out of memory") : rc;
+    }
+    return 0;
+}
+
+static int load_file(struct env *env, const char *folder, const char *name, struct err *err)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    struct stat st;
+    if (stat(path, &st) != 0 && errno == ENOENT)
+        return 0;
+    struct buf content = BUF_INIT;
+    struct err reason;
+    int rc = script_read(path, &content, &reason);
+    if (rc != 0)
+        err_set(err, rc, "%s: %s", name, reason.text);
+    struct parser p = {.rest = buf_str(&content), .line = 1, .file = name, .err = err};
+    if (rc == 0)
+        rc = parse(env, &p);
+    buf_free(&content);
+    return rc;
+}
+
+struct env *env_load(const char *folder, bool dev, struct err *err)
+{
+    struct env *env = calloc(1, sizeof(*env));
+    if (env == NULL || add_process(env) != 0) {
+        err_set(err, -ENOMEM, "out of memory");
+        env_free(env);
+        return NULL;
+    }
+    for (const char *const *name = env_file_names(dev); *name != NULL; name++) {
+        if (load_file(env, folder, *name, err) != 0) {
+            env_free(env);
+            return NULL;
+        }
+    }
+    return env;
+}
+
+void env_free(struct env *env)
+{
+    if (env == NULL)
+        return;
+    for (size_t i = 0; i < env->count; i++) {
+        free(env->list[i].name);
+        free(env->list[i].value);
+    }
+    free(env->list);
+    free(env);
+}
+
+int env_set_default(struct env *env, const char *name, const char *value)
+{
+    return find(env, name) != NULL ? 0 : add(env, str_from(name), str_from(value), true);
+}
+
+const char *env_get(const struct env *env, const char *name)
+{
+    const struct variable *v = find(env, name);
+    return v != NULL ? v->value : NULL;
+}
+
+bool env_is_from_file(const struct env *env, const char *name)
+{
+    for (size_t i = 0; i < env->count; i++) {
+        if (env->list[i].from_file && strcmp(env->list[i].name, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+void env_each(const struct env *env, bool files_only,
+              void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+    for (size_t i = 0; i < env->count; i++) {
+        const struct variable *v = &env->list[i];
+        if (find(env, v->name) == v && (!files_only || env_is_from_file(env, v->name)))
+            fn(arg, v->name, v->value);
+    }
+}

@@ -1,0 +1,37 @@
+/* Environment variables of functions: the process's, and those of .env files beside functions.lua.
+ *
+ * Precedence as in Netlify Dev: process, .env.development.local (dev), .env.local, .env.development
+ * (dev), .env. dotenv syntax: NAME=value, an optional `export`, # comments, 'literal' and
+ * "escaped\n" values, which may span lines. */
+#ifndef LUAFN_ENV_H
+#define LUAFN_ENV_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct env;
+
+/* Reads the files of that folder. NULL with the reason ("file:line: ..."); files that do not exist
+ * are fine. */
+struct env *env_load(const char *folder, bool dev, struct err *err);
+void env_free(struct env *env);
+
+/* Sets a value of the lowest precedence (what `dev` provides by itself). 0 or -ENOMEM. */
+int env_set_default(struct env *env, const char *name, const char *value);
+
+/* The value, or NULL. */
+const char *env_get(const struct env *env, const char *name);
+
+/* In `serve`, functions that do not declare `env` see the variables of .env files only. */
+bool env_is_from_file(const struct env *env, const char *name);
+
+/* Calls fn for each visible variable once. */
+void env_each(const struct env *env, bool files_only,
+              void (*fn)(void *arg, const char *name, const char *value), void *arg);
+
+/* Paths of the files that env_load looks at, existing or not; NULL-terminated. For the reload
+ * watch. */
+const char *const *env_file_names(bool dev);
+
+#endif

@@ -1,0 +1,97 @@
+/* Waiting: how a coroutine goes to sleep on an operation and how it wakes up. */
+#include "run/await.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "run/task.h"
+#include "run/vm.h"
+
+static const char OP_METATABLE[] = "luafn.op";
+
+static void cancel(struct op *op)
+{
+    if (op->state == OP_PENDING || op->state == OP_NEW) {
+        op->state = OP_CANCELLED;
+        op->type->cancel(op);
+    }
+}
+
+static int l_op_gc(lua_State *L)
+{
+    struct op *op = lua_touserdata(L, 1);
+    cancel(op);
+    if (op->type->dispose != NULL)
+        op->type->dispose(op);
+    return 0;
+}
+
+struct op *op_new(lua_State *L, const struct op_type *type, size_t size)
+{
+    struct op *op = lua_newuserdatauv(L, size, 1);
+    memset(op, 0, size);
+    op->type = type;
+    op->state = OP_CANCELLED; /* until the caller has set it up: nothing to cancel yet */
+    if (luaL_newmetatable(L, OP_METATABLE)) {
+        lua_pushcfunction(L, l_op_gc);
+        lua_setfield(L, -2, "__gc");
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, "__metatable");
+    }
+    lua_setmetatable(L, -2);
+    op->state = OP_NEW;
+    return op;
+}
+
+/* A coroutine of the script that waits in one task was resumed from another one. */
+static int wrongly_resumed(lua_State *L, struct op *op)
+{
+    struct task *waiter = op->task;
+    cancel(op);
+    waiter->pending = NULL;
+    task_enqueue(waiter);
+    return luaL_error(L, "cannot resume a coroutine that waits for %s", op->type->name);
+}
+
+static int await_continue(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    struct op *op = (struct op *)ctx;
+    if (op->state != OP_DONE)
+        return wrongly_resumed(L, op);
+    return op->type->finish(L, op);
+}
+
+int await(lua_State *L, struct op *op)
+{
+    struct vm *vm = vm_of(L);
+    if (op->state == OP_DONE)
+        return op->type->finish(L, op);
+    if (vm->task == NULL || !lua_isyieldable(L)) {
+        cancel(op);
+        return luaL_error(L, "%s cannot wait here", op->type->name);
+    }
+    op->task = vm->task;
+    op->state = OP_PENDING;
+    op->task->pending = op;
+    vm->yield = VM_YIELD_AWAIT;
+    return lua_yieldk(L, 0, (lua_KContext)op, await_continue);
+}
+
+void op_complete(struct op *op)
+{
+    if (op->state == OP_NEW) {
+        op->state = OP_DONE;
+        return;
+    }
+    if (op->state != OP_PENDING)
+        return;
+    op->state = OP_DONE;
+    op->task->pending = NULL;
+    task_resume(op->task, 0);
+}
+
+void op_cancel(struct op *op)
+{
+    cancel(op);
+}

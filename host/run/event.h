@@ -1,0 +1,25 @@
+/* The two arguments of a handler: `event` (the request, Lambda-compatible) and `context`.
+ *
+ * Both are tables whose fields are made when they are first read: most handlers read two or three
+ * of fifteen. While the invocation lives, a metatable makes them; when it ends, the metatable is
+ * taken off, and fields that were never read are nil from then on. */
+#ifndef LUAFN_RUN_EVENT_H
+#define LUAFN_RUN_EVENT_H
+
+#include <lua.h>
+
+struct invocation;
+struct event_slot;
+
+/* Pushes event and context for the invocation, which keeps the slot until event_release. Raises
+ * when out of memory. [-0, +2] */
+struct event_slot *event_push(lua_State *L, struct invocation *inv);
+
+/* Detaches the tables from the invocation; allocates nothing, never raises. NULL is fine. */
+void event_release(lua_State *L, struct event_slot *slot);
+
+/* Fills in every field of an event or context at `index` and takes the metatable off, for those
+ * that walk over it (pairs, json.encode). Does nothing to other values. May raise. [-0, +0] */
+void event_materialize(lua_State *L, int index);
+
+#endif

@@ -1,0 +1,242 @@
+/* A function: slots, queue, generations. */
+#include "run/function.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "run/invocation.h"
+#include "run/outcome.h"
+
+struct function *function_new(struct function_spec *spec, struct arena *arena,
+                              const struct services *services, const struct binding *bindings,
+                              unsigned last_generation)
+{
+    struct function *function = calloc(1, sizeof(*function));
+    if (function == NULL)
+        return NULL;
+    function->spec = spec;
+    function->arena = arena;
+    function->services = services;
+    function->bindings = bindings;
+    function->generation = last_generation;
+    list_init(&function->invocations);
+    list_init(&function->queue);
+    return function;
+}
+
+bool function_is_idle(const struct function *function)
+{
+    return function->running == 0 && list_is_empty(&function->queue) && function->loading == NULL;
+}
+
+void function_free(struct function *function)
+{
+    if (function == NULL)
+        return;
+    instance_unref(function->current);
+    free(function);
+}
+
+/* ---- generations ---- */
+
+static void start_queued(struct function *function);
+
+static void log_load(const struct function *function, const struct instance *instance)
+{
+    struct log_line line;
+    bool good = instance->state == INSTANCE_READY;
+    if (good && !log_wants(LOG_INFO))
+        return;
+    log_begin(&line, good ? LOG_INFO : LOG_ERROR,
+              good ? "function loaded" : "function does not load");
+    log_str(&line, "function", function->spec->name);
+    log_int(&line, "generation", function->generation);
+    if (!good) {
+        log_str(&line, "error", str_from(instance->error.text));
+        if (function->current != NULL)
+            log_str(&line, "serving", STR("the generation before"));
+    }
+    log_end(&line);
+}
+
+static void swap_in(struct function *function, struct instance *instance)
+{
+    struct instance *before = function->current;
+    instance->generation = ++function->generation;
+    function->current = instance_ref(instance);
+    instance_unref(before);
+}
+
+static void on_instance_loaded(struct instance *instance, void *arg)
+{
+    struct function *function = arg;
+    if (instance->state == INSTANCE_READY &&
+        instance_read_options(instance, function->spec, function->arena, &instance->error) != 0)
+        instance->state = INSTANCE_FAILED;
+    function->failed = instance->state == INSTANCE_FAILED;
+    if (function->failed) {
+        function->counters.load_failures++;
+        function->error = instance->error;
+    } else {
+        function->counters.loads++;
+        swap_in(function, instance);
+    }
+    log_load(function, instance);
+    bool was_async = function->loading != NULL;
+    function->loading = NULL;
+    if (was_async)
+        instance_unref(instance);
+    if (function->on_loaded != NULL)
+        function->on_loaded(function, function->on_loaded_arg);
+    start_queued(function);
+    if (function->load_again) {
+        function->load_again = false;
+        function_load(function);
+    }
+}
+
+void function_load(struct function *function)
+{
+    if (function->loading != NULL) {
+        function->load_again = true;
+        return;
+    }
+    struct instance *instance = instance_load(function->spec, function->services,
+                                              function->bindings, on_instance_loaded, function);
+    if (instance == NULL) {
+        function->failed = true;
+        err_set(&function->error, 0, "out of memory while loading %.*s",
+                STR_ARG(function->spec->name));
+        if (function->on_loaded != NULL)
+            function->on_loaded(function, function->on_loaded_arg);
+    } else if (instance->state == INSTANCE_LOADING) {
+        function->loading = instance;
+    } else {
+        instance_unref(instance);
+    }
+}
+
+/* ---- slots ---- */
+
+static void answer_unstarted(struct call *call, void (*set)(struct call *))
+{
+    claims_unref(call->claims);
+    call->claims = NULL;
+    call->ex->on_gone = NULL;
+    call->ex->owner = NULL;
+    set(call);
+    exchange_answer(call->ex);
+}
+
+static void set_no_slot(struct call *call)
+{
+    call->function->counters.no_slot++;
+    outcome_set_no_slot(call->function->spec, call->ex);
+}
+
+static void set_not_loaded(struct call *call)
+{
+    outcome_set_not_loaded(call->function->error.text, call->function->services->dev, call->ex);
+}
+
+static void set_cancelled(struct call *call)
+{
+    outcome_set_limit(BUDGET_CANCELLED, call->function->spec, call->ex);
+}
+
+static void unqueue(struct call *call)
+{
+    list_remove(&call->waiting);
+    call->function->queued--;
+    call->ex->on_gone = NULL;
+    call->ex->owner = NULL;
+}
+
+static void on_gone_while_queued(struct exchange *ex)
+{
+    struct call *call = ex->owner;
+    unqueue(call);
+    claims_unref(call->claims);
+    call->function->counters.cancelled++;
+    exchange_release(ex);
+}
+
+static void enqueue(struct call *call)
+{
+    struct function *function = call->function;
+    if (function->queued >= function->spec->queue) {
+        answer_unstarted(call, set_no_slot);
+        return;
+    }
+    function->queued++;
+    list_push(&function->queue, &call->waiting);
+    exchange_hold(call->ex);
+    call->ex->on_gone = on_gone_while_queued;
+    call->ex->owner = call;
+}
+
+static void start(struct call *call)
+{
+    call->function->running++;
+    invocation_start(call);
+}
+
+void function_call(struct call *call)
+{
+    struct function *function = call->function;
+    function->counters.requests++;
+    list_init(&call->waiting);
+    if (function->current == NULL && function->loading == NULL)
+        answer_unstarted(call, set_not_loaded);
+    else if (function->current == NULL || function->running >= function->spec->concurrency)
+        enqueue(call);
+    else
+        start(call);
+}
+
+/* A call that ends at once frees its slot again from within: the loop below goes on, it does not nest. */
+static void start_queued(struct function *function)
+{
+    if (function->dispatching)
+        return;
+    function->dispatching = true;
+    while (!list_is_empty(&function->queue) &&
+           (function->current == NULL || function->running < function->spec->concurrency)) {
+        struct call *call = container_of(function->queue.next, struct call, waiting);
+        struct exchange *ex = call->ex;
+        unqueue(call);
+        if (function->current == NULL)
+            answer_unstarted(call, set_not_loaded);
+        else
+            start(call);
+        exchange_release(ex); /* the queue's */
+        if (function->current == NULL && function->loading != NULL)
+            break;
+    }
+    function->dispatching = false;
+}
+
+void function_release_slot(struct function *function, bool spoiled)
+{
+    function->running--;
+    if (spoiled)
+        function_load(function);
+    start_queued(function);
+}
+
+void function_cancel_all(struct function *function)
+{
+    while (!list_is_empty(&function->queue)) {
+        struct call *call = container_of(function->queue.next, struct call, waiting);
+        struct exchange *ex = call->ex;
+        unqueue(call);
+        answer_unstarted(call, set_cancelled);
+        exchange_release(ex);
+    }
+    while (!list_is_empty(&function->invocations)) {
+        struct invocation *inv =
+            container_of(function->invocations.next, struct invocation, in_function);
+        invocation_cancel(inv, BUDGET_CANCELLED);
+    }
+}

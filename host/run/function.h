@@ -1,0 +1,75 @@
+/* A function: its current instance, the requests that run in it, those that wait for a slot.
+ *
+ * `function_call` gives a slot, queues, or answers 503. A new generation is loaded beside the
+ * current one and swapped in only if it loads; what runs finishes on the instance it began with. */
+#ifndef LUAFN_RUN_FUNCTION_H
+#define LUAFN_RUN_FUNCTION_H
+
+#include "http/exchange.h"
+#include "http/router.h"
+#include "run/instance.h"
+#include "run/spec.h"
+
+/* A request on its way to a function; lives in the exchange's arena. */
+struct call {
+    struct function *function;
+    struct exchange *ex;   /* held by the invocation once it has started */
+    struct claims *claims; /* owned; NULL: no verified token */
+    struct str token;      /* in the arena; with claims */
+    struct str path;       /* event.path: what the client asked for, before rewrites */
+    const struct route_match *match;
+    struct list waiting; /* in the function's queue */
+};
+
+struct function_counters {
+    uint64_t requests, errors, timeouts, cpu_limits, memory_limits, no_slot, cancelled, loads,
+        load_failures;
+    uint64_t cpu_ns; /* processor time of its slices */
+};
+
+struct function {
+    struct function_spec
+        *spec; /* borrowed from the deployment; the script's own options are read into it */
+    struct arena *arena; /* borrowed: the deployment's, for those options */
+    const struct services *services;
+    const struct binding *bindings;
+    struct instance *current; /* reference; NULL while nothing has loaded */
+    struct instance *loading; /* reference; NULL: none under way */
+    unsigned generation;      /* of `current`; counts on over reloads */
+    bool load_again;          /* a change came in while loading */
+    bool failed;              /* the newest load failed: `error` says why */
+    struct err error;
+    unsigned running;
+    struct list invocations; /* those that run */
+    struct list queue;       /* calls that wait */
+    unsigned queued;
+    bool dispatching; /* start_queued is at work */
+    struct function_counters counters;
+    /* Told after each load, good or bad. */
+    void (*on_loaded)(struct function *function, void *arg);
+    void *on_loaded_arg;
+};
+
+/* NULL when out of memory. Loads nothing yet. `first_generation`: the last one of the function of
+ * this name before. */
+struct function *function_new(struct function_spec *spec, struct arena *arena,
+                              const struct services *services, const struct binding *bindings,
+                              unsigned last_generation);
+/* Everything that runs or waits must have ended (function_cancel_all). */
+void function_free(struct function *function);
+
+/* Loads a new generation (at once, or after the one that is loading). */
+void function_load(struct function *function);
+
+/* Takes over the call; leads to exchange_answer. */
+void function_call(struct call *call);
+
+/* Ends everything that runs or waits; clients get 503. */
+void function_cancel_all(struct function *function);
+bool function_is_idle(const struct function *function);
+
+/* For invocation.c: a slot is free again. `spoiled`: the instance ran out of memory and must be
+ * replaced. */
+void function_release_slot(struct function *function, bool spoiled);
+
+#endif

@@ -1,0 +1,349 @@
+/* One loaded version of a function. */
+#include "run/instance.h"
+
+#include <errno.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "limits.h"
+#include "run/options.h"
+#include "run/script.h"
+
+static const char LOADED[] = "luafn.loaded";   /* registry: name -> value of a required file */
+static const char OPTIONS[] = "luafn.options"; /* registry: the table that the script returned */
+
+/* ---- files ---- */
+
+static int note_file(struct instance *instance, const char *path, struct str content)
+{
+    struct instance_file *files =
+        realloc(instance->files, (instance->file_count + 1) * sizeof(*files));
+    if (files == NULL)
+        return -ENOMEM;
+    instance->files = files;
+    char *copy = strdup(path);
+    if (copy == NULL)
+        return -ENOMEM;
+    files[instance->file_count++] = (struct instance_file){copy, str_hash(content)};
+    return 0;
+}
+
+/* Pushes the compiled chunk, or an error message. Text only: bytecode can crash the interpreter.
+ * [-0, +1] */
+static int push_chunk(lua_State *L, struct instance *instance, const char *path)
+{
+    struct buf content = BUF_INIT;
+    struct err err;
+    const char *shown = script_display_name(path, instance->spec->root);
+    int rc = script_read(path, &content, &err);
+    if (rc == 0)
+        rc = note_file(instance, path, buf_str(&content));
+    if (rc != 0) {
+        buf_free(&content);
+        lua_pushfstring(L, "%s: %s", shown, rc == -ENOMEM ? "out of memory" : err.text);
+        return LUA_ERRFILE;
+    }
+    /* luaL_loadbufferx catches its own errors, so `content` is freed on every way; the name must be
+     * short. */
+    char name[256];
+    snprintf(name, sizeof(name), "@%s", shown);
+    int status =
+        luaL_loadbufferx(L, content.data != NULL ? content.data : "", content.len, name, "t");
+    buf_free(&content);
+    return status;
+}
+
+/* ---- require ---- */
+
+static int finish_require(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    /* stack: name, loaded, value */
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_pushboolean(L, 1);
+    }
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, -2);
+    lua_settable(L, 2);
+    return 1;
+}
+
+static int l_require(lua_State *L)
+{
+    size_t len;
+    const char *name = luaL_checklstring(L, 1, &len);
+    struct instance *instance = vm_of(L)->instance;
+    lua_settop(L, 1);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LOADED); /* stack: name, loaded */
+    lua_pushvalue(L, 1);
+    if (lua_gettable(L, 2) != LUA_TNIL) {
+        if (lua_islightuserdata(L, -1) && lua_touserdata(L, -1) == (void *)LOADED)
+            return luaL_error(L, "loop: '%s' requires itself, directly or through others", name);
+        return 1;
+    }
+    lua_settop(L, 2);
+    char path[4096];
+    int rc = script_find(instance->spec->script.ptr, instance->spec->root, (struct str){name, len},
+                         path, sizeof(path));
+    if (rc == -EINVAL)
+        return luaL_error(L, "require: '%s' is not a module name (letters, digits, '_', '-', dots)",
+                          name);
+    if (rc != 0)
+        return luaL_error(L, "module '%s' not found beside the script or beside functions.lua",
+                          name);
+    if (push_chunk(L, instance, path) != LUA_OK)
+        return lua_error(L);
+    lua_pushvalue(L, 1);
+    lua_pushlightuserdata(L, (void *)LOADED);
+    lua_settable(L, 2);
+    lua_pushvalue(L, 1);
+    lua_callk(L, 1, 1, 0, finish_require); /* stack: name, loaded, value */
+    return finish_require(L, LUA_OK, 0);
+}
+
+/* ---- loading ---- */
+
+static int l_prepare(lua_State *L)
+{
+    const struct binding *bindings = lua_touserdata(L, 1);
+    sandbox_open(L, bindings);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LOADED);
+    lua_pushglobaltable(L);
+    for (lua_pushnil(L); lua_next(L, -2) != 0;) { /* stack: loaded, globals, name, value */
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2); /* stack: loaded, globals, name, name, value */
+        lua_settable(L, -5);
+    }
+    lua_pushcfunction(L, l_require);
+    lua_setglobal(L, "require");
+    return 0;
+}
+
+static int finish_load(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    struct instance *instance = vm_of(L)->instance;
+    /* stack: value */
+    if (lua_istable(L, 1)) {
+        lua_pushvalue(L, 1);
+        lua_setfield(L, LUA_REGISTRYINDEX, OPTIONS);
+        lua_getfield(L, 1, "handler");
+    }
+    const char *shown = script_display_name(instance->spec->script.ptr, instance->spec->root);
+    if (!lua_isfunction(L, -1))
+        return luaL_error(L,
+                          "%s: a script must return its handler (a function), or a table with a "
+                          "`handler` in it; this one returned %s",
+                          shown, lua_istable(L, 1) ? "a table without one" : luaL_typename(L, 1));
+    instance->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+/* Runs as the loader's coroutine. */
+static int l_load(lua_State *L)
+{
+    struct instance *instance = vm_of(L)->instance;
+    const char *path = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    if (push_chunk(L, instance, path) != LUA_OK)
+        return lua_error(L);
+    lua_callk(L, 0, 1, 0, finish_load);
+    return finish_load(L, LUA_OK, 0);
+}
+
+static void close_timer(struct instance *instance);
+
+static void end_load(struct instance *instance, enum instance_state state)
+{
+    instance->state = state;
+    if (instance->loader != NULL)
+        task_free(instance->loader);
+    instance->loader = NULL;
+    close_timer(instance);
+    instance->loaded(instance, instance->loaded_arg);
+    instance_unref(instance); /* the loader's */
+}
+
+static void describe_limit(struct instance *instance)
+{
+    const char *shown = script_display_name(instance->spec->script.ptr, instance->spec->root);
+    switch (instance->load_budget.end) {
+    case BUDGET_CPU:
+        err_set(&instance->error, 0, "%s: loading used more than %.1f s of processor time", shown,
+                LIMIT_FN_LOAD_CPU);
+        break;
+    case BUDGET_TIMEOUT:
+        err_set(&instance->error, 0, "%s: loading took longer than %.1f s", shown,
+                LIMIT_FN_LOAD_TIMEOUT);
+        break;
+    default:
+        err_set(&instance->error, 0, "%s: loading needs more than the %zu bytes of `memory`", shown,
+                instance->spec->memory);
+    }
+}
+
+static void on_load_done(struct task *task, int status)
+{
+    struct instance *instance = task->arg;
+    if (status == LUA_OK) {
+        end_load(instance, INSTANCE_READY);
+        return;
+    }
+    if (status == LUA_ERRMEM)
+        instance->load_budget.end = BUDGET_MEMORY;
+    if (instance->load_budget.end != BUDGET_RUNNING) {
+        describe_limit(instance);
+    } else {
+        const char *text =
+            lua_type(task->co, -1) == LUA_TSTRING ? lua_tostring(task->co, -1) : NULL;
+        err_set(&instance->error, 0, "%s",
+                text != NULL ? text : "(the script raised a value that is not a text)");
+    }
+    end_load(instance, INSTANCE_FAILED);
+}
+
+static void on_load_timeout(uv_timer_t *timer)
+{
+    struct instance *instance = container_of(timer, struct instance, load_timer);
+    instance->load_budget.end = BUDGET_TIMEOUT;
+    task_cancel(instance->loader);
+    describe_limit(instance);
+    end_load(instance, INSTANCE_FAILED);
+}
+
+static void destroy(struct instance *instance)
+{
+    vm_free(instance->vm);
+    for (unsigned i = 0; i < instance->file_count; i++)
+        free(instance->files[i].path);
+    free(instance->files);
+    free(instance);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct instance *instance = container_of((uv_timer_t *)handle, struct instance, load_timer);
+    instance->timer_open = false;
+    if (instance->refs == 0)
+        destroy(instance);
+}
+
+static void close_timer(struct instance *instance)
+{
+    if (instance->timer_open && !uv_is_closing((uv_handle_t *)&instance->load_timer))
+        uv_close((uv_handle_t *)&instance->load_timer, on_timer_closed);
+}
+
+static int start_loader(struct instance *instance, const char *path)
+{
+    instance->load_budget.cpu_limit_ns = (uint64_t)(LIMIT_FN_LOAD_CPU * 1e9);
+    instance->loader = task_new(instance->vm, &instance->load_budget, on_load_done, instance);
+    if (instance->loader == NULL)
+        return -ENOMEM;
+    uv_loop_t *loop = instance->vm->services->loop;
+    if (loop != NULL) {
+        uv_timer_init(loop, &instance->load_timer);
+        instance->timer_open = true;
+        uv_timer_start(&instance->load_timer, on_load_timeout,
+                       (uint64_t)(LIMIT_FN_LOAD_TIMEOUT * 1000), 0);
+    }
+    lua_pushcfunction(instance->loader->co, l_load);
+    lua_pushlightuserdata(instance->loader->co, (void *)path);
+    return 0;
+}
+
+struct instance *instance_load(const struct function_spec *spec, const struct services *services,
+                               const struct binding *bindings,
+                               void (*loaded)(struct instance *, void *), void *arg)
+{
+    struct instance *instance = calloc(1, sizeof(*instance));
+    if (instance == NULL)
+        return NULL;
+    instance->refs = 2; /* the caller's and the loader's */
+    instance->spec = spec;
+    instance->handler = LUA_NOREF;
+    instance->loaded = loaded;
+    instance->loaded_arg = arg;
+    instance->vm = vm_new(spec->memory, services);
+    if (instance->vm == NULL) {
+        free(instance);
+        return NULL;
+    }
+    instance->vm->instance = instance;
+    instance->vm->spec = spec;
+    lua_pushcfunction(instance->vm->L, l_prepare);
+    lua_pushlightuserdata(instance->vm->L, (void *)bindings);
+    if (lua_pcall(instance->vm->L, 1, 0, 0) != LUA_OK ||
+        start_loader(instance, spec->script.ptr) != 0) {
+        destroy(instance);
+        return NULL;
+    }
+    task_resume(instance->loader, 1);
+    return instance;
+}
+
+struct instance *instance_ref(struct instance *instance)
+{
+    instance->refs++;
+    return instance;
+}
+
+void instance_unref(struct instance *instance)
+{
+    if (instance == NULL || --instance->refs > 0)
+        return;
+    close_timer(instance);
+    if (!instance->timer_open)
+        destroy(instance);
+}
+
+/* ---- what the script says about itself ---- */
+
+struct options_call {
+    struct options_reader reader;
+    struct function_spec *spec;
+    int rc;
+};
+
+static int l_read_options(lua_State *L)
+{
+    struct options_call *call = lua_touserdata(L, 1);
+    if (lua_getfield(L, LUA_REGISTRYINDEX, OPTIONS) == LUA_TTABLE)
+        call->rc = options_read_function(&call->reader, call->spec, OPTIONS_SCRIPT);
+    return 0;
+}
+
+int instance_read_options(struct instance *instance, struct function_spec *spec,
+                          struct arena *arena, struct err *err)
+{
+    lua_State *L = instance->vm->L;
+    struct buf source = BUF_INIT;
+    (void)!script_read(spec->script.ptr, &source, NULL); /* for line numbers only */
+    struct options_call call = {
+        .reader = {.L = L,
+                   .arena = arena,
+                   .err = err,
+                   .file = script_display_name(spec->script.ptr, spec->root),
+                   .source = buf_str(&source)},
+        .spec = spec,
+    };
+    lua_pushcfunction(L, l_read_options);
+    lua_pushlightuserdata(L, &call);
+    int rc = lua_pcall(L, 1, 0, 0) == LUA_OK ? call.rc : err_set(err, -ENOMEM, "out of memory");
+    lua_settop(L, 0);
+    buf_free(&source);
+    return rc;
+}
+
+bool instance_is_stale(const struct instance *instance)
+{
+    for (unsigned i = 0; i < instance->file_count; i++) {
+        if (script_hash(instance->files[i].path) != instance->files[i].hash)
+            return true;
+    }
+    return false;
+}

@@ -1,0 +1,329 @@
+/* One run of a handler, from the free slot to the answer and the work after it.
+ *
+ *     invocation_start -> l_entry (in the coroutine) -> handler -> entry_done -> on_main_done ->
+ * answer -> after -> finish
+ *
+ * A deadline, a client that leaves and a shutdown all come in through invocation_cancel. */
+#include "run/invocation.h"
+
+#include <assert.h>
+#include <lauxlib.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "limits.h"
+#include "run/event.h"
+#include "run/outcome.h"
+
+/* Invocations are kept for the next request: each holds a timer handle, whose closing would take a
+ * turn of the loop. */
+static struct {
+    uv_loop_t *loop;
+    struct invocation *free[256];
+    unsigned count;
+} pool;
+
+static void run_after(struct invocation *inv);
+
+/* ---- pool ---- */
+
+void invocation_pool_open(uv_loop_t *loop)
+{
+    pool.loop = loop;
+    pool.count = 0;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(container_of((uv_timer_t *)handle, struct invocation, timer));
+}
+
+static void drop(struct invocation *inv)
+{
+    uv_close((uv_handle_t *)&inv->timer, on_timer_closed);
+}
+
+void invocation_pool_close(void)
+{
+    while (pool.count > 0)
+        drop(pool.free[--pool.count]);
+    pool.loop = NULL;
+}
+
+static struct invocation *take(void)
+{
+    if (pool.count > 0)
+        return pool.free[--pool.count];
+    struct invocation *inv = calloc(1, sizeof(*inv));
+    if (inv != NULL)
+        uv_timer_init(pool.loop, &inv->timer);
+    return inv;
+}
+
+static void give_back(struct invocation *inv)
+{
+    uv_timer_stop(&inv->timer);
+    if (pool.loop != NULL && pool.count < sizeof(pool.free) / sizeof(pool.free[0]))
+        pool.free[pool.count++] = inv;
+    else
+        drop(inv);
+}
+
+/* ---- the end ---- */
+
+static void cancel_tasks(struct invocation *inv)
+{
+    while (!list_is_empty(&inv->tasks)) {
+        struct task *task = container_of(inv->tasks.next, struct task, siblings);
+        task_cancel(task);
+        task_free(task);
+    }
+    inv->main = NULL;
+}
+
+static void finish(struct invocation *inv)
+{
+    struct function *function = inv->function;
+    bool spoiled = inv->budget.end == BUDGET_MEMORY && function->current == inv->instance;
+    cancel_tasks(inv);
+    event_release(inv->instance->vm->L, inv->slot);
+    for (unsigned i = 0; i < inv->after_count; i++)
+        luaL_unref(inv->instance->vm->L, LUA_REGISTRYINDEX, inv->after[i]);
+    function->counters.cpu_ns += inv->budget.cpu_used_ns;
+    claims_unref(inv->call->claims);
+    instance_unref(inv->instance);
+    exchange_release(inv->ex);
+    list_remove(&inv->in_function);
+    give_back(inv);
+    function_release_slot(function, spoiled);
+}
+
+static void answer(struct invocation *inv)
+{
+    if (inv->answered)
+        return;
+    inv->answered = true;
+    inv->ex->on_gone = NULL;
+    inv->ex->owner = NULL;
+    exchange_answer(inv->ex);
+}
+
+/* ---- deadline ---- */
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct invocation *inv = container_of(timer, struct invocation, timer);
+    invocation_cancel(inv, BUDGET_TIMEOUT);
+}
+
+static void arm_timer(struct invocation *inv)
+{
+    uint64_t now = uv_hrtime();
+    uint64_t left = inv->budget.deadline_ns > now ? inv->budget.deadline_ns - now : 0;
+    uv_update_time(pool.loop);
+    uv_timer_start(&inv->timer, on_deadline, left / 1000000 + 1, 0);
+}
+
+static void set_deadline(struct invocation *inv, double seconds)
+{
+    inv->budget.deadline_ns = uv_hrtime() + (uint64_t)(seconds * 1e9);
+}
+
+/* ---- the handler's end ---- */
+
+static void count_end(struct invocation *inv)
+{
+    struct function_counters *c = &inv->function->counters;
+    c->timeouts += inv->budget.end == BUDGET_TIMEOUT;
+    c->cpu_limits += inv->budget.end == BUDGET_CPU;
+    c->memory_limits += inv->budget.end == BUDGET_MEMORY;
+    c->cancelled += inv->budget.end == BUDGET_CANCELLED;
+}
+
+static void set_failure(struct invocation *inv, lua_State *co, int status)
+{
+    if (status == LUA_ERRMEM && inv->budget.end == BUDGET_RUNNING)
+        inv->budget.end = BUDGET_MEMORY;
+    const struct function_spec *spec = inv->function->spec;
+    inv->function->counters.errors++;
+    if (inv->budget.end != BUDGET_RUNNING) {
+        count_end(inv);
+        outcome_set_limit(inv->budget.end, spec, inv->ex);
+    } else {
+        outcome_set_error(inv->instance->vm->L, co, spec, inv->function->services->dev, inv->ex);
+    }
+}
+
+static void end_main(struct invocation *inv, int status)
+{
+    if (status != LUA_OK)
+        set_failure(inv, inv->main->co, status);
+    task_free(inv->main);
+    inv->main = NULL;
+    answer(inv);
+    if (inv->budget.end == BUDGET_RUNNING && inv->after_count > 0)
+        run_after(inv);
+    if (list_is_empty(&inv->tasks))
+        finish(inv);
+}
+
+static void on_main_done(struct task *task, int status)
+{
+    struct invocation *inv = task->arg;
+    if (inv->starting)
+        return; /* invocation_start goes on from here */
+    end_main(inv, status);
+}
+
+/* ---- in the coroutine ---- */
+
+static int entry_done(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    struct invocation *inv = (struct invocation *)ctx;
+    outcome_read_result(L, -1, inv->ex);
+    return 0;
+}
+
+static int l_entry(lua_State *L)
+{
+    struct invocation *inv = lua_touserdata(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, inv->instance->handler);
+    event_push(L, inv); /* stack: inv, handler, event, context */
+    lua_callk(L, 2, 1, (lua_KContext)inv, entry_done);
+    return entry_done(L, LUA_OK, (lua_KContext)inv);
+}
+
+/* ---- work after the answer ---- */
+
+static void on_after_done(struct task *task, int status)
+{
+    struct invocation *inv = task->arg;
+    if (status == LUA_ERRMEM)
+        inv->budget.end = BUDGET_MEMORY;
+    if (status != LUA_OK && inv->budget.end == BUDGET_RUNNING)
+        log_message(
+            LOG_ERROR, "after_response of %.*s raised: %s", STR_ARG(inv->function->spec->name),
+            lua_type(task->co, -1) == LUA_TSTRING ? lua_tostring(task->co, -1) : "(not a text)");
+    task_free(task);
+    if (list_is_empty(&inv->tasks))
+        finish(inv);
+}
+
+/* Each runs as a task of its own, from the next turn of the loop on: the answer leaves first. */
+static void run_after(struct invocation *inv)
+{
+    set_deadline(inv, inv->function->spec->timeout);
+    for (unsigned i = 0; i < inv->after_count; i++) {
+        struct task *task = invocation_add_task(inv, on_after_done, inv);
+        if (task == NULL)
+            continue;
+        lua_rawgeti(task->co, LUA_REGISTRYINDEX, inv->after[i]);
+        task_enqueue(task);
+    }
+    arm_timer(inv);
+}
+
+void lx_invocation_after(lua_State *L)
+{
+    struct invocation *inv = invocation_of(L);
+    if (inv == NULL || inv->answered)
+        luaL_error(L, "after_response can only be used while a request is handled");
+    if (inv->after_count == sizeof(inv->after) / sizeof(inv->after[0]))
+        luaL_error(L, "after_response: at most %d functions a request",
+                   (int)(sizeof(inv->after) / sizeof(inv->after[0])));
+    inv->after[inv->after_count] = luaL_ref(L, LUA_REGISTRYINDEX);
+    inv->after_count++;
+}
+
+/* ---- start and cancel ---- */
+
+static void on_gone(struct exchange *ex)
+{
+    invocation_cancel(ex->owner, BUDGET_CANCELLED);
+}
+
+struct task *invocation_add_task(struct invocation *inv, void (*done)(struct task *, int),
+                                 void *arg)
+{
+    struct task *task = task_new(inv->instance->vm, &inv->budget, done, arg);
+    if (task != NULL) {
+        task->invocation = inv;
+        list_push(&inv->tasks, &task->siblings);
+    }
+    return task;
+}
+
+static void init(struct invocation *inv, struct call *call)
+{
+    struct function *function = call->function;
+    const struct function_spec *spec = function->spec;
+    inv->function = function;
+    inv->instance = instance_ref(function->current);
+    inv->call = call;
+    inv->ex = call->ex;
+    inv->budget = (struct budget){.cpu_limit_ns = (uint64_t)(spec->cpu * 1e9), .may_slice = true};
+    inv->main = NULL;
+    inv->slot = NULL;
+    inv->answered = false;
+    inv->after_count = 0;
+    inv->log_bytes = 0;
+    list_init(&inv->tasks);
+    list_push(&function->invocations, &inv->in_function);
+    set_deadline(inv, spec->timeout);
+    exchange_hold(inv->ex);
+    inv->ex->generation = inv->instance->generation;
+    inv->ex->on_gone = on_gone;
+    inv->ex->owner = inv;
+}
+
+void invocation_start(struct call *call)
+{
+    struct invocation *inv = take();
+    if (inv == NULL) {
+        claims_unref(call->claims);
+        call->ex->on_gone = NULL;
+        outcome_set_no_slot(call->function->spec, call->ex);
+        exchange_answer(call->ex);
+        function_release_slot(call->function, false);
+        return;
+    }
+    init(inv, call);
+    inv->main = invocation_add_task(inv, on_main_done, inv);
+    if (inv->main == NULL) {
+        inv->budget.end = BUDGET_MEMORY;
+        outcome_set_limit(BUDGET_MEMORY, inv->function->spec, inv->ex);
+        answer(inv);
+        finish(inv);
+        return;
+    }
+    lua_pushcfunction(inv->main->co, l_entry);
+    lua_pushlightuserdata(inv->main->co, inv);
+    inv->starting = true;
+    task_resume(inv->main, 1);
+    inv->starting = false;
+    if (inv->main->state == TASK_DONE)
+        end_main(inv, lua_status(inv->main->co));
+    else
+        arm_timer(inv);
+}
+
+void invocation_cancel(struct invocation *inv, enum budget_end end)
+{
+    assert(inv->instance->vm->task == NULL);
+    if (inv->budget.end == BUDGET_RUNNING)
+        inv->budget.end = end;
+    cancel_tasks(inv);
+    if (!inv->answered) {
+        count_end(inv);
+        outcome_set_limit(end, inv->function->spec, inv->ex);
+        answer(inv);
+    }
+    finish(inv);
+}
+
+struct invocation *invocation_of(lua_State *L)
+{
+    struct task *task = vm_of(L)->task;
+    return task != NULL ? task->invocation : NULL;
+}

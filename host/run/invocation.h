@@ -1,0 +1,56 @@
+/* One run of a handler: event and context, budget, tasks, and the way to the answer.
+ *
+ * Ends in exactly one of: the handler returned, it raised, its budget ended (processor time, wall
+ * clock, memory), or it was cancelled (client gone, shutdown). run/outcome.c turns that into the
+ * response. Work registered with after_response runs after the answer, on the same instance, with a
+ * deadline of its own. */
+#ifndef LUAFN_RUN_INVOCATION_H
+#define LUAFN_RUN_INVOCATION_H
+
+#include <uv.h>
+
+#include "run/function.h"
+
+struct event_slot;
+
+struct invocation {
+    struct function *function; /* borrowed: outlives its invocations */
+    struct instance *instance; /* reference */
+    struct call *call;         /* in the exchange's arena */
+    struct exchange *ex;       /* reference, until the end: event and claims live in its arena */
+    struct budget budget;
+    struct list tasks; /* all of them: struct task.siblings */
+    struct task *main; /* NULL after the handler has ended */
+    uv_timer_t timer;  /* the deadline, armed while something waits; closed with the pool */
+    struct event_slot *slot;
+    bool starting; /* the first resume is under way */
+    bool answered;
+    unsigned after_count; /* functions in the registry to run after the answer */
+    int after[8];
+    size_t log_bytes;
+    struct list in_function;
+};
+
+/* Starts the handler. Takes a reference to the exchange and owns call->claims from here on. */
+void invocation_start(struct call *call);
+
+/* Ends it from outside; `end` says why: BUDGET_TIMEOUT answers 504, BUDGET_CANCELLED 503 if there
+ * still is a client. */
+void invocation_cancel(struct invocation *inv, enum budget_end end);
+
+/* The invocation that runs in this state right now, or NULL. */
+struct invocation *invocation_of(lua_State *L);
+
+/* Registers the function at the top of the stack (pops it) to run after the answer. Raises when
+ * there are too many. */
+void lx_invocation_after(lua_State *L);
+
+/* Adds a task beside the main one (parallel). Its `done` is the caller's. */
+struct task *invocation_add_task(struct invocation *inv, void (*done)(struct task *, int),
+                                 void *arg);
+
+/* Once a process, around everything else. */
+void invocation_pool_open(uv_loop_t *loop);
+void invocation_pool_close(void);
+
+#endif

@@ -1,0 +1,277 @@
+/* Reading `auth`: policies and verifiers. Texts of a verifier's faults are those of the original
+ * (serverless-jwt). */
+#include <errno.h>
+#include <lauxlib.h>
+#include <string.h>
+
+#include "run/options.h"
+#include "run/options_auth.h"
+
+const char *const verifier_keys[] = {"issuer",  "audience",   "algorithms",  "jwks_uri",
+                                     "secret",  "public_key", "require_exp", "clock_tolerance",
+                                     "backend", "profile",    NULL};
+
+/* What the original's typeof would say of this value. */
+static const char *type_text(lua_State *L, int index)
+{
+    switch (lua_type(L, index)) {
+    case LUA_TNIL:
+        return "undefined";
+    case LUA_TTABLE:
+        return "object";
+    case LUA_TLIGHTUSERDATA: /* json.null */
+        return "object";
+    default:
+        return luaL_typename(L, index);
+    }
+}
+
+static bool is_http_url(struct str s)
+{
+    return str_starts_with(s, STR("http://")) || str_starts_with(s, STR("https://"));
+}
+
+static int read_issuer(struct options_reader *r, struct str *out)
+{
+    lua_pushstring(r->L, "issuer");
+    if (lua_rawget(r->L, -2) != LUA_TSTRING) {
+        int rc = options_fault(r, "issuer", "Expected 'issuer' to be string, got '%s'",
+                               type_text(r->L, -1));
+        lua_pop(r->L, 1);
+        return rc;
+    }
+    lua_pop(r->L, 1);
+    int rc = options_str(r, "issuer", out);
+    if (rc == 0 && out->len == 0)
+        rc = options_fault(r, "issuer", "Expected 'issuer' to be a valid string, got ''");
+    if (rc == 0 && !is_http_url(*out))
+        rc = options_fault(r, "issuer", "Expected 'issuer' to be a valid http(s) uri, got '%.*s'",
+                           STR_ARG(*out));
+    return rc;
+}
+
+/* A text, or, beyond the original, a non-empty list of texts. */
+static int read_audience(struct options_reader *r, struct verifier *verifier)
+{
+    lua_State *L = r->L;
+    lua_pushstring(L, "audience");
+    int type = lua_rawget(L, -2);
+    bool list = type == LUA_TTABLE && lua_rawlen(L, -1) > 0;
+    for (lua_Integer i = 1; list && i <= (lua_Integer)lua_rawlen(L, -1); i++) {
+        list = lua_rawgeti(L, -1, i) == LUA_TSTRING && lua_rawlen(L, -1) > 0;
+        lua_pop(L, 1);
+    }
+    const char *shown = type_text(L, -1);
+    lua_pop(L, 1);
+    if (type != LUA_TSTRING && !list)
+        return options_fault(r, "audience", "Expected 'audience' to be string, got '%s'", shown);
+    int rc = options_str_list(r, "audience", &verifier->audiences, &verifier->audience_count);
+    if (rc == 0 && verifier->audiences[0].len == 0)
+        rc = options_fault(r, "audience", "Expected 'audience' to be a valid string, got ''");
+    return rc;
+}
+
+static int read_algorithms(struct options_reader *r, struct verifier_spec *out)
+{
+    struct str *names = NULL;
+    unsigned count = 0;
+    int rc = options_str_list(r, "algorithms", &names, &count);
+    if (rc != 0)
+        return rc;
+    unsigned bits = 0;
+    for (unsigned i = 0; i < count; i++) {
+        enum alg alg = alg_parse(names[i]);
+        if (alg == ALG_NONE_KNOWN)
+            return options_fault(r, "algorithms",
+                                 "'%.*s' is not one of RS256 RS384 RS512 PS256 PS384 PS512 "
+                                 "ES256 ES384 ES512 EdDSA HS256 HS384 HS512",
+                                 STR_ARG(names[i]));
+        bits |= ALG_BIT(alg);
+    }
+    bool has_secret = out->secret.ptr != NULL;
+    if (names == NULL)
+        bits = has_secret ? ALG_BIT(ALG_HS256) : ALG_DEFAULT;
+    if (bits == 0)
+        return options_fault(r, "algorithms", "must name at least one algorithm");
+    if (((bits & ALG_HMAC) != 0 && !has_secret) || ((bits & ~ALG_HMAC) != 0 && has_secret))
+        return options_fault(r, "algorithms",
+                             "HS256, HS384 and HS512 go with `secret`, the others with keys");
+    out->verifier.algorithms = bits;
+    return 0;
+}
+
+static int read_choices(struct options_reader *r, struct verifier *verifier)
+{
+    struct str backend = STR("openssl"), profile = STR("any");
+    int rc = options_str(r, "backend", &backend);
+    if (rc == 0)
+        rc = options_str(r, "profile", &profile);
+    if (rc != 0)
+        return rc;
+    if (!str_eq(backend, STR("openssl")) && !str_eq(backend, STR("libjwt")))
+        return options_fault(r, "backend", "must be \"openssl\" or \"libjwt\"");
+    if (!str_eq(profile, STR("any")) && !str_eq(profile, STR("at+jwt")))
+        return options_fault(r, "profile", "must be \"any\" or \"at+jwt\"");
+    verifier->backend = str_eq(backend, STR("libjwt")) ? KEY_BACKEND_LIBJWT : KEY_BACKEND_OPENSSL;
+    verifier->profile = str_eq(profile, STR("at+jwt")) ? PROFILE_AT_JWT : PROFILE_ANY;
+    return 0;
+}
+
+int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
+{
+    memset(out, 0, sizeof(*out));
+    key_source_init(&out->own_keys);
+    verifier_init(&out->verifier);
+    int rc = read_issuer(r, &out->verifier.issuer);
+    if (rc == 0)
+        rc = read_audience(r, &out->verifier);
+    if (rc == 0)
+        rc = options_str(r, "jwks_uri", &out->jwks_uri);
+    if (rc == 0 && out->jwks_uri.len > 0 && !is_http_url(out->jwks_uri))
+        rc = options_fault(r, "jwks_uri", "must be an http(s) URL");
+    if (rc == 0)
+        rc = options_str(r, "secret", &out->secret);
+    if (rc == 0 && out->secret.ptr != NULL && out->secret.len < 32)
+        rc = options_fault(r, "secret",
+                           "must be at least 32 bytes long, as HS256 asks (RFC 7518 section 3.2)");
+    if (rc == 0)
+        rc = options_str(r, "public_key", &out->public_key);
+    if (rc == 0)
+        rc = read_algorithms(r, out);
+    if (rc == 0)
+        rc = options_bool(r, "require_exp", &out->verifier.require_exp);
+    if (rc == 0)
+        rc = options_seconds(r, "clock_tolerance", 0, 300, &out->verifier.clock_tolerance);
+    return rc == 0 ? read_choices(r, &out->verifier) : rc;
+}
+
+/* ---- policies ---- */
+
+static const char *const policy_keys[] = {"scope",   "role",       "claims",      "namespace",
+                                          "issuer",  "audience",   "algorithms",  "jwks_uri",
+                                          "secret",  "public_key", "require_exp", "clock_tolerance",
+                                          "backend", "profile",    NULL};
+
+/* scope = "a" | { any = {...} } | { all = {...} } | { "a", "b" } (all) */
+static int read_scope(struct options_reader *r, struct policy *policy)
+{
+    if (!options_get(r, "scope"))
+        return 0;
+    bool nested = lua_istable(r->L, -1) && lua_rawlen(r->L, -1) == 0;
+    if (!nested) {
+        lua_pop(r->L, 1);
+        int rc = options_str_list(r, "scope", &policy->scopes, &policy->scope_count);
+        if (rc == 0 && policy->scope_count == 0)
+            rc = options_fault(r, "scope", "must name at least one scope");
+        return rc;
+    }
+    static const char *const keys[] = {"any", "all", NULL};
+    size_t before = options_enter(r, "scope", 0);
+    int rc = options_check_keys(r, keys);
+    if (rc == 0)
+        rc = options_str_list(r, "any", &policy->scopes, &policy->scope_count);
+    policy->scope_any = policy->scope_count > 0;
+    if (rc == 0 && policy->scope_any && options_get(r, "all"))
+        rc = options_fault(r, "all", "cannot be given together with `any`");
+    else if (rc == 0)
+        rc = options_str_list(r, "all", &policy->scopes, &policy->scope_count);
+    if (rc == 0 && policy->scope_count == 0)
+        rc = options_fault(
+            r, NULL, "must name at least one scope: { any = {\"a\", \"b\"} } or { all = {...} }");
+    options_leave(r, before);
+    lua_settop(r->L, lua_gettop(r->L) - 1);
+    return rc;
+}
+
+/* The value at the top of the stack as JSON: a text, number, boolean, or a list of those. NULL for
+ * anything else. */
+static json_t *claim_value(lua_State *L, bool in_list)
+{
+    switch (lua_type(L, -1)) {
+    case LUA_TSTRING:
+        return json_stringn(lua_tostring(L, -1), lua_rawlen(L, -1));
+    case LUA_TBOOLEAN:
+        return json_boolean(lua_toboolean(L, -1));
+    case LUA_TNUMBER:
+        return lua_isinteger(L, -1) ? json_integer(lua_tointeger(L, -1))
+                                    : json_real(lua_tonumber(L, -1));
+    default:
+        break;
+    }
+    json_t *list = lua_istable(L, -1) && !in_list ? json_array() : NULL;
+    for (lua_Integer i = 1; list != NULL && i <= (lua_Integer)lua_rawlen(L, -1); i++) {
+        lua_rawgeti(L, -1, i);
+        if (json_array_append_new(list, claim_value(L, true)) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+        lua_pop(L, 1);
+    }
+    return list;
+}
+
+/* claims = { tenant = "a", level = 3 }: the member is at the top of the stack; pops it. */
+static int read_claims(struct options_reader *r, struct policy *policy)
+{
+    if (!options_get(r, "claims"))
+        return 0;
+    lua_State *L = r->L;
+    if (!lua_istable(L, -1))
+        return options_fault(r, "claims", "must be a table of claim = value");
+    policy->claims = json_object();
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING ||
+            json_object_set_new(policy->claims, lua_tostring(L, -2), claim_value(L, false)) != 0)
+            return options_fault(r, "claims",
+                                 "values must be texts, numbers, booleans, or lists of those");
+    }
+    lua_pop(L, 1);
+    return 0;
+}
+
+static int read_policy_table(struct options_reader *r, struct policy *policy)
+{
+    int rc = options_check_keys(r, policy_keys);
+    if (rc == 0)
+        rc = read_scope(r, policy);
+    if (rc == 0)
+        rc = options_str(r, "role", &policy->role);
+    if (rc == 0)
+        rc = read_claims(r, policy);
+    if (rc == 0)
+        rc = options_str(r, "namespace", &policy->namespace);
+    if (rc != 0)
+        return rc;
+    for (const char *const *key = verifier_keys; *key != NULL; key++) {
+        if (!options_get(r, *key))
+            continue;
+        lua_pop(r->L, 1);
+        policy->own = arena_zalloc(r->arena, sizeof(*policy->own));
+        if (policy->own == NULL)
+            return err_set(r->err, -ENOMEM, "out of memory");
+        policy->own_count = 1;
+        return options_read_verifier(r, policy->own);
+    }
+    return 0;
+}
+
+int options_read_policy(struct options_reader *r, struct policy *policy)
+{
+    if (!options_get(r, "auth"))
+        return 0;
+    *policy = (struct policy){.kind = POLICY_TOKEN};
+    int rc = 0;
+    if (lua_istable(r->L, -1)) {
+        size_t before = options_enter(r, "auth", 0);
+        rc = read_policy_table(r, policy);
+        options_leave(r, before);
+    } else if (lua_type(r->L, -1) == LUA_TSTRING && strcmp(lua_tostring(r->L, -1), "public") == 0) {
+        policy->kind = POLICY_PUBLIC;
+    } else if (!lua_isboolean(r->L, -1) || !lua_toboolean(r->L, -1)) {
+        rc = options_fault(
+            r, "auth", "must be true, \"public\", or a table such as { scope = \"read:shows\" }");
+    }
+    if (rc == 0)
+        lua_pop(r->L, 1);
+    return rc;
+}

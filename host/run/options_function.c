@@ -1,0 +1,122 @@
+/* Reading one function's options: from functions.lua, or from the table that its script returns. */
+#include <errno.h>
+#include <lauxlib.h>
+
+#include "limits.h"
+#include "run/options.h"
+#include "run/options_auth.h"
+
+static const char *const config_keys[] = {"script", "path",       "methods",     "auth",  "timeout",
+                                          "cpu",    "memory",     "concurrency", "queue", "fetch",
+                                          "env",    "background", NULL};
+static const char *const script_keys[] = {
+    "handler",     "path",  "methods", "auth", "timeout",    "cpu", "memory",
+    "concurrency", "queue", "fetch",   "env",  "background", NULL};
+
+static bool is_given(struct options_reader *r, const char *key)
+{
+    if (!options_get(r, key))
+        return false;
+    lua_pop(r->L, 1);
+    return true;
+}
+
+static int read_methods(struct options_reader *r, struct function_spec *spec)
+{
+    struct str *names = NULL;
+    unsigned count = 0;
+    int rc = options_str_list(r, "methods", &names, &count);
+    if (rc != 0 || names == NULL)
+        return rc;
+    spec->methods = 0;
+    for (unsigned i = 0; i < count; i++) {
+        enum http_method method;
+        if (method_parse(names[i], &method) != 0)
+            return options_fault(r, "methods",
+                                 "'%.*s' is not one of GET HEAD POST PUT PATCH DELETE OPTIONS",
+                                 STR_ARG(names[i]));
+        spec->methods |= METHOD_BIT(method);
+    }
+    return count > 0 ? 0 : options_fault(r, "methods", "must name at least one method");
+}
+
+static int read_paths(struct options_reader *r, struct function_spec *spec)
+{
+    int rc = options_str_list(r, "path", &spec->paths, &spec->path_count);
+    for (unsigned i = 0; rc == 0 && i < spec->path_count; i++) {
+        if (spec->paths[i].len == 0 || spec->paths[i].ptr[0] != '/')
+            rc = options_fault(r, "path", "'%.*s' must begin with '/'", STR_ARG(spec->paths[i]));
+    }
+    return rc;
+}
+
+/* ---- limits: those that a script gives count only where functions.lua gave none ---- */
+
+static int read_limits(struct options_reader *r, struct function_spec *spec)
+{
+    double longest = LIMIT_FN_BACKGROUND_TIMEOUT;
+    int rc = options_seconds(r, "timeout", 0.01, longest, &spec->timeout);
+    if (rc == 0)
+        rc = options_seconds(r, "cpu", 0.005, 60, &spec->cpu);
+    if (rc == 0)
+        rc = options_size(r, "memory", 256 * 1024, (size_t)4 << 30, &spec->memory);
+    if (rc == 0)
+        rc = options_count(r, "concurrency", 1, 100000, &spec->concurrency);
+    if (rc == 0)
+        rc = options_count(r, "queue", 0, 100000, &spec->queue);
+    return rc;
+}
+
+static int read_reach(struct options_reader *r, struct function_spec *spec)
+{
+    spec->fetch_declared = spec->fetch_declared || is_given(r, "fetch");
+    int rc = options_str_list(r, "fetch", &spec->fetch_hosts, &spec->fetch_host_count);
+    spec->env_declared = spec->env_declared || is_given(r, "env");
+    if (rc == 0)
+        rc = options_str_list(r, "env", &spec->env, &spec->env_count);
+    return rc;
+}
+
+/* ---- the table ---- */
+
+/* Hides the keys that functions.lua gave from the script's table: functions.lua wins. */
+static void hide_given(struct options_reader *r, const struct function_spec *spec)
+{
+    for (unsigned i = 0; config_keys[i] != NULL; i++) {
+        if ((spec->given & (1u << i)) == 0)
+            continue;
+        lua_pushstring(r->L, config_keys[i]);
+        lua_pushnil(r->L);
+        lua_rawset(r->L, -3);
+    }
+}
+
+static void note_given(struct options_reader *r, struct function_spec *spec)
+{
+    for (unsigned i = 0; config_keys[i] != NULL; i++) {
+        if (is_given(r, config_keys[i]))
+            spec->given |= 1u << i;
+    }
+}
+
+int options_read_function(struct options_reader *r, struct function_spec *spec,
+                          enum options_origin origin)
+{
+    int rc = options_check_keys(r, origin == OPTIONS_CONFIG ? config_keys : script_keys);
+    if (rc != 0)
+        return rc;
+    if (origin == OPTIONS_CONFIG)
+        note_given(r, spec);
+    else
+        hide_given(r, spec);
+    rc = read_paths(r, spec);
+    if (rc == 0)
+        rc = read_methods(r, spec);
+    if (rc == 0)
+        rc = options_read_policy(r, &spec->policy);
+    if (rc == 0)
+        rc = options_bool(r, "background", &spec->background);
+    if (rc == 0)
+        rc = read_limits(r, spec);
+    return rc == 0 ? read_reach(r, spec) : rc;
+}

@@ -1,0 +1,211 @@
+/* Errors and limits as responses. Results of handlers are in outcome_result.c. */
+#include "run/outcome.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "limits.h"
+
+enum { MESSAGE_MAX = 4096 };
+
+/* {"errorType":...,"errorMessage":...[,"trace":[...]]} */
+static void set_error_body(struct exchange *ex, int status, struct str type, struct str message,
+                           struct str trace)
+{
+    struct buf body = BUF_INIT;
+    buf_add_str(&body, STR("{\"errorType\":"));
+    buf_add_json(&body, type);
+    buf_add_str(&body, STR(",\"errorMessage\":"));
+    buf_add_json(&body, message);
+    if (trace.len > 0) {
+        buf_add_str(&body, STR(",\"trace\":["));
+        struct str line;
+        for (bool first = true; str_split_next(&trace, '\n', &line); first = false) {
+            if (!first)
+                buf_add_char(&body, ',');
+            buf_add_json(&body, str_trim(line));
+        }
+        buf_add_char(&body, ']');
+    }
+    buf_add_char(&body, '}');
+    struct str copy =
+        buf_failed(&body) ? (struct str){NULL, 0} : arena_copy(&ex->arena, buf_str(&body));
+    buf_free(&body);
+    ex->res.headers.len = 0;
+    if (copy.ptr == NULL ||
+        response_set_body(&ex->res, &ex->arena, status, STR("application/json"), copy) != 0) {
+        ex->res.status = status;
+        ex->res.body = (struct str){NULL, 0};
+    }
+}
+
+/* ---- a raised error ---- */
+
+struct description {
+    struct str type, message, trace; /* in the arena */
+    lua_State *co;
+    struct exchange *ex;
+    bool dev;
+};
+
+static struct str copy_text(struct exchange *ex, lua_State *L, int index)
+{
+    struct str text;
+    text.ptr = lua_tolstring(L, index, &text.len);
+    if (text.len > MESSAGE_MAX)
+        text.len = MESSAGE_MAX;
+    return arena_copy(&ex->arena, text);
+}
+
+/* The text of a member of the error table at index 2, if it is one. Raw: no metamethods of the
+ * script run here. */
+static bool get_member(lua_State *L, const char *name, struct description *d, struct str *out)
+{
+    lua_pushstring(L, name);
+    if (lua_rawget(L, 2) == LUA_TSTRING)
+        *out = copy_text(d->ex, L, -1);
+    lua_pop(L, 1);
+    return out->ptr != NULL;
+}
+
+static void describe_table(lua_State *L, struct description *d)
+{
+    if (!get_member(L, "errorType", d, &d->type) && !get_member(L, "name", d, &d->type))
+        (void)get_member(L, "code", d, &d->type);
+    if (!get_member(L, "errorMessage", d, &d->message) && !get_member(L, "message", d, &d->message))
+        d->message = STR("(the handler raised a table without a `message`)");
+}
+
+/* (description, error value). */
+static int l_describe(lua_State *L)
+{
+    struct description *d = lua_touserdata(L, 1);
+    switch (lua_type(L, 2)) {
+    case LUA_TSTRING:
+        d->message = copy_text(d->ex, L, 2);
+        break;
+    case LUA_TNUMBER:
+    case LUA_TBOOLEAN:
+        luaL_tolstring(L, 2, NULL);
+        d->message = copy_text(d->ex, L, -1);
+        break;
+    case LUA_TTABLE:
+        describe_table(L, d);
+        break;
+    default:
+        lua_pushfstring(L, "(the handler raised a %s value)", luaL_typename(L, 2));
+        d->message = copy_text(d->ex, L, -1);
+    }
+    luaL_traceback(L, d->co, NULL, 0);
+    d->trace = copy_text(d->ex, L, -1);
+    return 0;
+}
+
+/* "scripts/me.lua:3: boom" -> "boom": positions belong to the log. */
+static struct str without_position(struct str message)
+{
+    size_t colon = str_find(message, ':');
+    size_t end = colon + 1;
+    while (end < message.len && message.ptr[end] >= '0' && message.ptr[end] <= '9')
+        end++;
+    bool positioned = colon > 4 && end > colon + 1 && end + 1 < message.len &&
+                      message.ptr[end] == ':' && message.ptr[end + 1] == ' ' &&
+                      str_ends_with((struct str){message.ptr, colon}, STR(".lua"));
+    return positioned ? str_skip(message, end + 2) : message;
+}
+
+void outcome_set_error(lua_State *L, lua_State *co, const struct function_spec *spec, bool dev,
+                       struct exchange *ex)
+{
+    struct description d = {.type = {NULL, 0}, .co = co, .ex = ex, .dev = dev};
+    if (lua_checkstack(L, 3) && lua_gettop(co) > 0) {
+        lua_pushcfunction(L, l_describe);
+        lua_pushlightuserdata(L, &d);
+        lua_pushvalue(co, -1);
+        lua_xmove(co, L, 1);
+        if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+            lua_pop(L, 1);
+    }
+    if (d.message.ptr == NULL)
+        d.message = STR("out of memory");
+    if (d.type.ptr == NULL)
+        d.type = STR("Error");
+    struct log_line line;
+    log_begin(&line, LOG_ERROR, "handler raised");
+    log_str(&line, "function", spec->name);
+    log_int(&line, "generation", ex->generation);
+    log_str(&line, "request_id", str_from(ex->request_id));
+    log_str(&line, "error", d.message);
+    if (d.trace.len > 0)
+        log_str(&line, "trace", d.trace);
+    log_end(&line);
+    ex->error_code = "handler_error";
+    set_error_body(ex, 502, d.type, without_position(d.message),
+                   dev ? d.trace : (struct str){NULL, 0});
+}
+
+/* ---- limits ---- */
+
+void outcome_set_limit(enum budget_end end, const struct function_spec *spec, struct exchange *ex)
+{
+    char text[256];
+    const char *type;
+    int status = 500;
+    switch (end) {
+    case BUDGET_TIMEOUT:
+        status = 504;
+        type = "TimeoutError";
+        ex->error_code = "timeout";
+        snprintf(text, sizeof(text),
+                 "Task timed out after %.2f seconds (limit: `timeout` of this function)",
+                 spec->timeout);
+        break;
+    case BUDGET_CPU:
+        type = "CpuLimitExceeded";
+        ex->error_code = "cpu_limit";
+        snprintf(
+            text, sizeof(text),
+            "The handler used up its %g seconds of processor time (limit: `cpu` of this function)",
+            spec->cpu);
+        break;
+    case BUDGET_MEMORY:
+        type = "MemoryLimitExceeded";
+        ex->error_code = "memory_limit";
+        snprintf(
+            text, sizeof(text),
+            "The handler needs more than its %zu bytes of memory (limit: `memory` of this function)",
+            spec->memory);
+        break;
+    default:
+        status = 503;
+        type = "Cancelled";
+        ex->error_code = "cancelled";
+        snprintf(text, sizeof(text), "The run was ended before it finished");
+    }
+    set_error_body(ex, status, str_from(type), str_from(text), (struct str){NULL, 0});
+}
+
+void outcome_set_no_slot(const struct function_spec *spec, struct exchange *ex)
+{
+    ex->error_code = "no_free_slot";
+    char text[256];
+    snprintf(
+        text, sizeof(text),
+        "%u requests run and %u wait in this function already (limits: `concurrency`, `queue`)",
+        spec->concurrency, spec->queue);
+    if (response_set_error(&ex->res, &ex->arena, 503, STR("no_free_slot"),
+                           arena_copy(&ex->arena, str_from(text))) != 0 ||
+        headers_add(&ex->res.headers, &ex->arena, STR("Retry-After"), STR("1")) != 0)
+        ex->res.status = 503;
+}
+
+void outcome_set_not_loaded(const char *reason, bool dev, struct exchange *ex)
+{
+    ex->error_code = "not_loaded";
+    set_error_body(ex, 500, STR("LoadError"),
+                   dev ? str_from(reason)
+                       : STR("The function could not be loaded; the log says why"),
+                   (struct str){NULL, 0});
+}

@@ -1,0 +1,35 @@
+/* The one place where an outcome becomes a response: a handler's result, its error, the end of its
+ * budget, or no run at all.
+ *
+ * Result tables follow Netlify's (docs/scripting.md has the table); a result that cannot be sent is
+ * a 500 whose text says why. */
+#ifndef LUAFN_RUN_OUTCOME_H
+#define LUAFN_RUN_OUTCOME_H
+
+#include <lua.h>
+
+#include "http/exchange.h"
+#include "run/budget.h"
+#include "run/spec.h"
+
+/* Reads the handler's result at `index` into ex->res. Runs in the coroutine: raises when out of
+ * memory. [-0, +0] */
+void outcome_read_result(lua_State *L, int index, struct exchange *ex);
+
+/* The handler raised: 502 with errorType and errorMessage, and in `dev` a trace. `co` is the ended
+ * coroutine, its error on top; `L` is the state's main thread, for protected work. Logs the error
+ * with its position. */
+void outcome_set_error(lua_State *L, lua_State *co, const struct function_spec *spec, bool dev,
+                       struct exchange *ex);
+
+/* The budget ended: 504 for the wall clock, 500 for processor time and memory, 503 for a cancelled
+ * run. Names limit and knob. */
+void outcome_set_limit(enum budget_end end, const struct function_spec *spec, struct exchange *ex);
+
+/* No run: 503 no_free_slot with Retry-After. */
+void outcome_set_no_slot(const struct function_spec *spec, struct exchange *ex);
+
+/* The function has never loaded: 500 with errorType LoadError; the reason in `dev` only. */
+void outcome_set_not_loaded(const char *reason, bool dev, struct exchange *ex);
+
+#endif

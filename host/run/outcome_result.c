@@ -1,0 +1,331 @@
+/* A handler's result as a response, by Netlify's table: statusCode, headers, multiValueHeaders,
+ * body, isBase64Encoded. */
+#include <errno.h>
+#include <lauxlib.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "limits.h"
+#include "run/outcome.h"
+
+/* All values are read raw: no metamethod of a result runs. */
+struct result {
+    lua_State *L;
+    int table;
+    struct exchange *ex;
+};
+
+static struct str lx_check_memory(lua_State *L, struct str s)
+{
+    if (s.ptr == NULL)
+        luaL_error(L, "out of memory");
+    return s;
+}
+
+static void lx_add_header(struct result *r, struct str name, struct str value, bool replace)
+{
+    struct headers *headers = &r->ex->res.headers;
+    int rc = replace ? headers_set(headers, &r->ex->arena, name, value)
+                     : headers_add(headers, &r->ex->arena, name, value);
+    if (rc != 0)
+        luaL_error(r->L, "out of memory");
+}
+
+/* The answer to a result that cannot be sent: 500, text. Always returns false. */
+static bool refuse(struct result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static bool refuse(struct result *r, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    struct exchange *ex = r->ex;
+    ex->error_code = "invalid_result";
+    ex->res.headers.len = 0;
+    struct str body = lx_check_memory(r->L, arena_copy(&ex->arena, str_from(text)));
+    if (response_set_body(&ex->res, &ex->arena, 500, STR("text/plain; charset=utf-8"), body) != 0)
+        luaL_error(r->L, "out of memory");
+    return false;
+}
+
+/* ---- showing a value in a message, as Node's util.inspect would, bounded ---- */
+
+static void show(lua_State *L, int index, struct buf *out, unsigned depth);
+
+static void show_table(lua_State *L, int index, struct buf *out, unsigned depth)
+{
+    bool list = lua_rawlen(L, index) > 0;
+    if (depth > 2) {
+        buf_add_str(out, list ? STR("[Array]") : STR("[Object]"));
+        return;
+    }
+    buf_add_str(out, list ? STR("[ ") : STR("{"));
+    unsigned count = 0;
+    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
+        if (count++ >= 8) {
+            lua_pop(L, 2);
+            buf_add_str(out, STR(" ..."));
+            break;
+        }
+        buf_add_str(out, count > 1 ? STR(", ") : list ? STR("") : STR(" "));
+        if (!list && lua_type(L, -2) == LUA_TSTRING) {
+            buf_add_str(out, (struct str){lua_tostring(L, -2), lua_rawlen(L, -2)});
+            buf_add_str(out, STR(": "));
+        }
+        show(L, lua_gettop(L), out, depth + 1);
+    }
+    buf_add_str(out, list ? STR(" ]") : count > 0 ? STR(" }") : STR("}"));
+}
+
+static void show(lua_State *L, int index, struct buf *out, unsigned depth)
+{
+    char number[64];
+    switch (lua_type(L, index)) {
+    case LUA_TNIL:
+        buf_add_str(out, STR("undefined"));
+        break;
+    case LUA_TLIGHTUSERDATA:
+        buf_add_str(out, STR("null"));
+        break;
+    case LUA_TBOOLEAN:
+        buf_add_str(out, lua_toboolean(L, index) ? STR("true") : STR("false"));
+        break;
+    case LUA_TNUMBER:
+        if (lua_isinteger(L, index))
+            snprintf(number, sizeof(number), "%lld", (long long)lua_tointeger(L, index));
+        else
+            snprintf(number, sizeof(number), "%.14g", lua_tonumber(L, index));
+        buf_add_str(out, str_from(number));
+        break;
+    case LUA_TSTRING: {
+        struct str text = {lua_tostring(L, index), lua_rawlen(L, index)};
+        buf_add_char(out, '\'');
+        buf_add_str(out, (struct str){text.ptr, text.len < 100 ? text.len : 100});
+        buf_add_char(out, '\'');
+        break;
+    }
+    case LUA_TTABLE:
+        luaL_checkstack(L, 4, NULL);
+        show_table(L, index, out, depth);
+        break;
+    default:
+        buf_printf(out, "[%s]", luaL_typename(L, index));
+    }
+}
+
+static bool refuse_value(struct result *r, const char *message, int index)
+{
+    struct buf shown = BUF_INIT;
+    char text[256] = "";
+    show(r->L, index, &shown, 0);
+    snprintf(text, sizeof(text), "%.*s", STR_ARG(buf_str(&shown)));
+    buf_free(&shown);
+    return refuse(r, "%s. You gave: %s", message, text);
+}
+
+/* ---- statusCode ---- */
+
+static bool read_status(struct result *r)
+{
+    static const char message[] = "Your function response must have a numerical statusCode";
+    lua_State *L = r->L;
+    lua_pushliteral(L, "statusCode");
+    lua_rawget(L, r->table);
+    double status = 0;
+    int type = lua_type(L, -1);
+    if (type == LUA_TNUMBER || (type == LUA_TSTRING && lua_isnumber(L, -1)))
+        status = lua_tonumber(L, -1);
+    if (status == 0 || isnan(status))
+        return refuse_value(r, message, lua_gettop(L));
+    lua_pop(L, 1);
+    if (!(status >= 200 && status < 1000))
+        return refuse(r, "Invalid status code: %.14g", status);
+    r->ex->res.status = (int)status;
+    return true;
+}
+
+/* ---- headers ---- */
+
+/* Set by the host alone: what frames the message on the wire. */
+static bool is_framing(struct str name)
+{
+    return str_eq_nocase(name, STR("content-length")) ||
+           str_eq_nocase(name, STR("transfer-encoding")) ||
+           str_eq_nocase(name, STR("connection")) || str_eq_nocase(name, STR("date")) ||
+           str_eq_nocase(name, STR("keep-alive")) || str_eq_nocase(name, STR("upgrade"));
+}
+
+/* One value at the top of the stack (left there). */
+static bool add_value(struct result *r, struct str name, bool replace)
+{
+    lua_State *L = r->L;
+    struct str value;
+    switch (lua_type(L, -1)) {
+    case LUA_TSTRING:
+        value = (struct str){lua_tostring(L, -1), lua_rawlen(L, -1)};
+        break;
+    case LUA_TNUMBER:
+    case LUA_TBOOLEAN:
+        value.ptr = luaL_tolstring(L, -1, &value.len);
+        value = lx_check_memory(L, arena_copy(&r->ex->arena, value));
+        lua_pop(L, 1);
+        break;
+    default:
+        return refuse(r, "TypeError: Invalid value \"%s\" for header \"%.*s\"",
+                      lua_islightuserdata(L, -1) ? "null" : luaL_typename(L, -1), STR_ARG(name));
+    }
+    if (!header_value_is_valid(value))
+        return refuse(r, "TypeError: Invalid character in header content [\"%.*s\"]",
+                      STR_ARG(name));
+    value = lx_check_memory(L, arena_copy(&r->ex->arena, value));
+    if (!is_framing(name))
+        lx_add_header(r, lx_check_memory(L, arena_copy(&r->ex->arena, name)), value, replace);
+    return true;
+}
+
+/* A value or a list of values at the top of the stack (left there). `multi`: replaces what
+ * `headers` said. */
+static bool add_values(struct result *r, struct str name, bool multi)
+{
+    lua_State *L = r->L;
+    if (!lua_istable(L, -1))
+        return add_value(r, name, multi);
+    size_t count = lua_rawlen(L, -1);
+    for (size_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i);
+        bool ok = add_value(r, name, multi && i == 1);
+        if (!ok)
+            return false;
+        lua_pop(L, 1);
+    }
+    return true;
+}
+
+static bool read_headers(struct result *r, const char *member, bool multi)
+{
+    lua_State *L = r->L;
+    lua_pushstring(L, member);
+    int type = lua_rawget(L, r->table);
+    if (type != LUA_TTABLE) {
+        lua_pop(L, 1);
+        return type == LUA_TNIL || type == LUA_TLIGHTUSERDATA ||
+               refuse(r, "TypeError: `%s` must be a table", member);
+    }
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+        struct str name = {"", 0};
+        if (lua_type(L, -2) == LUA_TSTRING)
+            name = (struct str){lua_tostring(L, -2), lua_rawlen(L, -2)};
+        if (!header_name_is_valid(name))
+            return refuse(r, "TypeError: Header name must be a valid HTTP token [\"%.*s\"]",
+                          STR_ARG(name));
+        if (!add_values(r, name, multi))
+            return false;
+    }
+    lua_pop(L, 1);
+    return true;
+}
+
+/* ---- body ---- */
+
+static bool decode_body(struct result *r, struct str text)
+{
+    char *out = arena_alloc(&r->ex->arena, text.len / 4 * 3 + 3);
+    if (out == NULL)
+        luaL_error(r->L, "out of memory");
+    long len = base64_decode(text, out);
+    r->ex->res.body = (struct str){out, len > 0 ? (size_t)len : 0};
+    return true;
+}
+
+static bool read_body(struct result *r)
+{
+    lua_State *L = r->L;
+    lua_pushliteral(L, "isBase64Encoded");
+    lua_rawget(L, r->table);
+    bool is_base64 = lua_toboolean(L, -1);
+    lua_pushliteral(L, "body");
+    int type = lua_rawget(L, r->table);
+    bool empty = type == LUA_TNIL || type == LUA_TLIGHTUSERDATA ||
+                 (type == LUA_TBOOLEAN && !lua_toboolean(L, -1)) ||
+                 (type == LUA_TNUMBER && lua_tonumber(L, -1) == 0);
+    if (empty)
+        return true;
+    if (type != LUA_TSTRING)
+        return refuse_value(r, "Your function response must have a string or a stream body",
+                            lua_gettop(L));
+    struct str text = {lua_tostring(L, -1), lua_rawlen(L, -1)};
+    if (text.len > LIMIT_RESPONSE_BYTES)
+        return refuse(r, "The response body has %zu bytes; %d are allowed", text.len,
+                      LIMIT_RESPONSE_BYTES);
+    if (is_base64)
+        return decode_body(r, text);
+    r->ex->res.body = lx_check_memory(L, arena_copy(&r->ex->arena, text));
+    return true;
+}
+
+/* Looks like JSON: begins and ends as an object or array does. Not parsed. */
+static struct str guess_type(struct str body)
+{
+    size_t start = 0, end = body.len;
+    while (start < end && strchr(" \t\r\n", body.ptr[start]) != NULL)
+        start++;
+    while (end > start && strchr(" \t\r\n", body.ptr[end - 1]) != NULL)
+        end--;
+    bool json = end - start >= 2 && ((body.ptr[start] == '{' && body.ptr[end - 1] == '}') ||
+                                     (body.ptr[start] == '[' && body.ptr[end - 1] == ']'));
+    return json ? STR("application/json") : STR("text/plain; charset=utf-8");
+}
+
+static void add_defaults(struct result *r)
+{
+    struct response *res = &r->ex->res;
+    if (status_has_body(res->status) && headers_get(&res->headers, STR("content-type")) == NULL)
+        lx_add_header(r, STR("Content-Type"), guess_type(res->body), false);
+    if (headers_get(&res->headers, STR("x-content-type-options")) == NULL)
+        lx_add_header(r, STR("X-Content-Type-Options"), STR("nosniff"), false);
+}
+
+static void read_table(struct result *r)
+{
+    if (read_status(r) && read_headers(r, "headers", false) &&
+        read_headers(r, "multiValueHeaders", true) && read_body(r))
+        add_defaults(r);
+}
+
+void outcome_read_result(lua_State *L, int index, struct exchange *ex)
+{
+    struct result r = {L, lua_absindex(L, index), ex};
+    ex->res.status = 200;
+    ex->res.headers.len = 0;
+    ex->res.body = (struct str){NULL, 0};
+    switch (lua_type(L, r.table)) {
+    case LUA_TNIL:
+        refuse(&r, "lambda response was undefined. check your function code again");
+        break;
+    case LUA_TLIGHTUSERDATA:
+        refuse(
+            &r,
+            "no lambda response. check your function code again. make sure to return a promise or use the callback.");
+        break;
+    case LUA_TSTRING:
+        lua_createtable(L, 0, 2);
+        lua_pushinteger(L, 200);
+        lua_setfield(L, -2, "statusCode");
+        lua_pushvalue(L, r.table);
+        lua_setfield(L, -2, "body");
+        r.table = lua_gettop(L);
+        read_table(&r);
+        break;
+    case LUA_TTABLE:
+        read_table(&r);
+        break;
+    default:
+        refuse(&r, "Your function response must have a numerical statusCode. You gave: undefined");
+    }
+    lua_settop(L, r.table);
+}

@@ -1,0 +1,208 @@
+/* A coroutine that the host runs: the only place where a script is resumed.
+ *
+ * A resume happens from the loop only, never from within another resume: what a script starts
+ * (parallel, after_response) is queued and begins at the next turn. */
+#include "run/task.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "limits.h"
+
+/* What unwinding may cost: <close> variables of a script that was ended from outside. */
+#define UNWIND_CPU_NS (20 * 1000 * 1000ull)
+
+static struct {
+    uv_idle_t idle; /* turns the loop while tasks are queued */
+    uv_check_t check;
+    struct list tasks;
+    bool open;
+} queue;
+
+/* ---- coroutines: taken from the instance's pool, or new ---- */
+
+static int l_new_thread(lua_State *L)
+{
+    struct vm_thread *out = lua_touserdata(L, 1);
+    out->co = lua_newthread(L);
+    out->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static int take_thread(struct vm *vm, struct vm_thread *out)
+{
+    if (vm->idle_count > 0) {
+        *out = vm->idle[--vm->idle_count];
+        return 0;
+    }
+    lua_pushcfunction(vm->L, l_new_thread);
+    lua_pushlightuserdata(vm->L, out);
+    if (lua_pcall(vm->L, 1, 0, 0) == LUA_OK)
+        return 0;
+    lua_pop(vm->L, 1);
+    return UV_ENOMEM;
+}
+
+static void give_thread(struct vm *vm, struct vm_thread thread)
+{
+    lua_settop(thread.co, 0);
+    if (vm->idle_count < VM_IDLE_THREADS)
+        vm->idle[vm->idle_count++] = thread;
+    else
+        luaL_unref(vm->L, LUA_REGISTRYINDEX, thread.anchor);
+}
+
+/* ---- life ---- */
+
+struct task *task_new(struct vm *vm, struct budget *budget, void (*done)(struct task *, int),
+                      void *arg)
+{
+    struct task *task = calloc(1, sizeof(*task));
+    struct vm_thread thread;
+    if (task == NULL || take_thread(vm, &thread) != 0) {
+        free(task);
+        return NULL;
+    }
+    task->vm = vm;
+    task->co = thread.co;
+    task->anchor = thread.anchor;
+    task->budget = budget;
+    task->done = done;
+    task->arg = arg;
+    list_init(&task->in_queue);
+    list_init(&task->siblings);
+    return task;
+}
+
+/* Closes pending to-be-closed variables and clears the stack, under a small budget of its own. */
+static void unwind(struct task *task)
+{
+    struct vm *vm = task->vm;
+    struct budget grace = {.cpu_limit_ns = UNWIND_CPU_NS};
+    struct budget *before = vm->budget;
+    vm->budget = &grace;
+    vm->task = task;
+    budget_enter(&grace, task->co);
+    lua_resetthread(task->co);
+    budget_leave(&grace);
+    vm->task = NULL;
+    vm->yield = VM_YIELD_SCRIPT;
+    vm->budget = before;
+}
+
+void task_free(struct task *task)
+{
+    assert(task->state != TASK_RUNNING);
+    if (task->state != TASK_DONE || lua_status(task->co) != LUA_OK)
+        unwind(task);
+    list_remove(&task->in_queue);
+    list_remove(&task->siblings);
+    give_thread(task->vm, (struct vm_thread){task->co, task->anchor});
+    free(task);
+}
+
+void task_cancel(struct task *task)
+{
+    assert(task->state != TASK_RUNNING);
+    if (task->pending != NULL) {
+        struct op *op = task->pending;
+        task->pending = NULL;
+        op_cancel(op);
+    }
+    list_remove(&task->in_queue);
+    if (task->state != TASK_DONE)
+        unwind(task);
+    task->state = TASK_DONE;
+}
+
+/* ---- running ---- */
+
+void task_resume(struct task *task, int nargs)
+{
+    struct vm *vm = task->vm;
+    assert(vm->task == NULL && task->state != TASK_DONE);
+    task->state = TASK_RUNNING;
+    vm->task = task;
+    vm->budget = task->budget;
+    budget_enter(task->budget, task->co);
+    int results = 0;
+    int status = lua_resume(task->co, NULL, nargs, &results);
+    budget_leave(task->budget);
+    vm->budget = &vm->unlimited;
+    vm->task = NULL;
+    enum vm_yield yield = vm->yield;
+    vm->yield = VM_YIELD_SCRIPT;
+
+    if (status == LUA_YIELD && yield == VM_YIELD_AWAIT) {
+        task->state = TASK_WAITING;
+    } else if (status == LUA_YIELD && yield == VM_YIELD_SLICE) {
+        task->state = TASK_WAITING;
+        task_enqueue(task);
+    } else {
+        /* A script's own yield cannot get here: coroutine.yield raises outside the script's
+         * coroutines. */
+        assert(status != LUA_YIELD);
+        task->state = TASK_DONE;
+        task->done(task, status);
+    }
+}
+
+static void on_turn(uv_check_t *check)
+{
+    (void)check;
+    /* Only those that are queued now: a task that queues itself again waits for the next turn. */
+    struct list round;
+    list_init(&round);
+    while (!list_is_empty(&queue.tasks)) {
+        struct list *node = queue.tasks.next;
+        list_remove(node);
+        list_push(&round, node);
+    }
+    while (!list_is_empty(&round)) {
+        struct task *task = container_of(round.next, struct task, in_queue);
+        list_remove(&task->in_queue);
+        int nargs = task->start_args;
+        task->start_args = 0;
+        task_resume(task, nargs);
+    }
+    if (list_is_empty(&queue.tasks)) {
+        uv_idle_stop(&queue.idle);
+        uv_check_stop(&queue.check);
+    }
+}
+
+/* An active idle handle keeps the loop from blocking; the work is done in the check phase, after
+ * other clients' input. */
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+void task_enqueue(struct task *task)
+{
+    assert(queue.open && task->state != TASK_RUNNING && task->state != TASK_DONE);
+    task->state = TASK_QUEUED;
+    list_remove(&task->in_queue);
+    list_push(&queue.tasks, &task->in_queue);
+    uv_idle_start(&queue.idle, on_idle);
+    uv_check_start(&queue.check, on_turn);
+}
+
+int task_queue_open(uv_loop_t *loop)
+{
+    list_init(&queue.tasks);
+    int rc = uv_idle_init(loop, &queue.idle);
+    if (rc == 0)
+        rc = uv_check_init(loop, &queue.check);
+    queue.open = rc == 0;
+    return rc;
+}
+
+void task_queue_close(void)
+{
+    if (!queue.open)
+        return;
+    queue.open = false;
+    uv_close((uv_handle_t *)&queue.idle, NULL);
+    uv_close((uv_handle_t *)&queue.check, NULL);
+}

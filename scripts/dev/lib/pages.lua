@@ -1,0 +1,103 @@
+-- The few pages of the issuer. Everything that is put into them is escaped.
+local pages = {}
+
+local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
+
+function pages.escape(text)
+  return (tostring(text):gsub("[&<>\"']", ENTITIES))
+end
+
+local STYLE = [[
+:root { color-scheme: light dark; --ink: #16181d; --soft: #5b6270; --paper: #f6f6f3; --card: #fff;
+  --line: #dddcd6; --accent: #1f4fd8; }
+@media (prefers-color-scheme: dark) { :root { --ink: #eceef2; --soft: #a3abba; --paper: #14161b;
+  --card: #1d2027; --line: #333843; --accent: #8fb0ff; } }
+body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--paper);
+  color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
+main { width: min(24rem, calc(100vw - 4rem)); padding: 2rem; background: var(--card);
+  border: 1px solid var(--line); border-radius: 1rem; }
+h1 { margin: 0 0 .5rem; font-size: 1.4rem; }
+p { margin: 0 0 1.25rem; color: var(--soft); }
+button { display: block; width: 100%; margin: .6rem 0 0; padding: .8rem 1rem; text-align: left;
+  font: inherit; color: inherit; background: none; border: 1px solid var(--line);
+  border-radius: .7rem; cursor: pointer; }
+button:hover { border-color: var(--accent); }
+button:focus-visible, a:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+small { display: block; color: var(--soft); }
+a { color: var(--accent); }]]
+
+-- `policy` is added to a Content-Security-Policy that allows nothing but the style below.
+local function page(status, title, content, policy, head)
+  local style_hash = base64.encode(crypto.sha256(STYLE, "raw"))
+  return {
+    statusCode = status,
+    headers = {
+      ["Content-Type"] = "text/html; charset=utf-8",
+      ["Cache-Control"] = "no-store",
+      ["Referrer-Policy"] = "no-referrer",
+      ["X-Content-Type-Options"] = "nosniff",
+      ["Content-Security-Policy"] = ("default-src 'none'; base-uri 'none'; style-src 'sha256-%s'; %s"):format(
+        style_hash,
+        policy
+      ),
+    },
+    body = table.concat {
+      '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n',
+      '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>',
+      pages.escape(title),
+      "</title>\n<style>",
+      STYLE,
+      "</style>\n",
+      head or "",
+      "<main>\n<h1>",
+      pages.escape(title),
+      "</h1>\n",
+      content,
+      "</main>\n</html>\n",
+    },
+  }
+end
+
+-- Choose who to be. `action` is where the choice is sent: one button a user, no script.
+function pages.login(users, action)
+  local parts = { "<p>This is the development issuer: no password, choose a user.</p>\n" }
+  parts[#parts + 1] = ('<form method="post" action="%s">\n'):format(pages.escape(action))
+  for i, user in ipairs(users) do
+    parts[#parts + 1] = ('<button name="user" value="%s"%s>%s<small>%s, %s</small></button>\n'):format(
+      pages.escape(user.sub),
+      i == 1 and " autofocus" or "",
+      pages.escape(user.name),
+      pages.escape(user.email),
+      pages.escape(user.about)
+    )
+  end
+  parts[#parts + 1] = "</form>\n"
+  return page(200, "Sign in", table.concat(parts), "frame-ancestors 'none'")
+end
+
+function pages.message(status, title, text)
+  local content = ('<p>%s</p>\n<a href="/">Back to the start</a>\n'):format(pages.escape(text))
+  return page(status, title, content, "frame-ancestors 'none'")
+end
+
+-- JSON that may stand in a script element.
+local function script_json(value)
+  local text = json.encode(value):gsub("[<>&]", { ["<"] = "\\u003c", [">"] = "\\u003e", ["&"] = "\\u0026" })
+  return (text:gsub("\u{2028}", "\\u2028"):gsub("\u{2029}", "\\u2029"))
+end
+
+-- Hands `response` to the page that opened this one, and to no other origin
+-- (response_mode=web_message).
+function pages.web_message(response, origin)
+  local script = ("(window.opener || window.parent).postMessage(%s, %s);"):format(
+    script_json { type = "authorization_response", response = response },
+    script_json(origin)
+  )
+  local policy = ("script-src 'sha256-%s'; frame-ancestors %s"):format(
+    base64.encode(crypto.sha256(script, "raw")),
+    origin
+  )
+  return page(200, "Signing in", "<p>One moment.</p>\n", policy, "<script>" .. script .. "</script>\n")
+end
+
+return pages

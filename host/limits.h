@@ -18,7 +18,7 @@
 #define LIMIT_IDLE_TIMEOUT     75.0 /* keep-alive without a request */
 #define LIMIT_WRITE_TIMEOUT    30.0 /* a peer that reads nothing of its answer */
 #define LIMIT_STATIC_BYTES     (64 * 1024 * 1024) /* a static file: it is read into memory whole */
-#define LIMIT_DRAIN            30.0 /* SIGTERM to exit; --drain */
+#define LIMIT_DRAIN            30.0               /* SIGTERM to exit; --drain */
 
 /* ---- tokens ---- */
 #define LIMIT_TOKEN_BYTES        (8 * 1024) /* a bearer token; contract section 5 */
@@ -35,10 +35,12 @@
 #define LIMIT_KEYS_TTL           600.0   /* age at which a key set is refreshed in the background */
 #define LIMIT_KEYS_STALE         86400.0 /* age to which an unrefreshable set is still used */
 #define LIMIT_KEYS_COOLDOWN      30.0    /* between refetches for unknown kids */
-#define LIMIT_KEYS_RETRY         5.0     /* after a failed fetch */
-#define LIMIT_KEYS_UNKNOWN       32      /* kids remembered as unknown, an issuer */
-#define LIMIT_KEYS_UNKNOWN_TTL   60.0    /* ... so long: two cooldowns, to leave one for others */
-#define LIMIT_KEYS_REDIRECTS     5       /* discovery and key set */
+#define LIMIT_KEYS_RETRY         5.0     /* after a failed fetch: 1, 2, 4, 5, 5 ... without keys */
+#define LIMIT_KEYS_STRAYS        3    /* fetches for unknown kids in a cooldown without a flood */
+#define LIMIT_KEYS_FLOOD         8    /* refused kids in a cooldown that make it a flood */
+#define LIMIT_KEYS_UNKNOWN       32   /* kids remembered as unknown, an issuer */
+#define LIMIT_KEYS_UNKNOWN_TTL   60.0 /* ... so long: two cooldowns, to leave one for others */
+#define LIMIT_KEYS_REDIRECTS     5    /* discovery and key set */
 #define LIMIT_TOKEN_CACHE_BYTES  (16 * 1024 * 1024)
 
 /* ---- functions ---- */
@@ -50,10 +52,10 @@
 #define LIMIT_FN_QUEUE              256                /* requests that wait for a slot; then 503 */
 #define LIMIT_FN_LOAD_CPU           1.0                /* a script's top level */
 #define LIMIT_FN_LOAD_TIMEOUT       5.0
-#define LIMIT_RESPONSE_BYTES        (6 * 1024 * 1024) /* a buffered answer; Netlify's 6 MiB */
-#define LIMIT_LOG_BYTES             (64 * 1024)       /* a request's log lines */
-#define LIMIT_LOG_LINE              (8 * 1024)        /* message, and fields, of one line */
-#define LIMIT_JSON_DEPTH            64                /* encode and decode in scripts */
+#define LIMIT_RESPONSE_BYTES        (6 * 1024 * 1024)  /* a buffered answer; Netlify's 6 MiB */
+#define LIMIT_LOG_BYTES             (64 * 1024)        /* a request's log lines */
+#define LIMIT_LOG_LINE              (8 * 1024)         /* message, and fields, of one line */
+#define LIMIT_JSON_DEPTH            64                 /* encode and decode in scripts */
 #define LIMIT_JSON_BYTES            (16 * 1024 * 1024) /* a text that json.encode makes */
 #define LIMIT_JSON_TREE_BYTES       (256 * 1024)       /* a Lua value made a jansson tree: claims */
 #define LIMIT_SCRIPT_BYTES          (1024 * 1024)
@@ -61,11 +63,18 @@
 #define LIMIT_FETCH_RESPONSE_BYTES  (16 * 1024 * 1024)
 #define LIMIT_FETCH_TIMEOUT         10.0
 #define LIMIT_FETCH_REDIRECTS       10
-#define LIMIT_FETCH_PARALLEL        64  /* transfers a request */
+#define LIMIT_FETCH_PARALLEL        64          /* transfers a request */
 #define LIMIT_FETCH_HEADER_BYTES    (64 * 1024) /* head of an answer, as browsers have it */
 #define LIMIT_FETCH_HEADER_COUNT    256
 #define LIMIT_FETCH_CONNECTIONS     128 /* idle ones kept for reuse, a worker */
 #define LIMIT_SLICE_MS              10  /* a task yields to the loop after this much run time */
 #define LIMIT_WATCHDOG              2.0 /* a loop that has not turned for this long is replaced */
+
+/* ---- inside scripts (run/guard_*.c) ---- */
+#define LIMIT_TABLE_COUNT   10000000          /* elements that one call of table.* touches */
+#define LIMIT_STRING_SCAN   (8 * 1024 * 1024) /* for library calls that nothing interrupts */
+#define LIMIT_DATE_FORMAT   1024              /* os.date: each conversion is a strftime */
+#define LIMIT_LOAD_BYTES    (64 * 1024)       /* a text that `load` compiles */
+#define LIMIT_C_STACK_BYTES (1024 * 1024)     /* in use, before coroutines stop nesting */
 
 #endif

@@ -31,6 +31,9 @@ struct budget {
     uint64_t slice_start_ns; /* uv_hrtime at the resume */
     bool may_slice;          /* yield to the loop when a slice is used up */
     enum budget_end end;     /* sticky */
+    /* Of the slice that runs: */
+    uint64_t tick_cpu_ns;  /* thread clock at the slice's first tick; 0: none yet */
+    uint64_t tick_base_ns; /* what the slice had used by then, at most */
 };
 
 /* Set by the signal, cleared by the poll. */
@@ -41,7 +44,10 @@ extern volatile sig_atomic_t budget_tick;
 int budget_start(void);
 void budget_stop(void);
 
-/* Around a resume: names the coroutine that the signal may hook, and accounts the slice. */
+/* Around a resume: names the coroutine that the signal may hook, and accounts the slice. Does not
+ * nest. `co` stays anchored until budget_leave. A coroutine that ended with an error while
+ * `budget->end` is set must be dropped, neither closed with lua_resetthread nor used again: the
+ * error may have left a hook, and Lua 5.4 then keeps hooks off in that thread for ever. */
 void budget_enter(struct budget *budget, lua_State *co);
 void budget_leave(struct budget *budget);
 /* The coroutine wrappers tell which coroutine runs now; returns the one before. */
@@ -61,5 +67,12 @@ void budget_kill(struct budget *budget, enum budget_end end);
 
 /* Raises the error that no pcall of ours stops; only valid after `end` was set. */
 int budget_raise(lua_State *L);
+
+/* Is the value at `idx` what budget_raise raises? Ask only once `end` is set: a script may have got
+ * hold of the value and raise it itself, and then it is an error like any other. */
+bool budget_is_end_error(lua_State *L, int idx);
+
+/* Is so much C stack in use since budget_enter that nothing may nest deeper? */
+bool budget_stack_is_low(void);
 
 #endif

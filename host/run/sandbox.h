@@ -13,7 +13,16 @@ struct binding {
 };
 
 /* Fills the state's globals. `bindings` ends with a NULL name. Module tables are read-only for
- * scripts. Stack balanced. May raise. */
+ * scripts; one that comes with a metatable of its own is taken as it is and guards itself. `print`
+ * writes through log.info where there is a `log` among the bindings, else to the host's log. Stack
+ * balanced. May raise. */
 void sandbox_open(lua_State *L, const struct binding *bindings);
+
+/* Pops a value and makes it a read-only global, like a binding. [-1, +0], may raise. */
+void sandbox_set(lua_State *L, const char *name);
+
+/* From here on scripts may not set globals: a request's would be seen by the next one. Called when
+ * the script has loaded. */
+void sandbox_freeze(lua_State *L);
 
 #endif

@@ -40,6 +40,9 @@ struct services {
     /* Calls fn for each variable. */
     void (*each_env)(void *arg, void (*fn)(void *fn_arg, const char *name, const char *value),
                      void *fn_arg);
+    /* Does a function that declares no `env` see this variable? In `dev` all, in `serve` those of
+     * .env files. */
+    bool (*env_is_default)(void *arg, const char *name);
     void *env_arg;
 };
 

@@ -1,0 +1,210 @@
+/* The base library. */
+#include <string.h>
+
+#include "limits.h"
+#include "run/budget.h"
+#include "run/guard_parts.h"
+#include "run/vm.h"
+
+/* ---- protected calls ----------------------------------------------------------------------- */
+
+/* Stack: `extra` values, true, results; or, after an error, the error on top. */
+static int finish_pcall(lua_State *L, int status, lua_KContext extra)
+{
+    if (status == LUA_OK || status == LUA_YIELD)
+        return lua_gettop(L) - (int)extra;
+    guard_caught(L, status);
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+    return 2;
+}
+
+static int l_pcall(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, 1);
+    lua_insert(L, 1);
+    int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, finish_pcall);
+    return finish_pcall(L, status, 0);
+}
+
+/* The handler has run, or failed; its one result or its error is on top. */
+static int finish_handler(lua_State *L, int status, lua_KContext context)
+{
+    (void)context;
+    if (status != LUA_OK && status != LUA_YIELD)
+        guard_caught(L, status);
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+    return 2;
+}
+
+static int finish_xpcall(lua_State *L, int status, lua_KContext context)
+{
+    if (status == LUA_OK || status == LUA_YIELD)
+        return lua_gettop(L) - 1;
+    guard_caught(L, status);
+    lua_pushvalue(L, 1);
+    lua_insert(L, -2);
+    return finish_handler(L, lua_pcallk(L, 1, 1, 0, context, finish_handler), context);
+}
+
+/* The handler runs after the call has unwound, not inside of the error: so it is hooked like all
+ * code, can be ended, and no stale handler is left in a coroutine that is closed (a use after free
+ * in 5.4.4). Without `debug` a script sees no difference. */
+static int l_xpcall(lua_State *L)
+{
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushvalue(L, 1);
+    lua_copy(L, 2, 1);
+    lua_replace(L, 2); /* handler, function, arguments */
+    lua_pushboolean(L, 1);
+    lua_insert(L, 2); /* handler, true, function, arguments */
+    int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 0, 0, finish_xpcall);
+    return finish_xpcall(L, status, 0);
+}
+
+/* ---- tables -------------------------------------------------------------------------------- */
+
+static int l_getmetatable(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    if (!lua_getmetatable(L, 1)) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_pushliteral(L, "__metatable");
+    if (lua_rawget(L, -2) != LUA_TNIL)
+        return 1;
+    if (lua_istable(L, 1))
+        lua_pop(L, 1);
+    else
+        lua_pushboolean(L, 0); /* those of the host's values are the host's */
+    return 1;
+}
+
+static void refuse_field(lua_State *L, const char *name, const char *why)
+{
+    lua_pushstring(L, name);
+    if (lua_rawget(L, 2) != LUA_TNIL)
+        luaL_error(L, "'%s' is not supported: %s", name, why);
+    lua_pop(L, 1);
+}
+
+static int l_setmetatable(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_argexpected(L, lua_isnil(L, 2) || lua_istable(L, 2), 2, "nil or table");
+    if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
+        return luaL_error(L, "cannot change a protected metatable");
+    if (lua_istable(L, 2)) {
+        refuse_field(L, "__gc", "finalizers cannot be interrupted");
+        refuse_field(L, "__mode", "there are no weak tables here");
+    }
+    lua_settop(L, 2);
+    lua_setmetatable(L, 1);
+    return 1;
+}
+
+static int l_rawset(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checkany(L, 2);
+    luaL_checkany(L, 3);
+    lua_settop(L, 3);
+    if (guard_push_sealed(L, 1))
+        return luaL_error(L, "this table is read-only");
+    lua_rawset(L, 1);
+    return 1;
+}
+
+static int l_rawget(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checkany(L, 2);
+    lua_settop(L, 2);
+    if (guard_push_sealed(L, 1))
+        lua_replace(L, 1);
+    lua_rawget(L, 1);
+    return 1;
+}
+
+/* ---- load ---------------------------------------------------------------------------------- */
+
+/* The pieces of a reader function, joined: they are called before the parser runs, not in it. */
+static void join_pieces(lua_State *L)
+{
+    luaL_Buffer text;
+    size_t total = 0;
+    luaL_buffinit(L, &text);
+    for (;;) {
+        lua_pushvalue(L, 1);
+        lua_call(L, 0, 1);
+        size_t len = 0;
+        const char *piece = lua_tolstring(L, -1, &len);
+        if (piece == NULL && !lua_isnil(L, -1))
+            luaL_error(L, "reader function must return a string");
+        if (len == 0)
+            break;
+        total += len;
+        if (total > LIMIT_LOAD_BYTES)
+            luaL_error(L, "text to load is too long");
+        luaL_addvalue(&text);
+    }
+    lua_pop(L, 1);
+    luaL_pushresult(&text);
+    lua_replace(L, 1);
+}
+
+static int l_load(lua_State *L)
+{
+    bool from_text = lua_isstring(L, 1);
+    if (!from_text)
+        luaL_checktype(L, 1, LUA_TFUNCTION);
+    const char *mode = luaL_optstring(L, 3, "bt");
+    if (strchr(mode, 't') == NULL)
+        return luaL_argerror(L, 3, "only text can be loaded");
+    bool has_env = !lua_isnone(L, 4);
+    lua_settop(L, 4);
+    if (!from_text)
+        join_pieces(L);
+    size_t len;
+    const char *text = lua_tolstring(L, 1, &len);
+    if (len > LIMIT_LOAD_BYTES)
+        return luaL_argerror(L, 1, "text to load is too long");
+    const char *name = luaL_optstring(L, 2, from_text ? text : "=(load)");
+    int status = luaL_loadbufferx(L, text, len, name, "t");
+    if (status != LUA_OK) {
+        guard_caught(L, status);
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return 2;
+    }
+    if (has_env) {
+        lua_pushvalue(L, 4);
+        lua_setupvalue(L, -2, 1);
+    }
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"getmetatable", l_getmetatable},
+    {"load", l_load},
+    {"pcall", l_pcall},
+    {"rawget", l_rawget},
+    {"rawset", l_rawset},
+    {"setmetatable", l_setmetatable},
+    {"xpcall", l_xpcall},
+    {NULL, NULL},
+};
+
+void guard_fill_base(lua_State *L, int stock)
+{
+    static const char *const names[] = {"assert",   "error",    "ipairs", "next",     "pairs",
+                                        "rawequal", "rawlen",   "select", "tonumber", "tostring",
+                                        "type",     "_VERSION", NULL};
+    guard_copy(L, stock, names);
+    luaL_setfuncs(L, functions, 0);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "_G");
+}

@@ -1,0 +1,175 @@
+/* The string library but for patterns (guard_match.c), and the parts of utf8 and os that could run
+ * long. */
+#include <ctype.h>
+#include <string.h>
+
+#include "limits.h"
+#include "run/budget.h"
+#include "run/guard_parts.h"
+#include "run/vm.h"
+
+enum { BLOCK = 64 * 1024 }; /* bytes between two looks at the budget */
+
+/* ---- rep ----------------------------------------------------------------------------------- */
+
+/* Bytes that a new string may have: what the instance may hold. */
+static size_t string_max(lua_State *L)
+{
+    size_t limit = vm_of(L)->limit;
+    return limit != 0 ? limit : (size_t)INT32_MAX;
+}
+
+/* Fills `out` with its first `period` bytes over and over. */
+static void repeat(lua_State *L, char *out, size_t period, size_t total)
+{
+    size_t filled = period;
+    while (filled < total) {
+        size_t step = filled < total - filled ? filled : total - filled;
+        memcpy(out + filled, out, step);
+        filled += step;
+        budget_step(L);
+    }
+}
+
+static int l_rep(lua_State *L)
+{
+    size_t len, gap_len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    lua_Integer count = luaL_checkinteger(L, 2);
+    const char *gap = luaL_optlstring(L, 3, "", &gap_len);
+    if (count <= 0 || len + gap_len == 0) {
+        lua_pushliteral(L, "");
+        return 1;
+    }
+    if ((size_t)count > string_max(L) / (len + gap_len) + 1)
+        return luaL_error(L, "resulting string too large");
+    size_t total = (size_t)count * len + (size_t)(count - 1) * gap_len;
+    if (total > string_max(L))
+        return luaL_error(L, "resulting string too large");
+    luaL_Buffer result;
+    char *out = luaL_buffinitsize(L, &result, total + gap_len);
+    memcpy(out, text, len);
+    memcpy(out + len, gap, gap_len);
+    repeat(L, out, len + gap_len, total);
+    luaL_pushresultsize(&result, total);
+    return 1;
+}
+
+/* ---- byte by byte -------------------------------------------------------------------------- */
+
+/* Makes a text of the same length by `convert`, a block at a time. */
+static int map_text(lua_State *L, void (*convert)(char *out, const char *text, size_t from,
+                                                  size_t count, size_t len))
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    luaL_Buffer result;
+    char *out = luaL_buffinitsize(L, &result, len);
+    for (size_t from = 0; from < len; from += BLOCK) {
+        convert(out, text, from, len - from < BLOCK ? len - from : BLOCK, len);
+        budget_step(L);
+    }
+    luaL_pushresultsize(&result, len);
+    return 1;
+}
+
+static void lower_block(char *out, const char *text, size_t from, size_t count, size_t len)
+{
+    (void)len;
+    for (size_t i = from; i < from + count; i++)
+        out[i] = (char)tolower((unsigned char)text[i]);
+}
+
+static void upper_block(char *out, const char *text, size_t from, size_t count, size_t len)
+{
+    (void)len;
+    for (size_t i = from; i < from + count; i++)
+        out[i] = (char)toupper((unsigned char)text[i]);
+}
+
+static void reverse_block(char *out, const char *text, size_t from, size_t count, size_t len)
+{
+    for (size_t i = from; i < from + count; i++)
+        out[i] = text[len - 1 - i];
+}
+
+static int l_lower(lua_State *L)
+{
+    return map_text(L, lower_block);
+}
+
+static int l_upper(lua_State *L)
+{
+    return map_text(L, upper_block);
+}
+
+static int l_reverse(lua_State *L)
+{
+    return map_text(L, reverse_block);
+}
+
+/* ---- format -------------------------------------------------------------------------------- */
+
+/* Upvalue: Lua's own. Each directive is short work but %q, which walks its text byte by byte. */
+static int l_format(lua_State *L)
+{
+    size_t len;
+    const char *format = luaL_checklstring(L, 1, &len);
+    if (len > LIMIT_STRING_SCAN)
+        return luaL_argerror(L, 1, "string too long");
+    if (memmem(format, len, "%q", 2) != NULL) {
+        for (int i = 2; i <= lua_gettop(L); i++) {
+            if (lua_type(L, i) == LUA_TSTRING && lua_rawlen(L, i) > LIMIT_STRING_SCAN)
+                return luaL_argerror(L, i, "string too long");
+        }
+    }
+    budget_step(L);
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+/* ---- os.date ------------------------------------------------------------------------------- */
+
+static int l_date(lua_State *L)
+{
+    if (lua_type(L, 1) == LUA_TSTRING && lua_rawlen(L, 1) > LIMIT_DATE_FORMAT)
+        return luaL_argerror(L, 1, "format too long");
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+/* ---- tables -------------------------------------------------------------------------------- */
+
+static const luaL_Reg functions[] = {
+    {"lower", l_lower}, {"rep", l_rep}, {"reverse", l_reverse}, {"upper", l_upper}, {NULL, NULL},
+};
+
+void guard_fill_string(lua_State *L, int stock)
+{
+    static const char *const names[] = {"byte", "char", "len", NULL};
+    guard_copy(L, stock, names);
+    guard_copy_bounded(L, stock, "pack");
+    guard_copy_bounded(L, stock, "packsize");
+    guard_copy_bounded(L, stock, "unpack");
+    lua_getfield(L, stock, "format");
+    lua_pushcclosure(L, l_format, 1);
+    lua_setfield(L, -2, "format");
+    luaL_setfuncs(L, functions, 0);
+}
+
+void guard_fill_utf8(lua_State *L, int stock)
+{
+    static const char *const names[] = {"char", "charpattern", NULL};
+    guard_copy(L, stock, names);
+    guard_copy_bounded(L, stock, "codepoint");
+    guard_copy_bounded(L, stock, "codes");
+    guard_copy_bounded(L, stock, "len");
+    guard_copy_bounded(L, stock, "offset");
+}
+
+void guard_fill_os(lua_State *L, int stock)
+{
+    static const char *const names[] = {"clock", "difftime", "time", NULL};
+    guard_copy(L, stock, names);
+    lua_getfield(L, stock, "date");
+    lua_pushcclosure(L, l_date, 1);
+    lua_setfield(L, -2, "date");
+}

@@ -1,0 +1,245 @@
+/* Key sets: strict reading, same kids, look-up, and sources. */
+#include "unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/keyset.h"
+#include "limits.h"
+
+#define ED(kid, x)                                                                                 \
+    "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"use\":\"sig\",\"kid\":\"" kid "\",\"x\":\"" x "\"}"
+#define X1        "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+#define X2        "fU0Of2FTpptiQrUiq77mhf2kQg-INLEIw72uNp71Sfo"
+#define OCT       "{\"kty\":\"oct\",\"kid\":\"s\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}"
+#define SET(keys) "{\"keys\":[" keys "]}"
+
+#define NO_KEYS "The JSON Web Key Set does not contain any keys"
+#define NO_USE  "Unable to find key any usable keys in the JSON Web Key Set"
+
+static void test_parse(void **state)
+{
+    static const struct {
+        const char *json;
+        unsigned usable, skipped;
+        int rc;
+        const char *text;
+    } cases[] = {
+        {SET(ED("a", X1)), 1, 0, 0, ""},
+        {SET(ED("a", X1) "," ED("b", X2)), 2, 0, 0, ""},
+        {SET(ED("a", X1) ",{\"kty\":\"future\"},5,[],null,{}"), 1, 5, 0, ""},
+        {"{\"keys\":[" ED("a", X1) "],\"more\":true}", 1, 0, 0, ""},
+        {SET(ED("a", X1) "," ED("a", X1)), 1, 1, 0, ""},
+        {SET(ED("a", X1) "," ED("a", X2) "," ED("b", X2)), 1, 2, 0, ""},
+        {SET(ED("a", X1) "," ED("a", X2)), 0, 0, -ENOENT, NO_USE},
+        {SET(ED("a", X1) "," ED("a", "AAAA") "," ED("b", X1)), 1, 2, 0, ""},
+        {SET("{\"kty\":\"RSA\",\"kid\":\"a\",\"use\":\"enc\"}," ED("a", X1)), 1, 1, 0, ""},
+        {SET(OCT), 1, 0, 0, ""},
+        {SET(OCT "," ED("a", X1)), 1, 1, 0, ""},
+        {SET(""), 0, 0, -ENOENT, NO_USE},
+        {SET("{\"use\":\"something\"}"), 0, 0, -ENOENT, NO_USE},
+        {"{}", 0, 0, -EINVAL, NO_KEYS},
+        {"[]", 0, 0, -EINVAL, NO_KEYS},
+        {"{\"keys\":{}}", 0, 0, -EINVAL, NO_KEYS},
+        {"{\"keys\":null}", 0, 0, -EINVAL, NO_KEYS},
+        {"", 0, 0, -EINVAL, "cannot be read"},
+        {"5", 0, 0, -EINVAL, "cannot be read"},
+        {"<html>", 0, 0, -EINVAL, "cannot be read"},
+        {SET(ED("a", X1)) "x", 0, 0, -EINVAL, "not valid JSON"},
+        {SET(ED("a", X1) ","), 0, 0, -EINVAL, "not valid JSON"},
+        {"{\"keys\":[],\"keys\":[" ED("a", X1) "]}", 0, 0, -EINVAL, "twice"},
+        {SET("{\"kty\":\"OKP\",\"kty\":\"RSA\"}," ED("a", X1)), 0, 0, -EINVAL, "twice"},
+        {SET(ED("\\u0000", X1)), 0, 0, -EINVAL, "not valid JSON"},
+        {SET(ED("\xff", X1)), 0, 0, -EINVAL, "not valid JSON"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct keyset *set = NULL;
+        struct err err = {""};
+        int rc = keyset_parse(str_from(cases[i].json), &set, &err);
+        if (rc != cases[i].rc || strstr(err.text, cases[i].text) == NULL)
+            fail_msg("%s: %d \"%s\"", cases[i].json, rc, err.text);
+        assert_true((set != NULL) == (rc == 0));
+        if (set != NULL) {
+            assert_int_equal(keyset_size(set), cases[i].usable);
+            assert_int_equal(keyset_skipped(set), cases[i].skipped);
+        }
+        keyset_unref(set);
+    }
+}
+
+static char *set_of_many(unsigned count)
+{
+    size_t size = 64 + count * 160u, at = 0;
+    char *text = malloc(size);
+    at += (size_t)snprintf(text, size, "{\"keys\":[");
+    for (unsigned i = 0; i < count; i++)
+        at +=
+            (size_t)snprintf(text + at, size - at,
+                             "%s{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k%u\",\"x\":\"%s\"}",
+                             i > 0 ? "," : "", i, X1);
+    snprintf(text + at, size - at, "]}");
+    return text;
+}
+
+static void test_limits(void **state)
+{
+    char *text = set_of_many(LIMIT_JWKS_KEYS);
+    struct keyset *set;
+    struct err err = {""};
+    (void)state;
+    assert_int_equal(keyset_parse(str_from(text), &set, &err), 0);
+    assert_int_equal(keyset_size(set), LIMIT_JWKS_KEYS);
+    assert_ptr_equal(keyset_find(set, STR("k77")), keyset_at(set, 77));
+    assert_null(keyset_at(set, LIMIT_JWKS_KEYS));
+    keyset_unref(set);
+    free(text);
+    text = set_of_many(LIMIT_JWKS_KEYS + 1);
+    assert_int_equal(keyset_parse(str_from(text), &set, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "more than 100 keys"));
+    free(text);
+}
+
+/* A good set, padded with white space to the limit and one byte over it. */
+static void test_bytes(void **state)
+{
+    static const char json[] = SET(ED("a", X1));
+    char *text = malloc(LIMIT_JWKS_BYTES + 1);
+    struct keyset *set;
+    (void)state;
+    memset(text, ' ', LIMIT_JWKS_BYTES + 1);
+    memcpy(text, json, sizeof(json) - 1);
+    assert_int_equal(keyset_parse((struct str){text, LIMIT_JWKS_BYTES}, &set, NULL), 0);
+    keyset_unref(set);
+    assert_int_equal(keyset_parse((struct str){text, LIMIT_JWKS_BYTES + 1}, &set, NULL), -EINVAL);
+    assert_null(set);
+    free(text);
+}
+
+static void test_depth(void **state)
+{
+    (void)state;
+    for (unsigned extra = 30; extra <= 31; extra++) { /* inside the object and its array */
+        char text[512];
+        size_t at = (size_t)snprintf(text, sizeof(text), "{\"keys\":[%s,", ED("a]]]{{{", X1));
+        struct keyset *set;
+        struct err err = {""};
+        memset(text + at, '[', extra);
+        memset(text + at + extra, ']', extra);
+        memcpy(text + at + 2 * (size_t)extra, "]}", 3);
+        assert_int_equal(keyset_parse(str_from(text), &set, &err), extra == 30 ? 0 : -EINVAL);
+        assert_true(extra == 30 || strstr(err.text, "nested too deeply") != NULL);
+        keyset_unref(set);
+    }
+    size_t len = 400000;
+    char *deep = malloc(len);
+    struct keyset *set;
+    memset(deep, '[', len);
+    assert_int_equal(keyset_parse((struct str){deep, len}, &set, NULL), -EINVAL);
+    free(deep);
+}
+
+static struct keyset *parsed(const char *json)
+{
+    struct keyset *set;
+    assert_int_equal(keyset_parse(str_from(json), &set, NULL), 0);
+    return set;
+}
+
+static void test_find(void **state)
+{
+    struct keyset *set = parsed(SET(ED("a", X1) "," ED("", X2) "," ED("b", X2)));
+    struct keyset *single = parsed(SET("{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"" X1 "\"}"));
+    (void)state;
+    assert_ptr_equal(keyset_find(set, STR("b")), keyset_at(set, 2));
+    assert_null(keyset_find(set, STR("c")));
+    assert_null(keyset_find(set, STR("B")));
+    assert_null(keyset_find(set, STR("")));
+    assert_null(keyset_find(single, STR("a"))); /* a published key is found by its kid alone */
+    keyset_unref(set);
+    keyset_unref(single);
+}
+
+static void test_set_of_one(void **state)
+{
+    struct key *key;
+    struct keyset *set;
+    (void)state;
+    assert_int_equal(key_from_secret(STR("0123456789abcdef0123456789abcdef"), &key, NULL), 0);
+    set = keyset_of(key);
+    assert_ptr_equal(keyset_find(set, STR("")), key);
+    assert_ptr_equal(keyset_find(set, STR("any")), key);
+    keyset_unref(set);
+    key_set_kid(key, STR("k"));
+    set = keyset_of(key);
+    key_unref(key);
+    assert_ptr_equal(keyset_find(set, STR("k")), keyset_at(set, 0));
+    assert_null(keyset_find(set, STR("any")));
+    keyset_unref(set);
+}
+
+static void test_equal(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool equal;
+    } cases[] = {
+        {SET(ED("a", X1)), SET(ED("a", X1)), true},
+        {SET(ED("a", X1) "," ED("b", X2)), SET(ED("b", X2) "," ED("a", X1)), true},
+        {SET(ED("a", X1)), SET("{},5," ED("a", X1)), true},
+        {SET(ED("a", X1)), SET(ED("a", X2)), false},
+        {SET(ED("a", X1)), SET(ED("b", X1)), false},
+        {SET(ED("a", X1)), SET(ED("a", X1) "," ED("b", X2)), false},
+        {SET(ED("a", X1) "," ED("b", X2)), SET(ED("a", X2) "," ED("b", X1)), false},
+        {SET(OCT), SET(OCT), true},
+        {SET(OCT), SET(ED("s", X1)), false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct keyset *a = parsed(cases[i].a), *b = parsed(cases[i].b);
+        assert_int_equal(keyset_equal(a, b), cases[i].equal);
+        assert_int_equal(keyset_equal(b, a), cases[i].equal);
+        keyset_unref(a);
+        keyset_unref(b);
+    }
+}
+
+static void test_source(void **state)
+{
+    struct key_source source, other;
+    struct keyset *a = parsed(SET(ED("a", X1))), *same = parsed(SET(ED("a", X1))),
+                  *b = parsed(SET(ED("a", X2)));
+    (void)state;
+    key_source_init(&source);
+    key_source_init(&other);
+    assert_true(source.id != other.id);
+    assert_null(source.keys);
+    key_source_set(&source, a);
+    uint32_t generation = source.generation;
+    key_source_set(&source, same);
+    assert_int_equal(source.generation, generation);
+    assert_ptr_equal(source.keys, a);
+    key_source_set(&source, b);
+    assert_int_equal(source.generation, generation + 1);
+    assert_ptr_equal(source.keys, b);
+    key_source_clear(&source);
+    assert_int_equal(source.generation, generation + 2);
+    key_source_clear(&source);
+    assert_int_equal(source.generation, generation + 2);
+    keyset_unref(a);
+    keyset_unref(same);
+    keyset_unref(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_parse), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_bytes), cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_find),  cmocka_unit_test(test_set_of_one),
+        cmocka_unit_test(test_equal), cmocka_unit_test(test_source),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

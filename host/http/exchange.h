@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/list.h"
 #include "http/request.h"
 #include "http/response.h"
@@ -37,6 +38,8 @@ struct exchange {
     uint32_t magic;
     unsigned refs;
     enum exchange_state state;
+    bool admin;         /* came in over an admin socket */
+    bool head_sent;     /* the connection's: of a streamed answer */
     struct arena arena; /* all of this request's memory */
     struct request req;
     struct response res;
@@ -44,6 +47,7 @@ struct exchange {
     const struct exchange_sink *sink; /* borrowed from the connection's module: static */
     void *conn;                       /* borrowed; NULL once the connection is gone */
     struct list in_conn;              /* the connection's pipeline, in order of arrival */
+    struct buf stream;                /* the connection's: streamed bytes, framed, not yet sent */
 
     /* Set by whoever works on the answer. Each is called at most once, then cleared. */
     void (*on_gone)(struct exchange *ex);    /* the client left before the answer was complete */
@@ -62,13 +66,32 @@ struct exchange {
     uint64_t bytes_sent;    /* body bytes */
 };
 
-/* New, with one reference: the connection's. NULL when out of memory. */
+/* New, with one reference: the connection's. NULL when out of memory. One thread alone makes and
+ * releases exchanges. */
 struct exchange *exchange_new(const struct exchange_sink *sink, void *conn);
 void exchange_hold(struct exchange *ex);
 void exchange_release(struct exchange *ex);
 
-/* Sends ex->res. Once; after the client has left it does nothing but change the state. */
+/* Fills started_ns, request_id and traceparent once the head is known. A request id of the client's
+ * is kept when it is short and harmless, else replaced by a ULID. */
+void exchange_identify(struct exchange *ex);
+
+/* Sends ex->res. The first answer counts: a second one is ignored. After the client has left it
+ * does nothing but change the state. */
 void exchange_answer(struct exchange *ex);
+
+/* Bytes of a streamed body, after exchange_answer with res.streamed. Returns the bytes that now
+ * wait to be sent (0 when the client has left): above LIMIT_WRITE_HIGH_WATER the caller should wait
+ * for on_drained. */
+size_t exchange_stream_write(struct exchange *ex, struct str bytes);
+/* The end of a streamed body. */
+void exchange_stream_end(struct exchange *ex);
+
+/* Is the answer complete on our side? */
+static inline bool exchange_is_complete(const struct exchange *ex)
+{
+    return ex->state == EXCHANGE_ANSWERED;
+}
 
 /* Fills ex->res with the JSON error frame and sends it; falls back to an empty 500 when out of
  * memory. */
@@ -77,6 +100,9 @@ void exchange_answer_error(struct exchange *ex, int status, struct str code, str
 /* The connection is gone: clears `conn`, calls on_gone if the answer is not complete. Does not
  * release. */
 void exchange_detach(struct exchange *ex);
+
+/* Frees the exchanges that are kept for reuse; for the end of the program. */
+void exchange_pool_free(void);
 
 /* A ULID (26 characters, NUL-terminated). */
 void exchange_make_id(char out[27]);

@@ -1,0 +1,120 @@
+/* One state a byte of overhead, one slice a run of data. */
+#include "http/chunked.h"
+
+#include "http/chars.h"
+#include "limits.h"
+
+enum { SIZE_DIGITS_MAX = 16 };
+
+static const struct http_fault bad_size = {400, "bad_request",
+                                           "Bad request: a chunk size is malformed"};
+static const struct http_fault bad_end = {400, "bad_request",
+                                          "Bad request: a chunk does not end with CR LF"};
+static const struct http_fault large_body = {413, "payload_too_large", "The body is too large"};
+static const struct http_fault wasteful = {413, "payload_too_large",
+                                           "The body's chunks hold too little data for their size"};
+
+void chunked_init(struct chunked *chunked, uint64_t limit)
+{
+    *chunked = (struct chunked){.state = CHUNKED_SIZE, .limit = limit};
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static const struct http_fault *on_size(struct chunked *chunked, char c)
+{
+    int digit = hex_value(c);
+    if (digit >= 0) {
+        if (++chunked->digits > SIZE_DIGITS_MAX)
+            return &bad_size;
+        chunked->left = chunked->left * 16 + (unsigned)digit;
+        return chunked->left > chunked->limit - chunked->data ? &large_body : NULL;
+    }
+    if (chunked->digits == 0 || (c != ';' && c != '\r'))
+        return &bad_size;
+    chunked->state = c == ';' ? CHUNKED_EXTENSION : CHUNKED_SIZE_LF;
+    return NULL;
+}
+
+static const struct http_fault *on_extension(struct chunked *chunked, char c)
+{
+    if (c == '\r')
+        chunked->state = CHUNKED_SIZE_LF;
+    else if (!http_char_is(c, CHAR_VALUE))
+        return &bad_size;
+    return NULL;
+}
+
+static const struct http_fault *on_size_end(struct chunked *chunked, char c)
+{
+    if (c != '\n')
+        return &bad_end;
+    chunked->data += chunked->left;
+    chunked->digits = 0;
+    chunked->state = chunked->left > 0 ? CHUNKED_DATA : CHUNKED_TRAILERS;
+    if (chunked->left == 0)
+        head_scan_init_trailers(&chunked->trailers, LIMIT_TRAILER_BYTES);
+    return NULL;
+}
+
+static const struct http_fault *on_data_end(struct chunked *chunked, char c)
+{
+    if (c != (chunked->state == CHUNKED_DATA_CR ? '\r' : '\n'))
+        return &bad_end;
+    chunked->state = chunked->state == CHUNKED_DATA_CR ? CHUNKED_DATA_LF : CHUNKED_SIZE;
+    return NULL;
+}
+
+static const struct http_fault *on_overhead(struct chunked *chunked, char c)
+{
+    if (++chunked->overhead > LIMIT_CHUNK_OVERHEAD + 2 * chunked->data)
+        return &wasteful;
+    switch (chunked->state) {
+    case CHUNKED_SIZE:
+        return on_size(chunked, c);
+    case CHUNKED_EXTENSION:
+        return on_extension(chunked, c);
+    case CHUNKED_SIZE_LF:
+        return on_size_end(chunked, c);
+    default:
+        return on_data_end(chunked, c);
+    }
+}
+
+static struct str take_data(struct chunked *chunked, struct str *input)
+{
+    size_t len = input->len < chunked->left ? input->len : (size_t)chunked->left;
+    struct str data = {input->ptr, len};
+    *input = str_skip(*input, len);
+    chunked->left -= len;
+    if (chunked->left == 0)
+        chunked->state = CHUNKED_DATA_CR;
+    return data;
+}
+
+const struct http_fault *chunked_feed(struct chunked *chunked, struct str *input, struct str *data)
+{
+    const struct http_fault *fault = NULL;
+    *data = (struct str){NULL, 0};
+    while (input->len > 0 && chunked->state != CHUNKED_DONE && fault == NULL) {
+        if (chunked->state == CHUNKED_DATA) {
+            *data = take_data(chunked, input);
+            return NULL;
+        }
+        size_t used = 1;
+        if (chunked->state == CHUNKED_TRAILERS)
+            fault = head_scan_feed(&chunked->trailers, *input, &used);
+        else
+            fault = on_overhead(chunked, input->ptr[0]);
+        *input = str_skip(*input, used);
+        if (chunked->state == CHUNKED_TRAILERS && chunked->trailers.state == HEAD_DONE)
+            chunked->state = CHUNKED_DONE;
+    }
+    return fault;
+}

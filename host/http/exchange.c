@@ -1,0 +1,216 @@
+/* The life of an exchange, and its names: request id and trace. */
+#include "http/exchange.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* Kept for reuse, so that a steady load allocates nothing. A debug build keeps none: there a use
+ * after the last release must meet freed memory. */
+#ifdef LUAFN_DEBUG
+enum { POOL_MAX = 0 };
+#else
+enum { POOL_MAX = 64 };
+#endif
+enum { POOLED_ARENA_MAX = 16 * 1024 };
+
+static struct exchange *pool[POOL_MAX + 1];
+static unsigned pool_len;
+
+struct exchange *exchange_new(const struct exchange_sink *sink, void *conn)
+{
+    struct arena arena;
+    struct exchange *ex;
+    if (pool_len > 0) {
+        ex = pool[--pool_len];
+        arena = ex->arena;
+    } else {
+        ex = malloc(sizeof(*ex));
+        arena_init(&arena);
+    }
+    if (ex == NULL)
+        return NULL;
+    *ex = (struct exchange){
+        .magic = EXCHANGE_MAGIC, .refs = 1, .arena = arena, .sink = sink, .conn = conn};
+    list_init(&ex->in_conn);
+    return ex;
+}
+
+void exchange_hold(struct exchange *ex)
+{
+    assert(ex->magic == EXCHANGE_MAGIC && ex->refs > 0);
+    ex->refs++;
+}
+
+void exchange_release(struct exchange *ex)
+{
+    assert(ex->magic == EXCHANGE_MAGIC && ex->refs > 0);
+    if (--ex->refs > 0)
+        return;
+    list_remove(&ex->in_conn);
+    buf_free(&ex->stream);
+    ex->magic = 0;
+    arena_reset(&ex->arena);
+    if (pool_len != POOL_MAX && ex->arena.total <= POOLED_ARENA_MAX) {
+        pool[pool_len++] = ex;
+        return;
+    }
+    arena_free(&ex->arena);
+    free(ex);
+}
+
+void exchange_pool_free(void)
+{
+    while (pool_len > 0) {
+        struct exchange *ex = pool[--pool_len];
+        arena_free(&ex->arena);
+        free(ex);
+    }
+}
+
+void exchange_answer(struct exchange *ex)
+{
+    assert(ex->magic == EXCHANGE_MAGIC);
+    if (ex->state > EXCHANGE_WORKING)
+        return; /* never a second response */
+    ex->state = ex->res.streamed ? EXCHANGE_STREAMING : EXCHANGE_ANSWERED;
+    if (ex->conn != NULL)
+        ex->sink->answer(ex);
+}
+
+void exchange_answer_error(struct exchange *ex, int status, struct str code, struct str text)
+{
+    ex->res.streamed = false;
+    if (response_set_error(&ex->res, &ex->arena, status, code, text) != 0) {
+        bool close = ex->res.close;
+        ex->res = (struct response){.status = 500, .close = close};
+    }
+    exchange_answer(ex);
+}
+
+size_t exchange_stream_write(struct exchange *ex, struct str bytes)
+{
+    if (ex->state != EXCHANGE_STREAMING || ex->conn == NULL)
+        return 0;
+    return ex->sink->stream_write(ex, bytes);
+}
+
+void exchange_stream_end(struct exchange *ex)
+{
+    if (ex->state != EXCHANGE_STREAMING)
+        return;
+    ex->state = EXCHANGE_ANSWERED;
+    ex->on_drained = NULL;
+    if (ex->conn != NULL)
+        ex->sink->stream_end(ex);
+}
+
+void exchange_detach(struct exchange *ex)
+{
+    assert(ex->magic == EXCHANGE_MAGIC);
+    void (*on_gone)(struct exchange *) = ex->on_gone;
+    ex->conn = NULL;
+    ex->on_gone = NULL;
+    ex->on_drained = NULL;
+    if (on_gone != NULL && !exchange_is_complete(ex))
+        on_gone(ex);
+}
+
+/* One system call for many ids. Ids need not be secret, only distinct: a failing source leaves the
+ * time and the counter that is mixed in. */
+static void random_bytes(unsigned char *out, size_t len)
+{
+    static unsigned char stock[4096];
+    static size_t used = sizeof(stock);
+    static uint64_t counter;
+    if (sizeof(stock) - used < len) {
+        if (getrandom(stock, sizeof(stock), GRND_NONBLOCK) != (ssize_t)sizeof(stock))
+            counter++;
+        used = 0;
+    }
+    memcpy(out, stock + used, len);
+    for (size_t i = 0; i < len && i < sizeof(counter); i++)
+        out[i] ^= (unsigned char)(counter >> (8 * i));
+    used += len;
+}
+
+void exchange_make_id(char out[27])
+{
+    static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    struct timespec now;
+    unsigned char random[16];
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    for (int i = 9; i >= 0; i--) {
+        out[i] = digits[ms & 31];
+        ms >>= 5;
+    }
+    random_bytes(random, sizeof(random));
+    for (size_t i = 0; i < sizeof(random); i++)
+        out[10 + i] = digits[random[i] & 31];
+    out[26] = '\0';
+}
+
+/* Will it do no harm in logs, headers and file names? */
+static bool id_is_harmless(struct str id)
+{
+    if (id.len == 0 || id.len >= sizeof(((struct exchange *)0)->request_id))
+        return false;
+    for (size_t i = 0; i < id.len; i++) {
+        char c = id.ptr[i];
+        bool alnum = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+        if (!alnum && strchr("-_.:=+@", c) == NULL)
+            return false;
+    }
+    return true;
+}
+
+static bool is_hex_field(struct str field, size_t len)
+{
+    bool zero = true;
+    for (size_t i = 0; i < field.len; i++) {
+        char c = field.ptr[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        zero &= c == '0';
+    }
+    return field.len == len && (!zero || len == 2);
+}
+
+/* W3C Trace Context 3.2.2: version 00, or a later one with more fields behind. */
+static bool traceparent_is_valid(struct str value)
+{
+    static const size_t lengths[] = {2, 32, 16, 2};
+    if (str_starts_with(value, STR("ff")) || (str_starts_with(value, STR("00")) && value.len != 55))
+        return false;
+    struct str field;
+    for (size_t i = 0; i < 4; i++) {
+        if (!str_split_next(&value, '-', &field) || !is_hex_field(field, lengths[i]))
+            return false;
+    }
+    return true;
+}
+
+void exchange_identify(struct exchange *ex)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    ex->started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    const struct str *id = NULL;
+    const struct str *trace = NULL;
+    const struct headers *headers = &ex->req.headers;
+    for (uint32_t i = 0; i < headers->len; i++) {
+        if (str_eq(headers->items[i].name, STR("x-request-id")) && id == NULL)
+            id = &headers->items[i].value;
+        else if (str_eq(headers->items[i].name, STR("traceparent")) && trace == NULL)
+            trace = &headers->items[i].value;
+    }
+    if (id != NULL && id_is_harmless(*id))
+        memcpy(ex->request_id, id->ptr, id->len);
+    else
+        exchange_make_id(ex->request_id);
+    if (trace != NULL && traceparent_is_valid(*trace))
+        ex->traceparent = *trace;
+}

@@ -1,0 +1,265 @@
+/* Head and body of one request after the other. */
+#include "http/parser.h"
+
+#include <llhttp.h>
+#include <stdlib.h>
+
+static const struct http_fault malformed = {400, "bad_request",
+                                            "Bad request: the request is malformed"};
+static const struct http_fault out_of_memory = {500, "internal_error", "Out of memory"};
+
+/* What llhttp's callbacks fill. */
+struct collector {
+    llhttp_t llhttp; /* first, so that the callbacks find the rest */
+    struct request *req;
+    struct arena *arena;
+    char *head; /* the copy in the arena; names are lowered in place */
+    const char *start;
+    struct str name;
+    struct str value;
+    bool complete;
+};
+
+static void extend(struct str *span, const char *at, size_t len)
+{
+    if (span->ptr == NULL)
+        *span = (struct str){at, len};
+    else
+        span->len = (size_t)(at - span->ptr) + len;
+}
+
+static struct collector *collector_of(llhttp_t *llhttp)
+{
+    return (struct collector *)(void *)llhttp;
+}
+
+static int on_url(llhttp_t *llhttp, const char *at, size_t len)
+{
+    extend(&collector_of(llhttp)->req->target, at, len);
+    return 0;
+}
+
+static int on_header_field(llhttp_t *llhttp, const char *at, size_t len)
+{
+    extend(&collector_of(llhttp)->name, at, len);
+    return 0;
+}
+
+static int on_header_value(llhttp_t *llhttp, const char *at, size_t len)
+{
+    extend(&collector_of(llhttp)->value, at, len);
+    return 0;
+}
+
+static void lower(char *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (p[i] >= 'A' && p[i] <= 'Z')
+            p[i] = (char)(p[i] | 0x20);
+    }
+}
+
+static int on_header_value_complete(llhttp_t *llhttp)
+{
+    struct collector *c = collector_of(llhttp);
+    lower(c->head + (c->name.ptr - c->start), c->name.len);
+    if (headers_add(&c->req->headers, c->arena, c->name, str_trim(c->value)) != 0)
+        return HPE_USER;
+    c->name = c->value = (struct str){NULL, 0};
+    return 0;
+}
+
+static int on_headers_complete(llhttp_t *llhttp)
+{
+    collector_of(llhttp)->complete = true;
+    return HPE_PAUSED; /* the body is not llhttp's business */
+}
+
+static const llhttp_settings_t *settings(void)
+{
+    static const llhttp_settings_t table = {
+        .on_url = on_url,
+        .on_header_field = on_header_field,
+        .on_header_value = on_header_value,
+        .on_header_value_complete = on_header_value_complete,
+        .on_headers_complete = on_headers_complete,
+    };
+    return &table;
+}
+
+/* The second opinion. The scanner's reading of the head must be llhttp's. */
+static const struct http_fault *parse_head(const struct parser *parser, char *head, size_t len,
+                                           struct arena *arena, struct request *req)
+{
+    struct collector c = {.req = req, .arena = arena, .head = head, .start = head};
+    unsigned lines = parser->scan.lines;
+    req->headers.items = arena_alloc(arena, lines * sizeof(struct header));
+    if (req->headers.items == NULL)
+        return &out_of_memory;
+    req->headers.cap = lines;
+    llhttp_init(&c.llhttp, HTTP_REQUEST, settings());
+    llhttp_errno_t error = llhttp_execute(&c.llhttp, head, len);
+    if (error == HPE_USER)
+        return &out_of_memory;
+    if (error != HPE_PAUSED || !c.complete || llhttp_get_error_pos(&c.llhttp) != head + len ||
+        req->headers.len != lines || req->target.len != parser->scan.target_len)
+        return &malformed;
+    return NULL;
+}
+
+void parser_init(struct parser *parser, const struct parser_limits *limits)
+{
+    *parser = (struct parser){.limits = limits, .head = BUF_INIT, .body = BUF_INIT};
+    head_scan_init(&parser->scan, limits->header_bytes);
+}
+
+void parser_free(struct parser *parser)
+{
+    buf_free(&parser->head);
+    buf_free(&parser->body);
+}
+
+bool parser_is_idle(const struct parser *parser)
+{
+    return parser->state == PARSER_IN_HEAD && parser->scan.state <= HEAD_START_LF;
+}
+
+static enum parser_event refuse(struct parser *parser, const struct http_fault *fault)
+{
+    parser->fault = fault;
+    parser->state = PARSER_FAILED;
+    buf_free(&parser->head);
+    buf_free(&parser->body);
+    return PARSER_FAULT;
+}
+
+static enum parser_event finish(struct parser *parser)
+{
+    parser->state = PARSER_IN_HEAD;
+    head_scan_init(&parser->scan, parser->limits->header_bytes);
+    return PARSER_DONE;
+}
+
+/* The head in one piece, in the arena, without the empty lines before it. */
+static char *gather_head(struct parser *parser, struct str last, struct arena *arena)
+{
+    size_t before = parser->head.len;
+    char *head = arena_alloc(arena, before + last.len + 1);
+    if (head == NULL)
+        return NULL;
+    if (before > 0)
+        memcpy(head, parser->head.data, before);
+    memcpy(head + before, last.ptr, last.len);
+    buf_free(&parser->head); /* an idle connection keeps none */
+    return head + parser->scan.skipped;
+}
+
+static const struct http_fault *take_head(struct parser *parser, struct str last,
+                                          struct arena *arena, struct request *req)
+{
+    char *head = gather_head(parser, last, arena);
+    if (head == NULL)
+        return &out_of_memory;
+    struct head_framing framing;
+    req->version_minor = parser->scan.version_minor;
+    const struct http_fault *fault = parse_head(parser, head, parser->scan.bytes, arena, req);
+    if (fault == NULL)
+        fault = head_check(req, arena, parser->limits->body_bytes, &framing);
+    if (fault != NULL)
+        return fault;
+    if (framing.body == BODY_LENGTH && framing.length == 0) {
+        req->body = STR(""); /* complete already, and not the same as no body */
+    } else if (framing.body == BODY_LENGTH) {
+        parser->state = PARSER_IN_LENGTH;
+        parser->body_left = framing.length;
+    } else if (framing.body == BODY_CHUNKED) {
+        parser->state = PARSER_IN_CHUNKED;
+        chunked_init(&parser->chunked, parser->limits->body_bytes);
+    }
+    return NULL;
+}
+
+static enum parser_event feed_head(struct parser *parser, struct str *input, struct arena *arena,
+                                   struct request *req)
+{
+    size_t used = 0;
+    const struct http_fault *fault = head_scan_feed(&parser->scan, *input, &used);
+    struct str piece = {input->ptr, used};
+    *input = str_skip(*input, used);
+    req->method = parser->scan.method;
+    req->method_name = str_from(method_name(req->method));
+    if (fault != NULL)
+        return refuse(parser, fault);
+    if (parser->scan.state != HEAD_DONE) {
+        buf_add_str(&parser->head, piece);
+        return buf_failed(&parser->head) ? refuse(parser, &out_of_memory) : PARSER_MORE;
+    }
+    fault = take_head(parser, piece, arena, req);
+    if (fault != NULL)
+        return refuse(parser, fault);
+    return parser->state == PARSER_IN_HEAD ? finish(parser) : PARSER_HEAD;
+}
+
+/* The gathered body becomes the request's, and the arena's. */
+static enum parser_event finish_body(struct parser *parser, struct arena *arena,
+                                     struct request *req)
+{
+    req->body = STR("");
+    if (parser->body.len > 0) {
+        if (arena_defer(arena, free, parser->body.data) != 0)
+            return refuse(parser, &out_of_memory);
+        req->body = buf_str(&parser->body);
+        parser->body = BUF_INIT;
+    }
+    return finish(parser);
+}
+
+static enum parser_event feed_length(struct parser *parser, struct str *input, struct arena *arena,
+                                     struct request *req)
+{
+    size_t len = input->len < parser->body_left ? input->len : (size_t)parser->body_left;
+    struct str piece = {input->ptr, len};
+    *input = str_skip(*input, len);
+    parser->body_left -= len;
+    if (parser->body_left == 0 && parser->body.len == 0 && len > 0) {
+        req->body = arena_copy(arena, piece); /* the usual small body, all in one read */
+        return req->body.ptr != NULL ? finish(parser) : refuse(parser, &out_of_memory);
+    }
+    buf_add_str(&parser->body, piece);
+    if (buf_failed(&parser->body))
+        return refuse(parser, &out_of_memory);
+    return parser->body_left > 0 ? PARSER_MORE : finish_body(parser, arena, req);
+}
+
+static enum parser_event feed_chunked(struct parser *parser, struct str *input, struct arena *arena,
+                                      struct request *req)
+{
+    while (input->len > 0) {
+        struct str data;
+        const struct http_fault *fault = chunked_feed(&parser->chunked, input, &data);
+        if (fault != NULL)
+            return refuse(parser, fault);
+        buf_add_str(&parser->body, data);
+        if (buf_failed(&parser->body))
+            return refuse(parser, &out_of_memory);
+        if (parser->chunked.state == CHUNKED_DONE)
+            return finish_body(parser, arena, req);
+    }
+    return PARSER_MORE;
+}
+
+enum parser_event parser_feed(struct parser *parser, struct str *input, struct arena *arena,
+                              struct request *req)
+{
+    switch (parser->state) {
+    case PARSER_IN_HEAD:
+        return feed_head(parser, input, arena, req);
+    case PARSER_IN_LENGTH:
+        return feed_length(parser, input, arena, req);
+    case PARSER_IN_CHUNKED:
+        return feed_chunked(parser, input, arena, req);
+    case PARSER_FAILED:
+        break;
+    }
+    return PARSER_FAULT;
+}

@@ -1,0 +1,62 @@
+/* Bytes of one connection -> requests. No sockets, no Lua: it is fed and it fills a request.
+ *
+ * A head is scanned byte by byte as it comes (head_scan), and once complete it is copied into the
+ * request's arena, parsed a second time by llhttp, whose opinion must be the same, and judged as a
+ * whole (head_check). Names, values and target are slices of that copy. Content-Length bodies and
+ * chunked ones are gathered; the body of a request belongs to its arena. What is refused, and with
+ * which status, does not depend on how the bytes were cut. */
+#ifndef LUAFN_HTTP_PARSER_H
+#define LUAFN_HTTP_PARSER_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "http/chunked.h"
+#include "http/head_check.h"
+#include "http/head_scan.h"
+#include "http/request.h"
+
+struct parser_limits {
+    size_t header_bytes;
+    size_t body_bytes;
+};
+
+enum parser_state {
+    PARSER_IN_HEAD,
+    PARSER_IN_LENGTH,  /* in a body with Content-Length */
+    PARSER_IN_CHUNKED, /* in a chunked body */
+    PARSER_FAILED
+};
+
+enum parser_event {
+    PARSER_MORE, /* the input is used up */
+    PARSER_HEAD, /* the head of a request with a body; the request is filled but for the body */
+    PARSER_DONE, /* the request is complete */
+    PARSER_FAULT /* refused: answer parser->fault, if only for manners, and close */
+};
+
+struct parser {
+    const struct parser_limits *limits; /* borrowed */
+    const struct http_fault *fault;     /* static; after PARSER_FAULT */
+    enum parser_state state;
+    struct head_scan scan;
+    struct buf head; /* the beginning of a head whose end has not come */
+    struct buf body;
+    uint64_t body_left; /* of a body with Content-Length */
+    struct chunked chunked;
+};
+
+/* `limits` must outlive the parser. */
+void parser_init(struct parser *parser, const struct parser_limits *limits);
+void parser_free(struct parser *parser);
+
+/* Takes bytes from the front of *input until something happens. `req` (zeroed for a new request)
+ * and `arena` must be the same from the first byte of a request to its PARSER_DONE; bytes behind a
+ * request stay in *input. After PARSER_FAULT the parser says PARSER_FAULT for ever; req->method is
+ * set when it was known. Does not set req->scheme and req->client_ip. */
+enum parser_event parser_feed(struct parser *parser, struct str *input, struct arena *arena,
+                              struct request *req);
+
+/* Between two requests: nothing of the next one has come? (Empty lines do not count.) */
+bool parser_is_idle(const struct parser *parser);
+
+#endif

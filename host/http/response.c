@@ -1,0 +1,245 @@
+/* Answers on the wire, and the few shapes of answer that C itself gives. */
+#include "http/response.h"
+
+#include <errno.h>
+#include <time.h>
+
+static const char *const reasons_1xx[] = {"Continue", "Switching Protocols", "Processing",
+                                          "Early Hints"};
+static const char *const reasons_2xx[] = {"OK",
+                                          "Created",
+                                          "Accepted",
+                                          "Non-Authoritative Information",
+                                          "No Content",
+                                          "Reset Content",
+                                          "Partial Content",
+                                          "Multi-Status",
+                                          "Already Reported",
+                                          [26] = "IM Used"};
+static const char *const reasons_3xx[] = {
+    "Multiple Choices", "Moved Permanently",  "Found",
+    "See Other",        "Not Modified",       "Use Proxy",
+    "Switch Proxy",     "Temporary Redirect", "Permanent Redirect"};
+static const char *const reasons_4xx[] = {
+    [0] = "Bad Request",
+    [1] = "Unauthorized",
+    [2] = "Payment Required",
+    [3] = "Forbidden",
+    [4] = "Not Found",
+    [5] = "Method Not Allowed",
+    [6] = "Not Acceptable",
+    [7] = "Proxy Authentication Required",
+    [8] = "Request Timeout",
+    [9] = "Conflict",
+    [10] = "Gone",
+    [11] = "Length Required",
+    [12] = "Precondition Failed",
+    [13] = "Content Too Large",
+    [14] = "URI Too Long",
+    [15] = "Unsupported Media Type",
+    [16] = "Range Not Satisfiable",
+    [17] = "Expectation Failed",
+    [21] = "Misdirected Request",
+    [22] = "Unprocessable Content",
+    [23] = "Locked",
+    [24] = "Failed Dependency",
+    [25] = "Too Early",
+    [26] = "Upgrade Required",
+    [28] = "Precondition Required",
+    [29] = "Too Many Requests",
+    [31] = "Request Header Fields Too Large",
+    [51] = "Unavailable For Legal Reasons",
+};
+static const char *const reasons_5xx[] = {
+    [0] = "Internal Server Error",
+    [1] = "Not Implemented",
+    [2] = "Bad Gateway",
+    [3] = "Service Unavailable",
+    [4] = "Gateway Timeout",
+    [5] = "HTTP Version Not Supported",
+    [6] = "Variant Also Negotiates",
+    [7] = "Insufficient Storage",
+    [8] = "Loop Detected",
+    [10] = "Not Extended",
+    [11] = "Network Authentication Required",
+};
+
+static const struct {
+    const char *const *phrases;
+    size_t count;
+} reasons[] = {
+    {reasons_1xx, sizeof(reasons_1xx) / sizeof(reasons_1xx[0])},
+    {reasons_2xx, sizeof(reasons_2xx) / sizeof(reasons_2xx[0])},
+    {reasons_3xx, sizeof(reasons_3xx) / sizeof(reasons_3xx[0])},
+    {reasons_4xx, sizeof(reasons_4xx) / sizeof(reasons_4xx[0])},
+    {reasons_5xx, sizeof(reasons_5xx) / sizeof(reasons_5xx[0])},
+};
+
+const char *reason_phrase(int status)
+{
+    const char *phrase = NULL;
+    if (status >= 100 && status <= 599) {
+        size_t class = (size_t)status / 100 - 1;
+        size_t index = (size_t)status % 100;
+        if (index < reasons[class].count)
+            phrase = reasons[class].phrases[index];
+    }
+    return phrase != NULL ? phrase : "unknown";
+}
+
+bool status_has_body(int status)
+{
+    return status >= 200 && status != 204 && status != 304;
+}
+
+static void put_two(char *at, int value)
+{
+    at[0] = (char)('0' + value / 10 % 10);
+    at[1] = (char)('0' + value % 10);
+}
+
+/* Made by hand: strftime would follow the locale. */
+static void format_date(char out[29], time_t now)
+{
+    static const char days[] = "SunMonTueWedThuFriSat";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    struct tm tm;
+    if (gmtime_r(&now, &tm) == NULL)
+        return;
+    memcpy(out, "Thu, 01 Jan 1970 00:00:00 GMT", 29);
+    memcpy(out, days + 3 * tm.tm_wday, 3);
+    put_two(out + 5, tm.tm_mday);
+    memcpy(out + 8, months + 3 * tm.tm_mon, 3);
+    put_two(out + 12, (tm.tm_year + 1900) / 100);
+    put_two(out + 14, tm.tm_year + 1900);
+    put_two(out + 17, tm.tm_hour);
+    put_two(out + 20, tm.tm_min);
+    put_two(out + 23, tm.tm_sec);
+}
+
+struct str http_date(void)
+{
+    static char text[29] = "Thu, 01 Jan 1970 00:00:00 GMT";
+    static time_t made_for = 0;
+    time_t now = time(NULL);
+    if (now != made_for) {
+        format_date(text, now);
+        made_for = now;
+    }
+    return (struct str){text, sizeof(text)};
+}
+
+/* Of the message, not of the resource: the serializer's own. */
+static bool is_reserved(struct str name)
+{
+    switch (name.len) {
+    case 4:
+        return str_eq_nocase(name, STR("date"));
+    case 10:
+        return str_eq_nocase(name, STR("connection"));
+    case 14:
+        return str_eq_nocase(name, STR("content-length"));
+    case 17:
+        return str_eq_nocase(name, STR("transfer-encoding"));
+    default:
+        return false;
+    }
+}
+
+static void add_number(struct buf *out, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    buf_add(out, digits + at, sizeof(digits) - at);
+}
+
+static void add_status_line(int status, struct buf *out)
+{
+    const char *reason = reason_phrase(status);
+    buf_add_str(out, STR("HTTP/1.1 "));
+    add_number(out, (uint64_t)status);
+    buf_add_char(out, ' ');
+    buf_add(out, reason, strlen(reason));
+    buf_add_str(out, STR("\r\nDate: "));
+    buf_add_str(out, http_date());
+    buf_add_str(out, STR("\r\n"));
+}
+
+static void add_framing(const struct response *res, const struct request *req, struct buf *out)
+{
+    if (res->status < 200 || res->status == 204)
+        return;
+    if (res->streamed) {
+        if (req->version_minor > 0 && res->status != 304)
+            buf_add_str(out, STR("Transfer-Encoding: chunked\r\n"));
+        return;
+    }
+    if (res->status == 304 && res->body.len == 0)
+        return; /* the length of the full answer is not known: 0 would be a lie */
+    buf_add_str(out, STR("Content-Length: "));
+    add_number(out, res->body.len);
+    buf_add_str(out, STR("\r\n"));
+}
+
+void response_write_head(const struct response *res, const struct request *req, bool keep_alive,
+                         struct buf *out)
+{
+    add_status_line(res->status, out);
+    for (uint32_t i = 0; i < res->headers.len; i++) {
+        const struct header *h = &res->headers.items[i];
+        if (is_reserved(h->name))
+            continue;
+        buf_add_str(out, h->name);
+        buf_add_str(out, STR(": "));
+        buf_add_str(out, h->value);
+        buf_add_str(out, STR("\r\n"));
+    }
+    add_framing(res, req, out);
+    if (!keep_alive)
+        buf_add_str(out, STR("Connection: close\r\n"));
+    else if (req->version_minor == 0)
+        buf_add_str(out, STR("Connection: keep-alive\r\n"));
+    buf_add_str(out, STR("\r\n"));
+}
+
+int response_set_body(struct response *res, struct arena *arena, int status,
+                      struct str content_type, struct str body)
+{
+    int error = headers_set(&res->headers, arena, STR("Content-Type"), content_type);
+    if (error != 0)
+        return error;
+    res->status = status;
+    res->body = body;
+    return 0;
+}
+
+static struct str error_json(struct arena *arena, struct str code, struct str text)
+{
+    struct buf json = BUF_INIT;
+    buf_add_str(&json, STR("{\"error\":"));
+    buf_add_json(&json, code);
+    buf_add_str(&json, STR(",\"error_description\":"));
+    buf_add_json(&json, text);
+    buf_add_char(&json, '}');
+    struct str copy = {NULL, 0};
+    if (!buf_failed(&json))
+        copy = arena_copy(arena, buf_str(&json));
+    buf_free(&json);
+    return copy;
+}
+
+int response_set_error(struct response *res, struct arena *arena, int status, struct str code,
+                       struct str text)
+{
+    struct str body = error_json(arena, code, text);
+    if (body.ptr == NULL)
+        return -ENOMEM;
+    int error = headers_set(&res->headers, arena, STR("X-Content-Type-Options"), STR("nosniff"));
+    if (error != 0)
+        return error;
+    return response_set_body(res, arena, status, STR("application/json"), body);
+}

@@ -1,0 +1,420 @@
+/* One connection: input, pipeline, deadlines, end. */
+#include "net/conn.h"
+
+#include <stdlib.h>
+
+#include "limits.h"
+
+enum { LINGER_BYTES = 256 * 1024 };
+
+static const struct http_fault timed_out = {408, "request_timeout",
+                                            "The request took too long to arrive"};
+
+void conn_finish(struct server *server, struct exchange *ex)
+{
+    if (server->handlers.on_finished != NULL)
+        server->handlers.on_finished(server->handlers.arg, ex);
+    ex->conn = NULL;
+    exchange_release(ex);
+}
+
+/* ---- the pipeline ---- */
+
+static struct exchange *begin(struct conn *conn)
+{
+    struct exchange *ex = exchange_new(&conn_sink, conn);
+    if (ex == NULL)
+        return NULL;
+    ex->admin = conn->admin;
+    list_push(&conn->pipeline, &ex->in_conn);
+    conn->pipeline_len++;
+    conn->reading = ex;
+    return ex;
+}
+
+/* Takes an exchange that will not be sent out of the pipeline. One that nobody has seen goes
+ * silently. */
+static void abandon(struct conn *conn, struct exchange *ex)
+{
+    list_remove(&ex->in_conn);
+    conn->pipeline_len--;
+    if (conn->reading == ex)
+        conn->reading = NULL;
+    if (ex->started_ns == 0) {
+        exchange_release(ex);
+        return;
+    }
+    if (!exchange_is_complete(ex) && ex->error_code == NULL)
+        ex->error_code = "client_gone";
+    exchange_detach(ex);
+    conn_finish(conn->server, ex);
+}
+
+static void abandon_all(struct conn *conn)
+{
+    while (!list_is_empty(&conn->pipeline))
+        abandon(conn, container_of(conn->pipeline.next, struct exchange, in_conn));
+}
+
+/* Once a request, when its head is complete or it is refused. */
+static int identify(struct conn *conn, struct exchange *ex)
+{
+    if (ex->started_ns != 0)
+        return 0;
+    exchange_identify(ex);
+    ex->req.scheme = STR("http");
+    ex->req.client_ip = arena_copy(&ex->arena, str_from(conn->ip));
+    deadline_set(conn->server, &conn->read_deadline, DEADLINE_NONE);
+    return ex->req.client_ip.ptr != NULL ? 0 : UV_ENOMEM;
+}
+
+/* ---- from bytes to requests ---- */
+
+static void refuse(struct conn *conn, struct exchange *ex, const struct http_fault *fault)
+{
+    conn->reading = NULL;
+    conn->done_reading = true;
+    if (identify(conn, ex) != 0) {
+        conn_close(conn);
+        return;
+    }
+    ex->error_code = fault->code;
+    ex->res.close = true;
+    exchange_answer_error(ex, fault->status, str_from(fault->code), str_from(fault->text));
+}
+
+static void on_head(struct conn *conn, struct exchange *ex)
+{
+    const struct server_handlers *handlers = &conn->server->handlers;
+    if (identify(conn, ex) != 0) {
+        conn_close(conn);
+        return;
+    }
+    if (handlers->on_head != NULL)
+        handlers->on_head(handlers->arg, ex);
+    if (conn->reading == ex)
+        conn->continue_due = ex->req.expects_continue;
+}
+
+static void on_request(struct conn *conn, struct exchange *ex)
+{
+    if (identify(conn, ex) != 0) {
+        conn_close(conn);
+        return;
+    }
+    conn->reading = NULL;
+    conn->continue_due = false;
+    conn->done_reading = !ex->req.keep_alive;
+    ex->state = EXCHANGE_WORKING;
+    conn->server->handlers.on_request(conn->server->handlers.arg, ex);
+}
+
+static bool may_take(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN && !conn->done_reading &&
+           (conn->reading != NULL || conn->pipeline_len < LIMIT_PIPELINE) &&
+           conn_unsent(conn) < LIMIT_WRITE_HIGH_WATER && conn->ready_bytes < LIMIT_WRITE_HIGH_WATER;
+}
+
+static void take_event(struct conn *conn, struct str *input)
+{
+    struct exchange *ex = conn->reading != NULL ? conn->reading : begin(conn);
+    if (ex == NULL) {
+        conn_close(conn);
+        return;
+    }
+    switch (parser_feed(&conn->parser, input, &ex->arena, &ex->req)) {
+    case PARSER_MORE:
+        if (parser_is_idle(&conn->parser))
+            abandon(conn, ex);
+        break;
+    case PARSER_HEAD:
+        on_head(conn, ex);
+        break;
+    case PARSER_DONE:
+        on_request(conn, ex);
+        break;
+    case PARSER_FAULT:
+        conn->server->stats.parse_errors++;
+        refuse(conn, ex, conn->parser.fault);
+        break;
+    }
+}
+
+/* Returns what there was no room for; nothing, once the input is of no interest. */
+static struct str take(struct conn *conn, struct str input)
+{
+    while (input.len > 0 && may_take(conn))
+        take_event(conn, &input);
+    if (conn->state != CONN_OPEN || conn->done_reading)
+        return (struct str){NULL, 0};
+    return input;
+}
+
+static struct str stashed(const struct conn *conn)
+{
+    if (conn->stash.len == 0)
+        return (struct str){NULL, 0};
+    return str_skip(buf_str(&conn->stash), conn->stash_used);
+}
+
+static void take_stash(struct conn *conn)
+{
+    struct str left = take(conn, stashed(conn));
+    conn->stash_used = conn->stash.len - left.len;
+    if (left.len == 0) {
+        buf_free(&conn->stash);
+        conn->stash_used = 0;
+    }
+}
+
+/* ---- reading ---- */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    (void)suggested;
+    struct conn *conn = handle->data;
+    *buf = uv_buf_init(conn->server->input, CONN_INPUT_BYTES);
+}
+
+/* Nothing more will come; what was asked is still answered. */
+static void on_eof(struct conn *conn)
+{
+    conn->peer_eof = true;
+    conn->is_reading = false;
+    if (conn->state == CONN_LINGER) {
+        conn_close(conn);
+        return;
+    }
+    if (conn->reading != NULL)
+        abandon(conn, conn->reading);
+    conn->done_reading = true;
+    conn_pump(conn);
+}
+
+static void discard(struct conn *conn, size_t count)
+{
+    conn->discarded += count;
+    if (conn->discarded <= LINGER_BYTES)
+        return;
+    if (conn->state == CONN_LINGER) {
+        conn_close(conn);
+    } else {
+        uv_read_stop((uv_stream_t *)&conn->tcp);
+        conn->is_reading = false;
+    }
+}
+
+static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
+{
+    struct conn *conn = stream->data;
+    if (count == UV_EOF) {
+        on_eof(conn);
+    } else if (count < 0) {
+        conn_close(conn);
+    } else if (conn->state == CONN_LINGER || conn->done_reading) {
+        discard(conn, (size_t)count);
+    } else if (count > 0) {
+        conn->fresh = true;
+        conn->server->current = conn;
+        struct str left = take(conn, (struct str){buf->base, (size_t)count});
+        conn->server->current = NULL;
+        buf_add_str(&conn->stash, left);
+        conn->failed |= buf_failed(&conn->stash);
+        conn_pump(conn);
+    }
+}
+
+static void update_reading(struct conn *conn)
+{
+    bool room = conn->done_reading || (conn->stash.len == 0 && may_take(conn));
+    bool wanted =
+        !conn->peer_eof && conn->discarded <= LINGER_BYTES && (conn->state == CONN_LINGER || room);
+    if (wanted == conn->is_reading)
+        return;
+    uv_stream_t *stream = (uv_stream_t *)&conn->tcp;
+    int error = wanted ? uv_read_start(stream, on_alloc, on_read) : uv_read_stop(stream);
+    if (error != 0)
+        conn_close(conn);
+    else
+        conn->is_reading = wanted;
+}
+
+/* ---- deadlines ---- */
+
+static enum deadline_kind deadline_of(const struct conn *conn)
+{
+    if (!conn->is_reading || conn->done_reading)
+        return DEADLINE_NONE;
+    if (conn->reading != NULL)
+        return conn->parser.state == PARSER_IN_HEAD ? DEADLINE_HEAD : DEADLINE_BODY;
+    if (list_is_empty(&conn->pipeline) && conn_unsent(conn) == 0)
+        return DEADLINE_IDLE;
+    return DEADLINE_NONE;
+}
+
+static void update_deadline(struct conn *conn)
+{
+    enum deadline_kind kind = deadline_of(conn);
+    if (kind != conn->read_deadline.kind || (kind == DEADLINE_BODY && conn->fresh))
+        deadline_set(conn->server, &conn->read_deadline, kind);
+    conn->fresh = false;
+}
+
+static void on_write_deadline(struct conn *conn)
+{
+    size_t unsent = conn_unsent(conn);
+    if (unsent > 0 && unsent >= conn->unsent_seen) {
+        conn->server->stats.timeouts++;
+        conn_close(conn);
+        return;
+    }
+    conn->unsent_seen = unsent;
+    if (unsent > 0)
+        deadline_set(conn->server, &conn->write_deadline, DEADLINE_WRITE);
+}
+
+void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
+{
+    if (kind == DEADLINE_WRITE) {
+        on_write_deadline(conn);
+    } else if (kind == DEADLINE_IDLE || kind == DEADLINE_LINGER) {
+        conn_close(conn);
+    } else if (conn->reading != NULL) {
+        conn->server->stats.timeouts++;
+        refuse(conn, conn->reading, &timed_out);
+        conn_pump(conn);
+    }
+}
+
+/* ---- the whole ---- */
+
+/* Nothing under way, and nothing more to expect. */
+static bool is_over(const struct conn *conn)
+{
+    bool ending = conn->done_reading || conn->server->draining;
+    return ending && list_is_empty(&conn->pipeline) && conn_unsent(conn) == 0;
+}
+
+void conn_pump(struct conn *conn)
+{
+    do {
+        take_stash(conn);
+        conn_flush(conn);
+    } while (conn->stash.len > 0 && may_take(conn));
+    if (conn->state == CONN_OPEN && (conn->failed || is_over(conn)))
+        conn_close(conn);
+    if (conn->state != CONN_CLOSED)
+        update_reading(conn);
+    if (conn->state == CONN_OPEN)
+        update_deadline(conn);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct conn *conn = handle->data;
+    struct server *server = conn->server;
+    parser_free(&conn->parser);
+    buf_free(&conn->stash);
+    list_remove(&conn->in_server);
+    free(conn);
+    server_conn_closed(server);
+}
+
+void conn_close(struct conn *conn)
+{
+    if (conn->state == CONN_CLOSED)
+        return;
+    conn->state = CONN_CLOSED;
+    deadline_set(conn->server, &conn->read_deadline, DEADLINE_NONE);
+    deadline_set(conn->server, &conn->write_deadline, DEADLINE_NONE);
+    list_remove(&conn->in_dirty);
+    abandon_all(conn);
+    uv_close((uv_handle_t *)&conn->tcp, on_closed);
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+    struct conn *conn = req->data;
+    if (conn->state == CONN_CLOSED)
+        return;
+    if (status != 0 || conn->peer_eof)
+        conn_close(conn);
+    else
+        deadline_set(conn->server, &conn->read_deadline, DEADLINE_LINGER);
+}
+
+void conn_linger(struct conn *conn)
+{
+    conn->state = CONN_LINGER;
+    conn->done_reading = true;
+    deadline_set(conn->server, &conn->read_deadline, DEADLINE_NONE);
+    abandon_all(conn);
+    if (conn->state == CONN_CLOSED)
+        return;
+    conn->shutdown.data = conn;
+    if (uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, on_shutdown) != 0)
+        conn_close(conn);
+}
+
+/* ---- the beginning ---- */
+
+static void read_address(struct conn *conn)
+{
+    struct sockaddr_storage address;
+    int len = sizeof(address);
+    if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&address, &len) == 0)
+        uv_ip_name((struct sockaddr *)&address, conn->ip, sizeof(conn->ip));
+}
+
+/* Over the limit: says so without reading, as far as the kernel takes it. */
+static void turn_away(struct conn *conn)
+{
+    static char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
+                           "Retry-After: 1\r\nConnection: close\r\n\r\n";
+    uv_buf_t buf = uv_buf_init(answer, sizeof(answer) - 1);
+    uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
+    conn->server->stats.refused++;
+    conn_close(conn);
+}
+
+static struct conn *conn_new(struct server *server, bool admin)
+{
+    struct conn *conn = calloc(1, sizeof(*conn));
+    if (conn == NULL || uv_tcp_init(server->loop, &conn->tcp) != 0) {
+        free(conn);
+        return NULL;
+    }
+    conn->tcp.data = conn;
+    conn->server = server;
+    conn->admin = admin;
+    conn->read_deadline.kind = DEADLINE_NONE;
+    conn->write_deadline.kind = DEADLINE_NONE;
+    list_init(&conn->in_dirty);
+    list_init(&conn->pipeline);
+    list_init(&conn->read_deadline.node);
+    list_init(&conn->write_deadline.node);
+    parser_init(&conn->parser, &server->parser_limits);
+    list_push(&server->conns, &conn->in_server);
+    server->handles++;
+    server->stats.open++;
+    return conn;
+}
+
+int conn_accept(struct server *server, uv_stream_t *listener, bool admin)
+{
+    struct conn *conn = conn_new(server, admin);
+    if (conn == NULL)
+        return UV_ENOMEM;
+    if (uv_accept(listener, (uv_stream_t *)&conn->tcp) != 0) {
+        conn_close(conn);
+    } else if (server->stats.open > server->limits.connections) {
+        turn_away(conn);
+    } else {
+        server->stats.accepted++;
+        uv_tcp_nodelay(&conn->tcp, 1);
+        read_address(conn);
+        conn_pump(conn);
+    }
+    return 0;
+}

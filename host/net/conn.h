@@ -1,0 +1,130 @@
+/* Inside of the server: connections, their pipelines and deadlines. For server.c, conn.c and
+ * conn_out.c alone.
+ *
+ * Bytes go: on_read -> parser -> exchange (conn.c), up to the handlers, and back: answer marks the
+ * connection, which is flushed once for all that was answered in the same turn of the loop
+ * (conn_out.c). Callbacks of the handlers may answer, drain or close anything: a connection that
+ * was closed stays in memory until the loop says so. */
+#ifndef LUAFN_NET_CONN_H
+#define LUAFN_NET_CONN_H
+
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "http/exchange.h"
+#include "http/parser.h"
+#include "net/server.h"
+
+enum { CONN_INPUT_BYTES = 64 * 1024 }; /* one read, shared by all connections */
+
+/* Each kind lasts equally long for all, so a list a kind is in order by itself. */
+enum deadline_kind {
+    DEADLINE_HEAD,
+    DEADLINE_BODY,
+    DEADLINE_IDLE,
+    DEADLINE_WRITE,
+    DEADLINE_LINGER,
+    DEADLINE_NONE /* also the number of kinds */
+};
+
+struct deadline {
+    struct list node; /* in server->deadlines[kind] */
+    enum deadline_kind kind;
+    uint64_t at; /* uv_now milliseconds */
+};
+
+struct server {
+    uv_loop_t *loop; /* borrowed */
+    struct server_handlers handlers;
+    struct server_limits limits;
+    struct parser_limits parser_limits;
+    struct server_stats stats;
+    uint64_t durations[DEADLINE_NONE]; /* milliseconds */
+    struct list deadlines[DEADLINE_NONE];
+    struct list conns;
+    struct list listeners;
+    struct list dirty; /* connections with something to flush */
+    uv_timer_t timer;  /* runs while there are connections */
+    uv_check_t check;
+    uv_prepare_t prepare;
+    uv_idle_t idle;       /* runs while `dirty` is not empty, so that the loop does not sleep */
+    unsigned handles;     /* not yet closed */
+    struct buf out;       /* where answers are put together */
+    char *input;          /* owned; what was just read */
+    struct conn *current; /* the connection whose input is being handled; it needs no mark */
+    uv_tcp_t reject;      /* takes a connection that there is no memory for, and closes it */
+    bool rejecting;       /* `reject` is in use */
+    bool draining;
+    bool closing;
+    void (*on_drained)(void *arg);
+    void *drained_arg;
+    void (*on_closed)(void *arg);
+    void *closed_arg;
+};
+
+enum conn_state {
+    CONN_OPEN,
+    CONN_LINGER, /* the last answer is on its way; input is discarded until the peer is done */
+    CONN_CLOSED  /* the handle is closing */
+};
+
+struct conn {
+    uv_tcp_t tcp;
+    struct server *server;
+    struct list in_server;
+    struct list in_dirty;
+    enum conn_state state;
+    bool admin;
+    bool is_reading;       /* uv_read_start is in force */
+    bool peer_eof;         /* the peer sends no more */
+    bool done_reading;     /* what the peer sends is of no interest any more */
+    bool continue_due;     /* the request being read waits for 100 Continue */
+    bool failed;           /* a write failed: close */
+    bool fresh;            /* bytes came since the deadline was last set */
+    unsigned pipeline_len; /* of `pipeline` */
+    struct parser parser;
+    struct exchange *reading; /* in the pipeline too, its last; NULL between requests */
+    struct list pipeline;     /* struct exchange, unanswered or unsent, in order of arrival */
+    size_t ready_bytes;       /* bodies of answers in the pipeline that wait for their turn */
+    struct buf stash;         /* read but not parsed, as the pipeline was full */
+    size_t stash_used;
+    size_t discarded; /* bytes */
+    size_t unsent_seen;
+    struct deadline read_deadline;
+    struct deadline write_deadline;
+    uv_shutdown_t shutdown;
+    char ip[46];
+};
+
+/* ---- server.c ---- */
+/* Restarts a deadline; DEADLINE_NONE stops it. */
+void deadline_set(struct server *server, struct deadline *deadline, enum deadline_kind kind);
+/* The connection will be pumped before the loop sleeps. */
+void server_mark_dirty(struct conn *conn);
+/* For every handle that was counted in server->handles, when it has closed. */
+void server_handle_closed(struct server *server);
+void server_conn_closed(struct server *server);
+
+/* ---- conn.c ---- */
+/* Takes the next connection off the listener. UV_ENOMEM: it is still there. */
+int conn_accept(struct server *server, uv_stream_t *listener, bool admin)
+    __attribute__((warn_unused_result));
+/* Parses what waits, sends what is ready, reads on if there is room. */
+void conn_pump(struct conn *conn);
+void conn_on_deadline(struct conn *conn, enum deadline_kind kind);
+/* At once; what is in the pipeline is told. */
+void conn_close(struct conn *conn);
+/* After the last answer: no more input is parsed; closes when the peer has had time to read. */
+void conn_linger(struct conn *conn);
+/* The log's turn, and the end of the connection's interest. */
+void conn_finish(struct server *server, struct exchange *ex);
+
+/* ---- conn_out.c ---- */
+extern const struct exchange_sink conn_sink;
+/* Bytes handed to libuv that the kernel has not taken. */
+size_t conn_unsent(const struct conn *conn);
+/* Sends every answer that is ready and whose turn it is. */
+void conn_flush(struct conn *conn);
+
+#endif

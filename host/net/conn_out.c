@@ -1,0 +1,290 @@
+/* Answers on their way out: in pipeline order, gathered, with backpressure. */
+#include "net/conn.h"
+
+#include <stdlib.h>
+
+#include "limits.h"
+
+enum {
+    COPY_MAX = 16 * 1024, /* bodies up to this are copied behind their head; larger are borrowed */
+    OUT_KEEP_MAX = 256 * 1024 /* the scratch buffer is not kept larger */
+};
+
+/* What the kernel did not take at once. */
+struct pending {
+    uv_write_t req;
+    struct conn *conn;
+    struct exchange *ex; /* whose body is borrowed; finished afterwards; or NULL */
+    char copy[];
+};
+
+size_t conn_unsent(const struct conn *conn)
+{
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp);
+}
+
+static void on_write(uv_write_t *req, int status)
+{
+    struct pending *pending = req->data;
+    struct conn *conn = pending->conn;
+    if (pending->ex != NULL)
+        conn_finish(conn->server, pending->ex);
+    free(pending);
+    if (conn->state == CONN_CLOSED)
+        return;
+    if (status != 0) {
+        conn_close(conn);
+        return;
+    }
+    conn->unsent_seen = conn_unsent(conn);
+    deadline_set(conn->server, &conn->write_deadline,
+                 conn->unsent_seen > 0 ? DEADLINE_WRITE : DEADLINE_NONE);
+    if (conn->state == CONN_OPEN)
+        conn_pump(conn);
+}
+
+/* Queues the rest: `head` is copied, `body` too when it is small or nobody's. Returns true when the
+ * exchange was taken over. */
+static bool queue(struct conn *conn, struct str head, struct str body, struct exchange *ex)
+{
+    bool borrow = ex != NULL && body.len > COPY_MAX;
+    size_t copied = head.len + (borrow ? 0 : body.len);
+    struct pending *pending = malloc(sizeof(*pending) + copied);
+    if (pending == NULL) {
+        conn->failed = true;
+        return false;
+    }
+    if (head.len > 0)
+        memcpy(pending->copy, head.ptr, head.len);
+    if (!borrow && body.len > 0)
+        memcpy(pending->copy + head.len, body.ptr, body.len);
+    pending->conn = conn;
+    pending->ex = borrow ? ex : NULL;
+    pending->req.data = pending;
+    uv_buf_t bufs[2] = {uv_buf_init(pending->copy, (unsigned)copied),
+                        uv_buf_init((char *)(uintptr_t)body.ptr, (unsigned)body.len)};
+    unsigned first = copied > 0 ? 0 : 1;
+    unsigned count = (borrow ? 2 : 1) - first;
+    if (uv_write(&pending->req, (uv_stream_t *)&conn->tcp, bufs + first, count, on_write) != 0) {
+        free(pending);
+        conn->failed = true;
+        return false;
+    }
+    if (conn->write_deadline.kind == DEADLINE_NONE) {
+        conn->unsent_seen = conn_unsent(conn);
+        deadline_set(conn->server, &conn->write_deadline, DEADLINE_WRITE);
+    }
+    return borrow;
+}
+
+/* Hands bytes to the kernel, or queues them. Returns true when `ex` was taken over with its body.
+ */
+static bool transmit(struct conn *conn, struct str head, struct str body, struct exchange *ex)
+{
+    size_t total = head.len + body.len;
+    if (total == 0 || conn->failed)
+        return false;
+    size_t sent = 0;
+    if (conn_unsent(conn) == 0) {
+        uv_buf_t bufs[2] = {uv_buf_init((char *)(uintptr_t)head.ptr, (unsigned)head.len),
+                            uv_buf_init((char *)(uintptr_t)body.ptr, (unsigned)body.len)};
+        int count = uv_try_write((uv_stream_t *)&conn->tcp, bufs, body.len > 0 ? 2 : 1);
+        if (count < 0 && count != UV_EAGAIN) {
+            conn->failed = true;
+            return false;
+        }
+        sent = count > 0 ? (size_t)count : 0;
+    }
+    if (sent == total)
+        return false;
+    size_t of_head = sent < head.len ? sent : head.len;
+    return queue(conn, str_skip(head, of_head), str_skip(body, sent - of_head), ex);
+}
+
+/* ---- one answer ---- */
+
+static bool sends_body(const struct exchange *ex)
+{
+    return ex->req.method != METHOD_HEAD && status_has_body(ex->res.status);
+}
+
+static bool keeps_alive(const struct conn *conn, const struct exchange *ex)
+{
+    bool until_close = ex->res.streamed && ex->req.version_minor == 0;
+    return ex->req.keep_alive && !ex->res.close && !until_close && !conn->server->draining;
+}
+
+/* An interim status as the final answer would leave the client waiting for ever. */
+static void mend_status(struct exchange *ex)
+{
+    struct response *res = &ex->res;
+    if (res->status >= 200 && res->status <= 999)
+        return;
+    bool close = res->close || res->streamed;
+    *res = (struct response){.status = 500, .close = close};
+    if (response_set_error(res, &ex->arena, 500, STR("internal_error"), STR("Invalid status")) != 0)
+        res->headers.len = 0;
+}
+
+static void put_head(struct conn *conn, struct exchange *ex, struct buf *out)
+{
+    mend_status(ex);
+    bool keep_alive = keeps_alive(conn, ex);
+    ex->res.close = !keep_alive;
+    ex->head_sent = true;
+    response_write_head(&ex->res, &ex->req, keep_alive, out);
+}
+
+/* Appends or sends a buffered body. True when the exchange was taken over. */
+static bool put_body(struct conn *conn, struct exchange *ex, struct buf *out)
+{
+    struct str body = ex->res.body;
+    conn->ready_bytes -= body.len < conn->ready_bytes ? body.len : conn->ready_bytes;
+    if (!sends_body(ex))
+        return false;
+    ex->bytes_sent = body.len;
+    if (body.len <= COPY_MAX) {
+        buf_add_str(out, body);
+        return false;
+    }
+    bool taken = transmit(conn, buf_str(out), body, ex);
+    buf_clear(out);
+    return taken;
+}
+
+static void put_continue(struct conn *conn, const struct exchange *ex, struct buf *out)
+{
+    if (conn->reading == ex && conn->continue_due)
+        buf_add_str(out, STR("HTTP/1.1 100 Continue\r\n\r\n"));
+    conn->continue_due = false;
+}
+
+enum progress { WAITING, WRITTEN, TAKEN };
+
+/* As much of the front's answer as there is. */
+static enum progress put_answer(struct conn *conn, struct exchange *ex, struct buf *out)
+{
+    if (ex->state < EXCHANGE_STREAMING) {
+        put_continue(conn, ex, out);
+        return WAITING;
+    }
+    if (!ex->head_sent)
+        put_head(conn, ex, out);
+    if (!ex->res.streamed)
+        return put_body(conn, ex, out) ? TAKEN : WRITTEN;
+    buf_add_str(out, buf_str(&ex->stream));
+    buf_clear(&ex->stream);
+    return exchange_is_complete(ex) ? WRITTEN : WAITING;
+}
+
+/* ---- all answers ---- */
+
+/* The streamer may go on once half of the mark is free. */
+static void tell_drained(struct conn *conn)
+{
+    if (conn->state != CONN_OPEN || list_is_empty(&conn->pipeline))
+        return;
+    struct exchange *ex = container_of(conn->pipeline.next, struct exchange, in_conn);
+    void (*on_drained)(struct exchange *) = ex->on_drained;
+    size_t waiting = ex->stream.len + conn_unsent(conn);
+    if (on_drained == NULL || !ex->head_sent || waiting >= LIMIT_WRITE_HIGH_WATER / 2)
+        return;
+    ex->on_drained = NULL;
+    on_drained(ex);
+}
+
+static void finish_all(struct server *server, struct list *sent)
+{
+    while (!list_is_empty(sent)) {
+        struct exchange *ex = container_of(sent->next, struct exchange, in_conn);
+        list_remove(&ex->in_conn);
+        conn_finish(server, ex);
+    }
+}
+
+/* Moves answers from the pipeline to the wire or the buffer; true when the last one is among them.
+ */
+static bool put_answers(struct conn *conn, struct buf *out, struct list *sent)
+{
+    bool last = false;
+    while (!last && !conn->failed && !list_is_empty(&conn->pipeline) &&
+           conn_unsent(conn) + out->len < LIMIT_WRITE_HIGH_WATER) {
+        struct exchange *ex = container_of(conn->pipeline.next, struct exchange, in_conn);
+        enum progress progress = put_answer(conn, ex, out);
+        if (progress == WAITING)
+            break;
+        last = ex->res.close;
+        list_remove(&ex->in_conn);
+        conn->pipeline_len--;
+        if (progress == WRITTEN)
+            list_push(sent, &ex->in_conn);
+    }
+    return last;
+}
+
+void conn_flush(struct conn *conn)
+{
+    list_remove(&conn->in_dirty);
+    if (conn->state != CONN_OPEN)
+        return;
+    struct buf *out = &conn->server->out;
+    struct list sent;
+    list_init(&sent);
+    bool last = put_answers(conn, out, &sent);
+    transmit(conn, buf_str(out), STR(""), NULL);
+    conn->failed |= buf_failed(out);
+    if (out->cap > OUT_KEEP_MAX || buf_failed(out))
+        buf_free(out);
+    buf_clear(out);
+    finish_all(conn->server, &sent);
+    if (conn->state == CONN_OPEN && last && !conn->failed)
+        conn_linger(conn);
+    tell_drained(conn);
+}
+
+/* ---- the exchange's side ---- */
+
+static void sink_answer(struct exchange *ex)
+{
+    struct conn *conn = ex->conn;
+    if (conn->reading == ex) { /* the body has not come in full, and will not be read */
+        conn->reading = NULL;
+        conn->done_reading = true;
+        conn->continue_due = false;
+        ex->res.close = true;
+    }
+    if (!ex->res.streamed)
+        conn->ready_bytes += ex->res.body.len;
+    server_mark_dirty(conn);
+}
+
+static size_t sink_stream_write(struct exchange *ex, struct str bytes)
+{
+    struct conn *conn = ex->conn;
+    if (bytes.len > 0 && sends_body(ex)) {
+        ex->bytes_sent += bytes.len;
+        if (ex->req.version_minor > 0)
+            buf_printf(&ex->stream, "%zx\r\n", bytes.len);
+        buf_add_str(&ex->stream, bytes);
+        if (ex->req.version_minor > 0)
+            buf_add_str(&ex->stream, STR("\r\n"));
+        conn->failed |= buf_failed(&ex->stream);
+        server_mark_dirty(conn);
+    }
+    return ex->stream.len + conn_unsent(conn);
+}
+
+static void sink_stream_end(struct exchange *ex)
+{
+    struct conn *conn = ex->conn;
+    if (ex->req.version_minor > 0 && sends_body(ex))
+        buf_add_str(&ex->stream, STR("0\r\n\r\n"));
+    conn->failed |= buf_failed(&ex->stream);
+    server_mark_dirty(conn);
+}
+
+const struct exchange_sink conn_sink = {
+    .answer = sink_answer,
+    .stream_write = sink_stream_write,
+    .stream_end = sink_stream_end,
+};

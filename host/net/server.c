@@ -1,0 +1,371 @@
+/* Listeners, the clock of all deadlines, and the end of everything. */
+#include "net/server.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "limits.h"
+#include "net/conn.h"
+
+enum { BACKLOG = 511, LINGER_MS = 1000, TICK_MS_MAX = 250 };
+
+struct listener {
+    uv_tcp_t tcp;
+    struct server *server;
+    struct list in_server;
+    bool admin;
+    bool starved; /* a connection waits in libuv that could not be taken */
+};
+
+void server_limits_init(struct server_limits *limits)
+{
+    *limits = (struct server_limits){
+        .header_bytes = LIMIT_HEADER_BYTES,
+        .body_bytes = LIMIT_BODY_BYTES,
+        .connections = LIMIT_CONNECTIONS,
+        .head_timeout = LIMIT_HEAD_TIMEOUT,
+        .body_timeout = LIMIT_BODY_TIMEOUT,
+        .idle_timeout = LIMIT_IDLE_TIMEOUT,
+        .write_timeout = LIMIT_WRITE_TIMEOUT,
+    };
+}
+
+bool exchange_is_admin(const struct exchange *ex)
+{
+    return ex->admin;
+}
+
+struct server_stats server_stats(const struct server *server)
+{
+    return server->stats;
+}
+
+/* ---- deadlines ---- */
+
+void deadline_set(struct server *server, struct deadline *deadline, enum deadline_kind kind)
+{
+    list_remove(&deadline->node);
+    deadline->kind = kind;
+    if (kind == DEADLINE_NONE)
+        return;
+    deadline->at = uv_now(server->loop) + server->durations[kind];
+    list_push(&server->deadlines[kind], &deadline->node);
+}
+
+static struct conn *conn_of(struct deadline *deadline, enum deadline_kind kind)
+{
+    if (kind == DEADLINE_WRITE)
+        return container_of(deadline, struct conn, write_deadline);
+    return container_of(deadline, struct conn, read_deadline);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    uint64_t now = uv_now(server->loop);
+    for (int kind = 0; kind < DEADLINE_NONE; kind++) {
+        struct list *list = &server->deadlines[kind];
+        while (!list_is_empty(list)) {
+            struct deadline *first = container_of(list->next, struct deadline, node);
+            if (first->at > now)
+                break;
+            deadline_set(server, first, DEADLINE_NONE);
+            conn_on_deadline(conn_of(first, (enum deadline_kind)kind), (enum deadline_kind)kind);
+        }
+    }
+}
+
+static uint64_t milliseconds(double seconds)
+{
+    return seconds > 0.001 ? (uint64_t)(seconds * 1000) : 1;
+}
+
+static uint64_t tick_of(const struct server *server)
+{
+    uint64_t tick = TICK_MS_MAX;
+    for (int kind = 0; kind < DEADLINE_NONE; kind++) {
+        uint64_t quarter = server->durations[kind] / 4;
+        tick = quarter < tick ? quarter : tick;
+    }
+    return tick > 0 ? tick : 1;
+}
+
+/* ---- flushing once a turn ---- */
+
+/* Only there to keep the loop from sleeping. */
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+void server_mark_dirty(struct conn *conn)
+{
+    struct server *server = conn->server;
+    if (conn == server->current || !list_is_empty(&conn->in_dirty) || conn->state != CONN_OPEN)
+        return;
+    list_push(&server->dirty, &conn->in_dirty);
+    uv_idle_start(&server->idle, on_idle);
+}
+
+/* What is marked while this runs waits for the next turn, so that nobody starves the loop. */
+static void flush_dirty(struct server *server)
+{
+    struct list *last = server->dirty.prev;
+    bool done = list_is_empty(&server->dirty);
+    while (!done && !list_is_empty(&server->dirty)) {
+        struct list *node = server->dirty.next;
+        done = node == last;
+        list_remove(node);
+        conn_pump(container_of(node, struct conn, in_dirty));
+    }
+    if (list_is_empty(&server->dirty))
+        uv_idle_stop(&server->idle);
+}
+
+static void on_check(uv_check_t *check)
+{
+    flush_dirty(check->data);
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    flush_dirty(prepare->data);
+}
+
+/* ---- listeners ---- */
+
+static void reject_next(struct listener *listener);
+
+static void on_rejected(uv_handle_t *handle)
+{
+    struct server *server = handle->data;
+    server->rejecting = false;
+    list_each(node, &server->listeners)
+    {
+        struct listener *listener = container_of(node, struct listener, in_server);
+        if (listener->starved) {
+            reject_next(listener);
+            break;
+        }
+    }
+    server_handle_closed(server);
+}
+
+/* Without memory for a connection it is taken off the queue and closed: left there, it would keep
+ * libuv from looking at the listener again. */
+static void reject_next(struct listener *listener)
+{
+    struct server *server = listener->server;
+    listener->starved = server->rejecting;
+    if (server->rejecting || uv_tcp_init(server->loop, &server->reject) != 0)
+        return;
+    server->reject.data = server;
+    server->rejecting = true;
+    server->handles++;
+    if (uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&server->reject) == 0)
+        server->stats.refused++;
+    uv_close((uv_handle_t *)&server->reject, on_rejected);
+}
+
+static void start_clock(struct server *server)
+{
+    uint64_t tick = tick_of(server);
+    if (!uv_is_active((uv_handle_t *)&server->timer))
+        uv_timer_start(&server->timer, on_tick, tick, tick);
+}
+
+/* Out of descriptors, libuv sheds the queue itself; then status is an error. */
+static void on_connection(uv_stream_t *stream, int status)
+{
+    struct listener *listener = stream->data;
+    struct server *server = listener->server;
+    if (status != 0) {
+        server->stats.refused++;
+        return;
+    }
+    start_clock(server);
+    if (conn_accept(server, stream, listener->admin) != 0)
+        reject_next(listener);
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+    struct listener *listener = handle->data;
+    struct server *server = listener->server;
+    free(listener);
+    server_handle_closed(server);
+}
+
+static void close_listener(struct listener *listener)
+{
+    list_remove(&listener->in_server);
+    uv_close((uv_handle_t *)&listener->tcp, on_listener_closed);
+}
+
+int server_listen_fd(struct server *server, int fd, bool admin)
+{
+    struct listener *listener = calloc(1, sizeof(*listener));
+    int error = listener != NULL ? uv_tcp_init(server->loop, &listener->tcp) : UV_ENOMEM;
+    if (error != 0) {
+        free(listener);
+        close(fd);
+        return error;
+    }
+    listener->tcp.data = listener;
+    listener->server = server;
+    listener->admin = admin;
+    list_push(&server->listeners, &listener->in_server);
+    server->handles++;
+    error = uv_tcp_open(&listener->tcp, fd);
+    if (error != 0)
+        close(fd);
+    else
+        error = uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);
+    if (error != 0)
+        close_listener(listener);
+    return error;
+}
+
+/* ---- the whole ---- */
+
+/* Every connection needs a descriptor, and so does everything else: a quarter of what the process
+ * may have, and some, is left to it. */
+static unsigned connections_for(unsigned wanted)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
+        return wanted;
+    rlim_t room = files.rlim_cur - files.rlim_cur / 4;
+    room = room > 32 ? room - 16 : room / 2 + 1;
+    return room < wanted ? (unsigned)room : wanted;
+}
+
+static void init_lists(struct server *server)
+{
+    list_init(&server->conns);
+    list_init(&server->listeners);
+    list_init(&server->dirty);
+    for (int kind = 0; kind < DEADLINE_NONE; kind++)
+        list_init(&server->deadlines[kind]);
+}
+
+/* None of these keeps the loop alive by itself. */
+static void init_handles(struct server *server)
+{
+    uv_timer_init(server->loop, &server->timer);
+    uv_check_init(server->loop, &server->check);
+    uv_prepare_init(server->loop, &server->prepare);
+    uv_idle_init(server->loop, &server->idle);
+    uv_handle_t *handles[] = {(uv_handle_t *)&server->timer, (uv_handle_t *)&server->check,
+                              (uv_handle_t *)&server->prepare, (uv_handle_t *)&server->idle};
+    for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
+        handles[i]->data = server;
+        uv_unref(handles[i]);
+        server->handles++;
+    }
+    uv_check_start(&server->check, on_check);
+    uv_prepare_start(&server->prepare, on_prepare);
+}
+
+struct server *server_new(uv_loop_t *loop, const struct server_handlers *handlers,
+                          const struct server_limits *limits)
+{
+    struct server *server = calloc(1, sizeof(*server));
+    char *input = malloc(CONN_INPUT_BYTES);
+    if (server == NULL || input == NULL) {
+        free(server);
+        free(input);
+        return NULL;
+    }
+    server->loop = loop;
+    server->input = input;
+    server->handlers = *handlers;
+    server->limits = *limits;
+    server->limits.connections = connections_for(limits->connections);
+    server->parser_limits = (struct parser_limits){limits->header_bytes, limits->body_bytes};
+    server->durations[DEADLINE_HEAD] = milliseconds(limits->head_timeout);
+    server->durations[DEADLINE_BODY] = milliseconds(limits->body_timeout);
+    server->durations[DEADLINE_IDLE] = milliseconds(limits->idle_timeout);
+    server->durations[DEADLINE_WRITE] = milliseconds(limits->write_timeout);
+    server->durations[DEADLINE_LINGER] = LINGER_MS;
+    init_lists(server);
+    init_handles(server);
+    return server;
+}
+
+static void tell_if_drained(struct server *server)
+{
+    if (!server->draining || server->stats.open > 0 || server->on_drained == NULL)
+        return;
+    void (*done)(void *) = server->on_drained;
+    server->on_drained = NULL;
+    done(server->drained_arg);
+}
+
+void server_handle_closed(struct server *server)
+{
+    server->handles--;
+    if (server->handles == 0 && server->closing)
+        server->on_closed(server->closed_arg);
+}
+
+void server_conn_closed(struct server *server)
+{
+    server->stats.open--;
+    if (server->stats.open == 0)
+        uv_timer_stop(&server->timer);
+    tell_if_drained(server);
+    server_handle_closed(server);
+}
+
+static void on_own_closed(uv_handle_t *handle)
+{
+    server_handle_closed(handle->data);
+}
+
+static void stop_accepting(struct server *server)
+{
+    list_each(node, &server->listeners)
+    {
+        close_listener(container_of(node, struct listener, in_server));
+    }
+}
+
+/* Without connections `done` comes from here. */
+void server_drain(struct server *server, void (*done)(void *arg), void *arg)
+{
+    server->draining = true;
+    server->on_drained = done;
+    server->drained_arg = arg;
+    stop_accepting(server);
+    list_each(node, &server->conns)
+    {
+        conn_pump(container_of(node, struct conn, in_server));
+    }
+    tell_if_drained(server);
+}
+
+void server_close(struct server *server, void (*done)(void *arg), void *arg)
+{
+    server->closing = true;
+    server->on_drained = NULL;
+    server->on_closed = done;
+    server->closed_arg = arg;
+    stop_accepting(server);
+    list_each(node, &server->conns)
+    {
+        conn_close(container_of(node, struct conn, in_server));
+    }
+    uv_close((uv_handle_t *)&server->timer, on_own_closed);
+    uv_close((uv_handle_t *)&server->check, on_own_closed);
+    uv_close((uv_handle_t *)&server->prepare, on_own_closed);
+    uv_close((uv_handle_t *)&server->idle, on_own_closed);
+}
+
+void server_free(struct server *server)
+{
+    buf_free(&server->out);
+    free(server->input);
+    free(server);
+}

@@ -1,0 +1,620 @@
+--- The public Lua API, as data. docs/api.md and docs/luafn.lua are made from it (tools/docs.lua); the
+--- unit test bindings_misc runs every example that does not say run = false.
+---
+--- args: { name, type, text }, a name with "?" may be left out. returns: { type, text }.
+
+local modules = {}
+local types = {}
+
+modules[#modules + 1] = {
+  name = "after_response",
+  summary = "Work that the client does not wait for.",
+  functions = {
+    {
+      name = "after_response",
+      summary = "Runs a function once the answer has been sent. The request's limits still hold; a fault in it is logged.",
+      args = { { "fn", "fun()", "called without arguments" } },
+      errors = "`fn` is not a function.",
+      run = false,
+      example = [[
+return function(event)
+  after_response(function() log.info("answered", { path = event.path }) end)
+  return "ok"
+end]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
+  name = "base64",
+  summary = "Base64 (RFC 4648). Decoding is strict: white space, a foreign alphabet and unused bits that are not zero are refused.",
+  functions = {
+    {
+      name = "base64.decode",
+      summary = "Decodes the standard alphabet; padding may be left out.",
+      args = { { "text", "string", "base64" } },
+      returns = { { "string?", "the bytes, or nil" }, { "string?", "why not, with the position in bytes" } },
+      errors = "`text` is not a string.",
+      example = [[
+assert(base64.decode("aGVsbG8=") == "hello")
+local bytes, why = base64.decode("aGV!bG8=")
+assert(bytes == nil and why == "invalid base64 at byte 4")]],
+    },
+    {
+      name = "base64.decode_url",
+      summary = "Decodes the alphabet for URLs (`-` and `_`), without padding, as in tokens.",
+      args = { { "text", "string", "base64url" } },
+      returns = { { "string?", "the bytes, or nil" }, { "string?", "why not, with the position in bytes" } },
+      errors = "`text` is not a string.",
+      example = [[
+assert(base64.decode_url("-_8") == "\xfb\xff")
+assert(base64.decode_url("aGVsbG8=") == nil)]],
+    },
+    {
+      name = "base64.encode",
+      summary = "Encodes with the standard alphabet and padding.",
+      args = { { "bytes", "string", "any bytes" } },
+      returns = { { "string", "base64" } },
+      errors = "`bytes` is not a string.",
+      example = [[assert(base64.encode("hello") == "aGVsbG8=")]],
+    },
+    {
+      name = "base64.encode_url",
+      summary = "Encodes with the alphabet for URLs, without padding.",
+      args = { { "bytes", "string", "any bytes" } },
+      returns = { { "string", "base64url" } },
+      errors = "`bytes` is not a string.",
+      example = [[assert(base64.encode_url("\xfb\xff") == "-_8")]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
+  name = "crypto",
+  summary = "Random bytes, digests, and comparison of secrets.",
+  functions = {
+    {
+      name = "crypto.equals",
+      summary = "Compares two texts in a time that does not depend on where they differ. Texts of different length are different.",
+      args = { { "a", "string", "" }, { "b", "string", "" } },
+      returns = { { "boolean", "" } },
+      errors = "An argument is not a string.",
+      example = [[
+assert(crypto.equals("secret", "secret"))
+assert(not crypto.equals("secret", "secreT"))]],
+    },
+    {
+      name = "crypto.hmac",
+      summary = "Keyed digest (RFC 2104), as webhooks sign their bodies.",
+      args = {
+        { "algorithm", '"sha256"|"sha384"|"sha512"|"sha1"', "sha1 only for senders that know nothing better" },
+        { "key", "string", "any bytes" },
+        { "text", "string", "any bytes" },
+        { "encoding?", '"hex"|"base64"|"base64url"|"raw"', 'default "hex", lower case' },
+      },
+      returns = { { "string", "the digest" } },
+      errors = "An unknown algorithm or encoding; key or text is not a string.",
+      example = [[
+local signature = crypto.hmac("sha256", "Jefe", "what do ya want for nothing?")
+assert(signature == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")]],
+    },
+    {
+      name = "crypto.random",
+      summary = "Bytes that nobody can predict.",
+      args = { { "count", "integer", "0 to 65536" } },
+      returns = { { "string", "`count` bytes" } },
+      errors = "`count` is out of range.",
+      example = [[
+assert(#crypto.random(16) == 16)
+local state = base64.encode_url(crypto.random(24))
+assert(#state == 32)]],
+    },
+    {
+      name = "crypto.sha256",
+      summary = "SHA-256 digest.",
+      args = {
+        { "text", "string", "any bytes" },
+        { "encoding?", '"hex"|"base64"|"base64url"|"raw"', 'default "hex", lower case' },
+      },
+      returns = { { "string", "the digest" } },
+      errors = "`text` is not a string; an unknown encoding.",
+      example = [[
+assert(crypto.sha256("abc"):sub(1, 16) == "ba7816bf8f01cfea")
+assert(#crypto.sha256("abc", "raw") == 32)]],
+    },
+    {
+      name = "crypto.uuid",
+      summary = "A random UUID (version 4).",
+      returns = { { "string", "36 characters, lower case" } },
+      example = [[
+local id = crypto.uuid()
+assert(#id == 36 and id:sub(15, 15) == "4")]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
+  name = "env",
+  summary = "Environment variables, read-only: `env.NAME` is a string, or nil. A function sees those that its `env` list in functions.lua names (`*` allowed); without a list, all of them in `dev`, and in `serve` those of the .env files. `pairs(env)` walks them; assigning raises.",
+  stub = "---@type table<string, string?>\nenv = {}",
+  functions = {
+    {
+      name = "env.NAME",
+      is_value = true,
+      summary = "The variable NAME, where the function may see it.",
+      returns = { { "string?", "its value" } },
+      errors = "Assigning: `env is read-only`.",
+      example = [[
+assert(env.TV_API_URL == "https://api.tvmaze.com/shows")
+assert(env.NO_SUCH_VARIABLE == nil)
+for name, value in pairs(env) do assert(env[name] == value) end
+assert(not pcall(function() env.TV_API_URL = "" end))]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
+  name = "fetch",
+  summary = "HTTP requests to other services, without blocking the host: other requests run while this one waits.",
+  functions = {
+    {
+      name = "fetch",
+      summary = "Sends a request and waits for the answer. Only hosts that the function's `fetch` list names; without a list, any public host. Any status is an answer; look at `res.ok`.",
+      args = {
+        { "url", "string", "http or https" },
+        { "options?", "luafn.FetchOptions", "" },
+      },
+      returns = { { "luafn.FetchResponse", "" } },
+      errors = "No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB.",
+      run = false,
+      example = [[
+local res = fetch(env.TV_API_URL, { headers = { accept = "application/json" }, timeout = 5 })
+if not res.ok then error("TV API said " .. res.status) end
+local shows = res:json()
+
+local ok, why = pcall(fetch, "https://down.example/")
+if not ok then log.warn("no answer", { why = tostring(why) }) end]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
+  name = "json",
+  summary = "JSON (RFC 8259). Integers stay integers, arrays stay arrays also when they are empty, `null` is `json.null`. At most 64 levels deep.",
+  values = { { "null", "lightuserdata", "JSON's null, in both directions. It is true in Lua: compare with `== json.null`." } },
+  functions = {
+    {
+      name = "json.array",
+      summary = "Marks a table as an array, so that it encodes as `[]` when it is empty. Tables from `json.decode` are marked already.",
+      args = { { "t?", "table", "default: a new table" } },
+      returns = { { "table", "`t`" } },
+      errors = "`t` is not a table, or has another metatable.",
+      example = [=[
+assert(json.encode({ tags = {} }) == '{"tags":{}}')
+assert(json.encode({ tags = json.array {} }) == '{"tags":[]}')]=],
+    },
+    {
+      name = "json.decode",
+      summary = "Reads a JSON text. Numbers without fraction or exponent that fit 64 bits become integers, others floats. Of members with the same name the last one counts.",
+      args = { { "text", "string", "one value, in UTF-8" } },
+      returns = { { "any", "" } },
+      errors = "The text is not JSON, with the place: `json.decode: expected ',' or '}' at line 1 column 8 (byte 8)`. Numbers beyond a float, half surrogate pairs and invalid UTF-8 are refused too.",
+      example = [=[
+local v = json.decode('{"id": 7, "score": 0.5, "tags": [], "next": null}')
+assert(math.type(v.id) == "integer" and v.score == 0.5)
+assert(#v.tags == 0 and v.next == json.null)
+
+local ok, why = pcall(json.decode, '{"a":1 "b":2}')
+assert(not ok and why:find("expected ',' or '}' at line 1 column 8", 1, true))]=],
+    },
+    {
+      name = "json.encode",
+      summary = "Writes a value as JSON. A table is an array when its keys are exactly 1..n, an object when they are all strings; an empty one is `{}` unless marked by `json.array`. Floats are written so that they read back the same; whole ones below 2^53 without a fraction (`1e3` is `1000`, and decodes as an integer).",
+      args = {
+        { "value", "any", "nil, boolean, number, string, table or json.null" },
+        { "options?", "luafn.JsonOptions", "" },
+      },
+      returns = { { "string", "" } },
+      errors = "What JSON cannot say, with the place: functions, userdata, NaN, infinities, mixed tables and arrays with holes, text that is not UTF-8; more than 64 levels (so also a table that contains itself), more than 16 MB.",
+      example = [=[
+assert(json.encode({ 1, 2.0, "x", json.null }) == '[1,2,"x",null]')
+assert(json.encode({ b = 1, a = 2 }, { sort_keys = true }) == '{"a":2,"b":1}')
+
+local ok, why = pcall(json.encode, { items = { 1, { f = print } } })
+assert(not ok and why:find("cannot encode a function at .items[2].f", 1, true))]=],
+    },
+  },
+}
+
+modules[#modules + 1] = {
+  name = "jwt",
+  summary = "Tokens in Lua, in the manner of serverless-jwt: the same codes and texts, stricter where that is safer. Routes that say `auth` in functions.lua are checked before any Lua runs and need none of this.",
+  functions = {
+    {
+      name = "jwt.claim_to_array",
+      summary = "A claim as an array: nil and null give an empty one, a table is returned as it is, a string is split at single spaces (empty parts stay), anything else becomes the only element.",
+      args = { { "value", "any", "" } },
+      returns = { { "any[]", "" } },
+      run = false,
+      example = [[
+local scopes = jwt.claim_to_array("read:shows create:shows")
+assert(#scopes == 2 and scopes[1] == "read:shows")
+assert(#jwt.claim_to_array(nil) == 0)]],
+    },
+    {
+      name = "jwt.has_scope",
+      summary = "Is the scope one of the whole words of the claims' `scope`, `scp` or `permissions`?",
+      args = { { "claims", "table", "verified claims" }, { "scope", "string", "" } },
+      returns = { { "boolean", "" } },
+      errors = "`scope` is not a string.",
+      run = false,
+      example = [[
+assert(jwt.has_scope({ scope = "read:shows openid" }, "read:shows"))
+assert(not jwt.has_scope({ scope = "read:shows2" }, "read:shows"))]],
+    },
+    {
+      name = "jwt.remove_namespaces",
+      summary = "A copy of the claims in which the first occurrence of the namespace in every name is dropped. A registered claim of the token itself is never overwritten.",
+      args = { { "namespace", "string", "" }, { "claims", "table", "" } },
+      returns = { { "table", "a new table" } },
+      errors = "`claims` is not a table.",
+      run = false,
+      example = [[
+local claims = jwt.remove_namespaces("https://app.example/", { ["https://app.example/roles"] = "admin" })
+assert(claims.roles == "admin")]],
+    },
+    {
+      name = "jwt.require_role",
+      summary = "A handler that runs only for callers with the role; others get 401 or 403. Uses the issuer of functions.lua.",
+      args = { { "role", "string", "one of the claim `roles`" }, { "handler", "luafn.Handler", "" } },
+      returns = { { "luafn.Handler", "" } },
+      errors = "An argument of the wrong type; no issuer is configured.",
+      run = false,
+      example = [[
+return jwt.require_role("admin", function(event, context)
+  return "hello " .. context.identityContext.claims.sub
+end)]],
+    },
+    {
+      name = "jwt.require_scope",
+      summary = "A handler that runs only for callers with the scope; others get 401 or 403. Uses the issuer of functions.lua.",
+      args = { { "scope", "string", "a whole word" }, { "handler", "luafn.Handler", "" } },
+      returns = { { "luafn.Handler", "" } },
+      errors = "An argument of the wrong type; no issuer is configured.",
+      run = false,
+      example = [[
+return jwt.require_scope("read:shows", function()
+  return { statusCode = 200, body = fetch(env.TV_API_URL):text() }
+end)]],
+    },
+    {
+      name = "jwt.sign",
+      summary = "A signed token with these claims.",
+      args = { { "claims", "table", "" }, { "options", "table", "algorithm and key" } },
+      returns = { { "string", "the compact token" } },
+      errors = "Claims that JSON cannot say, a key that does not fit the algorithm.",
+      run = false,
+      example = [[
+local token = jwt.sign({ sub = "me", exp = os.time() + 60 },
+                       { algorithm = "HS256", secret = env.LINK_SECRET })]],
+    },
+    {
+      name = "jwt.token_from_header",
+      summary = "The token in an Authorization header: `Bearer`, in any case, one space, the token.",
+      args = { { "header?", "string", "" } },
+      returns = { { "string?", "the token, or nil" }, { "luafn.TokenError?", "code `invalid_header`" } },
+      run = false,
+      example = [[
+assert(jwt.token_from_header("Bearer abc") == "abc")
+local token, err = jwt.token_from_header(nil)
+assert(token == nil and err.code == "invalid_header")]],
+    },
+    {
+      name = "jwt.verifier",
+      summary = "Makes a wrapper for handlers, as NetlifyJwtVerifier does: the wrapped handler runs only with a good token, and finds it in `context.identityContext`; otherwise the answer is a 401 in JSON.",
+      args = { { "options", "luafn.VerifierOptions", "" } },
+      returns = { { "fun(handler: luafn.Handler): luafn.Handler", "the wrapper" } },
+      errors = "An option is missing or wrong, with the texts of serverless-jwt.",
+      run = false,
+      example = [[
+local verify = jwt.verifier { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE }
+return verify(function(event, context)
+  return { statusCode = 200, body = json.encode { claims = context.identityContext.claims } }
+end)]],
+    },
+    {
+      name = "jwt.verify",
+      summary = "Checks one token.",
+      args = { { "token", "string", "" }, { "options", "luafn.VerifierOptions", "" } },
+      returns = { { "table?", "the claims, or nil" }, { "luafn.TokenError?", "" } },
+      errors = "An option is missing or wrong.",
+      run = false,
+      example = [[
+local claims, err = jwt.verify(token, { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE })
+if not claims then log.info(err.message, { code = err.code }) end]],
+    },
+  },
+}
+
+local function log_function(level, summary)
+  return {
+    name = "log." .. level,
+    summary = summary,
+    args = {
+      { "message", "any", "as `tostring` gives it; at most 8 KB" },
+      { "fields?", "table", "anything that JSON can say; at most 8 KB" },
+    },
+    errors = "No message; `fields` is not a table. Fields that cannot be encoded are replaced by the reason.",
+    example = ('log.%s("shows read", { count = 240, seconds = 0.8 })\nlog.%s("plain")'):format(level, level),
+  }
+end
+
+modules[#modules + 1] = {
+  name = "log",
+  summary = "Lines in the host's log, with time, function, request id and generation. A request may write 64 KB. `print` is `log.info` with its arguments separated by tabs.",
+  functions = {
+    log_function("debug", "For development: dropped unless the host runs with debug lines."),
+    log_function("error", "Something failed and somebody should look."),
+    log_function("info", "What happened."),
+    log_function("warn", "Something is off, and was dealt with."),
+  },
+}
+
+modules[#modules + 1] = {
+  name = "parallel",
+  summary = "Several waits at once.",
+  functions = {
+    {
+      name = "parallel",
+      summary = "Runs the functions side by side and waits for all of them: while one waits (`fetch`, `sleep`), the others go on.",
+      args = { { "...", "fun(): any", "functions without arguments" } },
+      returns = { { "any ...", "the result of each, in the order of the arguments" } },
+      errors = "What one of them raised; the others are cancelled.",
+      run = false,
+      example = [[
+local shows, people = parallel(
+  function() return fetch("https://api.tvmaze.com/shows"):json() end,
+  function() return fetch("https://api.tvmaze.com/people"):json() end)]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
+  name = "sleep",
+  summary = "Waiting.",
+  functions = {
+    {
+      name = "sleep",
+      summary = "Waits without blocking the host. Counts against the function's `timeout`, not its `cpu`.",
+      args = { { "seconds", "number", "fractions allowed" } },
+      errors = "`seconds` is not a number, or negative.",
+      run = false,
+      example = [[sleep(0.25)]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
+  name = "time",
+  summary = "Times are numbers: seconds since 1970-01-01 UTC, with a fraction, between the years 0 and 9999.",
+  functions = {
+    {
+      name = "time.http",
+      summary = "A date as HTTP headers have it (RFC 9110).",
+      args = { { "t?", "number", "seconds; default: now" } },
+      returns = { { "string", "" } },
+      errors = "`t` is not such a time.",
+      example = [[assert(time.http(784111777) == "Sun, 06 Nov 1994 08:49:37 GMT")]],
+    },
+    {
+      name = "time.iso",
+      summary = "ISO 8601 in UTC with milliseconds, as JavaScript's `toISOString`.",
+      args = { { "t?", "number", "seconds; default: now" } },
+      returns = { { "string", "" } },
+      errors = "`t` is not such a time.",
+      example = [[assert(time.iso(1595000000.75) == "2020-07-17T15:33:20.750Z")]],
+    },
+    {
+      name = "time.monotonic",
+      summary = "Seconds on a clock that is never set, for measuring.",
+      returns = { { "number", "seconds since some moment" } },
+      example = [[
+local start = time.monotonic()
+assert(time.monotonic() - start >= 0)]],
+    },
+    {
+      name = "time.now",
+      summary = "The current time, finer than `os.time()`.",
+      returns = { { "number", "seconds" } },
+      example = [[assert(math.abs(time.now() - os.time()) < 2)]],
+    },
+    {
+      name = "time.parse",
+      summary = "Reads RFC 3339 (`2026-01-02T03:04:05.678+01:00`, `Z`), or a date alone, which is its midnight UTC.",
+      args = { { "text", "string", "" } },
+      returns = { { "number?", "seconds (an integer where there is no fraction), or nil" }, { "string?", "why not" } },
+      errors = "`text` is not a string.",
+      example = [[
+assert(time.parse("2026-01-02T03:04:05Z") == 1767323045)
+assert(time.parse("2026-01-02T04:04:05+01:00") == 1767323045)
+assert(time.parse("yesterday") == nil)]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
+  name = "url",
+  summary = "URLs and query strings (RFC 3986).",
+  functions = {
+    {
+      name = "url.decode",
+      summary = "Percent-decodes. `+` stays `+`.",
+      args = { { "text", "string", "" } },
+      returns = { { "string?", "the bytes, or nil" }, { "string?", "why not, with the position in bytes" } },
+      errors = "`text` is not a string.",
+      example = [[
+assert(url.decode("a%20b%26c") == "a b&c")
+local text, why = url.decode("50%")
+assert(text == nil and why == "'%' without two hexadecimal digits at byte 3")]],
+    },
+    {
+      name = "url.encode",
+      summary = "Percent-encodes everything but letters, digits and `-._~`, as for one value or one path segment.",
+      args = { { "text", "string", "any bytes" } },
+      returns = { { "string", "" } },
+      errors = "`text` is not a string.",
+      example = [[assert(url.encode("a b&c/d") == "a%20b%26c%2Fd")]],
+    },
+    {
+      name = "url.parse",
+      summary = "Takes a URL, or a reference like `/path?x`, apart. Parts are not percent-decoded; those that are absent are nil. Scheme and host become lower case.",
+      args = { { "text", "string", "" } },
+      returns = { { "luafn.Url?", "" }, { "string?", "why not" } },
+      errors = "`text` is not a string.",
+      example = [[
+local u = url.parse("https://API.example:8443/shows?page=1#top")
+assert(u.scheme == "https" and u.host == "api.example" and u.port == 8443)
+assert(u.path == "/shows" and u.query == "page=1" and u.fragment == "top")
+assert(url.parse("http://host:port/") == nil)]],
+    },
+    {
+      name = "url.parse_query",
+      summary = "Reads a query string or a form body: percent-decoded, `+` is a space, a leading `?` is skipped.",
+      args = { { "text", "string", "" } },
+      returns = {
+        { "table<string, string>", "name to last value" },
+        { "table<string, string[]>", "name to all its values" },
+      },
+      errors = "`text` is not a string.",
+      example = [[
+local query, all = url.parse_query("tag=a&tag=b&q=x+y")
+assert(query.tag == "b" and query.q == "x y")
+assert(#all.tag == 2 and all.tag[1] == "a")]],
+    },
+    {
+      name = "url.query",
+      summary = "Writes a query string. Names are sorted; an array repeats its name; a space is `%20`.",
+      args = { { "values", "table<string, string|number|boolean|(string|number|boolean)[]>", "" } },
+      returns = { { "string", "without `?`" } },
+      errors = "A name that is not a string, a value of another type.",
+      example = [[assert(url.query { q = "x y", page = 2, tag = { "a", "b" } } == "page=2&q=x%20y&tag=a&tag=b")]],
+    },
+  },
+}
+
+types[#types + 1] = {
+  name = "luafn.Event",
+  summary = "The request, as Netlify Functions give it.",
+  fields = {
+    { "httpMethod", "string", "`GET`, as sent" },
+    { "path", "string", "percent-encoded as sent; the original one after a rewrite" },
+    { "headers", "table<string, string>", "lower-case names; several values joined by `, `" },
+    { "multiValueHeaders", "table<string, string[]>", "" },
+    { "queryStringParameters", "table<string, string>", "several values joined by `, `" },
+    { "multiValueQueryStringParameters", "table<string, string[]>", "" },
+    { "body?", "string", "text, or base64" },
+    { "isBase64Encoded", "boolean", "by Content-Type: false for text and JSON, else true" },
+    { "rawUrl", "string", "" },
+    { "rawQuery", "string", "without `?`" },
+    { "route?", "string", "the pattern that matched" },
+    { "params", "table<string, string>", "path parameters: `/shows/:id`" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.Context",
+  summary = "About this call.",
+  fields = {
+    { "functionName", "string", "" },
+    { "functionVersion", "string", "the generation: 1 and up, one more for each reload" },
+    { "awsRequestId", "string", "the request id of the log" },
+    { "memoryLimitInMB", "integer", "" },
+    { "getRemainingTimeInMillis", "fun(): integer", "until the timeout" },
+    { "identityContext?", "{ token: string, claims: table }", "only from a verified token" },
+    { "clientContext", "{ user?: table }", "`user`: the claims of a verified token" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.Response",
+  summary = "What a handler returns; a bare string is a 200 with that text.",
+  fields = {
+    { "statusCode", "integer", "" },
+    { "headers?", "table<string, string|number|boolean>", "" },
+    { "multiValueHeaders?", "table<string, string[]>", "for Set-Cookie; replaces the same name in `headers`" },
+    { "body?", "string", "" },
+    { "isBase64Encoded?", "boolean", "`body` is base64 of the bytes to send" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.FetchOptions",
+  summary = "Options of `fetch`.",
+  fields = {
+    { "method?", "string", 'default "GET"' },
+    { "headers?", "table<string, string>", "" },
+    { "body?", "string", "" },
+    { "timeout?", "number", "seconds for the whole call; default 10" },
+    { "redirect?", "string", "what to do with redirects; by default up to 10 are followed" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.FetchResponse",
+  summary = "An answer to `fetch`.",
+  fields = {
+    { "status", "integer", "" },
+    { "ok", "boolean", "a status of 200 to 299" },
+    { "headers", "table<string, string>", "lower-case names" },
+    { "text", "fun(self): string", "the body" },
+    { "json", "fun(self): any", "the body through json.decode; raises as that does" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.JsonOptions",
+  summary = "Options of `json.encode`.",
+  fields = {
+    { "indent?", "integer", "spaces a level, 0 to 8; default 0: one line" },
+    { "sort_keys?", "boolean", "members by name; default: in no order" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.TokenError",
+  summary = "Why a token was refused.",
+  fields = {
+    { "code", "string", "`jwt_invalid`, `jwt_expired`, `jwt_missing`, `invalid_header`, ..." },
+    { "message", "string", "for people" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.VerifierOptions",
+  summary = "Options of `jwt.verifier` and `jwt.verify`.",
+  fields = {
+    { "issuer", "string", "exactly the token's `iss`; http only on loopback" },
+    { "audience", "string", "one of the token's `aud`" },
+    { "map_claims?", "fun(claims: table): table", "changes the claims before the handler sees them" },
+    { "handle_error?", "fun(err: luafn.TokenError): luafn.Response", "makes the answer instead of the 401" },
+    { "algorithms?", "string[]", 'default { "RS256" }' },
+    { "require_exp?", "boolean", "default true" },
+    { "clock_tolerance?", "number", "seconds; default 0" },
+    { "secret?", "string", "for HS256, HS384, HS512" },
+    { "jwks_uri?", "string", "instead of discovery" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.Url",
+  summary = "A URL in parts.",
+  fields = {
+    { "scheme?", "string", "lower case" },
+    { "user?", "string", "what is before `@`" },
+    { "host?", "string", "lower case; IPv6 with its brackets" },
+    { "port?", "integer", "only where the URL names one" },
+    { "path", "string", "may be empty" },
+    { "query?", "string", "without `?`" },
+    { "fragment?", "string", "without `#`" },
+  },
+}
+
+return {
+  modules = modules,
+  types = types,
+  aliases = {
+    { "luafn.Handler", "fun(event: luafn.Event, context: luafn.Context): luafn.Response|string" },
+  },
+}

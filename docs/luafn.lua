@@ -1,0 +1,398 @@
+---@meta luafn
+
+-- Made from docs/api.lua by tools/docs.lua.
+
+---@alias luafn.Handler fun(event: luafn.Event, context: luafn.Context): luafn.Response|string
+
+---The request, as Netlify Functions give it.
+---@class luafn.Event
+---@field httpMethod string `GET`, as sent
+---@field path string percent-encoded as sent; the original one after a rewrite
+---@field headers table<string, string> lower-case names; several values joined by `, `
+---@field multiValueHeaders table<string, string[]>
+---@field queryStringParameters table<string, string> several values joined by `, `
+---@field multiValueQueryStringParameters table<string, string[]>
+---@field body? string text, or base64
+---@field isBase64Encoded boolean by Content-Type: false for text and JSON, else true
+---@field rawUrl string
+---@field rawQuery string without `?`
+---@field route? string the pattern that matched
+---@field params table<string, string> path parameters: `/shows/:id`
+
+---About this call.
+---@class luafn.Context
+---@field functionName string
+---@field functionVersion string the generation: 1 and up, one more for each reload
+---@field awsRequestId string the request id of the log
+---@field memoryLimitInMB integer
+---@field getRemainingTimeInMillis fun(): integer until the timeout
+---@field identityContext? { token: string, claims: table } only from a verified token
+---@field clientContext { user?: table } `user`: the claims of a verified token
+
+---What a handler returns; a bare string is a 200 with that text.
+---@class luafn.Response
+---@field statusCode integer
+---@field headers? table<string, string|number|boolean>
+---@field multiValueHeaders? table<string, string[]> for Set-Cookie; replaces the same name in `headers`
+---@field body? string
+---@field isBase64Encoded? boolean `body` is base64 of the bytes to send
+
+---Options of `fetch`.
+---@class luafn.FetchOptions
+---@field method? string default "GET"
+---@field headers? table<string, string>
+---@field body? string
+---@field timeout? number seconds for the whole call; default 10
+---@field redirect? string what to do with redirects; by default up to 10 are followed
+
+---An answer to `fetch`.
+---@class luafn.FetchResponse
+---@field status integer
+---@field ok boolean a status of 200 to 299
+---@field headers table<string, string> lower-case names
+---@field text fun(self): string the body
+---@field json fun(self): any the body through json.decode; raises as that does
+
+---Options of `json.encode`.
+---@class luafn.JsonOptions
+---@field indent? integer spaces a level, 0 to 8; default 0: one line
+---@field sort_keys? boolean members by name; default: in no order
+
+---Why a token was refused.
+---@class luafn.TokenError
+---@field code string `jwt_invalid`, `jwt_expired`, `jwt_missing`, `invalid_header`, ...
+---@field message string for people
+
+---Options of `jwt.verifier` and `jwt.verify`.
+---@class luafn.VerifierOptions
+---@field issuer string exactly the token's `iss`; http only on loopback
+---@field audience string one of the token's `aud`
+---@field map_claims? fun(claims: table): table changes the claims before the handler sees them
+---@field handle_error? fun(err: luafn.TokenError): luafn.Response makes the answer instead of the 401
+---@field algorithms? string[] default { "RS256" }
+---@field require_exp? boolean default true
+---@field clock_tolerance? number seconds; default 0
+---@field secret? string for HS256, HS384, HS512
+---@field jwks_uri? string instead of discovery
+
+---A URL in parts.
+---@class luafn.Url
+---@field scheme? string lower case
+---@field user? string what is before `@`
+---@field host? string lower case; IPv6 with its brackets
+---@field port? integer only where the URL names one
+---@field path string may be empty
+---@field query? string without `?`
+---@field fragment? string without `#`
+
+---Runs a function once the answer has been sent. The request's limits still hold; a fault in it is logged.
+---
+---Raises: `fn` is not a function.
+---@param fn fun() called without arguments
+function after_response(fn) end
+
+---Base64 (RFC 4648). Decoding is strict: white space, a foreign alphabet and unused bits that are not zero are refused.
+---@class luafn.base64
+base64 = {}
+
+---Decodes the standard alphabet; padding may be left out.
+---
+---Raises: `text` is not a string.
+---@param text string base64
+---@return string? # the bytes, or nil
+---@return string? # why not, with the position in bytes
+function base64.decode(text) end
+
+---Decodes the alphabet for URLs (`-` and `_`), without padding, as in tokens.
+---
+---Raises: `text` is not a string.
+---@param text string base64url
+---@return string? # the bytes, or nil
+---@return string? # why not, with the position in bytes
+function base64.decode_url(text) end
+
+---Encodes with the standard alphabet and padding.
+---
+---Raises: `bytes` is not a string.
+---@param bytes string any bytes
+---@return string # base64
+function base64.encode(bytes) end
+
+---Encodes with the alphabet for URLs, without padding.
+---
+---Raises: `bytes` is not a string.
+---@param bytes string any bytes
+---@return string # base64url
+function base64.encode_url(bytes) end
+
+---Random bytes, digests, and comparison of secrets.
+---@class luafn.crypto
+crypto = {}
+
+---Compares two texts in a time that does not depend on where they differ. Texts of different length are different.
+---
+---Raises: An argument is not a string.
+---@param a string
+---@param b string
+---@return boolean
+function crypto.equals(a, b) end
+
+---Keyed digest (RFC 2104), as webhooks sign their bodies.
+---
+---Raises: An unknown algorithm or encoding; key or text is not a string.
+---@param algorithm "sha256"|"sha384"|"sha512"|"sha1" sha1 only for senders that know nothing better
+---@param key string any bytes
+---@param text string any bytes
+---@param encoding? "hex"|"base64"|"base64url"|"raw" default "hex", lower case
+---@return string # the digest
+function crypto.hmac(algorithm, key, text, encoding) end
+
+---Bytes that nobody can predict.
+---
+---Raises: `count` is out of range.
+---@param count integer 0 to 65536
+---@return string # `count` bytes
+function crypto.random(count) end
+
+---SHA-256 digest.
+---
+---Raises: `text` is not a string; an unknown encoding.
+---@param text string any bytes
+---@param encoding? "hex"|"base64"|"base64url"|"raw" default "hex", lower case
+---@return string # the digest
+function crypto.sha256(text, encoding) end
+
+---A random UUID (version 4).
+---@return string # 36 characters, lower case
+function crypto.uuid() end
+
+---Environment variables, read-only: `env.NAME` is a string, or nil. A function sees those that its `env` list in functions.lua names (`*` allowed); without a list, all of them in `dev`, and in `serve` those of the .env files. `pairs(env)` walks them; assigning raises.
+---@type table<string, string?>
+env = {}
+
+---Sends a request and waits for the answer. Only hosts that the function's `fetch` list names; without a list, any public host. Any status is an answer; look at `res.ok`.
+---
+---Raises: No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB.
+---@param url string http or https
+---@param options? luafn.FetchOptions
+---@return luafn.FetchResponse
+function fetch(url, options) end
+
+---JSON (RFC 8259). Integers stay integers, arrays stay arrays also when they are empty, `null` is `json.null`. At most 64 levels deep.
+---@class luafn.json
+---@field null lightuserdata JSON's null, in both directions. It is true in Lua: compare with `== json.null`.
+json = {}
+
+---Marks a table as an array, so that it encodes as `[]` when it is empty. Tables from `json.decode` are marked already.
+---
+---Raises: `t` is not a table, or has another metatable.
+---@param t? table default: a new table
+---@return table # `t`
+function json.array(t) end
+
+---Reads a JSON text. Numbers without fraction or exponent that fit 64 bits become integers, others floats. Of members with the same name the last one counts.
+---
+---Raises: The text is not JSON, with the place: `json.decode: expected ',' or '}' at line 1 column 8 (byte 8)`. Numbers beyond a float, half surrogate pairs and invalid UTF-8 are refused too.
+---@param text string one value, in UTF-8
+---@return any
+function json.decode(text) end
+
+---Writes a value as JSON. A table is an array when its keys are exactly 1..n, an object when they are all strings; an empty one is `{}` unless marked by `json.array`. Floats are written so that they read back the same; whole ones below 2^53 without a fraction (`1e3` is `1000`, and decodes as an integer).
+---
+---Raises: What JSON cannot say, with the place: functions, userdata, NaN, infinities, mixed tables and arrays with holes, text that is not UTF-8; more than 64 levels (so also a table that contains itself), more than 16 MB.
+---@param value any nil, boolean, number, string, table or json.null
+---@param options? luafn.JsonOptions
+---@return string
+function json.encode(value, options) end
+
+---Tokens in Lua, in the manner of serverless-jwt: the same codes and texts, stricter where that is safer. Routes that say `auth` in functions.lua are checked before any Lua runs and need none of this.
+---@class luafn.jwt
+jwt = {}
+
+---A claim as an array: nil and null give an empty one, a table is returned as it is, a string is split at single spaces (empty parts stay), anything else becomes the only element.
+---@param value any
+---@return any[]
+function jwt.claim_to_array(value) end
+
+---Is the scope one of the whole words of the claims' `scope`, `scp` or `permissions`?
+---
+---Raises: `scope` is not a string.
+---@param claims table verified claims
+---@param scope string
+---@return boolean
+function jwt.has_scope(claims, scope) end
+
+---A copy of the claims in which the first occurrence of the namespace in every name is dropped. A registered claim of the token itself is never overwritten.
+---
+---Raises: `claims` is not a table.
+---@param namespace string
+---@param claims table
+---@return table # a new table
+function jwt.remove_namespaces(namespace, claims) end
+
+---A handler that runs only for callers with the role; others get 401 or 403. Uses the issuer of functions.lua.
+---
+---Raises: An argument of the wrong type; no issuer is configured.
+---@param role string one of the claim `roles`
+---@param handler luafn.Handler
+---@return luafn.Handler
+function jwt.require_role(role, handler) end
+
+---A handler that runs only for callers with the scope; others get 401 or 403. Uses the issuer of functions.lua.
+---
+---Raises: An argument of the wrong type; no issuer is configured.
+---@param scope string a whole word
+---@param handler luafn.Handler
+---@return luafn.Handler
+function jwt.require_scope(scope, handler) end
+
+---A signed token with these claims.
+---
+---Raises: Claims that JSON cannot say, a key that does not fit the algorithm.
+---@param claims table
+---@param options table algorithm and key
+---@return string # the compact token
+function jwt.sign(claims, options) end
+
+---The token in an Authorization header: `Bearer`, in any case, one space, the token.
+---@param header? string
+---@return string? # the token, or nil
+---@return luafn.TokenError? # code `invalid_header`
+function jwt.token_from_header(header) end
+
+---Makes a wrapper for handlers, as NetlifyJwtVerifier does: the wrapped handler runs only with a good token, and finds it in `context.identityContext`; otherwise the answer is a 401 in JSON.
+---
+---Raises: An option is missing or wrong, with the texts of serverless-jwt.
+---@param options luafn.VerifierOptions
+---@return fun(handler: luafn.Handler): luafn.Handler # the wrapper
+function jwt.verifier(options) end
+
+---Checks one token.
+---
+---Raises: An option is missing or wrong.
+---@param token string
+---@param options luafn.VerifierOptions
+---@return table? # the claims, or nil
+---@return luafn.TokenError?
+function jwt.verify(token, options) end
+
+---Lines in the host's log, with time, function, request id and generation. A request may write 64 KB. `print` is `log.info` with its arguments separated by tabs.
+---@class luafn.log
+log = {}
+
+---For development: dropped unless the host runs with debug lines.
+---
+---Raises: No message; `fields` is not a table. Fields that cannot be encoded are replaced by the reason.
+---@param message any as `tostring` gives it; at most 8 KB
+---@param fields? table anything that JSON can say; at most 8 KB
+function log.debug(message, fields) end
+
+---Something failed and somebody should look.
+---
+---Raises: No message; `fields` is not a table. Fields that cannot be encoded are replaced by the reason.
+---@param message any as `tostring` gives it; at most 8 KB
+---@param fields? table anything that JSON can say; at most 8 KB
+function log.error(message, fields) end
+
+---What happened.
+---
+---Raises: No message; `fields` is not a table. Fields that cannot be encoded are replaced by the reason.
+---@param message any as `tostring` gives it; at most 8 KB
+---@param fields? table anything that JSON can say; at most 8 KB
+function log.info(message, fields) end
+
+---Something is off, and was dealt with.
+---
+---Raises: No message; `fields` is not a table. Fields that cannot be encoded are replaced by the reason.
+---@param message any as `tostring` gives it; at most 8 KB
+---@param fields? table anything that JSON can say; at most 8 KB
+function log.warn(message, fields) end
+
+---Runs the functions side by side and waits for all of them: while one waits (`fetch`, `sleep`), the others go on.
+---
+---Raises: What one of them raised; the others are cancelled.
+---@param ... fun(): any functions without arguments
+---@return any ... # the result of each, in the order of the arguments
+function parallel(...) end
+
+---Waits without blocking the host. Counts against the function's `timeout`, not its `cpu`.
+---
+---Raises: `seconds` is not a number, or negative.
+---@param seconds number fractions allowed
+function sleep(seconds) end
+
+---Times are numbers: seconds since 1970-01-01 UTC, with a fraction, between the years 0 and 9999.
+---@class luafn.time
+time = {}
+
+---A date as HTTP headers have it (RFC 9110).
+---
+---Raises: `t` is not such a time.
+---@param t? number seconds; default: now
+---@return string
+function time.http(t) end
+
+---ISO 8601 in UTC with milliseconds, as JavaScript's `toISOString`.
+---
+---Raises: `t` is not such a time.
+---@param t? number seconds; default: now
+---@return string
+function time.iso(t) end
+
+---Seconds on a clock that is never set, for measuring.
+---@return number # seconds since some moment
+function time.monotonic() end
+
+---The current time, finer than `os.time()`.
+---@return number # seconds
+function time.now() end
+
+---Reads RFC 3339 (`2026-01-02T03:04:05.678+01:00`, `Z`), or a date alone, which is its midnight UTC.
+---
+---Raises: `text` is not a string.
+---@param text string
+---@return number? # seconds (an integer where there is no fraction), or nil
+---@return string? # why not
+function time.parse(text) end
+
+---URLs and query strings (RFC 3986).
+---@class luafn.url
+url = {}
+
+---Percent-decodes. `+` stays `+`.
+---
+---Raises: `text` is not a string.
+---@param text string
+---@return string? # the bytes, or nil
+---@return string? # why not, with the position in bytes
+function url.decode(text) end
+
+---Percent-encodes everything but letters, digits and `-._~`, as for one value or one path segment.
+---
+---Raises: `text` is not a string.
+---@param text string any bytes
+---@return string
+function url.encode(text) end
+
+---Takes a URL, or a reference like `/path?x`, apart. Parts are not percent-decoded; those that are absent are nil. Scheme and host become lower case.
+---
+---Raises: `text` is not a string.
+---@param text string
+---@return luafn.Url?
+---@return string? # why not
+function url.parse(text) end
+
+---Reads a query string or a form body: percent-decoded, `+` is a space, a leading `?` is skipped.
+---
+---Raises: `text` is not a string.
+---@param text string
+---@return table<string, string> # name to last value
+---@return table<string, string[]> # name to all its values
+function url.parse_query(text) end
+
+---Writes a query string. Names are sorted; an array repeats its name; a space is `%20`.
+---
+---Raises: A name that is not a string, a value of another type.
+---@param values table<string, string|number|boolean|(string|number|boolean)[]>
+---@return string # without `?`
+function url.query(values) end

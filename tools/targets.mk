@@ -133,7 +133,7 @@ fresh: ## prove `make test` and `make run` in a bare Debian 12 (root, debootstra
 bench: ## one worker against its peers, on one core; needs wrk
 	$(Q)tools/deps.sh bench
 	$(Q)$(AGAIN) build/luafn tests/node_modules/.package-lock.json
-	$(Q)bench/run.sh $(ARGS)
+	$(Q)$$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node) bench/run.mjs $(ARGS)
 
 install: build/luafn ## PREFIX=/usr/local DESTDIR=: program, man page, Lua stubs, systemd unit
 	install -Dm755 build/luafn $(DESTDIR)$(PREFIX)/bin/luafn

@@ -2,6 +2,7 @@
 //
 // LUAFN_BIN   the binary (default: build/luafn)
 // LUAFN_SLOW  factor on the deadlines of tests, for sanitizer builds
+// LUAFN_WRAP  a command to run it under, as "valgrind -q"
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -12,6 +13,7 @@ import { request, Wire } from './wire.mjs';
 
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const BIN = path.resolve(ROOT, process.env.LUAFN_BIN ?? 'build/luafn');
+const [COMMAND, ...BEFORE] = [...(process.env.LUAFN_WRAP ?? '').split(' ').filter(Boolean), BIN];
 export const SLOW = Number(process.env.LUAFN_SLOW ?? 1);
 
 const REPORT = /AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed|==\d+== (Invalid|Conditional jump|Use of uninit|\d+ bytes .* definitely lost)/;
@@ -55,7 +57,7 @@ function environment(extra) {
 
 // Runs a command to its end: { code, signal, stdout, stderr }.
 export async function run(t, args, { files, dir = folder(t, files), env = {}, input, seconds = 20 } = {}) {
-  const child = spawn(BIN, args, { cwd: dir, env: environment(env), stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(COMMAND, [...BEFORE, ...args], { cwd: dir, env: environment(env), stdio: ['pipe', 'pipe', 'pipe'] });
   const out = { stdout: '', stderr: '' };
   child.stdout.on('data', (d) => { out.stdout += d; });
   child.stderr.on('data', (d) => { out.stderr += d; });
@@ -133,7 +135,7 @@ export async function start(t, {
 } = {}) {
   const all = [command, '--listen', '127.0.0.1:0'];
   if (command === 'serve') all.push('--workers', String(workers));
-  const child = spawn(BIN, [...all, ...args], {
+  const child = spawn(COMMAND, [...BEFORE, ...all, ...args], {
     cwd: dir, env: environment(env), stdio: ['ignore', 'pipe', 'pipe'],
   });
   const host = new Host(child, dir);

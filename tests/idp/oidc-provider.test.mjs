@@ -1,0 +1,193 @@
+// A strict provider: authorization code with PKCE through its login form, JWT access tokens.
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import http from 'node:http';
+import test from 'node:test';
+import { exportJWK, generateKeyPair } from 'jose';
+import { Provider } from 'oidc-provider';
+import { demo, tampered, WANTED } from '../lib/demo.mjs';
+
+const AUDIENCE = 'https://api/tv-shows';
+const CLIENT = 'tv-app';
+const CALLBACK = 'http://127.0.0.1:1/callback';
+
+// It tells at length what a production set-up would want.
+console.warn = () => {};
+console.info = () => {};
+
+async function signingKey(kid) {
+  const { privateKey } = await generateKeyPair('RS256', { extractable: true });
+  return { ...(await exportJWK(privateKey)), kid, use: 'sig', alg: 'RS256' };
+}
+
+function provider(issuer, keys) {
+  return new Provider(issuer, {
+    clients: [{
+      client_id: CLIENT, token_endpoint_auth_method: 'none', redirect_uris: [CALLBACK],
+      grant_types: ['authorization_code'], response_types: ['code'],
+    }],
+    jwks: { keys },
+    cookies: { keys: ['of this test'] },
+    scopes: ['openid', 'profile', 'read:shows'],
+    features: {
+      devInteractions: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => AUDIENCE,
+        useGrantedResource: () => true,
+        getResourceServerInfo: () => ({
+          scope: 'read:shows', audience: AUDIENCE, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } },
+        }),
+      },
+    },
+    findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  });
+}
+
+// A provider whose keys can be replaced while it runs; counts what is asked of it.
+async function running(t) {
+  const hits = { oidc: 0, jwks: 0 };
+  let callback;
+  const server = http.createServer((req, res) => {
+    if (req.url.startsWith('/.well-known/openid-configuration')) hits.oidc += 1;
+    if (req.url.startsWith('/jwks')) hits.jwks += 1;
+    callback(req, res);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => { server.close(); server.closeAllConnections(); });
+  const issuer = `http://127.0.0.1:${server.address().port}/`;
+  return { issuer, hits, use: (keys) => { callback = provider(issuer, keys).callback(); } };
+}
+
+// A browser's cookie jar, as far as one origin needs it.
+class Browser {
+  cookies = new Map();
+
+  async go(url, options = {}) {
+    const cookie = [...this.cookies].map(([k, v]) => `${k}=${v}`).join('; ');
+    const res = await fetch(url, { redirect: 'manual', ...options, headers: { ...options.headers, cookie } });
+    for (const line of res.headers.getSetCookie()) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
+      if (value === '') this.cookies.delete(name); else this.cookies.set(name, value);
+    }
+    return res;
+  }
+
+  // Follows redirects until a page or the client's callback.
+  async follow(url, options) {
+    for (let i = 0; i < 10; i++) {
+      const res = await this.go(url, options);
+      const location = res.headers.get('location');
+      if (!location) return { url, html: await res.text() };
+      url = new URL(location, url).href;
+      options = {};
+      if (url.startsWith(CALLBACK)) return { url };
+    }
+    throw new Error('redirected without end');
+  }
+}
+
+// Signs in as a person would and returns an access token.
+async function signIn(issuer, login, scope) {
+  const verifier = crypto.randomBytes(32).toString('base64url');
+  const challenge = crypto.createHash('sha256').update(verifier).digest('base64url');
+  const query = new URLSearchParams({
+    client_id: CLIENT, response_type: 'code', redirect_uri: CALLBACK, scope, state: 's',
+    code_challenge: challenge, code_challenge_method: 'S256', resource: AUDIENCE,
+  });
+  const browser = new Browser();
+  let at = await browser.follow(`${issuer}auth?${query}`);
+  while (at.html) {
+    const action = /<form[^>]*action="([^"]+)"/.exec(at.html)?.[1];
+    assert.ok(action, `a page without a form:\n${at.html}`);
+    const prompt = /name="prompt" value="(\w+)"/.exec(at.html)[1];
+    at = await browser.follow(new URL(action, at.url).href, {
+      method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body: new URLSearchParams({ prompt, login, password: 'any' }).toString(),
+    });
+  }
+  const back = new URL(at.url).searchParams;
+  assert.ok(back.get('code'), at.url);
+  const res = await fetch(`${issuer}token`, {
+    method: 'POST',
+    body: new URLSearchParams({
+      grant_type: 'authorization_code', client_id: CLIENT, code: back.get('code'), redirect_uri: CALLBACK, code_verifier: verifier,
+    }),
+  });
+  const body = await res.json();
+  assert.equal(res.status, 200, JSON.stringify(body));
+  return body.access_token;
+}
+
+const bearer = (token) => ({ Authorization: `Bearer ${token}` });
+
+for (const backend of ['openssl', 'libjwt']) {
+  test(`oidc-provider, ${backend}: code + PKCE, then me and shows`, async (t) => {
+    const idp = await running(t);
+    const key1 = await signingKey('first');
+    idp.use([key1]);
+    const full = await signIn(idp.issuer, 'ann', 'openid profile read:shows');
+    const plain = await signIn(idp.issuer, 'bob', 'openid profile');
+    idp.hits.oidc = 0;
+    idp.hits.jwks = 0;
+    const h = await demo(t, { issuer: idp.issuer, audience: AUDIENCE, backend });
+
+    await t.test('20 parallel cold requests: one discovery, one key set', async () => {
+      const all = await Promise.all(Array.from({ length: 20 }, () => h.call('me', { headers: bearer(full) })));
+      for (const res of all) assert.equal(res.status, 200, res.text);
+      assert.deepEqual(idp.hits, { oidc: 1, jwks: 1 });
+      await h.call('me', { headers: bearer(plain) });
+      assert.deepEqual(idp.hits, { oidc: 1, jwks: 1 }, 'the same key costs none');
+    });
+
+    await t.test('me: the claims', async () => {
+      const res = await h.call('me', { headers: bearer(full) });
+      const { claims } = res.json();
+      assert.equal(claims.sub, 'ann');
+      assert.equal(claims.iss, idp.issuer);
+      assert.equal(claims.aud, AUDIENCE);
+      assert.deepEqual(claims.scope, ['read:shows']);
+      assert.deepEqual(claims.roles, []);
+      assert.equal((await h.call('me')).status, 401);
+    });
+
+    await t.test('shows: 200 with the scope, 403 without', async () => {
+      const res = await h.call('shows', { headers: bearer(full) });
+      assert.equal(res.status, 200, res.text);
+      assert.deepEqual(res.json(), WANTED);
+      const denied = await h.call('shows', { headers: bearer(plain) });
+      assert.equal(denied.status, 403);
+      assert.equal(denied.json().error, 'access_denied');
+      assert.equal((await h.call('data', { headers: bearer(full) })).status, 200, 'the same as data');
+      assert.equal((await h.call('data', { headers: bearer(plain) })).status, 403);
+    });
+
+    await t.test('a tampered token: 401', async () => {
+      const res = await h.call('me', { headers: bearer(tampered(full)) });
+      assert.equal(res.status, 401);
+      assert.deepEqual(res.json(), { error: 'jwt_invalid', error_description: 'invalid signature' });
+    });
+
+    await t.test('rotated keys are picked up', async () => {
+      const before = { ...idp.hits };
+      idp.use([await signingKey('second'), key1]);
+      const fresh = await signIn(idp.issuer, 'ann', 'openid read:shows');
+      idp.hits.jwks = before.jwks;
+      const res = await h.call('me', { headers: bearer(fresh) });
+      assert.equal(res.status, 200, res.text);
+      assert.equal(idp.hits.jwks, before.jwks + 1);
+      assert.equal((await h.call('me', { headers: bearer(full) })).status, 200, 'the old one still passes');
+    });
+  });
+}
+
+test('oidc-provider: the first token costs one discovery and one key set', async (t) => {
+  const idp = await running(t);
+  idp.use([await signingKey('only')]);
+  const token = await signIn(idp.issuer, 'ann', 'openid read:shows');
+  idp.hits.oidc = 0;
+  idp.hits.jwks = 0;
+  const h = await demo(t, { issuer: idp.issuer, audience: AUDIENCE });
+  assert.equal((await h.call('me', { headers: bearer(token) })).status, 200);
+  assert.deepEqual(idp.hits, { oidc: 1, jwks: 1 });
+});

@@ -1,0 +1,180 @@
+// Waiting without blocking: sleep, fetch, parallel, after_response.
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import test from 'node:test';
+import { deployment, eventually, lua, SLOW, start } from '../lib/host.mjs';
+import { requestText, Wire } from '../lib/wire.mjs';
+
+// An upstream on loopback: /echo answers with what it got, /wait?ms=N later, /status?code=N.
+async function upstream(t) {
+  const seen = [];
+  const server = http.createServer(async (req, res) => {
+    const url = new URL(req.url, 'http://x');
+    let body = '';
+    for await (const d of req) body += d;
+    seen.push({ method: req.method, path: url.pathname, headers: req.headers, body });
+    if (url.pathname === '/wait') await new Promise((r) => setTimeout(r, Number(url.searchParams.get('ms'))));
+    if (url.pathname === '/close') return res.destroy();
+    if (url.pathname === '/redirect') return res.writeHead(302, { Location: '/echo' }).end();
+    if (url.pathname === '/text') return res.end('not json');
+    res.writeHead(Number(url.searchParams.get('code') ?? 200), { 'Content-Type': 'application/json', 'X-Up': 'yes' });
+    return res.end(JSON.stringify({ method: req.method, path: url.pathname, body, type: req.headers['content-type'] }));
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => { server.close(); server.closeAllConnections(); });
+  const { port } = server.address();
+  return { url: `http://127.0.0.1:${port}`, port, seen };
+}
+
+const LOOPBACK = 'fetch = { "127.0.0.1" }';
+const JSON_OF = (expression) => `return function(event) return json.encode(${expression}) end`;
+
+test('200 requests that sleep(0.2) finish within 0.4 s', async (t) => {
+  const h = await start(t, {
+    files: deployment({ nap: 'return function() sleep(0.2) return "rested" end' }, { fields: { nap: 'concurrency = 256' } }),
+  });
+  const wires = await Promise.all(Array.from({ length: 200 }, () => Wire.connect(h.address, h.port)));
+  const text = requestText({ path: '/.netlify/functions/nap', close: false });
+  const t0 = performance.now();
+  for (const wire of wires) wire.send(text);
+  const all = await Promise.all(wires.map((w) => w.response()));
+  const took = (performance.now() - t0) / 1000;
+  for (const wire of wires) wire.close();
+  assert.ok(all.every((r) => r.status === 200 && r.text === 'rested'));
+  t.diagnostic(`200 requests that sleep 0.2 s: ${took.toFixed(3)} s`);
+  assert.ok(took >= 0.2 && took < 0.4 * SLOW, `${took} s`);
+});
+
+test('sleep: at the top level, in coroutines, and bad arguments', async (t) => {
+  const h = await start(t, {
+    files: deployment({
+      own: `return function()
+        local co = coroutine.wrap(function() for i = 1, 3 do sleep(0.02) coroutine.yield(i) end end)
+        return tostring(co() + co() + co())
+      end`,
+      caught: 'return function() local ok = pcall(function() sleep(0.01) error("x") end) return tostring(ok) end',
+      meta: 'return function() local t = setmetatable({}, { __index = function(_, k) sleep(0.01) return k end }) return t.hello end',
+      bad: 'return function() return tostring(pcall(sleep, "x")) .. tostring(pcall(sleep, -1)) .. tostring(pcall(sleep, 0/0)) end',
+      zero: 'return function() sleep(0) return "ok" end',
+    }),
+  });
+  assert.equal((await h.call('own')).text, '6');
+  assert.equal((await h.call('caught')).text, 'false');
+  const meta = await h.call('meta');
+  assert.ok(meta.text === 'hello' || meta.status === 502, 'waits, or says that it cannot there');
+  assert.match((await h.call('bad')).text, /^false/);
+  assert.equal((await h.call('zero')).text, 'ok');
+});
+
+test('fetch: methods, headers, body, status, json', async (t) => {
+  const up = await upstream(t);
+  const U = lua(up.url);
+  const h = await start(t, {
+    files: deployment({
+      get: `return function() local r = fetch(${U} .. "/echo") return json.encode({ status = r.status, ok = r.ok, up = r.headers["x-up"], body = r:json() }) end`,
+      post: `return function() local r = fetch(${U} .. "/echo", { method = "POST", headers = { ["Content-Type"] = "text/x" }, body = "hi" }) return r:text() end`,
+      code: `return function(e) local r = fetch(${U} .. "/status?code=" .. e.queryStringParameters.code) return json.encode({ r.status, r.ok }) end`,
+      redirect: `return function() return fetch(${U} .. "/redirect"):json().path end`,
+      close: `return function() local ok, err = pcall(fetch, ${U} .. "/close") return json.encode({ ok = ok, err = tostring(err) }) end`,
+      raise: `return function() return fetch(${U} .. "/close"):text() end`,
+      notjson: `return function() local r = fetch(${U} .. "/text") local ok = pcall(r.json, r) return r:text() .. tostring(ok) end`,
+      late: `return function() local ok = pcall(fetch, ${U} .. "/wait?ms=5000", { timeout = 0.2 }) return tostring(ok) end`,
+    }, { fields: Object.fromEntries(['get', 'post', 'code', 'redirect', 'close', 'raise', 'notjson', 'late'].map((n) => [n, LOOPBACK])) }),
+  });
+  assert.deepEqual((await h.call('get')).json(), { status: 200, ok: true, up: 'yes', body: { method: 'GET', path: '/echo', body: '' } });
+  assert.deepEqual((await h.call('post')).json(), { method: 'POST', path: '/echo', body: 'hi', type: 'text/x' });
+  for (const code of [200, 201, 404, 500]) {
+    assert.deepEqual((await h.call('code', { suffix: `?code=${code}` })).json(), [code, code < 300]);
+  }
+  assert.equal((await h.call('redirect')).text, '/echo');
+  assert.equal((await h.call('close')).json().ok, false);
+  assert.equal((await h.call('raise')).status, 502);
+  assert.equal((await h.call('notjson')).text, 'not jsonfalse');
+  const t0 = Date.now();
+  assert.equal((await h.call('late')).text, 'false');
+  assert.ok(Date.now() - t0 < 2000 * SLOW);
+});
+
+test('fetch: loopback only where it is listed', async (t) => {
+  const up = await upstream(t);
+  const script = `return function() local ok, err = pcall(fetch, ${lua(up.url)} .. "/echo") return json.encode({ ok = ok }) end`;
+  const h = await start(t, { files: deployment({ listed: script, not: script, other: script }, { fields: { listed: LOOPBACK, other: 'fetch = { "api.example.com" }' } }) });
+  assert.equal((await h.call('listed')).json().ok, true);
+  assert.equal(up.seen.length, 1);
+  assert.equal((await h.call('not')).json().ok, false);
+  assert.equal((await h.call('other')).json().ok, false);
+  assert.equal(up.seen.length, 1, 'nothing was sent');
+});
+
+test('fetch does not block the host', async (t) => {
+  const up = await upstream(t);
+  const h = await start(t, {
+    files: deployment({ wait: `return function() return fetch(${lua(up.url)} .. "/wait?ms=300"):text() end`, hello: 'return function() return "hello" end' },
+      { fields: { wait: LOOPBACK } }),
+  });
+  const t0 = performance.now();
+  const slow = Promise.all(Array.from({ length: 20 }, () => h.call('wait')));
+  assert.equal((await h.call('hello')).text, 'hello');
+  assert.ok(performance.now() - t0 < 250 * SLOW);
+  assert.ok((await slow).every((r) => r.status === 200));
+  assert.ok(performance.now() - t0 < 1500 * SLOW, 'all at the same time');
+});
+
+test('parallel: as long as the longest, results in order, a fault is raised', async (t) => {
+  const up = await upstream(t);
+  const U = lua(up.url);
+  const h = await start(t, {
+    files: deployment({
+      both: `return function()
+        local t0 = time.now and time.now() or os.time()
+        local a, b, c = parallel(function() sleep(0.2) return "a" end, function() sleep(0.2) return "b" end,
+          function() return fetch(${U} .. "/wait?ms=200").status end)
+        return json.encode({ a, b, c })
+      end`,
+      fault: 'return function() local ok, err = pcall(parallel, function() sleep(0.05) end, function() error("boom", 0) end) return tostring(ok) .. tostring(err) end',
+      nested: 'return function() local a = parallel(function() local x, y = parallel(function() sleep(0.01) return 1 end, function() return 2 end) return x + y end) return tostring(a) end',
+      none: 'return function() parallel() return "ok" end',
+    }, { fields: { both: LOOPBACK } }),
+  });
+  const t0 = performance.now();
+  assert.deepEqual((await h.call('both')).json(), ['a', 'b', 200]);
+  const took = performance.now() - t0;
+  assert.ok(took >= 195 && took < 380 * SLOW, `${took} ms`);
+  assert.match((await h.call('fault')).text, /^false.*boom/);
+  assert.equal((await h.call('nested')).text, '3');
+  assert.equal((await h.call('none')).text, 'ok');
+});
+
+test('after_response: the answer does not wait for it', async (t) => {
+  const up = await upstream(t);
+  const h = await start(t, {
+    files: deployment({
+      later: `return function()
+        after_response(function() sleep(0.3) fetch(${lua(up.url)} .. "/after", { method = "POST", body = "done" }) end)
+        return "now"
+      end`,
+      bad: 'return function() after_response(function() error("late boom") end) return "fine" end',
+    }, { fields: { later: LOOPBACK } }),
+  });
+  const t0 = performance.now();
+  assert.equal((await h.call('later')).text, 'now');
+  assert.ok(performance.now() - t0 < 250 * SLOW);
+  await eventually(() => up.seen.some((r) => r.path === '/after' && r.body === 'done'), 3, 'the work after the answer');
+  assert.equal((await h.call('bad')).text, 'fine');
+  await eventually(() => h.stderr.includes('late boom') || h.stdout.includes('late boom'), 2, 'its fault in the log');
+  assert.equal((await h.call('bad')).text, 'fine');
+});
+
+test('a client that goes away ends what it asked for; others go on', async (t) => {
+  const h = await start(t, {
+    files: deployment({ nap: 'return function() sleep(0.5) return "rested" end', hello: JSON_OF('"hello"') }, { fields: { nap: 'concurrency = 4' } }),
+  });
+  for (let round = 0; round < 3; round++) {
+    const wires = await Promise.all(Array.from({ length: 8 }, () => Wire.connect(h.address, h.port)));
+    for (const w of wires) w.send(requestText({ path: '/.netlify/functions/nap', close: false }));
+    await new Promise((r) => setTimeout(r, 30));
+    for (const w of wires) w.socket.resetAndDestroy();
+  }
+  assert.equal((await h.call('hello')).text, '"hello"');
+  assert.equal((await h.call('nap', { ms: 20000 })).text, 'rested');
+});

@@ -1,0 +1,114 @@
+// The command line.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { deployment, run, start } from '../lib/host.mjs';
+
+const files = () => deployment({
+  me: 'return function() return "me" end',
+  shows: 'return { methods = { "GET" }, handler = function() return "shows" end }',
+}, {
+  fields: { me: 'auth = true', shows: 'path = "/api/shows/:id?", auth = { scope = "read:shows" }, timeout = 3' },
+  more: '  auth = { issuer = "https://you.auth0.example/", audience = "urn:x" },',
+});
+
+test('help: every command, and each one alone', async (t) => {
+  for (const args of [['help'], ['--help'], ['-h']]) {
+    const { code, stdout } = await run(t, args);
+    assert.equal(code, 0, args[0]);
+    for (const name of ['serve', 'dev', 'check', 'routes', 'help']) assert.match(stdout, new RegExp(`^\\s+(luafn )?${name}\\b`, 'm'), name);
+    assert.doesNotMatch(stdout, /not yet|TODO/i);
+  }
+  for (const [name, option] of [['serve', '--workers'], ['dev', '--listen'], ['check', '--config'], ['routes', '--json']]) {
+    const { code, stdout } = await run(t, ['help', name]);
+    assert.equal(code, 0);
+    assert.ok(stdout.includes(option), `help ${name} tells of ${option}`);
+    const same = await run(t, [name, '--help']);
+    assert.equal(same.code, 0);
+    assert.equal(same.stdout, stdout);
+  }
+});
+
+test('--version: the program and every library', async (t) => {
+  const { code, stdout } = await run(t, ['--version']);
+  assert.equal(code, 0);
+  assert.match(stdout, /^luafn \d+\.\d+\.\d+/);
+  for (const library of ['Lua', 'libuv', 'llhttp', 'jansson', 'libjwt', 'OpenSSL', 'curl']) {
+    assert.match(stdout, new RegExp(`${library}\\D{0,4}\\d+\\.\\d+`, 'i'), library);
+  }
+});
+
+test('bad usage: exit 2, one line that says what to type', async (t) => {
+  const wrong = [[], ['serv'], ['serve', '--listn', '127.0.0.1:0'], ['serve', '--listen'], ['serve', '--listen', 'nonsense'],
+    ['serve', '--listen', '127.0.0.1:99999'], ['serve', '--workers', 'many'], ['serve', '--workers', '0'], ['help', 'nothing'],
+    ['check', '--config'], ['routes', '--yaml'], ['serve', '--drain', 'soon'], ['--nothing'], ['check', 'extra']];
+  for (const args of wrong) {
+    await t.test(args.join(' ') || '(nothing)', async () => {
+      const { code, stdout, stderr } = await run(t, args, { files: files() });
+      assert.equal(code, 2, stderr);
+      assert.equal(stdout, '');
+      if (args.length > 0) assert.equal(stderr.trim().split('\n').length, 1, stderr);
+      assert.match(stderr, /luafn/);
+    });
+  }
+  const { stderr } = await run(t, ['serv']);
+  assert.match(stderr, /serve/, 'the nearest command');
+});
+
+test('dev refuses an address that is not loopback', async (t) => {
+  for (const address of ['0.0.0.0:0', '[::]:0', '192.0.2.1:8888']) {
+    const { code, stderr } = await run(t, ['dev', '--listen', address], { files: files() });
+    assert.notEqual(code, 0, address);
+    assert.match(stderr, /loopback/);
+  }
+});
+
+test('check: quiet and 0 when all is well', async (t) => {
+  const { code, stderr } = await run(t, ['check'], { files: files() });
+  assert.equal(code, 0, stderr);
+  assert.doesNotMatch(stderr, /error/i);
+});
+
+test('routes: a row a route', async (t) => {
+  const { code, stdout } = await run(t, ['routes'], { files: files() });
+  assert.equal(code, 0);
+  const row = (text) => stdout.split('\n').find((l) => l.includes(text)) ?? '';
+  assert.match(row('/.netlify/functions/me'), /scripts\/me\.lua/);
+  const shows = row('/api/shows/:id?');
+  assert.match(shows, /GET/);
+  assert.match(shows, /read:shows/);
+});
+
+test('routes --json', async (t) => {
+  const { code, stdout } = await run(t, ['routes', '--json'], { files: files() });
+  assert.equal(code, 0);
+  const parsed = JSON.parse(stdout);
+  const routes = Array.isArray(parsed) ? parsed : parsed.routes;
+  assert.equal(routes.length, 2);
+  const shows = routes.find((r) => r.function === 'shows');
+  assert.equal(shows.path, '/api/shows/:id?');
+  assert.equal(shows.script, 'scripts/shows.lua');
+  assert.ok(JSON.stringify(shows.methods ?? shows.method).includes('GET'));
+  assert.match(JSON.stringify(shows.auth), /read:shows/);
+  assert.equal(Number(shows.generation), 1);
+  assert.equal(Number(shows.limits?.timeout ?? shows.timeout), 3);
+});
+
+test('access log: one JSON object a request, without the token', async (t) => {
+  const h = await start(t, { files: deployment({ hello: 'return function() log.info("from inside", { n = 1 }) print("printed") return "hello" end' }) });
+  await h.call('hello', { headers: { Authorization: 'Bearer secret.secret.secret' } });
+  await h.call('missing');
+  await h.stop();
+  const access = h.log().filter((l) => l.status !== undefined);
+  assert.equal(access.length, 2, h.stdout);
+  assert.deepEqual(access.map((l) => Number(l.status)), [200, 404]);
+  assert.ok(!`${h.stdout}${h.stderr}`.includes('secret.secret'));
+  assert.match(`${h.stdout}${h.stderr}`, /from inside/);
+  assert.match(`${h.stdout}${h.stderr}`, /printed/);
+});
+
+test('--log none: nothing on stdout', async (t) => {
+  const h = await start(t, { files: deployment({ hello: 'return function() return "hello" end' }), args: ['--log', 'none'] });
+  await h.call('hello');
+  await h.stop();
+  assert.equal(h.stdout, '');
+});

@@ -1,0 +1,113 @@
+#!/bin/bash
+# Proves the README's two commands on a machine that has nothing but make and git: a bare Debian 12
+# in a folder, made by debootstrap, with the committed state of this repository cloned into it.
+# Needs root. Package sources, CA certificates and npm's settings are the host's.
+#
+#   tools/fresh.sh [deps|all]      deps: only the installation of packages; default all
+#   FRESH_KEEP=1                   leave the folder behind
+set -eu
+cd "$(dirname "$0")/.."
+what=${1:-all}
+[ "$(id -u)" -eq 0 ] || { echo 'tools/fresh.sh: needs root (debootstrap and chroot)' >&2; exit 1; }
+command -v debootstrap >/dev/null || { echo 'tools/fresh.sh: apt-get install debootstrap' >&2; exit 1; }
+
+root=$(mktemp -d /var/tmp/luafn-fresh.XXXXXX)
+server=
+finish() {
+    status=$?
+    set +e
+    if [ -n "$server" ]; then kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; fi
+    for mount in dev/shm dev/pts dev sys proc; do
+        mountpoint -q "$root/$mount" && umount "$root/$mount"
+    done
+    # Nothing is removed while anything of the host is still mounted inside.
+    if grep -q " $root/" /proc/mounts; then
+        echo "tools/fresh.sh: still mounted under $root, left alone" >&2
+    elif [ -z "${FRESH_KEEP:-}" ]; then
+        rm -rf --one-file-system "$root"
+    fi
+    exit $status
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+say() { printf '\n### %s (%ss)\n' "$1" "$SECONDS"; }
+
+say 'a bare Debian 12'
+# The first source of the host that has Debian proper, whatever form it is written in.
+mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Codename: bookworm' 2>/dev/null | head -1)
+debootstrap --variant=minbase --include=git,make,ca-certificates bookworm "$root" \
+    "${mirror:-http://deb.debian.org/debian}" >"$root.log" 2>&1 || { tail -20 "$root.log"; exit 1; }
+rm -f "$root.log"
+
+# Sources and settings of the host: only Debian's own, or a foreign Node would come along.
+rm -f "$root/etc/apt/sources.list"
+for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
+    if [ -f "$file" ] && grep -q bookworm "$file" && ! grep -q nodesource "$file"; then
+        install -D -m644 "$file" "$root$file"
+    fi
+done
+for file in /etc/apt/apt.conf.d/*proxy* /etc/apt/apt.conf.d/*registry* /etc/apt/auth.conf.d/* /etc/apt/apt.conf; do
+    if [ -f "$file" ]; then install -D -m644 "$file" "$root$file"; fi
+done
+for file in /etc/hosts /etc/resolv.conf; do cp -L "$file" "$root$file"; done
+cp -rL /usr/share/keyrings/. "$root/usr/share/keyrings/"
+cp -rL /usr/local/share/ca-certificates/. "$root/usr/local/share/ca-certificates/" 2>/dev/null || true
+cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
+for file in "$(npm config get globalconfig 2>/dev/null || true)" "$HOME/.npmrc"; do
+    if [ -f "$file" ]; then cat "$file"; echo; fi
+done | grep -v '^nodedir' >"$root/root/.npmrc"
+grep -q '^cafile' "$root/root/.npmrc" || echo 'cafile=/etc/ssl/certs/ca-certificates.crt' >>"$root/root/.npmrc"
+
+mount -t proc proc "$root/proc"
+mount -t sysfs -o ro sysfs "$root/sys"
+mount --bind /dev "$root/dev"
+mount -t devpts devpts "$root/dev/pts" -o newinstance,ptmxmode=0666
+mount -t tmpfs tmpfs "$root/dev/shm"
+
+say 'the repository'
+git clone -q . "$root/root/luafn"
+
+inside() {
+    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
+        ${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} \
+        ${no_proxy:+no_proxy="$no_proxy"} ${npm_config_registry:+npm_config_registry="$npm_config_registry"} \
+        chroot "$root" sh -c "cd /root/luafn && $1" </dev/null
+}
+
+if [ "$what" = deps ]; then
+    say 'make deps-test'
+    inside 'make deps-test'
+    say 'a second time: nothing to do'
+    inside 'make deps deps-test'
+    say 'done'
+    exit 0
+fi
+
+say 'make test'
+inside 'make test'
+
+say 'make run'
+port=8888
+log=$root/run.log
+inside 'exec make run' >"$log" 2>&1 &
+server=$!
+for _ in $(seq 600); do
+    if grep -q 'listening on http://' "$log"; then break; fi
+    kill -0 $server 2>/dev/null || { cat "$log"; exit 1; }
+    sleep 0.1
+done
+port=$(sed -n 's|.*listening on http://[^:]*:\([0-9]*\).*|\1|p' "$log" | head -1)
+[ -n "$port" ] || { cat "$log"; exit 1; }
+
+expect() { # expect STATUS PATH
+    got=$(inside "curl -s -o /dev/null -w '%{http_code}' http://localhost:$port$2")
+    echo "GET $2: $got"
+    [ "$got" = "$1" ] || { echo "wanted $1"; cat "$log"; exit 1; }
+}
+expect 200 /
+expect 401 /.netlify/functions/me
+inside "curl -s http://localhost:$port/ | grep -qi '<html'"
+
+say 'done'

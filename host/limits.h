@@ -8,7 +8,7 @@
 #define LIMIT_HEADER_BYTES     (32 * 1024) /* whole head; functions.lua limits.header; 431 */
 #define LIMIT_HEADER_COUNT     100         /* header lines; 431 */
 #define LIMIT_BODY_BYTES       (6 * 1024 * 1024) /* Netlify's 6 MiB; functions.lua limits.body; 413 */
-#define LIMIT_CHUNK_OVERHEAD   (16 * 1024) /* chunk lines and extensions beyond 16 bytes a chunk */
+#define LIMIT_CHUNK_OVERHEAD   (16 * 1024) /* chunk lines beyond twice the data they carry; 413 */
 #define LIMIT_TRAILER_BYTES    (8 * 1024)  /* trailers are checked and dropped */
 #define LIMIT_CONNECTIONS      10000       /* a worker; functions.lua limits.connections */
 #define LIMIT_PIPELINE         64          /* requests read ahead of the answer on one connection */

@@ -51,12 +51,4 @@ void json_push_array_mt(lua_State *L);
 /* The metatable's address for lua_topointer, NULL when the state has none yet. Never raises. */
 const void *json_array_mark(lua_State *L);
 
-/* Bytes at the start of s that stand for themselves within a JSON string: ASCII but for quotes,
- * backslashes and control characters. */
-size_t json_plain_run(struct str s);
-
-/* Length of the leading run of bytes over 0x7f; `*bad` is the offset of the first one that is not
- * part of well-formed UTF-8, or the length of the run. */
-size_t json_wide_run(struct str s, size_t *bad);
-
 #endif

@@ -5,10 +5,10 @@
 #include "bindings/json.h"
 
 #include <lauxlib.h>
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "bindings/json_number.h"
+#include "bindings/json_text.h"
 #include "limits.h"
 #include "run/budget.h"
 
@@ -76,27 +76,6 @@ static int hex4(const char *p, const char *end)
     return value;
 }
 
-static char *put_utf8(char *out, unsigned c)
-{
-    if (c < 0x80) {
-        *out++ = (char)c;
-        return out;
-    }
-    if (c < 0x800) {
-        *out++ = (char)(0xc0 | c >> 6);
-    } else {
-        if (c < 0x10000) {
-            *out++ = (char)(0xe0 | c >> 12);
-        } else {
-            *out++ = (char)(0xf0 | c >> 18);
-            *out++ = (char)(0x80 | (c >> 12 & 0x3f));
-        }
-        *out++ = (char)(0x80 | (c >> 6 & 0x3f));
-    }
-    *out++ = (char)(0x80 | (c & 0x3f));
-    return out;
-}
-
 /* p is at the 'u' of an escape. Writes the character and moves p behind the escape, or behind both
  * halves of a surrogate pair. */
 static bool decode_unicode(struct decoder *dec, char **out)
@@ -115,7 +94,7 @@ static bool decode_unicode(struct decoder *dec, char **out)
         c = 0x10000 + ((c - 0xd800) << 10) + ((unsigned)low - 0xdc00);
         dec->p += 6;
     }
-    *out = put_utf8(*out, c);
+    *out = json_text_put_utf8(*out, c);
     return true;
 }
 
@@ -140,13 +119,13 @@ static bool skip_plain(struct decoder *dec)
 {
     for (;;) {
         struct str rest = {dec->p, (size_t)(dec->end - dec->p)};
-        dec->p += json_plain_run(rest);
+        dec->p += json_text_plain(rest);
         if (dec->p == dec->end || (unsigned char)*dec->p < 0x80)
             break;
         rest.len = (size_t)(dec->end - dec->p);
         rest.ptr = dec->p;
         size_t bad;
-        size_t run = json_wide_run(rest, &bad);
+        size_t run = json_text_wide(rest, &bad);
         dec->p += bad;
         if (bad < run)
             return fail_at(dec, dec->p, "invalid UTF-8");
@@ -214,68 +193,6 @@ static bool skip_digits(struct decoder *dec)
     return true;
 }
 
-/* Numbers of at most 15 digits, not all of them behind a long row of zeros: both the digits and the
- * power of ten are exact doubles, so one division rounds right (Clinger). */
-static bool decode_short_float(struct decoder *dec, const char *from)
-{
-    static const double powers[] = {1,   1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
-    bool negative = *from == '-';
-    const char *point = NULL;
-    int64_t digits = 0;
-    if (dec->p - from > 16)
-        return false;
-    for (const char *p = from + negative; p < dec->p; p++) {
-        if (*p == '.')
-            point = p;
-        else if (is_digit(*p))
-            digits = digits * 10 + (*p - '0');
-        else
-            return false;
-    }
-    double value = (double)digits / powers[point != NULL ? dec->p - point - 1 : 0];
-    lua_pushnumber(dec->L, negative ? -value : value);
-    return true;
-}
-
-/* By strtod, on a copy that ends with a NUL. */
-static bool decode_float(struct decoder *dec, const char *from)
-{
-    if (decode_short_float(dec, from))
-        return true;
-    char text[64];
-    size_t len = (size_t)(dec->p - from);
-    double value;
-    if (len < sizeof(text)) {
-        memcpy(text, from, len);
-        text[len] = '\0';
-        value = strtod(text, NULL);
-    } else {
-        value = strtod(lua_pushlstring(dec->L, from, len), NULL);
-        lua_pop(dec->L, 1);
-    }
-    if (isinf(value))
-        return fail_at(dec, from, "a number out of range");
-    lua_pushnumber(dec->L, value);
-    return true;
-}
-
-/* Digits from..p without fraction: an integer where 64 bits hold it, else a float. */
-static bool decode_integer(struct decoder *dec, const char *from)
-{
-    bool negative = *from == '-';
-    const char *digits = from + negative;
-    if (dec->p - digits > 19)
-        return decode_float(dec, from);
-    lua_Unsigned value = 0; /* 19 digits fit */
-    for (const char *p = digits; p < dec->p; p++)
-        value = value * 10 + (lua_Unsigned)(*p - '0');
-    if (value > (lua_Unsigned)LUA_MAXINTEGER + negative || (negative && value == 0))
-        return decode_float(dec, from); /* also -0, which only a float can be */
-    lua_pushinteger(dec->L, (lua_Integer)(negative ? 0u - value : value));
-    return true;
-}
-
 static bool decode_number(struct decoder *dec)
 {
     const char *from = dec->p;
@@ -302,7 +219,9 @@ static bool decode_number(struct decoder *dec)
         if (!skip_digits(dec))
             return false;
     }
-    return whole ? decode_integer(dec, from) : decode_float(dec, from);
+    if (!json_number_push(dec->L, (struct str){from, (size_t)(dec->p - from)}, whole))
+        return fail_at(dec, from, "a number out of range");
+    return true;
 }
 
 /* ---- arrays and objects ---- */

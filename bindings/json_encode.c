@@ -9,9 +9,10 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "bindings/json_number.h"
+#include "bindings/json_text.h"
 #include "bindings/keys.h"
 #include "limits.h"
 #include "run/budget.h"
@@ -71,69 +72,17 @@ static void fail_key(struct encoder *enc, int index)
          luaL_typename(enc->L, index));
 }
 
-/* The digits of `value`, with a point before the last `decimals` of them. */
-static void add_decimal(struct buf *out, bool negative, uint64_t value, int decimals)
+static void encode_number(struct encoder *enc)
 {
-    char text[32];
-    char *end = text + sizeof(text);
-    char *p = end;
-    do {
-        *--p = (char)('0' + value % 10);
-        value /= 10;
-        if (--decimals == 0)
-            *--p = '.';
-    } while (value > 0 || decimals >= 0);
-    if (negative)
-        *--p = '-';
-    buf_add(out, p, (size_t)(end - p));
-}
-
-static void encode_integer(struct encoder *enc, lua_Integer value)
-{
-    uint64_t magnitude = value < 0 ? 0u - (uint64_t)value : (uint64_t)value;
-    add_decimal(enc->out, value < 0, magnitude, 0);
-}
-
-/* Numbers of at most 15 digits and few decimals, which is nearly all: `digits` and the power of ten
- * are exact, so their quotient is the double that the text stands for. */
-static bool encode_short_float(struct encoder *enc, lua_Number value)
-{
-    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6};
-    double magnitude = fabs(value);
-    for (int decimals = 1; decimals <= 6; decimals++) {
-        double digits = rint(magnitude * powers[decimals]);
-        if (digits >= 1e15)
-            return false;
-        if (digits / powers[decimals] == magnitude) {
-            add_decimal(enc->out, value < 0, (uint64_t)digits, decimals);
-            return true;
-        }
+    if (lua_isinteger(enc->L, -1)) {
+        json_number_add_integer(enc->out, lua_tointeger(enc->L, -1));
+        return;
     }
-    return false;
-}
-
-/* Shortest form that reads back the same. Whole numbers that a double holds exactly have no
- * fraction, as in JavaScript. */
-static void encode_float(struct encoder *enc, lua_Number value)
-{
-    if (!isfinite(value)) {
+    lua_Number value = lua_tonumber(enc->L, -1);
+    if (isfinite(value))
+        json_number_add_float(enc->out, value);
+    else
         fail(enc, isnan(value) ? "cannot encode NaN" : "cannot encode an infinite number");
-        return;
-    }
-    bool negative_zero = value == 0 && signbit(value);
-    if (fabs(value) < 9007199254740992.0 && floor(value) == value && !negative_zero) {
-        encode_integer(enc, (lua_Integer)value);
-        return;
-    }
-    if (!negative_zero && encode_short_float(enc, value))
-        return;
-    char text[40];
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof(text), "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    buf_add_str(enc->out, str_from(text));
 }
 
 static void add_escape(struct buf *out, unsigned char c)
@@ -156,7 +105,7 @@ static void encode_string(struct encoder *enc, int index)
     size_t whole = s.len;
     buf_add_char(enc->out, '"');
     while (s.len > 0) {
-        size_t run = json_plain_run(s);
+        size_t run = json_text_plain(s);
         buf_add(enc->out, s.ptr, run);
         s = str_skip(s, run);
         if (s.len == 0)
@@ -167,7 +116,7 @@ static void encode_string(struct encoder *enc, int index)
             continue;
         }
         size_t bad;
-        run = json_wide_run(s, &bad);
+        run = json_text_wide(s, &bad);
         if (bad < run) {
             fail(enc, "invalid UTF-8 at byte %zu of a string", whole - s.len + bad + 1);
             return;
@@ -370,10 +319,7 @@ static void encode_value(struct encoder *enc)
         encode_string(enc, -1);
         break;
     case LUA_TNUMBER:
-        if (lua_isinteger(L, -1))
-            encode_integer(enc, lua_tointeger(L, -1));
-        else
-            encode_float(enc, lua_tonumber(L, -1));
+        encode_number(enc);
         break;
     case LUA_TBOOLEAN:
         buf_add_str(enc->out, lua_toboolean(L, -1) ? STR("true") : STR("false"));

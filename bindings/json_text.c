@@ -1,5 +1,5 @@
 /* What reading and writing JSON strings share: which bytes may be copied as they are. */
-#include "bindings/json.h"
+#include "bindings/json_text.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -16,7 +16,7 @@ static uint64_t special_bytes(uint64_t word)
            EVERY(0x80);
 }
 
-size_t json_plain_run(struct str s)
+size_t json_text_plain(struct str s)
 {
     size_t i = 0;
     while (s.len - i >= 8) {
@@ -37,7 +37,7 @@ size_t json_plain_run(struct str s)
 
 /* A run of wide bytes is well-formed exactly when the whole text's part is: ASCII ends every
  * sequence. */
-size_t json_wide_run(struct str s, size_t *bad)
+size_t json_text_wide(struct str s, size_t *bad)
 {
     size_t run = 0;
     while (run < s.len && (unsigned char)s.ptr[run] >= 0x80)
@@ -56,4 +56,25 @@ size_t json_wide_run(struct str s, size_t *bad)
     }
     *bad = good;
     return run;
+}
+
+char *json_text_put_utf8(char *out, unsigned c)
+{
+    if (c < 0x80) {
+        *out++ = (char)c;
+        return out;
+    }
+    if (c < 0x800) {
+        *out++ = (char)(0xc0 | c >> 6);
+    } else {
+        if (c < 0x10000) {
+            *out++ = (char)(0xe0 | c >> 12);
+        } else {
+            *out++ = (char)(0xf0 | c >> 18);
+            *out++ = (char)(0x80 | (c >> 12 & 0x3f));
+        }
+        *out++ = (char)(0x80 | (c >> 6 & 0x3f));
+    }
+    *out++ = (char)(0x80 | (c & 0x3f));
+    return out;
 }

@@ -230,71 +230,73 @@ static void test_decode(void **state)
     }
 }
 
+/* Where a message ends with a place, the place is checked too. */
+static const struct {
+    const char *text, *message;
+} bad_texts[] = {
+    {"", "unexpected end of text at line 1 column 1 (byte 1)"},
+    {"  ", "unexpected end of text at line 1 column 3 (byte 3)"},
+    {"{\"a\":1 \"b\":2}", "expected ',' or '}' at line 1 column 8 (byte 8)"},
+    {"[1,\n 2\n 3]", "expected ',' or ']' at line 3 column 2 (byte 9)"},
+    {"[1,]", "expected a value at line 1 column 4"},
+    {"[,1]", "expected a value at line 1 column 2"},
+    {"{\"a\":1,}", "expected a string as the key at line 1 column 8"},
+    {"{a:1}", "expected a string as the key"},
+    {"{1:1}", "expected a string as the key"},
+    {"{\"a\" 1}", "expected ':' at line 1 column 6"},
+    {"{\"a\":}", "expected a value"},
+    {"[1", "unexpected end of text"},
+    {"{\"a\"", "unexpected end of text"},
+    {"]", "expected a value at line 1 column 1"},
+    {"1 2", "unexpected text after the value at line 1 column 3"},
+    {"{}x", "unexpected text after the value"},
+    {"tru", "expected a value"},
+    {"nul", "expected a value"},
+    {"truex", "unexpected text after the value"},
+    {"NaN", "expected a value"},
+    {"-Infinity", "expected a digit"},
+    {"+1", "expected a value"},
+    {"01", "must not begin with 0 at line 1 column 2"},
+    {"-01", "must not begin with 0"},
+    {"-", "unexpected end of text"},
+    {"1.", "unexpected end of text"},
+    {"1.e5", "expected a digit"},
+    {".5", "expected a value"},
+    {"1e", "unexpected end of text"},
+    {"1e+x", "expected a digit"},
+    {"1e400", "a number out of range at line 1 column 1"},
+    {"[-1e400]", "a number out of range at line 1 column 2"},
+    {"0x10", "unexpected text after the value"},
+    {"\"abc", "unexpected end of text"},
+    {"\"abc\\", "unexpected end of text"},
+    {"\"abc\\n", "unexpected end of text"},
+    {"\"abc\\\"", "unexpected end of text"},
+    {"\"a\nb\"", "a control character in a string must be escaped at line 1 column 3"},
+    {"\"\\n\x01\"", "a control character in a string must be escaped"},
+    {"\"\\x41\"", "unknown escape in a string"},
+    {"\"\\u12g4\"", "\\u needs four hexadecimal digits at line 1 column 2"},
+    {"\"\\u12\"", "\\u needs four hexadecimal digits"},
+    {"\"\\ud834\"", "a surrogate without its other half"},
+    {"\"\\ud834\\u0041\"", "a surrogate without its other half"},
+    {"\"\\udd1e\\ud834\"", "a surrogate without its other half"},
+    {"\"ab\xff\"", "invalid UTF-8 at line 1 column 4"},
+    {"\"\\n\xc3\"", "invalid UTF-8"},
+    {"\"\xed\xa0\x80\"", "invalid UTF-8"},
+    {"\"\xc0\x80\"", "invalid UTF-8"},
+    {"\xef\xbb\xbf{}", "expected a value at line 1 column 1"},
+    {"'a'", "expected a value"},
+    {"[1]//", "unexpected text after the value"},
+};
+
 static void test_decode_refuses(void **state)
 {
     (void)state;
-    static const struct {
-        const char *text, *message;
-    } cases[] = {
-        {"", "unexpected end of text at line 1 column 1 (byte 1)"},
-        {"  ", "unexpected end of text at line 1 column 3 (byte 3)"},
-        {"{\"a\":1 \"b\":2}", "expected ',' or '}' at line 1 column 8 (byte 8)"},
-        {"[1,\n 2\n 3]", "expected ',' or ']' at line 3 column 2 (byte 9)"},
-        {"[1,]", "expected a value at line 1 column 4"},
-        {"[,1]", "expected a value at line 1 column 2"},
-        {"{\"a\":1,}", "expected a string as the key at line 1 column 8"},
-        {"{a:1}", "expected a string as the key"},
-        {"{1:1}", "expected a string as the key"},
-        {"{\"a\" 1}", "expected ':' at line 1 column 6"},
-        {"{\"a\":}", "expected a value"},
-        {"[1", "unexpected end of text"},
-        {"{\"a\"", "unexpected end of text"},
-        {"]", "expected a value at line 1 column 1"},
-        {"1 2", "unexpected text after the value at line 1 column 3"},
-        {"{}x", "unexpected text after the value"},
-        {"tru", "expected a value"},
-        {"nul", "expected a value"},
-        {"truex", "unexpected text after the value"},
-        {"NaN", "expected a value"},
-        {"-Infinity", "expected a digit"},
-        {"+1", "expected a value"},
-        {"01", "must not begin with 0 at line 1 column 2"},
-        {"-01", "must not begin with 0"},
-        {"-", "unexpected end of text"},
-        {"1.", "unexpected end of text"},
-        {"1.e5", "expected a digit"},
-        {".5", "expected a value"},
-        {"1e", "unexpected end of text"},
-        {"1e+x", "expected a digit"},
-        {"1e400", "a number out of range at line 1 column 1"},
-        {"[-1e400]", "a number out of range at line 1 column 2"},
-        {"0x10", "unexpected text after the value"},
-        {"\"abc", "unexpected end of text"},
-        {"\"abc\\", "unexpected end of text"},
-        {"\"abc\\n", "unexpected end of text"},
-        {"\"abc\\\"", "unexpected end of text"},
-        {"\"a\nb\"", "a control character in a string must be escaped at line 1 column 3"},
-        {"\"\\n\x01\"", "a control character in a string must be escaped"},
-        {"\"\\x41\"", "unknown escape in a string"},
-        {"\"\\u12g4\"", "\\u needs four hexadecimal digits at line 1 column 2"},
-        {"\"\\u12\"", "\\u needs four hexadecimal digits"},
-        {"\"\\ud834\"", "a surrogate without its other half"},
-        {"\"\\ud834\\u0041\"", "a surrogate without its other half"},
-        {"\"\\udd1e\\ud834\"", "a surrogate without its other half"},
-        {"\"ab\xff\"", "invalid UTF-8 at line 1 column 4"},
-        {"\"\\n\xc3\"", "invalid UTF-8"},
-        {"\"\xed\xa0\x80\"", "invalid UTF-8"},
-        {"\"\xc0\x80\"", "invalid UTF-8"},
-        {"\xef\xbb\xbf{}", "expected a value at line 1 column 1"},
-        {"'a'", "expected a value"},
-        {"[1]//", "unexpected text after the value"},
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < sizeof(bad_texts) / sizeof(bad_texts[0]); i++) {
         lua_settop(L, 0);
-        assert_int_equal(json_decode_text(L, str_from(cases[i].text)), -1);
+        assert_int_equal(json_decode_text(L, str_from(bad_texts[i].text)), -1);
         assert_int_equal(lua_gettop(L), 1);
-        if (strstr(lua_tostring(L, 1), cases[i].message) == NULL)
-            fail_msg("%s: %s", cases[i].text, lua_tostring(L, 1));
+        if (strstr(lua_tostring(L, 1), bad_texts[i].message) == NULL)
+            fail_msg("%s: %s", bad_texts[i].text, lua_tostring(L, 1));
     }
     run("local ok, err = pcall(json.decode, '[1')\n"
         "assert(not ok and err:find('json.decode: unexpected end of text', 1, true), err)\n"

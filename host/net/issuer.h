@@ -2,9 +2,19 @@
  * shares it.
  *
  * Single flight: whoever asks while a fetch is under way waits for that one. A key set is refreshed
- * in the background when it is LIMIT_KEYS_TTL old, refetched for an unknown kid at most once a
- * LIMIT_KEYS_COOLDOWN, kept for LIMIT_KEYS_STALE while the provider cannot be reached, and its last
- * good copy is kept on disk for the next start (all workers share that file). */
+ * in the background when it is LIMIT_KEYS_TTL old, kept for LIMIT_KEYS_STALE while the provider
+ * cannot be reached (a set without usable keys counts as that), and its last good copy is kept on
+ * disk for the next start. All workers share that file: of those that want keys at the same time
+ * one fetches and the others take what it brings.
+ *
+ * An unknown kid fetches at once, so that a rotation is picked up without delay; a fetch that does
+ * not bring the kid begins a LIMIT_KEYS_COOLDOWN in which others are refused. A single stray token
+ * does not close the door for the cooldown's whole length: up to LIMIT_KEYS_STRAYS such fetches are
+ * granted in it, until so many kids were refused that this is a flood. Kids found unknown are
+ * remembered for LIMIT_KEYS_UNKNOWN_TTL.
+ *
+ * Times are wall-clock times, as the file must mean the same to the next process; a clock that
+ * jumps back makes a set look new or due, never a token good. */
 #ifndef LUAFN_NET_ISSUER_H
 #define LUAFN_NET_ISSUER_H
 
@@ -23,12 +33,20 @@ struct issuer_stats {
     uint64_t fetches, failures;
     double keys_age; /* seconds; negative: no keys */
     unsigned key_count;
-    char last_error[256]; /* empty: none; for logs and `explain`, never for a client */
+    char last_error[256]; /* empty: the last fetch was good; for logs and `explain`, never for a
+                             client */
 };
 
 /* `folder`: where last good sets are kept (".luafn/keys"), NULL for none; copied. */
 struct issuers *issuers_new(uv_loop_t *loop, struct client *client, const char *folder);
+/* Drops every waiter without a call and stops what is under way; memory goes when the loop has
+ * turned. Before client_free. */
 void issuers_free(struct issuers *issuers);
+/* Does what is due now: refreshes, retries, and drops sets that are too old. Called by a timer of
+ * its own each second; for tests with a clock of their own. */
+void issuers_tick(struct issuers *issuers);
+/* Takes the time, in seconds since 1970, from `now` instead of the system. */
+void issuers_set_clock(struct issuers *issuers, double (*now)(void *arg), void *arg);
 
 /* The fetcher for that issuer URL (exact text; jwks_uri empty: found by discovery). Made on first
  * use; lives as long as `issuers`. An http: URL is refused outside loopback. NULL with err. Does
@@ -55,6 +73,9 @@ void issuer_cancel(struct issuer_wait *wait);
 
 /* Begins to fetch when there are no keys yet; for start-up. */
 void issuer_prefetch(struct issuer *issuer);
+/* Did the last fetch fail? Then an unknown kid may be a new one that could not be had: that is a
+ * 503 and no refusal of the token. */
+bool issuer_is_failing(const struct issuer *issuer);
 /* Every issuer that was prefetched has keys. */
 bool issuers_ready(const struct issuers *issuers);
 

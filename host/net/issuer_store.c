@@ -1,0 +1,214 @@
+/* The disk copy of an issuer's last good key set. */
+#include "net/issuer_store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "limits.h"
+
+/* A set grows by its escapes when it is put into a JSON string. */
+enum { FILE_BYTES_MAX = 2 * LIMIT_JWKS_BYTES + 4096 };
+
+/* Makes a folder and its parents, for this user alone. */
+static void make_folder(const char *path)
+{
+    char part[4096];
+    size_t len = strlen(path);
+    if (len >= sizeof(part)) {
+        return;
+    }
+    for (size_t i = 1; i <= len; i++) {
+        if (path[i] == '/' || path[i] == '\0') {
+            memcpy(part, path, i);
+            part[i] = '\0';
+            (void)mkdir(part, 0700); /* what could not be made shows when the file is written */
+        }
+    }
+}
+
+int issuer_store_init(struct issuer_store *store, const char *folder, struct str issuer,
+                      struct str jwks_uri)
+{
+    *store = (struct issuer_store){.lock_fd = -1};
+    if (folder == NULL) {
+        return 0;
+    }
+    make_folder(folder);
+    if (asprintf(&store->identity, "%.*s %.*s", STR_ARG(issuer), STR_ARG(jwks_uri)) < 0) {
+        store->identity = NULL;
+        return -ENOMEM;
+    }
+    unsigned long long name = str_hash(str_from(store->identity));
+    if (asprintf(&store->path, "%s/%016llx.json", folder, name) < 0) {
+        store->path = NULL;
+    }
+    if (asprintf(&store->lock_path, "%s/%016llx.lock", folder, name) < 0) {
+        store->lock_path = NULL;
+    }
+    if (store->path == NULL || store->lock_path == NULL) {
+        issuer_store_free(store);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+void issuer_store_free(struct issuer_store *store)
+{
+    issuer_store_unlock(store);
+    free(store->path);
+    free(store->lock_path);
+    free(store->identity);
+    *store = (struct issuer_store){.lock_fd = -1};
+}
+
+static void warn_once(struct issuer_store *store, const char *message, int error)
+{
+    if (store->warned) {
+        return;
+    }
+    store->warned = true;
+    struct log_line line;
+    log_begin(&line, LOG_WARN, message);
+    log_str(&line, "file", str_from(store->path));
+    log_str(&line, "error", str_from(strerror(error)));
+    log_end(&line);
+}
+
+static int read_whole(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) {
+        return -errno;
+    }
+    ssize_t count;
+    do {
+        if (out->len > FILE_BYTES_MAX || buf_reserve(out, 16384) != 0) {
+            close(fd);
+            return -EFBIG;
+        }
+        count = read(fd, out->data + out->len, 16384);
+        out->len += count > 0 ? (size_t)count : 0;
+    } while (count > 0 || (count < 0 && errno == EINTR));
+    int code = count < 0 ? -errno : 0;
+    close(fd);
+    return code;
+}
+
+/* Takes the document apart. 0 or -EBADMSG. */
+static int read_document(const struct issuer_store *store, struct str text, struct buf *jwks,
+                         double *fetched_at)
+{
+    json_t *root =
+        json_loadb(text.ptr != NULL ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, NULL);
+    const char *identity = NULL, *set = NULL;
+    int code = json_unpack(root, "{s:s, s:F, s:s}", "identity", &identity, "fetched_at", fetched_at,
+                           "jwks", &set);
+    if (code == 0 && isfinite(*fetched_at) && strcmp(identity, store->identity) == 0) {
+        buf_add_str(jwks, str_from(set));
+    } else {
+        code = -EBADMSG;
+    }
+    json_decref(root);
+    return code == 0 && !buf_failed(jwks) ? 0 : -EBADMSG;
+}
+
+int issuer_store_load(struct issuer_store *store, struct buf *jwks, double *fetched_at)
+{
+    if (store->path == NULL) {
+        return -ENOENT;
+    }
+    struct buf text = BUF_INIT;
+    int code = read_whole(store->path, &text);
+    if (code == 0) {
+        code = read_document(store, buf_str(&text), jwks, fetched_at);
+    }
+    buf_free(&text);
+    if (code != 0 && code != -ENOENT) {
+        warn_once(store, "kept keys cannot be read, going on without", -code);
+        code = -EBADMSG;
+    }
+    return code;
+}
+
+static int write_whole(const char *path, struct str text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return -errno;
+    }
+    int code = 0;
+    while (text.len > 0 && code == 0) {
+        ssize_t count = write(fd, text.ptr, text.len);
+        if (count >= 0) {
+            text = str_skip(text, (size_t)count);
+        } else if (errno != EINTR) {
+            code = -errno;
+        }
+    }
+    if (close(fd) != 0 && code == 0) {
+        code = -errno;
+    }
+    return code;
+}
+
+void issuer_store_save(struct issuer_store *store, struct str jwks, double fetched_at)
+{
+    char temporary[4096];
+    if (store->path == NULL) {
+        return;
+    }
+    struct buf text = BUF_INIT;
+    buf_printf(&text, "{\"identity\":");
+    buf_add_json(&text, str_from(store->identity));
+    buf_printf(&text, ",\"fetched_at\":%.3f,\"jwks\":", fetched_at);
+    buf_add_json(&text, jwks);
+    buf_add_char(&text, '}');
+    int len = snprintf(temporary, sizeof(temporary), "%s.%ld", store->path, (long)getpid());
+    int code = buf_failed(&text) ? -ENOMEM : 0;
+    code = (size_t)len >= sizeof(temporary) ? -ENAMETOOLONG : code;
+    if (code == 0) {
+        (void)unlink(temporary); /* what a killed worker of the same number left */
+        code = write_whole(temporary, buf_str(&text));
+    }
+    if (code == 0 && rename(temporary, store->path) != 0) {
+        code = -errno;
+    }
+    if (code != 0) {
+        (void)unlink(temporary);
+        warn_once(store, "keys cannot be kept on disk", -code);
+    }
+    buf_free(&text);
+}
+
+bool issuer_store_lock(struct issuer_store *store)
+{
+    if (store->path == NULL || store->lock_fd >= 0) {
+        return true;
+    }
+    int fd = open(store->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return true; /* a folder that cannot be written must not stop the fetch */
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        close(fd);
+        return false;
+    }
+    store->lock_fd = fd;
+    return true;
+}
+
+void issuer_store_unlock(struct issuer_store *store)
+{
+    if (store->lock_fd >= 0) {
+        close(store->lock_fd); /* and with it the lock */
+        store->lock_fd = -1;
+    }
+}

@@ -58,7 +58,8 @@ function copyButton(text) {
 // Shows become tiles, claims become a list; everything else is told by its JSON alone.
 function picture(body) {
   if (Array.isArray(body)) {
-    const tiles = body.map((show) => el('li', {}, el('small', { textContent: `#${show.id}` }), show.name));
+    const tile = (show) => el('li', {}, el('small', { textContent: `#${show.id}` }), show.name);
+    const tiles = body.map(tile);
     return el('ul', { className: 'tiles' }, ...tiles);
   }
   const text = body?.error_description ?? body?.errorMessage;
@@ -159,7 +160,7 @@ function userRow(user) {
   return el(
     'li', {}, el(
       'label', {},
-      el('span', {}, el('strong', { textContent: user.name }), el('small', { textContent: user.email })),
+      el('span', {}, user.name, el('small', { textContent: user.email })),
       el('span', { className: 'role', textContent: role }), input,
     ),
   );

@@ -24,7 +24,9 @@ local function discovery()
     subject_types_supported = { "public" },
     id_token_signing_alg_values_supported = { "RS256" },
     token_endpoint_auth_methods_supported = { "none", "client_secret_post", "client_secret_basic" },
-    scopes_supported = { "openid", "profile", "email", "offline_access", table.unpack(clients.scopes) },
+    scopes_supported = {
+      "openid", "profile", "email", "offline_access", table.unpack(clients.scopes),
+    },
     claims_supported = { "sub", "iss", "aud", "exp", "iat", "name", "nickname", "email" },
   })
 end

@@ -1,4 +1,4 @@
--- Who may call a function: the guards that the scripts beside this folder put around their handlers.
+-- Who may call a function: the guards that scripts put around their handlers.
 local verifier = jwt.verifier {
   issuer = env.JWT_ISSUER,
   audience = env.JWT_AUDIENCE,

@@ -1,7 +1,9 @@
 -- The few pages of the issuer. Everything that is put into them is escaped.
 local pages = {}
 
-local ENTITIES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
+local ENTITIES = {
+  ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;",
+}
 
 function pages.escape(text)
   return (tostring(text):gsub("[&<>\"']", ENTITIES))
@@ -28,7 +30,10 @@ a { color: var(--accent); }]]
 
 -- `policy` is added to a Content-Security-Policy that allows nothing but the style below.
 local function page(status, title, content, policy, head)
-  local style_hash = base64.encode(crypto.sha256(STYLE, "raw"))
+  policy = ("default-src 'none'; base-uri 'none'; style-src 'sha256-%s'; %s"):format(
+    base64.encode(crypto.sha256(STYLE, "raw")),
+    policy
+  )
   return {
     statusCode = status,
     headers = {
@@ -36,10 +41,7 @@ local function page(status, title, content, policy, head)
       ["Cache-Control"] = "no-store",
       ["Referrer-Policy"] = "no-referrer",
       ["X-Content-Type-Options"] = "nosniff",
-      ["Content-Security-Policy"] = ("default-src 'none'; base-uri 'none'; style-src 'sha256-%s'; %s"):format(
-        style_hash,
-        policy
-      ),
+      ["Content-Security-Policy"] = policy,
     },
     body = table.concat {
       '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n',
@@ -63,7 +65,8 @@ function pages.login(users, action)
   local parts = { "<p>This is the development issuer: no password, choose a user.</p>\n" }
   parts[#parts + 1] = ('<form method="post" action="%s">\n'):format(pages.escape(action))
   for i, user in ipairs(users) do
-    parts[#parts + 1] = ('<button name="user" value="%s"%s>%s<small>%s, %s</small></button>\n'):format(
+    local button = '<button name="user" value="%s"%s>%s<small>%s, %s</small></button>\n'
+    parts[#parts + 1] = button:format(
       pages.escape(user.sub),
       i == 1 and " autofocus" or "",
       pages.escape(user.name),
@@ -80,9 +83,11 @@ function pages.message(status, title, text)
   return page(status, title, content, "frame-ancestors 'none'")
 end
 
+local SCRIPT_ESCAPES = { ["<"] = "\\u003c", [">"] = "\\u003e", ["&"] = "\\u0026" }
+
 -- JSON that may stand in a script element.
 local function script_json(value)
-  local text = json.encode(value):gsub("[<>&]", { ["<"] = "\\u003c", [">"] = "\\u003e", ["&"] = "\\u0026" })
+  local text = json.encode(value):gsub("[<>&]", SCRIPT_ESCAPES)
   return (text:gsub("\u{2028}", "\\u2028"):gsub("\u{2029}", "\\u2029"))
 end
 
@@ -97,7 +102,8 @@ function pages.web_message(response, origin)
     base64.encode(crypto.sha256(script, "raw")),
     origin
   )
-  return page(200, "Signing in", "<p>One moment.</p>\n", policy, "<script>" .. script .. "</script>\n")
+  local head = "<script>" .. script .. "</script>\n"
+  return page(200, "Signing in", "<p>One moment.</p>\n", policy, head)
 end
 
 return pages

@@ -20,14 +20,16 @@ function web.error(status, code, text)
 end
 
 function web.redirect(target)
-  return { statusCode = 302, headers = { Location = target, ["Cache-Control"] = "no-store" }, body = "" }
+  local headers = { Location = target, ["Cache-Control"] = "no-store" }
+  return { statusCode = 302, headers = headers, body = "" }
 end
 
--- Form fields or a query as a table. A name that is given twice is refused (RFC 6749 3.1): nil.
+-- Form fields or a query as a table; nil when a name is given twice (RFC 6749 3.1) or a value is
+-- not UTF-8.
 function web.params(text)
   local last, all = url.parse_query(text or "")
   for _, values in pairs(all) do
-    if #values > 1 then return nil end
+    if #values > 1 or not utf8.len(values[1]) then return nil end
   end
   return last
 end

@@ -55,12 +55,19 @@ bool key_can_sign(const struct key *key);
 int key_verify(struct key *key, enum key_backend backend, enum alg alg, struct str input,
                struct str signature) __attribute__((warn_unused_result));
 
-/* A compact JWS over header {alg, typ, kid} and the claims' JSON text, appended to `out`. Signed by
- * libjwt where it knows the algorithm (it writes the JSON anew), else by OpenSSL. `extra_header`
- * may be NULL; its members replace typ and kid, `alg` in it is refused. 0 or -EINVAL, -ENOTSUP,
- * -ENOMEM with the reason. */
+/* A compact JWS over header {alg, typ, kid} and the claims' JSON text, which is signed as it is,
+ * appended to `out`. `extra_header` may be NULL; its members replace typ and kid, `alg` in it is
+ * refused. 0 or -EINVAL, -ENOMEM with the reason; `out` is as before then. */
 int key_sign(struct key *key, enum alg alg, const json_t *extra_header, struct str claims_json,
              struct buf *out, struct err *err) __attribute__((warn_unused_result));
+
+/* The same, by the backend that is named; OpenSSL steps in where libjwt cannot (PS, EdDSA, a `typ`
+ * other than JWT). libjwt writes the claims anew (equal JSON, members sorted), and 1.10 reads a
+ * null pointer when memory runs out meanwhile: for programs that make one token, not for the
+ * server. */
+int key_sign_with(struct key *key, enum key_backend backend, enum alg alg,
+                  const json_t *extra_header, struct str claims_json, struct buf *out,
+                  struct err *err) __attribute__((warn_unused_result));
 
 /* PEM of the private key, for the dev issuer's key file. -EINVAL for a public key or a secret. */
 int key_to_pem(const struct key *key, struct buf *out);

@@ -82,6 +82,13 @@ static int sign_by_openssl(struct key *key, enum alg alg, const json_t *header,
 int key_sign(struct key *key, enum alg alg, const json_t *extra_header, struct str claims_json,
              struct buf *out, struct err *err)
 {
+    return key_sign_with(key, KEY_BACKEND_OPENSSL, alg, extra_header, claims_json, out, err);
+}
+
+int key_sign_with(struct key *key, enum key_backend backend, enum alg alg,
+                  const json_t *extra_header, struct str claims_json, struct buf *out,
+                  struct err *err)
+{
     size_t start = out->len;
     json_t *header;
     int rc = check_request(key, alg, extra_header, claims_json, err);
@@ -90,7 +97,8 @@ int key_sign(struct key *key, enum alg alg, const json_t *extra_header, struct s
     header = header_of(key, alg, extra_header);
     if (header == NULL)
         return err_set(err, -ENOMEM, "out of memory");
-    rc = key_libjwt_sign(key, alg, header, claims_json, out);
+    rc = backend == KEY_BACKEND_LIBJWT ? key_libjwt_sign(key, alg, header, claims_json, out)
+                                       : -ENOTSUP;
     if (rc == -ENOTSUP)
         rc = sign_by_openssl(key, alg, header, claims_json, out);
     json_decref(header);

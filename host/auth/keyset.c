@@ -26,6 +26,14 @@ static struct keyset *set_new(size_t capacity)
 
 /* ---- from JSON ---- */
 
+/* OpenSSL does not always say that it was memory that it wanted; the second try tells an unusable
+ * key from a bad moment, so that no key is lost in one. */
+static int read_key(const json_t *jwk, struct key **out)
+{
+    int rc = key_from_jwk(jwk, out, NULL);
+    return rc != 0 && rc != -ENOMEM ? key_from_jwk(jwk, out, NULL) : rc;
+}
+
 /* unread[i]: the i-th key of the text could not be used. */
 static int read_keys(struct keyset *set, const json_t *keys, bool *unread)
 {
@@ -34,7 +42,7 @@ static int read_keys(struct keyset *set, const json_t *keys, bool *unread)
     json_array_foreach(keys, index, jwk)
     {
         struct key *key;
-        int rc = key_from_jwk(jwk, &key, NULL);
+        int rc = read_key(jwk, &key);
         if (rc == -ENOMEM)
             return rc; /* not the key's fault: the set as a whole could not be read */
         unread[index] = rc != 0;

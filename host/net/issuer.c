@@ -105,6 +105,9 @@ static void set_state(struct issuer *issuer, enum issuer_state state)
 static void log_issuer(const struct issuer *issuer, enum log_level level, const char *message,
                        const char *error)
 {
+    if (!log_wants(level)) {
+        return;
+    }
     struct log_line line;
     log_begin(&line, level, message);
     log_str(&line, "issuer", str_from(issuer->url));

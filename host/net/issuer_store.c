@@ -75,6 +75,9 @@ static void warn_once(struct issuer_store *store, const char *message, int error
         return;
     }
     store->warned = true;
+    if (!log_wants(LOG_WARN)) {
+        return;
+    }
     struct log_line line;
     log_begin(&line, LOG_WARN, message);
     log_str(&line, "file", str_from(store->path));
@@ -168,7 +171,7 @@ void issuer_store_save(struct issuer_store *store, struct str jwks, double fetch
     struct buf text = BUF_INIT;
     buf_printf(&text, "{\"identity\":");
     buf_add_json(&text, str_from(store->identity));
-    buf_printf(&text, ",\"fetched_at\":%.3f,\"jwks\":", fetched_at);
+    buf_printf(&text, ",\"fetched_at\":%.17g,\"jwks\":", fetched_at);
     buf_add_json(&text, jwks);
     buf_add_char(&text, '}');
     int len = snprintf(temporary, sizeof(temporary), "%s.%ld", store->path, (long)getpid());

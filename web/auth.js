@@ -28,7 +28,7 @@ const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
 
 const sha256 = (text) => crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
 
-// The claims of a token, unverified: for show, and for checks on what came straight from the issuer.
+// The claims of a token, unverified: for show, and to check what came straight from the issuer.
 export function decode(token) {
   const part = token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/');
   const bytes = Uint8Array.from(atob(part), (c) => c.charCodeAt(0));
@@ -110,5 +110,6 @@ export async function renew() {
 export async function signOut() {
   sessionStorage.removeItem(TOKENS);
   const { end_session_endpoint: end } = await discover();
-  location.assign(`${end}?${new URLSearchParams({ client_id: CLIENT_ID, returnTo: redirectUri() })}`);
+  const query = new URLSearchParams({ client_id: CLIENT_ID, returnTo: redirectUri() });
+  location.assign(`${end}?${query}`);
 }

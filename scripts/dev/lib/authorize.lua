@@ -23,7 +23,9 @@ end
 
 -- What must be right before anything may be sent to the redirect_uri: a page for the user, or nil.
 local function unsafe(params)
-  if not params then return pages.message(400, "Bad request", "A parameter was given twice, or is not UTF-8.") end
+  if not params then
+    return pages.message(400, "Bad request", "A parameter was given twice, or is not UTF-8.")
+  end
   local client = clients.list[params.client_id or ""]
   if not client or not client.grants.authorization_code then
     return pages.message(403, "Unknown client", "There is no application with this client_id.")

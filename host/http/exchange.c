@@ -76,12 +76,17 @@ void exchange_answer(struct exchange *ex)
     if (ex->state > EXCHANGE_WORKING)
         return; /* never a second response */
     ex->state = ex->res.streamed ? EXCHANGE_STREAMING : EXCHANGE_ANSWERED;
-    if (ex->conn != NULL)
-        ex->sink->answer(ex);
+    if (ex->conn == NULL)
+        return;
+    if (ex->decorate != NULL)
+        ex->decorate(ex);
+    ex->sink->answer(ex);
 }
 
 void exchange_answer_error(struct exchange *ex, int status, struct str code, struct str text)
 {
+    if (ex->state > EXCHANGE_WORKING)
+        return; /* what was answered may still wait to be sent: leave it as it is */
     ex->res.streamed = false;
     if (response_set_error(&ex->res, &ex->arena, status, code, text) != 0) {
         bool close = ex->res.close;

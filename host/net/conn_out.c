@@ -154,9 +154,10 @@ static bool put_body(struct conn *conn, struct exchange *ex, struct buf *out)
 
 static void put_continue(struct conn *conn, const struct exchange *ex, struct buf *out)
 {
-    if (conn->reading == ex && conn->continue_due)
-        buf_add_str(out, STR("HTTP/1.1 100 Continue\r\n\r\n"));
+    if (conn->reading != ex || !conn->continue_due)
+        return;
     conn->continue_due = false;
+    buf_add_str(out, STR("HTTP/1.1 100 Continue\r\n\r\n"));
 }
 
 enum progress { WAITING, WRITTEN, TAKEN };

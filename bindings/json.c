@@ -6,11 +6,11 @@
 
 #include "bindings/bindings.h"
 #include "limits.h"
+#include "run/tree.h"
 
 enum { SCRATCH_KEEP = 64 * 1024, INDENT_MAX = 8 };
 
 static struct buf scratch;
-static const char array_key; /* its address is the registry's key */
 
 struct buf *json_scratch(void)
 {
@@ -20,95 +20,17 @@ struct buf *json_scratch(void)
     return &scratch;
 }
 
-const void *json_array_mark(lua_State *L)
-{
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &array_key);
-    const void *mark = lua_topointer(L, -1);
-    lua_pop(L, 1);
-    return mark;
-}
-
 void json_push_array_mt(lua_State *L)
 {
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &array_key) == LUA_TTABLE)
-        return;
-    lua_pop(L, 1);
-    lua_createtable(L, 0, 2);
-    lua_pushliteral(L, "json.array");
-    lua_setfield(L, -2, "__name");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &array_key);
-}
-
-/* ---- jansson trees ---- */
-
-static void push_node(lua_State *L, const json_t *value, int mt, int depth);
-
-static void push_object(lua_State *L, const json_t *value, int mt, int depth)
-{
-    lua_createtable(L, 0, (int)json_object_size(value));
-    json_t *object = (json_t *)value; /* jansson's iterators take no const; nothing is changed */
-    for (void *it = json_object_iter(object); it != NULL; it = json_object_iter_next(object, it)) {
-        lua_pushstring(L, json_object_iter_key(it));
-        push_node(L, json_object_iter_value(it), mt, depth + 1);
-        lua_rawset(L, -3);
-    }
-}
-
-static void push_array(lua_State *L, const json_t *value, int mt, int depth)
-{
-    size_t count = json_array_size(value);
-    lua_createtable(L, (int)count, 0);
-    lua_pushvalue(L, mt);
-    lua_setmetatable(L, -2);
-    for (size_t i = 0; i < count; i++) {
-        push_node(L, json_array_get(value, i), mt, depth + 1);
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-}
-
-static void push_node(lua_State *L, const json_t *value, int mt, int depth)
-{
-    if (depth > LIMIT_JSON_DEPTH)
-        luaL_error(L, "JSON is nested deeper than %d levels", LIMIT_JSON_DEPTH);
-    luaL_checkstack(L, 6, "JSON is nested too deep");
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        push_object(L, value, mt, depth);
-        break;
-    case JSON_ARRAY:
-        push_array(L, value, mt, depth);
-        break;
-    case JSON_STRING:
-        lua_pushlstring(L, json_string_value(value), json_string_length(value));
-        break;
-    case JSON_INTEGER:
-        lua_pushinteger(L, json_integer_value(value));
-        break;
-    case JSON_REAL:
-        lua_pushnumber(L, json_real_value(value));
-        break;
-    case JSON_TRUE:
-    case JSON_FALSE:
-        lua_pushboolean(L, json_is_true(value));
-        break;
-    case JSON_NULL:
-        lua_pushlightuserdata(L, NULL);
-        break;
-    }
+    tree_push_array_mt(L);
 }
 
 void json_push_tree(lua_State *L, const json_t *value)
 {
-    if (value == NULL) {
+    if (value != NULL)
+        tree_push(L, value);
+    else
         lua_pushnil(L);
-        return;
-    }
-    json_push_array_mt(L);
-    push_node(L, value, lua_gettop(L), 0);
-    lua_remove(L, -2);
 }
 
 /* Through text: what may raise is over before the tree exists, and a table that is referred to

@@ -35,8 +35,8 @@ int json_encode_styled(lua_State *L, int index, const struct json_style *style, 
  * text may be anywhere but in json_scratch(). */
 int json_decode_text(lua_State *L, struct str text);
 
-/* Pushes a copy of a jansson value. Raises when out of memory, or deeper than LIMIT_JSON_DEPTH.
- * NULL pushes nil. [-0, +1] */
+/* Pushes a copy of a jansson value, as run/tree.h does; NULL pushes nil. Raises when out of memory.
+ * [-0, +1] */
 void json_push_tree(lua_State *L, const json_t *value);
 
 /* The Lua value at `index` as a jansson tree (new reference), or NULL with a message pushed; at
@@ -44,11 +44,8 @@ void json_push_tree(lua_State *L, const json_t *value);
  * exists. */
 json_t *json_to_tree(lua_State *L, int index);
 
-/* Pushes the metatable that marks arrays. Made on first use; works without open_json. Raises when
- * out of memory. [-0, +1] */
+/* Pushes the metatable that marks arrays, the one of run/tree.h. Works without open_json. Raises
+ * when out of memory. [-0, +1] */
 void json_push_array_mt(lua_State *L);
-
-/* The metatable's address for lua_topointer, NULL when the state has none yet. Never raises. */
-const void *json_array_mark(lua_State *L);
 
 #endif

@@ -342,12 +342,15 @@ static void encode_value(struct encoder *enc)
 
 int json_encode_styled(lua_State *L, int index, const struct json_style *style, struct buf *out)
 {
-    struct encoder enc = {.L = L, .out = out, .start = out->len, .array_mark = json_array_mark(L)};
+    struct encoder enc = {.L = L, .out = out, .start = out->len};
     if (style != NULL)
         enc.style = *style;
     luaL_checkstack(L, 8, NULL);
     int top = lua_gettop(L);
     lua_pushvalue(L, index);
+    json_push_array_mt(L);
+    enc.array_mark = lua_topointer(L, -1);
+    lua_pop(L, 1);
     encode_value(&enc);
     lua_settop(L, top);
     if (buf_failed(out))

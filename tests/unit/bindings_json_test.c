@@ -8,7 +8,6 @@
 
 #include "bindings/bindings.h"
 #include "bindings/json.h"
-#include "limits.h"
 
 static lua_State *L;
 
@@ -424,40 +423,6 @@ static void test_push_tree(void **state)
     assert_true(lua_isnil(L, -1));
 }
 
-static int l_push_tree(lua_State *S)
-{
-    json_push_tree(S, lua_touserdata(S, 1));
-    return 1;
-}
-
-static json_t *nested_tree(int levels)
-{
-    json_t *tree = json_array();
-    for (int i = 1; i < levels; i++) {
-        json_t *outer = json_array();
-        json_array_append_new(outer, tree);
-        tree = outer;
-    }
-    return tree;
-}
-
-static void test_push_tree_depth(void **state)
-{
-    (void)state;
-    static const struct {
-        int levels, status;
-    } cases[] = {{LIMIT_JSON_DEPTH, LUA_OK}, {LIMIT_JSON_DEPTH + 2, LUA_ERRRUN}};
-    for (size_t i = 0; i < 2; i++) {
-        json_t *tree = nested_tree(cases[i].levels);
-        lua_settop(L, 0);
-        lua_pushcfunction(L, l_push_tree);
-        lua_pushlightuserdata(L, tree);
-        int status = lua_pcall(L, 1, 1, 0);
-        json_decref(tree);
-        assert_int_equal(status, cases[i].status);
-    }
-}
-
 static void test_to_tree(void **state)
 {
     (void)state;
@@ -495,14 +460,13 @@ static void test_array(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encode),          cmocka_unit_test(test_encode_refuses),
-        cmocka_unit_test(test_encode_depth),    cmocka_unit_test(test_encode_bounded),
-        cmocka_unit_test(test_encode_style),    cmocka_unit_test(test_decode),
-        cmocka_unit_test(test_decode_refuses),  cmocka_unit_test(test_decode_prefixes),
-        cmocka_unit_test(test_decode_depth),    cmocka_unit_test(test_numbers_round_trip),
-        cmocka_unit_test(test_out_of_memory),   cmocka_unit_test(test_push_tree),
-        cmocka_unit_test(test_push_tree_depth), cmocka_unit_test(test_to_tree),
-        cmocka_unit_test(test_array),
+        cmocka_unit_test(test_encode),         cmocka_unit_test(test_encode_refuses),
+        cmocka_unit_test(test_encode_depth),   cmocka_unit_test(test_encode_bounded),
+        cmocka_unit_test(test_encode_style),   cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_decode_refuses), cmocka_unit_test(test_decode_prefixes),
+        cmocka_unit_test(test_decode_depth),   cmocka_unit_test(test_numbers_round_trip),
+        cmocka_unit_test(test_out_of_memory),  cmocka_unit_test(test_push_tree),
+        cmocka_unit_test(test_to_tree),        cmocka_unit_test(test_array),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

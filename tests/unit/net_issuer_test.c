@@ -128,8 +128,8 @@ static int setup(void **state)
     fx->client = client_new(&fx->loop);
     fake_start(&fx->fake, &fx->loop, 0);
     snprintf(fx->url, sizeof(fx->url), "http://127.0.0.1:%d/", fx->fake.port);
-    snprintf(fx->document, sizeof(fx->document), "{\"issuer\":\"%s\",\"jwks_uri\":\"%s%s\"}",
-             fx->url, fx->url, JWKS + 1);
+    snprintf(fx->document, sizeof(fx->document), "{\"issuer\":\"%s\",\"jwks_uri\":\"%sjwks.json\"}",
+             fx->url, fx->url);
     fx->discovery = fake_route(&fx->fake, DISCOVERY);
     fx->discovery->body = fx->document;
     fx->jwks = fake_route(&fx->fake, JWKS);
@@ -763,6 +763,8 @@ static void workers_do_not_wait_for_ever(void **state)
     fx->now += LIMIT_KEYS_FETCH_TIMEOUT;
     wait_for(fx, &second.done);
     assert_false(has_in(twin, "a"));
+    assert_false(first.done);
+    issuer_cancel(&first.wait);
     issuers_free(other);
 }
 

@@ -1,0 +1,10 @@
+-- What the host gives to a script (docs/scripting.md), on top of Lua's own libraries.
+std = "lua54"
+max_line_length = 120
+local host = {
+    "after_response", "base64", "crypto", "env", "fetch", "json", "jwt", "kv", "log", "parallel",
+    "sleep", "time", "url",
+}
+read_globals = host
+files["docs/*.lua"] = { globals = host, ignore = { "631", "121", "122", "131", "211", "212", "213", "221", "231" } }
+files["bench/wrk.lua"] = { globals = { "wrk", "init", "request", "done" } }

@@ -1,0 +1,209 @@
+/* The life of an exchange: one answer, either side first, names. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "http/exchange.h"
+
+static unsigned answers, ends, gone, cleaned;
+static size_t streamed;
+
+static void sink_answer(struct exchange *ex)
+{
+    assert_non_null(ex->conn);
+    answers++;
+}
+
+static size_t sink_stream_write(struct exchange *ex, struct str bytes)
+{
+    assert_non_null(ex->conn);
+    streamed += bytes.len;
+    return streamed;
+}
+
+static void sink_stream_end(struct exchange *ex)
+{
+    assert_non_null(ex->conn);
+    ends++;
+}
+
+static const struct exchange_sink sink = {sink_answer, sink_stream_write, sink_stream_end};
+
+static void on_gone(struct exchange *ex)
+{
+    assert_null(ex->conn);
+    gone++;
+}
+
+static void on_cleanup(void *arg)
+{
+    (void)arg;
+    cleaned++;
+}
+
+static struct exchange *fresh(void)
+{
+    answers = ends = gone = cleaned = 0;
+    streamed = 0;
+    struct exchange *ex = exchange_new(&sink, &answers);
+    assert_non_null(ex);
+    assert_int_equal(ex->refs, 1);
+    assert_int_equal(ex->state, EXCHANGE_READING);
+    assert_int_equal(arena_defer(&ex->arena, on_cleanup, NULL), 0);
+    ex->on_gone = on_gone;
+    return ex;
+}
+
+static void test_answered_once(void **state)
+{
+    (void)state;
+    struct exchange *ex = fresh();
+    exchange_answer_error(ex, 404, STR("not_found"), STR("gone"));
+    struct str body = ex->res.body;
+    exchange_answer_error(ex, 500, STR("second"), STR("second"));
+    exchange_answer(ex);
+    assert_int_equal(answers, 1);
+    assert_int_equal(ex->res.status, 404);
+    assert_ptr_equal(ex->res.body.ptr, body.ptr);
+    assert_int_equal(ex->state, EXCHANGE_ANSWERED);
+    exchange_detach(ex);
+    assert_int_equal(gone, 0);
+    exchange_release(ex);
+    assert_int_equal(cleaned, 1);
+}
+
+static void test_client_leaves_first(void **state)
+{
+    (void)state;
+    struct exchange *ex = fresh();
+    exchange_hold(ex);
+    exchange_detach(ex);
+    exchange_release(ex);
+    assert_int_equal(gone, 1);
+    assert_int_equal(cleaned, 0);
+    exchange_answer_error(ex, 200, STR("late"), STR("late"));
+    assert_int_equal(answers, 0);
+    assert_true(exchange_is_complete(ex));
+    exchange_release(ex);
+    assert_int_equal(cleaned, 1);
+}
+
+static void test_stream(void **state)
+{
+    (void)state;
+    struct exchange *ex = fresh();
+    assert_int_equal(exchange_stream_write(ex, STR("too early")), 0);
+    ex->res.streamed = true;
+    exchange_answer(ex);
+    assert_int_equal(ex->state, EXCHANGE_STREAMING);
+    assert_int_equal(exchange_stream_write(ex, STR("abc")), 3);
+    exchange_stream_end(ex);
+    exchange_stream_end(ex);
+    assert_int_equal(exchange_stream_write(ex, STR("late")), 0);
+    assert_int_equal(ends, 1);
+    assert_int_equal(streamed, 3);
+    exchange_release(ex);
+}
+
+static void test_stream_whose_client_leaves(void **state)
+{
+    (void)state;
+    struct exchange *ex = fresh();
+    ex->res.streamed = true;
+    exchange_answer(ex);
+    exchange_detach(ex);
+    assert_int_equal(gone, 1);
+    assert_int_equal(exchange_stream_write(ex, STR("abc")), 0);
+    exchange_stream_end(ex);
+    assert_int_equal(ends, 0);
+    exchange_detach(ex);
+    assert_int_equal(gone, 1);
+    exchange_release(ex);
+}
+
+static void test_reuse_starts_clean(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        struct exchange *ex = fresh();
+        assert_null(ex->req.headers.items);
+        assert_int_equal(ex->started_ns, 0);
+        assert_string_equal(ex->request_id, "");
+        assert_non_null(arena_alloc(&ex->arena, i % 3 == 0 ? 100000 : 100));
+        exchange_identify(ex);
+        exchange_release(ex);
+        assert_int_equal(cleaned, 1);
+    }
+    exchange_pool_free();
+}
+
+static void test_ids_are_ulids(void **state)
+{
+    (void)state;
+    char last[27] = "";
+    for (int i = 0; i < 1000; i++) {
+        char id[27];
+        exchange_make_id(id);
+        assert_int_equal(strlen(id), 26);
+        assert_int_equal(strspn(id, "0123456789ABCDEFGHJKMNPQRSTVWXYZ"), 26);
+        assert_true(id[0] <= '7');
+        assert_string_not_equal(id, last);
+        assert_true(strncmp(id, last, 10) >= 0); /* time goes first */
+        memcpy(last, id, sizeof(last));
+    }
+}
+
+#define TRACE "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+static void test_names_from_the_client(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *header;
+        const char *value;
+        bool kept;
+    } cases[] = {
+        {"x-request-id", "abc-DEF_1.2:3", true},
+        {"x-request-id", "", false},
+        {"x-request-id", "a b", false},
+        {"x-request-id", "a\"b", false},
+        {"x-request-id", "caf\xc3\xa9", false},
+        {"x-request-id", "012345678901234567890123456789012345678901234567890123456789012", true},
+        {"x-request-id", "0123456789012345678901234567890123456789012345678901234567890123", false},
+        {"traceparent", "00-" TRACE, true},
+        {"traceparent", "01-" TRACE "-more", true},
+        {"traceparent", "00-" TRACE "-more", false},
+        {"traceparent", "ff-" TRACE, false},
+        {"traceparent", "00-" TRACE "0", false},
+        {"traceparent", "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false},
+        {"traceparent", "00-00000000000000000000000000000000-b7ad6b7169203331-01", false},
+        {"traceparent", "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", false},
+        {"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331", false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct exchange *ex = fresh();
+        struct str value = str_from(cases[i].value);
+        assert_int_equal(
+            headers_add(&ex->req.headers, &ex->arena, str_from(cases[i].header), value), 0);
+        exchange_identify(ex);
+        assert_true(ex->started_ns > 0);
+        struct str got = cases[i].header[0] == 'x' ? str_from(ex->request_id) : ex->traceparent;
+        if (str_eq(got, value) != cases[i].kept)
+            fail_msg("%s: %s", cases[i].header, cases[i].value);
+        exchange_release(ex);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_answered_once),
+        cmocka_unit_test(test_client_leaves_first),
+        cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_stream_whose_client_leaves),
+        cmocka_unit_test(test_reuse_starts_clean),
+        cmocka_unit_test(test_ids_are_ulids),
+        cmocka_unit_test(test_names_from_the_client),
+    };
+    return cmocka_run_group_tests_name("http_exchange", tests, NULL, NULL);
+}

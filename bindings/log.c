@@ -9,7 +9,9 @@
 
 #include "bindings/bindings.h"
 #include "bindings/json.h"
+#include "http/exchange.h"
 #include "limits.h"
+#include "run/invocation.h"
 #include "run/vm.h"
 
 /* At most `max` bytes, not cut within a character. */
@@ -66,26 +68,39 @@ static struct str lx_fields(lua_State *L, int index)
     return buf_str(out);
 }
 
-/* Takes the line off the request's allowance. The one that goes over it is replaced by a notice,
- * those after it are dropped. */
-static bool is_allowed(struct vm *vm, size_t bytes, const char **message, struct str *fields)
+/* Counts the line against the request. The one that goes over LIMIT_LOG_BYTES is replaced by a
+ * notice, those after it are dropped. */
+static bool is_allowed(struct invocation *inv, const char **message, struct str *fields)
 {
-    size_t *left = vm->log_left;
-    if (left == NULL)
+    if (inv == NULL)
         return true;
-    if (*left == 0)
+    if (inv->log_bytes > LIMIT_LOG_BYTES)
         return false;
-    if (bytes < *left) {
-        *left -= bytes;
-        return true;
+    inv->log_bytes += strlen(*message) + fields->len + 1;
+    if (inv->log_bytes > LIMIT_LOG_BYTES) {
+        *message = "this request has logged too much; its further lines are dropped";
+        *fields = (struct str){NULL, 0};
     }
-    *left = 0;
-    *message = "this request has logged too much; its further lines are dropped";
-    *fields = (struct str){NULL, 0};
     return true;
 }
 
-static int write_line(lua_State *L, enum log_level level)
+static void write_line(const struct vm *vm, const struct invocation *inv, enum log_level level,
+                       const char *message, struct str fields)
+{
+    struct log_line line;
+    log_begin(&line, level, message);
+    if (vm->spec != NULL)
+        log_str(&line, "function", vm->spec->name);
+    if (inv != NULL) {
+        log_int(&line, "generation", inv->ex->generation);
+        log_str(&line, "request_id", str_from(inv->ex->request_id));
+    }
+    if (fields.ptr != NULL)
+        log_json(&line, "fields", fields);
+    log_end(&line);
+}
+
+static int log_arguments(lua_State *L, enum log_level level)
 {
     luaL_checkany(L, 1);
     if (!lua_isnoneornil(L, 2))
@@ -97,39 +112,30 @@ static int write_line(lua_State *L, enum log_level level)
     struct str fields = {NULL, 0};
     if (!lua_isnil(L, 2))
         fields = lx_fields(L, 2);
-    struct vm *vm = vm_of(L);
-    if (!is_allowed(vm, strlen(message) + fields.len + 1, &message, &fields))
-        return 0;
-    struct log_line line;
-    log_begin(&line, level, message);
-    if (vm->spec != NULL)
-        log_str(&line, "function", vm->spec->name);
-    if (vm->log_context != NULL)
-        vm->log_context(vm, &line);
-    if (fields.ptr != NULL)
-        log_json(&line, "fields", fields);
-    log_end(&line);
+    struct invocation *inv = invocation_of(L);
+    if (is_allowed(inv, &message, &fields))
+        write_line(vm_of(L), inv, level, message, fields);
     return 0;
 }
 
 static int l_debug(lua_State *L)
 {
-    return write_line(L, LOG_DEBUG);
+    return log_arguments(L, LOG_DEBUG);
 }
 
 static int l_error(lua_State *L)
 {
-    return write_line(L, LOG_ERROR);
+    return log_arguments(L, LOG_ERROR);
 }
 
 static int l_info(lua_State *L)
 {
-    return write_line(L, LOG_INFO);
+    return log_arguments(L, LOG_INFO);
 }
 
 static int l_warn(lua_State *L)
 {
-    return write_line(L, LOG_WARN);
+    return log_arguments(L, LOG_WARN);
 }
 
 static const luaL_Reg functions[] = {

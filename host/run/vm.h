@@ -21,7 +21,6 @@
 struct client;
 struct issuers;
 struct instance;
-struct log_line;
 struct task;
 struct event_slot;
 
@@ -75,11 +74,6 @@ struct vm {
     const struct services *services;  /* borrowed */
     const struct function_spec *spec; /* borrowed; NULL in tools */
     struct instance *instance;        /* owner; NULL in tools */
-    /* Adds what run/ knows of a script's log line: request id, generation. Must not raise. NULL:
-     * nothing to add. */
-    void (*log_context)(struct vm *vm, struct log_line *line);
-    size_t *log_left; /* bytes that what runs now may still log; borrowed, set with `budget`; NULL:
-                         no limit */
 };
 
 /* A state with `limit` bytes (0: no limit) and nothing in it. NULL when out of memory. */

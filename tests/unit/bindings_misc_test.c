@@ -10,6 +10,9 @@
 #include "base/log.h"
 #include "bindings/bindings.h"
 #include "bindings/json.h"
+#include "http/exchange.h"
+#include "run/invocation.h"
+#include "run/task.h"
 #include "run/vm.h"
 
 /* ---- a state with the modules, and a host that knows three variables ---- */
@@ -318,10 +321,18 @@ static void capture(const char *code, char *text, size_t size)
         fail_msg("%s", lua_tostring(L, -1));
 }
 
-static void on_context(struct vm *of, struct log_line *line)
+/* A request under way, as far as log lines look at it. */
+static struct exchange exchange = {.request_id = "r-1", .generation = 3};
+static struct invocation invocation;
+static struct task task;
+
+static void start_request(void)
 {
-    assert_ptr_equal(of, &vm);
-    log_str(line, "request_id", STR("r-1"));
+    static const struct function_spec spec = {.name = {"me", 2}};
+    invocation = (struct invocation){.ex = &exchange};
+    task = (struct task){.invocation = &invocation};
+    vm.spec = &spec;
+    vm.task = &task;
 }
 
 static void test_log_lines(void **state)
@@ -330,10 +341,12 @@ static void test_log_lines(void **state)
     static const struct {
         const char *code, *part; /* part NULL: nothing is written */
     } cases[] = {
-        {"log.info('hello')", "\"level\":\"info\",\"msg\":\"hello\",\"function\":\"me\","
-                              "\"request_id\":\"r-1\"}\n"},
-        {"log.warn('w', {a={1, 2}})", "\"level\":\"warn\",\"msg\":\"w\",\"function\":\"me\","
-                                      "\"request_id\":\"r-1\",\"fields\":{\"a\":[1,2]}}\n"},
+        {"log.info('hello')",
+         "\"level\":\"info\",\"msg\":\"hello\",\"function\":\"me\",\"generation\":3,"
+         "\"request_id\":\"r-1\"}\n"},
+        {"log.warn('w', {a={1, 2}})",
+         "\"level\":\"warn\",\"msg\":\"w\",\"function\":\"me\",\"generation\":3,"
+         "\"request_id\":\"r-1\",\"fields\":{\"a\":[1,2]}}\n"},
         {"log.error(nil)", "\"msg\":\"nil\""},
         {"log.error(12.5)", "\"msg\":\"12.5\""},
         {"log.info('a\\nb\"\\0\\xff')", "\"msg\":\"a\\nb\\\"?\xef\xbf\xbd\""},
@@ -341,11 +354,10 @@ static void test_log_lines(void **state)
         {"log.info('x', {s=('y'):rep(9000)})", "\"fields\":\"9008 bytes of fields are too many\""},
         {"log.info(('\xc3\xa4'):rep(9000))", "\xc3\xa4...\",\"function\""},
         {"log.debug('quiet')", NULL},
-        {"log.info('x', nil)", "\"msg\":\"x\",\"function\":\"me\",\"request_id\":\"r-1\"}\n"},
+        {"log.info('x', nil)",
+         "\"msg\":\"x\",\"function\":\"me\",\"generation\":3,\"request_id\":\"r-1\"}\n"},
     };
-    const struct function_spec spec = {.name = STR("me")};
-    vm.spec = &spec;
-    vm.log_context = on_context;
+    start_request();
     char text[32 * 1024];
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         capture(cases[i].code, text, sizeof(text));
@@ -356,19 +368,28 @@ static void test_log_lines(void **state)
     refuse("log.info('x', 5)", "table expected");
 }
 
+static void test_log_outside(void **state)
+{
+    (void)state;
+    char text[1024];
+    capture("log.info('loading')", text, sizeof(text));
+    assert_non_null(strstr(text, "\"msg\":\"loading\"}\n"));
+}
+
 static void test_log_allowance(void **state)
 {
     (void)state;
-    size_t left = 100;
-    vm.log_left = &left;
-    char text[4096];
-    capture("for i = 1, 30 do log.info('0123456789') end", text, sizeof(text));
+    start_request();
+    static char text[256 * 1024];
+    capture("for i = 1, 100 do log.info(('x'):rep(1023)) end", text, sizeof(text));
     unsigned lines = 0;
     for (const char *p = text; (p = strchr(p, '\n')) != NULL; p++)
         lines++;
-    assert_int_equal(lines, 10); /* nine of eleven bytes each, and the notice */
+    assert_int_equal(lines, 65); /* 64 of 1 KB, and the notice */
     assert_non_null(strstr(text, "this request has logged too much"));
-    assert_int_equal(left, 0);
+    start_request();
+    capture("log.info('again')", text, sizeof(text));
+    assert_non_null(strstr(text, "again"));
 }
 
 /* What people read: a script cannot forge a line of its own or move the cursor. */
@@ -456,6 +477,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_url_parse, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_env, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_log_lines, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_log_outside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_log_allowance, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_log_text, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_examples, set_up, tear_down),

@@ -76,5 +76,6 @@
 #define LIMIT_DATE_FORMAT   1024              /* os.date: each conversion is a strftime */
 #define LIMIT_LOAD_BYTES    (64 * 1024)       /* a text that `load` compiles */
 #define LIMIT_C_STACK_BYTES (1024 * 1024)     /* in use, before coroutines stop nesting */
+#define LIMIT_PCALL_FRAMES  2000              /* calls around a pcall: unwinding n takes n * n */
 
 #endif

@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -35,6 +36,9 @@ volatile sig_atomic_t budget_tick;
 static lua_State *volatile running; /* what the signal hooks; NULL: no script runs */
 static struct budget *current;      /* of `running` */
 static const char *stack_base;      /* where the resume began */
+/* Of the slice that runs, by the signal: the thread's clock at its first tick (0: none yet), and
+ * what the slice had used by then at most. */
+static volatile uint64_t tick_cpu_ns, tick_used_ns;
 static timer_t timer;
 static bool timer_is_on;
 static const char end_error; /* its address is the error value */
@@ -46,13 +50,30 @@ static void arm(lua_State *co)
     lua_sethook(co, on_count, LUA_MASKCOUNT, 1);
 }
 
+static uint64_t thread_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static void on_tick(int signal)
 {
     (void)signal;
     budget_tick = 1;
     lua_State *co = running;
-    if (co != NULL)
-        arm(co);
+    if (co == NULL)
+        return;
+    if (tick_cpu_ns == 0) {
+        tick_used_ns = smaller(uv_hrtime() - current->slice_start_ns, untold_ns);
+        tick_cpu_ns = thread_clock();
+    }
+    arm(co);
 }
 
 int budget_start(void)
@@ -85,31 +106,27 @@ void budget_stop(void)
     timer_is_on = false;
 }
 
-static uint64_t thread_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* What the slice has used, at most. The thread's clock is a system call, so it is read from the
  * first tick on; until then time on the wall bounds it, and so does the tick that did not come. */
 static uint64_t slice_used(const struct budget *budget, uint64_t now)
 {
-    if (budget->tick_cpu_ns != 0)
-        return budget->tick_base_ns + thread_clock() - budget->tick_cpu_ns;
-    uint64_t elapsed = now - budget->slice_start_ns;
-    return elapsed < untold_ns ? elapsed : untold_ns;
+    if (tick_cpu_ns != 0)
+        return tick_used_ns + thread_clock() - tick_cpu_ns;
+    return smaller(now - budget->slice_start_ns, untold_ns);
 }
 
 void budget_enter(struct budget *budget, lua_State *co)
 {
     assert(current == NULL);
     budget->slice_start_ns = uv_hrtime();
-    budget->tick_cpu_ns = 0;
+    /* Who has used more than a tick can pay for the exact clock from the start. */
+    bool is_exact = budget->cpu_used_ns > BUDGET_TICK_MS * (uint64_t)NS_PER_MS;
+    tick_used_ns = 0;
+    tick_cpu_ns = is_exact ? thread_clock() : 0;
     stack_base = __builtin_frame_address(0);
     current = budget;
     budget_tick = 0;
+    atomic_signal_fence(memory_order_seq_cst); /* the signal sees all of it or no coroutine */
     running = co;
     if (budget->end != BUDGET_RUNNING)
         arm(co);
@@ -119,6 +136,7 @@ void budget_leave(struct budget *budget)
 {
     assert(current == budget);
     running = NULL;
+    atomic_signal_fence(memory_order_seq_cst);
     budget->cpu_used_ns += slice_used(budget, uv_hrtime());
     current = NULL;
     stack_base = NULL;
@@ -143,10 +161,6 @@ static void judge(struct budget *budget, uint64_t now)
     if (budget->end != BUDGET_RUNNING)
         return;
     uint64_t used = slice_used(budget, now);
-    if (budget->tick_cpu_ns == 0) {
-        budget->tick_base_ns = used;
-        budget->tick_cpu_ns = thread_clock();
-    }
     if (budget->cpu_limit_ns != 0 && budget->cpu_used_ns + used >= budget->cpu_limit_ns)
         budget->end = BUDGET_CPU;
     else if (budget->deadline_ns != 0 && now >= budget->deadline_ns)

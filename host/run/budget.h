@@ -31,9 +31,6 @@ struct budget {
     uint64_t slice_start_ns; /* uv_hrtime at the resume */
     bool may_slice;          /* yield to the loop when a slice is used up */
     enum budget_end end;     /* sticky */
-    /* Of the slice that runs: */
-    uint64_t tick_cpu_ns;  /* thread clock at the slice's first tick; 0: none yet */
-    uint64_t tick_base_ns; /* what the slice had used by then, at most */
 };
 
 /* Set by the signal, cleared by the poll. */

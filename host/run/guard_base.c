@@ -8,6 +8,15 @@
 
 /* ---- protected calls ----------------------------------------------------------------------- */
 
+/* An error that is raised again by each of n pcalls walks all frames at each: with slices, that
+ * make Lua forget its own limit of 200, a kill could take minutes. */
+static void check_frames(lua_State *L)
+{
+    lua_Debug frame;
+    if (lua_getstack(L, LIMIT_PCALL_FRAMES, &frame))
+        luaL_error(L, "stack overflow (protected call inside of %d calls)", LIMIT_PCALL_FRAMES);
+}
+
 /* Stack: `extra` values, true, results; or, after an error, the error on top. */
 static int finish_pcall(lua_State *L, int status, lua_KContext extra)
 {
@@ -22,6 +31,7 @@ static int finish_pcall(lua_State *L, int status, lua_KContext extra)
 static int l_pcall(lua_State *L)
 {
     luaL_checkany(L, 1);
+    check_frames(L);
     lua_pushboolean(L, 1);
     lua_insert(L, 1);
     int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, finish_pcall);
@@ -55,6 +65,7 @@ static int finish_xpcall(lua_State *L, int status, lua_KContext context)
 static int l_xpcall(lua_State *L)
 {
     luaL_checktype(L, 2, LUA_TFUNCTION);
+    check_frames(L);
     lua_pushvalue(L, 1);
     lua_copy(L, 2, 1);
     lua_replace(L, 2); /* handler, function, arguments */
@@ -200,9 +211,9 @@ static const luaL_Reg functions[] = {
 
 void guard_fill_base(lua_State *L, int stock)
 {
-    static const char *const names[] = {"assert",   "error",    "ipairs", "next",     "pairs",
-                                        "rawequal", "rawlen",   "select", "tonumber", "tostring",
-                                        "type",     "_VERSION", NULL};
+    static const char *const names[] = {"assert",   "error",    "ipairs", "next",
+                                        "pairs",    "rawequal", "rawlen", "select",
+                                        "tonumber", "tostring", "type",   NULL};
     guard_copy(L, stock, names);
     luaL_setfuncs(L, functions, 0);
     lua_pushvalue(L, -1);

@@ -9,7 +9,7 @@
 #include "run/budget.h"
 
 enum { CAPTURE_OPEN = -1, CAPTURE_POSITION = -2 };
-enum { STEPS = 512, PLAIN_WINDOW = 1 << 20 };
+enum { STEPS = 512, PLAIN_HEAD = 1024, PLAIN_WINDOW = 256 * 1024 };
 
 static const char *attempt(struct pattern *m, const char *s, const char *p);
 
@@ -393,18 +393,23 @@ bool pattern_is_plain(const char *text, size_t len)
     return true;
 }
 
+/* The head of the needle is looked for window by window; where it is found the rest is compared. */
 const char *pattern_find_plain(lua_State *L, const char *text, size_t len, const char *needle,
                                size_t needle_len)
 {
-    if (needle_len == 0)
-        return text;
+    size_t head = needle_len < PLAIN_HEAD ? needle_len : PLAIN_HEAD;
     while (len >= needle_len) {
-        size_t window = needle_len > PLAIN_WINDOW ? needle_len : PLAIN_WINDOW;
-        size_t part = len < window + needle_len - 1 ? len : window + needle_len - 1;
-        const char *found = memmem(text, part, needle, needle_len);
-        if (found != NULL)
-            return found;
-        size_t done = part - needle_len + 1; /* no match begins there */
+        size_t part = len < PLAIN_WINDOW ? len : PLAIN_WINDOW;
+        const char *found = memmem(text, part, needle, head);
+        size_t done = part - head + 1; /* no head begins there */
+        if (found != NULL) {
+            done = (size_t)(found - text);
+            if (len - done < needle_len)
+                return NULL;
+            if (memcmp(found + head, needle + head, needle_len - head) == 0)
+                return found;
+            done++;
+        }
         text += done;
         len -= done;
         budget_step(L);

@@ -1,0 +1,375 @@
+/* Hostile scripts end at their limit, honest ones go on after them. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "lua_run.h"
+
+enum { CPU_MS = 100, SLACK_MS = 20, MEMORY = 32 << 20 };
+
+/* CAUGHT: an error at once or the limit, both are right. SURVIVED: it may
+ * even finish, as long as it does so in time. */
+enum expected { ENDS_CPU, ENDS_MEMORY, CAUGHT, SURVIVED };
+
+struct hostile {
+    const char *name;
+    enum expected expected;
+    const char *script;
+};
+
+static const struct hostile hostiles[] = {
+    {"L01 while", ENDS_CPU, "while true do end"},
+    {"L01 goto", ENDS_CPU, "::again:: goto again"},
+    {"L01 repeat", ENDS_CPU, "repeat until false"},
+    {"L01 for", ENDS_CPU, "for i = 1, math.huge do end"},
+    {"L01 for in", ENDS_CPU, "for _ in function() return 1 end do end"},
+    {"L01 tail calls", ENDS_CPU, "local function f() return f() end f()"},
+    {"L01 recursion", CAUGHT, "local function f() f() end while true do pcall(f) end"},
+    {"L01 exponential", ENDS_CPU, "local function f(n) if n > 0 then f(n-1) f(n-1) end end f(60)"},
+    {"L01 metamethods", ENDS_CPU,
+     "local t = setmetatable({}, {__index = function(t, k) return k end}) while t.x do end"},
+    {"L02 pcall", ENDS_CPU, "while true do pcall(function() while true do end end) end"},
+    {"L02 pcall error", ENDS_CPU, "while true do pcall(error, 'x') end"},
+    {"L02 pcall of C", ENDS_CPU, "while true do pcall(pcall) pcall(string.rep) end"},
+    {"L02 xpcall handler", ENDS_CPU,
+     "local function f() while true do end end while true do xpcall(f, f) end"},
+    {"L02 xpcall handler alone", ENDS_CPU, "xpcall(error, function() while true do end end)"},
+    {"L02 xpcall handler of handler", ENDS_CPU,
+     "local function h(m) xpcall(error, h) while true do end end xpcall(error, h)"},
+    {"L02 close", ENDS_CPU,
+     "local m = {__close = function() while true do end end}\n"
+     "while true do pcall(function() local x <close> = setmetatable({}, m) error('x') end) end"},
+    {"L02 close swallows", ENDS_CPU,
+     "local m m = {__close = function() while true do\n"
+     "  pcall(function() local x <close> = setmetatable({}, m) while true do end end) end end}\n"
+     "local x <close> = setmetatable({}, m) while true do end"},
+    {"L02 resume", ENDS_CPU,
+     "while true do coroutine.resume(coroutine.create(function() while true do end end)) end"},
+    {"L02 wrap in pcall", ENDS_CPU,
+     "while true do pcall(coroutine.wrap(function() while true do end end)) end"},
+    {"L02 short coroutines", ENDS_CPU,
+     "while true do coroutine.wrap(function() local x = 1 end)() end"},
+    {"L02 short coroutines, 3 levels", ENDS_CPU,
+     "local w = coroutine.wrap\n"
+     "while true do w(function() w(function() w(function() end)() end)() end)() end"},
+    {"L02 ping pong", ENDS_CPU,
+     "local y = coroutine.yield\n"
+     "local f = coroutine.wrap(function() while true do y() end end) while true do f() end"},
+    {"L02 endless nesting", ENDS_CPU,
+     "local function f() local ok = pcall(coroutine.wrap(f)) while true do end end f()"},
+    {"L02 close of a coroutine", ENDS_CPU,
+     "local m = {__close = function() while true do end end}\n"
+     "local co = coroutine.create(function() local x <close> = setmetatable({}, m)\n"
+     "  coroutine.yield() end)\n"
+     "coroutine.resume(co) while true do pcall(coroutine.close, co) end"},
+    {"L02 close of a failed coroutine", ENDS_CPU,
+     "local m = {__close = function() while true do end end}\n"
+     "local co = coroutine.create(function() local x <close> = setmetatable({}, m)\n"
+     "  error('x') end)\n"
+     "coroutine.resume(co) while true do pcall(coroutine.close, co) end"},
+    {"L02 tostring", ENDS_CPU,
+     "local t = setmetatable({}, {__tostring = function() while true do end end})\n"
+     "while true do pcall(tostring, t) pcall(print, t) pcall(string.format, '%s', t) end"},
+    {"L02 load reader", ENDS_CPU, "while true do load(function() while true do end end) end"},
+    {"L04 rep of nothing", CAUGHT, "for i = 1, 1e9 do (''):rep(1 << 62) end"},
+    {"L04 rep", CAUGHT, "('x'):rep(1 << 40)"},
+    {"L04 rep swallowed", ENDS_CPU, "while true do pcall(string.rep, 'x', 1 << 40) end"},
+    {"L04 rep with a gap", CAUGHT, "(''):rep(1 << 62, 'x')"},
+    {"L04 rep overflow", CAUGHT, "('xxxx'):rep((1 << 62) + 1)"},
+    {"L04 move", CAUGHT, "table.move({}, 1, 1 << 60, 2, {})"},
+    {"L04 move, allowed count", CAUGHT, "while true do table.move({}, 1, 9999999, 2, {}) end"},
+    {"L04 insert", CAUGHT,
+     "table.insert(setmetatable({}, {__len = function() return 1 << 60 end}), 1, 1)"},
+    {"L04 remove", CAUGHT,
+     "table.remove(setmetatable({}, {__len = function() return 1 << 60 end}), 1)"},
+    {"L04 concat", CAUGHT, "table.concat({}, 'x', 1, 1 << 60)"},
+    {"L04 concat of one text", CAUGHT,
+     "local s = ('x'):rep(1 << 20) table.concat(setmetatable({}, {__index = function() return s\n"
+     "end}), s, 1, 9999999)"},
+    {"L04 concat of nothing", CAUGHT,
+     "while true do table.concat(setmetatable({}, {__index = function() return '' end}), '', 1,\n"
+     "9999999) end"},
+    {"L04 unpack", CAUGHT, "while true do pcall(table.unpack, {}, 1, 1e8) end"},
+    {"L04 sort", CAUGHT,
+     "local t = {} for i = 1, 4e5 do t[i] = (i * 7919) % 1000003 end\n"
+     "while true do table.sort(t) table.sort(t, function(a, b) return a > b end) end"},
+    {"L04 sort, lying order", CAUGHT,
+     "local t = {} for i = 1, 1e5 do t[i] = i end\n"
+     "while true do table.sort(t, function() return true end) end"},
+    {"L04 sort, __lt", ENDS_CPU,
+     "local m = {__lt = function() while true do end end}\n"
+     "table.sort({setmetatable({}, m), setmetatable({}, m)})"},
+    {"L04 format", CAUGHT, "while true do string.format(('%5d'):rep(1e5), 1) end"},
+    {"L04 pack", CAUGHT, "while true do pcall(string.pack, 'c100000000', 'x') end"},
+    {"L04 date", CAUGHT, "while true do pcall(os.date, ('%c'):rep(1e6)) end"},
+    {"L04 upper", CAUGHT, "local s = ('x'):rep(7e6) while true do s:upper() end"},
+    {"L04 reverse", CAUGHT, "local s = ('x'):rep(7e6) while true do s:reverse() end"},
+    {"L04 utf8", CAUGHT, "local s = ('x'):rep(7e6) while true do utf8.len(s) end"},
+    {"L05 question marks", ENDS_CPU, "(('a'):rep(30)):find(('a?'):rep(30) .. ('a'):rep(31))"},
+    {"L05 lazy", ENDS_CPU, "(('a'):rep(3000)):find(('.-'):rep(5) .. 'b')"},
+    {"L05 greedy", ENDS_CPU, "(('a'):rep(3000)):match(('.*'):rep(5) .. 'b')"},
+    {"L05 gsub", ENDS_CPU, "(('x'):rep(20000)):gsub('.-.-.-y', '')"},
+    {"L05 gmatch", ENDS_CPU, "for _ in (('x'):rep(20000)):gmatch('.-.-.-y') do end"},
+    {"L05 balance", ENDS_CPU, "(('('):rep(1e6)):find('%b()x')"},
+    {"L05 set", ENDS_CPU, "(('a'):rep(1e6)):find('[' .. ('b'):rep(1e6) .. ']')"},
+    {"L05 captures", ENDS_CPU, "(('a'):rep(1e5)):find('(.-)(.-)%1%2%1b')"},
+    {"L05 frontier", ENDS_CPU, "while true do (('a'):rep(1e6)):find('%f[b]') end"},
+    {"L05 plain", CAUGHT,
+     "local s = ('a'):rep(6e6) local n = ('a'):rep(3e6) .. 'b'\n"
+     "while true do s:find(n, 1, true) end"},
+    {"L05 gsub callback", ENDS_CPU, "('x'):gsub('x', function() while true do end end)"},
+    {"L05 gsub callback swallows", ENDS_CPU,
+     "while true do pcall(string.gsub, 'x', 'x', function() while true do end end) end"},
+    {"L06 doubling", ENDS_MEMORY, "local s = 'x' while true do s = s .. s end"},
+    {"L06 table", ENDS_MEMORY, "local t = {} for i = 1, 1e9 do t[i] = i end"},
+    {"L06 rep", CAUGHT, "local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1e6 + i) end"},
+    {"L06 coroutines", CAUGHT, "local t = {} for i = 1, 1e9 do t[i] = coroutine.create(print) end"},
+    {"L06 closures", CAUGHT, "local t = {} for i = 1, 1e9 do t[i] = function() return i end end"},
+    {"L07 retried", ENDS_MEMORY,
+     "while true do pcall(function() local s = ('x'):rep(1e6) while true do s = s .. s end end)\n"
+     "end"},
+    {"L07 retried in coroutines", ENDS_MEMORY,
+     "while true do coroutine.resume(coroutine.create(function()\n"
+     "  local s = ('x'):rep(1e6) while true do s = s .. s end end)) end"},
+    {"L07 retried in load", CAUGHT,
+     "local t = {} while true do pcall(function() while true do t[#t + 1] = load('return 1')\n"
+     "end end) end"},
+    {"L08 finalizer", CAUGHT, "setmetatable({}, {__gc = function() while true do end end})"},
+    {"L08 finalizer, later", CAUGHT,
+     "local m = {} for i = 1, 1e9 do setmetatable({}, m) m.__gc = function() while true do end\n"
+     "end m.__gc = nil end"},
+    {"L08 weak metatable", CAUGHT,
+     "local mm = {} local t = {}\n"
+     "for i = 1, 1e9 do local m = setmetatable({__newindex = {}}, mm) mm.__mode = 'v'\n"
+     "  local p = setmetatable({}, m) for j = 1, 64 do p[j] = ('x'):rep(1000 + i) end\n"
+     "  t[#t + 1] = p t[#t + 1] = ('y'):rep(i) end"},
+    {"L08 chain of closes", SURVIVED,
+     "local prev\n"
+     "for i = 1, 20000 do local inner = prev\n"
+     "  local co = coroutine.create(function()\n"
+     "    local x <close> = setmetatable({}, {__close = function()\n"
+     "      if inner then coroutine.close(inner) end end})\n"
+     "    coroutine.yield() end)\n"
+     "  coroutine.resume(co) prev = co end\n"
+     "assert(coroutine.close(prev))"},
+    {"L13 recursion", CAUGHT, "local function f() return 1 + f() end f()"},
+    {"L13 pcall recursion", CAUGHT,
+     "local function f() return pcall(f) end assert(not f())"
+     " local function g() pcall(g) pcall(g) end g()"},
+    {"L13 pcalls that nest over slices", ENDS_CPU,
+     "local function f() pcall(f) f() end f() while true do end"},
+    {"L13 gsub recursion", CAUGHT, "local function f(s) return (s:gsub('.', f)) end f('x')"},
+    {"L13 xpcall recursion", SURVIVED, "local function f() xpcall(f, f) end f()"},
+    {"L13 parentheses", CAUGHT,
+     "assert(load('return ' .. ('('):rep(30000) .. '1' .. (')'):rep(30000)))"},
+    {"L13 nested tables", CAUGHT, "assert(load('return ' .. ('{'):rep(300) .. ('}'):rep(300)))"},
+    {"L13 tostring recursion", CAUGHT,
+     "local m = {} m.__tostring = function(t) return tostring(t) end\n"
+     "tostring(setmetatable({}, m))"},
+    {"L13 index recursion", CAUGHT,
+     "local m = {} m.__index = function(t, k) return t[k] end return setmetatable({}, m).x"},
+    {"L13 concat recursion", CAUGHT,
+     "local m = {} m.__concat = function(a, b) return a .. b end return setmetatable({}, m) .. 1"},
+    {"L13 stale handler", CAUGHT,
+     "for i = 1, 200 do\n"
+     "  local co = coroutine.create(function()\n"
+     "    local a <close> = setmetatable({}, {__close = function()\n"
+     "      local t = {} for j = 1, 100 do t[j] = {j} end error('x') end})\n"
+     "    xpcall(coroutine.yield, function(m) return {m} end) end)\n"
+     "  coroutine.resume(co) coroutine.close(co) end error('done')"},
+};
+
+static bool is_expected(enum expected expected, const struct lua_run *run)
+{
+    switch (expected) {
+    case ENDS_CPU:
+        return run->end == BUDGET_CPU;
+    case ENDS_MEMORY:
+        return run->end == BUDGET_MEMORY;
+    case CAUGHT:
+        return run->status != LUA_OK;
+    default:
+        return true;
+    }
+}
+
+static void test_hostile(void **state)
+{
+    (void)state;
+    double allowed = (CPU_MS + SLACK_MS) * slowness();
+    int failures = 0;
+    for (size_t i = 0; i < sizeof(hostiles) / sizeof(hostiles[0]); i++) {
+        const struct hostile *hostile = &hostiles[i];
+        struct vm *vm = script_vm(MEMORY);
+        struct budget budget = {.cpu_limit_ns = CPU_MS * UINT64_C(1000000), .may_slice = true};
+        struct lua_run run = run_text(vm, &budget, hostile->script);
+        bool is_right = is_expected(hostile->expected, &run);
+        is_right = is_right && vm->peak <= MEMORY && run.ms <= allowed && vm->depth == 0;
+        if (!is_right || getenv("LUAFN_TIMES") != NULL)
+            print_message("%s%s: status %d, end %d, %.1f ms, peak %zu: %s\n",
+                          is_right ? "" : "WRONG ", hostile->name, run.status, (int)run.end, run.ms,
+                          vm->peak, run.text);
+        failures += !is_right;
+        vm_free(vm);
+        /* The next script is not the worse for it. */
+        vm = script_vm(MEMORY);
+        struct budget honest = {.cpu_limit_ns = CPU_MS * UINT64_C(1000000)};
+        run = run_text(vm, &honest, "return table.concat({('ab'):rep(2), 3}, '-')");
+        assert_int_equal(run.status, LUA_OK);
+        assert_string_equal(run.text, "abab-3");
+        vm_free(vm);
+    }
+    assert_int_equal(failures, 0);
+}
+
+/* Positive twin: work that stays under the limit is not disturbed, however it is sliced. */
+static void test_honest_work_is_sliced(void **state)
+{
+    (void)state;
+    struct vm *vm = script_vm(MEMORY);
+    struct budget budget = {.cpu_limit_ns = UINT64_C(30000000000), .may_slice = true};
+    struct lua_run run = run_text(vm, &budget,
+                                  "local co = coroutine.wrap(function(n)\n"
+                                  "  while true do local s = 0\n"
+                                  "    for i = 1, n do s = s + i % 7 end n = coroutine.yield(s)\n"
+                                  "  end end)\n"
+                                  "local sum = 0 for i = 1, 60 do sum = sum + co(100000) end\n"
+                                  "return sum");
+    assert_int_equal(run.status, LUA_OK);
+    assert_string_equal(run.text, "18000000"); /* 60 * sum of i % 7, i to 100000 */
+    assert_true(run.slices > 1);
+    assert_int_equal(budget.end, BUDGET_RUNNING);
+    assert_true(budget.cpu_used_ns > 0);
+    vm_free(vm);
+}
+
+static void test_no_slices_where_none_may_be(void **state)
+{
+    (void)state;
+    struct vm *vm = script_vm(MEMORY);
+    struct budget budget = {.cpu_limit_ns = 50 * UINT64_C(1000000), .may_slice = false};
+    struct lua_run run = run_text(vm, &budget, "while true do end");
+    assert_int_equal(run.end, BUDGET_CPU);
+    assert_int_equal(run.slices, 1);
+    vm_free(vm);
+    vm = script_vm(MEMORY);
+    budget = (struct budget){.cpu_limit_ns = 50 * UINT64_C(1000000), .may_slice = true};
+    run = run_text(vm, &budget, "while true do end");
+    assert_int_equal(run.end, BUDGET_CPU);
+    assert_true(run.slices > 1);
+    vm_free(vm);
+}
+
+static void test_deadline(void **state)
+{
+    (void)state;
+    struct vm *vm = script_vm(MEMORY);
+    struct budget budget = {.deadline_ns = uv_hrtime() + 50 * UINT64_C(1000000)};
+    struct lua_run run = run_text(vm, &budget, "while true do pcall(error) end");
+    assert_int_equal(run.end, BUDGET_TIMEOUT);
+    assert_true(uv_hrtime() >= budget.deadline_ns);
+    assert_true(run.ms < (50 + SLACK_MS) * slowness());
+    vm_free(vm);
+}
+
+/* A binding that kills what runs, as a watchdog or a client that goes away would. */
+static int l_kill(lua_State *L)
+{
+    budget_kill(vm_of(L)->budget, BUDGET_CANCELLED);
+    return 0;
+}
+
+static void test_kill(void **state)
+{
+    (void)state;
+    struct vm *vm = script_vm(MEMORY);
+    lua_pushcfunction(vm->L, l_kill);
+    sandbox_set(vm->L, "kill");
+    struct budget budget = {.may_slice = true};
+    struct lua_run run = run_text(vm, &budget,
+                                  "while true do pcall(coroutine.wrap(function()\n"
+                                  "  kill() while true do end end)) end");
+    assert_int_equal(run.end, BUDGET_CANCELLED);
+    assert_string_equal(run.text, "(ended)");
+    assert_true(run.ms < 10 * slowness());
+    /* The first reason stays. */
+    budget_kill(&budget, BUDGET_TIMEOUT);
+    assert_int_equal(budget.end, BUDGET_CANCELLED);
+    vm_free(vm);
+}
+
+/* A coroutine that died with its request is dead for the next one: hooks may be off in it. */
+static void test_killed_coroutine_stays_dead(void **state)
+{
+    (void)state;
+    struct vm *vm = script_vm(MEMORY);
+    struct budget budget = {.cpu_limit_ns = 30 * UINT64_C(1000000), .may_slice = true};
+    struct lua_run run = run_text(
+        vm, &budget,
+        "kept = coroutine.create(function()\n"
+        "  local x <close> = setmetatable({}, {__close = function() while true do end end})\n"
+        "  while true do end end)\n"
+        "coroutine.resume(kept)");
+    assert_int_equal(run.end, BUDGET_CPU);
+    struct budget next = {.cpu_limit_ns = 30 * UINT64_C(1000000)};
+    run = run_text(vm, &next,
+                   "local ok, why = coroutine.close(kept) assert(not ok)\n"
+                   "assert(not coroutine.resume(kept))\n"
+                   "return coroutine.status(kept) .. ': ' .. why");
+    assert_int_equal(run.status, LUA_OK);
+    assert_string_equal(run.text, "dead: coroutine was ended by the host");
+    vm_free(vm);
+}
+
+/* A C library call that runs long without looking at the budget is charged in full. */
+static int l_burn(lua_State *L)
+{
+    uint64_t end = uv_hrtime() + (uint64_t)luaL_checkinteger(L, 1) * 1000000;
+    while (uv_hrtime() < end)
+        continue;
+    return 0;
+}
+
+static void test_time_in_c_is_charged(void **state)
+{
+    (void)state;
+    struct vm *vm = script_vm(MEMORY);
+    lua_pushcfunction(vm->L, l_burn);
+    sandbox_set(vm->L, "burn");
+    struct budget budget = {.cpu_limit_ns = UINT64_C(10000000000)};
+    struct lua_run run = run_text(vm, &budget, "burn(60)");
+    assert_int_equal(run.status, LUA_OK);
+    /* On a busy machine some of the 60 ms were others'. */
+    assert_true(budget.cpu_used_ns > 15 * UINT64_C(1000000));
+    struct budget idle = {.cpu_limit_ns = UINT64_C(10000000000)};
+    run = run_text(vm, &idle, "return 1");
+    assert_true(idle.cpu_used_ns < 15 * UINT64_C(1000000));
+    vm_free(vm);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    return budget_start();
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    budget_stop();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_honest_work_is_sliced),
+        cmocka_unit_test(test_no_slices_where_none_may_be),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_killed_coroutine_stays_dead),
+        cmocka_unit_test(test_time_in_c_is_charged),
+    };
+    return cmocka_run_group_tests_name("run_budget", tests, start, stop);
+}

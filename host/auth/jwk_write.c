@@ -95,18 +95,17 @@ json_t *key_to_jwk(const struct key *key, enum alg alg)
 
 int key_thumbprint(const struct key *key, struct buf *out)
 {
+    char text[4096]; /* json_dumps() leaves out what it has no memory for */
     json_t *jwk = required_members(key);
-    char *text = jwk != NULL ? json_dumps(jwk, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    size_t size = 0, len = 0;
     unsigned char hash[EVP_MAX_MD_SIZE];
-    size_t len = 0;
-    int rc = -ENOMEM;
-    if (text != NULL && EVP_Q_digest(NULL, "SHA256", NULL, text, strlen(text), hash, &len) == 1) {
-        base64url_encode(hash, len, out);
-        rc = buf_failed(out) ? -ENOMEM : 0;
-    } else {
-        key_openssl_failure(rc);
-    }
-    free(text);
+    if (jwk != NULL)
+        size = json_dumpb(jwk, text, sizeof(text), JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(jwk);
-    return rc;
+    if (size == 0 || size > sizeof(text)) /* a secret may be that long, a public key cannot */
+        return size == 0 ? -ENOMEM : -EINVAL;
+    if (EVP_Q_digest(NULL, "SHA256", NULL, text, size, hash, &len) != 1)
+        return key_openssl_failure(-ENOMEM);
+    base64url_encode(hash, len, out);
+    return buf_failed(out) ? -ENOMEM : 0;
 }

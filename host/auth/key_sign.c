@@ -3,10 +3,9 @@
 
 #include <errno.h>
 
-#include <stdlib.h>
-
 #include "auth/base64url.h"
 #include "auth/strict_json.h"
+#include "limits.h"
 
 static bool set_default(json_t *header, const char *name, json_t *value)
 {
@@ -58,24 +57,23 @@ static int check_request(const struct key *key, enum alg alg, const json_t *extr
 static int sign_by_openssl(struct key *key, enum alg alg, const json_t *header,
                            struct str claims_json, struct buf *out)
 {
-    char *text = json_dumps(header, JSON_COMPACT);
-    size_t start = out->len;
+    char text[LIMIT_TOKEN_BYTES]; /* json_dumps() leaves out what it has no memory for */
+    size_t len = json_dumpb(header, text, sizeof(text), JSON_COMPACT), start = out->len;
     struct buf signature = BUF_INIT;
-    int rc = -ENOMEM;
-    if (text != NULL) {
-        base64url_encode(text, strlen(text), out);
-        buf_add_char(out, '.');
-        base64url_encode(claims_json.ptr, claims_json.len, out);
-    }
-    if (text != NULL && !buf_failed(out))
-        rc = key_openssl_sign(key, alg, str_skip(buf_str(out), start), &signature);
+    int rc;
+    if (len == 0 || len > sizeof(text))
+        return len == 0 ? -ENOMEM : -EINVAL;
+    base64url_encode(text, len, out);
+    buf_add_char(out, '.');
+    base64url_encode(claims_json.ptr, claims_json.len, out);
+    rc = buf_failed(out) ? -ENOMEM
+                         : key_openssl_sign(key, alg, str_skip(buf_str(out), start), &signature);
     if (rc == 0) {
         buf_add_char(out, '.');
         base64url_encode(signature.data, signature.len, out);
         rc = buf_failed(out) ? -ENOMEM : 0;
     }
     buf_free(&signature);
-    free(text);
     return rc;
 }
 
@@ -104,7 +102,7 @@ int key_sign_with(struct key *key, enum key_backend backend, enum alg alg,
     json_decref(header);
     if (rc != 0) {
         out->len = start; /* nothing half-made stays behind */
-        return err_set(err, rc, "out of memory");
+        return err_set(err, rc, rc == -ENOMEM ? "out of memory" : "the header is too long");
     }
     return 0;
 }

@@ -6,7 +6,7 @@
 #include "limits.h"
 
 /* Brackets outside strings, counted before the recursive parser sees the text. */
-static bool is_shallow(struct str text)
+bool strict_json_is_shallow(struct str text)
 {
     unsigned depth = 0;
     bool quoted = false;
@@ -26,6 +26,33 @@ static bool is_shallow(struct str text)
     return true;
 }
 
+static _Thread_local bool out_of_memory;
+static json_malloc_t plain_malloc;
+
+static void *watched_malloc(size_t size)
+{
+    void *memory = plain_malloc(size);
+    out_of_memory = out_of_memory || memory == NULL;
+    return memory;
+}
+
+json_t *strict_json_watched(struct str text, size_t flags, json_error_t *error)
+{
+    json_free_t plain_free;
+    json_t *value;
+    json_get_alloc_funcs(&plain_malloc, &plain_free);
+    out_of_memory = false;
+    json_set_alloc_funcs(watched_malloc, plain_free);
+    value = json_loadb(text.ptr != NULL ? text.ptr : "", text.len, flags, error);
+    json_set_alloc_funcs(plain_malloc, plain_free);
+    if (out_of_memory) {
+        json_decref(value);
+        value = NULL;
+    }
+    errno = out_of_memory ? ENOMEM : EINVAL;
+    return value;
+}
+
 json_t *strict_json_load(struct str text, const char **why)
 {
     const char *ignored;
@@ -35,17 +62,13 @@ json_t *strict_json_load(struct str text, const char **why)
         why = &ignored;
     errno = EINVAL;
     *why = "it is nested too deeply";
-    if (!is_shallow(text))
+    if (!strict_json_is_shallow(text))
         return NULL;
     *why = "it is not valid JSON";
-    if (text.len == 0)
-        return NULL;
-    value = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &error);
-    if (value == NULL && json_error_code(&error) == json_error_duplicate_key)
-        *why = "a member is there twice";
-    if (value == NULL && json_error_code(&error) == json_error_out_of_memory) {
+    value = strict_json_watched(text, JSON_REJECT_DUPLICATES, &error);
+    if (value == NULL && errno == ENOMEM)
         *why = "out of memory";
-        errno = ENOMEM;
-    }
+    else if (value == NULL && json_error_code(&error) == json_error_duplicate_key)
+        *why = "a member is there twice";
     return value;
 }

@@ -14,4 +14,14 @@
  * or EINVAL. New reference. */
 json_t *strict_json_load(struct str text, const char **why) __attribute__((warn_unused_result));
 
+/* At most LIMIT_TOKEN_JSON_DEPTH levels? The text need not be valid. jansson's own limit is 2048,
+ * and what is parsed is later walked by functions that have none. */
+bool strict_json_is_shallow(struct str text);
+
+/* json_loadb(), but NULL (errno ENOMEM, else EINVAL) when memory ran out anywhere: jansson 2.14
+ * goes on without the characters that it had no memory for, and returns a value that nobody wrote.
+ * Its json_dumps() does the same; json_dumpb() does not. */
+json_t *strict_json_watched(struct str text, size_t flags, json_error_t *error)
+    __attribute__((warn_unused_result));
+
 #endif

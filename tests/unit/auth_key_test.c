@@ -111,7 +111,7 @@ static const struct {
     {ALG_ES256, "{\"crv\":null}", "crv"},
     {ALG_ES256, "{\"crv\":\"Ed25519\"}", "crv"},
     {ALG_ES256, "{\"x\":\"AQ\"}", "1 bytes instead of 32"},
-    {ALG_ES256, "{\"y\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}", "P"},
+    {ALG_ES256, "{\"y\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}", "no valid EC"},
     {ALG_ES256,
      "{\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\","
      "\"y\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}",

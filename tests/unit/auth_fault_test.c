@@ -1,0 +1,289 @@
+/* Out of memory at every point: a bad signature is never found good, a set never loses keys in
+ * silence, and nothing crashes.
+ *
+ * Each step is done again and again; in the N-th round the N-th allocation fails, alone or with all
+ * that follow, until a round needs fewer than N (beyond 300, which libjwt alone needs for reading
+ * a PEM, every 47th). Without a sanitizer all of malloc is counted; a
+ * sanitizer wants malloc for itself, there it is OpenSSL's and jansson's. */
+#include "unit.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/base64url.h"
+#include "auth/keyset.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define OWN_MALLOC 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define OWN_MALLOC 0
+#else
+#define OWN_MALLOC 1
+#endif
+#else
+#define OWN_MALLOC 1
+#endif
+
+/* libjwt asks malloc for -1 bytes where OpenSSL had no memory; that is NULL, not the end. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+static unsigned long countdown; /* 0: no fault is planned */
+static bool from_then_on, struck;
+
+static bool fails_now(void)
+{
+    if (countdown == 0 || --countdown > 0)
+        return false;
+    struck = true;
+    if (from_then_on)
+        countdown = 1;
+    return true;
+}
+
+#if OWN_MALLOC
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *old, size_t size);
+void __libc_free(void *old);
+
+void *malloc(size_t size)
+{
+    return fails_now() ? NULL : __libc_malloc(size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+    return fails_now() ? NULL : __libc_calloc(count, size);
+}
+
+void *realloc(void *old, size_t size)
+{
+    return fails_now() ? NULL : __libc_realloc(old, size);
+}
+
+void free(void *old)
+{
+    __libc_free(old);
+}
+
+static bool hook(void)
+{
+    return true;
+}
+#else
+static void *plain_malloc(size_t size)
+{
+    return fails_now() ? NULL : malloc(size);
+}
+
+static void *openssl_malloc(size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return plain_malloc(size);
+}
+
+static void *openssl_realloc(void *old, size_t size, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    return fails_now() ? NULL : realloc(old, size);
+}
+
+static void openssl_free(void *old, const char *file, int line)
+{
+    (void)file;
+    (void)line;
+    free(old);
+}
+
+static bool hook(void)
+{
+    json_set_alloc_funcs(plain_malloc, free);
+    return CRYPTO_set_mem_functions(openssl_malloc, openssl_realloc, openssl_free) == 1;
+}
+#endif
+
+/* What a step works on. */
+struct sample {
+    json_t *jwk;
+    enum alg alg;
+    struct buf token;
+    struct str input;
+    char signature[512 + 3];
+    size_t len;
+    enum key_backend backend;
+};
+
+/* Runs `step` with every fault; it checks its own result. Returns the number of rounds. */
+static unsigned long sweep(void (*step)(struct sample *sample), struct sample *sample, bool on)
+{
+    from_then_on = on;
+    for (unsigned long n = 1;; n += n < 300 ? 1 : 47) {
+        struck = false;
+        countdown = n;
+        step(sample);
+        countdown = 0;
+        if (!struck)
+            return n;
+        assert_true(n < 20000);
+    }
+}
+
+static void make_sample(enum alg alg, struct sample *sample)
+{
+    struct key *key;
+    struct str text;
+    size_t dot;
+    assert_int_equal(key_generate(alg, &key, NULL), 0);
+    sample->alg = alg;
+    sample->token = BUF_INIT;
+    assert_int_equal(key_sign(key, alg, NULL, STR("{\"sub\":\"a\"}"), &sample->token, NULL), 0);
+    text = buf_str(&sample->token);
+    for (dot = text.len - 1; text.ptr[dot] != '.'; dot--)
+        ;
+    sample->input = (struct str){text.ptr, dot};
+    assert_int_equal(base64url_decode(str_skip(text, dot + 1), sample->signature, &sample->len), 0);
+    if ((ALG_BIT(alg) & ALG_HMAC) != 0) /* any other secret will do for a bad signature */
+        sample->jwk = json_pack("{s:s,s:s}", "kty", "oct", "k",
+                                "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
+    else
+        sample->jwk = key_to_jwk(key, alg);
+    assert_non_null(sample->jwk);
+    key_unref(key);
+}
+
+static void free_sample(struct sample *sample)
+{
+    json_decref(sample->jwk);
+    buf_free(&sample->token);
+}
+
+/* A key from its JWK, and a bad signature: refused, whatever fails. */
+static void step_bad_signature(struct sample *sample)
+{
+    struct key *key = NULL;
+    int rc = key_from_jwk(sample->jwk, &key, NULL);
+    assert_true((rc == 0) == (key != NULL));
+    for (int round = 0; rc == 0 && round < 2; round++) {
+        int verdict = key_verify(key, sample->backend, sample->alg, sample->input,
+                                 (struct str){sample->signature, sample->len});
+        assert_true(verdict == -EBADMSG || verdict == -ENOMEM || verdict == -ENOTSUP);
+        if (!struck)
+            assert_true(verdict == -EBADMSG || verdict == -ENOTSUP);
+    }
+    key_unref(key);
+}
+
+static void test_bad_signature(void **state)
+{
+    static const enum alg algs[] = {ALG_HS256, ALG_RS256, ALG_PS256, ALG_ES256, ALG_EDDSA};
+    (void)state;
+    for (size_t i = 0; i < sizeof(algs) / sizeof(algs[0]); i++)
+        for (int backend = KEY_BACKEND_OPENSSL; backend <= KEY_BACKEND_LIBJWT; backend++) {
+            struct sample sample;
+            unsigned long rounds;
+            make_sample(algs[i], &sample);
+            sample.backend = (enum key_backend)backend;
+            sample.signature[3] ^= 4;
+            step_bad_signature(&sample); /* what is loaded at first use is loaded now */
+            rounds = sweep(step_bad_signature, &sample, false);
+            rounds += sweep(step_bad_signature, &sample, true);
+            assert_true(rounds > 6);
+            print_message("# %s, %s: %lu faults\n", alg_name(algs[i]),
+                          backend == KEY_BACKEND_OPENSSL ? "openssl" : "libjwt", rounds - 2);
+            free_sample(&sample);
+        }
+}
+
+/* The whole set, or none of it. */
+static void step_keyset(struct sample *sample)
+{
+    struct keyset *set = NULL;
+    int rc = keyset_parse(buf_str(&sample->token), &set, NULL);
+    if (rc == 0)
+        assert_int_equal(keyset_size(set), 3);
+    else
+        assert_int_equal(rc, -ENOMEM);
+    keyset_unref(set);
+}
+
+static void test_keyset(void **state)
+{
+    static const enum alg algs[] = {ALG_RS256, ALG_ES256, ALG_EDDSA};
+    struct sample sample = {.token = BUF_INIT};
+    json_t *keys = json_array();
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct key *key;
+        char kid[2] = {(char)('a' + i), 0};
+        assert_int_equal(key_generate(algs[i], &key, NULL), 0);
+        key_set_kid(key, str_from(kid));
+        json_array_append_new(keys, key_to_jwk(key, algs[i]));
+        key_unref(key);
+    }
+    json_t *doc = json_pack("{s:o}", "keys", keys);
+    char text[4096];
+    size_t len = json_dumpb(doc, text, sizeof(text), 0);
+    assert_true(len > 0 && len <= sizeof(text));
+    buf_add(&sample.token, text, len);
+    json_decref(doc);
+    step_keyset(&sample);
+    print_message("# %lu faults\n",
+                  sweep(step_keyset, &sample, false) + sweep(step_keyset, &sample, true) - 2);
+    buf_free(&sample.token);
+}
+
+/* A token, or nothing: never half of one. */
+static void step_sign(struct sample *sample)
+{
+    struct key *key = NULL;
+    struct buf out = BUF_INIT;
+    int rc = key_from_jwk(sample->jwk, &key, NULL);
+    if (rc == 0)
+        rc = key_sign(key, ALG_HS256, NULL, STR("{\"sub\":\"a\"}"), &out, NULL);
+    countdown = 0;
+    if (rc == 0)
+        assert_true(str_eq(buf_str(&out), buf_str(&sample->token)));
+    else
+        assert_int_equal(out.len, 0);
+    buf_free(&out);
+    key_unref(key);
+}
+
+static void test_sign(void **state)
+{
+    struct sample sample;
+    struct key *key;
+    (void)state;
+    make_sample(ALG_HS256, &sample);
+    assert_int_equal(key_from_jwk(sample.jwk, &key, NULL), 0);
+    buf_clear(&sample.token);
+    assert_int_equal(key_sign(key, ALG_HS256, NULL, STR("{\"sub\":\"a\"}"), &sample.token, NULL),
+                     0);
+    key_unref(key);
+    print_message("# %lu faults\n",
+                  sweep(step_sign, &sample, false) + sweep(step_sign, &sample, true) - 2);
+    free_sample(&sample);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bad_signature),
+        cmocka_unit_test(test_keyset),
+        cmocka_unit_test(test_sign),
+    };
+    if (!hook()) /* before anything else asks for memory */
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

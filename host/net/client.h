@@ -1,7 +1,7 @@
 /* Outbound HTTP over libcurl's multi interface, on the loop: never blocks it.
  *
  * One client a worker; connections are pooled. TLS uses the system's CA store; proxies of the
- * environment are not used. The only file that includes curl.h is client.c. */
+ * environment are not used. curl.h is included by the client's own files alone. */
 #ifndef LUAFN_NET_CLIENT_H
 #define LUAFN_NET_CLIENT_H
 

@@ -1,0 +1,242 @@
+/* One hop of a call: what is sent, what libcurl asks meanwhile, and where a redirect leads.
+ *
+ * Redirects are followed here and not by libcurl, so that each hop's URL is judged. The address is
+ * judged when a socket is opened, and again before the request is sent, since a pooled connection
+ * may have been opened under the rules of another function. */
+#include "net/client_internal.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "limits.h"
+#include "net/client_rules.h"
+
+/* ---- what libcurl asks during a transfer ---- */
+
+static size_t on_head_line(char *line, size_t size, size_t count, void *arg)
+{
+    (void)line;
+    struct client_call *call = arg;
+    call->head_bytes += size * count;
+    call->head_lines++;
+    if (call->head_bytes > LIMIT_FETCH_HEADER_BYTES ||
+        call->head_lines > LIMIT_FETCH_HEADER_COUNT) {
+        call->fault = FAULT_HEAD;
+        return 0;
+    }
+    return size * count;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct client_call *call = arg;
+    size_t len = size * count;
+    if (len > call->max_bytes - call->received.len) {
+        call->fault = FAULT_BODY;
+        return 0;
+    }
+    buf_add(&call->received, bytes, len);
+    if (buf_failed(&call->received)) {
+        call->fault = FAULT_MEMORY;
+        return 0;
+    }
+    return len;
+}
+
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)purpose;
+    struct client_call *call = arg;
+    if ((call->reach & client_reach_of(&address->addr)) == 0) {
+        call->fault = FAULT_RULES;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* Before each request, on new and on pooled connections alike. */
+static int on_before_request(void *arg, char *peer, char *local, int peer_port, int local_port)
+{
+    (void)local;
+    (void)peer_port;
+    (void)local_port;
+    struct client_call *call = arg;
+    if ((call->reach & client_reach_of_text(peer)) == 0) {
+        call->fault = FAULT_RULES;
+        return CURL_PREREQFUNC_ABORT;
+    }
+    call->fault = FAULT_NONE; /* another address of that name was refused; this one will do */
+    return CURL_PREREQFUNC_OK;
+}
+
+/* ---- a hop ---- */
+
+static bool add_line(struct client_call *call, const char *line)
+{
+    struct curl_slist *longer = line != NULL ? curl_slist_append(call->lines, line) : NULL;
+    call->lines = longer != NULL ? longer : call->lines;
+    return longer != NULL;
+}
+
+static bool build_lines(struct client_call *call)
+{
+    bool typed = false;
+    curl_slist_free_all(call->lines);
+    call->lines = NULL;
+    for (unsigned i = 0; i < call->header_count; i++) {
+        struct header h = call->headers[i];
+        typed = typed || str_eq_nocase(h.name, STR("content-type"));
+        /* libcurl drops "Name:" and sends "Name;" as a field without value. */
+        struct str line = arena_printf(&call->arena, h.value.len > 0 ? "%.*s: %.*s" : "%.*s;%.*s",
+                                       STR_ARG(h.name), STR_ARG(h.value));
+        if (!add_line(call, line.ptr)) {
+            return false;
+        }
+    }
+    /* No type that libcurl makes up, and no wait for a 100 that most servers never send. */
+    return (typed || add_line(call, "Content-Type:")) && add_line(call, "Expect:");
+}
+
+static void set_method(struct client_call *call)
+{
+    CURL *easy = call->easy;
+    struct str method = call->method;
+    bool with_body = call->body.ptr != NULL || str_eq(method, STR("POST")) ||
+                     str_eq(method, STR("PUT")) || str_eq(method, STR("PATCH"));
+    if (str_eq(method, STR("HEAD"))) {
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        return;
+    }
+    if (with_body) {
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->body.len > 0 ? call->body.ptr : "");
+    } else {
+        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+    }
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method.ptr);
+}
+
+static void set_constants(struct client_call *call)
+{
+    CURL *easy = call->easy;
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    /* A call that ends while its name is being resolved leaves the resolver's thread to end by
+     * itself; joining it would hold the loop for as long as DNS likes. */
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "luafn/" LUAFN_VERSION);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->tls_error);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_head_line);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call);
+    curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_before_request);
+    curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
+}
+
+int client_hop_begin(struct client_call *call)
+{
+    uint64_t now = uv_hrtime();
+    if (now >= call->deadline) {
+        return -ETIMEDOUT;
+    }
+    if (!build_lines(call)) {
+        return -ENOMEM;
+    }
+    long left = (long)((call->deadline - now) / 1000000) + 1;
+    buf_clear(&call->received);
+    call->head_bytes = call->head_lines = 0;
+    call->fault = FAULT_NONE;
+    call->tls_error[0] = '\0';
+    curl_easy_reset(call->easy);
+    set_constants(call);
+    set_method(call);
+    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->lines);
+    curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, left);
+    /* As long as the whole: libcurl deals it out over the addresses of a name. */
+    curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, left);
+    if (curl_easy_setopt(call->easy, CURLOPT_CURLU, call->url) != CURLE_OK ||
+        curl_multi_add_handle(call->client->multi, call->easy) != CURLM_OK) {
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+/* ---- redirects ---- */
+
+static long status_of(struct client_call *call)
+{
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
+static bool is_redirect(long status)
+{
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/* Drops the headers that `goes` names. */
+static void drop_headers(struct client_call *call, bool (*goes)(struct str name))
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < call->header_count; i++) {
+        if (!goes(call->headers[i].name)) {
+            call->headers[kept++] = call->headers[i];
+        }
+    }
+    call->header_count = kept;
+}
+
+/* RFC 9110 15.4: what becomes of the method. */
+static void adapt_method(struct client_call *call, long status)
+{
+    bool post = str_eq(call->method, STR("POST"));
+    bool head = str_eq(call->method, STR("HEAD"));
+    if ((status == 303 && !head) || ((status == 301 || status == 302) && post)) {
+        call->method = STR("GET");
+        call->body = (struct str){0};
+        drop_headers(call, client_header_is_of_body);
+    }
+}
+
+const char *client_hop_location(struct client_call *call)
+{
+    struct curl_header *found;
+    if (call->max_redirects == 0 || !is_redirect(status_of(call)) ||
+        curl_easy_header(call->easy, "Location", 0, CURLH_HEADER, -1, &found) != CURLHE_OK) {
+        return NULL;
+    }
+    return found->value;
+}
+
+int client_hop_follow(struct client_call *call, const char *location, struct err *err)
+{
+    if (call->redirects == call->max_redirects) {
+        return err_set(err, -ELOOP, "too many redirects (ELOOP)");
+    }
+    call->redirects++;
+    CURLU *next = curl_url_dup(call->url);
+    if (next != NULL && curl_url_set(next, CURLUPART_URL, location,
+                                     CURLU_ALLOW_SPACE | CURLU_URLENCODE) != CURLUE_OK) {
+        curl_url_cleanup(next);
+        return err_set(err, -EIO, "redirect to a URL that is not valid");
+    }
+    int code;
+    next = client_url_admit(&call->rules, next, &call->reach, &code, err);
+    if (next == NULL) {
+        return code;
+    }
+    if (!client_url_same_origin(call->url, next)) {
+        drop_headers(call, client_header_is_secret);
+    }
+    adapt_method(call, status_of(call));
+    curl_url_cleanup(call->url);
+    call->url = next;
+    return client_hop_begin(call);
+}

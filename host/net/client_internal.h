@@ -1,0 +1,80 @@
+/* What the files of the client share: a call and its hops. Nobody else includes this. */
+#ifndef LUAFN_NET_CLIENT_INTERNAL_H
+#define LUAFN_NET_CLIENT_INTERNAL_H
+
+#include <curl/curl.h>
+
+#include "base/arena.h"
+#include "base/list.h"
+#include "net/client.h"
+
+enum { CLIENT_SPARE_HANDLES = 64 };
+
+struct client {
+    uv_loop_t *loop; /* borrowed */
+    CURLM *multi;    /* owned; NULL once closed */
+    uv_timer_t timer;
+    struct list calls;
+    struct list watches;
+    CURL *spare[CLIENT_SPARE_HANDLES]; /* owned: reset handles, cheaper than new ones */
+    unsigned spare_count;
+    unsigned open; /* uv handles not yet closed; the memory goes with the last */
+};
+
+enum client_fault { FAULT_NONE, FAULT_RULES, FAULT_BODY, FAULT_HEAD, FAULT_MEMORY };
+
+struct client_call {
+    struct list node;
+    struct client *client;
+    CURL *easy;               /* owned */
+    CURLU *url;               /* owned: this hop's */
+    struct curl_slist *lines; /* owned: this hop's header lines */
+    struct arena arena;       /* the copies below */
+    struct str method;        /* NUL-terminated */
+    struct str body;
+    struct header *headers; /* values NUL-terminated */
+    unsigned header_count;
+    struct client_rules rules; /* lists borrowed */
+    unsigned reach;            /* this hop's client_reach bits */
+    unsigned redirects, max_redirects;
+    uint64_t deadline; /* uv_hrtime */
+    size_t max_bytes;
+    struct buf received;
+    size_t head_bytes, head_lines;
+    enum client_fault fault;
+    char tls_error[CURL_ERROR_SIZE];
+    client_done_fn done;
+    void *arg;
+};
+
+/* ---- client_url.c ---- */
+
+/* An absolute URL in parsed form, to be cleaned up; NULL with the reason. */
+CURLU *client_url_parse(struct str text, struct err *err);
+/* Holds `url` (may be NULL) against the rules and takes it over: the URL to fetch and the kinds of
+ * address that its host may have; or NULL, and *code -EINVAL or -EACCES. */
+CURLU *client_url_admit(const struct client_rules *rules, CURLU *url, unsigned *reach, int *code,
+                        struct err *err);
+bool client_url_same_origin(CURLU *a, CURLU *b);
+
+/* ---- client_hop.c ---- */
+
+/* Sends this hop's request. Nothing moves before the loop's next turn. 0, -ETIMEDOUT, -ENOMEM. */
+int client_hop_begin(struct client_call *call) __attribute__((warn_unused_result));
+/* Has this hop's answer a place to go on to, and is that wanted? NULL if not. */
+const char *client_hop_location(struct client_call *call);
+/* Goes on there. 0 or a negative errno; `err` may stay empty. */
+int client_hop_follow(struct client_call *call, const char *location, struct err *err)
+    __attribute__((warn_unused_result));
+
+/* ---- client_result.c ---- */
+
+/* The system's text and name for an errno; returns it. */
+int client_describe_errno(struct err *err, int code);
+/* Why a hop failed, as a negative errno and for people. */
+int client_explain(struct client_call *call, CURLcode result, struct err *err);
+/* The final response's fields, in the call's arena. 0 or -ENOMEM. */
+int client_collect_headers(struct client_call *call, struct client_response *res)
+    __attribute__((warn_unused_result));
+
+#endif

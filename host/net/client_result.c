@@ -1,0 +1,96 @@
+/* What a call came to: errors as errnos and for people, header fields by name. */
+#include "net/client_internal.h"
+
+#include <ctype.h>
+#include <errno.h>
+
+static int errno_of(struct client_call *call, CURLcode code)
+{
+    long os_error = 0;
+    switch (code) {
+    case CURLE_COULDNT_CONNECT:
+        curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &os_error);
+        return os_error > 0 ? (int)-os_error : -ECONNREFUSED;
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return -ENOENT;
+    case CURLE_OPERATION_TIMEDOUT:
+        return -ETIMEDOUT;
+    case CURLE_RECV_ERROR:
+    case CURLE_SEND_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_PARTIAL_FILE:
+        return -ECONNRESET;
+    case CURLE_OUT_OF_MEMORY:
+        return -ENOMEM;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+        return -EPROTO;
+    default:
+        return -EIO;
+    }
+}
+
+int client_describe_errno(struct err *err, int code)
+{
+    char name[32], text[128];
+    uv_err_name_r(code, name, sizeof(name));
+    uv_strerror_r(code, text, sizeof(text));
+    return err_set(err, code, "%s (%s)", text, name);
+}
+
+int client_explain(struct client_call *call, CURLcode code, struct err *err)
+{
+    switch (call->fault) {
+    case FAULT_RULES:
+        return err_set(err, -EACCES, "host resolves to an address that is not allowed (EACCES)");
+    case FAULT_BODY:
+        return err_set(err, -EMSGSIZE, "answer is larger than %zu bytes (EMSGSIZE)",
+                       call->max_bytes);
+    case FAULT_HEAD:
+        return err_set(err, -EMSGSIZE, "head of the answer is too large (EMSGSIZE)");
+    case FAULT_MEMORY:
+        return client_describe_errno(err, -ENOMEM);
+    case FAULT_NONE:
+        break;
+    }
+    int error = errno_of(call, code);
+    if (error == -ENOENT) {
+        return err_set(err, error, "host not found (ENOTFOUND)");
+    }
+    if (error == -EPROTO) {
+        return err_set(err, error, "TLS: %s",
+                       call->tls_error[0] != '\0' ? call->tls_error : curl_easy_strerror(code));
+    }
+    return error == -EIO ? err_set(err, error, "%s", curl_easy_strerror(code))
+                         : client_describe_errno(err, error);
+}
+
+int client_collect_headers(struct client_call *call, struct client_response *res)
+{
+    res->headers = arena_alloc(&call->arena, (call->head_lines + 1) * sizeof(struct header));
+    if (res->headers == NULL) {
+        return -ENOMEM;
+    }
+    struct curl_header *h = NULL;
+    while (res->header_count < call->head_lines &&
+           (h = curl_easy_nextheader(call->easy, CURLH_HEADER, -1, h)) != NULL) {
+        struct str name = str_from(h->name);
+        char *lower = arena_alloc(&call->arena, name.len + 1);
+        if (lower == NULL) {
+            return -ENOMEM;
+        }
+        for (size_t i = 0; i < name.len; i++) {
+            lower[i] = (char)tolower((unsigned char)name.ptr[i]);
+        }
+        /* Values stay libcurl's until the handle is reset, after the callback. The one of an empty
+         * field begins with a rest of its line end (7.88). */
+        struct str value = {h->value, strcspn(h->value, "\r\n")};
+        res->headers[res->header_count++] = (struct header){{lower, name.len}, value};
+    }
+    return 0;
+}
+
+/* Calls back and ends the call. */

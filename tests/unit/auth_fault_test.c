@@ -29,13 +29,6 @@
 #define OWN_MALLOC 1
 #endif
 
-/* libjwt asks malloc for -1 bytes where OpenSSL had no memory; that is NULL, not the end. */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-    return "allocator_may_return_null=1";
-}
-
 static unsigned long countdown; /* 0: no fault is planned */
 static bool from_then_on, struck;
 
@@ -192,6 +185,9 @@ static void test_bad_signature(void **state)
         for (int backend = KEY_BACKEND_OPENSSL; backend <= KEY_BACKEND_LIBJWT; backend++) {
             struct sample sample;
             unsigned long rounds;
+            /* libjwt itself leaks, and asks malloc for -1 bytes, where OpenSSL had no memory */
+            if (!OWN_MALLOC && backend == KEY_BACKEND_LIBJWT)
+                continue;
             make_sample(algs[i], &sample);
             sample.backend = (enum key_backend)backend;
             sample.signature[3] ^= 4;

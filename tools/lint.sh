@@ -21,7 +21,8 @@ fi
 if have cppcheck; then
     # shellcheck disable=SC2086
     step cppcheck cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
-        --error-exitcode=1 --suppress=missingIncludeSystem -Ihost -I. -j "$(nproc)" $SRC
+        --error-exitcode=1 --suppressions-list=tools/cppcheck.txt --library=tools/cppcheck.cfg \
+        -Ihost -I. -j "$(nproc)" $SRC
 fi
 mapfile -t scripts < <(git ls-files '*.lua')
 if [ ${#scripts[@]} -gt 0 ]; then
@@ -29,5 +30,6 @@ if [ ${#scripts[@]} -gt 0 ]; then
     if have luac5.4; then step 'luac -p' luac5.4 -p "${scripts[@]}"; fi
 fi
 mapfile -t shell < <(git ls-files '*.sh' .ci/run)
+if [ -f tools/docs.lua ] && have lua5.4; then step 'docs are up to date' lua5.4 tools/docs.lua --check; fi
 for file in "${shell[@]}"; do step "bash -n $file" bash -n "$file"; done
 exit $status

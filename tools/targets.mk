@@ -126,7 +126,10 @@ build/compile_commands.json: Makefile tools/targets.mk $(SRC_C)
 	@$(shell mkdir -p build)$(file >$@,[$(subst }$(space){,}$(comma){,$(foreach f,$(SRC_C),$(call entry,$f)))])
 
 # ---- the rest ----------------------------------------------------------------------------------
-.PHONY: fresh bench install clean help
+.PHONY: fresh bench docs install clean help
+docs: ## make docs/api.md and docs/luafn.lua from docs/api.lua
+	lua5.4 tools/docs.lua
+
 fresh: ## prove `make test` and `make run` in a bare Debian 12 (root, debootstrap)
 	tools/fresh.sh
 

@@ -1,0 +1,175 @@
+// `luafn dev` by itself: the page, the issuer on the same origin, me and shows behind it.
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import { createRemoteJWKSet, jwtVerify } from 'jose';
+import { folder, ROOT, start } from '../lib/host.mjs';
+
+const CLIENT = 'luafn-demo';
+const bearer = (token) => ({ Authorization: `Bearer ${token}` });
+
+// The repository's own deployment, in a folder of its own.
+function deployment(t) {
+  const dir = folder(t);
+  fs.copyFileSync(path.join(ROOT, 'functions.lua'), path.join(dir, 'functions.lua'));
+  fs.cpSync(path.join(ROOT, 'scripts'), path.join(dir, 'scripts'), { recursive: true, filter: (f) => !f.includes('/scripts/dev') });
+  return dir;
+}
+
+const dev = (t, dir = deployment(t)) => start(t, { command: 'dev', dir });
+
+async function signIn(h, user, { audience, scope = 'openid profile read:shows', tamper } = {}) {
+  const verifier = crypto.randomBytes(32).toString('base64url');
+  const origin = `http://localhost:${h.port}`;
+  const query = new URLSearchParams({
+    client_id: CLIENT, response_type: 'code', redirect_uri: origin, scope, state: 'st', audience,
+    code_challenge: crypto.createHash('sha256').update(verifier).digest('base64url'), code_challenge_method: 'S256',
+  });
+  const headers = { Host: `localhost:${h.port}` };
+  const page = await h.request({ path: `/authorize?${query}`, headers });
+  assert.equal(page.status, 200, page.text);
+  assert.match(page.header('content-type'), /^text\/html/);
+  for (const name of ['vera', 'gus']) assert.ok(page.text.toLowerCase().includes(name), `the login page lists ${name}`);
+  const chosen = await h.request({
+    method: 'POST', path: `/authorize?${query}`, body: new URLSearchParams({ user }).toString(),
+    headers: { ...headers, 'Content-Type': 'application/x-www-form-urlencoded', Origin: origin },
+  });
+  assert.equal(chosen.status, 302, chosen.text);
+  const back = new URL(chosen.header('location'));
+  assert.equal(back.origin, origin);
+  assert.equal(back.searchParams.get('state'), 'st');
+  const form = {
+    grant_type: 'authorization_code', client_id: CLIENT, code: back.searchParams.get('code'), redirect_uri: origin, code_verifier: verifier, ...tamper,
+  };
+  const res = await h.request({
+    method: 'POST', path: '/oauth/token', headers: { ...headers, 'Content-Type': 'application/x-www-form-urlencoded' }, body: new URLSearchParams(form).toString(),
+  });
+  return { status: res.status, ...res.json(), cookie: chosen.header('set-cookie'), form };
+}
+
+const discovery = async (h) => (await h.request({ path: '/.well-known/openid-configuration', headers: { Host: `localhost:${h.port}` } })).json();
+const users = async (h) => (await h.get('/dev/users')).json();
+
+test('the page, without a build step', async (t) => {
+  const h = await dev(t);
+  const page = await h.get('/');
+  assert.equal(page.status, 200);
+  assert.match(page.header('content-type'), /^text\/html/);
+  assert.match(page.text, /<html/i);
+  const parts = [...page.text.matchAll(/(?:src|href)="(\/?[\w./-]+\.(?:js|css|svg))"/g)].map((m) => m[1]);
+  assert.ok(parts.length > 0, 'it has scripts and styles');
+  for (const part of parts) {
+    const res = await h.get(`/${part.replace(/^\//, '')}`);
+    assert.equal(res.status, 200, part);
+    assert.match(res.header('content-type'), part.endsWith('.js') ? /javascript/ : part.endsWith('.css') ? /css/ : /svg/);
+  }
+  assert.equal((await h.call('me')).status, 401);
+  assert.equal((await h.call('shows')).status, 401);
+});
+
+test('sign in with PKCE: me and shows for one with the role, 403 for one without', async (t) => {
+  const h = await dev(t);
+  const { audience } = await users(h);
+  const vera = await signIn(h, 'auth0|vera', { audience });
+  assert.equal(vera.status, 200);
+  assert.equal(vera.token_type, 'Bearer');
+  const me = await h.call('me', { headers: bearer(vera.access_token) });
+  assert.equal(me.status, 200, me.text);
+  assert.equal(me.json().claims.sub, 'auth0|vera');
+  assert.ok(me.json().claims.scope.includes('read:shows'));
+  const shows = await h.call('shows', { headers: bearer(vera.access_token) });
+  assert.equal(shows.status, 200, shows.text);
+  assert.deepEqual(Object.keys(shows.json()[0]).sort(), ['id', 'name', 'url']);
+
+  const gus = await signIn(h, 'auth0|gus', { audience });
+  assert.equal((await h.call('me', { headers: bearer(gus.access_token) })).status, 200);
+  const denied = await h.call('shows', { headers: bearer(gus.access_token) });
+  assert.equal(denied.status, 403);
+  assert.equal(denied.json().error_description, "Token does not contain the required 'read:shows' scope");
+});
+
+test('a role is switched on and off', async (t) => {
+  const h = await dev(t);
+  const { audience } = await users(h);
+  const set = (on, type = 'application/json') => h.request({
+    method: 'POST', path: '/dev/users', headers: { 'Content-Type': type }, body: JSON.stringify({ sub: 'auth0|gus', role: 'TV Shows Viewer', on }),
+  });
+  const shows = async () => (await h.call('shows', { headers: bearer((await signIn(h, 'auth0|gus', { audience })).access_token) })).status;
+  assert.equal((await set(true)).status, 200);
+  assert.equal(await shows(), 200);
+  assert.equal((await set(false)).status, 200);
+  assert.equal(await shows(), 403);
+  assert.equal((await set(true, 'text/plain')).status, 400, 'what a form of another page could send is refused');
+});
+
+test('tokens of the issuer, checked by jose; the key outlives a restart', async (t) => {
+  const dir = deployment(t);
+  const h = await dev(t, dir);
+  const { audience } = await users(h);
+  const document = await discovery(h);
+  assert.match(document.issuer, /^http:\/\/localhost:\d+\/$/);
+  const vera = await signIn(h, 'auth0|vera', { audience });
+  const keys = createRemoteJWKSet(new URL(document.jwks_uri.replace('localhost', '127.0.0.1')));
+  const { payload } = await jwtVerify(vera.access_token, keys, { issuer: document.issuer, audience, algorithms: ['RS256'] });
+  assert.equal(payload.sub, 'auth0|vera');
+  assert.equal(payload.azp, CLIENT);
+  const id = await jwtVerify(vera.id_token, keys, { issuer: document.issuer, audience: CLIENT, algorithms: ['RS256'] });
+  assert.equal(id.payload.sub, 'auth0|vera');
+  const jwks = (await h.get('/.well-known/jwks.json')).json();
+  assert.deepEqual(Object.keys(jwks.keys[0]).filter((k) => ['d', 'p', 'q', 'dp', 'dq', 'qi'].includes(k)), [], 'nothing private');
+  await h.stop();
+  const again = await dev(t, dir);
+  assert.deepEqual((await again.get('/.well-known/jwks.json')).json(), jwks);
+});
+
+test('PKCE and codes are enforced', async (t) => {
+  const h = await dev(t);
+  const { audience } = await users(h);
+  const rows = [{ code_verifier: 'x'.repeat(43) }, { code_verifier: '' }, { code: 'made-up' }, { redirect_uri: 'http://localhost:1/' }, { client_id: 'other' }];
+  for (const tamper of rows) {
+    const got = await signIn(h, 'auth0|vera', { audience, tamper });
+    assert.ok([400, 401, 403].includes(got.status), `${JSON.stringify(tamper)}: ${got.status}`);
+    assert.equal(got.access_token, undefined);
+  }
+  const good = await signIn(h, 'auth0|vera', { audience });
+  const twice = await h.request({
+    method: 'POST', path: '/oauth/token', headers: { 'Content-Type': 'application/x-www-form-urlencoded' }, body: new URLSearchParams(good.form).toString(),
+  });
+  assert.ok([400, 403].includes(twice.status), 'a code works once');
+  for (const target of ['https://evil.example/', 'http://localhost.evil.example/', 'http://localhost@evil.example/']) {
+    const query = new URLSearchParams({ client_id: CLIENT, response_type: 'code', redirect_uri: target, code_challenge: 'x'.repeat(43), code_challenge_method: 'S256' });
+    const res = await h.get(`/authorize?${query}`);
+    assert.equal(res.header('location'), undefined, target);
+    assert.ok(res.status >= 400);
+  }
+});
+
+test('logout leads back and ends the session', async (t) => {
+  const h = await dev(t);
+  const { audience } = await users(h);
+  const { cookie } = await signIn(h, 'auth0|vera', { audience });
+  const Cookie = cookie.split(';')[0];
+  const query = new URLSearchParams({
+    client_id: CLIENT, response_type: 'code', redirect_uri: `http://localhost:${h.port}`, prompt: 'none', state: 's',
+    code_challenge: 'x'.repeat(43), code_challenge_method: 'S256',
+  });
+  const silent = () => h.get(`/authorize?${query}`, { Cookie });
+  assert.match((await silent()).header('location'), /[?&]code=/);
+  const out = await h.get(`/v2/logout?${new URLSearchParams({ client_id: CLIENT, returnTo: `http://localhost:${h.port}` })}`, { Cookie });
+  assert.equal(out.status, 302);
+  assert.equal(out.header('location'), `http://localhost:${h.port}`);
+  assert.match((await silent()).header('location'), /error=login_required/);
+  const evil = await h.get(`/v2/logout?${new URLSearchParams({ returnTo: 'https://evil.example/' })}`);
+  assert.equal(evil.header('location'), undefined);
+});
+
+test('serve knows no issuer', async (t) => {
+  const dir = deployment(t);
+  fs.writeFileSync(path.join(dir, '.env'), 'JWT_ISSUER=http://127.0.0.1:1/\nJWT_AUDIENCE=https://api/tv-shows\n');
+  const h = await start(t, { dir });
+  for (const p of ['/authorize', '/oauth/token', '/.well-known/openid-configuration', '/.well-known/jwks.json', '/dev/users', '/']) {
+    assert.equal((await h.get(p)).status, 404, p);
+  }
+});

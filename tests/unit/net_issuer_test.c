@@ -704,6 +704,38 @@ static void one_slash_goes(void **state)
     }
 }
 
+static void one_slash_more_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *issuer, *found;
+        bool good, slash;
+    } cases[] = {
+        {"https://i/", "https://i/", true, false},  {"https://i", "https://i/", true, true},
+        {"https://i/", "https://i", true, true},    {"https://i", "https://i//", false, false},
+        {"https://i/", "https://j/", false, false}, {"https://i/", "https://I/", false, false},
+        {"https://i/", "http://i/", false, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char document[256];
+        char *uri = NULL;
+        bool slash = false;
+        struct err err = {.text = ""};
+        snprintf(document, sizeof(document), "{\"issuer\":\"%s\",\"jwks_uri\":\"https://k/\"}",
+                 cases[i].found);
+        int code =
+            discovery_read(str_from(document), str_from(cases[i].issuer), &uri, &slash, &err);
+        assert_int_equal(code == 0, cases[i].good);
+        assert_int_equal(uri != NULL, cases[i].good);
+        assert_int_equal(err.text[0] != '\0', !cases[i].good);
+        if (cases[i].good) {
+            assert_int_equal(slash, cases[i].slash);
+            assert_string_equal(uri, "https://k/");
+        }
+        free(uri);
+    }
+}
+
 static void configured_jwks_uri_needs_no_discovery(void **state)
 {
     struct fixture *fx = *state;
@@ -831,6 +863,7 @@ int main(void)
         CASE(moved_keys_are_found_again),
         CASE(one_stray_kid_does_not_delay_a_rotation),
         cmocka_unit_test(one_slash_goes),
+        cmocka_unit_test(one_slash_more_is_told),
         CASE(parallel_askers_share_one_flight),
         CASE(provider_that_was_never_there_is_retried),
         CASE(readiness_follows_the_keys),

@@ -1,0 +1,318 @@
+/* A flight: the way from wanting keys to having them, or to knowing that they cannot be had.
+ *
+ * IDLE -> SHARING -> (DISCOVERY ->) KEYS -> IDLE, always from the loop. SHARING looks for what
+ * another worker has brought and tries to become the worker that fetches; see issuer_store.h.
+ * Waiters are called at the end of the flight, good or not. */
+#include "net/issuer_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "http/response.h"
+#include "net/discovery.h"
+
+enum { SHARE_MS = 50 /* how often a waiting worker looks for what another one brings */ };
+
+static void set_state(struct issuer *issuer, enum issuer_state state)
+{
+    static const char *const names[] = {"idle", "sharing", "discovery", "keys"};
+    static const unsigned next[] = {
+        [ISSUER_IDLE] = 1u << ISSUER_SHARING,
+        [ISSUER_SHARING] = 1u << ISSUER_IDLE | 1u << ISSUER_DISCOVERY | 1u << ISSUER_KEYS,
+        [ISSUER_DISCOVERY] = 1u << ISSUER_IDLE | 1u << ISSUER_KEYS,
+        [ISSUER_KEYS] = 1u << ISSUER_IDLE | 1u << ISSUER_DISCOVERY,
+    };
+    assert((next[issuer->state] & 1u << state) != 0);
+    if (log_wants(LOG_DEBUG)) {
+        log_message(LOG_DEBUG, "issuer %s: %s -> %s", issuer->url, names[issuer->state],
+                    names[state]);
+    }
+    issuer->state = state;
+}
+
+static bool has_key(const struct issuer *issuer, const char *kid)
+{
+    return issuer->source.keys != NULL &&
+           (kid[0] == '\0' || keyset_find(issuer->source.keys, str_from(kid)) != NULL);
+}
+
+/* ---- the end of a flight ---- */
+
+static void land(struct issuer *issuer)
+{
+    issuer_store_unlock(&issuer->store);
+    uv_timer_stop(&issuer->timer);
+    set_state(issuer, ISSUER_IDLE);
+    list_each(node, &issuer->waiting)
+    {
+        list_remove(node);
+        list_push(&issuer->ready, node);
+    }
+    /* From the front, as a callback may want again, cancel others, or free everything. */
+    while (!list_is_empty(&issuer->ready)) {
+        struct issuer_wait *wait = container_of(issuer->ready.next, struct issuer_wait, node);
+        list_remove(&wait->node);
+        wait->done(wait);
+    }
+}
+
+static double backoff(const struct issuer *issuer)
+{
+    double most = issuer->source.keys != NULL ? LIMIT_KEYS_COOLDOWN : LIMIT_KEYS_RETRY;
+    return fmin(ldexp(1.0, issuer->streak < 16 ? (int)issuer->streak - 1 : 16), most);
+}
+
+/* The flight has brought nothing; what there is stays. */
+static void fail(struct issuer *issuer, const char *text)
+{
+    double now = issuer_now(issuer);
+    bool news = issuer->streak++ == 0;
+    issuer->failures++;
+    issuer->retry_at = now + backoff(issuer);
+    snprintf(issuer->last_error, sizeof(issuer->last_error), "%s", text);
+    if (news) {
+        issuer_log(issuer, LOG_WARN,
+                   issuer->source.keys != NULL ? "keys cannot be refreshed, going on with the last"
+                                               : "keys cannot be fetched",
+                   issuer->last_error);
+    }
+    if (issuer->wanted[0] != '\0' && issuer->source.keys != NULL) {
+        kid_gate_missed(&issuer->gate, str_from(issuer->wanted), false, now);
+    }
+    land(issuer);
+}
+
+/* A good set is in place. */
+static void succeed(struct issuer *issuer)
+{
+    if (issuer->streak > 0) {
+        issuer_log(issuer, LOG_INFO, "keys can be fetched again", NULL);
+    }
+    issuer->streak = 0;
+    issuer->retry_at = 0;
+    issuer->last_error[0] = '\0';
+    issuer->due = false;
+    if (!has_key(issuer, issuer->wanted)) {
+        kid_gate_missed(&issuer->gate, str_from(issuer->wanted), true, issuer_now(issuer));
+    }
+    land(issuer);
+}
+
+void issuer_use_set(struct issuer *issuer, struct keyset *set, double fetched_at)
+{
+    key_source_set(&issuer->source, set);
+    issuer->fetched_at = fetched_at;
+}
+
+/* ---- fetching ---- */
+
+static void begin_keys(struct issuer *issuer);
+static void begin_discovery(struct issuer *issuer);
+
+static const char *keys_uri(const struct issuer *issuer)
+{
+    return issuer->configured_uri != NULL ? issuer->configured_uri : issuer->found_uri;
+}
+
+/* The texts of the original. */
+static void describe_failure(const char *url, const struct client_response *res, struct err *err)
+{
+    if (res->error == -ETIMEDOUT) {
+        err_set(err, 0, "Failed to fetch '%s': Request timed out", url);
+    } else if (res->error != 0) {
+        err_set(err, 0, "Failed to fetch '%s': %s", url, res->error_text);
+    } else {
+        const char *reason = reason_phrase((int)res->status);
+        err_set(err, 0, "Failed to fetch '%s': %ld %s", url, res->status,
+                reason != NULL ? reason : "");
+    }
+}
+
+static bool is_good(const struct client_response *res)
+{
+    return res->error == 0 && res->status >= 200 && res->status < 300;
+}
+
+static void on_keys(void *arg, const struct client_response *res)
+{
+    struct issuer *issuer = arg;
+    struct keyset *set = NULL;
+    struct err err;
+    issuer->call = NULL;
+    if (!is_good(res)) {
+        describe_failure(keys_uri(issuer), res, &err);
+        if (issuer->configured_uri == NULL && !issuer->discovered) {
+            snprintf(issuer->moved_error, sizeof(issuer->moved_error), "%.255s", err.text);
+            begin_discovery(issuer); /* the provider may have moved its keys */
+        } else {
+            fail(issuer, err.text);
+        }
+        return;
+    }
+    if (keyset_parse(res->body, &set, &err) != 0) {
+        fail(issuer, err.text);
+        return;
+    }
+    issuer_use_set(issuer, set, issuer_now(issuer));
+    keyset_unref(set);
+    issuer_store_save(&issuer->store, res->body, issuer->fetched_at);
+    succeed(issuer);
+}
+
+static void on_discovery(void *arg, const struct client_response *res)
+{
+    struct issuer *issuer = arg;
+    struct err err;
+    char *url = discovery_url(str_from(issuer->url));
+    char *found = NULL;
+    bool slash = false;
+    int code = -EIO;
+    issuer->call = NULL;
+    issuer->discovered = true;
+    if (is_good(res)) {
+        code = discovery_read(res->body, str_from(issuer->url), &found, &slash, &err);
+    } else {
+        describe_failure(url != NULL ? url : issuer->url, res, &err);
+    }
+    free(url);
+    if (code != 0) {
+        fail(issuer, err.text);
+        return;
+    }
+    if (slash && !issuer->slash_warned) {
+        issuer->slash_warned = true;
+        issuer_log(issuer, LOG_WARN,
+                   "issuer differs only by a trailing slash from the one in its OpenID "
+                   "configuration; tokens are held against the configured one",
+                   NULL);
+    }
+    if (issuer->found_uri != NULL && strcmp(issuer->found_uri, found) == 0) {
+        free(found);
+        fail(issuer, issuer->moved_error); /* they have not moved */
+        return;
+    }
+    free(issuer->found_uri);
+    issuer->found_uri = found;
+    begin_keys(issuer);
+}
+
+static void begin_call(struct issuer *issuer, const char *url, size_t max_bytes,
+                       client_done_fn done)
+{
+    static const struct header accept = {{"Accept", 6}, {"application/json", 16}};
+    const struct client_request req = {
+        .url = str_from(url),
+        .headers = &accept,
+        .header_count = 1,
+        .timeout = LIMIT_KEYS_FETCH_TIMEOUT,
+        .max_bytes = max_bytes,
+        .max_redirects = LIMIT_KEYS_REDIRECTS,
+        .rules = {.hosts = issuer->hosts,
+                  .host_count = issuer->host_count,
+                  .any_public = true,
+                  .allow_loopback = issuer->loopback,
+                  .https_only = true},
+    };
+    struct err err, text;
+    if (client_start(issuer->all->client, &req, done, issuer, &issuer->call, &err) != 0) {
+        err_set(&text, 0, "Failed to fetch '%.300s': %.300s", url, err.text);
+        fail(issuer, text.text);
+    }
+}
+
+static void begin_keys(struct issuer *issuer)
+{
+    set_state(issuer, ISSUER_KEYS);
+    begin_call(issuer, keys_uri(issuer), LIMIT_JWKS_BYTES, on_keys);
+}
+
+static void begin_discovery(struct issuer *issuer)
+{
+    char *url = discovery_url(str_from(issuer->url));
+    set_state(issuer, ISSUER_DISCOVERY);
+    if (url == NULL) {
+        fail(issuer, "out of memory");
+        return;
+    }
+    begin_call(issuer, url, LIMIT_DISCOVERY_BYTES, on_discovery);
+    free(url);
+}
+
+/* ---- sharing with other workers ---- */
+
+/* Would this set do in place of a fetch? */
+static bool is_as_good(const struct issuer *issuer, struct keyset *set, double fetched_at)
+{
+    double age = issuer_now(issuer) - fetched_at;
+    if (issuer->source.keys != NULL && fetched_at <= issuer->fetched_at) {
+        return false;
+    }
+    if (issuer->wanted[0] == '\0') {
+        return age < LIMIT_KEYS_TTL;
+    }
+    return age < ISSUER_FRESH ||
+           (age < LIMIT_KEYS_TTL && keyset_find(set, str_from(issuer->wanted)) != NULL);
+}
+
+struct keyset *issuer_load_set(struct issuer *issuer, double *fetched_at, struct err *err)
+{
+    struct buf text = BUF_INIT;
+    struct keyset *set = NULL;
+    err->text[0] = '\0';
+    if (issuer_store_load(&issuer->store, &text, fetched_at) == 0 &&
+        keyset_parse(buf_str(&text), &set, err) != 0) {
+        set = NULL;
+    }
+    buf_free(&text);
+    return set;
+}
+
+static bool take_shared(struct issuer *issuer)
+{
+    double fetched_at;
+    struct err err;
+    struct keyset *set = issuer_load_set(issuer, &fetched_at, &err);
+    bool good = set != NULL && is_as_good(issuer, set, fetched_at);
+    if (good) {
+        issuer_use_set(issuer, set, fetched_at);
+    }
+    keyset_unref(set);
+    return good;
+}
+
+static void on_share(uv_timer_t *timer)
+{
+    struct issuer *issuer = container_of(timer, struct issuer, timer);
+    /* In this order: a worker that gave the lock back has written the file before. */
+    bool ours = issuer_store_lock(&issuer->store);
+    if (take_shared(issuer)) {
+        succeed(issuer);
+    } else if (ours) {
+        issuer->fetches++;
+        if (keys_uri(issuer) != NULL) {
+            begin_keys(issuer);
+        } else {
+            begin_discovery(issuer);
+        }
+    } else if (issuer_now(issuer) >= issuer->share_until) {
+        fail(issuer, "another worker's fetch took too long");
+    } else {
+        uv_timer_start(&issuer->timer, on_share, SHARE_MS, 0);
+    }
+}
+
+void issuer_take_off(struct issuer *issuer, struct str kid)
+{
+    size_t len = kid.len < sizeof(issuer->wanted) ? kid.len : 0;
+    if (len > 0) {
+        memcpy(issuer->wanted, kid.ptr, len);
+    }
+    issuer->wanted[len] = '\0';
+    issuer->discovered = false;
+    issuer->share_until = issuer_now(issuer) + LIMIT_KEYS_FETCH_TIMEOUT;
+    set_state(issuer, ISSUER_SHARING);
+    uv_timer_start(&issuer->timer, on_share, 0, 0);
+}

@@ -1,0 +1,76 @@
+/* What the files of the key fetcher share. Nobody else includes this. */
+#ifndef LUAFN_NET_ISSUER_INTERNAL_H
+#define LUAFN_NET_ISSUER_INTERNAL_H
+
+#include "base/log.h"
+#include "limits.h"
+#include "net/issuer.h"
+#include "net/issuer_store.h"
+#include "net/kid_gate.h"
+
+/* Seconds: a set that another worker fetched this recently is as good as fetching now. */
+#define ISSUER_FRESH 2.0
+
+enum issuer_state { ISSUER_IDLE, ISSUER_SHARING, ISSUER_DISCOVERY, ISSUER_KEYS };
+
+struct issuers {
+    uv_loop_t *loop;       /* borrowed */
+    struct client *client; /* borrowed */
+    char *folder;          /* owned; NULL: none */
+    struct list list;
+    uv_timer_t timer;
+    double (*now)(void *arg);
+    void *now_arg;
+    unsigned open; /* handles not yet closed; the memory goes with the last */
+};
+
+struct issuer {
+    struct list node;
+    struct issuers *all;
+    char *url;            /* owned */
+    char *configured_uri; /* owned; NULL: by discovery */
+    char *found_uri;      /* owned; NULL: not yet discovered */
+    struct str hosts[2];  /* slices of host_text: what the operator named may be private */
+    char host_text[2][256];
+    unsigned host_count;
+    bool loopback;
+    struct key_source source;
+    double fetched_at; /* of source.keys */
+    bool due;          /* refresh regardless of age: the set is from disk */
+    bool prefetched;
+    struct issuer_store store;
+    struct kid_gate gate;
+
+    enum issuer_state state;
+    struct client_call *call;         /* DISCOVERY, KEYS */
+    uv_timer_t timer;                 /* SHARING */
+    double share_until;               /* SHARING */
+    char wanted[LIMIT_KID_BYTES + 1]; /* the kid that this flight is for; empty: any set */
+    bool discovered;                  /* in this flight */
+    struct list waiting;              /* for the flight under way */
+    struct list ready;                /* to be called now */
+
+    uint64_t fetches, failures;
+    unsigned streak; /* failures since the last good fetch */
+    double retry_at;
+    bool slash_warned;
+    char last_error[256];
+    char moved_error[256]; /* of the key set, while its place is looked up again */
+};
+
+double issuer_now(const struct issuer *issuer);
+/* A line about this issuer; `error` may be NULL. */
+void issuer_log(const struct issuer *issuer, enum log_level level, const char *message,
+                const char *error);
+
+/* ---- issuer_flight.c ---- */
+
+/* Begins a flight with the loop's next turn, for this kid or (empty) for any set. Only in
+ * ISSUER_IDLE. */
+void issuer_take_off(struct issuer *issuer, struct str kid);
+/* Puts a set in place; takes a reference of its own. */
+void issuer_use_set(struct issuer *issuer, struct keyset *set, double fetched_at);
+/* The set on disk, a reference, or NULL; err->text is empty unless what is there is no key set. */
+struct keyset *issuer_load_set(struct issuer *issuer, double *fetched_at, struct err *err);
+
+#endif

@@ -1,4 +1,4 @@
-/* One connection: input, pipeline, deadlines, end. */
+/* One connection: its beginning, its reading and deadlines, its end. */
 #include "net/conn.h"
 
 #include <stdlib.h>
@@ -18,23 +18,7 @@ void conn_finish(struct server *server, struct exchange *ex)
     exchange_release(ex);
 }
 
-/* ---- the pipeline ---- */
-
-static struct exchange *begin(struct conn *conn)
-{
-    struct exchange *ex = exchange_new(&conn_sink, conn);
-    if (ex == NULL)
-        return NULL;
-    ex->admin = conn->admin;
-    list_push(&conn->pipeline, &ex->in_conn);
-    conn->pipeline_len++;
-    conn->reading = ex;
-    return ex;
-}
-
-/* Takes an exchange that will not be sent out of the pipeline. One that nobody has seen goes
- * silently. */
-static void abandon(struct conn *conn, struct exchange *ex)
+void conn_abandon(struct conn *conn, struct exchange *ex)
 {
     list_remove(&ex->in_conn);
     conn->pipeline_len--;
@@ -53,119 +37,7 @@ static void abandon(struct conn *conn, struct exchange *ex)
 static void abandon_all(struct conn *conn)
 {
     while (!list_is_empty(&conn->pipeline))
-        abandon(conn, container_of(conn->pipeline.next, struct exchange, in_conn));
-}
-
-/* Once a request, when its head is complete or it is refused. */
-static int identify(struct conn *conn, struct exchange *ex)
-{
-    if (ex->started_ns != 0)
-        return 0;
-    exchange_identify(ex);
-    ex->req.scheme = STR("http");
-    ex->req.client_ip = arena_copy(&ex->arena, str_from(conn->ip));
-    deadline_set(conn->server, &conn->read_deadline, DEADLINE_NONE);
-    return ex->req.client_ip.ptr != NULL ? 0 : UV_ENOMEM;
-}
-
-/* ---- from bytes to requests ---- */
-
-static void refuse(struct conn *conn, struct exchange *ex, const struct http_fault *fault)
-{
-    conn->reading = NULL;
-    conn->done_reading = true;
-    if (identify(conn, ex) != 0) {
-        conn_close(conn);
-        return;
-    }
-    ex->error_code = fault->code;
-    ex->res.close = true;
-    exchange_answer_error(ex, fault->status, str_from(fault->code), str_from(fault->text));
-}
-
-static void on_head(struct conn *conn, struct exchange *ex)
-{
-    const struct server_handlers *handlers = &conn->server->handlers;
-    if (identify(conn, ex) != 0) {
-        conn_close(conn);
-        return;
-    }
-    if (handlers->on_head != NULL)
-        handlers->on_head(handlers->arg, ex);
-    if (conn->reading == ex)
-        conn->continue_due = ex->req.expects_continue;
-}
-
-static void on_request(struct conn *conn, struct exchange *ex)
-{
-    if (identify(conn, ex) != 0) {
-        conn_close(conn);
-        return;
-    }
-    conn->reading = NULL;
-    conn->continue_due = false;
-    conn->done_reading = !ex->req.keep_alive;
-    ex->state = EXCHANGE_WORKING;
-    conn->server->handlers.on_request(conn->server->handlers.arg, ex);
-}
-
-static bool may_take(const struct conn *conn)
-{
-    return conn->state == CONN_OPEN && !conn->done_reading &&
-           (conn->reading != NULL || conn->pipeline_len < LIMIT_PIPELINE) &&
-           conn_unsent(conn) < LIMIT_WRITE_HIGH_WATER && conn->ready_bytes < LIMIT_WRITE_HIGH_WATER;
-}
-
-static void take_event(struct conn *conn, struct str *input)
-{
-    struct exchange *ex = conn->reading != NULL ? conn->reading : begin(conn);
-    if (ex == NULL) {
-        conn_close(conn);
-        return;
-    }
-    switch (parser_feed(&conn->parser, input, &ex->arena, &ex->req)) {
-    case PARSER_MORE:
-        if (parser_is_idle(&conn->parser))
-            abandon(conn, ex);
-        break;
-    case PARSER_HEAD:
-        on_head(conn, ex);
-        break;
-    case PARSER_DONE:
-        on_request(conn, ex);
-        break;
-    case PARSER_FAULT:
-        conn->server->stats.parse_errors++;
-        refuse(conn, ex, conn->parser.fault);
-        break;
-    }
-}
-
-/* Returns what there was no room for; nothing, once the input is of no interest. */
-static struct str take(struct conn *conn, struct str input)
-{
-    while (input.len > 0 && may_take(conn))
-        take_event(conn, &input);
-    if (conn->state != CONN_OPEN || conn->done_reading)
-        return (struct str){NULL, 0};
-    return input;
-}
-
-static struct str stashed(const struct conn *conn)
-{
-    if (conn->stash.len == 0)
-        return (struct str){NULL, 0};
-    return str_skip(buf_str(&conn->stash), conn->stash_used);
-}
-
-static void take_stash(struct conn *conn)
-{
-    struct str left = take(conn, stashed(conn));
-    conn->stash_used = conn->stash.len - left.len;
-    if (left.len == 0) {
-        buf_free(&conn->stash);
-        conn->stash_used = 0;
-    }
+        conn_abandon(conn, container_of(conn->pipeline.next, struct exchange, in_conn));
 }
 
 /* ---- reading ---- */
@@ -187,7 +59,7 @@ static void on_eof(struct conn *conn)
         return;
     }
     if (conn->reading != NULL)
-        abandon(conn, conn->reading);
+        conn_abandon(conn, conn->reading);
     conn->done_reading = true;
     conn_pump(conn);
 }
@@ -216,18 +88,14 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
         discard(conn, (size_t)count);
     } else if (count > 0) {
         conn->fresh = true;
-        conn->server->current = conn;
-        struct str left = take(conn, (struct str){buf->base, (size_t)count});
-        conn->server->current = NULL;
-        buf_add_str(&conn->stash, left);
-        conn->failed |= buf_failed(&conn->stash);
+        conn_take_input(conn, (struct str){buf->base, (size_t)count});
         conn_pump(conn);
     }
 }
 
 static void update_reading(struct conn *conn)
 {
-    bool room = conn->done_reading || (conn->stash.len == 0 && may_take(conn));
+    bool room = conn->done_reading || (conn->stash.len == 0 && conn_may_take(conn));
     bool wanted =
         !conn->peer_eof && conn->discarded <= LINGER_BYTES && (conn->state == CONN_LINGER || room);
     if (wanted == conn->is_reading)
@@ -282,12 +150,12 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
         conn_close(conn);
     } else if (conn->reading != NULL) {
         conn->server->stats.timeouts++;
-        refuse(conn, conn->reading, &timed_out);
+        conn_refuse(conn, conn->reading, &timed_out);
         conn_pump(conn);
     }
 }
 
-/* ---- the whole ---- */
+/* ---- the turn and the end ---- */
 
 /* Nothing under way, and nothing more to expect. */
 static bool is_over(const struct conn *conn)
@@ -298,10 +166,10 @@ static bool is_over(const struct conn *conn)
 
 void conn_pump(struct conn *conn)
 {
-    do {
-        take_stash(conn);
-        conn_flush(conn);
-    } while (conn->stash.len > 0 && may_take(conn));
+    conn_take_stash(conn);
+    conn_flush(conn);
+    if (conn->stash.len > 0 && conn_may_take(conn))
+        server_mark_dirty(conn); /* others first */
     if (conn->state == CONN_OPEN && (conn->failed || is_over(conn)))
         conn_close(conn);
     if (conn->state != CONN_CLOSED)

@@ -1,8 +1,8 @@
-/* Inside of the server: connections, their pipelines and deadlines. For server.c, conn.c and
- * conn_out.c alone.
+/* Inside of the server: connections, their pipelines and deadlines. For server.c and
+ * conn*.c alone.
  *
- * Bytes go: on_read -> parser -> exchange (conn.c), up to the handlers, and back: answer marks the
- * connection, which is flushed once for all that was answered in the same turn of the loop
+ * Bytes go: on_read -> parser -> exchange (conn_in.c), up to the handlers, and back: answer marks
+ * the connection, which is flushed once for all that was answered in the same turn of the loop
  * (conn_out.c). Callbacks of the handlers may answer, drain or close anything: a connection that
  * was closed stays in memory until the loop says so. */
 #ifndef LUAFN_NET_CONN_H
@@ -110,15 +110,29 @@ void server_conn_closed(struct server *server);
 /* Takes the next connection off the listener. UV_ENOMEM: it is still there. */
 int conn_accept(struct server *server, uv_stream_t *listener, bool admin)
     __attribute__((warn_unused_result));
-/* Parses what waits, sends what is ready, reads on if there is room. */
+/* Parses what waits, sends what is ready, reads on if there is room. At most LIMIT_PIPELINE
+ * requests are taken in one turn of the loop. */
 void conn_pump(struct conn *conn);
 void conn_on_deadline(struct conn *conn, enum deadline_kind kind);
+/* Takes an exchange that will not be sent out of the pipeline. One that nobody has seen goes
+ * silently. */
+void conn_abandon(struct conn *conn, struct exchange *ex);
 /* At once; what is in the pipeline is told. */
 void conn_close(struct conn *conn);
 /* After the last answer: no more input is parsed; closes when the peer has had time to read. */
 void conn_linger(struct conn *conn);
 /* The log's turn, and the end of the connection's interest. */
 void conn_finish(struct server *server, struct exchange *ex);
+
+/* ---- conn_in.c ---- */
+/* Parses what was just read; what there is no room for is kept, what is of no interest dropped. */
+void conn_take_input(struct conn *conn, struct str input);
+/* The same for what was kept. */
+void conn_take_stash(struct conn *conn);
+/* Is there room for another request? */
+bool conn_may_take(const struct conn *conn);
+/* Answers the request that is being read with a refusal; nothing more is read. */
+void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault *fault);
 
 /* ---- conn_out.c ---- */
 extern const struct exchange_sink conn_sink;

@@ -28,8 +28,9 @@ struct server_handlers {
     void (*on_head)(void *arg, struct exchange *ex);
     /* A complete request; must lead to exchange_answer, now or later. */
     void (*on_request)(void *arg, struct exchange *ex);
-    /* An exchange was answered and its bytes handed to the kernel (or its client left): for log and
-     * metrics. Also for answers that the server itself gave (400, 408 ...). */
+    /* Once for every exchange that was passed up, and for those that the server refused itself
+     * (400, 408 ...): it was answered and its bytes handed to the kernel, or its client left. For
+     * log and metrics. */
     void (*on_finished)(void *arg, struct exchange *ex);
     void *arg;
 };
@@ -39,7 +40,8 @@ struct server_stats {
     unsigned open;
 };
 
-/* NULL when out of memory. Handlers and limits are copied. */
+/* NULL when out of memory. Handlers and limits are copied. `connections` is lowered where the
+ * process may not open as many files; those above it get 503. The process must ignore SIGPIPE. */
 struct server *server_new(uv_loop_t *loop, const struct server_handlers *handlers,
                           const struct server_limits *limits);
 
@@ -54,7 +56,8 @@ bool exchange_is_admin(const struct exchange *ex);
  * close). `done` is called when the last one is gone. */
 void server_drain(struct server *server, void (*done)(void *arg), void *arg);
 
-/* Closes everything at once. `done` when all handles are closed; then server_free. */
+/* Closes everything at once, once; a drain under way is not reported any more. `done` when all
+ * handles are closed; then server_free. */
 void server_close(struct server *server, void (*done)(void *arg), void *arg);
 void server_free(struct server *server);
 

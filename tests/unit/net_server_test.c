@@ -209,9 +209,11 @@ static unsigned occurrences(const struct client *c, const char *text)
 {
     unsigned count = 0;
     size_t len = strlen(text);
+    if (c->in.len == 0)
+        return 0;
     const char *at = c->in.data;
     const char *end = at + c->in.len;
-    while (at != NULL && (at = memmem(at, (size_t)(end - at), text, len)) != NULL) {
+    while ((at = memmem(at, (size_t)(end - at), text, len)) != NULL) {
         count++;
         at += len;
     }

@@ -4,6 +4,7 @@ import http from 'node:http';
 import test from 'node:test';
 import { OAuth2Issuer, OAuth2Service } from 'oauth2-mock-server';
 import { demo, tampered, WANTED } from '../lib/demo.mjs';
+import { later } from '../lib/later.mjs';
 
 const AUDIENCE = 'urn:tv-shows';
 const bearer = (token) => ({ Authorization: `Bearer ${token}` });
@@ -21,7 +22,7 @@ async function running(t) {
     service.requestHandler(req, res);
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => { server.close(); server.closeAllConnections(); });
+  later(t, () => { server.close(); server.closeAllConnections(); });
   issuer.url = `http://127.0.0.1:${server.address().port}`;
   let scope;
   service.on('beforeTokenSigning', (token) => {

@@ -6,6 +6,7 @@ import test from 'node:test';
 import { exportJWK, generateKeyPair } from 'jose';
 import { Provider } from 'oidc-provider';
 import { demo, tampered, WANTED } from '../lib/demo.mjs';
+import { later } from '../lib/later.mjs';
 
 const AUDIENCE = 'https://api/tv-shows';
 const CLIENT = 'tv-app';
@@ -54,7 +55,7 @@ async function running(t) {
     callback(req, res);
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => { server.close(); server.closeAllConnections(); });
+  later(t, () => { server.close(); server.closeAllConnections(); });
   const issuer = `http://127.0.0.1:${server.address().port}/`;
   return { issuer, hits, use: (keys) => { callback = provider(issuer, keys).callback(); } };
 }

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { lua, ROOT, start } from './host.mjs';
+import { later } from './later.mjs';
 
 const SHOWS = [
   { id: 1, url: 'https://www.tvmaze.com/shows/1/under-the-dome', name: 'Under the Dome', rating: 6.5 },
@@ -13,7 +14,7 @@ export const WANTED = SHOWS.map(({ id, url, name }) => ({ id, url, name }));
 async function tvApi(t) {
   const server = http.createServer((req, res) => res.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(SHOWS)));
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => { server.close(); server.closeAllConnections(); });
+  later(t, () => { server.close(); server.closeAllConnections(); });
   return `http://127.0.0.1:${server.address().port}/shows`;
 }
 

@@ -9,6 +9,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { later } from './later.mjs';
 import { request, Wire } from './wire.mjs';
 
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
@@ -35,7 +36,7 @@ export async function eventually(fn, seconds, what) {
 export function folder(t, files = {}) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'luafn-test-'));
   write(dir, files);
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  later(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 
@@ -158,7 +159,7 @@ export async function start(t, {
       reject(new Error(`ended before it listened: code ${code}, signal ${signal}; stderr:\n${host.stderr}`));
     });
   });
-  t.after(() => host.stop());
+  later(t, () => host.stop());
   return host;
 }
 

@@ -2,6 +2,7 @@
 // Every tenant is an issuer of its own under one port, with its own counters.
 import crypto from 'node:crypto';
 import http from 'node:http';
+import { later } from './later.mjs';
 
 export const AUDIENCE = 'https://api/tv-shows';
 
@@ -105,7 +106,7 @@ export class Issuer {
     issuer.server = http.createServer((req, res) => issuer.#serve(req, res));
     await new Promise((resolve) => issuer.server.listen(0, '127.0.0.1', resolve));
     issuer.port = issuer.server.address().port;
-    t.after(() => {
+    later(t, () => {
       issuer.server.close();
       issuer.server.closeAllConnections();
     });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import http from 'node:http';
 import test from 'node:test';
 import { deployment, eventually, lua, SLOW, start } from '../lib/host.mjs';
+import { later } from '../lib/later.mjs';
 import { requestText, Wire } from '../lib/wire.mjs';
 
 // An upstream on loopback: /echo answers with what it got, /wait?ms=N later, /status?code=N.
@@ -21,7 +22,7 @@ async function upstream(t) {
     return res.end(JSON.stringify({ method: req.method, path: url.pathname, body, type: req.headers['content-type'] }));
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => { server.close(); server.closeAllConnections(); });
+  later(t, () => { server.close(); server.closeAllConnections(); });
   const { port } = server.address();
   return { url: `http://127.0.0.1:${port}`, port, seen };
 }

@@ -128,7 +128,7 @@ test('bodies: over the limit is 413, without reading them', async (t) => {
   const head = `POST ${FN}echo HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: ${length}\r\n\r\n`;
   const declared = await one(h, head); // no body is sent at all
   assert.equal(declared.res.status, 413);
-  assert.equal(declared.res.reason, 'Payload Too Large');
+  assert.match(declared.res.reason, /^(Payload|Content) Too Large$/);
   assert.equal(declared.rest?.length, 0, 'closed');
   const chunked = await one(h, `POST ${FN}echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${length.toString(16)}\r\n${'z'.repeat(length)}\r\n0\r\n\r\n`);
   assert.equal(chunked.res.status, 413);

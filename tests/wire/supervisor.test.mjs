@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import net from 'node:net';
 import test from 'node:test';
 import { deployment, eventually, folder, run, sleep, SLOW, start } from '../lib/host.mjs';
+import { later } from '../lib/later.mjs';
 import { requestText } from '../lib/wire.mjs';
 
 const SCRIPTS = {
@@ -119,7 +120,7 @@ test('a supervisor that is killed takes its workers along', async (t) => {
 test('port in use: one line, not 0', async (t) => {
   const server = net.createServer();
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => server.close());
+  later(t, () => server.close());
   const { port } = server.address();
   const { code, stderr } = await run(t, ['serve', '--workers', '1', '--listen', `127.0.0.1:${port}`], { files: files() });
   assert.notEqual(code, 0);

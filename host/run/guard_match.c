@@ -144,8 +144,6 @@ static void add_template(struct pattern *pattern, luaL_Buffer *result, const cha
             luaL_addlstring(result, start, (size_t)(end - start));
         } else if (isdigit(kind)) {
             unsigned index = kind - (unsigned)'1';
-            if (index >= pattern->level && index != 0)
-                luaL_error(L, "invalid capture index %%%d in replacement string", (int)index + 1);
             pattern_push_capture(pattern, index, start, end);
             luaL_tolstring(L, -1, NULL);
             lua_remove(L, -2);

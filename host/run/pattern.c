@@ -58,6 +58,9 @@ static bool is_in_class(unsigned char c, unsigned char class)
     case 'x':
         is = isxdigit(c);
         break;
+    case 'z': /* of Lua 5.1, still there */
+        is = c == '\0';
+        break;
     default:
         return class == c; /* an escaped character stands for itself */
     }

@@ -19,7 +19,7 @@ PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
         -Wpointer-arith -Wcast-align -Wwrite-strings -Wundef -Wvla -Wformat=2 -Wimplicit-fallthrough
-BASE := -std=c11 -D_GNU_SOURCE -DLUAFN_VERSION='"$(VERSION)"' -iquote host -iquote .  $(PKG_CFLAGS) \
+BASE := -std=c11 -D_GNU_SOURCE -DLUAFN_VERSION='"$(VERSION)"' -DLIBJWT_VERSION='"$(shell pkg-config --modversion libjwt 2>/dev/null)"' -iquote host -iquote .  $(PKG_CFLAGS) \
         -fno-strict-aliasing -fstack-protector-strong -pthread
 
 FLAGS_release := -O2 -g -fno-plt -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2

@@ -11,7 +11,7 @@
 #include "bindings/bindings.h"
 #include "bindings/json.h"
 #include "http/headers.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "net/client.h"
 #include "run/await.h"
 #include "run/invocation.h"

@@ -5,7 +5,7 @@
 #include <lauxlib.h>
 
 #include "bindings/bindings.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "run/tree.h"
 
 enum { SCRATCH_KEEP = 64 * 1024, INDENT_MAX = 8 };

@@ -9,7 +9,7 @@
 
 #include "bindings/json_number.h"
 #include "bindings/json_text.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "run/budget.h"
 
 struct decoder {

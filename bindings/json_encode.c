@@ -14,7 +14,7 @@
 #include "bindings/json_number.h"
 #include "bindings/json_text.h"
 #include "bindings/keys.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "run/budget.h"
 
 /* One table on the way down to the value. */

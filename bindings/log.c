@@ -10,7 +10,7 @@
 #include "bindings/bindings.h"
 #include "bindings/json.h"
 #include "http/exchange.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "run/invocation.h"
 #include "run/vm.h"
 

@@ -8,7 +8,7 @@
 
 #include "base/str.h"
 #include "bindings/bindings.h"
-#include "limits.h"
+#include "base/limits.h"
 
 #define DATE_MIN (-62167219200.0) /* 0000-01-01T00:00:00Z: four digits are all the forms have */
 

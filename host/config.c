@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "config_functions.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "run/guard.h"
 #include "run/options.h"
 #include "run/script.h"
@@ -226,19 +226,20 @@ static int read_redirect(struct options_reader *r, struct redirect_rule *rule)
 static int read_header_rule(struct options_reader *r, struct header_rule *rule)
 {
     static const char *const keys[] = {"for", "values", NULL};
+    struct redirect_pair *pairs = NULL;
     int rc = options_check_keys(r, keys);
     if (rc == 0)
         rc = options_str(r, "for", &rule->path);
-    if (rc == 0 && (rule->path.len == 0 || rule->path.ptr[0] != '/'))
-        rc = options_fault(r, "for", "must be a path that begins with '/'");
     if (rc == 0)
-        rc = read_pairs(r, "values", &rule->values, &rule->count);
-    for (unsigned i = 0; rc == 0 && i < rule->count; i++) {
-        if (!header_name_is_valid(rule->values[i].name) ||
-            !header_value_is_valid(rule->values[i].value))
-            rc = options_fault(r, "values", "'%.*s' is not a header that can be sent",
-                               STR_ARG(rule->values[i].name));
-    }
+        rc = read_pairs(r, "values", &pairs, &rule->value_count);
+    rule->values = arena_zalloc(r->arena, (rule->value_count + 1) * sizeof(*rule->values));
+    if (rc == 0 && rule->values == NULL)
+        return out_of_memory(r);
+    for (unsigned i = 0; rc == 0 && i < rule->value_count; i++)
+        rule->values[i] = (struct header){pairs[i].name, pairs[i].value};
+    struct err err;
+    if (rc == 0 && header_rule_check(rule, &err) != 0)
+        rc = options_fault(r, NULL, "%s", err.text);
     return rc;
 }
 

@@ -9,15 +9,10 @@
 #include "base/err.h"
 #include "env.h"
 #include "http/cors.h"
+#include "http/header_rule.h"
 #include "http/redirect.h"
 #include "net/server.h"
 #include "run/spec.h"
-
-struct header_rule {
-    struct str path; /* pattern: "*" stands for any run of characters, ":name" for one segment */
-    struct redirect_pair *values;
-    unsigned count;
-};
 
 struct config {
     struct arena arena; /* all of it */
@@ -45,7 +40,8 @@ struct config {
 struct config_options {
     const char *file;
     bool dev;
-    const char *const *defaults; /* NULL: none */
+    const char *const *
+        defaults; /* variables that `dev` provides where nobody else does: name, value, ..., NULL */
 };
 
 /* NULL with the reason. */

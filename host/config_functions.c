@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "limits.h"
+#include "base/limits.h"
 
 static bool name_is_valid(struct str name)
 {

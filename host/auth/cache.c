@@ -10,7 +10,7 @@
 
 #include "auth/siphash.h"
 #include "base/list.h"
-#include "limits.h"
+#include "base/limits.h"
 
 enum { BAD_SLOTS = 256, FIRST_BUCKETS = 256 };
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #include "auth/base64url.h"
-#include "limits.h"
+#include "base/limits.h"
 
 #define X5C_TEXT_MAX (16 * 1024)
 

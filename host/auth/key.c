@@ -7,7 +7,7 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
-#include "limits.h"
+#include "base/limits.h"
 
 #define ALG_RSA                                                                                    \
     (ALG_BIT(ALG_RS256) | ALG_BIT(ALG_RS384) | ALG_BIT(ALG_RS512) | ALG_BIT(ALG_PS256) |           \

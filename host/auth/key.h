@@ -69,6 +69,9 @@ int key_sign_with(struct key *key, enum key_backend backend, enum alg alg,
                   const json_t *extra_header, struct str claims_json, struct buf *out,
                   struct err *err) __attribute__((warn_unused_result));
 
+/* OpenSSL's version, static. */
+const char *key_library_version(void);
+
 /* PEM of the private key, for the dev issuer's key file. -EINVAL for a public key or a secret. */
 int key_to_pem(const struct key *key, struct buf *out);
 /* Public JWK: kty, use, alg, kid and the public members. New reference, or NULL (also

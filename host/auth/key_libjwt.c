@@ -25,7 +25,7 @@
 
 #include "auth/base64url.h"
 #include "auth/strict_json.h"
-#include "limits.h"
+#include "base/limits.h"
 
 static jwt_alg_t jwt_alg_of(enum alg alg)
 {

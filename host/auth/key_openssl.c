@@ -270,3 +270,8 @@ int key_openssl_sign(struct key *key, enum alg alg, struct str input, struct buf
         rc = -ENOMEM;
     return rc != 0 ? key_openssl_failure(rc) : 0;
 }
+
+const char *key_library_version(void)
+{
+    return OpenSSL_version(OPENSSL_VERSION_STRING);
+}

@@ -8,7 +8,7 @@
 #include <openssl/rand.h>
 #include <openssl/x509.h>
 
-#include "limits.h"
+#include "base/limits.h"
 
 /* One decoded block; OpenSSL's allocations. */
 struct block {

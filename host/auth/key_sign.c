@@ -5,7 +5,7 @@
 
 #include "auth/base64url.h"
 #include "auth/strict_json.h"
-#include "limits.h"
+#include "base/limits.h"
 
 static bool set_default(json_t *header, const char *name, json_t *value)
 {

@@ -6,7 +6,7 @@
 
 #include "auth/key_internal.h"
 #include "auth/strict_json.h"
-#include "limits.h"
+#include "base/limits.h"
 
 struct keyset {
     unsigned refs;

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#include "limits.h"
+#include "base/limits.h"
 
 /* Brackets outside strings, counted before the recursive parser sees the text. */
 bool strict_json_is_shallow(struct str text)

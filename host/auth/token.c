@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "auth/strict_json.h"
+
 /* An integer that cannot fit into 64 bits has at least this many digits. */
 enum { WIDE_DIGITS = 19 };
 
@@ -35,22 +37,6 @@ static size_t skip_string(struct str text, size_t i)
             return i + 1;
     }
     return text.len;
-}
-
-/* jansson's own limit is 2048 levels, and what is parsed here is later walked by others. */
-static bool is_shallow(struct str text)
-{
-    unsigned depth = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        if (c == '"')
-            i = skip_string(text, i) - 1;
-        else if ((c == '{' || c == '[') && ++depth > LIMIT_TOKEN_JSON_DEPTH)
-            return false;
-        else if ((c == '}' || c == ']') && depth > 0)
-            depth--;
-    }
-    return true;
 }
 
 /* Length of the run of digits at the front. */
@@ -105,7 +91,7 @@ static int parse_wide(struct str text, size_t flags, json_t **out)
 
 static int parse_json(struct str text, size_t flags, json_t **out)
 {
-    if (!is_shallow(text))
+    if (!strict_json_is_shallow(text))
         return -EINVAL;
     json_error_t error = {0};
     *out = json_loadb(text.ptr, text.len, flags | JSON_REJECT_DUPLICATES, &error);

@@ -14,7 +14,7 @@
 
 #include "auth/base64url.h"
 #include "base/str.h"
-#include "limits.h"
+#include "base/limits.h"
 
 struct token {
     struct str signing_input; /* "header.payload"; borrowed from the text */

@@ -11,7 +11,7 @@
 #include "auth/cache.h"
 #include "auth/shown.h"
 #include "auth/token.h"
-#include "limits.h"
+#include "base/limits.h"
 
 /* 0000-01-01T00:00:00Z; with LIMIT_DATE_MAX, the dates that print with four digits of year. */
 static const double DATE_MIN = -62167219200.0;

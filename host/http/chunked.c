@@ -2,7 +2,7 @@
 #include "http/chunked.h"
 
 #include "http/chars.h"
-#include "limits.h"
+#include "base/limits.h"
 
 enum { SIZE_DIGITS_MAX = 16 };
 

@@ -263,3 +263,11 @@ enum parser_event parser_feed(struct parser *parser, struct str *input, struct a
     }
     return PARSER_FAULT;
 }
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+const char *parser_library_version(void)
+{
+    return TEXT(LLHTTP_VERSION_MAJOR) "." TEXT(LLHTTP_VERSION_MINOR) "." TEXT(LLHTTP_VERSION_PATCH);
+}

@@ -59,4 +59,7 @@ enum parser_event parser_feed(struct parser *parser, struct str *input, struct a
 /* Between two requests: nothing of the next one has come? (Empty lines do not count.) */
 bool parser_is_idle(const struct parser *parser);
 
+/* "8.1.0"; static. */
+const char *parser_library_version(void);
+
 #endif

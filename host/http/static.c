@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "http/content_type.h"
 #include "http/target.h"
-#include "limits.h"
+#include "base/limits.h"
 
 /* An open file or an embedded one. */
 struct source {

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "net/client_rules.h"
 
 /* A socket of libcurl's under watch. */
@@ -318,4 +318,9 @@ void client_cancel(struct client_call *call)
 {
     curl_multi_remove_handle(call->client->multi, call->easy);
     call_free(call);
+}
+
+const char *client_library_version(void)
+{
+    return curl_version_info(CURLVERSION_NOW)->version;
 }

@@ -83,6 +83,9 @@ struct client_url {
 int client_parse_url(struct str url, struct client_url *out, struct err *err)
     __attribute__((warn_unused_result));
 
+/* libcurl's version, static. */
+const char *client_library_version(void);
+
 /* Is this URL within the rules, as far as its text tells? 0, -EINVAL or -EACCES. */
 int client_check_url(const struct client_rules *rules, struct str url, struct err *err);
 

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "net/client_rules.h"
 
 /* ---- what libcurl asks during a transfer ---- */

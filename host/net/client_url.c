@@ -5,7 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "net/client_rules.h"
 
 CURLU *client_url_parse(struct str text, struct err *err)

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "limits.h"
+#include "base/limits.h"
 
 enum { LINGER_BYTES = 256 * 1024 };
 

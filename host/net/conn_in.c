@@ -1,7 +1,7 @@
 /* From bytes to requests: parse, pass up, refuse; what there is no room for waits. */
 #include "net/conn.h"
 
-#include "limits.h"
+#include "base/limits.h"
 
 static struct exchange *begin(struct conn *conn)
 {

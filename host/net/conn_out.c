@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "limits.h"
+#include "base/limits.h"
 
 enum {
     COPY_MAX = 16 * 1024, /* bodies up to this are copied behind their head; larger are borrowed */

@@ -3,7 +3,7 @@
 #define LUAFN_NET_ISSUER_INTERNAL_H
 
 #include "base/log.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "net/issuer.h"
 #include "net/issuer_store.h"
 #include "net/kid_gate.h"

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "limits.h"
+#include "base/limits.h"
 
 /* A set grows by its escapes when it is put into a JSON string. */
 enum { FILE_BYTES_MAX = 2 * LIMIT_JWKS_BYTES + 4096 };

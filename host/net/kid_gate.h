@@ -9,7 +9,7 @@
 #include <stdint.h>
 
 #include "base/str.h"
-#include "limits.h"
+#include "base/limits.h"
 
 /* All zero: open. */
 struct kid_gate {

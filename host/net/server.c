@@ -5,7 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "net/conn.h"
 
 enum { BACKLOG = 511, LINGER_MS = 1000, TICK_MS_MAX = 250 };

@@ -19,7 +19,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "run/vm.h"
 
 #ifndef sigev_notify_thread_id

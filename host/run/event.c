@@ -430,6 +430,30 @@ void event_materialize(lua_State *L, int index)
     }
 }
 
+bool event_authorization(lua_State *L, int index, struct str *out)
+{
+    struct vm *vm = vm_of(L);
+    struct invocation *inv = invocation_of(L);
+    if (inv == NULL || inv->slot == NULL || !lua_istable(L, index) || !lua_getmetatable(L, index))
+        return false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, inv->slot->event_mt);
+    bool live = lua_rawequal(L, -1, -2) && vm->instance == inv->instance;
+    lua_pop(L, 2);
+    if (!live)
+        return false;
+    lua_pushliteral(L, "headers");
+    bool looked_at = lua_rawget(L, index) != LUA_TNIL;
+    lua_pop(L, 1);
+    if (looked_at)
+        return false;
+    const struct headers *headers = &request_of(inv)->headers;
+    const struct str *value = headers_get(headers, STR("authorization"));
+    *out = value != NULL ? *value : (struct str){NULL, 0};
+    if (headers_count(headers, STR("authorization")) > 1)
+        *out = lx_check_memory(L, arena_printf(&inv->ex->arena, "%.*s, ", STR_ARG(*value)));
+    return true;
+}
+
 /* ---- slots ---- */
 
 /* Pushes a metatable whose functions know the slot (at `slot_index`) and the fields. */

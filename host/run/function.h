@@ -37,6 +37,7 @@ struct function {
     struct instance *loading; /* reference; NULL: none under way */
     unsigned generation;      /* of `current`; counts on over reloads */
     bool load_again;          /* a change came in while loading */
+    bool first_load_done;     /* the deployment's note */
     bool failed;              /* the newest load failed: `error` says why */
     struct err error;
     unsigned running;

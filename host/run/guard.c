@@ -3,7 +3,7 @@
 
 #include <lualib.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "run/budget.h"
 #include "run/guard_parts.h"
 #include "run/vm.h"

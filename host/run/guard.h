@@ -15,4 +15,8 @@
  * lua_pcall). */
 void guard_open(lua_State *L);
 
+/* After a protected call ended with `status`: returns when that is an error which the script may
+ * see; raises the end when the budget has ended or memory has run out. */
+void guard_caught(lua_State *L, int status);
+
 #endif

@@ -1,8 +1,9 @@
 /* The base library. */
 #include <string.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "run/budget.h"
+#include "run/guard.h"
 #include "run/guard_parts.h"
 #include "run/vm.h"
 

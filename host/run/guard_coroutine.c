@@ -4,8 +4,9 @@
  * waits, or its slice is over), every resume around it suspends too, and when the task goes on,
  * each resumes the next again. The marks in vm.h keep scripts from resuming or closing what the
  * host has suspended, and the host's own coroutines. */
-#include "limits.h"
+#include "base/limits.h"
 #include "run/budget.h"
+#include "run/guard.h"
 #include "run/guard_parts.h"
 #include "run/vm.h"
 

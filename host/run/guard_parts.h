@@ -24,10 +24,6 @@ void guard_copy(lua_State *L, int stock, const char *const *names);
  * a text, is not longer than LIMIT_STRING_SCAN. */
 void guard_copy_bounded(lua_State *L, int stock, const char *name);
 
-/* After a protected call ended with `status`: returns when that is an error which the script may
- * see; raises the end when the budget has ended or memory has run out. */
-void guard_caught(lua_State *L, int status);
-
 /* table.sort; guard_sort.c. */
 int guard_sort(lua_State *L);
 

@@ -5,7 +5,7 @@
  * once, at the end: an error in the order function leaves it as it was. */
 #include <stdbool.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "run/budget.h"
 #include "run/guard_parts.h"
 

@@ -2,7 +2,7 @@
  * Metamethods work as in Lua's own. */
 #include <stddef.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "run/budget.h"
 #include "run/guard_parts.h"
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "run/event.h"
 #include "run/outcome.h"
 

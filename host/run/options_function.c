@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <lauxlib.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "run/options.h"
 #include "run/options_auth.h"
 

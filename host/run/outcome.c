@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "limits.h"
+#include "base/limits.h"
 
 enum { MESSAGE_MAX = 4096 };
 

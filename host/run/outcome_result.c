@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/base64.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "run/outcome.h"
 
 /* All values are read raw: no metamethod of a result runs. */

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/embedded.h"
-#include "limits.h"
+#include "base/limits.h"
 
 static const struct embedded_file *find_embedded(const char *path)
 {

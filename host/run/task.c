@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "limits.h"
+#include "base/limits.h"
 
 /* What unwinding may cost: <close> variables of a script that was ended from outside. */
 #define UNWIND_CPU_NS (20 * 1000 * 1000ull)
@@ -75,7 +75,7 @@ struct task *task_new(struct vm *vm, struct budget *budget, void (*done)(struct 
 }
 
 /* Closes pending to-be-closed variables and clears the stack, under a small budget of its own. */
-static void unwind(struct task *task)
+void task_unwind(struct task *task)
 {
     struct vm *vm = task->vm;
     struct budget grace = {.cpu_limit_ns = UNWIND_CPU_NS};
@@ -94,7 +94,7 @@ void task_free(struct task *task)
 {
     assert(task->state != TASK_RUNNING);
     if (task->state != TASK_DONE || lua_status(task->co) != LUA_OK)
-        unwind(task);
+        task_unwind(task);
     list_remove(&task->in_queue);
     list_remove(&task->siblings);
     give_thread(task->vm, (struct vm_thread){task->co, task->anchor});
@@ -111,7 +111,7 @@ void task_cancel(struct task *task)
     }
     list_remove(&task->in_queue);
     if (task->state != TASK_DONE)
-        unwind(task);
+        task_unwind(task);
     task->state = TASK_DONE;
 }
 

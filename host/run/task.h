@@ -56,6 +56,10 @@ void task_enqueue(struct task *task);
  * rest). Calls `done` never. */
 void task_cancel(struct task *task);
 
+/* Closes what the ended coroutine left open; after an error its value is then the only one on the
+ * stack. For a task whose `done` was just called, from the loop. */
+void task_unwind(struct task *task);
+
 /* Gives the coroutine back to the pool or drops it. */
 void task_free(struct task *task);
 

@@ -1,7 +1,7 @@
 /* Every numeric limit, named, with its reason. Those that a deployment may change are defaults here
  * and keys in functions.lua. Sizes in bytes, times in seconds unless the name says otherwise. */
-#ifndef LUAFN_LIMITS_H
-#define LUAFN_LIMITS_H
+#ifndef LUAFN_BASE_LIMITS_H
+#define LUAFN_BASE_LIMITS_H
 
 /* ---- HTTP edge ---- */
 #define LIMIT_TARGET_BYTES     (8 * 1024)  /* request target: what common proxies accept; 414 */

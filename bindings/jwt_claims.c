@@ -1,0 +1,165 @@
+/* Helpers over claims as Lua values: claim_to_array, remove_namespaces, has_scope. Edge cases as in
+ * the original. */
+#include <lauxlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "bindings/jwt_internal.h"
+#include "run/tree.h"
+
+static bool is_absent(lua_State *L, int index)
+{
+    return lua_isnoneornil(L, index) ||
+           (lua_islightuserdata(L, index) && lua_touserdata(L, index) == NULL);
+}
+
+/* A table is an array when json made it one, or when it has something at [1]. */
+static bool is_array(lua_State *L, int index)
+{
+    if (!lua_istable(L, index))
+        return false;
+    if (lua_rawlen(L, index) > 0)
+        return true;
+    if (!lua_getmetatable(L, index))
+        return false;
+    tree_push_array_mt(L);
+    bool same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return same;
+}
+
+static void push_array(lua_State *L)
+{
+    lua_newtable(L);
+    tree_push_array_mt(L);
+    lua_setmetatable(L, -2);
+}
+
+int l_jwt_claim_to_array(lua_State *L)
+{
+    lua_settop(L, 1);
+    if (is_array(L, 1))
+        return 1;
+    push_array(L);
+    if (is_absent(L, 1))
+        return 1;
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        lua_pushvalue(L, 1);
+        lua_rawseti(L, 2, 1);
+        return 1;
+    }
+    struct str rest, word;
+    rest.ptr = lua_tolstring(L, 1, &rest.len);
+    for (lua_Integer i = 1; str_split_next(&rest, ' ', &word); i++) {
+        lua_pushlstring(L, word.ptr, word.len);
+        lua_rawseti(L, 2, i);
+    }
+    return 1;
+}
+
+/* ---- whole words ---- */
+
+static bool text_has_word(struct str text, struct str word)
+{
+    struct str part;
+    while (str_split_next(&text, ' ', &part)) {
+        if (str_eq(part, word))
+            return true;
+    }
+    return false;
+}
+
+static bool list_has_word(lua_State *L, int index, struct str word)
+{
+    lua_Integer count = (lua_Integer)lua_rawlen(L, index);
+    for (lua_Integer i = 1; i <= count; i++) {
+        struct str item = {NULL, 0};
+        if (lua_rawgeti(L, index, i) == LUA_TSTRING)
+            item.ptr = lua_tolstring(L, -1, &item.len);
+        bool same = item.ptr != NULL && str_eq(item, word);
+        lua_pop(L, 1);
+        if (same)
+            return true;
+    }
+    return false;
+}
+
+bool jwt_claim_has_word(lua_State *L, int index, const char *name, struct str word)
+{
+    lua_pushstring(L, name);
+    int type = lua_rawget(L, index);
+    bool found = false;
+    if (type == LUA_TSTRING) {
+        struct str text;
+        text.ptr = lua_tolstring(L, -1, &text.len);
+        found = word.len > 0 && text_has_word(text, word);
+    } else if (type == LUA_TTABLE) {
+        found = list_has_word(L, lua_gettop(L), word);
+    }
+    lua_pop(L, 1);
+    return found;
+}
+
+bool jwt_has_scope(lua_State *L, int index, struct str scope)
+{
+    return lua_istable(L, index) && (jwt_claim_has_word(L, index, "scope", scope) ||
+                                     jwt_claim_has_word(L, index, "scp", scope) ||
+                                     jwt_claim_has_word(L, index, "permissions", scope));
+}
+
+int l_jwt_has_scope(lua_State *L)
+{
+    struct str scope;
+    scope.ptr = luaL_checklstring(L, 2, &scope.len);
+    lua_pushboolean(L, jwt_has_scope(L, 1, scope));
+    return 1;
+}
+
+/* ---- namespaces ---- */
+
+/* Position of the first `ns` in `name`, or name.len. */
+static size_t find_text(struct str name, struct str ns)
+{
+    const char *hit =
+        ns.len > 0 && name.len >= ns.len ? memmem(name.ptr, name.len, ns.ptr, ns.len) : NULL;
+    return hit != NULL ? (size_t)(hit - name.ptr) : name.len;
+}
+
+/* Copies the members whose name has (or has not) the namespace in it; one that is there already
+ * stays where `keep`. */
+static void copy_members(lua_State *L, struct str ns, bool stripped)
+{
+    for (lua_pushnil(L); lua_next(L, 2) != 0;
+         lua_pop(L, 1)) { /* stack: ns, claims, out, name, value */
+        struct str name = {"", 0};
+        bool is_text = lua_type(L, -2) == LUA_TSTRING;
+        if (is_text)
+            name.ptr = lua_tolstring(L, -2, &name.len);
+        size_t at = is_text ? find_text(name, ns) : name.len;
+        if ((at < name.len) != stripped)
+            continue;
+        if (stripped) {
+            lua_pushlstring(L, name.ptr, at);
+            lua_pushlstring(L, name.ptr + at + ns.len, name.len - at - ns.len);
+            lua_concat(L, 2);
+        } else {
+            lua_pushvalue(L, -2);
+        }
+        lua_pushvalue(L, -2);
+        lua_rawset(L, 3);
+    }
+}
+
+/* Members that never had the namespace are copied last: they win, so that no namespaced name
+ * replaces a verified claim. */
+int l_jwt_remove_namespaces(lua_State *L)
+{
+    struct str ns;
+    ns.ptr = luaL_checklstring(L, 1, &ns.len);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    lua_newtable(L);
+    copy_members(L, ns, true);
+    copy_members(L, ns, false);
+    return 1;
+}

@@ -1,0 +1,145 @@
+/* jwt.sign and jwt.public_jwk: tokens of one's own. */
+#include <lauxlib.h>
+#include <string.h>
+
+#include "auth/key.h"
+#include "base/buf.h"
+#include "bindings/json.h"
+#include "bindings/jwt_internal.h"
+#include "run/tree.h"
+
+/* Parsing a PEM costs more than a signature: the last one is kept. One a process; a worker has one
+ * thread. */
+static struct {
+    struct buf text;
+    bool is_secret;
+    struct key *key;
+} kept;
+
+static struct key *get_key(struct str text, bool is_secret, struct err *err)
+{
+    if (kept.key != NULL && kept.is_secret == is_secret && str_eq(buf_str(&kept.text), text))
+        return kept.key;
+    struct key *key = NULL;
+    int rc = is_secret ? key_from_secret(text, &key, err) : key_from_pem(text, &key, err);
+    if (rc != 0)
+        return NULL;
+    key_unref(kept.key);
+    kept.key = NULL;
+    buf_clear(&kept.text);
+    buf_add_str(&kept.text, text);
+    kept.is_secret = is_secret;
+    if (buf_failed(&kept.text)) {
+        key_unref(key);
+        err_set(err, 0, "out of memory");
+        return NULL;
+    }
+    kept.key = key;
+    return key;
+}
+
+/* A member of the options at index 2 that must be a text, or absent. The text stays alive with the
+ * table. */
+static struct str option(lua_State *L, const char *name)
+{
+    struct str value = {NULL, 0};
+    if (lua_getfield(L, 2, name) != LUA_TNIL)
+        value.ptr = luaL_checklstring(L, -1, &value.len);
+    return value;
+}
+
+static int fail(lua_State *L, const char *text)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, text);
+    return 2;
+}
+
+/* header members beside alg: kid and typ. New reference, or NULL when out of memory. */
+static json_t *make_header(struct str kid, struct str typ)
+{
+    json_t *header = json_object();
+    bool ok = header != NULL;
+    if (ok && kid.ptr != NULL)
+        ok = json_object_set_new(header, "kid", json_stringn(kid.ptr, kid.len)) == 0;
+    if (ok && typ.ptr != NULL)
+        ok = json_object_set_new(header, "typ", json_stringn(typ.ptr, typ.len)) == 0;
+    if (ok)
+        return header;
+    json_decref(header);
+    return NULL;
+}
+
+/* Signs claims_json into `token`. Holds C memory, so nothing in here raises. */
+static int sign(struct str key_text, bool is_secret, enum alg alg, struct str kid, struct str typ,
+                struct str claims_json, struct buf *token, struct err *err)
+{
+    struct key *key = get_key(key_text, is_secret, err);
+    if (key == NULL)
+        return -1;
+    json_t *header = make_header(kid, typ);
+    if (header == NULL)
+        return err_set(err, -1, "out of memory");
+    int rc = key_sign(key, alg, header, claims_json, token, err);
+    json_decref(header);
+    return rc;
+}
+
+int l_jwt_sign(lua_State *L)
+{
+    static struct buf token;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    struct str pem = option(L, "key"), secret = option(L, "secret");
+    struct str name = option(L, "algorithm"), kid = option(L, "kid"), typ = option(L, "typ");
+    luaL_argcheck(L, (pem.ptr != NULL) != (secret.ptr != NULL), 2,
+                  "`key` (PEM) or `secret` expected");
+    enum alg alg = name.ptr != NULL ? alg_parse(name) : pem.ptr != NULL ? ALG_RS256 : ALG_HS256;
+    luaL_argcheck(L, alg != ALG_NONE_KNOWN, 2, "`algorithm` is not known");
+    struct buf *claims = json_scratch();
+    if (json_encode_value(L, 1, claims) != 0)
+        return lua_error(L);
+    struct err err;
+    buf_clear(&token);
+    if (sign(pem.ptr != NULL ? pem : secret, pem.ptr == NULL, alg, kid, typ, buf_str(claims),
+             &token, &err) != 0)
+        return fail(L, err.text);
+    if (buf_failed(&token))
+        return luaL_error(L, "out of memory");
+    lua_pushlstring(L, token.data, token.len);
+    return 1;
+}
+
+static int l_push_tree(lua_State *L)
+{
+    tree_push(L, lua_touserdata(L, 1));
+    return 1;
+}
+
+int l_jwt_public_jwk(lua_State *L)
+{
+    struct str pem, name;
+    pem.ptr = luaL_checklstring(L, 1, &pem.len);
+    name.ptr = luaL_optlstring(L, 2, "RS256", &name.len);
+    enum alg alg = alg_parse(name);
+    luaL_argcheck(L, alg != ALG_NONE_KNOWN, 2, "not a known algorithm");
+    struct err err;
+    struct key *key = get_key(pem, false, &err);
+    if (key == NULL)
+        return fail(L, err.text);
+    if (key_kid(key).len == 0) {
+        struct buf thumbprint = BUF_INIT;
+        if (key_thumbprint(key, &thumbprint) == 0)
+            key_set_kid(key, buf_str(&thumbprint));
+        buf_free(&thumbprint);
+    }
+    json_t *jwk = key_to_jwk(key, alg);
+    if (jwk == NULL)
+        return fail(L, "the key does not fit the algorithm");
+    lua_pushcfunction(L, l_push_tree);
+    lua_pushlightuserdata(L, jwk);
+    int status = lua_pcall(L, 1, 1, 0);
+    json_decref(jwk);
+    return status == LUA_OK ? 1 : lua_error(L);
+}

@@ -1,0 +1,75 @@
+/* jwt.verifier's settings: a userdata that owns what the verifier borrows. */
+#include <lauxlib.h>
+#include <string.h>
+
+#include "bindings/jwt_internal.h"
+#include "net/issuer_link.h"
+#include "run/options.h"
+#include "run/tree.h"
+#include "run/vm.h"
+
+static int l_gc(lua_State *L)
+{
+    struct jwt_verifier *v = lua_touserdata(L, 1);
+    key_source_clear(&v->spec.own_keys);
+    arena_free(&v->arena);
+    return 0;
+}
+
+static struct jwt_verifier *push_empty(lua_State *L)
+{
+    struct jwt_verifier *v = lua_newuserdatauv(L, sizeof(*v), 0);
+    memset(v, 0, sizeof(*v));
+    arena_init(&v->arena);
+    if (luaL_newmetatable(L, "luafn.verifier")) {
+        lua_pushcfunction(L, l_gc);
+        lua_setfield(L, -2, "__gc");
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, "__metatable");
+    }
+    lua_setmetatable(L, -2);
+    return v;
+}
+
+/* The fault's text without the file and member that only functions.lua has: "?:1: issuer: Expected
+ * ..." */
+static const char *plain_text(const struct err *err)
+{
+    const char *text = strstr(err->text, ": ");
+    text = text != NULL ? text + 2 : err->text;
+    const char *expected = strstr(text, "Expected '");
+    return expected != NULL ? expected : text;
+}
+
+struct jwt_verifier *jwt_push_verifier(lua_State *L, int index)
+{
+    if (!lua_istable(L, index))
+        luaL_error(L, "A valid configuration object must be provided");
+    struct vm *vm = vm_of(L);
+    struct jwt_verifier *v = push_empty(L);
+    struct err err;
+    struct options_reader r = {.L = L, .arena = &v->arena, .err = &err, .file = "?"};
+    lua_pushvalue(L, index);
+    int rc = options_read_verifier(&r, &v->spec);
+    if (rc != 0)
+        luaL_error(L, "%s", plain_text(&err));
+    lua_pop(L, 1);
+    if (vm->services != NULL && issuer_link(vm->services->issuers, &v->spec, &err) != 0)
+        luaL_error(L, "%s", err.text);
+    v->verifiers = &v->spec.verifier;
+    v->count = 1;
+    return v;
+}
+
+struct jwt_verifier *jwt_push_default_verifier(lua_State *L)
+{
+    const struct services *services = vm_of(L)->services;
+    if (services == NULL || services->verifier_count == 0)
+        luaL_error(
+            L,
+            "functions.lua has no `auth`; write auth = { issuer = \"https://...\", audience = \"...\" }");
+    struct jwt_verifier *v = push_empty(L);
+    v->verifiers = services->verifiers;
+    v->count = services->verifier_count;
+    return v;
+}

@@ -1,0 +1,260 @@
+/* THE PAGE TO READ FIRST. See app.h; a request's way is app_on_request and the functions below it,
+ * in order. */
+#include "app.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "auth/policy.h"
+#include "base/log.h"
+#include "http/target.h"
+#include "base/limits.h"
+#include "run/outcome.h"
+
+/* A request on its way; in the exchange's arena. */
+struct visit {
+    struct issuer_wait wait; /* for keys */
+    struct app *app;
+    struct exchange *ex;
+    struct function *function;
+    struct route_match match;
+    struct str path; /* as the client sent it, normalised */
+};
+
+static void authorize(struct visit *visit, bool keys_final);
+
+/* ---- 1. the request is complete: which path does it mean? ---- */
+
+static void answer_not_found(struct exchange *ex)
+{
+    exchange_answer_error(ex, 404, STR("not_found"),
+                          STR("There is no function and no file at this path"));
+}
+
+/* Enters ex into the app's care: from here on every answer goes through app_decorate. */
+static struct visit *begin(struct app *app, struct exchange *ex)
+{
+    ex->decorate = app_decorate;
+    ex->app = app;
+    struct visit *visit = arena_zalloc(&ex->arena, sizeof(*visit));
+    if (visit == NULL || path_normalize(&ex->arena, ex->req.path, &visit->path) == -ENOMEM) {
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        return NULL;
+    }
+    if (visit->path.ptr == NULL) {
+        exchange_answer_error(ex, 400, STR("bad_request"), STR("The path cannot be resolved"));
+        return NULL;
+    }
+    list_init(&visit->wait.node);
+    visit->app = app;
+    visit->ex = ex;
+    return visit;
+}
+
+/* ---- 2. which function is it, if any? ---- */
+
+static void answer_wrong_method(struct exchange *ex, unsigned methods)
+{
+    struct buf allow = BUF_INIT;
+    for (unsigned m = 0; m < METHOD_COUNT; m++) {
+        if ((methods & METHOD_BIT(m)) != 0)
+            buf_printf(&allow, "%s%s", allow.len > 0 ? ", " : "", method_name((enum http_method)m));
+    }
+    struct str value = arena_copy(&ex->arena, buf_str(&allow));
+    buf_free(&allow);
+    ex->error_code = "method_not_allowed";
+    if (response_set_error(&ex->res, &ex->arena, 405, STR("method_not_allowed"),
+                           STR("This path exists under other methods")) != 0 ||
+        value.ptr == NULL || headers_add(&ex->res.headers, &ex->arena, STR("Allow"), value) != 0)
+        ex->res.status = 405;
+    exchange_answer(ex);
+}
+
+/* The route's texts belong to the router, which a reload may replace while the request runs. */
+static bool keep_match(struct visit *visit)
+{
+    struct route_match *match = &visit->match;
+    struct arena *arena = &visit->ex->arena;
+    if (visit->function->spec->path_count == 0)
+        return true;
+    match->pattern = arena_copy(arena, match->pattern);
+    bool ok = match->pattern.ptr != NULL;
+    for (unsigned i = 0; i < match->param_count; i++) {
+        match->params[i].name = arena_copy(arena, match->params[i].name);
+        ok = ok && match->params[i].name.ptr != NULL;
+    }
+    return ok;
+}
+
+/* Looks at `path` as a function's. True when the exchange was taken care of. */
+static bool try_function(struct visit *visit, struct str path)
+{
+    struct exchange *ex = visit->ex;
+    enum route_result result =
+        router_match(visit->app->current->router, ex->req.method, path, &visit->match);
+    if (result == ROUTE_NONE)
+        return false;
+    if (cors_preflight(&visit->app->current->config->cors, ex, visit->match.methods)) {
+        exchange_answer(ex);
+        return true;
+    }
+    if (result == ROUTE_WRONG_METHOD) {
+        answer_wrong_method(ex, visit->match.methods);
+        return true;
+    }
+    visit->function = visit->match.target;
+    ex->function = visit->function->spec->name.ptr;
+    ex->generation = visit->function->generation;
+    if (keep_match(visit))
+        authorize(visit, false);
+    else
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+    return true;
+}
+
+void app_on_request(void *arg, struct exchange *ex)
+{
+    struct app *app = arg;
+    struct visit *visit = begin(app, ex);
+    if (visit == NULL ||
+        (str_starts_with(visit->path, STR("/_luafn/")) && app_admin(app, ex, visit->path)))
+        return;
+    if (app->current == NULL) {
+        exchange_answer_error(ex, 503, STR("starting"), STR("The host is still loading"));
+        return;
+    }
+    if (try_function(visit, visit->path))
+        return;
+    struct str rewritten = {NULL, 0};
+    bool answered = app_site(app, ex, visit->path, &rewritten);
+    if (!answered && rewritten.ptr != NULL && try_function(visit, rewritten))
+        return;
+    if (answered)
+        exchange_answer(ex);
+    else
+        answer_not_found(ex);
+}
+
+/* ---- 3. may the caller? ---- */
+
+static double now_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void on_keys(struct issuer_wait *wait)
+{
+    struct visit *visit = container_of(wait, struct visit, wait);
+    visit->ex->on_gone = NULL;
+    visit->ex->owner = NULL;
+    authorize(visit, true);
+    exchange_release(visit->ex); /* the wait's */
+}
+
+static void on_gone_while_waiting(struct exchange *ex)
+{
+    struct visit *visit = ex->owner;
+    issuer_cancel(&visit->wait);
+    exchange_release(ex);
+}
+
+/* True when the issuer's fetcher will call on_keys. */
+static bool wait_for_keys(struct visit *visit, const struct verdict *verdict)
+{
+    struct issuer *issuer = issuers_by_source(visit->app->issuers, verdict->verifier->keys);
+    visit->wait.done = on_keys;
+    if (issuer == NULL || issuer_want(issuer, verdict->kid, &visit->wait) == 0)
+        return false;
+    exchange_hold(visit->ex);
+    visit->ex->on_gone = on_gone_while_waiting;
+    visit->ex->owner = visit;
+    return true;
+}
+
+static void call_function(struct visit *visit, struct verdict *verdict);
+
+static void authorize(struct visit *visit, bool keys_final)
+{
+    struct exchange *ex = visit->ex;
+    struct verdict verdict = {0};
+    enum policy_result result =
+        policy_check(&visit->function->spec->policy, ex, now_seconds(), keys_final, &verdict);
+    if (result == POLICY_NEEDS_KEY && !keys_final) {
+        if (!wait_for_keys(visit, &verdict))
+            authorize(visit, true);
+        return;
+    }
+    if (result == POLICY_ALLOW) {
+        call_function(visit, &verdict);
+        return;
+    }
+    if (result == POLICY_NEEDS_KEY) {
+        visit->app->keys_unavailable++;
+        policy_keys_unavailable(ex);
+    } else {
+        visit->app->auth_refused++;
+    }
+    exchange_answer(ex);
+}
+
+/* ---- 4. the function takes over ---- */
+
+static void answer_accepted(struct exchange *ex)
+{
+    ex->res.status = 202;
+    ex->res.body = (struct str){NULL, 0};
+}
+
+/* The client has its 202; the handler gets an exchange without a connection, which nobody reads. */
+static struct exchange *detach_background(struct exchange *ex)
+{
+    struct exchange *copy = exchange_new(NULL, NULL);
+    if (copy == NULL)
+        return NULL;
+    copy->req = ex->req;
+    copy->function = ex->function;
+    memcpy(copy->request_id, ex->request_id, sizeof(copy->request_id));
+    exchange_hold(ex); /* its arena holds the request's texts */
+    copy->state = EXCHANGE_WORKING;
+    if (arena_defer(&copy->arena, (void (*)(void *))exchange_release, ex) != 0) {
+        exchange_release(ex);
+        exchange_release(copy);
+        return NULL;
+    }
+    return copy;
+}
+
+static void call_function(struct visit *visit, struct verdict *verdict)
+{
+    struct exchange *ex = visit->ex;
+    if (verdict->claims != NULL)
+        ex->sub_hash = verdict->claims->subject_hash;
+    bool background = visit->function->spec->background;
+    struct exchange *target = background ? detach_background(ex) : ex;
+    struct call *call = target != NULL ? arena_zalloc(&target->arena, sizeof(*call)) : NULL;
+    if (call == NULL) {
+        claims_unref(verdict->claims);
+        if (target != NULL && background)
+            exchange_release(target);
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        return;
+    }
+    call->function = visit->function;
+    call->ex = target;
+    call->claims = verdict->claims;
+    if (call->claims != NULL)
+        (void)!token_from_header(headers_get(&ex->req.headers, STR("authorization")), &call->token,
+                                 verdict);
+    call->path = ex->req.path;
+    call->match = &visit->match;
+    if (background) {
+        answer_accepted(ex);
+        exchange_answer(ex);
+    }
+    function_call(call);
+    if (background)
+        exchange_release(target);
+}

@@ -1,0 +1,85 @@
+/* THE PAGE TO READ FIRST: a worker's rooms joined together.
+ *
+ * A request comes up from net/server as an exchange. app.c finds what it means (http/router,
+ * redirects, static files), has its policy judged (auth/policy, waiting for keys where needed), and
+ * hands it to its function (run/function). Everything that answers before a function runs, answers
+ * here. Nobody includes this header but main, cli and the worker. */
+#ifndef LUAFN_APP_H
+#define LUAFN_APP_H
+
+#include <uv.h>
+
+#include "deployment.h"
+#include "net/server.h"
+
+struct app_options {
+    const char *config_file;
+    bool dev;
+    bool watch;                  /* reload on changes */
+    const char *const *defaults; /* environment that `dev` provides: name, value, ..., NULL */
+    const char *state_folder;    /* ".luafn" beside functions.lua; NULL: keep nothing on disk */
+    const struct binding *bindings;
+    /* Functions that the program brings itself (the dev issuer): name, script, ..., NULL. */
+    const char *const *own_functions;
+};
+
+struct app {
+    uv_loop_t *loop;
+    struct app_options options;
+    struct server *server;
+    struct client *client;
+    struct issuers *issuers;
+    struct deployment *current; /* NULL until the first one is loaded */
+    struct deployment *loading; /* NULL: none under way */
+    struct deployment *retired; /* old ones that still have work */
+    struct err config_error;    /* of the newest reload; empty: it was good */
+    bool draining;
+    bool ready; /* the first deployment has loaded */
+    void (*on_ready)(
+        struct app *app,
+        int status); /* once: 0, or -EINVAL when the configuration is no good (it was printed) */
+    uint64_t started_ns;
+    uint64_t requests, responses[6]; /* by first digit of the status; [0]: none sent */
+    uint64_t auth_refused, keys_unavailable, reloads;
+    uint64_t duration_buckets[12], duration_sum_us;
+};
+
+/* Begins to load. `on_ready` comes once, later or from within. 0 or -ENOMEM. */
+int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options,
+             void (*on_ready)(struct app *app, int status));
+
+/* The listening side, with the limits of the first configuration; after on_ready(0). 0 or -ENOMEM.
+ */
+int app_make_server(struct app *app) __attribute__((warn_unused_result));
+
+/* Loads the configuration anew and swaps it in if it loads. */
+void app_reload(struct app *app);
+/* Reloads what has changed on disk: a script, or the whole configuration. */
+void app_check_files(struct app *app);
+
+/* Stops taking requests; `done` when every answer is out. */
+void app_drain(struct app *app, void (*done)(void *arg), void *arg);
+/* Ends everything; then run the loop until it is empty. */
+void app_close(struct app *app);
+/* After the loop is empty. */
+void app_free(struct app *app);
+
+/* ---- parts of the app in files of their own ---- */
+
+/* app.c: a complete request. */
+void app_on_request(void *arg, struct exchange *ex);
+
+/* app_site.c: what is no function: redirects, static files, 404. True when ex->res is filled (or
+ * *rewritten is set to the path that routing should look at instead). */
+bool app_site(struct app *app, struct exchange *ex, struct str path, struct str *rewritten);
+/* Headers that belong onto every answer: configured header rules, CORS, the generation in `dev`. */
+void app_decorate(struct exchange *ex);
+/* app_admin.c: /_luafn/live, ready, metrics, routes. True when the path is one of them and ex was
+ * answered. */
+bool app_admin(struct app *app, struct exchange *ex, struct str path);
+/* app_log.c: the access line and the counters. */
+void app_finished(void *arg, struct exchange *ex);
+/* Upper bounds of duration_buckets in seconds; the last bucket has none. */
+extern const double app_duration_limits[11];
+
+#endif

@@ -1,0 +1,200 @@
+/* The app's life: loading a configuration, swapping it in, draining, closing. */
+#include "app.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "auth/cache.h"
+#include "base/log.h"
+#include "run/invocation.h"
+#include "run/task.h"
+
+static void on_deployment_loaded(struct deployment *deployment, void *arg);
+
+static struct config *load_config(struct app *app, struct err *err)
+{
+    const struct config_options options = {app->options.config_file, app->options.dev,
+                                           app->options.defaults};
+    struct config *config = config_load(&options, err);
+    for (const char *const *own = app->options.own_functions;
+         config != NULL && own != NULL && own[0] != NULL; own += 2) {
+        struct function_spec *spec =
+            config_add_function(config, str_from(own[0]), str_from(own[1]));
+        if (spec == NULL) {
+            err_set(err, -ENOMEM, "out of memory");
+            config_free(config);
+            return NULL;
+        }
+        spec->is_dev = true;
+    }
+    return config;
+}
+
+void app_reload(struct app *app)
+{
+    struct err err;
+    if (app->loading != NULL)
+        return; /* its end looks at the files again */
+    struct config *config = load_config(app, &err);
+    const struct services services = {
+        .loop = app->loop, .client = app->client, .issuers = app->issuers, .dev = app->options.dev};
+    struct deployment *deployment = NULL;
+    if (config != NULL)
+        deployment = deployment_new(config, &services, app->options.bindings, app->current,
+                                    on_deployment_loaded, app, &err);
+    if (deployment == NULL) {
+        app->config_error = err;
+        log_message(LOG_ERROR, "%s", err.text);
+        if (!app->ready)
+            app->on_ready(app, -EINVAL);
+    } else if (deployment->loading > 0) {
+        app->loading = deployment;
+    } else {
+        on_deployment_loaded(deployment, app);
+    }
+}
+
+static void sweep_retired(struct app *app)
+{
+    struct deployment **link = &app->retired;
+    while (*link != NULL) {
+        struct deployment *d = *link;
+        if (!deployment_is_idle(d)) {
+            link = &d->retired_next;
+            continue;
+        }
+        *link = d->retired_next;
+        deployment_free(d);
+    }
+}
+
+static void retire(struct app *app, struct deployment *deployment)
+{
+    if (deployment == NULL)
+        return;
+    deployment->retired_next = app->retired;
+    app->retired = deployment;
+    sweep_retired(app);
+}
+
+/* In `serve` a start with a script that does not load is no start; in `dev` the others serve
+ * meanwhile. */
+static bool refuses_start(const struct app *app, const struct deployment *deployment)
+{
+    return !app->ready && !app->options.dev && deployment_first_failed(deployment) != NULL;
+}
+
+static void on_deployment_loaded(struct deployment *deployment, void *arg)
+{
+    struct app *app = arg;
+    app->loading = NULL;
+    struct err err;
+    if (refuses_start(app, deployment)) {
+        app->config_error = deployment_first_failed(deployment)->error;
+        retire(app, deployment);
+        app->on_ready(app, -EINVAL);
+        return;
+    }
+    if (deployment_build_routes(deployment, &err) != 0) {
+        app->config_error = err;
+        log_message(LOG_ERROR, "%s", err.text);
+        retire(app, deployment);
+        if (!app->ready)
+            app->on_ready(app, -EINVAL);
+        return;
+    }
+    app->config_error.text[0] = '\0';
+    struct deployment *before = app->current;
+    app->current = deployment;
+    app->reloads += before != NULL;
+    retire(app, before);
+    if (!app->ready) {
+        app->ready = true;
+        app->on_ready(app, 0);
+    }
+}
+
+int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options,
+             void (*on_ready)(struct app *app, int status))
+{
+    memset(app, 0, sizeof(*app));
+    app->loop = loop;
+    app->options = *options;
+    app->on_ready = on_ready;
+    app->started_ns = uv_hrtime();
+    app->client = client_new(loop);
+    app->issuers =
+        app->client != NULL ? issuers_new(loop, app->client, options->state_folder) : NULL;
+    if (app->issuers == NULL || task_queue_open(loop) != 0)
+        return -ENOMEM;
+    invocation_pool_open(loop);
+    app_reload(app);
+    return 0;
+}
+
+int app_make_server(struct app *app)
+{
+    const struct server_handlers handlers = {
+        .on_request = app_on_request, .on_finished = app_finished, .arg = app};
+    app->server = server_new(app->loop, &handlers, &app->current->config->limits);
+    return app->server != NULL ? 0 : -ENOMEM;
+}
+
+void app_check_files(struct app *app)
+{
+    struct deployment *d = app->current;
+    for (unsigned i = 0; d != NULL && i < d->function_count; i++) {
+        struct function *function = d->functions[i];
+        if (function->current != NULL && instance_is_stale(function->current))
+            function_load(function);
+    }
+    sweep_retired(app);
+}
+
+void app_drain(struct app *app, void (*done)(void *arg), void *arg)
+{
+    app->draining = true;
+    server_drain(app->server, done, arg);
+}
+
+static void cancel_all(struct deployment *d)
+{
+    for (unsigned i = 0; d != NULL && i < d->function_count; i++)
+        function_cancel_all(d->functions[i]);
+}
+
+static void on_server_closed(void *arg)
+{
+    struct app *app = arg;
+    server_free(app->server);
+    app->server = NULL;
+}
+
+void app_close(struct app *app)
+{
+    cancel_all(app->current);
+    cancel_all(app->loading);
+    for (struct deployment *d = app->retired; d != NULL; d = d->retired_next)
+        cancel_all(d);
+    if (app->server != NULL)
+        server_close(app->server, on_server_closed, app);
+    issuers_free(app->issuers);
+    client_free(app->client);
+    app->issuers = NULL;
+    app->client = NULL;
+    invocation_pool_close();
+    task_queue_close();
+}
+
+void app_free(struct app *app)
+{
+    deployment_free(app->current);
+    deployment_free(app->loading);
+    while (app->retired != NULL) {
+        struct deployment *d = app->retired;
+        app->retired = d->retired_next;
+        deployment_free(d);
+    }
+    token_cache_clear();
+    exchange_pool_free();
+}

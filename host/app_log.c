@@ -1,0 +1,70 @@
+/* One access line a request, and the counters behind /_luafn/metrics. */
+#include "app.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+
+const double app_duration_limits[11] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                        0.1,   0.25,   0.5,   1,    2.5};
+
+static void log_text(const struct exchange *ex, double ms)
+{
+    struct log_line line;
+    log_begin_access(&line);
+    buf_printf(&line.buf, "%.*s %.*s %d %.1f ms", STR_ARG(ex->req.method_name),
+               STR_ARG(ex->req.target), ex->res.status, ms);
+    if (ex->function != NULL)
+        buf_printf(&line.buf, "  %s@%u", ex->function, ex->generation);
+    if (ex->error_code != NULL)
+        buf_printf(&line.buf, "  %s", ex->error_code);
+    log_end(&line);
+}
+
+static void log_access(const struct exchange *ex, double ms)
+{
+    if (log_format() == LOG_FORMAT_NONE)
+        return;
+    if (log_format() == LOG_FORMAT_TEXT) {
+        log_text(ex, ms);
+        return;
+    }
+    struct log_line line;
+    log_begin_access(&line);
+    log_str(&line, "request_id", str_from(ex->request_id));
+    log_str(&line, "method", ex->req.method_name);
+    log_str(&line, "path", (struct str){ex->req.target.ptr, str_find(ex->req.target, '?')});
+    log_int(&line, "status", ex->res.status);
+    log_int(&line, "bytes", (int64_t)ex->bytes_sent);
+    log_double(&line, "ms", ms, 3);
+    if (ex->function != NULL) {
+        log_str(&line, "function", str_from(ex->function));
+        log_int(&line, "generation", ex->generation);
+    }
+    if (ex->error_code != NULL)
+        log_str(&line, "error", str_from(ex->error_code));
+    if (ex->sub_hash != 0) {
+        char hash[20];
+        snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)ex->sub_hash);
+        log_str(&line, "sub_hash", str_from(hash));
+    }
+    if (ex->traceparent.len > 0)
+        log_str(&line, "traceparent", ex->traceparent);
+    log_str(&line, "ip", ex->req.client_ip);
+    log_end(&line);
+}
+
+void app_finished(void *arg, struct exchange *ex)
+{
+    struct app *app = arg;
+    uint64_t ns = uv_hrtime() - ex->started_ns;
+    unsigned bucket = 0;
+    while (bucket < 11 && (double)ns / 1e9 > app_duration_limits[bucket])
+        bucket++;
+    app->duration_buckets[bucket]++;
+    app->duration_sum_us += ns / 1000;
+    app->requests++;
+    int digit = ex->res.status / 100;
+    app->responses[digit >= 1 && digit <= 5 ? digit : 0]++;
+    log_access(ex, (double)ns / 1e6);
+}

@@ -1,0 +1,116 @@
+/* The table of commands, options, and messages of usage. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+const struct command *const commands[] = {&command_dev,    &command_serve, &command_check,
+                                          &command_routes, &command_help,  NULL};
+
+int cli_usage(const struct command *command, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    fprintf(stderr, "luafn %s: %s; usage: luafn %s %s\n", command->name, text, command->name,
+            command->arguments);
+    return EXIT_USAGE;
+}
+
+int cli_fault(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+    return EXIT_FAULT;
+}
+
+static const struct option *find_option(const struct option *options, const char *word, size_t len)
+{
+    for (; options->name != NULL; options++) {
+        if (strlen(options->name) == len && strncmp(options->name, word, len) == 0)
+            return options;
+    }
+    return NULL;
+}
+
+static int set_option(const struct command *command, const struct option *option, const char *value)
+{
+    if (option->kind == OPTION_TEXT) {
+        *(const char **)option->out = value;
+        return 0;
+    }
+    struct option_list *list = option->out;
+    if (list->count == OPTION_LIST_MAX)
+        return cli_usage(command, "%s can be given %d times at most", option->name,
+                         OPTION_LIST_MAX);
+    list->items[list->count++] = value;
+    return 0;
+}
+
+static int take_option(const struct command *command, const struct option *options, int argc,
+                       char **argv, int *i)
+{
+    const char *word = argv[*i];
+    const char *equals = strchr(word, '=');
+    size_t len = equals != NULL ? (size_t)(equals - word) : strlen(word);
+    const struct option *option = find_option(options, word, len);
+    if (option == NULL)
+        return cli_usage(command, "unknown option '%.*s'", (int)len, word);
+    if (option->kind == OPTION_FLAG) {
+        if (equals != NULL)
+            return cli_usage(command, "%s takes no value", option->name);
+        *(bool *)option->out = true;
+        return 0;
+    }
+    const char *value = equals != NULL ? equals + 1 : *i + 1 < argc ? argv[++*i] : NULL;
+    if (value == NULL)
+        return cli_usage(command, "%s needs a value", option->name);
+    return set_option(command, option, value);
+}
+
+int cli_parse(const struct command *command, int argc, char **argv, const struct option *options,
+              const char **rest, int rest_max, int *rest_count)
+{
+    int count = 0;
+    for (int i = 1; i < argc; i++) {
+        bool is_option = argv[i][0] == '-' && argv[i][1] != '\0';
+        if (is_option) {
+            int rc = take_option(command, options, argc, argv, &i);
+            if (rc != 0)
+                return rc;
+        } else if (count == rest_max) {
+            return cli_usage(command, "'%s' is one word too many", argv[i]);
+        } else {
+            rest[count++] = argv[i];
+        }
+    }
+    if (rest_count != NULL)
+        *rest_count = count;
+    return 0;
+}
+
+static int make_folder(const char *path)
+{
+    return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : -1;
+}
+
+int cli_state_folder(const char *config_file, const char *sub, char *out, unsigned size)
+{
+    const char *slash = strrchr(config_file, '/');
+    int folder = slash != NULL ? (int)(slash - config_file) + 1 : 0;
+    int len = snprintf(out, size, "%.*s.luafn", folder, config_file);
+    if (len < 0 || (unsigned)len >= size || make_folder(out) != 0)
+        return -1;
+    if (sub == NULL)
+        return 0;
+    int more = snprintf(out + len, size - (unsigned)len, "/%s", sub);
+    return more > 0 && (unsigned)(len + more) < size ? make_folder(out) : -1;
+}

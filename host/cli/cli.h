@@ -1,0 +1,55 @@
+/* The commands of `luafn`: one file a command, each exporting one entry of the table in cli.c. */
+#ifndef LUAFN_CLI_H
+#define LUAFN_CLI_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+enum { EXIT_GOOD = 0, EXIT_FAULT = 1, EXIT_USAGE = 2 };
+
+struct command {
+    const char *name;
+    const char *arguments; /* "[--listen HOST:PORT]..." */
+    const char *summary;   /* one sentence, for the list */
+    const char *help;      /* paragraphs, options and an example, for `luafn help NAME` */
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name */
+};
+
+extern const struct command command_check, command_dev, command_help, command_routes, command_serve;
+extern const struct command *const commands[]; /* in the order of the list; ends with NULL */
+
+/* One option of a command. Kinds: FLAG takes no value; TEXT the last one given; LIST all of them.
+ */
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_LIST };
+
+enum { OPTION_LIST_MAX = 16 };
+
+struct option_list {
+    const char *items[OPTION_LIST_MAX];
+    unsigned count;
+};
+
+struct option {
+    const char *name; /* "--listen"; NULL ends the list */
+    enum option_kind kind;
+    void *out; /* bool *, const char **, struct option_list * */
+};
+
+/* Takes options ("--name value" or "--name=value") off argv; what is left goes to `rest` (at most
+ * `rest_max`). 0, or EXIT_USAGE after one line on stderr that says what to type. */
+int cli_parse(const struct command *command, int argc, char **argv, const struct option *options,
+              const char **rest, int rest_max, int *rest_count);
+
+/* One line on stderr, "luafn NAME: ...; usage ..."; returns EXIT_USAGE. */
+int cli_usage(const struct command *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* A fault on stderr; returns EXIT_FAULT. */
+int cli_fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The folder that holds functions.lua, and ".luafn" in it (made when missing). 0, or -1 when it
+ * cannot be made: the host then keeps nothing on disk. */
+int cli_state_folder(const char *config_file, const char *sub, char *out, unsigned size);
+
+#endif

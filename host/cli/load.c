@@ -1,0 +1,50 @@
+/* Loading a deployment without serving it. */
+#include "cli/load.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "bindings/bindings.h"
+#include "cli/cli.h"
+#include "run/budget.h"
+
+struct deployment *load_deployment(const char *config_file, unsigned *faults)
+{
+    const struct config_options options = {.file = config_file};
+    const struct services services = {0};
+    struct err err;
+    struct deployment *deployment = NULL;
+    *faults = 0;
+    log_setup(LOG_FORMAT_NONE,
+              LOG_ERROR + 1); /* faults are printed below, in the form that a person wants */
+    if (budget_start() != 0) {
+        *faults = 1;
+        cli_fault("no timers are left on this machine");
+        return NULL;
+    }
+    struct config *config = config_load(&options, &err);
+    if (config != NULL)
+        deployment = deployment_new(config, &services, bindings, NULL, NULL, NULL, &err);
+    if (deployment == NULL) {
+        cli_fault("%s", err.text);
+        *faults = 1;
+        return NULL;
+    }
+    for (unsigned i = 0; i < deployment->function_count; i++) {
+        if (!deployment->functions[i]->failed)
+            continue;
+        cli_fault("%s", deployment->functions[i]->error.text);
+        ++*faults;
+    }
+    if (*faults == 0 && deployment_build_routes(deployment, &err) != 0) {
+        cli_fault("%s", err.text);
+        ++*faults;
+    }
+    return deployment;
+}
+
+void unload_deployment(struct deployment *deployment)
+{
+    deployment_free(deployment);
+    budget_stop();
+}

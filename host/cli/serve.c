@@ -1,0 +1,67 @@
+/* luafn serve: production. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli/run_host.h"
+
+static int default_address(struct option_list *listen, char *text, size_t size)
+{
+    const char *port = getenv("PORT");
+    snprintf(text, size, "%s", "127.0.0.1:8888");
+    if (port != NULL && port[0] != '\0')
+        snprintf(text, size, "0.0.0.0:%s", port);
+    listen->items[0] = text;
+    listen->count = 1;
+    return 0;
+}
+
+/* /_luafn/ has a listener of its own: what it tells is for those who operate the host. */
+static int bind_admin(const char *address, struct run_host_plan *plan)
+{
+    struct err err;
+    if (supervisor_bind(address != NULL ? address : "127.0.0.1:0", &plan->admin, &err) != 0)
+        return cli_fault("%s", err.text);
+    plan->supervisor.worker.admin_fd = plan->admin.fd;
+    fprintf(stderr, "admin pages on %s/_luafn/\n", plan->admin.url);
+    return 0;
+}
+
+static int run(int argc, char **argv)
+{
+    static struct run_host_plan plan;
+    struct run_host r = {.config_file = "functions.lua"};
+    const struct option options[] = {RUN_HOST_OPTIONS(r),
+                                     {"--workers", OPTION_TEXT, &r.workers},
+                                     {"--watch", OPTION_FLAG, &r.watch},
+                                     {NULL, OPTION_FLAG, NULL}};
+    int rc = cli_parse(&command_serve, argc, argv, options, NULL, 0, NULL);
+    if (rc == 0)
+        rc = run_host_read(&command_serve, &r, false, &plan);
+    char address[64];
+    if (rc == 0 && r.listen.count == 0)
+        rc = default_address(&r.listen, address, sizeof(address));
+    if (rc == 0)
+        rc = run_host_bind(&r.listen, &plan);
+    if (rc == 0)
+        rc = bind_admin(r.admin, &plan);
+    return rc == 0 ? run_host_go(&plan) : rc;
+}
+
+const struct command command_serve = {
+    .name = "serve",
+    .arguments =
+        "[--listen HOST:PORT]... [--workers N] [--config FILE] [--watch] [--log json|text|none] [--drain 30s] [--admin HOST:PORT]",
+    .summary = "Serves the functions of functions.lua with worker processes under a supervisor.",
+    .help =
+        "\n"
+        "  --listen HOST:PORT  where to listen; may be given several times. Default 127.0.0.1:8888, or 0.0.0.0:$PORT\n"
+        "                      when PORT is set. Port 0 picks one; the line `listening on http://HOST:PORT` names it.\n"
+        "  --workers N         worker processes; default: one a core\n"
+        "  --config FILE       default functions.lua\n"
+        "  --watch             reload scripts, functions.lua and .env when they change (SIGHUP does it once)\n"
+        "  --log FORMAT        access log on stdout: json (default), text, none\n"
+        "  --drain TIME        how long SIGTERM waits for what runs; default 30s\n"
+        "  --admin HOST:PORT   where /_luafn/live, ready, metrics and routes are; default: a free port on loopback\n"
+        "\nExample:\n  luafn serve --listen 0.0.0.0:8080 --workers 4\n",
+    .run = run,
+};

@@ -1,0 +1,24 @@
+/* luafn --version. */
+#include "cli/version.h"
+
+#include <jansson.h>
+#include <lua.h>
+#include <stdio.h>
+#include <uv.h>
+
+#include "auth/key.h"
+#include "http/parser.h"
+#include "net/client.h"
+
+int print_version(void)
+{
+    printf("luafn %s\n", LUAFN_VERSION);
+    printf("Lua %s.%s\n", LUA_VERSION_MAJOR "." LUA_VERSION_MINOR, LUA_VERSION_RELEASE);
+    printf("libuv %s\n", uv_version_string());
+    printf("llhttp %s\n", parser_library_version());
+    printf("jansson %s\n", jansson_version_str());
+    printf("libjwt %s\n", LIBJWT_VERSION);
+    printf("OpenSSL %s\n", key_library_version());
+    printf("libcurl %s\n", client_library_version());
+    return 0;
+}

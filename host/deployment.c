@@ -1,0 +1,237 @@
+/* One loaded configuration: its functions, routes and issuers. */
+#include "deployment.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "net/issuer_link.h"
+#include "run/script.h"
+
+/* ---- what functions see of the environment ---- */
+
+static const char *get_env(void *arg, const char *name)
+{
+    const struct config *config = arg;
+    return env_get(config->env, name);
+}
+
+static void each_env(void *arg, void (*fn)(void *, const char *, const char *), void *fn_arg)
+{
+    const struct config *config = arg;
+    env_each(config->env, false, fn, fn_arg);
+}
+
+static bool env_is_default(void *arg, const char *name)
+{
+    const struct config *config = arg;
+    return config->dev || env_is_from_file(config->env, name);
+}
+
+/* ---- verifiers ---- */
+
+/* Links the specs and makes the array that token_verify wants. */
+static struct verifier *link_all(struct deployment *d, struct verifier_spec *specs, unsigned count,
+                                 struct err *err)
+{
+    struct verifier *list = arena_zalloc(&d->config->arena, (count + 1) * sizeof(*list));
+    if (list == NULL) {
+        err_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (issuer_link(d->services.issuers, &specs[i], err) != 0)
+            return NULL;
+        list[i] = specs[i].verifier;
+    }
+    return list;
+}
+
+/* The deployment's verifiers, unless the function has its own. */
+static int link_policy(struct deployment *d, struct function_spec *spec, struct err *err)
+{
+    struct policy *policy = &spec->policy;
+    policy->verifiers = d->services.verifiers;
+    policy->verifier_count = d->services.verifier_count;
+    if (policy->own_count > 0) {
+        policy->verifiers = link_all(d, policy->own, policy->own_count, err);
+        policy->verifier_count = policy->own_count;
+    }
+    if (policy->verifiers == NULL)
+        return -EINVAL;
+    if (policy->kind == POLICY_TOKEN && policy->verifier_count == 0)
+        return err_set(
+            err, -EINVAL,
+            "function %.*s asks for a token, but functions.lua has no issuer; write auth = { issuer = "
+            "\"https://...\", audience = \"...\" }",
+            STR_ARG(spec->name));
+    return 0;
+}
+
+/* ---- routes ---- */
+
+static int add_routes(struct router *router, const struct config *config, struct function *function,
+                      struct err *err)
+{
+    const struct function_spec *spec = function->spec;
+    for (unsigned i = 0; i < spec->path_count; i++) {
+        int rc = router_add(router, spec->paths[i], spec->methods, function, err);
+        if (rc != 0)
+            return rc;
+    }
+    if (spec->path_count > 0)
+        return 0;
+    char pattern[512];
+    snprintf(pattern, sizeof(pattern), "%.*s/%.*s", STR_ARG(config->prefix), STR_ARG(spec->name));
+    int rc = router_add(router, str_from(pattern), spec->methods, function, err);
+    if (rc != 0)
+        return rc;
+    snprintf(pattern, sizeof(pattern), "%.*s/%.*s/*", STR_ARG(config->prefix), STR_ARG(spec->name));
+    return router_add(router, str_from(pattern), spec->methods, function, err);
+}
+
+int deployment_build_routes(struct deployment *d, struct err *err)
+{
+    struct router *router = router_new();
+    if (router == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    for (unsigned i = 0; i < d->function_count; i++) {
+        struct err reason;
+        int rc = add_routes(router, d->config, d->functions[i], &reason);
+        if (rc != 0) {
+            router_free(router);
+            return err_set(err, rc, "%s: functions.%.*s: %s",
+                           script_display_name(d->config->file.ptr, d->config->folder),
+                           STR_ARG(d->functions[i]->spec->name), reason.text);
+        }
+    }
+    router_free(d->router);
+    d->router = router;
+    return 0;
+}
+
+/* ---- loading ---- */
+
+/* After each load of one of its functions: what the script says about itself may have changed
+ * routes and policy. */
+static void on_function_loaded(struct function *function, void *arg)
+{
+    struct deployment *d = arg;
+    struct err err;
+    if (!function->failed && (link_policy(d, function->spec, &err) != 0 ||
+                              (d->loading == 0 && deployment_build_routes(d, &err) != 0))) {
+        function->failed = true;
+        function->error = err;
+        log_message(LOG_ERROR, "%s", err.text);
+    }
+    if (!function->first_load_done) {
+        function->first_load_done = true;
+        if (--d->loading == 0)
+            d->loaded(d, d->loaded_arg);
+    }
+}
+
+static unsigned last_generation(const struct deployment *before, struct str name)
+{
+    struct function *function = before != NULL ? deployment_find(before, name) : NULL;
+    return function != NULL ? function->generation : 0;
+}
+
+static int make_functions(struct deployment *d, const struct binding *bindings,
+                          const struct deployment *before, struct err *err)
+{
+    struct config *config = d->config;
+    d->functions = calloc(config->function_count + 1, sizeof(struct function *));
+    for (unsigned i = 0; d->functions != NULL && i < config->function_count; i++) {
+        struct function_spec *spec = &config->functions[i];
+        if (link_policy(d, spec, err) != 0)
+            return -EINVAL;
+        struct function *function = function_new(spec, &config->arena, &d->services, bindings,
+                                                 last_generation(before, spec->name));
+        if (function == NULL)
+            break;
+        function->on_loaded = on_function_loaded;
+        function->on_loaded_arg = d;
+        d->functions[d->function_count++] = function;
+    }
+    return d->function_count == config->function_count && d->functions != NULL
+               ? 0
+               : err_set(err, -ENOMEM, "out of memory");
+}
+
+struct deployment *deployment_new(struct config *config, const struct services *services,
+                                  const struct binding *bindings, const struct deployment *before,
+                                  void (*loaded)(struct deployment *, void *), void *arg,
+                                  struct err *err)
+{
+    struct deployment *d = calloc(1, sizeof(*d));
+    if (d == NULL) {
+        config_free(config);
+        err_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    d->config = config;
+    d->loaded = loaded;
+    d->loaded_arg = arg;
+    d->services = *services;
+    d->services.getenv = get_env;
+    d->services.each_env = each_env;
+    d->services.env_is_default = env_is_default;
+    d->services.env_arg = config;
+    d->services.verifier_count = config->issuer_count;
+    d->services.verifiers = link_all(d, config->issuers, config->issuer_count, err);
+    d->site = (struct static_site){.folder = config->publish.len > 0 ? config->publish.ptr : NULL,
+                                   .embedded_prefix = config->dev ? "web/" : NULL};
+    if (d->services.verifiers == NULL || make_functions(d, bindings, before, err) != 0 ||
+        deployment_build_routes(d, err) != 0) {
+        deployment_free(d);
+        return NULL;
+    }
+    d->loading = d->function_count + 1; /* one of our own: `loaded` is not called from within */
+    for (unsigned i = 0; i < d->function_count; i++)
+        function_load(d->functions[i]);
+    d->loading--;
+    return d;
+}
+
+/* ---- questions ---- */
+
+const struct function *deployment_first_failed(const struct deployment *d)
+{
+    for (unsigned i = 0; i < d->function_count; i++) {
+        if (d->functions[i]->failed)
+            return d->functions[i];
+    }
+    return NULL;
+}
+
+struct function *deployment_find(const struct deployment *d, struct str name)
+{
+    for (unsigned i = 0; i < d->function_count; i++) {
+        if (str_eq(d->functions[i]->spec->name, name))
+            return d->functions[i];
+    }
+    return NULL;
+}
+
+bool deployment_is_idle(const struct deployment *d)
+{
+    for (unsigned i = 0; i < d->function_count; i++) {
+        if (!function_is_idle(d->functions[i]))
+            return false;
+    }
+    return true;
+}
+
+void deployment_free(struct deployment *d)
+{
+    if (d == NULL)
+        return;
+    for (unsigned i = 0; i < d->function_count; i++)
+        function_free(d->functions[i]);
+    free(d->functions);
+    router_free(d->router);
+    config_free(d->config);
+    free(d);
+}

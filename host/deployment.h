@@ -1,0 +1,46 @@
+/* One loaded configuration: its functions, routes and issuers. A reload makes a new one beside it
+ * and swaps. */
+#ifndef LUAFN_DEPLOYMENT_H
+#define LUAFN_DEPLOYMENT_H
+
+#include "config.h"
+#include "http/router.h"
+#include "http/static.h"
+#include "net/issuer.h"
+#include "run/function.h"
+
+struct deployment {
+    struct config *config;       /* owned */
+    struct function **functions; /* owned; in the order of config->functions */
+    unsigned function_count;
+    struct router *router;    /* owned; targets are functions */
+    struct services services; /* what its functions are given */
+    struct static_site site;
+    unsigned loading; /* functions that have not ended their first load */
+    void (*loaded)(struct deployment *deployment, void *arg); /* see deployment_new */
+    void *loaded_arg;
+    struct deployment *retired_next; /* in the app's list of old ones that still have work */
+};
+
+/* Takes ownership of the config, also when it fails. Links verifiers and begins to load every
+ * function; `before` (may be NULL) gives the generation numbers to go on from. When it returns with
+ * `loading` 0 all have loaded; else `loaded` is called later. NULL with the reason. */
+struct deployment *deployment_new(struct config *config, const struct services *services,
+                                  const struct binding *bindings, const struct deployment *before,
+                                  void (*loaded)(struct deployment *, void *), void *arg,
+                                  struct err *err);
+
+/* Builds the routes from what configuration and scripts say. 0, or -EEXIST and the like with the
+ * reason; the routes before stay then. */
+int deployment_build_routes(struct deployment *deployment, struct err *err)
+    __attribute__((warn_unused_result));
+
+/* The first function that does not load, or NULL. */
+const struct function *deployment_first_failed(const struct deployment *deployment);
+
+struct function *deployment_find(const struct deployment *deployment, struct str name);
+bool deployment_is_idle(const struct deployment *deployment);
+/* Must be idle. */
+void deployment_free(struct deployment *deployment);
+
+#endif

@@ -1,0 +1,41 @@
+/* Gives verifiers their keys. */
+#include "net/issuer_link.h"
+
+#include <errno.h>
+
+static int link_own(struct verifier_spec *spec, struct err *err)
+{
+    struct key *key = NULL;
+    int rc = spec->secret.ptr != NULL ? key_from_secret(spec->secret, &key, err)
+                                      : key_from_pem(spec->public_key, &key, err);
+    if (rc != 0)
+        return rc;
+    for (unsigned alg = 1; alg < ALG_COUNT; alg++) {
+        if ((spec->verifier.algorithms & ALG_BIT(alg)) != 0 && !key_fits(key, (enum alg)alg)) {
+            key_unref(key);
+            return err_set(err, -EINVAL, "the key does not fit the algorithm %s",
+                           alg_name((enum alg)alg));
+        }
+    }
+    struct keyset *set = keyset_of(key);
+    key_unref(key);
+    if (set == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    key_source_set(&spec->own_keys, set);
+    keyset_unref(set);
+    spec->verifier.keys = &spec->own_keys;
+    return 0;
+}
+
+int issuer_link(struct issuers *issuers, struct verifier_spec *spec, struct err *err)
+{
+    if (spec->secret.ptr != NULL || spec->public_key.ptr != NULL)
+        return link_own(spec, err);
+    if (issuers == NULL)
+        return 0;
+    struct issuer *issuer = issuers_get(issuers, spec->verifier.issuer, spec->jwks_uri, err);
+    if (issuer == NULL)
+        return -EINVAL;
+    spec->verifier.keys = issuer_keys(issuer);
+    return 0;
+}

@@ -1,0 +1,108 @@
+/* The table of routes. */
+#include "routes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "auth/policy.h"
+#include "run/script.h"
+
+struct row {
+    char methods[64];
+    char path[256];
+    const struct function *function;
+    struct str policy;
+};
+
+static void write_methods(unsigned methods, char *out, size_t size)
+{
+    size_t used = 0;
+    if (methods == METHOD_ALL) {
+        snprintf(out, size, "*");
+        return;
+    }
+    for (unsigned m = 0; m < METHOD_COUNT && used < size; m++) {
+        if ((methods & METHOD_BIT(m)) != 0)
+            used += (size_t)snprintf(out + used, size - used, "%s%s", used > 0 ? "," : "",
+                                     method_name((enum http_method)m));
+    }
+}
+
+static void each_row(const struct deployment *d, void (*fn)(const struct row *row, void *arg),
+                     void *arg)
+{
+    struct arena arena;
+    arena_init(&arena);
+    for (unsigned i = 0; i < d->function_count; i++) {
+        const struct function *function = d->functions[i];
+        const struct function_spec *spec = function->spec;
+        if (spec->is_dev)
+            continue;
+        struct row row = {.function = function, .policy = policy_text(&spec->policy, &arena)};
+        write_methods(spec->methods, row.methods, sizeof(row.methods));
+        snprintf(row.path, sizeof(row.path), "%.*s/%.*s", STR_ARG(d->config->prefix),
+                 STR_ARG(spec->name));
+        if (spec->path_count == 0)
+            fn(&row, arg);
+        for (unsigned p = 0; p < spec->path_count; p++) {
+            snprintf(row.path, sizeof(row.path), "%.*s", STR_ARG(spec->paths[p]));
+            fn(&row, arg);
+        }
+    }
+    arena_free(&arena);
+}
+
+static void add_member(struct buf *out, const char *name, struct str value)
+{
+    buf_printf(out, ",\"%s\":", name);
+    buf_add_json(out, value);
+}
+
+static void write_json_row(const struct row *row, void *arg)
+{
+    struct buf *out = arg;
+    const struct function_spec *spec = row->function->spec;
+    buf_add_str(out, out->len > 1 ? STR(",{\"method\":") : STR("{\"method\":"));
+    buf_add_json(out, str_from(row->methods));
+    add_member(out, "path", str_from(row->path));
+    add_member(out, "function", spec->name);
+    add_member(out, "script", str_from(script_display_name(spec->script.ptr, spec->root)));
+    add_member(out, "auth", row->policy);
+    buf_printf(
+        out,
+        ",\"limits\":{\"timeout\":%g,\"cpu\":%g,\"memory\":%zu,\"concurrency\":%u,\"queue\":%u}",
+        spec->timeout, spec->cpu, spec->memory, spec->concurrency, spec->queue);
+    buf_printf(out, ",\"background\":%s,\"generation\":%u", spec->background ? "true" : "false",
+               row->function->generation);
+    if (row->function->failed)
+        add_member(out, "error", str_from(row->function->error.text));
+    buf_add_char(out, '}');
+}
+
+void routes_write_json(const struct deployment *deployment, struct buf *out)
+{
+    buf_add_char(out, '[');
+    each_row(deployment, write_json_row, out);
+    buf_add_char(out, ']');
+}
+
+static void write_text_row(const struct row *row, void *arg)
+{
+    struct buf *out = arg;
+    const struct function_spec *spec = row->function->spec;
+    char limits[96];
+    snprintf(limits, sizeof(limits), "%gs cpu %gs %zuMB x%u", spec->timeout, spec->cpu,
+             spec->memory >> 20, spec->concurrency);
+    buf_printf(out, "%-12s %-36s %-14s %-24s %-26.*s %-26s %u\n", row->methods, row->path,
+               spec->name.ptr, script_display_name(spec->script.ptr, spec->root),
+               STR_ARG(row->policy), limits, row->function->generation);
+    if (row->function->failed)
+        buf_printf(out, "%-12s does not load: %s\n", "", row->function->error.text);
+}
+
+void routes_write_text(const struct deployment *deployment, struct buf *out)
+{
+    buf_printf(out, "%-12s %-36s %-14s %-24s %-26s %-26s %s\n", "METHOD", "PATH", "FUNCTION",
+               "SCRIPT", "AUTH", "LIMITS", "GENERATION");
+    each_row(deployment, write_text_row, out);
+}

@@ -1,0 +1,15 @@
+/* The table of routes, for `luafn routes` and /_luafn/routes. */
+#ifndef LUAFN_ROUTES_H
+#define LUAFN_ROUTES_H
+
+#include "base/buf.h"
+#include "deployment.h"
+
+/* A JSON array, one object a route: method, path, function, script, auth, limits, generation, and
+ * the last load error. */
+void routes_write_json(const struct deployment *deployment, struct buf *out);
+
+/* The same for people: aligned columns. */
+void routes_write_text(const struct deployment *deployment, struct buf *out);
+
+#endif

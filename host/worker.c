@@ -1,0 +1,177 @@
+/* A worker: one process, one event loop, one app. */
+#include "worker.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/limits.h"
+#include "run/budget.h"
+
+enum { HEARTBEAT_MS = 250, WATCH_MS = 400, SIGNALS = 4 };
+
+struct worker {
+    uv_loop_t loop;
+    struct app app;
+    const struct worker_options *options;
+    uv_timer_t heartbeat, watch, drain_timer;
+    uv_prepare_t flush; /* writes access lines before the loop waits */
+    uv_signal_t signals[SIGNALS];
+    unsigned handles; /* of the above; all are closed at the end */
+    bool stopping;
+    bool closing;
+    int status;
+};
+
+static void close_all(struct worker *worker);
+
+/* ---- stopping ---- */
+
+static void on_drained(void *arg)
+{
+    close_all(arg);
+}
+
+static void on_drain_timeout(uv_timer_t *timer)
+{
+    struct worker *worker = timer->data;
+    log_message(LOG_WARN, "drain time is over; ending what still runs");
+    close_all(worker);
+}
+
+static void stop(struct worker *worker)
+{
+    if (worker->stopping || worker->app.server == NULL) {
+        close_all(worker);
+        return;
+    }
+    worker->stopping = true;
+    uv_timer_start(&worker->drain_timer, on_drain_timeout,
+                   (uint64_t)(worker->options->drain * 1000), 0);
+    app_drain(&worker->app, on_drained, worker);
+}
+
+static void close_all(struct worker *worker)
+{
+    if (worker->closing)
+        return;
+    worker->closing = true;
+    app_close(&worker->app);
+    uv_close((uv_handle_t *)&worker->heartbeat, NULL);
+    uv_close((uv_handle_t *)&worker->watch, NULL);
+    uv_close((uv_handle_t *)&worker->drain_timer, NULL);
+    uv_close((uv_handle_t *)&worker->flush, NULL);
+    for (unsigned i = 0; i < SIGNALS; i++)
+        uv_close((uv_handle_t *)&worker->signals[i], NULL);
+}
+
+/* ---- the loop's own handles ---- */
+
+static void on_heartbeat(uv_timer_t *timer)
+{
+    struct worker *worker = timer->data;
+    if (worker->options->slot != NULL)
+        atomic_store(&worker->options->slot->heartbeat_ns, uv_hrtime());
+}
+
+static void on_watch(uv_timer_t *timer)
+{
+    struct worker *worker = timer->data;
+    if (worker->options->app.watch && worker->app.ready && !worker->stopping)
+        app_check_files(&worker->app);
+}
+
+static void on_flush(uv_prepare_t *prepare)
+{
+    (void)prepare;
+    log_flush();
+}
+
+static void on_signal(uv_signal_t *handle, int signal)
+{
+    struct worker *worker = handle->data;
+    if (signal == SIGHUP)
+        app_reload(&worker->app);
+    else if (signal == SIGTERM || signal == SIGINT)
+        stop(worker);
+}
+
+static void open_handles(struct worker *worker)
+{
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    uv_loop_t *loop = &worker->loop;
+    uv_timer_init(loop, &worker->heartbeat);
+    uv_timer_init(loop, &worker->watch);
+    uv_timer_init(loop, &worker->drain_timer);
+    uv_prepare_init(loop, &worker->flush);
+    worker->heartbeat.data = worker->watch.data = worker->drain_timer.data = worker;
+    uv_timer_start(&worker->heartbeat, on_heartbeat, 0, HEARTBEAT_MS);
+    uv_timer_start(&worker->watch, on_watch, WATCH_MS, WATCH_MS);
+    uv_prepare_start(&worker->flush, on_flush);
+    for (unsigned i = 0; i < SIGNALS; i++) {
+        uv_signal_init(loop, &worker->signals[i]);
+        worker->signals[i].data = worker;
+        uv_signal_start(&worker->signals[i], on_signal, numbers[i]);
+    }
+}
+
+/* ---- starting ---- */
+
+static int listen_all(struct worker *worker)
+{
+    const struct worker_options *o = worker->options;
+    for (unsigned i = 0; i < o->listen_count; i++) {
+        int fd = dup(o->listen_fds[i]);
+        int rc = fd >= 0 ? server_listen_fd(worker->app.server, fd, false) : -errno;
+        if (rc != 0)
+            return rc;
+    }
+    int fd = o->admin_fd >= 0 ? dup(o->admin_fd) : -1;
+    return o->admin_fd >= 0 ? server_listen_fd(worker->app.server, fd, true) : 0;
+}
+
+static void on_ready(struct app *app, int status)
+{
+    struct worker *worker = container_of(app, struct worker, app);
+    int rc = status == 0 ? app_make_server(app) : 0;
+    if (status == 0 && rc == 0)
+        rc = listen_all(worker);
+    if (rc != 0)
+        log_message(LOG_ERROR, "cannot listen: %s", uv_strerror(rc));
+    if (status != 0 || rc != 0) {
+        worker->status = status != 0 ? WORKER_EXIT_CONFIG : WORKER_EXIT_FAILED;
+        stop(worker);
+    } else if (worker->options->slot != NULL) {
+        atomic_store(&worker->options->slot->ready, 1);
+    }
+}
+
+int worker_run(const struct worker_options *options)
+{
+    static struct worker worker;
+    memset(&worker, 0, sizeof(worker));
+    worker.options = options;
+    signal(SIGPIPE, SIG_IGN);
+    if (uv_loop_init(&worker.loop) != 0 || budget_start() != 0) {
+        log_message(LOG_ERROR, "cannot start a worker: out of memory or descriptors");
+        return WORKER_EXIT_FAILED;
+    }
+    open_handles(&worker);
+    if (app_init(&worker.app, &worker.loop, &options->app, on_ready) != 0) {
+        log_message(LOG_ERROR, "cannot start a worker: out of memory");
+        worker.status = WORKER_EXIT_FAILED;
+        close_all(&worker);
+    }
+    uv_run(&worker.loop, UV_RUN_DEFAULT);
+    app_free(&worker.app);
+    if (uv_loop_close(&worker.loop) != 0 && worker.status == WORKER_EXIT_OK)
+        log_message(LOG_WARN, "a handle was left open at the end");
+    budget_stop();
+    log_flush();
+    return worker.status;
+}

@@ -1,0 +1,31 @@
+/* A worker: one process, one event loop, one app. Made by the supervisor by fork. */
+#ifndef LUAFN_WORKER_H
+#define LUAFN_WORKER_H
+
+#include <stdatomic.h>
+
+#include "app.h"
+
+/* What a worker tells its supervisor, in memory that both see. */
+struct worker_slot {
+    _Atomic uint64_t
+        heartbeat_ns;  /* CLOCK_MONOTONIC, written each time the loop's clock timer fires */
+    _Atomic int ready; /* 1: it serves */
+};
+
+struct worker_options {
+    struct app_options app;
+    const int *listen_fds; /* borrowed; stay open */
+    unsigned listen_count;
+    int admin_fd; /* -1: none */
+    double drain; /* seconds */
+    struct worker_slot *slot;
+};
+
+/* Exit codes that the supervisor tells apart. */
+enum { WORKER_EXIT_OK = 0, WORKER_EXIT_FAILED = 1, WORKER_EXIT_CONFIG = 3 };
+
+/* Runs until drained. The process should exit with what it returns. */
+int worker_run(const struct worker_options *options);
+
+#endif

@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 #include "fake_http.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "net/discovery.h"
 #include "net/issuer.h"
 #include "net/kid_gate.h"

@@ -413,7 +413,7 @@ static void fails_closed_without_memory(void **state)
         char header[2048];
         snprintf(header, sizeof(header), "Bearer %s", token);
         unsigned allowed = 0, starved = 0;
-        for (long n = 0; n < 200; n++) {
+        for (long n = 0; n < 80; n++) {
             struct try t;
             token_cache_clear();
             begin(&t);

@@ -279,11 +279,25 @@ static void compare(const json_t *record, const struct exchange *ex, const char 
     json_decref(got);
 }
 
-static void replay(const json_t *record, enum key_backend backend)
+static void request(const json_t *record, const struct policy *policy, const struct str *header,
+                    const char *payload)
 {
-    struct verifier verifier = auth_verifier(&fx.source);
-    verifier.backend = backend;
+    struct exchange ex = {0};
+    struct verdict verdict;
+    if (header != NULL)
+        assert_int_equal(headers_add(&ex.req.headers, &ex.arena, STR("authorization"), *header), 0);
+    policy_check(policy, &ex, NOW, true, &verdict);
+    claims_unref(verdict.claims);
+    compare(record, &ex, payload);
+    arena_free(&ex.arena);
+}
+
+/* By each backend, and each time again when it may be in the cache. */
+static void replay(const json_t *record)
+{
+    static const enum key_backend backends[] = {KEY_BACKEND_OPENSSL, KEY_BACKEND_LIBJWT};
     static struct str scope = {"read:shows", 10};
+    struct verifier verifier = auth_verifier(&fx.source);
     const json_t *input = json_object_get(record, "input");
     bool scoped = json_object_get(input, "handler") != NULL;
     struct policy policy = {.kind = POLICY_TOKEN,
@@ -291,22 +305,16 @@ static void replay(const json_t *record, enum key_backend backend)
                             .scope_count = scoped ? 1 : 0,
                             .verifiers = &verifier,
                             .verifier_count = 1};
-    struct exchange ex = {0};
     struct buf header = BUF_INIT;
     char *payload;
     bool has = make_header(input, &header, &payload);
-    for (int warm = 0; warm < 2; warm++) {
-        struct verdict verdict;
-        ex = (struct exchange){0};
-        if (has)
-            assert_int_equal(
-                headers_add(&ex.req.headers, &ex.arena, STR("authorization"), buf_str(&header)), 0);
-        policy_check(&policy, &ex, NOW, true, &verdict);
-        claims_unref(verdict.claims);
-        compare(record, &ex, payload);
-        arena_free(&ex.arena);
+    struct str value = buf_str(&header);
+    for (size_t i = 0; i < 4; i++) {
+        verifier.backend = backends[i / 2];
+        if (i % 2 == 0)
+            token_cache_clear();
+        request(record, &policy, has ? &value : NULL, payload);
     }
-    token_cache_clear();
     buf_free(&header);
     free(payload);
 }
@@ -325,7 +333,7 @@ static bool is_ours(const char *name)
     return false;
 }
 
-static unsigned replay_list(const char *list, enum key_backend backend)
+static unsigned replay_list(const char *list)
 {
     unsigned count = 0;
     size_t i;
@@ -333,7 +341,7 @@ static unsigned replay_list(const char *list, enum key_backend backend)
     json_array_foreach(json_object_get(fx.cases, list), i, record)
     {
         if (is_ours(json_string_value(json_object_get(record, "name")))) {
-            replay(record, backend);
+            replay(record);
             count++;
         }
     }
@@ -343,11 +351,8 @@ static unsigned replay_list(const char *list, enum key_backend backend)
 static void answers_as_recorded(void **state)
 {
     (void)state;
-    static const enum key_backend backends[] = {KEY_BACKEND_OPENSSL, KEY_BACKEND_LIBJWT};
-    for (size_t i = 0; i < 2; i++) {
-        assert_int_equal(replay_list("cases", backends[i]), 95);
-        assert_int_equal(replay_list("not_to_copy", backends[i]), 2);
-    }
+    assert_int_equal(replay_list("cases"), 95);
+    assert_int_equal(replay_list("not_to_copy"), 2);
 }
 
 int main(void)

@@ -6,7 +6,7 @@
 
 #include <openssl/crypto.h>
 
-#include "limits.h"
+#include "base/limits.h"
 
 static struct {
     struct key *k1, *k2, *k3, *p256, *p384, *ed, *secret; /* k3 is in no set */
@@ -714,10 +714,12 @@ static void fails_closed_without_memory(void **state)
         long sites;
         assert_int_equal(sweep(&verifier, str_from(forged), &sites), 0);
         assert_int_equal(sweep(&verifier, str_from(none), &sites), 0);
-        assert_int_equal(sweep(&verifier, str_from(expired), &sites), 0);
-        assert_true(sweep(&verifier, str_from(good), &sites) >= 1); /* the twin, in the end */
         assert_true(sites > 10);
     }
+    struct verifier verifier = auth_verifier(&fx.source);
+    long sites;
+    assert_int_equal(sweep(&verifier, str_from(expired), &sites), 0);
+    assert_true(sweep(&verifier, str_from(good), &sites) >= 1); /* the twin, in the end */
     free(good);
     free(forged);
     free(none);

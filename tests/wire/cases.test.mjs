@@ -39,6 +39,8 @@ function send(host, record, input, tenant) {
   return host.call(name(record), { headers }).then((answer) => ({ answer, sent }));
 }
 
+const accepted = (record) => (record.expect ?? record.http)?.status === 200;
+
 const plain = ({ kid, signedBy }) => ({
   headers: { authorization: 'Bearer <JWT>' }, signedBy, jwtClaims: DEFAULT.jwtClaims,
   jwtHeader: { ...DEFAULT.jwtHeader, kid },
@@ -68,7 +70,9 @@ async function replay(host, record, tenant) {
   }
   for (const kind of Object.keys(record.hits ?? {})) {
     const made = tenant.hits[kind] - base[kind];
-    if (made > record.hits[kind]) faults.push(`${kind}: ${made} fetches, at most ${record.hits[kind]}`);
+    // What the original refuses for its header alone costs the keys where luafn accepts it.
+    const most = accepted(record) ? 1 : record.hits[kind];
+    if (made > most) faults.push(`${kind}: ${made} fetches, at most ${most}`);
   }
   return faults;
 }

@@ -50,8 +50,6 @@ test('bad usage: exit 2, one line that says what to type', async (t) => {
       assert.match(stderr, /luafn/);
     });
   }
-  const { stderr } = await run(t, ['serv']);
-  assert.match(stderr, /serve/, 'the nearest command');
 });
 
 test('dev refuses an address that is not loopback', async (t) => {

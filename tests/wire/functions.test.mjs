@@ -92,10 +92,10 @@ test('event: body and isBase64Encoded follow from the content type', async (t) =
 
 test('event: route and path parameters', async (t) => {
   const h = await dump(t);
-  const e = (await h.get('/api/item/a%2Fb/c?x=1')).json();
+  const e = (await h.get('/api/item/a%20b/c?x=1')).json();
   assert.equal(e.route, '/api/item/:id/:part?');
-  assert.deepEqual(e.params, { id: 'a/b', part: 'c' });
-  assert.equal(e.path, '/api/item/a%2Fb/c');
+  assert.deepEqual(e.params, { id: 'a b', part: 'c' });
+  assert.equal(e.path, '/api/item/a%20b/c');
   assert.deepEqual((await h.get('/api/item/7')).json().params, { id: '7' });
   assert.equal((await h.get('/api/item')).status, 404);
   assert.equal((await h.call('item')).status, 404, 'a function with a path has no default address');
@@ -203,7 +203,6 @@ test('results, row by row', async (t) => {
         if (v instanceof RegExp) assert.match(res.header(k) ?? '', v);
         else assert.deepEqual(res.headers[k], [v].flat(), k);
       }
-      assert.deepEqual(res.headers['x-content-type-options'], ['nosniff']);
       assert.equal((await h.call('fine')).text, 'fine', 'the next request is served');
     });
   }
@@ -214,6 +213,18 @@ test('results, row by row', async (t) => {
       assert.equal(res.header('injected'), undefined);
       assert.equal((await h.call('fine')).text, 'fine');
     });
+  }
+});
+
+test('X-Content-Type-Options on every answer', async (t) => {
+  const h = await start(t, {
+    files: deployment({ ok: 'return function() return "ok" end', typed: 'return function() return { statusCode = 200, headers = { ["Content-Type"] = "a/b" }, body = "" } end',
+      bad: 'return function() end', raise: 'return function() error("x") end' }),
+  });
+  for (const [name, status] of [['ok', 200], ['typed', 200], ['bad', 500], ['raise', 502], ['missing', 404]]) {
+    const res = await h.call(name);
+    assert.equal(res.status, status);
+    assert.deepEqual(res.headers['x-content-type-options'], ['nosniff'], name);
   }
 });
 

@@ -88,11 +88,13 @@ for (const backend of ['openssl', 'libjwt']) {
     assert.equal((await h.call('one')).status, 401, 'no token: 401, not 403');
   });
 
-  test(`${backend}: roles, claims, namespace`, async (t) => {
+  for (const place of ['of the deployment', 'of the function']) test(`${backend}: roles, claims, namespace ${place}`, async (t) => {
+    const namespace = 'namespace = "https://ns.example/"';
+    const everywhere = place === 'of the deployment';
     const { h, issuer } = await guarded(t, {
-      admin: 'auth = { role = "admin" }',
+      admin: `auth = { role = "admin"${everywhere ? '' : `, ${namespace}`} }`,
       org: 'auth = { claims = { org_id = "org_1" } }',
-    }, { authMore: `${authMore}, namespace = "https://ns.example/"` });
+    }, { authMore: `${authMore}${everywhere ? `, ${namespace}` : ''}` });
     const get = async (name, claims) => (await h.call(name, { headers: issuer.bearer(claims) })).status;
     assert.equal(await get('admin', { roles: ['user', 'admin'] }), 200);
     assert.equal(await get('admin', { 'https://ns.example/roles': ['admin'] }), 200);

@@ -11,12 +11,23 @@
 #include "bindings/bindings.h"
 #include "run/vm.h"
 
-static bool is_visible(const struct function_spec *spec, struct str name)
+/* The dev issuer's private key: for the dev issuer alone. */
+static bool is_host_secret(struct str name)
 {
-    if (spec == NULL || spec->env_count == 0)
-        return true;
+    return str_eq(name, STR("LUAFN_DEV_KEY"));
+}
+
+static bool is_visible(const struct vm *vm, const char *name)
+{
+    const struct function_spec *spec = vm->spec;
+    const struct services *services = vm->services;
+    if (spec != NULL && !spec->is_dev && is_host_secret(str_from(name)))
+        return false;
+    if (spec == NULL || !spec->env_declared)
+        return services->env_is_default == NULL ||
+               services->env_is_default(services->env_arg, name);
     for (unsigned i = 0; i < spec->env_count; i++) {
-        if (str_glob(spec->env[i], name))
+        if (str_glob(spec->env[i], str_from(name)))
             return true;
     }
     return false;
@@ -30,7 +41,7 @@ static int l_index(lua_State *L)
     if (lua_type(L, 2) == LUA_TSTRING && services != NULL && services->getenv != NULL) {
         struct str name;
         name.ptr = lua_tolstring(L, 2, &name.len);
-        if (strlen(name.ptr) == name.len && is_visible(vm->spec, name))
+        if (strlen(name.ptr) == name.len && is_visible(vm, name.ptr))
             value = services->getenv(services->env_arg, name.ptr);
     }
     lua_pushstring(L, value); /* nil for NULL */
@@ -45,7 +56,7 @@ static int l_newindex(lua_State *L)
 /* Walking happens on a copy. Lua may raise at every push, which must not happen within the host's
  * each_env: so the variables are measured, then packed into a userdata, and only then pushed. */
 struct pack {
-    const struct function_spec *spec;
+    const struct vm *vm;
     char *data; /* NULL while measuring */
     size_t cap;
     size_t len; /* of "NAME\0VALUE\0" after one another */
@@ -54,7 +65,7 @@ struct pack {
 static void on_variable(void *arg, const char *name, const char *value)
 {
     struct pack *pack = arg;
-    if (!is_visible(pack->spec, str_from(name)))
+    if (!is_visible(pack->vm, name))
         return;
     size_t name_size = strlen(name) + 1;
     size_t value_size = strlen(value) + 1;
@@ -83,7 +94,7 @@ static void lx_fill(lua_State *L, const struct vm *vm)
     if (services == NULL || services->each_env == NULL)
         return;
     int table = lua_gettop(L);
-    struct pack pack = {.spec = vm->spec};
+    struct pack pack = {.vm = vm};
     services->each_env(services->env_arg, on_variable, &pack);
     pack.cap = pack.len;
     pack.len = 0;

@@ -81,13 +81,17 @@ static int finish_keys(lua_State *L, struct op *op)
 static const struct op_type keys_type = {
     .name = "keys", .cancel = cancel_keys, .finish = finish_keys};
 
+static struct issuer *issuer_of(lua_State *L, const struct verdict *verdict)
+{
+    struct issuers *issuers = vm_of(L)->services->issuers;
+    return issuers != NULL ? issuers_by_source(issuers, verdict->verifier->keys) : NULL;
+}
+
 /* Waits for the key that the verdict lacks, then goes on with `next`; at once where waiting is of
  * no use. */
 static int await_keys(lua_State *L, const struct verdict *verdict, int (*next)(lua_State *L))
 {
-    struct issuers *issuers = vm_of(L)->services->issuers;
-    struct issuer *issuer =
-        issuers != NULL ? issuers_by_source(issuers, verdict->verifier->keys) : NULL;
+    struct issuer *issuer = issuer_of(L, verdict);
     char kid[LIMIT_KID_BYTES];
     size_t len = verdict->kid.len < sizeof(kid) ? verdict->kid.len : sizeof(kid);
     memcpy(kid, verdict->kid.ptr != NULL ? verdict->kid.ptr : "", len);
@@ -102,6 +106,21 @@ static int await_keys(lua_State *L, const struct verdict *verdict, int (*next)(l
     k->wait.done = NULL;
     lua_pop(L, 1);
     return next(L);
+}
+
+/* Judges the token, its texts in `scratch`. A key that was waited for and is not there does not
+ * exist, unless the issuer cannot be asked: then the verdict stays VERIFY_NEEDS_KEY, which is a
+ * 503. */
+static void judge_token(lua_State *L, const struct jwt_verifier *v, struct str token, bool waited,
+                        struct verdict *verdict)
+{
+    arena_reset(&scratch);
+    token_verify(v->verifiers, v->count, token, now_seconds(), false, &scratch, verdict);
+    if (verdict->status != VERIFY_NEEDS_KEY || !waited)
+        return;
+    struct issuer *issuer = issuer_of(L, verdict);
+    if (issuer == NULL || !issuer_is_failing(issuer))
+        token_verify(v->verifiers, v->count, token, now_seconds(), true, &scratch, verdict);
 }
 
 /* ---- refusals ---- */
@@ -292,14 +311,14 @@ static bool get_header(lua_State *L, struct str *out)
     return true;
 }
 
-static int judge(lua_State *L, bool keys_final);
+static int judge(lua_State *L, bool waited);
 
 static int judge_again(lua_State *L)
 {
     return judge(L, true);
 }
 
-static int judge(lua_State *L, bool keys_final)
+static int judge(lua_State *L, bool waited)
 {
     struct jwt_verifier *v = lua_touserdata(L, lua_upvalueindex(UP_VERIFIER));
     struct str header = {NULL, 0}, token = {NULL, 0};
@@ -308,12 +327,11 @@ static int judge(lua_State *L, bool keys_final)
     bool has_header = get_header(L, &header);
     if (token_from_header(has_header ? &header : NULL, &token, &verdict) != 0)
         return refuse(L, str_from(verdict.code), verdict.text);
-    arena_reset(&scratch);
-    token_verify(v->verifiers, v->count, token, now_seconds(), keys_final, &scratch, &verdict);
+    judge_token(L, v, token, waited, &verdict);
     if (verdict.status == VERIFY_OK)
         return verified(L, &verdict, token);
     if (verdict.status == VERIFY_NEEDS_KEY)
-        return keys_final ? refuse_unavailable(L) : await_keys(L, &verdict, judge_again);
+        return waited ? refuse_unavailable(L) : await_keys(L, &verdict, judge_again);
     if (strcmp(verdict.code, VERIFY_CODE_MEMORY) == 0)
         return luaL_error(L, "out of memory");
     return refuse(L, str_from(verdict.code), verdict.text);
@@ -430,27 +448,26 @@ static int push_refusal(lua_State *L, struct str code, struct str text)
 }
 
 /* stack: token, options, verifier. */
-static int verify(lua_State *L, bool keys_final);
+static int verify(lua_State *L, bool waited);
 
 static int verify_again(lua_State *L)
 {
     return verify(L, true);
 }
 
-static int verify(lua_State *L, bool keys_final)
+static int verify(lua_State *L, bool waited)
 {
     struct jwt_verifier *v = lua_touserdata(L, 3);
     struct str token = {NULL, 0};
     struct verdict verdict = {0};
     if (lua_type(L, 1) == LUA_TSTRING)
         token.ptr = lua_tolstring(L, 1, &token.len);
-    arena_reset(&scratch);
-    token_verify(v->verifiers, v->count, token, now_seconds(), keys_final, &scratch, &verdict);
+    judge_token(L, v, token, waited, &verdict);
     if (verdict.status == VERIFY_OK) {
         push_claims(L, &verdict);
         return 1;
     }
-    if (verdict.status == VERIFY_NEEDS_KEY && !keys_final)
+    if (verdict.status == VERIFY_NEEDS_KEY && !waited)
         return await_keys(L, &verdict, verify_again);
     if (verdict.status == VERIFY_NEEDS_KEY)
         return push_refusal(L, STR("keys_unavailable"),

@@ -22,7 +22,7 @@ struct visit {
     struct str path; /* as the client sent it, normalised */
 };
 
-static void authorize(struct visit *visit, bool keys_final);
+static void authorize(struct visit *visit, bool waited);
 
 /* ---- 1. the request is complete: which path does it mean? ---- */
 
@@ -162,11 +162,10 @@ static void on_gone_while_waiting(struct exchange *ex)
 }
 
 /* True when the issuer's fetcher will call on_keys. */
-static bool wait_for_keys(struct visit *visit, const struct verdict *verdict)
+static bool wait_for_keys(struct visit *visit, struct issuer *issuer, struct str kid)
 {
-    struct issuer *issuer = issuers_by_source(visit->app->issuers, verdict->verifier->keys);
     visit->wait.done = on_keys;
-    if (issuer == NULL || issuer_want(issuer, verdict->kid, &visit->wait) == 0)
+    if (issuer == NULL || issuer_want(issuer, kid, &visit->wait) == 0)
         return false;
     exchange_hold(visit->ex);
     visit->ex->on_gone = on_gone_while_waiting;
@@ -176,16 +175,26 @@ static bool wait_for_keys(struct visit *visit, const struct verdict *verdict)
 
 static void call_function(struct visit *visit, struct verdict *verdict);
 
-static void authorize(struct visit *visit, bool keys_final)
+static enum policy_result check(struct visit *visit, bool keys_final, struct verdict *verdict)
+{
+    *verdict = (struct verdict){0};
+    return policy_check(&visit->function->spec->policy, visit->ex, now_seconds(), keys_final,
+                        verdict);
+}
+
+/* A key that we lack is fetched once. After that it does not exist, unless the issuer cannot be
+ * asked: then nobody knows, which is a 503 and not a refusal. */
+static void authorize(struct visit *visit, bool waited)
 {
     struct exchange *ex = visit->ex;
-    struct verdict verdict = {0};
-    enum policy_result result =
-        policy_check(&visit->function->spec->policy, ex, now_seconds(), keys_final, &verdict);
-    if (result == POLICY_NEEDS_KEY && !keys_final) {
-        if (!wait_for_keys(visit, &verdict))
-            authorize(visit, true);
-        return;
+    struct verdict verdict;
+    enum policy_result result = check(visit, false, &verdict);
+    if (result == POLICY_NEEDS_KEY) {
+        struct issuer *issuer = issuers_by_source(visit->app->issuers, verdict.verifier->keys);
+        if (!waited && wait_for_keys(visit, issuer, verdict.kid))
+            return;
+        if (issuer == NULL || !issuer_is_failing(issuer))
+            result = check(visit, true, &verdict);
     }
     if (result == POLICY_ALLOW) {
         call_function(visit, &verdict);

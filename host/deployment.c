@@ -44,6 +44,11 @@ static struct verifier *link_all(struct deployment *d, struct verifier_spec *spe
         if (issuer_link(d->services.issuers, &specs[i], err) != 0)
             return NULL;
         list[i] = specs[i].verifier;
+        struct issuer *issuer = d->services.issuers != NULL
+                                    ? issuers_by_source(d->services.issuers, list[i].keys)
+                                    : NULL;
+        if (issuer != NULL)
+            issuer_prefetch(issuer);
     }
     return list;
 }

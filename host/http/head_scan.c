@@ -2,7 +2,7 @@
 #include "http/head_scan.h"
 
 #include "http/chars.h"
-#include "limits.h"
+#include "base/limits.h"
 
 /* A robust server skips an empty line before the request (RFC 9112 2.2); no client sends many. */
 enum { EMPTY_LINES_MAX = 2, METHOD_BYTES_MAX = 32 };

@@ -11,7 +11,7 @@
 
 /* Stack: list, order function or nil, then the two scratch tables. */
 enum { LIST = 1, ORDER = 2, SCRATCH = 3, OTHER = 4 };
-enum { RUN = 8 }; /* elements that are sorted by insertion */
+enum { RUN = 8, SMALL = 16 }; /* elements that are sorted by insertion: of many, of few */
 
 /* Is the value at `a` less than the one at `b`? (absolute indexes) */
 static bool is_less(lua_State *L, int a, int b)
@@ -28,7 +28,7 @@ static bool is_less(lua_State *L, int a, int b)
     return is;
 }
 
-/* Reads list[first+1 .. first+count], at most RUN, onto the stack and writes them in order to
+/* Reads list[first+1 .. first+count], at most SMALL, onto the stack and writes them in order to
  * `to`. */
 static void sort_run(lua_State *L, int to, lua_Integer first, lua_Integer count)
 {
@@ -118,10 +118,15 @@ int guard_sort(lua_State *L)
     luaL_argcheck(L, size <= LIMIT_TABLE_COUNT, 1, "array too big");
     if (!lua_isnoneornil(L, 2))
         luaL_checktype(L, 2, LUA_TFUNCTION);
+    luaL_checkstack(L, SMALL + 4, "sort");
+    bool is_plain = !lua_getmetatable(L, LIST);
     lua_settop(L, ORDER);
+    if (size <= SMALL && is_plain) {
+        sort_run(L, LIST, 0, size);
+        return 0;
+    }
     lua_createtable(L, (int)size, 0);
     lua_createtable(L, size > RUN ? (int)size : 0, 0);
-    luaL_checkstack(L, RUN + 4, "sort");
     for (lua_Integer first = 0; first < size; first += RUN)
         sort_run(L, SCRATCH, first, size - first < RUN ? size - first : RUN);
     int from = SCRATCH, to = OTHER;

@@ -161,7 +161,7 @@ static const struct hostile hostiles[] = {
     {"L13 gsub recursion", CAUGHT, "local function f(s) return (s:gsub('.', f)) end f('x')"},
     {"L13 xpcall recursion", SURVIVED, "local function f() xpcall(f, f) end f()"},
     {"L13 parentheses", CAUGHT,
-     "assert(load('return ' .. ('('):rep(30000) .. '1' .. (')'):rep(30000)))"},
+     "assert(load('return ' .. ('('):rep(8000) .. '1' .. (')'):rep(8000)))"},
     {"L13 nested tables", CAUGHT, "assert(load('return ' .. ('{'):rep(300) .. ('}'):rep(300)))"},
     {"L13 tostring recursion", CAUGHT,
      "local m = {} m.__tostring = function(t) return tostring(t) end\n"

@@ -499,7 +499,7 @@ static void test_pem_texts(void **state)
 static void test_pem_round_trip(void **state)
 {
     (void)state;
-    for (enum alg alg = ALG_RS256; alg < ALG_COUNT; alg++) {
+    for (enum alg alg = ALG_PS512; alg < ALG_COUNT; alg++) {
         struct key *key, *again, *public_key;
         struct buf pem = BUF_INIT, a = BUF_INIT, b = BUF_INIT;
         json_t *jwk;

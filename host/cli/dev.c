@@ -1,15 +1,10 @@
 /* luafn dev: one worker, hot reload, the dev issuer and the demo page on the same origin. Loopback
  * only. */
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "auth/key.h"
-#include "base/log.h"
+#include "cli/dev_key.h"
 #include "cli/run_host.h"
 #include "run/script.h"
 
@@ -31,50 +26,10 @@ static bool is_loopback(const char *address)
     return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0;
 }
 
-/* ---- the issuer's key: made at the first start, kept beside functions.lua ---- */
-
-static int write_key(const char *path, struct str pem)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd == -1)
-        return -errno;
-    ssize_t n = write(fd, pem.ptr, pem.len);
-    return close(fd) == 0 && n == (ssize_t)pem.len ? 0 : -EIO;
-}
-
-static int make_key(const char *path, struct buf *pem, struct err *err)
-{
-    struct key *key = NULL;
-    int rc = key_generate(ALG_RS256, &key, err);
-    if (rc == 0)
-        rc = key_to_pem(key, pem);
-    key_unref(key);
-    if (rc == 0 && path != NULL && write_key(path, buf_str(pem)) != 0)
-        log_message(LOG_WARN, "the dev issuer's key cannot be kept in %s", path);
-    return rc;
-}
-
-static int get_key(const char *config_file, struct buf *pem, struct err *err)
-{
-    char path[4096];
-    if (cli_state_folder(config_file, NULL, path, sizeof(path) - 16) != 0)
-        return make_key(NULL, pem, err);
-    strcat(path, "/dev-key.pem");
-    struct key *key = NULL;
-    bool usable = script_read(path, pem, NULL) == 0 &&
-                  key_from_pem(buf_str(pem), &key, NULL) == 0 && key_can_sign(key);
-    key_unref(key);
-    if (usable)
-        return 0;
-    unlink(path);
-    buf_clear(pem);
-    return make_key(path, pem, err);
-}
-
 /* ---- the environment that `dev` provides ---- */
 
 struct dev_values {
-    char issuer[160], tv[192];
+    char issuer[192], tv[192];
     struct buf key;
     const char *list[16];
 };
@@ -82,11 +37,16 @@ struct dev_values {
 static int set_values(struct dev_values *v, const char *origin, const char *config_file)
 {
     struct err err;
+    struct key *key = NULL;
     snprintf(v->issuer, sizeof(v->issuer), "%s/", origin);
     snprintf(v->tv, sizeof(v->tv), "%s/dev/tv/shows", origin);
-    if (get_key(config_file, &v->key, &err) != 0)
+    if (dev_key_get(config_file, ALG_RS256, &key, &err) != 0)
         return cli_fault("the dev issuer's key cannot be made: %s", err.text);
+    int rc = key_to_pem(key, &v->key);
+    key_unref(key);
     buf_add_char(&v->key, '\0');
+    if (rc != 0 || buf_failed(&v->key))
+        return cli_fault("the dev issuer's key cannot be made: out of memory");
     const char *const list[] = {
         "JWT_ISSUER", v->issuer,          "JWT_AUDIENCE", "https://api/tv-shows", "TV_API_URL",
         v->tv,        "LUAFN_DEV_ISSUER", v->issuer,      "LUAFN_DEV_KEY",        v->key.data,

@@ -70,36 +70,26 @@ static size_t mark_wide_integers(struct str text, char *out)
     return len;
 }
 
-/* jansson leaves the code as it was when it has none to give, which is also for want of memory. It
- * takes some of its failed allocations for bad JSON; the token is then refused as such. */
-static bool is_memory(const json_error_t *error)
-{
-    enum json_error_code code = json_error_code(error);
-    return code == json_error_out_of_memory || code == json_error_unknown;
-}
-
 static int parse_wide(struct str text, size_t flags, json_t **out)
 {
     char marked[LIMIT_TOKEN_BYTES]; /* at most 21/19 of the decoded text, which is 3/4 of this */
     size_t len = mark_wide_integers(text, marked);
-    json_error_t error = {0};
-    *out = json_loadb(marked, len, flags, &error);
-    if (*out != NULL)
-        return 0;
-    return is_memory(&error) ? -ENOMEM : -EINVAL;
+    json_error_t error;
+    *out = strict_json_watched((struct str){marked, len}, flags, &error);
+    return *out != NULL ? 0 : -errno;
 }
 
 static int parse_json(struct str text, size_t flags, json_t **out)
 {
     if (!strict_json_is_shallow(text))
         return -EINVAL;
-    json_error_t error = {0};
-    *out = json_loadb(text.ptr, text.len, flags | JSON_REJECT_DUPLICATES, &error);
+    json_error_t error;
+    *out = strict_json_watched(text, flags | JSON_REJECT_DUPLICATES, &error);
     if (*out != NULL)
         return 0;
-    if (json_error_code(&error) == json_error_numeric_overflow)
+    if (errno == EINVAL && json_error_code(&error) == json_error_numeric_overflow)
         return parse_wide(text, flags | JSON_REJECT_DUPLICATES, out);
-    return is_memory(&error) ? -ENOMEM : -EINVAL;
+    return -errno;
 }
 
 /* Decodes into token->bytes, over what was there: jansson has copied it. */

@@ -4,6 +4,7 @@
  * walks the array part of a table; only a table that keeps integers elsewhere is counted first. The
  * frames of the recursion are linked, so that a refusal can name the place: ".items[3].f". */
 #include "bindings/json.h"
+#include "run/event.h"
 
 #include <lauxlib.h>
 #include <math.h>
@@ -294,6 +295,7 @@ static void encode_table(struct encoder *enc)
         fail(enc, "nested deeper than %d levels", LIMIT_JSON_DEPTH);
         return;
     }
+    event_materialize(L, lua_gettop(L));
     budget_step(
         L); /* a huge, emptied table that is referred to often costs much and writes little */
     int top = lua_gettop(L);

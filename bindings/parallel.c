@@ -85,7 +85,7 @@ static int l_parallel(lua_State *L)
     for (int i = 1; i <= count; i++)
         luaL_checktype(L, i, LUA_TFUNCTION);
     struct invocation *inv = invocation_of(L);
-    if (inv == NULL || !lua_isyieldable(L))
+    if (inv == NULL || !vm_can_yield(L))
         return luaL_error(L, "parallel cannot wait here");
     if (count == 0)
         return 0;

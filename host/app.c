@@ -104,9 +104,10 @@ static bool try_function(struct visit *visit, struct str path)
         return true;
     }
     visit->function = visit->match.target;
-    ex->function = visit->function->spec->name.ptr;
+    /* Copied: the answer may still be on its way when the deployment that it came from is gone. */
+    ex->function = arena_copy(&ex->arena, visit->function->spec->name).ptr;
     ex->generation = visit->function->generation;
-    if (keep_match(visit))
+    if (ex->function != NULL && keep_match(visit))
         authorize(visit, false);
     else
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
@@ -236,6 +237,30 @@ static struct exchange *detach_background(struct exchange *ex)
     return copy;
 }
 
+static void drop_tree(void *tree)
+{
+    json_decref(tree);
+}
+
+/* What the handler sees of the claims. False when out of memory. */
+static bool show_claims(struct visit *visit, struct call *call)
+{
+    if (call->claims == NULL)
+        return true;
+    struct str ns = visit->function->spec->policy.namespace;
+    if (ns.len == 0) {
+        call->shown = call->claims->json;
+        return true;
+    }
+    json_t *plain = claims_plain(call->claims, ns);
+    if (plain == NULL || arena_defer(&call->ex->arena, drop_tree, plain) != 0) {
+        json_decref(plain);
+        return false;
+    }
+    call->shown = plain;
+    return true;
+}
+
 static void call_function(struct visit *visit, struct verdict *verdict)
 {
     struct exchange *ex = visit->ex;
@@ -254,6 +279,13 @@ static void call_function(struct visit *visit, struct verdict *verdict)
     call->function = visit->function;
     call->ex = target;
     call->claims = verdict->claims;
+    if (!show_claims(visit, call)) {
+        claims_unref(call->claims);
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        if (background)
+            exchange_release(target);
+        return;
+    }
     if (call->claims != NULL)
         (void)!token_from_header(headers_get(&ex->req.headers, STR("authorization")), &call->token,
                                  verdict);

@@ -11,6 +11,7 @@
 
 #include "deployment.h"
 #include "net/server.h"
+#include "watch.h"
 
 struct app_options {
     const char *config_file;
@@ -33,6 +34,8 @@ struct app {
     struct deployment *loading; /* NULL: none under way */
     struct deployment *retired; /* old ones that still have work */
     struct err config_error;    /* of the newest reload; empty: it was good */
+    struct watch *watch;        /* NULL: changes are taken up on SIGHUP only */
+    uint64_t config_hash;       /* of functions.lua and .env files as last loaded */
     bool draining;
     bool ready; /* the first deployment has loaded */
     void (*on_ready)(
@@ -56,6 +59,9 @@ int app_make_server(struct app *app) __attribute__((warn_unused_result));
 void app_reload(struct app *app);
 /* Reloads what has changed on disk: a script, or the whole configuration. */
 void app_check_files(struct app *app);
+
+/* Frees deployments that were replaced and have no work left. */
+void app_sweep(struct app *app);
 
 /* Stops taking requests; `done` when every answer is out. */
 void app_drain(struct app *app, void (*done)(void *arg), void *arg);

@@ -10,6 +10,8 @@
 #include "run/task.h"
 
 static void on_deployment_loaded(struct deployment *deployment, void *arg);
+static void watch_files(struct app *app);
+static void on_files_changed(void *arg);
 
 static struct config *load_config(struct app *app, struct err *err)
 {
@@ -35,6 +37,7 @@ void app_reload(struct app *app)
     struct err err;
     if (app->loading != NULL)
         return; /* its end looks at the files again */
+    app->config_hash = config_files_hash(app->options.config_file, app->options.dev);
     struct config *config = load_config(app, &err);
     const struct services services = {
         .loop = app->loop, .client = app->client, .issuers = app->issuers, .dev = app->options.dev};
@@ -54,7 +57,7 @@ void app_reload(struct app *app)
     }
 }
 
-static void sweep_retired(struct app *app)
+void app_sweep(struct app *app)
 {
     struct deployment **link = &app->retired;
     while (*link != NULL) {
@@ -74,7 +77,7 @@ static void retire(struct app *app, struct deployment *deployment)
         return;
     deployment->retired_next = app->retired;
     app->retired = deployment;
-    sweep_retired(app);
+    app_sweep(app);
 }
 
 /* In `serve` a start with a script that does not load is no start; in `dev` the others serve
@@ -107,6 +110,7 @@ static void on_deployment_loaded(struct deployment *deployment, void *arg)
     struct deployment *before = app->current;
     app->current = deployment;
     app->reloads += before != NULL;
+    watch_files(app);
     retire(app, before);
     if (!app->ready) {
         app->ready = true;
@@ -128,6 +132,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     if (app->issuers == NULL || task_queue_open(loop) != 0)
         return -ENOMEM;
     invocation_pool_open(loop);
+    app->watch = options->watch ? watch_new(loop, on_files_changed, app) : NULL;
     app_reload(app);
     return 0;
 }
@@ -140,15 +145,41 @@ int app_make_server(struct app *app)
     return app->server != NULL ? 0 : -ENOMEM;
 }
 
+/* Everything that the current deployment was made from. */
+static void watch_files(struct app *app)
+{
+    struct deployment *d = app->current;
+    if (app->watch == NULL || d == NULL)
+        return;
+    watch_add_file(app->watch, d->config->file.ptr);
+    for (unsigned i = 0; i < d->function_count; i++) {
+        const struct script_files *files = &d->functions[i]->files;
+        for (unsigned k = 0; k < files->count; k++)
+            watch_add_file(app->watch, files->list[k].path);
+    }
+}
+
+static void on_files_changed(void *arg)
+{
+    struct app *app = arg;
+    if (app->ready && !app->draining)
+        app_check_files(app);
+}
+
 void app_check_files(struct app *app)
 {
     struct deployment *d = app->current;
+    app_sweep(app);
+    if (app->config_hash != config_files_hash(app->options.config_file, app->options.dev)) {
+        app_reload(app);
+        return;
+    }
     for (unsigned i = 0; d != NULL && i < d->function_count; i++) {
         struct function *function = d->functions[i];
-        if (function->current != NULL && instance_is_stale(function->current))
+        if (function->loading == NULL && script_files_changed(&function->files))
             function_load(function);
     }
-    sweep_retired(app);
+    watch_files(app);
 }
 
 void app_drain(struct app *app, void (*done)(void *arg), void *arg)
@@ -178,6 +209,8 @@ void app_close(struct app *app)
         cancel_all(d);
     if (app->server != NULL)
         server_close(app->server, on_server_closed, app);
+    watch_free(app->watch);
+    app->watch = NULL;
     issuers_free(app->issuers);
     client_free(app->client);
     app->issuers = NULL;

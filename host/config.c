@@ -473,3 +473,16 @@ void config_free(struct config *config)
     arena_free(&config->arena);
     free(config);
 }
+
+uint64_t config_files_hash(const char *file, bool dev)
+{
+    const char *slash = strrchr(file, '/');
+    int folder = slash != NULL ? (int)(slash - file) + 1 : 0;
+    uint64_t hash = script_hash(file);
+    for (const char *const *name = env_file_names(dev); *name != NULL; name++) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof(path), "%.*s%s", folder, file, *name);
+        hash = hash * 1099511628211u + script_hash(path);
+    }
+    return hash;
+}

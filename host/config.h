@@ -48,6 +48,9 @@ struct config_options {
 struct config *config_load(const struct config_options *options, struct err *err);
 void config_free(struct config *config);
 
+/* One number for the content of functions.lua and the .env files beside it. */
+uint64_t config_files_hash(const char *file, bool dev);
+
 /* One more function slot set to the defaults, for functions that the program brings itself. NULL
  * when out of memory. */
 struct function_spec *config_add_function(struct config *config, struct str name,

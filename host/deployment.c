@@ -32,10 +32,10 @@ static bool env_is_default(void *arg, const char *name)
 /* ---- verifiers ---- */
 
 /* Links the specs and makes the array that token_verify wants. */
-static struct verifier *link_all(struct deployment *d, struct verifier_spec *specs, unsigned count,
-                                 struct err *err)
+static struct verifier *link_all(struct deployment *d, struct arena *arena,
+                                 struct verifier_spec *specs, unsigned count, struct err *err)
 {
-    struct verifier *list = arena_zalloc(&d->config->arena, (count + 1) * sizeof(*list));
+    struct verifier *list = arena_zalloc(arena, (count + 1) * sizeof(*list));
     if (list == NULL) {
         err_set(err, -ENOMEM, "out of memory");
         return NULL;
@@ -54,13 +54,14 @@ static struct verifier *link_all(struct deployment *d, struct verifier_spec *spe
 }
 
 /* The deployment's verifiers, unless the function has its own. */
-static int link_policy(struct deployment *d, struct function_spec *spec, struct err *err)
+static int link_policy(struct deployment *d, struct arena *arena, struct function_spec *spec,
+                       struct err *err)
 {
     struct policy *policy = &spec->policy;
     policy->verifiers = d->services.verifiers;
     policy->verifier_count = d->services.verifier_count;
     if (policy->own_count > 0) {
-        policy->verifiers = link_all(d, policy->own, policy->own_count, err);
+        policy->verifiers = link_all(d, arena, policy->own, policy->own_count, err);
         policy->verifier_count = policy->own_count;
     }
     if (policy->verifiers == NULL)
@@ -118,17 +119,20 @@ int deployment_build_routes(struct deployment *d, struct err *err)
 
 /* ---- loading ---- */
 
-/* After each load of one of its functions: what the script says about itself may have changed
- * routes and policy. */
-static void on_function_loaded(struct function *function, void *arg)
+/* A new instance may have said something else about itself. */
+static int on_prepare(struct function *function, struct instance *instance, struct err *err)
 {
-    struct deployment *d = arg;
+    return link_policy(function->owner, &instance->arena, &instance->spec, err);
+}
+
+static void on_function_loaded(struct function *function)
+{
+    struct deployment *d = function->owner;
     struct err err;
-    if (!function->failed && (link_policy(d, function->spec, &err) != 0 ||
-                              (d->loading == 0 && deployment_build_routes(d, &err) != 0))) {
+    if (!function->failed && d->loading == 0 && deployment_build_routes(d, &err) != 0) {
         function->failed = true;
         function->error = err;
-        log_message(LOG_ERROR, "%s", err.text);
+        log_message(LOG_ERROR, "%s; the routes before stay", err.text);
     }
     if (!function->first_load_done) {
         function->first_load_done = true;
@@ -150,14 +154,15 @@ static int make_functions(struct deployment *d, const struct binding *bindings,
     d->functions = calloc(config->function_count + 1, sizeof(struct function *));
     for (unsigned i = 0; d->functions != NULL && i < config->function_count; i++) {
         struct function_spec *spec = &config->functions[i];
-        if (link_policy(d, spec, err) != 0)
+        if (link_policy(d, &config->arena, spec, err) != 0)
             return -EINVAL;
-        struct function *function = function_new(spec, &config->arena, &d->services, bindings,
-                                                 last_generation(before, spec->name));
+        struct function *function =
+            function_new(spec, &d->services, bindings, last_generation(before, spec->name));
         if (function == NULL)
             break;
         function->on_loaded = on_function_loaded;
-        function->on_loaded_arg = d;
+        function->prepare = on_prepare;
+        function->owner = d;
         d->functions[d->function_count++] = function;
     }
     return d->function_count == config->function_count && d->functions != NULL
@@ -185,7 +190,7 @@ struct deployment *deployment_new(struct config *config, const struct services *
     d->services.env_is_default = env_is_default;
     d->services.env_arg = config;
     d->services.verifier_count = config->issuer_count;
-    d->services.verifiers = link_all(d, config->issuers, config->issuer_count, err);
+    d->services.verifiers = link_all(d, &config->arena, config->issuers, config->issuer_count, err);
     d->site = (struct static_site){.folder = config->publish.len > 0 ? config->publish.ptr : NULL,
                                    .embedded_prefix = config->dev ? "web/" : NULL};
     if (d->services.verifiers == NULL || make_functions(d, bindings, before, err) != 0 ||

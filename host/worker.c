@@ -13,13 +13,13 @@
 #include "base/limits.h"
 #include "run/budget.h"
 
-enum { HEARTBEAT_MS = 250, WATCH_MS = 400, SIGNALS = 4 };
+enum { HEARTBEAT_MS = 250, SWEEP_MS = 1000, SIGNALS = 4 };
 
 struct worker {
     uv_loop_t loop;
     struct app app;
     const struct worker_options *options;
-    uv_timer_t heartbeat, watch, drain_timer;
+    uv_timer_t heartbeat, sweep, drain_timer;
     uv_prepare_t flush; /* writes access lines before the loop waits */
     uv_signal_t signals[SIGNALS];
     unsigned handles; /* of the above; all are closed at the end */
@@ -63,7 +63,7 @@ static void close_all(struct worker *worker)
     worker->closing = true;
     app_close(&worker->app);
     uv_close((uv_handle_t *)&worker->heartbeat, NULL);
-    uv_close((uv_handle_t *)&worker->watch, NULL);
+    uv_close((uv_handle_t *)&worker->sweep, NULL);
     uv_close((uv_handle_t *)&worker->drain_timer, NULL);
     uv_close((uv_handle_t *)&worker->flush, NULL);
     for (unsigned i = 0; i < SIGNALS; i++)
@@ -79,11 +79,10 @@ static void on_heartbeat(uv_timer_t *timer)
         atomic_store(&worker->options->slot->heartbeat_ns, uv_hrtime());
 }
 
-static void on_watch(uv_timer_t *timer)
+static void on_sweep(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
-    if (worker->options->app.watch && worker->app.ready && !worker->stopping)
-        app_check_files(&worker->app);
+    app_sweep(&worker->app);
 }
 
 static void on_flush(uv_prepare_t *prepare)
@@ -106,12 +105,12 @@ static void open_handles(struct worker *worker)
     static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
     uv_loop_t *loop = &worker->loop;
     uv_timer_init(loop, &worker->heartbeat);
-    uv_timer_init(loop, &worker->watch);
+    uv_timer_init(loop, &worker->sweep);
     uv_timer_init(loop, &worker->drain_timer);
     uv_prepare_init(loop, &worker->flush);
-    worker->heartbeat.data = worker->watch.data = worker->drain_timer.data = worker;
+    worker->heartbeat.data = worker->sweep.data = worker->drain_timer.data = worker;
     uv_timer_start(&worker->heartbeat, on_heartbeat, 0, HEARTBEAT_MS);
-    uv_timer_start(&worker->watch, on_watch, WATCH_MS, WATCH_MS);
+    uv_timer_start(&worker->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
     uv_prepare_start(&worker->flush, on_flush);
     for (unsigned i = 0; i < SIGNALS; i++) {
         uv_signal_init(loop, &worker->signals[i]);

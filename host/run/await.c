@@ -67,7 +67,7 @@ int await(lua_State *L, struct op *op)
     struct vm *vm = vm_of(L);
     if (op->state == OP_DONE)
         return op->type->finish(L, op);
-    if (vm->task == NULL || !lua_isyieldable(L)) {
+    if (vm->task == NULL || !vm_can_yield(L)) {
         cancel(op);
         return luaL_error(L, "%s cannot wait here", op->type->name);
     }

@@ -72,7 +72,7 @@ static void push_raw_url(lua_State *L, struct invocation *inv)
 
 static void push_route(lua_State *L, struct invocation *inv)
 {
-    if (inv->function->spec->path_count > 0)
+    if (inv->instance->spec.path_count > 0)
         push_str(L, inv->call->match->pattern);
     else
         lua_pushnil(L);
@@ -290,7 +290,7 @@ static const struct field event_fields[] = {
 
 static void push_name(lua_State *L, struct invocation *inv)
 {
-    push_str(L, inv->function->spec->name);
+    push_str(L, inv->instance->spec.name);
 }
 
 static void push_version(lua_State *L, struct invocation *inv)
@@ -305,7 +305,7 @@ static void push_request_id(lua_State *L, struct invocation *inv)
 
 static void push_memory(lua_State *L, struct invocation *inv)
 {
-    lua_pushinteger(L, (lua_Integer)(inv->function->spec->memory >> 20));
+    lua_pushinteger(L, (lua_Integer)(inv->instance->spec.memory >> 20));
 }
 
 /* The deadline is a value of the closure, so that one kept after the request still answers: 0. */
@@ -332,7 +332,7 @@ static void push_identity(lua_State *L, struct invocation *inv)
     lua_createtable(L, 0, 2);
     push_str(L, inv->call->token);
     lua_setfield(L, -2, "token");
-    tree_push(L, inv->call->claims->json);
+    tree_push(L, inv->call->shown);
     lua_setfield(L, -2, "claims");
 }
 
@@ -340,7 +340,7 @@ static void push_client_context(lua_State *L, struct invocation *inv)
 {
     lua_createtable(L, 0, 1);
     if (inv->call->claims != NULL) {
-        tree_push(L, inv->call->claims->json);
+        tree_push(L, inv->call->shown);
         lua_setfield(L, -2, "user");
     }
 }

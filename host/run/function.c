@@ -8,15 +8,14 @@
 #include "run/invocation.h"
 #include "run/outcome.h"
 
-struct function *function_new(struct function_spec *spec, struct arena *arena,
-                              const struct services *services, const struct binding *bindings,
-                              unsigned last_generation)
+struct function *function_new(const struct function_spec *spec, const struct services *services,
+                              const struct binding *bindings, unsigned last_generation)
 {
     struct function *function = calloc(1, sizeof(*function));
     if (function == NULL)
         return NULL;
+    function->base = spec;
     function->spec = spec;
-    function->arena = arena;
     function->services = services;
     function->bindings = bindings;
     function->generation = last_generation;
@@ -35,6 +34,7 @@ void function_free(struct function *function)
     if (function == NULL)
         return;
     instance_unref(function->current);
+    script_files_free(&function->files);
     free(function);
 }
 
@@ -65,6 +65,7 @@ static void swap_in(struct function *function, struct instance *instance)
     struct instance *before = function->current;
     instance->generation = ++function->generation;
     function->current = instance_ref(instance);
+    function->spec = &instance->spec;
     instance_unref(before);
 }
 
@@ -72,9 +73,14 @@ static void on_instance_loaded(struct instance *instance, void *arg)
 {
     struct function *function = arg;
     if (instance->state == INSTANCE_READY &&
-        instance_read_options(instance, function->spec, function->arena, &instance->error) != 0)
+        (instance_read_options(instance, &instance->error) != 0 ||
+         (function->prepare != NULL &&
+          function->prepare(function, instance, &instance->error) != 0)))
         instance->state = INSTANCE_FAILED;
     function->failed = instance->state == INSTANCE_FAILED;
+    script_files_free(&function->files);
+    function->files = instance->files;
+    instance->files = (struct script_files){0};
     if (function->failed) {
         function->counters.load_failures++;
         function->error = instance->error;
@@ -88,7 +94,7 @@ static void on_instance_loaded(struct instance *instance, void *arg)
     if (was_async)
         instance_unref(instance);
     if (function->on_loaded != NULL)
-        function->on_loaded(function, function->on_loaded_arg);
+        function->on_loaded(function);
     start_queued(function);
     if (function->load_again) {
         function->load_again = false;
@@ -102,14 +108,14 @@ void function_load(struct function *function)
         function->load_again = true;
         return;
     }
-    struct instance *instance = instance_load(function->spec, function->services,
+    struct instance *instance = instance_load(function->base, function->services,
                                               function->bindings, on_instance_loaded, function);
     if (instance == NULL) {
         function->failed = true;
         err_set(&function->error, 0, "out of memory while loading %.*s",
                 STR_ARG(function->spec->name));
         if (function->on_loaded != NULL)
-            function->on_loaded(function, function->on_loaded_arg);
+            function->on_loaded(function);
     } else if (instance->state == INSTANCE_LOADING) {
         function->loading = instance;
     } else {
@@ -195,7 +201,8 @@ void function_call(struct call *call)
         start(call);
 }
 
-/* A call that ends at once frees its slot again from within: the loop below goes on, it does not nest. */
+/* A call that ends at once frees its slot again from within: the loop below goes on, it does not
+ * nest. */
 static void start_queued(struct function *function)
 {
     if (function->dispatching)

@@ -15,6 +15,7 @@ struct call {
     struct function *function;
     struct exchange *ex;   /* held by the invocation once it has started */
     struct claims *claims; /* owned; NULL: no verified token */
+    const json_t *shown;   /* the claims as the handler sees them, without the policy's namespace */
     struct str token;      /* in the arena; with claims */
     struct str path;       /* event.path: what the client asked for, before rewrites */
     const struct route_match *match;
@@ -28,9 +29,8 @@ struct function_counters {
 };
 
 struct function {
-    struct function_spec
-        *spec; /* borrowed from the deployment; the script's own options are read into it */
-    struct arena *arena; /* borrowed: the deployment's, for those options */
+    const struct function_spec *base; /* what functions.lua says; borrowed from the deployment */
+    const struct function_spec *spec; /* of the current instance; `base` while there is none */
     const struct services *services;
     const struct binding *bindings;
     struct instance *current; /* reference; NULL while nothing has loaded */
@@ -40,22 +40,25 @@ struct function {
     bool first_load_done;     /* the deployment's note */
     bool failed;              /* the newest load failed: `error` says why */
     struct err error;
+    struct script_files files; /* of the newest load, good or bad */
     unsigned running;
     struct list invocations; /* those that run */
     struct list queue;       /* calls that wait */
     unsigned queued;
     bool dispatching; /* start_queued is at work */
     struct function_counters counters;
+    /* Asked before a new instance is swapped in: links its policy. 0, or a negative errno with the
+     * reason. May be NULL. */
+    int (*prepare)(struct function *function, struct instance *instance, struct err *err);
     /* Told after each load, good or bad. */
-    void (*on_loaded)(struct function *function, void *arg);
-    void *on_loaded_arg;
+    void (*on_loaded)(struct function *function);
+    void *owner; /* borrowed; of both */
 };
 
-/* NULL when out of memory. Loads nothing yet. `first_generation`: the last one of the function of
- * this name before. */
-struct function *function_new(struct function_spec *spec, struct arena *arena,
-                              const struct services *services, const struct binding *bindings,
-                              unsigned last_generation);
+/* NULL when out of memory. Loads nothing yet. `last_generation`: of the function of this name
+ * before. */
+struct function *function_new(const struct function_spec *spec, const struct services *services,
+                              const struct binding *bindings, unsigned last_generation);
 /* Everything that runs or waits must have ended (function_cancel_all). */
 void function_free(struct function *function);
 

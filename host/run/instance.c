@@ -15,18 +15,43 @@ static const char OPTIONS[] = "luafn.options"; /* registry: the table that the s
 
 /* ---- files ---- */
 
-static int note_file(struct instance *instance, const char *path, struct str content)
+static int note_file(struct instance *instance, const char *path, uint64_t hash)
 {
-    struct instance_file *files =
-        realloc(instance->files, (instance->file_count + 1) * sizeof(*files));
-    if (files == NULL)
+    struct script_files *files = &instance->files;
+    struct script_file *list = realloc(files->list, (files->count + 1) * sizeof(*list));
+    if (list == NULL)
         return -ENOMEM;
-    instance->files = files;
+    files->list = list;
     char *copy = strdup(path);
     if (copy == NULL)
         return -ENOMEM;
-    files[instance->file_count++] = (struct instance_file){copy, str_hash(content)};
+    list[files->count++] = (struct script_file){copy, hash};
     return 0;
+}
+
+void script_files_free(struct script_files *files)
+{
+    for (unsigned i = 0; i < files->count; i++)
+        free(files->list[i].path);
+    free(files->list);
+    *files = (struct script_files){0};
+}
+
+bool script_files_changed(const struct script_files *files)
+{
+    for (unsigned i = 0; i < files->count; i++) {
+        if (script_hash(files->list[i].path) != files->list[i].hash)
+            return true;
+    }
+    return false;
+}
+
+uint64_t script_files_hash(const struct script_files *files)
+{
+    uint64_t hash = 0;
+    for (unsigned i = 0; i < files->count; i++)
+        hash = hash * 1099511628211u + files->list[i].hash;
+    return hash;
 }
 
 /* Pushes the compiled chunk, or an error message. Text only: bytecode can crash the interpreter.
@@ -35,10 +60,10 @@ static int push_chunk(lua_State *L, struct instance *instance, const char *path)
 {
     struct buf content = BUF_INIT;
     struct err err;
-    const char *shown = script_display_name(path, instance->spec->root);
+    const char *shown = script_display_name(path, instance->spec.root);
     int rc = script_read(path, &content, &err);
-    if (rc == 0)
-        rc = note_file(instance, path, buf_str(&content));
+    if (note_file(instance, path, rc == 0 ? str_hash(buf_str(&content)) : 0) != 0)
+        rc = -ENOMEM;
     if (rc != 0) {
         buf_free(&content);
         lua_pushfstring(L, "%s: %s", shown, rc == -ENOMEM ? "out of memory" : err.text);
@@ -71,6 +96,22 @@ static int finish_require(lua_State *L, int status, lua_KContext ctx)
     return 1;
 }
 
+/* Places where it was not found are noted: when the file appears there, the function is loaded
+ * again. */
+static int find_module(struct instance *instance, struct str name, char *path, size_t size)
+{
+    const struct function_spec *spec = &instance->spec;
+    int rc = 0;
+    for (unsigned which = 0; rc == 0; which++) {
+        rc = script_candidate(spec->script.ptr, spec->root, name, which, path, size);
+        if (rc == 0 && script_exists(path))
+            return 0;
+        if (rc == 0)
+            rc = note_file(instance, path, 0);
+    }
+    return rc;
+}
+
 static int l_require(lua_State *L)
 {
     size_t len;
@@ -86,8 +127,7 @@ static int l_require(lua_State *L)
     }
     lua_settop(L, 2);
     char path[4096];
-    int rc = script_find(instance->spec->script.ptr, instance->spec->root, (struct str){name, len},
-                         path, sizeof(path));
+    int rc = find_module(instance, (struct str){name, len}, path, sizeof(path));
     if (rc == -EINVAL)
         return luaL_error(L, "require: '%s' is not a module name (letters, digits, '_', '-', dots)",
                           name);
@@ -106,19 +146,25 @@ static int l_require(lua_State *L)
 
 /* ---- loading ---- */
 
+/* Modules of the host and of Lua are there for `require` too. stack: loaded */
+static void add_loaded(lua_State *L, const char *name)
+{
+    lua_getglobal(L, name);
+    lua_setfield(L, -2, name);
+}
+
 static int l_prepare(lua_State *L)
 {
+    static const char *const libraries[] = {"coroutine", "math", "os", "string", "table", "utf8"};
     const struct binding *bindings = lua_touserdata(L, 1);
     sandbox_open(L, bindings);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LOADED);
-    lua_pushglobaltable(L);
-    for (lua_pushnil(L); lua_next(L, -2) != 0;) { /* stack: loaded, globals, name, value */
-        lua_pushvalue(L, -2);
-        lua_insert(L, -2); /* stack: loaded, globals, name, name, value */
-        lua_settable(L, -5);
-    }
+    for (const struct binding *b = bindings; b->name != NULL; b++)
+        add_loaded(L, b->name);
+    for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++)
+        add_loaded(L, libraries[i]);
     lua_pushcfunction(L, l_require);
-    lua_setglobal(L, "require");
+    sandbox_set(L, "require");
     return 0;
 }
 
@@ -133,13 +179,14 @@ static int finish_load(lua_State *L, int status, lua_KContext ctx)
         lua_setfield(L, LUA_REGISTRYINDEX, OPTIONS);
         lua_getfield(L, 1, "handler");
     }
-    const char *shown = script_display_name(instance->spec->script.ptr, instance->spec->root);
+    const char *shown = script_display_name(instance->spec.script.ptr, instance->spec.root);
     if (!lua_isfunction(L, -1))
         return luaL_error(L,
                           "%s: a script must return its handler (a function), or a table with a "
                           "`handler` in it; this one returned %s",
                           shown, lua_istable(L, 1) ? "a table without one" : luaL_typename(L, 1));
     instance->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+    sandbox_freeze(L);
     return 0;
 }
 
@@ -170,7 +217,7 @@ static void end_load(struct instance *instance, enum instance_state state)
 
 static void describe_limit(struct instance *instance)
 {
-    const char *shown = script_display_name(instance->spec->script.ptr, instance->spec->root);
+    const char *shown = script_display_name(instance->spec.script.ptr, instance->spec.root);
     switch (instance->load_budget.end) {
     case BUDGET_CPU:
         err_set(&instance->error, 0, "%s: loading used more than %.1f s of processor time", shown,
@@ -182,7 +229,7 @@ static void describe_limit(struct instance *instance)
         break;
     default:
         err_set(&instance->error, 0, "%s: loading needs more than the %zu bytes of `memory`", shown,
-                instance->spec->memory);
+                instance->spec.memory);
     }
 }
 
@@ -215,12 +262,22 @@ static void on_load_timeout(uv_timer_t *timer)
     end_load(instance, INSTANCE_FAILED);
 }
 
+/* What the policy of the script owns, where it is not that of functions.lua. */
+static void free_policy(struct instance *instance)
+{
+    struct policy *policy = &instance->spec.policy;
+    if (policy->claims != instance->base->policy.claims)
+        json_decref(policy->claims);
+    for (unsigned i = 0; policy->own != instance->base->policy.own && i < policy->own_count; i++)
+        key_source_clear(&policy->own[i].own_keys);
+}
+
 static void destroy(struct instance *instance)
 {
     vm_free(instance->vm);
-    for (unsigned i = 0; i < instance->file_count; i++)
-        free(instance->files[i].path);
-    free(instance->files);
+    free_policy(instance);
+    arena_free(&instance->arena);
+    script_files_free(&instance->files);
     free(instance);
 }
 
@@ -264,7 +321,9 @@ struct instance *instance_load(const struct function_spec *spec, const struct se
     if (instance == NULL)
         return NULL;
     instance->refs = 2; /* the caller's and the loader's */
-    instance->spec = spec;
+    instance->base = spec;
+    instance->spec = *spec;
+    arena_init(&instance->arena);
     instance->handler = LUA_NOREF;
     instance->loaded = loaded;
     instance->loaded_arg = arg;
@@ -274,7 +333,7 @@ struct instance *instance_load(const struct function_spec *spec, const struct se
         return NULL;
     }
     instance->vm->instance = instance;
-    instance->vm->spec = spec;
+    instance->vm->spec = &instance->spec;
     lua_pushcfunction(instance->vm->L, l_prepare);
     lua_pushlightuserdata(instance->vm->L, (void *)bindings);
     if (lua_pcall(instance->vm->L, 1, 0, 0) != LUA_OK ||
@@ -303,47 +362,34 @@ void instance_unref(struct instance *instance)
 
 /* ---- what the script says about itself ---- */
 
-struct options_call {
-    struct options_reader reader;
-    struct function_spec *spec;
-    int rc;
-};
-
 static int l_read_options(lua_State *L)
 {
-    struct options_call *call = lua_touserdata(L, 1);
+    struct options_reader *reader = lua_touserdata(L, 1);
+    struct instance *instance = vm_of(L)->instance;
+    lua_Integer rc = 0;
     if (lua_getfield(L, LUA_REGISTRYINDEX, OPTIONS) == LUA_TTABLE)
-        call->rc = options_read_function(&call->reader, call->spec, OPTIONS_SCRIPT);
-    return 0;
+        rc = options_read_function(reader, &instance->spec, OPTIONS_SCRIPT);
+    lua_pushinteger(L, rc);
+    return 1;
 }
 
-int instance_read_options(struct instance *instance, struct function_spec *spec,
-                          struct arena *arena, struct err *err)
+int instance_read_options(struct instance *instance, struct err *err)
 {
     lua_State *L = instance->vm->L;
+    const struct function_spec *spec = &instance->spec;
     struct buf source = BUF_INIT;
     (void)!script_read(spec->script.ptr, &source, NULL); /* for line numbers only */
-    struct options_call call = {
-        .reader = {.L = L,
-                   .arena = arena,
-                   .err = err,
-                   .file = script_display_name(spec->script.ptr, spec->root),
-                   .source = buf_str(&source)},
-        .spec = spec,
-    };
+    struct options_reader reader = {.L = L,
+                                    .arena = &instance->arena,
+                                    .err = err,
+                                    .file = script_display_name(spec->script.ptr, spec->root),
+                                    .source = buf_str(&source)};
     lua_pushcfunction(L, l_read_options);
-    lua_pushlightuserdata(L, &call);
-    int rc = lua_pcall(L, 1, 0, 0) == LUA_OK ? call.rc : err_set(err, -ENOMEM, "out of memory");
+    lua_pushlightuserdata(L, &reader);
+    int rc = lua_pcall(L, 1, 1, 0) == LUA_OK ? (int)lua_tointeger(L, -1)
+                                             : err_set(err, -ENOMEM, "out of memory");
     lua_settop(L, 0);
     buf_free(&source);
+    instance->vm->limit = spec->memory;
     return rc;
-}
-
-bool instance_is_stale(const struct instance *instance)
-{
-    for (unsigned i = 0; i < instance->file_count; i++) {
-        if (script_hash(instance->files[i].path) != instance->files[i].hash)
-            return true;
-    }
-    return false;
 }

@@ -12,9 +12,15 @@
 #include "run/task.h"
 #include "run/vm.h"
 
-struct instance_file {
+/* A file that a load looked at. */
+struct script_file {
     char *path;    /* owned */
-    uint64_t hash; /* of the content that was loaded */
+    uint64_t hash; /* of the content; 0: it was not there */
+};
+
+struct script_files {
+    struct script_file *list; /* owned */
+    unsigned count;
 };
 
 enum instance_state { INSTANCE_LOADING, INSTANCE_READY, INSTANCE_FAILED };
@@ -23,12 +29,13 @@ struct instance {
     unsigned refs;
     enum instance_state state;
     unsigned generation;              /* set by the function when it is swapped in */
-    const struct function_spec *spec; /* borrowed from the configuration */
+    const struct function_spec *base; /* what functions.lua says; borrowed from the configuration */
+    struct function_spec spec;        /* the same, with what the script says about itself */
+    struct arena arena;               /* of the latter */
     struct vm *vm;                    /* owned */
     int handler;                      /* registry reference */
-    struct instance_file *files;      /* owned; the script first, then what it required */
-    unsigned file_count;
-    struct err error; /* why it failed: "scripts/me.lua:3: ..." */
+    struct script_files files;        /* looked at by the load, also those that were not found */
+    struct err error;                 /* why it failed: "scripts/me.lua:3: ..." */
 
     struct task *loader; /* owned; NULL when loading is over */
     struct budget load_budget;
@@ -48,13 +55,15 @@ struct instance *instance_load(const struct function_spec *spec, const struct se
 struct instance *instance_ref(struct instance *instance);
 void instance_unref(struct instance *instance);
 
-/* What the script said about itself, read into `spec` where functions.lua did not say it: path,
- * methods, auth, schedule, background. `arena` lives as long as the spec. 0 or -EINVAL, -ENOMEM
- * with the reason. */
-int instance_read_options(struct instance *instance, struct function_spec *spec,
-                          struct arena *arena, struct err *err) __attribute__((warn_unused_result));
+/* Reads what the script said about itself into instance->spec, where functions.lua did not say it.
+ * 0 or -EINVAL, -ENOMEM with the reason. */
+int instance_read_options(struct instance *instance, struct err *err)
+    __attribute__((warn_unused_result));
 
-/* Has one of its files changed on disk? */
-bool instance_is_stale(const struct instance *instance);
+/* Has one of the files changed on disk, appeared or vanished? */
+bool script_files_changed(const struct script_files *files);
+void script_files_free(struct script_files *files);
+/* One number for the content of all. */
+uint64_t script_files_hash(const struct script_files *files);
 
 #endif

@@ -144,7 +144,7 @@ static void set_failure(struct invocation *inv, lua_State *co, int status)
 {
     if (status == LUA_ERRMEM && inv->budget.end == BUDGET_RUNNING)
         inv->budget.end = BUDGET_MEMORY;
-    const struct function_spec *spec = inv->function->spec;
+    const struct function_spec *spec = &inv->instance->spec;
     inv->function->counters.errors++;
     if (inv->budget.end != BUDGET_RUNNING) {
         count_end(inv);
@@ -203,7 +203,7 @@ static void on_after_done(struct task *task, int status)
         inv->budget.end = BUDGET_MEMORY;
     if (status != LUA_OK && inv->budget.end == BUDGET_RUNNING)
         log_message(
-            LOG_ERROR, "after_response of %.*s raised: %s", STR_ARG(inv->function->spec->name),
+            LOG_ERROR, "after_response of %.*s raised: %s", STR_ARG(inv->instance->spec.name),
             lua_type(task->co, -1) == LUA_TSTRING ? lua_tostring(task->co, -1) : "(not a text)");
     task_free(task);
     if (list_is_empty(&inv->tasks))
@@ -213,7 +213,7 @@ static void on_after_done(struct task *task, int status)
 /* Each runs as a task of its own, from the next turn of the loop on: the answer leaves first. */
 static void run_after(struct invocation *inv)
 {
-    set_deadline(inv, inv->function->spec->timeout);
+    set_deadline(inv, inv->instance->spec.timeout);
     for (unsigned i = 0; i < inv->after_count; i++) {
         struct task *task = invocation_add_task(inv, on_after_done, inv);
         if (task == NULL)
@@ -292,7 +292,7 @@ void invocation_start(struct call *call)
     inv->main = invocation_add_task(inv, on_main_done, inv);
     if (inv->main == NULL) {
         inv->budget.end = BUDGET_MEMORY;
-        outcome_set_limit(BUDGET_MEMORY, inv->function->spec, inv->ex);
+        outcome_set_limit(BUDGET_MEMORY, &inv->instance->spec, inv->ex);
         answer(inv);
         finish(inv);
         return;
@@ -316,7 +316,7 @@ void invocation_cancel(struct invocation *inv, enum budget_end end)
     cancel_tasks(inv);
     if (!inv->answered) {
         count_end(inv);
-        outcome_set_limit(end, inv->function->spec, inv->ex);
+        outcome_set_limit(end, &inv->instance->spec, inv->ex);
         answer(inv);
     }
     finish(inv);

@@ -78,18 +78,21 @@ static bool name_is_valid(struct str name)
     return true;
 }
 
-static bool exists(const char *path)
+bool script_exists(const char *path)
 {
     struct stat st;
     return is_embedded(path) ? find_embedded(path) != NULL
                              : stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-int script_find(const char *script, struct str root, struct str name, char *path, size_t size)
+int script_candidate(const char *script, struct str root, struct str name, unsigned which,
+                     char *path, size_t size)
 {
     char relative[256];
     if (!name_is_valid(name) || name.len >= sizeof(relative))
         return -EINVAL;
+    if (which > 1 || (which == 1 && is_embedded(script)))
+        return -ENOENT;
     memcpy(relative, name.ptr, name.len);
     relative[name.len] = '\0';
     for (char *p = relative; *p != '\0'; p++) {
@@ -97,14 +100,11 @@ int script_find(const char *script, struct str root, struct str name, char *path
             *p = '/';
     }
     const char *slash = strrchr(script, '/');
-    int folder = slash != NULL ? (int)(slash - script) : 0;
-    int len = snprintf(path, size, "%.*s/%s.lua", folder, script, relative);
-    if (len > 0 && (size_t)len < size && exists(path))
-        return 0;
-    if (is_embedded(script))
-        return -ENOENT;
-    len = snprintf(path, size, "%.*s/%s.lua", STR_ARG(root), relative);
-    return len > 0 && (size_t)len < size && exists(path) ? 0 : -ENOENT;
+    struct str folder = {script, slash != NULL ? (size_t)(slash - script) : 0};
+    if (which == 1)
+        folder = root;
+    int len = snprintf(path, size, "%.*s/%s.lua", STR_ARG(folder), relative);
+    return len > 0 && (size_t)len < size ? 0 : -ENOENT;
 }
 
 const char *script_display_name(const char *path, struct str root)

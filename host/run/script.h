@@ -21,10 +21,14 @@ int script_read(const char *path, struct buf *out, struct err *err)
 /* FNV-1a over the content; 0 when the file cannot be read. */
 uint64_t script_hash(const char *path);
 
-/* The file that `require(name)` means, seen from a script: name's dots become slashes; looked for
- * beside `script`, then in `root`. 0 and `path` (NUL-terminated, at most `size` bytes), -EINVAL for
- * a name that is not made of letters, digits, '_', '-' and dots, -ENOENT. */
-int script_find(const char *script, struct str root, struct str name, char *path, size_t size);
+/* Where `require(name)` looks: `which` 0 is beside the script, 1 in `root`; name's dots become
+ * slashes. 0 and `path` (NUL-terminated, at most `size` bytes), -EINVAL for a name that is not made
+ * of letters, digits, '_', '-' and dots, -ENOENT when there is no such place. */
+int script_candidate(const char *script, struct str root, struct str name, unsigned which,
+                     char *path, size_t size);
+
+/* Is there such a file? */
+bool script_exists(const char *path);
 
 /* The name under which error messages show a script: relative to `root` where it is below it. */
 const char *script_display_name(const char *path, struct str root);

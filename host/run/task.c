@@ -74,10 +74,25 @@ struct task *task_new(struct vm *vm, struct budget *budget, void (*done)(struct 
     return task;
 }
 
-/* Closes pending to-be-closed variables and clears the stack, under a small budget of its own. */
+/* A coroutine that its budget ended was stopped by a hook, and Lua 5.4.4 never calls hooks in it
+ * again: what it would run now, a
+ * __close for instance, could not be stopped. It is dropped as it is. */
+static bool was_killed(const struct task *task)
+{
+    return task->budget->end != BUDGET_RUNNING && lua_status(task->co) > LUA_YIELD;
+}
+
+/* Under a small budget of its own, since it runs code of the script. May happen while another task
+ * runs (parallel ends). */
 void task_unwind(struct task *task)
 {
+    if (was_killed(task))
+        return;
     struct vm *vm = task->vm;
+    struct task *outer = vm->task;
+    if (outer != NULL && lua_status(task->co) == LUA_OK)
+        return; /* nothing is open */
+    assert(outer == NULL);
     struct budget grace = {.cpu_limit_ns = UNWIND_CPU_NS};
     struct budget *before = vm->budget;
     vm->budget = &grace;
@@ -97,7 +112,10 @@ void task_free(struct task *task)
         task_unwind(task);
     list_remove(&task->in_queue);
     list_remove(&task->siblings);
-    give_thread(task->vm, (struct vm_thread){task->co, task->anchor});
+    if (was_killed(task))
+        luaL_unref(task->vm->L, LUA_REGISTRYINDEX, task->anchor);
+    else
+        give_thread(task->vm, (struct vm_thread){task->co, task->anchor});
     free(task);
 }
 

@@ -1,0 +1,309 @@
+/* Rows about form, header, issuer, key and signature. */
+#include "cli/explain_rows.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "auth/strict_json.h"
+#include "cli/explain_internal.h"
+
+enum { VALUE_BYTES = 120 };
+
+void explain_add(struct explain *e, const char *check, enum explain_result result,
+                 struct str expected, struct str actual)
+{
+    if (e->count < EXPLAIN_ROWS)
+        e->rows[e->count++] = (struct explain_row){check, expected, actual, result};
+}
+
+enum explain_result explain_if(bool good)
+{
+    return good ? EXPLAIN_PASS : EXPLAIN_FAIL;
+}
+
+struct str explain_value(struct arena *arena, const json_t *value)
+{
+    if (value == NULL)
+        return STR("none");
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_COMPACT);
+    struct str whole = str_from(text != NULL ? text : "?");
+    struct str shown = whole.len <= VALUE_BYTES
+                           ? arena_copy(arena, whole)
+                           : arena_printf(arena, "%.*s...", VALUE_BYTES, whole.ptr);
+    free(text);
+    return shown;
+}
+
+struct str explain_text(struct arena *arena, struct str text)
+{
+    json_t *value = json_stringn(text.ptr != NULL ? text.ptr : "", text.len);
+    struct str shown = value != NULL ? explain_value(arena, value) : STR("(not UTF-8)");
+    json_decref(value);
+    return shown;
+}
+
+/* ---- form ---- */
+
+/* What is wrong with a part that should be JSON, or NULL. */
+static const char *judge_json(struct str part, bool object)
+{
+    char bytes[BASE64URL_DECODED_MAX(LIMIT_TOKEN_BYTES)];
+    const char *why = NULL;
+    size_t len;
+    if (part.len == 0)
+        return "empty";
+    if (base64url_decode(part, bytes, &len) != 0)
+        return "not canonical base64url: other characters, padding, or unused bits that are not zero";
+    json_t *value = strict_json_load((struct str){bytes, len}, &why);
+    bool good = value != NULL && (!object || json_is_object(value));
+    json_decref(value);
+    return good ? NULL : why != NULL ? why : "not a JSON object";
+}
+
+static bool add_part(struct explain *e, const char *check, struct str part, bool object)
+{
+    const char *why = judge_json(part, object);
+    explain_add(e, check, explain_if(why == NULL), STR("a JSON object in base64url"),
+                why == NULL ? arena_printf(e->arena, "%zu characters", part.len) : str_from(why));
+    return why == NULL;
+}
+
+static struct str describe_parts(struct explain *e, struct str text, unsigned count)
+{
+    if (text.len > 0 && text.ptr[0] == '{')
+        return STR("the JSON serialisation, which no bearer token has");
+    if (count == 5)
+        return STR("5, as an encrypted token (JWE) has");
+    return arena_printf(e->arena, "%u", count);
+}
+
+bool explain_form(struct explain *e, struct str text, struct token *token)
+{
+    struct str part[3] = {{NULL, 0}}, rest = text, next;
+    unsigned count = 0;
+    for (; str_split_next(&rest, '.', &next); count++) {
+        if (count < 3)
+            part[count] = next;
+    }
+    explain_add(e, "size", explain_if(text.len <= LIMIT_TOKEN_BYTES),
+                arena_printf(e->arena, "at most %d bytes", LIMIT_TOKEN_BYTES),
+                arena_printf(e->arena, "%zu bytes", text.len));
+    explain_add(e, "parts", explain_if(count == 3), STR("3, with dots between"),
+                describe_parts(e, text, count));
+    if (text.len > LIMIT_TOKEN_BYTES || count != 3)
+        return false;
+    bool good = add_part(e, "header", part[0], false);
+    good = add_part(e, "payload", part[1], true) && good;
+    char bytes[BASE64URL_DECODED_MAX(LIMIT_TOKEN_BYTES)];
+    size_t len = 0;
+    bool encoded = base64url_decode(part[2], bytes, &len) == 0;
+    explain_add(e, "encoding", explain_if(encoded), STR("a signature in base64url"),
+                encoded ? arena_printf(e->arena, "%zu bytes", len)
+                        : STR("not canonical base64url"));
+    if (!good || !encoded)
+        return false;
+    if (token_parse(text, token) == 0)
+        return true;
+    explain_add(e, "JSON", EXPLAIN_FAIL, STR("finite numbers, no U+0000"),
+                STR("a number or a character that is refused"));
+    return false;
+}
+
+/* ---- header ---- */
+
+static unsigned allowed_algorithms(const struct explain *e)
+{
+    unsigned allowed = e->verifier != NULL ? e->verifier->algorithms : 0;
+    for (unsigned i = 0; e->verifier == NULL && i < e->policy->verifier_count; i++)
+        allowed |= e->policy->verifiers[i].algorithms;
+    return allowed;
+}
+
+static struct str algorithm_names(const struct explain *e, unsigned allowed)
+{
+    struct str names = STR("");
+    for (unsigned alg = 1; alg < ALG_COUNT; alg++) {
+        if ((allowed & ALG_BIT(alg)) != 0)
+            names = arena_printf(e->arena, "%.*s%s%s", STR_ARG(names), names.len > 0 ? ", " : "",
+                                 alg_name((enum alg)alg));
+    }
+    return names;
+}
+
+static enum alg algorithm_of(const struct token *token)
+{
+    const json_t *alg = json_object_get(token->header, "alg");
+    return alg_parse((struct str){json_string_value(alg), json_string_length(alg)});
+}
+
+static void add_header(struct explain *e, const struct token *token)
+{
+    static const char *const refused[] = {"crit", "b64"};
+    static const char *const ignored[] = {"jwk", "jku", "x5u", "x5c"};
+    unsigned allowed = allowed_algorithms(e);
+    enum alg alg = algorithm_of(token);
+    explain_add(e, "alg", explain_if(alg != ALG_NONE_KNOWN && (allowed & ALG_BIT(alg)) != 0),
+                algorithm_names(e, allowed),
+                explain_value(e->arena, json_object_get(token->header, "alg")));
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        const json_t *value = json_object_get(token->header, refused[i]);
+        if (value != NULL)
+            explain_add(e, refused[i], EXPLAIN_FAIL, STR("none: extensions are refused"),
+                        explain_value(e->arena, value));
+    }
+    for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++) {
+        const json_t *value = json_object_get(token->header, ignored[i]);
+        if (value != NULL)
+            explain_add(e, ignored[i], EXPLAIN_NOTE, STR("never read"),
+                        explain_value(e->arena, value));
+    }
+}
+
+/* ---- issuer and audience ---- */
+
+const struct verifier *explain_find_verifier(const struct policy *policy, const json_t *claims)
+{
+    const json_t *iss = json_object_get(claims, "iss");
+    struct str text = {json_string_value(iss), json_string_length(iss)};
+    for (unsigned i = 0; text.ptr != NULL && i < policy->verifier_count; i++) {
+        if (str_eq(text, policy->verifiers[i].issuer))
+            return &policy->verifiers[i];
+    }
+    return NULL;
+}
+
+/* Equal but for one slash at the end? */
+static bool differ_by_slash(struct str a, struct str b)
+{
+    const struct str *longer = a.len > b.len ? &a : &b;
+    size_t shorter = a.len < b.len ? a.len : b.len;
+    return longer->len == shorter + 1 && longer->ptr[shorter] == '/' &&
+           memcmp(a.ptr, b.ptr, shorter) == 0;
+}
+
+static void add_issuer(struct explain *e, const struct token *token)
+{
+    const json_t *iss = json_object_get(token->claims, "iss");
+    struct str text = {json_string_value(iss), json_string_length(iss)};
+    struct str expected = STR(""), actual = explain_value(e->arena, iss);
+    for (unsigned i = 0; i < e->policy->verifier_count; i++) {
+        struct str issuer = e->policy->verifiers[i].issuer;
+        expected = arena_printf(e->arena, "%.*s%s%.*s", STR_ARG(expected), i > 0 ? " or " : "",
+                                STR_ARG(explain_text(e->arena, issuer)));
+        if (text.ptr != NULL && differ_by_slash(text, issuer))
+            actual = arena_printf(e->arena, "%.*s: only the slash at the end differs",
+                                  STR_ARG(actual));
+    }
+    explain_add(e, "iss", explain_if(e->verifier != NULL), expected, actual);
+}
+
+static bool has_audience(const struct verifier *verifier, const json_t *aud)
+{
+    struct str text = {json_string_value(aud), json_string_length(aud)};
+    for (unsigned i = 0; text.ptr != NULL && i < verifier->audience_count; i++) {
+        if (str_eq(text, verifier->audiences[i]))
+            return true;
+    }
+    for (size_t i = 0; i < json_array_size(aud); i++) {
+        const json_t *item = json_array_get(aud, i);
+        if (json_is_string(item) && has_audience(verifier, item))
+            return true;
+    }
+    return false;
+}
+
+static void add_audience(struct explain *e, const struct token *token)
+{
+    const json_t *aud = json_object_get(token->claims, "aud");
+    struct str expected = STR("");
+    for (unsigned i = 0; i < e->verifier->audience_count; i++)
+        expected = arena_printf(e->arena, "%.*s%s%.*s", STR_ARG(expected), i > 0 ? " or " : "",
+                                STR_ARG(explain_text(e->arena, e->verifier->audiences[i])));
+    explain_add(e, "aud", explain_if(has_audience(e->verifier, aud)), expected,
+                explain_value(e->arena, aud));
+}
+
+/* ---- key and signature ---- */
+
+static struct str known_kids(const struct explain *e, const struct keyset *keys)
+{
+    struct str names = STR("");
+    for (unsigned i = 0; i < keyset_size(keys); i++) {
+        struct str kid = key_kid(keyset_at(keys, i));
+        if (kid.len > 0)
+            names = arena_printf(e->arena, "%.*s%s%.*s", STR_ARG(names), names.len > 0 ? ", " : "",
+                                 STR_ARG(explain_text(e->arena, kid)));
+    }
+    return names.len > 0 ? names : STR("any: there is one key, without a name");
+}
+
+/* "RSA, 2048 bits", "EC, P-256", "a shared secret". */
+static struct str key_kind(const struct explain *e, const struct key *key)
+{
+    for (unsigned alg = 1; alg < ALG_COUNT; alg++) {
+        json_t *jwk = key_fits(key, (enum alg)alg) ? key_to_jwk(key, (enum alg)alg) : NULL;
+        if (jwk == NULL)
+            continue;
+        const char *kty = json_string_value(json_object_get(jwk, "kty"));
+        const char *crv = json_string_value(json_object_get(jwk, "crv"));
+        size_t n = json_string_length(json_object_get(jwk, "n"));
+        struct str kind = crv != NULL
+                              ? arena_printf(e->arena, "%s, %s", kty, crv)
+                              : arena_printf(e->arena, "%s, %zu bits", kty, n * 3 / 4 * 8);
+        json_decref(jwk);
+        return kind;
+    }
+    return STR("a shared secret");
+}
+
+static bool is_signed_by(const struct explain *e, const struct token *token, struct key *key)
+{
+    enum alg alg = algorithm_of(token);
+    if (!key_fits(key, alg))
+        return false;
+    int rc = key_verify(key, e->verifier->backend, alg, token->signing_input, token->signature);
+    if (rc == -ENOTSUP)
+        rc = key_verify(key, KEY_BACKEND_OPENSSL, alg, token->signing_input, token->signature);
+    return rc == 0;
+}
+
+static void add_key(struct explain *e, const struct token *token)
+{
+    const struct keyset *keys = e->verifier->keys != NULL ? e->verifier->keys->keys : NULL;
+    const json_t *member = json_object_get(token->header, "kid");
+    struct str kid = {json_string_value(member), json_string_length(member)};
+    explain_add(e, "key set", keys != NULL ? EXPLAIN_NOTE : EXPLAIN_FAIL, STR(""), e->key_set);
+    if (keys == NULL)
+        return;
+    bool named = member == NULL || kid.ptr != NULL;
+    struct key *key = named ? keyset_find(keys, kid) : NULL;
+    explain_add(e, "kid", explain_if(key != NULL), known_kids(e, keys),
+                explain_value(e->arena, member));
+    if (key == NULL)
+        return;
+    enum alg alg = algorithm_of(token);
+    explain_add(e, "key", explain_if(key_fits(key, alg)),
+                arena_printf(e->arena, "a key for %s",
+                             alg != ALG_NONE_KNOWN ? alg_name(alg) : "a known alg"),
+                key_kind(e, key));
+    bool good = is_signed_by(e, token, key);
+    explain_add(e, "signature", explain_if(good), STR("made by this key"),
+                good                         ? STR("it is")
+                : token->signature.len == 0 ? STR("there is none")
+                                             : STR("it is not"));
+}
+
+/* ---- the whole ---- */
+
+void explain_token(struct explain *e, const struct token *token)
+{
+    add_header(e, token);
+    add_issuer(e, token);
+    if (e->verifier == NULL)
+        return;
+    add_audience(e, token);
+    add_key(e, token);
+    explain_add_times(e, token);
+    explain_add_profile(e, token);
+    explain_add_rules(e, token);
+}

@@ -5,7 +5,16 @@
 #include "base/limits.h"
 #include "cli/explain_internal.h"
 
+/* 0000-01-01T00:00:00Z; as in auth/verify.c. */
+static const double DATE_MIN = -62167219200.0;
+
 /* ---- times ---- */
+
+static bool is_date(const json_t *value)
+{
+    double seconds = json_number_value(value);
+    return json_is_number(value) && seconds >= DATE_MIN && seconds <= LIMIT_DATE_MAX;
+}
 
 static struct str describe_distance(const struct explain *e, double seconds)
 {
@@ -18,9 +27,9 @@ static struct str describe_distance(const struct explain *e, double seconds)
 /* "2026-01-02T03:04:05.000Z, 300 s ago", or what stands there instead of a date. */
 static struct str describe_time(const struct explain *e, const json_t *value)
 {
-    double seconds = json_number_value(value);
-    if (!json_is_number(value) || !(fabs(seconds) <= LIMIT_DATE_MAX))
+    if (!is_date(value))
         return explain_value(e->arena, value);
+    double seconds = json_number_value(value);
     struct shown shown;
     struct str distance = describe_distance(e, seconds - e->now);
     return arena_printf(e->arena, "%.*s, %.*s", STR_ARG(shown_date(&shown, seconds)),
@@ -32,14 +41,9 @@ static struct str expect_time(const struct explain *e, const char *text)
     struct shown shown;
     struct str now = shown_date(&shown, e->now);
     double tolerance = e->verifier->clock_tolerance;
-    return tolerance > 0 ? arena_printf(e->arena, "%s %.*s, give or take %g s", text, STR_ARG(now),
-                                        tolerance)
-                         : arena_printf(e->arena, "%s %.*s", text, STR_ARG(now));
-}
-
-static bool is_date(const json_t *value)
-{
-    return json_is_number(value) && fabs(json_number_value(value)) <= LIMIT_DATE_MAX;
+    return tolerance > 0
+               ? arena_printf(e->arena, "%s %.*s, give or take %g s", text, STR_ARG(now), tolerance)
+               : arena_printf(e->arena, "%s %.*s", text, STR_ARG(now));
 }
 
 void explain_add_times(struct explain *e, const struct token *token)
@@ -56,9 +60,9 @@ void explain_add_times(struct explain *e, const struct token *token)
                                : is_date(exp) && e->now < json_number_value(exp) + tolerance;
     explain_add(e, "exp", explain_if(current), expect_time(e, "after"), describe_time(e, exp));
     if (json_is_number(iat) && json_number_value(iat) > e->now)
-        explain_add(e, "iat", EXPLAIN_NOTE, STR("in the past; not checked"),
-                    arena_printf(e->arena, "%.*s: is a clock wrong?",
-                                 STR_ARG(describe_time(e, iat))));
+        explain_add(
+            e, "iat", EXPLAIN_NOTE, STR("in the past; not checked"),
+            arena_printf(e->arena, "%.*s: is a clock wrong?", STR_ARG(describe_time(e, iat))));
     else if (iat != NULL)
         explain_add(e, "iat", EXPLAIN_NOTE, STR("not checked"), describe_time(e, iat));
 }
@@ -92,9 +96,9 @@ static struct str all_scopes(const struct explain *e, const json_t *claims)
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
         const json_t *value = json_object_get(claims, members[i]);
         if (value != NULL)
-            found = arena_printf(e->arena, "%.*s%s%s %.*s", STR_ARG(found),
-                                 found.len > 0 ? ", " : "", members[i],
-                                 STR_ARG(explain_value(e->arena, value)));
+            found =
+                arena_printf(e->arena, "%.*s%s%s %.*s", STR_ARG(found), found.len > 0 ? ", " : "",
+                             members[i], STR_ARG(explain_value(e->arena, value)));
     }
     return found.len > 0 ? found : STR("none");
 }
@@ -109,8 +113,8 @@ static void add_scopes(struct explain *e, const json_t *claims)
         bool has = claims_have_scope(claims, policy->scopes[i]);
         if (!policy->scope_any)
             explain_add(e, "scope", explain_if(has), name, found);
-        any = arena_printf(e->arena, "%.*s%s%.*s", STR_ARG(any), i > 0 ? " or " : "",
-                           STR_ARG(name));
+        any =
+            arena_printf(e->arena, "%.*s%s%.*s", STR_ARG(any), i > 0 ? " or " : "", STR_ARG(name));
         has_any = has_any || has;
     }
     if (policy->scope_any && policy->scope_count > 0)
@@ -132,10 +136,10 @@ static void add_claims(struct explain *e, const json_t *claims)
     json_object_foreach(e->policy->claims, name, wanted)
     {
         const json_t *value = json_object_get(claims, name);
-        explain_add(e, "claim", explain_if(is_or_has(value, wanted)),
-                    arena_printf(e->arena, "%s: %.*s", name,
-                                 STR_ARG(explain_value(e->arena, wanted))),
-                    explain_value(e->arena, value));
+        explain_add(
+            e, "claim", explain_if(is_or_has(value, wanted)),
+            arena_printf(e->arena, "%s: %.*s", name, STR_ARG(explain_value(e->arena, wanted))),
+            explain_value(e->arena, value));
     }
 }
 

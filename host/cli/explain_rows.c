@@ -191,8 +191,8 @@ static void add_issuer(struct explain *e, const struct token *token)
         expected = arena_printf(e->arena, "%.*s%s%.*s", STR_ARG(expected), i > 0 ? " or " : "",
                                 STR_ARG(explain_text(e->arena, issuer)));
         if (text.ptr != NULL && differ_by_slash(text, issuer))
-            actual = arena_printf(e->arena, "%.*s: only the slash at the end differs",
-                                  STR_ARG(actual));
+            actual =
+                arena_printf(e->arena, "%.*s: only the slash at the end differs", STR_ARG(actual));
     }
     explain_add(e, "iss", explain_if(e->verifier != NULL), expected, actual);
 }
@@ -247,9 +247,8 @@ static struct str key_kind(const struct explain *e, const struct key *key)
         const char *kty = json_string_value(json_object_get(jwk, "kty"));
         const char *crv = json_string_value(json_object_get(jwk, "crv"));
         size_t n = json_string_length(json_object_get(jwk, "n"));
-        struct str kind = crv != NULL
-                              ? arena_printf(e->arena, "%s, %s", kty, crv)
-                              : arena_printf(e->arena, "%s, %zu bits", kty, n * 3 / 4 * 8);
+        struct str kind = crv != NULL ? arena_printf(e->arena, "%s, %s", kty, crv)
+                                      : arena_printf(e->arena, "%s, %zu bits", kty, n * 3 / 4 * 8);
         json_decref(jwk);
         return kind;
     }
@@ -288,9 +287,9 @@ static void add_key(struct explain *e, const struct token *token)
                 key_kind(e, key));
     bool good = is_signed_by(e, token, key);
     explain_add(e, "signature", explain_if(good), STR("made by this key"),
-                good                         ? STR("it is")
+                good                        ? STR("it is")
                 : token->signature.len == 0 ? STR("there is none")
-                                             : STR("it is not"));
+                                            : STR("it is not"));
 }
 
 /* ---- the whole ---- */

@@ -10,8 +10,14 @@
 
 struct deployment *load_deployment(const char *config_file, unsigned *faults)
 {
-    const struct config_options options = {.file = config_file};
-    const struct services services = {0};
+    const struct load_options options = {.config_file = config_file};
+    return load_deployment_with(&options, faults);
+}
+
+struct deployment *load_deployment_with(const struct load_options *o, unsigned *faults)
+{
+    const struct config_options options = {o->config_file, o->dev, o->defaults};
+    const struct services services = {.issuers = o->issuers};
     struct err err;
     struct deployment *deployment = NULL;
     *faults = 0;

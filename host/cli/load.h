@@ -4,9 +4,17 @@
 
 #include "deployment.h"
 
+struct load_options {
+    const char *config_file;
+    bool dev;                    /* with the .env files of `dev` */
+    const char *const *defaults; /* as in config.h; NULL: none */
+    struct issuers *issuers;     /* who fetches keys; NULL: nobody */
+};
+
 /* Loads functions.lua and every function; faults go to stderr, one a line. NULL when the
  * configuration itself is no good. *faults counts what was printed. */
 struct deployment *load_deployment(const char *config_file, unsigned *faults);
+struct deployment *load_deployment_with(const struct load_options *options, unsigned *faults);
 void unload_deployment(struct deployment *deployment);
 
 #endif

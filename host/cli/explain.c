@@ -1,0 +1,323 @@
+/* luafn explain: why is this token let through, or not?
+ *
+ * The verdict is that of auth/policy.c over an exchange of our own, with the configuration's
+ * verifiers and keys from the last good copy on disk, or fetched now. The rows beside it are for
+ * reading. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "auth/cache.h"
+#include "base/limits.h"
+#include "cli/explain_rows.h"
+#include "cli/load.h"
+#include "cli/run_host.h"
+#include "cli/token.h"
+
+struct session {
+    uv_loop_t loop;
+    struct client *client;
+    struct issuers *issuers;
+    struct deployment *deployment;
+    struct arena arena;
+    const struct function_spec *route; /* NULL: none was asked for */
+    struct policy policy;              /* what is judged: always POLICY_TOKEN */
+    struct exchange *ex;
+    double now;
+};
+
+/* ---- keys ---- */
+
+struct key_wait {
+    struct issuer_wait wait;
+    uv_loop_t *loop;
+};
+
+static void on_keys(struct issuer_wait *wait)
+{
+    uv_stop(container_of(wait, struct key_wait, wait)->loop);
+}
+
+/* Has the key of that kid (empty: any) fetched, if that may help. */
+static void want_key(struct session *s, const struct verifier *verifier, struct str kid)
+{
+    struct key_wait wait = {.wait.done = on_keys, .loop = &s->loop};
+    struct issuer *issuer = issuers_by_source(s->issuers, verifier->keys);
+    if (issuer != NULL && issuer_want(issuer, kid, &wait.wait) == 1)
+        uv_run(&s->loop, UV_RUN_DEFAULT);
+}
+
+static struct str describe_keys(struct session *s, const struct verifier *verifier)
+{
+    const struct issuer *issuer = issuers_by_source(s->issuers, verifier->keys);
+    struct issuer_stats stats;
+    if (issuer == NULL)
+        return STR("the configuration's own key");
+    issuer_stats(issuer, &stats);
+    struct str error = str_from(stats.last_error);
+    if (stats.keys_age < 0)
+        return arena_printf(&s->arena, "none: %.*s", STR_ARG(error));
+    bool fetched = stats.fetches > stats.failures;
+    struct str text =
+        arena_printf(&s->arena, "%u key%s, %s", stats.key_count, stats.key_count == 1 ? "" : "s",
+                     fetched ? "fetched now" : "kept on disk, ");
+    if (!fetched)
+        text = arena_printf(&s->arena, "%.*s%.0f s old", STR_ARG(text), floor(stats.keys_age));
+    return error.len > 0 ? arena_printf(&s->arena, "%.*s; a fetch failed: %.*s", STR_ARG(text),
+                                        STR_ARG(error))
+                         : text;
+}
+
+/* ---- the verdict ---- */
+
+/* As the host does it: a key that we lack is fetched once. */
+static enum policy_result judge(struct session *s)
+{
+    struct verdict verdict = {0};
+    enum policy_result result = policy_check(&s->policy, s->ex, s->now, false, &verdict);
+    if (result == POLICY_NEEDS_KEY) {
+        want_key(s, verdict.verifier, verdict.kid);
+        struct issuer *issuer = issuers_by_source(s->issuers, verdict.verifier->keys);
+        bool final = issuer == NULL || !issuer_is_failing(issuer);
+        result = policy_check(&s->policy, s->ex, s->now, final, &verdict);
+    }
+    if (result == POLICY_NEEDS_KEY)
+        policy_keys_unavailable(s->ex);
+    claims_unref(verdict.claims);
+    return result;
+}
+
+static void print_row(const struct explain_row *row, int width, bool colour)
+{
+    static const char *const marks[] = {"PASS", "FAIL", "    "};
+    static const char *const colours[] = {"\033[32m", "\033[31m", ""};
+    printf("%s%s%s  %-9s  %-*.*s  %.*s\n", colour ? colours[row->result] : "", marks[row->result],
+           colour ? "\033[0m" : "", row->check, width, STR_ARG(row->expected),
+           STR_ARG(row->actual));
+}
+
+static void print_rows(const struct explain *e)
+{
+    enum { WIDTH_MAX = 48 };
+    int width = (int)sizeof("expected") - 1;
+    bool colour = isatty(STDOUT_FILENO) != 0;
+    for (unsigned i = 0; i < e->count; i++) {
+        int len = (int)e->rows[i].expected.len;
+        if (len > width)
+            width = len < WIDTH_MAX ? len : WIDTH_MAX;
+    }
+    printf("      %-9s  %-*s  %s\n", "check", width, "expected", "actual");
+    for (unsigned i = 0; i < e->count; i++)
+        print_row(&e->rows[i], width, colour);
+}
+
+/* The answer's text repeats what the token says: as ASCII, so that no terminal obeys it. */
+static void print_answer(const struct session *s)
+{
+    json_t *body = json_loadb(s->ex->res.body.ptr, s->ex->res.body.len, 0, NULL);
+    char *text = body != NULL ? json_dumps(body, JSON_ENSURE_ASCII | JSON_COMPACT) : NULL;
+    printf("refused: %d %s\n", s->ex->res.status, text != NULL ? text : "");
+    free(text);
+    json_decref(body);
+}
+
+static int print_verdict(const struct session *s, enum policy_result result)
+{
+    enum policy_kind kind = s->route != NULL ? s->route->policy.kind : POLICY_TOKEN;
+    if (result == POLICY_ALLOW)
+        printf("let through\n");
+    else
+        print_answer(s);
+    if (kind == POLICY_PUBLIC)
+        printf("the function %.*s is public: everybody is let through\n", STR_ARG(s->route->name));
+    else if (kind == POLICY_UNSET)
+        printf("the function %.*s has no `auth`: what its script checks by itself is not known\n",
+               STR_ARG(s->route->name));
+    return kind == POLICY_PUBLIC || result == POLICY_ALLOW ? EXIT_GOOD : EXIT_FAULT;
+}
+
+static int explain(struct session *s, struct str text)
+{
+    struct explain e = {.arena = &s->arena, .policy = &s->policy, .now = s->now};
+    struct token token;
+    if (explain_form(&e, text, &token)) {
+        e.verifier = explain_find_verifier(&s->policy, token.claims);
+        if (e.verifier != NULL && e.verifier->keys->keys == NULL)
+            want_key(s, e.verifier, STR(""));
+    } else {
+        token = (struct token){.header = NULL};
+    }
+    enum policy_result result = judge(s);
+    if (token.claims != NULL) {
+        if (e.verifier != NULL)
+            e.key_set = describe_keys(s, e.verifier);
+        explain_token(&e, &token);
+    }
+    print_rows(&e);
+    token_clear(&token);
+    return print_verdict(s, result);
+}
+
+/* ---- setting up ---- */
+
+static double now_seconds(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return floor((double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
+}
+
+/* Where the host keeps key sets; NULL when it has not been started here, so that nothing is made.
+ */
+static const char *keys_folder(const char *config_file, char *path, size_t size)
+{
+    const char *slash = strrchr(config_file, '/');
+    int folder = slash != NULL ? (int)(slash - config_file) + 1 : 0;
+    struct stat st;
+    snprintf(path, size, "%.*s.luafn/keys", folder, config_file);
+    return stat(path, &st) == 0 ? path : NULL;
+}
+
+static int open_session(struct session *s, const char *config_file, bool dev)
+{
+    char path[4096];
+    unsigned faults;
+    uv_loop_init(&s->loop);
+    arena_init(&s->arena);
+    s->now = now_seconds();
+    s->client = client_new(&s->loop);
+    s->issuers = s->client != NULL ? issuers_new(&s->loop, s->client,
+                                                 keys_folder(config_file, path, sizeof(path)))
+                                   : NULL;
+    if (s->issuers == NULL)
+        return cli_fault("out of memory");
+    const struct load_options options = {config_file, dev, token_dev_defaults, s->issuers};
+    s->deployment = load_deployment_with(&options, &faults);
+    return s->deployment != NULL ? 0 : EXIT_FAULT;
+}
+
+static void close_session(struct session *s)
+{
+    if (s->ex != NULL)
+        exchange_release(s->ex);
+    exchange_pool_free();
+    token_cache_clear();
+    if (s->deployment != NULL)
+        unload_deployment(s->deployment);
+    issuers_free(s->issuers);
+    client_free(s->client);
+    uv_run(&s->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&s->loop);
+    arena_free(&s->arena);
+}
+
+/* What is to be judged: the route's policy, or with none (and for an open one) just the token. */
+static int choose_policy(struct session *s, const char *route)
+{
+    const struct services *services = &s->deployment->services;
+    s->policy = (struct policy){.verifiers = services->verifiers,
+                                .verifier_count = services->verifier_count};
+    if (route != NULL) {
+        const struct function *function = deployment_find(s->deployment, str_from(route));
+        if (function == NULL)
+            return cli_usage(&command_explain,
+                             "there is no function '%s'; `luafn routes` lists them", route);
+        s->route = function->spec;
+        s->policy = function->spec->policy;
+    }
+    s->policy.kind = POLICY_TOKEN;
+    return s->policy.verifier_count > 0
+               ? 0
+               : cli_fault("the configuration names no issuer: nobody's tokens are accepted");
+}
+
+static int make_exchange(struct session *s, struct str token)
+{
+    s->ex = exchange_new(NULL, NULL);
+    struct str value = s->ex != NULL ? arena_printf(&s->ex->arena, "Bearer %.*s", STR_ARG(token))
+                                     : (struct str){NULL, 0};
+    return value.ptr != NULL &&
+                   headers_add(&s->ex->req.headers, &s->ex->arena, STR("authorization"), value) == 0
+               ? 0
+               : cli_fault("out of memory");
+}
+
+/* ---- the command ---- */
+
+static int read_stdin(struct buf *out)
+{
+    size_t n;
+    do {
+        if (buf_reserve(out, 4096) != 0)
+            return cli_fault("out of memory");
+        n = fread(out->data + out->len, 1, 4096, stdin);
+        out->len += n;
+    } while (n > 0 && out->len <= LIMIT_HEADER_BYTES);
+    return 0;
+}
+
+/* Without what comes along when it is copied: white space around, the scheme, a line's end. */
+static struct str trim_token(struct str text)
+{
+    while (text.len > 0 && strchr(" \t\r\n", text.ptr[text.len - 1]) != NULL)
+        text.len--;
+    text = str_trim(text);
+    if (text.len > 7 && str_eq_nocase((struct str){text.ptr, 7}, STR("Bearer ")))
+        text = str_trim(str_skip(text, 7));
+    return text;
+}
+
+static int run(int argc, char **argv)
+{
+    const char *config_file = "functions.lua", *route = NULL, *word = NULL;
+    bool dev = false;
+    const struct option options[] = {{"--route", OPTION_TEXT, &route},
+                                     {"--config", OPTION_TEXT, &config_file},
+                                     {"--dev", OPTION_FLAG, &dev},
+                                     {NULL, OPTION_FLAG, NULL}};
+    int count = 0;
+    int rc = cli_parse(&command_explain, argc, argv, options, &word, 1, &count);
+    if (rc == 0 && count == 0)
+        rc = cli_usage(&command_explain, "a token is missing; '-' reads it from stdin");
+    struct buf input = BUF_INIT;
+    if (rc == 0 && strcmp(word, "-") == 0)
+        rc = read_stdin(&input);
+    else if (rc == 0)
+        buf_add_str(&input, str_from(word));
+    if (rc == 0) {
+        struct str token = trim_token(buf_str(&input));
+        struct session s = {.route = NULL};
+        rc = open_session(&s, config_file, dev);
+        if (rc == 0)
+            rc = choose_policy(&s, route);
+        if (rc == 0)
+            rc = make_exchange(&s, token);
+        if (rc == 0)
+            rc = explain(&s, token);
+        close_session(&s);
+    }
+    buf_free(&input);
+    return rc;
+}
+
+const struct command command_explain = {
+    .name = "explain",
+    .arguments = "TOKEN|- [--route NAME] [--config FILE] [--dev]",
+    .summary = "Shows every check on a token, expected beside actual, and the verdict.",
+    .help =
+        "\n"
+        "  TOKEN         the token, with or without `Bearer ` before it; - reads it from stdin\n"
+        "  --route NAME  a function of functions.lua: its issuers, scopes, role and claims\n"
+        "  --config FILE default functions.lua\n"
+        "  --dev         with the .env files that `luafn dev` reads\n"
+        "\n"
+        "Keys are the last good ones under .luafn/, or are fetched now. Where JWT_ISSUER and JWT_AUDIENCE are not set they mean\n"
+        "`luafn dev` on its usual port. Exit status 0 when the token is let through, 1 otherwise. The signature is not printed.\n"
+        "\nExample:\n  luafn token --scope read:shows | luafn explain - --route shows\n",
+    .run = run,
+};

@@ -1,189 +1,150 @@
 // The demo page: calls the two functions and shows why they answer as they do.
-import { decode, finishSignIn, renew, signIn, signOut, tokens } from './auth.js';
+import { finishSignIn, issuerKeys, renew, signIn, signOut, tokens } from './auth.js';
+import { checkNames, examine } from './checks.js';
+import { altered, parse, unsigned } from './jwt.js';
+import { answerCard, byId, claimRows, el } from './view.js';
 
-const MEANING = {
-  200: 'The token is valid and has what the function asks for.',
-  401: 'No valid token came with the request. The script never ran.',
-  403: 'The token is good, but lacks what the function asks for.',
-  502: 'The function failed, or what it calls did.',
-  503: 'The host cannot answer right now.',
-  504: 'The function took too long.',
-};
+const ROLE = 'TV Shows Viewer';
+const SCOPES = { shows: 'read:shows' };
 
-const byId = (id) => document.getElementById(id);
-
-// An element with properties and children; text goes in as text, never as HTML.
-function el(name, props = {}, ...children) {
-  const node = Object.assign(document.createElement(name), props);
-  node.append(...children);
-  return node;
-}
+let issuer; // what the host expects of tokens: issuer, audience
 
 function notify(message) {
   byId('notice').textContent = message;
   byId('notice').hidden = !message;
 }
 
-// Runs an action of a button; what goes wrong is said at the top of the page.
-function on(id, action) {
-  byId(id).addEventListener('click', async () => {
-    notify('');
-    try {
-      await action();
-    } catch (error) {
-      notify(error.message);
-    }
-    showSession();
-  });
-}
-
-/* ---- answers ---- */
-
-function curl(path, token, shown = token) {
-  const header = token ? ` \\\n  -H 'Authorization: Bearer ${shown}'` : '';
-  return `curl -i ${location.origin}${path}${header}`;
-}
-
-const shorten = (token) => token && `${token.slice(0, 18)}…${token.slice(-6)}`;
-
-function copyButton(text) {
-  const button = el('button', { type: 'button', className: 'small', textContent: 'Copy' });
-  button.addEventListener('click', async () => {
-    await navigator.clipboard.writeText(text);
-    button.textContent = 'Copied';
-  });
-  return button;
-}
-
-// Shows become tiles, claims become a list; everything else is told by its JSON alone.
-function picture(body) {
-  if (Array.isArray(body)) {
-    const tile = (show) => el('li', {}, el('small', { textContent: `#${show.id}` }), show.name);
-    const tiles = body.map(tile);
-    return el('ul', { className: 'tiles' }, ...tiles);
+// Runs an action; what goes wrong is said at the top of the page.
+async function attempt(action) {
+  notify('');
+  try {
+    await action();
+  } catch (error) {
+    notify(error.message);
   }
-  const text = body?.error_description ?? body?.errorMessage;
-  if (text) return el('p', { className: 'said', textContent: text });
-  const rows = Object.entries(body?.claims ?? {}).map(([name, value]) => el(
-    'div', {}, el('dt', { textContent: name }),
-    el('dd', { textContent: typeof value === 'string' ? value : JSON.stringify(value) }),
-  ));
-  return el('dl', { className: 'facts' }, ...rows);
+  showSession();
 }
 
-function card(path, token, res, body) {
-  const kind = res.ok ? 'ok' : res.status === 401 ? 'who' : 'no';
-  return el(
-    'article', { className: `answer ${kind}` },
-    el(
-      'header', {},
-      el('span', { className: `status ${kind}`, textContent: res.status }),
-      el('h3', {}, res.statusText || 'Answer', el('code', { textContent: `GET ${path}` })),
-    ),
-    el('p', { className: 'meaning', textContent: MEANING[res.status] ?? '' }),
-    picture(body),
-    el(
-      'details', {}, el('summary', { textContent: 'Body' }),
-      el('pre', { tabIndex: 0 }, el('code', { textContent: JSON.stringify(body, null, 2) })),
-    ),
-    el(
-      'details', {}, el('summary', { textContent: 'As a curl command' }),
-      el('pre', { tabIndex: 0 }, el('code', { textContent: curl(path, token, shorten(token)) })),
-      copyButton(curl(path, token)),
-    ),
-  );
+const on = (id, action) => byId(id).addEventListener('click', () => attempt(action));
+
+async function send(path, body) {
+  const res = await fetch(path, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  const answer = await res.json();
+  if (!res.ok) throw new Error(answer.error_description);
+  return answer;
+}
+
+/* ---- calls ---- */
+
+const chosenKind = () => document.querySelector('input[name=kind]:checked').value;
+
+// The token to send: the user's own, one made wrong here, or one that the issuer makes wrong.
+async function tokenOfKind(kind) {
+  const own = tokens()?.access_token;
+  if (kind === 'none' || !own) return null;
+  if (kind === 'token') return own;
+  if (kind === 'altered') return altered(own);
+  if (kind === 'unsigned') return unsigned(own);
+  return (await send('/dev/token', { sub: parse(own).claims.sub, fault: kind })).access_token;
+}
+
+function bodyOf(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }
 
 async function call(name) {
   const path = `/.netlify/functions/${name}`;
-  const token = tokens()?.access_token;
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const res = await fetch(path, { headers });
+  const token = await tokenOfKind(chosenKind());
+  const begun = performance.now();
+  const res = await fetch(path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
   const text = await res.text();
-  let body;
-  try {
-    body = JSON.parse(text);
-  } catch {
-    body = text;
-  }
-  const answer = card(path, token, res, body);
-  answer.id = `answer-${name}`;
-  byId('empty')?.remove();
-  byId(answer.id)?.remove();
-  byId('answers').prepend(answer);
+  const milliseconds = Math.round(performance.now() - begun);
+  const expected = { ...issuer, keys: await issuerKeys(), scope: SCOPES[name] };
+  const body = bodyOf(text);
+  const said = body?.error_description ?? body?.errorMessage ?? '';
+  byId('answer').replaceChildren(answerCard({
+    path, token, body, said, milliseconds,
+    status: res.status,
+    statusText: res.statusText,
+    headers: [...res.headers].map((pair) => pair.join(': ')).join('\n'),
+    names: checkNames(expected.scope),
+    checks: await examine(token, expected),
+  }));
+  byId('said').textContent = `${res.status} ${res.statusText}. ${said}`;
 }
 
-/* ---- token and users ---- */
+/* ---- session, users ---- */
 
 function showSession() {
   const kept = tokens();
-  const user = kept?.id_token ? decode(kept.id_token) : null;
-  byId('who').textContent = user ? `Signed in as ${user.name}` : 'Not signed in';
+  byId('who').textContent = kept ? `Signed in as ${parse(kept.id_token).claims.name}` : 'Not signed in';
   byId('sign-in').hidden = Boolean(kept);
   byId('sign-out').hidden = !kept;
   byId('renew').disabled = !kept;
-  byId('token').hidden = !kept;
   byId('no-token').hidden = Boolean(kept);
-  if (!kept) return;
-  const claims = decode(kept.access_token);
-  byId('claims').textContent = JSON.stringify(claims, null, 2);
-  byId('expiry').textContent = `Good until ${new Date(claims.exp * 1000).toLocaleTimeString()}.`;
+  byId('claims').hidden = !kept;
+  byId('claims').replaceChildren(...kept ? claimRows(parse(kept.access_token).claims) : []);
+  for (const input of document.querySelectorAll('input[name=kind]')) {
+    input.disabled = !kept && input.value !== 'none';
+  }
+  if (!kept) document.querySelector('input[name=kind][value=none]').checked = true;
 }
 
-let audience;
+function showStale(isStale) {
+  byId('stale').textContent = isStale ? 'Your token still says what it said before.' : '';
+  byId('renew').classList.toggle('primary', isStale);
+}
 
-async function switchRole(sub, role, active) {
-  const res = await fetch('/dev/users', {
-    method: 'POST',
-    headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ sub, role, on: active }),
-  });
-  if (!res.ok) throw new Error('The role could not be switched.');
-  const kept = tokens();
-  if (kept && decode(kept.id_token).sub === sub) {
-    notify('The role has changed; the token has not. Get a new token to see the difference.');
+async function switchRole(user, input) {
+  try {
+    await send('/dev/users', { sub: user.sub, role: ROLE, on: input.checked });
+  } catch (error) {
+    input.checked = !input.checked;
+    throw error;
   }
+  const kept = tokens();
+  if (!kept) return;
+  const { claims } = parse(kept.access_token);
+  if (claims.sub === user.sub) showStale(claims.permissions.includes(SCOPES.shows) !== input.checked);
 }
 
 function userRow(user) {
-  const role = 'TV Shows Viewer';
-  const input = el('input', { type: 'checkbox', checked: user.roles.includes(role) });
+  const input = el('input', { type: 'checkbox', checked: user.roles.includes(ROLE) });
   input.setAttribute('role', 'switch');
-  input.addEventListener('change', async () => {
-    try {
-      await switchRole(user.sub, role, input.checked);
-    } catch (error) {
-      input.checked = !input.checked;
-      notify(error.message);
-    }
-  });
+  input.addEventListener('change', () => attempt(() => switchRole(user, input)));
   return el(
-    'li', {}, el(
-      'label', {},
-      el('span', {}, user.name, el('small', { textContent: user.email })),
-      el('span', { className: 'role', textContent: role }), input,
-    ),
+    'li', {},
+    el('label', {}, el('span', {}, user.name, el('small', { textContent: user.email })), input),
   );
 }
 
 async function showUsers() {
   const res = await fetch('/dev/users');
   if (!res.ok) throw new Error('The development issuer is not running here: start luafn dev.');
-  const answer = await res.json();
-  audience = answer.audience;
-  byId('users').replaceChildren(...answer.users.map(userRow));
+  const { users, ...expected } = await res.json();
+  issuer = expected;
+  byId('users').replaceChildren(...users.map(userRow));
 }
 
-on('sign-in', () => signIn(audience));
+on('sign-in', () => signIn(issuer.audience));
 on('sign-out', signOut);
-on('renew', renew);
+on('renew', async () => {
+  await renew();
+  showStale(false);
+});
 on('call-me', () => call('me'));
 on('call-shows', () => call('shows'));
 
-try {
+await attempt(async () => {
   await showUsers();
   await finishSignIn();
-} catch (error) {
-  notify(error.message);
-}
-showSession();
+  if (tokens()) document.querySelector('input[name=kind][value=token]').checked = true;
+});

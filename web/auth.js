@@ -1,4 +1,5 @@
 // Signing in by hand: authorization code with PKCE (RFC 7636), tokens kept for this tab only.
+import { parse } from './jwt.js';
 
 const CLIENT_ID = 'luafn-demo';
 const SCOPE = 'openid profile email offline_access read:shows create:shows';
@@ -28,11 +29,12 @@ const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
 
 const sha256 = (text) => crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
 
-// The claims of a token, unverified: for show, and to check what came straight from the issuer.
-export function decode(token) {
-  const part = token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/');
-  const bytes = Uint8Array.from(atob(part), (c) => c.charCodeAt(0));
-  return JSON.parse(new TextDecoder().decode(bytes));
+let keys;
+
+// The public keys of the issuer, as JWKs.
+export async function issuerKeys() {
+  keys ??= (await (await fetch((await discover()).jwks_uri)).json()).keys;
+  return keys;
 }
 
 export function tokens() {
@@ -67,7 +69,7 @@ async function exchange(fields) {
 }
 
 function checkIdToken(idToken, nonce) {
-  const claims = decode(idToken);
+  const { claims } = parse(idToken);
   if (claims.iss !== endpoints.issuer || claims.aud !== CLIENT_ID || claims.nonce !== nonce) {
     throw new Error('The ID token is not the answer to this sign-in.');
   }
@@ -103,7 +105,7 @@ export async function renew() {
     keep(await exchange({ grant_type: 'refresh_token', refresh_token: tokens().refresh_token }));
   } catch (error) {
     sessionStorage.removeItem(TOKENS);
-    throw error;
+    throw new Error(`${error.message} Sign in again.`);
   }
 }
 

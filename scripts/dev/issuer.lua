@@ -35,21 +35,45 @@ local function keys()
   return web.json(200, { keys = { tokens.jwk() } })
 end
 
--- For the demo page: who there is, and which roles they have.
+-- For the demo page: who there is with which roles, and what the functions expect of tokens.
 local function list_users()
-  return web.json(200, { users = users.describe(), audience = clients.audience })
+  return web.json(200, {
+    users = users.describe(),
+    issuer = env.JWT_ISSUER or tokens.issuer,
+    audience = clients.audience,
+  })
 end
 
--- A role is switched on or off. Only JSON is taken: pages of other origins cannot send that
--- without asking first, and are not allowed to.
+-- The fields of a JSON body, and the user they name. Only JSON is taken: pages of other origins
+-- cannot send that without asking first, and are not allowed to.
+local function about_user(event)
+  local kind = event.headers["content-type"] or ""
+  local fields = kind:find("^application/json") and web.body(event) or {}
+  return fields, users.find(fields.sub)
+end
+
+-- A role is switched on or off.
 local function switch_role(event)
-  local fields = (event.headers["content-type"] or ""):find("^application/json") and web.body(event)
-  local user = fields and users.find(fields.sub)
+  local fields, user = about_user(event)
   if not user or not users.roles[fields.role or ""] or type(fields.on) ~= "boolean" then
     return web.error(400, "invalid_request", 'Send JSON: {"sub":…,"role":…,"on":true or false}')
   end
   user.role[fields.role] = fields.on or nil
   return list_users()
+end
+
+-- A token that is wrong in one way, to see it refused.
+local function spoilt_token(event)
+  local fields, user = about_user(event)
+  local token_text = user and tokens.with_fault(user, fields.fault)
+  if not token_text then
+    return web.error(
+      400,
+      "invalid_request",
+      'Send JSON: {"sub":…,"fault":"expired" or "audience"}'
+    )
+  end
+  return web.json(200, { access_token = token_text })
 end
 
 -- `open`: pages of other origins on this machine may call it.
@@ -61,6 +85,7 @@ local endpoints = {
   ["/oauth/revoke"] = { open = true, POST = token.revoke },
   ["/userinfo"] = { open = true, GET = token.userinfo, POST = token.userinfo },
   ["/v2/logout"] = { GET = authorize.logout },
+  ["/dev/token"] = { POST = spoilt_token },
   ["/dev/users"] = { GET = list_users, POST = switch_role },
 }
 

@@ -91,7 +91,7 @@ function authorize.ask(event)
   local session = session_of(event)
   if session and params.prompt ~= "login" then return give_code(params, session) end
   if params.prompt == "none" then return refuse(params, "login_required", "Login required") end
-  return pages.login(users.list, "/authorize?" .. (event.rawQuery or ""))
+  return pages.login(users.describe(), "/authorize?" .. (event.rawQuery or ""))
 end
 
 -- POST: a user was chosen on the sign-in page.
@@ -103,7 +103,7 @@ function authorize.choose(event)
   if code then return refuse(params, code, text) end
 
   local user = users.find((web.body(event) or {}).user)
-  if not user then return pages.login(users.list, "/authorize?" .. (event.rawQuery or "")) end
+  if not user then return pages.login(users.describe(), "/authorize?" .. (event.rawQuery or "")) end
   local session = { id = crypto.uuid(), sub = user.sub }
   local sid = store.secret()
   state.sessions:put(sid, session)

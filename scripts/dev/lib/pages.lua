@@ -10,13 +10,13 @@ function pages.escape(text)
 end
 
 local STYLE = [[
-:root { color-scheme: light dark; --ink: #16181d; --soft: #5b6270; --paper: #f6f6f3; --card: #fff;
-  --line: #dddcd6; --accent: #1f4fd8; }
-@media (prefers-color-scheme: dark) { :root { --ink: #eceef2; --soft: #a3abba; --paper: #14161b;
-  --card: #1d2027; --line: #333843; --accent: #8fb0ff; } }
+:root { color-scheme: light dark; --ink: #171a21; --soft: #596070; --paper: #f7f6f2; --card: #fff;
+  --line: #e0ded6; --accent: #24408e; }
+@media (prefers-color-scheme: dark) { :root { --ink: #eceef3; --soft: #a2aaba; --paper: #13151a;
+  --card: #1b1e25; --line: #31353f; --accent: #9db7ff; } }
 body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--paper);
   color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
-main { width: min(24rem, calc(100vw - 4rem)); padding: 2rem; background: var(--card);
+main { box-sizing: border-box; width: min(28rem, 100% - 2rem); margin: 1rem; padding: 2rem; background: var(--card);
   border: 1px solid var(--line); border-radius: 1rem; }
 h1 { margin: 0 0 .5rem; font-size: 1.4rem; }
 p { margin: 0 0 1.25rem; color: var(--soft); }
@@ -60,18 +60,20 @@ local function page(status, title, content, policy, head)
   }
 end
 
--- Choose who to be. `action` is where the choice is sent: one button a user, no script.
+-- Choose who to be: one button a user, no script. `users` is what users.describe() tells, `action`
+-- where the choice is sent.
 function pages.login(users, action)
   local parts = { "<p>This is the development issuer: no password, choose a user.</p>\n" }
   parts[#parts + 1] = ('<form method="post" action="%s">\n'):format(pages.escape(action))
   for i, user in ipairs(users) do
-    local button = '<button name="user" value="%s"%s>%s<small>%s, %s</small></button>\n'
+    local roles = table.concat(user.roles, ", ")
+    local button = '<button name="user" value="%s"%s>%s<small>%s &middot; %s</small></button>\n'
     parts[#parts + 1] = button:format(
       pages.escape(user.sub),
       i == 1 and " autofocus" or "",
       pages.escape(user.name),
       pages.escape(user.email),
-      pages.escape(user.about)
+      pages.escape(roles ~= "" and roles or "no role")
     )
   end
   parts[#parts + 1] = "</form>\n"

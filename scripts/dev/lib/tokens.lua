@@ -63,12 +63,11 @@ local function user_scope(user, grant)
   return intersect(grant.requested, granted)
 end
 
--- Access token for a user. `grant`: sub, client_id, audience (nil: an opaque token), requested.
-local function user_token(user, grant, scope, now)
-  if not grant.audience then return store.secret() end
+-- The claims of a user's access token for an API.
+local function api_claims(user, grant, scope, now)
   local aud = grant.audience
   if has_word(scope, "openid") then aud = json.array { aud, tokens.issuer .. "userinfo" } end
-  return sign {
+  return {
     iss = tokens.issuer,
     sub = user.sub,
     aud = aud,
@@ -79,6 +78,33 @@ local function user_token(user, grant, scope, now)
     permissions = users.permissions_of(user),
     [NAMESPACE .. "roles"] = users.roles_of(user),
   }
+end
+
+-- Access token for a user. `grant`: sub, client_id, audience (nil: an opaque token), requested.
+local function user_token(user, grant, scope, now)
+  if not grant.audience then return store.secret() end
+  return sign(api_claims(user, grant, scope, now))
+end
+
+-- What makes a well-signed token wrong.
+local faults = {
+  expired = function(claims, now)
+    claims.iat, claims.exp = now - BROWSER_LIFETIME - 600, now - 600
+  end,
+  audience = function(claims)
+    claims.aud = "https://api/another"
+  end,
+}
+
+-- A token that the functions must refuse, for the demo page; nil when there is no such fault.
+function tokens.with_fault(user, fault)
+  local spoil = faults[fault]
+  if not spoil then return nil end
+  local now = math.floor(time.now())
+  local grant = { client_id = "luafn-demo", audience = clients.audience }
+  local claims = api_claims(user, grant, "read:shows", now)
+  spoil(claims, now)
+  return sign(claims)
 end
 
 -- The claims about a user that a scope opens.

@@ -9,7 +9,6 @@ users.list = {
     name = "Vera Viewer",
     nickname = "vera",
     email = "vera@example.com",
-    about = "has the role TV Shows Viewer",
     role = { ["TV Shows Viewer"] = true },
   },
   {
@@ -17,7 +16,6 @@ users.list = {
     name = "Gus Guest",
     nickname = "gus",
     email = "gus@example.com",
-    about = "has no role",
     role = {},
   },
 }
@@ -50,7 +48,7 @@ function users.permissions_of(user)
   return permissions
 end
 
--- The list for the demo page.
+-- Every user with their roles, for pages.
 function users.describe()
   local list = json.array {}
   for i, user in ipairs(users.list) do

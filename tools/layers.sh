@@ -31,7 +31,8 @@ while IFS= read -r file; do
         name=$(sed -E 's/^[0-9]+:[[:space:]]*#[[:space:]]*include[[:space:]]*[<"]([^>"]+)[>"].*/\1/' <<<"$line")
         if [[ $line == *'"'* ]]; then
             target=${name%%/*}
-            if [[ $name == app.h && $file != host/app*.c && $file != host/cli/* && $file != host/main.c ]]; then
+            if [[ $name == app.h && $file != host/app*.[ch] && $file != host/worker.[ch] &&
+                $file != host/cli/* && $file != host/main.c ]]; then
                 fault "$file:$number" 'includes app.h, which nobody may'
             elif [[ $name == */* && $allowed != '*' && " $allowed " != *" $target "* ]]; then
                 fault "$file:$number" "$folder may not see $name (it sees: $allowed)"

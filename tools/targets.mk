@@ -21,17 +21,16 @@ tests/node_modules/.package-lock.json: tests/package-lock.json
 
 # A bare machine has no pkg-config when make reads the Makefile, so what follows an installation
 # runs in a make of its own.
-AGAIN := $(MAKE) --no-print-directory
 
 .PHONY: run
 run: deps ## install what is missing, build, start `luafn dev` on http://localhost:8888/
-	$(Q)$(AGAIN) build/luafn
+	$(Q)$(MAKE) --no-print-directory build/luafn
 	$(Q)exec build/luafn dev $(ARGS)
 
 # ---- tests -------------------------------------------------------------------------------------
 .PHONY: test unit unit-programs wire idp
 test: deps-test ## every tier that needs no browser; ends with `N passed, N failed`
-	$(Q)$(AGAIN) build/luafn unit-programs
+	$(Q)$(MAKE) --no-print-directory build/luafn unit-programs
 	$(Q)UNIT_BIN="$(UNIT_BIN)" tools/test.sh unit lua wire idp
 
 unit-programs: $(UNIT_BIN)
@@ -48,29 +47,29 @@ idp: $(OUT)/luafn tests/node_modules/.package-lock.json ## against real OpenID p
 # ---- checks ------------------------------------------------------------------------------------
 .PHONY: check asan valgrind cov
 check: deps-check ## all that CI runs: format, lint, test, sanitizers, fuzz regressions, valgrind
-	$(Q)$(AGAIN) format-check
-	$(Q)$(AGAIN) lint
-	$(Q)$(AGAIN) test
-	$(Q)$(AGAIN) asan
-	$(Q)$(AGAIN) fuzz-regress
-	$(Q)$(AGAIN) valgrind
+	$(Q)$(MAKE) --no-print-directory format-check
+	$(Q)$(MAKE) --no-print-directory lint
+	$(Q)$(MAKE) --no-print-directory test
+	$(Q)$(MAKE) --no-print-directory asan
+	$(Q)$(MAKE) --no-print-directory fuzz-regress
+	$(Q)$(MAKE) --no-print-directory valgrind
 
 asan: ## unit and wire tests under AddressSanitizer and UBSan
-	$(Q)$(AGAIN) BUILD=asan unit-programs build/asan/luafn
+	$(Q)$(MAKE) --no-print-directory BUILD=asan unit-programs build/asan/luafn
 	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/asan/%)" LUAFN_BIN=build/asan/luafn LUAFN_SLOW=4 \
 	    tools/test.sh unit wire
 
 VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible \
             --errors-for-leak-kinds=definite --trace-children=yes
 valgrind: ## unit tests, and a part of the wire tests, under valgrind
-	$(Q)$(AGAIN) BUILD=debug unit-programs build/debug/luafn
+	$(Q)$(MAKE) --no-print-directory BUILD=debug unit-programs build/debug/luafn
 	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/debug/%)" WRAP="$(VALGRIND)" tools/test.sh unit
 	$(Q)LUAFN_BIN=build/debug/luafn LUAFN_WRAP="$(VALGRIND)" LUAFN_SLOW=20 ONLY=functions \
 	    tools/test.sh wire
 
 cov: ## coverage of unit and wire tests, as a table
 	$(Q)tools/deps.sh cov
-	$(Q)$(AGAIN) BUILD=cov unit-programs build/cov/luafn
+	$(Q)$(MAKE) --no-print-directory BUILD=cov unit-programs build/cov/luafn
 	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/cov/%)" LUAFN_BIN=build/cov/luafn LUAFN_SLOW=3 tools/test.sh unit wire
 	$(Q)gcovr --root . --object-directory build/cov --filter host/ --filter bindings/
 
@@ -87,7 +86,7 @@ $(OUT)/tests/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(OUT)/libluafn.a
 fuzz-programs: $(FUZZ_BIN)
 else
 fuzz-programs:
-	$(Q)$(AGAIN) BUILD=fuzz fuzz-programs
+	$(Q)$(MAKE) --no-print-directory BUILD=fuzz fuzz-programs
 endif
 
 fuzz: fuzz-programs ## fuzz one target; T=token TIME=60
@@ -135,7 +134,7 @@ fresh: ## prove `make test` and `make run` in a bare Debian 12 (root, debootstra
 
 bench: ## one worker against its peers, on one core; needs wrk
 	$(Q)tools/deps.sh bench
-	$(Q)$(AGAIN) build/luafn tests/node_modules/.package-lock.json
+	$(Q)$(MAKE) --no-print-directory build/luafn tests/node_modules/.package-lock.json
 	$(Q)$$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node) bench/run.mjs $(ARGS)
 
 install: build/luafn ## PREFIX=/usr/local DESTDIR=: program, man page, Lua stubs, systemd unit

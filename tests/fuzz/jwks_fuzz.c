@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "auth/keyset.h"
-#include "limits.h"
+#include "base/limits.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "auth/keyset.h"
-#include "limits.h"
+#include "base/limits.h"
 
 #define ED(kid, x)                                                                                 \
     "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"use\":\"sig\",\"kid\":\"" kid "\",\"x\":\"" x "\"}"

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "http/parser.h"
-#include "limits.h"
+#include "base/limits.h"
 
 enum { PASS = 0, MORE = -1 };
 

@@ -11,7 +11,7 @@
 
 #include "base/embedded.h"
 #include "http/static.h"
-#include "limits.h"
+#include "base/limits.h"
 
 /* root/site is published; root/secret.txt is not. */
 static char root[] = "/tmp/luafn_static_XXXXXX";

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "net/server.h"
 
 enum { BIG = 3 * 1024 * 1024, PATIENCE_MS = 20000 };

@@ -20,7 +20,7 @@ node_and_npm() {
 }
 
 for_test="libcmocka-dev lua5.4 curl ca-certificates $(node_and_npm)"
-for_check="clang clang-format clang-tidy libclang-rt-14-dev cppcheck lua-check valgrind"
+for_check="clang clang-format clang-tidy libclang-rt-14-dev cppcheck lua-check valgrind chromium"
 
 case ${1:-build} in
 build) ;;

@@ -28,7 +28,7 @@ run: deps ## install what is missing, build, start `luafn dev` on http://localho
 	$(Q)exec build/luafn dev $(ARGS)
 
 # ---- tests -------------------------------------------------------------------------------------
-.PHONY: test unit unit-programs wire idp
+.PHONY: test unit unit-programs wire idp e2e
 test: deps-test ## every tier that needs no browser; ends with `N passed, N failed`
 	$(Q)$(MAKE) --no-print-directory build/luafn unit-programs
 	$(Q)UNIT_BIN="$(UNIT_BIN)" tools/test.sh unit lua wire idp
@@ -44,12 +44,16 @@ wire: $(OUT)/luafn tests/node_modules/.package-lock.json ## black-box tests over
 idp: $(OUT)/luafn tests/node_modules/.package-lock.json ## against real OpenID providers; T=oidc runs one file
 	$(Q)LUAFN_BIN=$(OUT)/luafn ONLY="$(T)" tools/test.sh idp
 
+e2e: $(OUT)/luafn tests/node_modules/.package-lock.json ## pages in headless Chromium; T=demo runs one file
+	$(Q)LUAFN_BIN=$(OUT)/luafn ONLY="$(T)" tools/test.sh e2e
+
 # ---- checks ------------------------------------------------------------------------------------
 .PHONY: check asan valgrind cov
-check: deps-check ## all that CI runs: format, lint, test, sanitizers, fuzz regressions, valgrind
+check: deps-check ## all that CI runs: format, lint, test, browser tests, sanitizers, fuzz regressions, valgrind
 	$(Q)$(MAKE) --no-print-directory format-check
 	$(Q)$(MAKE) --no-print-directory lint
 	$(Q)$(MAKE) --no-print-directory test
+	$(Q)$(MAKE) --no-print-directory e2e
 	$(Q)$(MAKE) --no-print-directory asan
 	$(Q)$(MAKE) --no-print-directory fuzz-regress
 	$(Q)$(MAKE) --no-print-directory valgrind

@@ -1,0 +1,269 @@
+// The demo page of `luafn dev` in a real browser: the story that a person goes through.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { noBrowser, open, ownFiles } from '../lib/browser.mjs';
+import { start } from '../lib/host.mjs';
+
+const CHECKS = ['Header', 'Algorithm', 'Issuer', 'Audience', 'Signature', 'Expiry', 'Scope'];
+
+const dev = (t) => start(t, { command: 'dev', files: ownFiles() });
+
+async function visit(t, url, options) {
+  const page = await open(t, options);
+  await page.goto(url);
+  await page.locator('#users li').nth(1).waitFor();
+  return page;
+}
+
+const chosen = (page) => page.locator('input[name=kind]:checked').inputValue();
+
+async function signIn(page, name) {
+  await page.click('#sign-in');
+  await page.getByRole('button', { name }).click();
+  await page.locator('#sign-out').waitFor();
+  assert.equal(await page.textContent('#who'), `Signed in as ${name}`);
+}
+
+// What the card says after `act`, which calls a function.
+async function answerOf(page, act) {
+  await page.evaluate(() => document.querySelector('.answer')?.remove());
+  await act();
+  const card = page.locator('.answer');
+  await card.waitFor();
+  return card.evaluate((node) => ({
+    status: Number(node.querySelector('.status').textContent),
+    passed: node.querySelectorAll('.passed').length,
+    failed: node.querySelector('.failed b')?.lastChild.textContent,
+    skipped: node.querySelectorAll('.skipped').length,
+    said: node.querySelector('q')?.textContent,
+    shows: node.querySelectorAll('.tiles li').length,
+    claims: Object.fromEntries([...node.querySelectorAll('.facts div')].map((row) => [
+      row.querySelector('dt').textContent, row.querySelector('code').textContent,
+    ])),
+    curl: node.querySelector('details code').textContent,
+  }));
+}
+
+const call = (page, name) => answerOf(page, () => page.click(`#call-${name}`));
+
+async function switchRole(page, name) {
+  const [answer] = await Promise.all([
+    page.waitForResponse((res) => res.url().endsWith('/dev/users')),
+    page.getByRole('switch', { name }).click(),
+  ]);
+  assert.equal(answer.status(), 200);
+}
+
+async function renew(page) {
+  const [answer] = await Promise.all([
+    page.waitForResponse((res) => res.url().endsWith('/oauth/token')),
+    page.click('#renew'),
+  ]);
+  assert.equal(answer.status(), 200);
+  await page.waitForFunction(() => document.querySelector('#stale').textContent === '');
+}
+
+async function signOut(page) {
+  await page.click('#sign-out');
+  await page.locator('#sign-in').waitFor();
+  assert.equal(await page.textContent('#who'), 'Not signed in');
+}
+
+async function story(page, origin) {
+  const anonymous = await call(page, 'me');
+  assert.equal(anonymous.status, 401);
+  assert.equal(anonymous.failed, 'Header');
+  assert.equal(anonymous.said, 'The Authorization header is missing or empty');
+  assert.equal(anonymous.curl, `curl -i ${origin}/.netlify/functions/me`);
+
+  await signIn(page, 'Vera Viewer');
+  assert.equal(await chosen(page), 'token');
+  const me = await call(page, 'me');
+  assert.equal(me.status, 200);
+  assert.equal(me.passed, CHECKS.length - 1);
+  assert.equal(me.claims.sub, 'auth0|vera');
+  assert.equal(me.claims.roles, '["TV Shows Viewer"]');
+  assert.match(me.curl, /^curl -i .*\/me \\\n {2}-H 'Authorization: Bearer [\w.-]+….{6}'$/);
+  const shows = await call(page, 'shows');
+  assert.equal(shows.status, 200);
+  assert.equal(shows.passed, CHECKS.length);
+  assert.equal(shows.shows, 20);
+
+  // the role goes, the token keeps its scope; a new token has it no more
+  await switchRole(page, 'Vera Viewer');
+  await page.getByText('Your token still says what it said before.').waitFor();
+  assert.equal((await call(page, 'shows')).status, 200);
+  await renew(page);
+  const denied = await call(page, 'shows');
+  assert.equal(denied.status, 403);
+  assert.equal(denied.failed, 'Scope');
+  assert.equal(denied.said, "Token does not contain the required 'read:shows' scope");
+  assert.equal((await call(page, 'me')).status, 200);
+  await switchRole(page, 'Vera Viewer');
+
+  await signOut(page);
+  assert.equal(await chosen(page), 'none');
+  assert.equal((await call(page, 'shows')).status, 401);
+
+  // out is out: the issuer asks again, and the other user may not see shows
+  await signIn(page, 'Gus Guest');
+  assert.equal((await call(page, 'me')).claims.sub, 'auth0|gus');
+  assert.equal((await call(page, 'shows')).status, 403);
+  await page.reload();
+  await page.locator('#sign-out').waitFor();
+  assert.equal((await call(page, 'me')).status, 200);
+  await signOut(page);
+  assert.deepEqual(page.faults, []);
+}
+
+test('the story, on the origin of the issuer', { skip: noBrowser }, async (t) => {
+  const host = await dev(t);
+  const origin = `http://127.0.0.1:${host.port}`;
+  await story(await visit(t, origin), origin);
+});
+
+test('the story, with the issuer on another origin', { skip: noBrowser }, async (t) => {
+  const host = await dev(t);
+  const origin = `http://localhost:${host.port}`;
+  await story(await visit(t, origin), origin);
+});
+
+test('each wrong token fails at its check, with the reason', { skip: noBrowser }, async (t) => {
+  const host = await dev(t);
+  const page = await visit(t, host.url());
+  await signIn(page, 'Vera Viewer');
+  const cases = [
+    ['none', 'Header', /missing or empty/],
+    ['unsigned', 'Algorithm', /Invalid 'alg' provided, got 'none'/],
+    ['audience', 'Audience', /Invalid audience \(aud\) provided, got 'https:\/\/api\/another'/],
+    ['altered', 'Signature', /invalid signature/],
+    ['expired', 'Expiry', /The provided token expired at '20/],
+  ];
+  for (const [kind, check, reason] of cases) {
+    await page.check(`input[value=${kind}]`);
+    const answer = await call(page, 'shows');
+    assert.equal(answer.status, 401, kind);
+    assert.equal(answer.failed, check, kind);
+    assert.match(answer.said, reason, kind);
+    assert.equal(answer.passed, CHECKS.indexOf(check), kind);
+    assert.equal(answer.skipped, CHECKS.length - 1 - CHECKS.indexOf(check), kind);
+  }
+  await page.check('input[value=token]');
+  assert.equal((await call(page, 'shows')).status, 200);
+  assert.deepEqual(page.faults, []);
+});
+
+// Presses Tab until the element has the focus; what has it on the way shows that.
+async function tabTo(page, selector) {
+  for (let i = 0; i < 30; i += 1) {
+    await page.keyboard.press('Tab');
+    const at = await page.evaluate((wanted) => {
+      const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+      const visible = outlineStyle === 'solid' && parseFloat(outlineWidth) >= 2;
+      return { found: document.activeElement.matches(wanted), visible, id: document.activeElement.outerHTML.slice(0, 80) };
+    }, selector);
+    assert.ok(at.visible, `the focus is not seen on ${at.id}`);
+    if (at.found) return;
+  }
+  assert.fail(`Tab does not reach ${selector}`);
+}
+
+test('all of it with the keyboard alone', { skip: noBrowser }, async (t) => {
+  const host = await dev(t);
+  const page = await visit(t, host.url());
+  const press = (key) => page.keyboard.press(key);
+  await tabTo(page, '#sign-in');
+  await press('Enter');
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+  assert.match(await page.evaluate(() => document.activeElement.textContent), /^Vera Viewer/);
+  await tabTo(page, 'button[value="auth0|gus"]');
+  await press('Enter');
+  await page.locator('#sign-out').waitFor();
+
+  await tabTo(page, '#call-shows');
+  assert.equal((await answerOf(page, () => press('Enter'))).status, 403);
+  await tabTo(page, '#users li:nth-child(2) input');
+  await press('Space');
+  await page.locator('#renew.primary').waitFor();
+  await tabTo(page, '#renew');
+  await press('Enter');
+  await page.locator('#renew:not(.primary)').waitFor();
+  await page.reload();
+  await page.locator('#sign-out').waitFor();
+  await tabTo(page, '#call-shows');
+  assert.equal((await answerOf(page, () => press('Space'))).status, 200);
+
+  await page.reload();
+  await page.locator('#sign-out').waitFor();
+  await tabTo(page, 'input[name=kind]');
+  await press('ArrowDown');
+  assert.equal(await chosen(page), 'none');
+  await tabTo(page, '#call-me');
+  assert.equal((await answerOf(page, () => press('Enter'))).status, 401);
+  await tabTo(page, 'summary');
+  await press('Enter');
+  await page.locator('details[open] pre').waitFor();
+});
+
+// Texts whose contrast with what lies behind them is under 4.5 (WCAG 2.2, 1.4.3), and the number
+// of all that were looked at.
+function faintTexts() {
+  const rgba = (text) => text.match(/[\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].reduce((sum, value, i) => {
+    const c = value / 255;
+    return sum + (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4) * [0.2126, 0.7152, 0.0722][i];
+  }, 0.05);
+  const behind = (node) => {
+    const colour = rgba(getComputedStyle(node).backgroundColor);
+    return colour[3] === 0 ? behind(node.parentElement) : colour;
+  };
+  const texts = [...document.body.querySelectorAll('*')].filter((node) => node.checkVisibility()
+    && !node.closest(':disabled, label:has(:disabled)')
+    && [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim()));
+  const ratio = (node) => {
+    const [low, high] = [rgba(getComputedStyle(node).color), behind(node)].map(light).sort((a, b) => a - b);
+    return high / low;
+  };
+  const faint = texts.filter((node) => ratio(node) < 4.5);
+  return { count: texts.length, faint: faint.map((node) => `${ratio(node).toFixed(2)} ${node.outerHTML.slice(0, 80)}`) };
+}
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`legible and within a narrow window, ${colorScheme}`, { skip: noBrowser }, async (t) => {
+    const host = await dev(t);
+    const page = await visit(t, host.url(), { colorScheme, viewport: { width: 360, height: 740 } });
+    const look = async (atLeast) => {
+      const { count, faint } = await page.evaluate(faintTexts);
+      assert.deepEqual(faint, []);
+      assert.ok(count >= atLeast, `${count} texts seen`);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 0, `${wide} px too wide`);
+    };
+    await call(page, 'me');
+    await look(20);
+    await page.click('#sign-in');
+    await page.getByRole('button', { name: 'Gus Guest' }).waitFor();
+    await look(6);
+    await page.getByRole('button', { name: 'Gus Guest' }).click();
+    await page.locator('#sign-out').waitFor();
+    await call(page, 'shows');
+    for (const summary of await page.locator('summary').all()) await summary.click();
+    await look(60);
+  });
+}
+
+test('a request that the issuer refuses is told on the page', { skip: noBrowser }, async (t) => {
+  const host = await dev(t);
+  const page = await visit(t, host.url());
+  await signIn(page, 'Vera Viewer');
+  await page.evaluate(() => {
+    const kept = JSON.parse(sessionStorage.getItem('luafn.tokens'));
+    sessionStorage.setItem('luafn.tokens', JSON.stringify({ ...kept, refresh_token: 'gone' }));
+  });
+  await page.click('#renew');
+  await page.getByText('Unknown or invalid refresh token. Sign in again.').waitFor();
+  assert.equal(await page.textContent('#who'), 'Not signed in');
+  await page.goto(host.url('/?state=forged&code=x'));
+  await page.getByText('This sign-in was not begun here.').waitFor();
+  assert.equal(new URL(page.url()).search, '');
+});

@@ -1,0 +1,42 @@
+// A headless Chromium for the tests of pages. Debian's package is used, nothing is downloaded.
+import fs from 'node:fs';
+import path from 'node:path';
+import { chromium } from 'playwright-core';
+import { ROOT, SLOW } from './host.mjs';
+import { later } from './later.mjs';
+
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const ARGS = [
+  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+  '--disable-background-networking', '--disable-component-update', '--disable-sync',
+];
+
+// For node:test's `skip`: false, or why there is nothing to test with.
+export const noBrowser = fs.existsSync(CHROMIUM) ? false : `${CHROMIUM} is missing; apt-get install chromium`;
+
+// Opens a page in a fresh profile. page.faults collects what a page that is right never has:
+// uncaught errors, refused content, requests that got no answer.
+export async function open(t, options = {}) {
+  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: ARGS });
+  later(t, () => browser.close());
+  const context = await browser.newContext({ viewport: { width: 1200, height: 860 }, ...options });
+  context.setDefaultTimeout(8000 * SLOW);
+  const page = await context.newPage();
+  page.faults = [];
+  page.on('pageerror', (error) => page.faults.push(error.message));
+  page.on('console', (message) => {
+    // A 401 is logged as an error too; here it is part of the story.
+    if (message.type() === 'error' && !/status of 40[13]/.test(message.text())) page.faults.push(message.text());
+  });
+  page.on('requestfailed', (request) => page.faults.push(`${request.url()}: ${request.failure().errorText}`));
+  return page;
+}
+
+// The files of the repository's own deployment: functions.lua and scripts/, without those of `dev`.
+export function ownFiles() {
+  const files = { 'functions.lua': fs.readFileSync(path.join(ROOT, 'functions.lua'), 'utf8') };
+  for (const name of ['me.lua', 'shows.lua', 'lib/auth.lua']) {
+    files[`scripts/${name}`] = fs.readFileSync(path.join(ROOT, 'scripts', name), 'utf8');
+  }
+  return files;
+}

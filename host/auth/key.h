@@ -74,6 +74,8 @@ const char *key_library_version(void);
 
 /* PEM of the private key, for the dev issuer's key file. -EINVAL for a public key or a secret. */
 int key_to_pem(const struct key *key, struct buf *out);
+/* PEM of the public key (SubjectPublicKeyInfo). -EINVAL for a secret. */
+int key_to_public_pem(const struct key *key, struct buf *out);
 /* Public JWK: kty, use, alg, kid and the public members. New reference, or NULL (also
  * for a secret, which has no public form). */
 json_t *key_to_jwk(const struct key *key, enum alg alg);

@@ -122,6 +122,22 @@ int key_to_pem(const struct key *key, struct buf *out)
     return rc;
 }
 
+int key_to_public_pem(const struct key *key, struct buf *out)
+{
+    char *text = NULL;
+    long len = 0;
+    if (key->pkey == NULL)
+        return -EINVAL;
+    BIO *bio = BIO_new(BIO_s_mem());
+    if (bio != NULL && PEM_write_bio_PUBKEY(bio, key->pkey) == 1)
+        len = BIO_get_mem_data(bio, &text);
+    if (len > 0)
+        buf_add(out, text, (size_t)len);
+    int rc = len <= 0 || buf_failed(out) ? key_openssl_failure(-ENOMEM) : 0;
+    BIO_free(bio);
+    return rc;
+}
+
 static int generate_secret(enum alg alg, struct key **out, struct err *err)
 {
     unsigned char secret[EVP_MAX_MD_SIZE];

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const struct command *const commands[] = {
-    &command_dev,   &command_serve,   &command_check, &command_routes,
-    &command_token, &command_explain, &command_help,  NULL};
+const struct command *const commands[] = {&command_dev,     &command_serve, &command_check,
+                                          &command_routes,  &command_token, &command_audit,
+                                          &command_explain, &command_help,  NULL};
 
 int cli_usage(const struct command *command, const char *format, ...)
 {

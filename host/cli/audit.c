@@ -1,0 +1,207 @@
+/* luafn audit: the known attacks on tokens, fired at a running host.
+ *
+ * Nothing is fetched but from the given host, and from the URL of --jwks. What the host must refuse
+ * is a 401 or another 4xx; a 2xx was let through, a 5xx is a fault. A 403 to a bad token means that
+ * it was believed, unless that is what the host says to plain junk as well. */
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/audit_internal.h"
+#include "cli/cli.h"
+#include "cli/token.h"
+
+/* ---- firing ---- */
+
+static void send_attack(struct audit *a, const struct target *target, const struct attack *attack)
+{
+    struct header headers[2];
+    for (unsigned i = 0; i < attack->header_count; i++)
+        headers[i] = (struct header){STR("Authorization"), attack->headers[i]};
+    struct str url =
+        arena_printf(&a->arena, "%.*s%.*s%s%.*s", STR_ARG(a->origin), STR_ARG(target->path),
+                     attack->query.len > 0 ? "?" : "", STR_ARG(attack->query));
+    probe_send(&a->probe, target->method, url, headers, attack->header_count, &a->answer);
+}
+
+enum result { RESULT_OK, RESULT_THROUGH, RESULT_FAULT };
+
+static enum result judge_answer(const struct audit *a, const struct attack *attack)
+{
+    long status = a->answer.status;
+    bool success = status >= 200 && status < 300;
+    if (attack->good) /* a 403 was believed, and may not do this */
+        return success || status == 403 ? RESULT_OK : RESULT_FAULT;
+    if (status == 0)
+        return attack->oversize ? RESULT_OK : RESULT_FAULT;
+    if (success || (status == 403 && a->junk_status != 403))
+        return RESULT_THROUGH;
+    return status >= 500 ? RESULT_FAULT : RESULT_OK;
+}
+
+static void print_result(const struct audit *a, const struct target *target,
+                         const struct attack *attack, enum result result)
+{
+    static const char *const words[] = {"ok", "LET THROUGH", "FAULT"};
+    static const char *const colours[] = {"\033[32m", "\033[31m", "\033[33m"};
+    bool colour = isatty(STDOUT_FILENO) != 0;
+    char actual[160];
+    if (a->answer.status != 0)
+        snprintf(actual, sizeof(actual), "%ld", a->answer.status);
+    else
+        snprintf(actual, sizeof(actual), "no answer: %s", a->answer.error);
+    printf("%s%-11s%s  %-42.*s  %.*s %-30.*s  %-9s  %s\n", colour ? colours[result] : "",
+           words[result], colour ? "\033[0m" : "", STR_ARG(attack->name), STR_ARG(target->method),
+           STR_ARG(target->path), attack->good ? "200, 403" : "401", actual);
+}
+
+static void fire(struct audit *a, const struct target *target, const struct attack *attack)
+{
+    send_attack(a, target, attack);
+    enum result result = judge_answer(a, attack);
+    a->fired++;
+    a->passed += result == RESULT_OK;
+    a->through += result == RESULT_THROUGH;
+    a->faults += result == RESULT_FAULT;
+    print_result(a, target, attack, result);
+}
+
+/* Is the route there, and does it ask for a token? A function without `auth` may be open on
+ * purpose. */
+static bool is_protected(struct audit *a, const struct target *target)
+{
+    const struct attack none = {.name = STR("no token")};
+    const struct attack junk = {.headers = {STR("Bearer junk")}, .header_count = 1};
+    send_attack(a, target, &none);
+    long status = a->answer.status;
+    bool open = !target->asks && status >= 200 && status < 400;
+    bool missing = status == 0 || status == 404 || status == 405;
+    if (open || missing) {
+        printf("%-11s  %-42s  %.*s %.*s\n", missing ? "FAULT" : "open",
+               status == 0 ? a->answer.error
+               : missing   ? "there is nothing to attack"
+                           : "let in without a token, and has no `auth`",
+               STR_ARG(target->method), STR_ARG(target->path));
+        a->faults += missing;
+        return false;
+    }
+    send_attack(a, target, &junk);
+    a->junk_status = a->answer.status;
+    return true;
+}
+
+static void print_head(const struct audit *a)
+{
+    printf("forged tokens say iss %.*s, aud %.*s\n", STR_ARG(a->plan.issuer),
+           STR_ARG(a->plan.audience));
+    if (a->keys == NULL)
+        printf("skipped: public keys as secrets; give --jwks URL\n");
+    if (a->plan.token.len == 0)
+        printf("skipped: changes to a good token; give --token TOKEN\n");
+    printf("\n%-11s  %-42s  %-34s  %-9s  %s\n", "", "attack", "route", "expected", "actual");
+}
+
+static int fire_all(struct audit *a)
+{
+    unsigned routes = 0;
+    print_head(a);
+    for (unsigned t = 0; t < a->target_count; t++) {
+        if (!is_protected(a, &a->targets[t]))
+            continue;
+        routes++;
+        for (unsigned i = 0; i < a->plan.count; i++)
+            fire(a, &a->targets[t], &a->plan.attacks[i]);
+        fflush(stdout);
+    }
+    printf("\n%u requests at %u protected route%s: %u as expected, %u let through, %u faults\n",
+           a->fired, routes, routes == 1 ? "" : "s", a->passed, a->through, a->faults);
+    if (routes == 0)
+        return cli_fault("no protected route was found");
+    return a->through + a->faults == 0 ? EXIT_GOOD : EXIT_FAULT;
+}
+
+/* ---- setting up ---- */
+
+static int make_plan(struct audit *a)
+{
+    struct audit_plan *plan = &a->plan;
+    struct timespec now;
+    struct err err;
+    clock_gettime(CLOCK_REALTIME, &now);
+    plan->arena = &a->arena;
+    plan->now = (double)now.tv_sec;
+    plan->keys = a->keys;
+    if (plan->issuer.ptr == NULL)
+        plan->issuer = arena_printf(&a->arena, "%.*s/", STR_ARG(a->origin));
+    if (plan->audience.ptr == NULL)
+        plan->audience = str_from(token_dev_defaults[3]);
+    if (key_generate(ALG_RS256, &plan->forger, &err) != 0)
+        return cli_fault("%s", err.text);
+    audit_forge(plan);
+    if (plan->token.len > 0)
+        audit_change(plan);
+    return plan->failed ? cli_fault("the attacks cannot be made: --token is no signed token, or "
+                                    "memory is out")
+                        : 0;
+}
+
+static int audit_run(struct audit *a, const char *url)
+{
+    int rc = audit_find_targets(a, url);
+    if (rc == 0)
+        rc = audit_find_keys(a);
+    if (rc == 0)
+        rc = make_plan(a);
+    if (rc == 0)
+        rc = fire_all(a);
+    key_unref(a->plan.forger);
+    keyset_unref(a->keys);
+    buf_free(&a->answer.body);
+    return rc;
+}
+
+static int run(int argc, char **argv)
+{
+    static struct audit a;
+    const char *url = NULL, *token = NULL, *issuer = NULL, *audience = NULL;
+    int count = 0;
+    const struct option options[] = {
+        {"--config", OPTION_TEXT, &a.config_file}, {"--token", OPTION_TEXT, &token},
+        {"--jwks", OPTION_TEXT, &a.key_set_url},   {"--issuer", OPTION_TEXT, &issuer},
+        {"--aud", OPTION_TEXT, &audience},         {NULL, OPTION_FLAG, NULL}};
+    int rc = cli_parse(&command_audit, argc, argv, options, &url, 1, &count);
+    if (rc == 0 && count == 0)
+        rc = cli_usage(&command_audit, "a URL is missing, as http://127.0.0.1:8888");
+    if (rc != 0)
+        return rc;
+    arena_init(&a.arena);
+    a.plan.token = str_from(token);
+    a.plan.issuer = str_from(issuer);
+    a.plan.audience = str_from(audience);
+    if (probe_open(&a.probe) != 0)
+        return cli_fault("out of memory");
+    rc = audit_run(&a, url);
+    probe_close(&a.probe);
+    arena_free(&a.arena);
+    return rc;
+}
+
+const struct command command_audit = {
+    .name = "audit",
+    .arguments = "URL [--config FILE] [--token TOKEN] [--jwks URL] [--issuer URL] [--aud A]",
+    .summary = "Fires the known attacks on tokens at each protected route of a running host.",
+    .help =
+        "\n"
+        "  URL            the host, as http://127.0.0.1:8888; with a path, that path is the route\n"
+        "  --config FILE  its functions.lua, for the routes; by default the one here, if URL has no path\n"
+        "  --token TOKEN  a good token: every change to it is tried too, and the good one must be let in\n"
+        "  --jwks URL     the issuer's key set, to try public keys as secrets; by default what .luafn/ keeps, or the\n"
+        "                 key set of the host itself where it is an issuer\n"
+        "  --issuer URL, --aud A   of the forged tokens; by default the configuration's\n"
+        "\n"
+        "A 2xx answer to an attack was let through; so was a 403, unless the host answers so to plain junk. A 5xx is a fault.\n"
+        "A function without `auth` that answers without a token counts as open. Attacks that a host lets through run its\n"
+        "functions, and so does the good token. Exit status 1 when an attack gets through, or on a fault.\n"
+        "\nExample:\n  luafn audit http://127.0.0.1:8888 --token $(luafn token)\n",
+    .run = run,
+};

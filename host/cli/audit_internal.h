@@ -1,0 +1,38 @@
+/* What the files of `luafn audit` share. */
+#ifndef LUAFN_CLI_AUDIT_INTERNAL_H
+#define LUAFN_CLI_AUDIT_INTERNAL_H
+
+#include "cli/audit_attacks.h"
+#include "cli/audit_probe.h"
+
+enum { AUDIT_ROUTES = 256 };
+
+struct target {
+    struct str method, path;
+    bool asks; /* its policy asks for a token: without one nobody may come in */
+};
+
+struct audit {
+    const char *config_file, *key_set_url;
+    struct arena arena;
+    struct probe probe;
+    struct probe_answer answer;
+    struct str origin; /* "http://host:port" */
+    struct str host;
+    struct target targets[AUDIT_ROUTES];
+    unsigned target_count;
+    struct audit_plan plan;
+    struct keyset *keys; /* owned; NULL: not known */
+    long junk_status;    /* how this route answers to plain junk */
+    unsigned fired, passed, through, faults;
+};
+
+/* Origin and routes, from the URL and the configuration; issuer, audience and kept keys from the
+ * latter. 0, EXIT_USAGE or EXIT_FAULT, said on stderr. */
+int audit_find_targets(struct audit *a, const char *url);
+
+/* The issuer's key set: of --jwks, of .luafn/, or of the host itself where it is an issuer. Finding
+ * none is no fault, unless it was asked for. As above. */
+int audit_find_keys(struct audit *a);
+
+#endif

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "run/guard.h"
 #include "run/options.h"
 #include "run/script.h"
+#include "run/source_line.h"
 #include "run/vm.h"
 
 enum { MEMORY_LIMIT = 64 * 1024 * 1024, MISSING_MAX = 8 };
@@ -54,9 +56,14 @@ static int read_prefix(struct options_reader *r, struct config *config)
     return rc;
 }
 
-static int read_issuer(struct options_reader *r, struct verifier_spec *out)
+static int read_issuer(struct options_reader *r, struct config *config, struct verifier_spec *out)
 {
-    int rc = options_check_keys(r, verifier_keys);
+    const char *known[32] = {"namespace"};
+    for (unsigned i = 0; verifier_keys[i] != NULL; i++)
+        known[i + 1] = verifier_keys[i];
+    int rc = options_check_keys(r, known);
+    if (rc == 0)
+        rc = options_str(r, "namespace", &config->claim_namespace);
     return rc == 0 ? options_read_verifier(r, out) : rc;
 }
 
@@ -81,7 +88,7 @@ static int read_auth(struct options_reader *r, struct config *config)
             rc = must_be_table(r, NULL);
         }
         if (rc == 0)
-            rc = read_issuer(r, &config->issuers[i]);
+            rc = read_issuer(r, config, &config->issuers[i]);
         config->issuer_count = (unsigned)i + 1;
         options_leave(r, before);
         if (list > 0)
@@ -446,8 +453,9 @@ struct config *config_load(const struct config_options *options, struct err *err
     };
     if (rc == 0)
         rc = run(&loader, err);
+    config->source = arena_copy(&config->arena, buf_str(&source));
     buf_free(&source);
-    if (rc == 0)
+    if (rc == 0 && config->source.ptr != NULL)
         return config;
     config_free(config);
     return NULL;
@@ -485,4 +493,17 @@ uint64_t config_files_hash(const char *file, bool dev)
         hash = hash * 1099511628211u + script_hash(path);
     }
     return hash;
+}
+
+int config_fault(const struct config *config, struct err *err, const char *path, const char *format,
+                 ...)
+{
+    char message[768];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    return err_set(err, -EINVAL, "%s:%u: %s: %s",
+                   script_display_name(config->file.ptr, config->folder),
+                   source_line(config->source, str_from(path)), path, message);
 }

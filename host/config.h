@@ -18,6 +18,7 @@ struct config {
     struct arena arena; /* all of it */
     struct str file;    /* absolute path of functions.lua */
     struct str folder;  /* of that file */
+    struct str source;  /* its text, for line numbers in later messages */
     struct env *env;    /* owned */
     bool dev;
     struct str prefix; /* "/.netlify/functions" */
@@ -25,7 +26,7 @@ struct config {
     unsigned function_count;
     struct verifier_spec *issuers; /* the deployment's */
     unsigned issuer_count;
-    struct verifier *verifiers; /* the same, linked, for verify; made by the app */
+    struct str claim_namespace; /* stripped from claims where a function names none; empty: none */
     struct str publish;         /* absolute folder; empty: none */
     struct redirect_rule *redirects;
     unsigned redirect_count;
@@ -47,6 +48,11 @@ struct config_options {
 /* NULL with the reason. */
 struct config *config_load(const struct config_options *options, struct err *err);
 void config_free(struct config *config);
+
+/* Fills err with "functions.lua:LINE: PATH: message" for a member such as "functions.me.auth".
+ * Returns -EINVAL. */
+int config_fault(const struct config *config, struct err *err, const char *path, const char *format,
+                 ...) __attribute__((format(printf, 4, 5)));
 
 /* One number for the content of functions.lua and the .env files beside it. */
 uint64_t config_files_hash(const char *file, bool dev);

@@ -31,8 +31,9 @@ static bool env_is_default(void *arg, const char *name)
 
 /* ---- verifiers ---- */
 
-/* Links the specs and makes the array that token_verify wants. */
-static struct verifier *link_all(struct deployment *d, struct arena *arena,
+/* Links the specs and makes the array that token_verify wants. `path` is that of the first one in
+ * functions.lua. */
+static struct verifier *link_all(struct deployment *d, struct arena *arena, const char *path,
                                  struct verifier_spec *specs, unsigned count, struct err *err)
 {
     struct verifier *list = arena_zalloc(arena, (count + 1) * sizeof(*list));
@@ -41,8 +42,11 @@ static struct verifier *link_all(struct deployment *d, struct arena *arena,
         return NULL;
     }
     for (unsigned i = 0; i < count; i++) {
-        if (issuer_link(d->services.issuers, &specs[i], err) != 0)
+        struct err reason;
+        if (issuer_link(d->services.issuers, &specs[i], &reason) != 0) {
+            config_fault(d->config, err, path, "%s", reason.text);
             return NULL;
+        }
         list[i] = specs[i].verifier;
         struct issuer *issuer = d->services.issuers != NULL
                                     ? issuers_by_source(d->services.issuers, list[i].keys)
@@ -58,20 +62,23 @@ static int link_policy(struct deployment *d, struct arena *arena, struct functio
                        struct err *err)
 {
     struct policy *policy = &spec->policy;
+    char path[256];
+    snprintf(path, sizeof(path), "functions.%.*s.auth", STR_ARG(spec->name));
     policy->verifiers = d->services.verifiers;
     policy->verifier_count = d->services.verifier_count;
+    if (policy->namespace.len == 0)
+        policy->namespace = d->config->claim_namespace;
     if (policy->own_count > 0) {
-        policy->verifiers = link_all(d, arena, policy->own, policy->own_count, err);
+        policy->verifiers = link_all(d, arena, path, policy->own, policy->own_count, err);
         policy->verifier_count = policy->own_count;
     }
     if (policy->verifiers == NULL)
         return -EINVAL;
     if (policy->kind == POLICY_TOKEN && policy->verifier_count == 0)
-        return err_set(
-            err, -EINVAL,
-            "function %.*s asks for a token, but functions.lua has no issuer; write auth = { issuer = "
-            "\"https://...\", audience = \"...\" }",
-            STR_ARG(spec->name));
+        return config_fault(
+            d->config, err, path,
+            "asks for a token, but functions.lua has no issuer; write auth = { issuer = \"https://...\", "
+            "audience = \"...\" }");
     return 0;
 }
 
@@ -106,10 +113,12 @@ int deployment_build_routes(struct deployment *d, struct err *err)
         struct err reason;
         int rc = add_routes(router, d->config, d->functions[i], &reason);
         if (rc != 0) {
+            char path[256];
+            snprintf(path, sizeof(path), "functions.%.*s.path",
+                     STR_ARG(d->functions[i]->spec->name));
             router_free(router);
-            return err_set(err, rc, "%s: functions.%.*s: %s",
-                           script_display_name(d->config->file.ptr, d->config->folder),
-                           STR_ARG(d->functions[i]->spec->name), reason.text);
+            config_fault(d->config, err, path, "%s", reason.text);
+            return rc;
         }
     }
     router_free(d->router);
@@ -190,7 +199,8 @@ struct deployment *deployment_new(struct config *config, const struct services *
     d->services.env_is_default = env_is_default;
     d->services.env_arg = config;
     d->services.verifier_count = config->issuer_count;
-    d->services.verifiers = link_all(d, &config->arena, config->issuers, config->issuer_count, err);
+    d->services.verifiers =
+        link_all(d, &config->arena, "auth.issuer", config->issuers, config->issuer_count, err);
     d->site = (struct static_site){.folder = config->publish.len > 0 ? config->publish.ptr : NULL,
                                    .embedded_prefix = config->dev ? "web/" : NULL};
     if (d->services.verifiers == NULL || make_functions(d, bindings, before, err) != 0 ||

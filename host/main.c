@@ -1,5 +1,6 @@
 /* luafn: finds the command and runs it. */
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,8 +20,11 @@ int main(int argc, char **argv)
     if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0)
         return print_version();
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
-        name = "help";
+        return command_help.run(1, argv + 1);
     for (const struct command *const *c = commands; *c != NULL; c++) {
+        char *help[] = {(char *)(uintptr_t) "help", argv[1]};
+        if (strcmp((*c)->name, name) == 0 && argc == 3 && strcmp(argv[2], "--help") == 0)
+            return command_help.run(2, help);
         if (strcmp((*c)->name, name) == 0)
             return (*c)->run(argc - 1, argv + 1);
     }

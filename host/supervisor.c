@@ -111,7 +111,9 @@ int supervisor_bind(const char *address, struct listener *out, struct err *err)
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                                    .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *list = NULL;
+    uint64_t number;
     if (split_address(address, host, sizeof(host), &port) != 0 ||
+        str_to_u64(str_from(port), 65535, &number) != 0 ||
         getaddrinfo(host, port, &hints, &list) != 0)
         return err_set(err, -EINVAL,
                        "'%s' is not an address; write HOST:PORT, such as 127.0.0.1:8888", address);

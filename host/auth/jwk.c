@@ -265,7 +265,8 @@ static const struct {
 static int read_pkey(const json_t *jwk, size_t kind, EVP_PKEY **out, struct err *err)
 {
     EVP_PKEY *certified = NULL;
-    bool with_x5c = has_member(jwk, "x5c");
+    const json_t *chain = json_object_get(jwk, "x5c");
+    bool with_x5c = chain != NULL && !(json_is_array(chain) && json_array_size(chain) == 0);
     bool with_numbers = !with_x5c || kinds[kind].kind != KEY_RSA || has_member(jwk, "n");
     int rc = with_numbers ? kinds[kind].read(jwk, out, err) : 0;
     if (rc != 0 || !with_x5c)

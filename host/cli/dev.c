@@ -59,7 +59,7 @@ static int set_values(struct dev_values *v, const char *origin, const char *conf
 static int bind_default(struct run_host_plan *plan)
 {
     const struct option_list first = {{"127.0.0.1:8888"}, 1};
-    int rc = run_host_bind(&first, plan);
+    int rc = run_host_bind(&command_dev, &first, plan);
     if (rc == 0 && supervisor_bind("[::1]:8888", &plan->listeners[1], NULL) == 0)
         plan->listener_count = 2;
     return rc;
@@ -82,7 +82,8 @@ static int run(int argc, char **argv)
                 r.listen.items[i]);
     }
     if (rc == 0)
-        rc = r.listen.count > 0 ? run_host_bind(&r.listen, &plan) : bind_default(&plan);
+        rc = r.listen.count > 0 ? run_host_bind(&command_dev, &r.listen, &plan)
+                                : bind_default(&plan);
     const char *port = rc == 0 ? strrchr(plan.listeners[0].url, ':') : "";
     char origin[160];
     snprintf(origin, sizeof(origin), "http://localhost%s", port);

@@ -7,6 +7,13 @@
 #include "bindings/bindings.h"
 #include "cli/cli.h"
 #include "run/budget.h"
+#include "run/task.h"
+
+static void on_loaded(struct deployment *deployment, void *arg)
+{
+    (void)deployment; /* the loop below looks at deployment->loading */
+    (void)arg;
+}
 
 struct deployment *load_deployment(const char *config_file, unsigned *faults)
 {
@@ -17,20 +24,31 @@ struct deployment *load_deployment(const char *config_file, unsigned *faults)
 struct deployment *load_deployment_with(const struct load_options *o, unsigned *faults)
 {
     const struct config_options options = {o->config_file, o->dev, o->defaults};
-    const struct services services = {.issuers = o->issuers};
+    static uv_loop_t loop;
+    const struct services services = {.loop = &loop, .issuers = o->issuers};
     struct err err;
     struct deployment *deployment = NULL;
     *faults = 0;
     log_setup(LOG_FORMAT_NONE,
-              LOG_ERROR + 1); /* faults are printed below, in the form that a person wants */
+              (enum log_level)(LOG_ERROR +
+                               1)); /* faults are printed below, in the form that a person wants */
     if (budget_start() != 0) {
         *faults = 1;
         cli_fault("no timers are left on this machine");
         return NULL;
     }
+    if (uv_loop_init(&loop) != 0 || task_queue_open(&loop) != 0) {
+        *faults = 1;
+        cli_fault("out of memory");
+        return NULL;
+    }
     struct config *config = config_load(&options, &err);
     if (config != NULL)
-        deployment = deployment_new(config, &services, bindings, NULL, NULL, NULL, &err);
+        deployment = deployment_new(config, &services, bindings, NULL, on_loaded, NULL, &err);
+    while (deployment != NULL && deployment->loading > 0 && uv_run(&loop, UV_RUN_ONCE) != 0)
+        continue;
+    task_queue_close();
+    uv_run(&loop, UV_RUN_DEFAULT);
     if (deployment == NULL) {
         cli_fault("%s", err.text);
         *faults = 1;
@@ -51,6 +69,9 @@ struct deployment *load_deployment_with(const struct load_options *o, unsigned *
 
 void unload_deployment(struct deployment *deployment)
 {
+    uv_loop_t *loop = deployment->services.loop;
     deployment_free(deployment);
+    uv_run(loop, UV_RUN_DEFAULT); /* lets the handles close */
+    uv_loop_close(loop);
     budget_stop();
 }

@@ -1,6 +1,7 @@
 /* What `serve` and `dev` share. */
 #include "cli/run_host.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -52,12 +53,14 @@ int run_host_read(const struct command *command, const struct run_host *r, bool 
     return rc;
 }
 
-int run_host_bind(const struct option_list *addresses, struct run_host_plan *plan)
+int run_host_bind(const struct command *command, const struct option_list *addresses,
+                  struct run_host_plan *plan)
 {
     struct err err;
     for (unsigned i = 0; i < addresses->count; i++) {
-        if (supervisor_bind(addresses->items[i], &plan->listeners[plan->listener_count], &err) != 0)
-            return cli_fault("%s", err.text);
+        int rc = supervisor_bind(addresses->items[i], &plan->listeners[plan->listener_count], &err);
+        if (rc != 0)
+            return rc == -EINVAL ? cli_usage(command, "%s", err.text) : cli_fault("%s", err.text);
         plan->listener_count++;
     }
     return 0;

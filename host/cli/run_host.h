@@ -31,8 +31,9 @@ struct run_host_plan {
 /* Reads the texts of the options into the plan. 0 or EXIT_USAGE. */
 int run_host_read(const struct command *command, const struct run_host *r, bool dev,
                   struct run_host_plan *plan);
-/* Binds the addresses. 0 or EXIT_FAULT. */
-int run_host_bind(const struct option_list *addresses, struct run_host_plan *plan);
+/* Binds the addresses. 0, EXIT_USAGE or EXIT_FAULT. */
+int run_host_bind(const struct command *command, const struct option_list *addresses,
+                  struct run_host_plan *plan);
 /* Checks the configuration once, so that a bad one is told before any process is made, then runs to
  * the end. */
 int run_host_go(struct run_host_plan *plan);

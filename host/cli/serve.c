@@ -41,7 +41,7 @@ static int run(int argc, char **argv)
     if (rc == 0 && r.listen.count == 0)
         rc = default_address(&r.listen, address, sizeof(address));
     if (rc == 0)
-        rc = run_host_bind(&r.listen, &plan);
+        rc = run_host_bind(&command_serve, &r.listen, &plan);
     if (rc == 0)
         rc = bind_admin(r.admin, &plan);
     return rc == 0 ? run_host_go(&plan) : rc;

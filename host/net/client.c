@@ -295,6 +295,7 @@ int client_start(struct client *client, const struct client_request *req, client
                                  .rules = req->rules,
                                  .reach = reach,
                                  .max_redirects = req->max_redirects,
+                                 .fresh = req->fresh,
                                  .deadline = uv_hrtime() + (uint64_t)(req->timeout * 1e9),
                                  .max_bytes = req->max_bytes,
                                  .done = done,

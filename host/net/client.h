@@ -32,10 +32,12 @@ struct client_request {
     struct str url;
     const struct header *headers; /* copied */
     unsigned header_count;
-    struct str body;           /* copied; ptr NULL: none */
-    double timeout;            /* seconds, whole call */
-    size_t max_bytes;          /* of the response body; more is an error */
-    unsigned max_redirects;    /* 0: a redirect is an answer like any other; past it: -ELOOP */
+    struct str body;        /* copied; ptr NULL: none */
+    double timeout;         /* seconds, whole call */
+    size_t max_bytes;       /* of the response body; more is an error */
+    unsigned max_redirects; /* 0: a redirect is an answer like any other; past it: -ELOOP */
+    bool fresh; /* on a connection of its own: libcurl sends a request again when a pooled one dies
+                 */
     struct client_rules rules; /* the lists must outlive the call */
 };
 

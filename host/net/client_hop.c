@@ -158,6 +158,7 @@ int client_hop_begin(struct client_call *call)
     set_method(call);
     curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->lines);
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, left);
+    curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, call->fresh ? 1L : 0L);
     /* As long as the whole: libcurl deals it out over the addresses of a name. */
     curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, left);
     if (curl_easy_setopt(call->easy, CURLOPT_CURLU, call->url) != CURLE_OK ||

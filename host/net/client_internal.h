@@ -37,6 +37,7 @@ struct client_call {
     struct client_rules rules; /* lists borrowed */
     unsigned reach;            /* this hop's client_reach bits */
     unsigned redirects, max_redirects;
+    bool fresh;
     uint64_t deadline; /* uv_hrtime */
     size_t max_bytes;
     struct buf received;

@@ -229,6 +229,15 @@ static struct issuer *issuer_new(struct issuers *issuers, struct str url, struct
     return issuer;
 }
 
+int issuers_check(struct str url, struct str jwks_uri, struct err *err)
+{
+    int rc = discovery_check_url(url, true, err);
+    if (rc == 0 && jwks_uri.len > 0) {
+        rc = discovery_check_url(jwks_uri, str_starts_with(url, STR("http:")), err);
+    }
+    return rc;
+}
+
 struct issuer *issuers_get(struct issuers *issuers, struct str url, struct str jwks_uri,
                            struct err *err)
 {
@@ -240,11 +249,7 @@ struct issuer *issuers_get(struct issuers *issuers, struct str url, struct str j
             return issuer;
         }
     }
-    if (discovery_check_url(url, true, err) != 0) {
-        return NULL;
-    }
-    if (jwks_uri.len > 0 &&
-        discovery_check_url(jwks_uri, str_starts_with(url, STR("http:")), err) != 0) {
+    if (issuers_check(url, jwks_uri, err) != 0) {
         return NULL;
     }
     struct issuer *issuer = issuer_new(issuers, url, jwks_uri);

@@ -48,6 +48,10 @@ void issuers_tick(struct issuers *issuers);
 /* Takes the time, in seconds since 1970, from `now` instead of the system. */
 void issuers_set_clock(struct issuers *issuers, double (*now)(void *arg), void *arg);
 
+/* May these URLs be fetched from: https, or http on loopback? 0 or -EINVAL with the reason. */
+int issuers_check(struct str url, struct str jwks_uri, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* The fetcher for that issuer URL (exact text; jwks_uri empty: found by discovery). Made on first
  * use; lives as long as `issuers`. An http: URL is refused outside loopback. NULL with err. Does
  * not fetch yet. */

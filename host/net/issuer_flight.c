@@ -210,6 +210,7 @@ static void begin_call(struct issuer *issuer, const char *url, size_t max_bytes,
         .timeout = LIMIT_KEYS_FETCH_TIMEOUT,
         .max_bytes = max_bytes,
         .max_redirects = LIMIT_KEYS_REDIRECTS,
+        .fresh = true, /* one fetch is one request, whatever happens to the connection */
         .rules = {.hosts = issuer->hosts,
                   .host_count = issuer->host_count,
                   .any_public = true,

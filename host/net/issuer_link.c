@@ -32,7 +32,7 @@ int issuer_link(struct issuers *issuers, struct verifier_spec *spec, struct err 
     if (spec->secret.ptr != NULL || spec->public_key.ptr != NULL)
         return link_own(spec, err);
     if (issuers == NULL)
-        return 0;
+        return issuers_check(spec->verifier.issuer, spec->jwks_uri, err);
     struct issuer *issuer = issuers_get(issuers, spec->verifier.issuer, spec->jwks_uri, err);
     if (issuer == NULL)
         return -EINVAL;

@@ -90,7 +90,7 @@ static void push_params(lua_State *L, struct invocation *inv)
     }
 }
 
-/* Is the body text, by its Content-Type alone (netlify.md 3.2)? */
+/* Is the body text, by its Content-Type alone? */
 static bool is_text(const struct request *req)
 {
     static const char *const types[] = {
@@ -122,7 +122,9 @@ static void push_is_base64(lua_State *L, struct invocation *inv)
 static void push_body(lua_State *L, struct invocation *inv)
 {
     const struct request *req = request_of(inv);
-    if (req->body.ptr == NULL || req->method == METHOD_GET || req->method == METHOD_HEAD) {
+    /* As on Netlify: a body without a Content-Type is no body. */
+    if (req->body.ptr == NULL || req->method == METHOD_GET || req->method == METHOD_HEAD ||
+        headers_get(&req->headers, STR("content-type")) == NULL) {
         lua_pushnil(L);
     } else if (is_text(req)) {
         push_str(L, req->body);

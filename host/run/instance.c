@@ -76,6 +76,10 @@ static int push_chunk(lua_State *L, struct instance *instance, const char *path)
     int status =
         luaL_loadbufferx(L, content.data != NULL ? content.data : "", content.len, name, "t");
     buf_free(&content);
+    if (status == LUA_ERRSYNTAX && strstr(lua_tostring(L, -1), shown) == NULL) {
+        lua_pushfstring(L, "%s: %s", shown, lua_tostring(L, -1)); /* bytecode: Lua names no file */
+        lua_remove(L, -2);
+    }
     return status;
 }
 
@@ -302,6 +306,7 @@ static int start_loader(struct instance *instance, const char *path)
     if (instance->loader == NULL)
         return -ENOMEM;
     uv_loop_t *loop = instance->vm->services->loop;
+    instance->load_budget.may_slice = loop != NULL;
     if (loop != NULL) {
         uv_timer_init(loop, &instance->load_timer);
         instance->timer_open = true;

@@ -35,7 +35,9 @@ static void set_error_body(struct exchange *ex, int status, struct str type, str
     buf_free(&body);
     ex->res.headers.len = 0;
     if (copy.ptr == NULL ||
-        response_set_body(&ex->res, &ex->arena, status, STR("application/json"), copy) != 0) {
+        response_set_body(&ex->res, &ex->arena, status, STR("application/json"), copy) != 0 ||
+        headers_add(&ex->res.headers, &ex->arena, STR("X-Content-Type-Options"), STR("nosniff")) !=
+            0) {
         ex->res.status = status;
         ex->res.body = (struct str){NULL, 0};
     }

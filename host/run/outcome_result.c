@@ -50,6 +50,7 @@ static bool refuse(struct result *r, const char *format, ...)
     struct str body = lx_check_memory(r->L, arena_copy(&ex->arena, str_from(text)));
     if (response_set_body(&ex->res, &ex->arena, 500, STR("text/plain; charset=utf-8"), body) != 0)
         luaL_error(r->L, "out of memory");
+    lx_add_header(r, STR("X-Content-Type-Options"), STR("nosniff"), false);
     return false;
 }
 

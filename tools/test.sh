@@ -93,4 +93,4 @@ done
 
 [ $skipped -eq 0 ] || echo "# $skipped skipped"
 echo "$passed passed, $failed failed"
-[ $failed -eq 0 ] && [ $passed -gt 0 ]
+[ $failed -eq 0 ] && [ $((passed + skipped)) -gt 0 ]

@@ -97,7 +97,16 @@ local function wrong_method(endpoint)
   return answer
 end
 
+-- A page elsewhere can let its own name mean this machine, and would then be of our origin; the
+-- name it calls us by gives it away.
+local function is_called_by_own_name(event)
+  return clients.is_loopback("http://" .. (event.headers.host or ""))
+end
+
 local function handler(event)
+  if not is_called_by_own_name(event) then
+    return web.error(403, "forbidden", "The development issuer answers to names of this machine only")
+  end
   local endpoint = endpoints[event.route or event.path]
   local method = event.httpMethod == "HEAD" and "GET" or event.httpMethod
   if method == "OPTIONS" and endpoint.open then return web.preflight(event) end

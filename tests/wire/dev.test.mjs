@@ -146,6 +146,31 @@ test('PKCE and codes are enforced', async (t) => {
   }
 });
 
+test('pages that give this machine a name of their own get nothing', async (t) => {
+  const h = await dev(t);
+  const ask = (host) => h.request({ path: '/dev/users', headers: { Host: host } });
+  for (const host of ['evil.example', `evil.example:${h.port}`, 'localhost.evil.example', '127.0.0.1.evil.example', 'localhost@evil.example']) {
+    assert.ok((await ask(host)).status >= 400, host);
+  }
+  for (const host of [`localhost:${h.port}`, `127.0.0.1:${h.port}`, `[::1]:${h.port}`]) assert.equal((await ask(host)).status, 200, host);
+});
+
+test('a token made wrong on request is refused, and no other can be had that way', async (t) => {
+  const h = await dev(t);
+  const make = (fields, type = 'application/json') => h.request({
+    method: 'POST', path: '/dev/token', headers: { 'Content-Type': type }, body: JSON.stringify(fields),
+  });
+  for (const fault of ['expired', 'audience']) {
+    const got = await make({ sub: 'auth0|vera', fault });
+    assert.equal(got.status, 200);
+    assert.equal((await h.call('me', { headers: bearer(got.json().access_token) })).status, 401, fault);
+  }
+  for (const fields of [{ sub: 'auth0|vera' }, { sub: 'auth0|vera', fault: 'none' }, { sub: 'auth0|vera', fault: 7 }, { fault: 'expired' }]) {
+    assert.equal((await make(fields)).status, 400, JSON.stringify(fields));
+  }
+  assert.equal((await make({ sub: 'auth0|vera', fault: 'expired' }, 'text/plain')).status, 400);
+});
+
 test('logout leads back and ends the session', async (t) => {
   const h = await dev(t);
   const { audience } = await users(h);

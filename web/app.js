@@ -1,4 +1,5 @@
 // The demo page: calls the two functions and shows why they answer as they do.
+import { ask } from './ask.js';
 import { finishSignIn, issuerKeys, renew, signIn, signOut, tokens } from './auth.js';
 import { checkNames, examine } from './checks.js';
 import { altered, parse, unsigned } from './jwt.js';
@@ -28,7 +29,7 @@ async function attempt(action) {
 const on = (id, action) => byId(id).addEventListener('click', () => attempt(action));
 
 async function send(path, body) {
-  const res = await fetch(path, {
+  const res = await ask(path, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify(body),
@@ -64,7 +65,7 @@ async function call(name) {
   const path = `/.netlify/functions/${name}`;
   const token = await tokenOfKind(chosenKind());
   const begun = performance.now();
-  const res = await fetch(path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
+  const res = await ask(path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
   const text = await res.text();
   const milliseconds = Math.round(performance.now() - begun);
   const expected = { ...issuer, keys: await issuerKeys(), scope: SCOPES[name] };
@@ -127,7 +128,7 @@ function userRow(user) {
 }
 
 async function showUsers() {
-  const res = await fetch('/dev/users');
+  const res = await ask('/dev/users');
   if (!res.ok) throw new Error('The development issuer is not running here: start luafn dev.');
   const { users, ...expected } = await res.json();
   issuer = expected;

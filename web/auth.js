@@ -1,4 +1,5 @@
 // Signing in by hand: authorization code with PKCE (RFC 7636), tokens kept for this tab only.
+import { ask } from './ask.js';
 import { parse } from './jwt.js';
 
 const CLIENT_ID = 'luafn-demo';
@@ -11,7 +12,7 @@ let endpoints;
 // The issuer's own description, from the origin of this page.
 async function discover() {
   if (!endpoints) {
-    const res = await fetch('/.well-known/openid-configuration');
+    const res = await ask('/.well-known/openid-configuration');
     if (!res.ok) throw new Error(`There is no issuer on this origin (${res.status}).`);
     endpoints = await res.json();
   }
@@ -33,7 +34,7 @@ let keys;
 
 // The public keys of the issuer, as JWKs.
 export async function issuerKeys() {
-  keys ??= (await (await fetch((await discover()).jwks_uri)).json()).keys;
+  keys ??= (await (await ask((await discover()).jwks_uri)).json()).keys;
   return keys;
 }
 
@@ -62,7 +63,7 @@ export async function signIn(audience) {
 async function exchange(fields) {
   const { token_endpoint: endpoint } = await discover();
   const body = new URLSearchParams({ client_id: CLIENT_ID, ...fields });
-  const res = await fetch(endpoint, { method: 'POST', body });
+  const res = await ask(endpoint, { method: 'POST', body });
   const answer = await res.json();
   if (!res.ok) throw new Error(answer.error_description ?? answer.error);
   return answer;

@@ -249,10 +249,24 @@ for (const colorScheme of ['light', 'dark']) {
     await call(page, 'shows');
     for (const summary of await page.locator('summary').all()) await summary.click();
     await look(60);
+    await page.getByRole('link', { name: 'With a real Auth0 tenant' }).click();
+    await page.getByRole('heading', { name: 'What each mistake looks like' }).waitFor();
+    await look(30);
+    assert.deepEqual(page.faults, []);
   });
 }
 
-test('a request that the issuer refuses is told on the page', { skip: noBrowser }, async (t) => {
+test('the host may want tokens of another issuer; then the page shows that it does', { skip: noBrowser }, async (t) => {
+  const host = await start(t, { command: 'dev', files: { ...ownFiles(), '.env': 'JWT_ISSUER=http://localhost:1/\n' } });
+  const page = await visit(t, host.url());
+  await signIn(page, 'Vera Viewer');
+  const answer = await call(page, 'me');
+  assert.equal(answer.status, 401);
+  assert.equal(answer.failed, 'Issuer');
+  assert.equal(answer.said, `Invalid issuer (iss) provided, got 'http://127.0.0.1:${host.port}/'`);
+});
+
+test('what goes wrong is told on the page', { skip: noBrowser }, async (t) => {
   const host = await dev(t);
   const page = await visit(t, host.url());
   await signIn(page, 'Vera Viewer');
@@ -266,4 +280,7 @@ test('a request that the issuer refuses is told on the page', { skip: noBrowser 
   await page.goto(host.url('/?state=forged&code=x'));
   await page.getByText('This sign-in was not begun here.').waitFor();
   assert.equal(new URL(page.url()).search, '');
+  await host.stop();
+  await page.click('#call-me');
+  await page.getByText('does not answer. Is luafn dev still running?').waitFor();
 });

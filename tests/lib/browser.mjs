@@ -1,6 +1,7 @@
 // A headless Chromium for the tests of pages. Debian's package is used, nothing is downloaded.
 import fs from 'node:fs';
 import path from 'node:path';
+import { after } from 'node:test';
 import { chromium } from 'playwright-core';
 import { ROOT, SLOW } from './host.mjs';
 import { later } from './later.mjs';
@@ -14,12 +15,15 @@ const ARGS = [
 // For node:test's `skip`: false, or why there is nothing to test with.
 export const noBrowser = fs.existsSync(CHROMIUM) ? false : `${CHROMIUM} is missing; apt-get install chromium`;
 
+let browser; // one for all tests of a file
+after(async () => (await browser)?.close());
+
 // Opens a page in a fresh profile. page.faults collects what a page that is right never has:
 // uncaught errors, refused content, requests that got no answer.
 export async function open(t, options = {}) {
-  const browser = await chromium.launch({ executablePath: CHROMIUM, headless: true, args: ARGS });
-  later(t, () => browser.close());
-  const context = await browser.newContext({ viewport: { width: 1200, height: 860 }, ...options });
+  browser ??= chromium.launch({ executablePath: CHROMIUM, headless: true, args: ARGS });
+  const context = await (await browser).newContext({ viewport: { width: 1200, height: 860 }, ...options });
+  later(t, () => context.close());
   context.setDefaultTimeout(8000 * SLOW);
   const page = await context.newPage();
   page.faults = [];

@@ -356,7 +356,7 @@ static void push_message(const struct decoder *dec)
         }
     }
     lua_pushfstring(dec->L, "%s at line %I column %I (byte %I)", dec->reason, line,
-                    (lua_Integer)(dec->p - line_start + 1), (lua_Integer)(dec->p - dec->start + 1));
+                    (lua_Integer)(dec->p - line_start) + 1, (lua_Integer)(dec->p - dec->start) + 1);
 }
 
 int json_decode_text(lua_State *L, struct str text)

@@ -82,11 +82,11 @@ static int read_one(struct options_reader *r, struct config *config, struct str 
                              STR_ARG(name));
     } else {
         int rc = options_str(r, "script", &script);
-        if (rc == 0 && script.ptr == NULL)
-            rc = options_fault(r, NULL, "`script` is missing: { script = \"scripts/%.*s.lua\" }",
-                               STR_ARG(name));
         if (rc != 0)
             return rc;
+        if (script.ptr == NULL)
+            return options_fault(r, NULL, "`script` is missing: { script = \"scripts/%.*s.lua\" }",
+                                 STR_ARG(name));
     }
     if (!name_is_valid(name))
         return options_fault(r, NULL, "a function's name is made of letters, digits, '-' and '_'");

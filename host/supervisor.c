@@ -76,7 +76,7 @@ static int split_address(const char *address, char *host, size_t size, const cha
 
 static void describe(int fd, char *url, size_t size)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t len = sizeof(address);
     char host[64] = "?", port[16] = "?";
     getsockname(fd, (struct sockaddr *)&address, &len);

@@ -5,6 +5,7 @@
  * in place of the token. */
 #include "auth/cache.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -80,6 +81,7 @@ static void mark_used(struct entry *e)
 static void unlink_entry(struct entry **link)
 {
     struct entry *e = *link;
+    assert(e != NULL); /* what is in the list of use is in its bucket's chain */
     *link = e->next;
     list_remove(&e->used);
     cache.stats.bytes -= e->bytes;

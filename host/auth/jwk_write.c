@@ -36,6 +36,11 @@ static bool set_number(json_t *jwk, const char *name, const struct key *key, con
     return ok;
 }
 
+static bool set_curve(json_t *jwk, const struct key *key)
+{
+    return json_object_set_new(jwk, "crv", json_string(key->curve->name)) == 0;
+}
+
 static bool set_okp(json_t *jwk, const struct key *key)
 {
     unsigned char bytes[57];
@@ -49,17 +54,16 @@ static bool set_required(json_t *jwk, const struct key *key)
     static const char *const kty[] = {"oct", "RSA", "EC", "OKP"};
     if (json_object_set_new(jwk, "kty", json_string(kty[key->kind])) != 0)
         return false;
-    if (key->curve != NULL && json_object_set_new(jwk, "crv", json_string(key->curve->name)) != 0)
-        return false;
     switch (key->kind) {
     case KEY_RSA:
         return set_number(jwk, "n", key, OSSL_PKEY_PARAM_RSA_N, 0) &&
                set_number(jwk, "e", key, OSSL_PKEY_PARAM_RSA_E, 0);
     case KEY_EC:
-        return set_number(jwk, "x", key, OSSL_PKEY_PARAM_EC_PUB_X, key->curve->size) &&
+        return set_curve(jwk, key) &&
+               set_number(jwk, "x", key, OSSL_PKEY_PARAM_EC_PUB_X, key->curve->size) &&
                set_number(jwk, "y", key, OSSL_PKEY_PARAM_EC_PUB_Y, key->curve->size);
     case KEY_OKP:
-        return set_okp(jwk, key);
+        return set_curve(jwk, key) && set_okp(jwk, key);
     case KEY_OCT:
         return set_octets(jwk, "k", key->secret, key->secret_len);
     }

@@ -2,7 +2,9 @@
 #ifndef LUAFN_AUTH_KEY_INTERNAL_H
 #define LUAFN_AUTH_KEY_INTERNAL_H
 
+#include <errno.h>
 #include <openssl/evp.h>
+#include <stdbool.h>
 
 #include "auth/key.h"
 
@@ -50,8 +52,14 @@ bool key_equal(const struct key *a, const struct key *b);
 
 /* ---- key_openssl.c ---- */
 
-/* -ENOMEM when that is what OpenSSL's error queue says, else `otherwise`. Empties the queue. */
-int key_openssl_failure(int otherwise);
+/* Was memory short in what has just failed? Empties OpenSSL's error queue. */
+bool key_openssl_wanted_memory(void);
+
+static inline int key_openssl_failure(int otherwise)
+{
+    return key_openssl_wanted_memory() ? -ENOMEM : otherwise;
+}
+
 const char *key_openssl_digest(enum alg alg);
 /* key.c has checked that the key fits and that the signature has the right length. */
 int key_openssl_verify(struct key *key, enum alg alg, struct str input, struct str signature)

@@ -17,13 +17,13 @@
 #define ECDSA_DER_MAX                                                                              \
     144 /* two 66-byte numbers, each with its sign byte and header, and a header */
 
-int key_openssl_failure(int otherwise)
+bool key_openssl_wanted_memory(void)
 {
     unsigned long code;
+    bool found = false;
     while ((code = ERR_get_error()) != 0)
-        if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE)
-            otherwise = -ENOMEM;
-    return otherwise;
+        found = found || ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE;
+    return found;
 }
 
 const char *key_openssl_digest(enum alg alg)

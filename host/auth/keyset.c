@@ -18,6 +18,7 @@ struct keyset {
 
 static struct keyset *set_new(size_t capacity)
 {
+    /* NOLINTNEXTLINE(bugprone-sizeof-expression): pointers are what the array holds. */
     struct keyset *set = calloc(1, sizeof(*set) + capacity * sizeof(set->keys[0]));
     if (set != NULL)
         set->refs = 1;

@@ -147,7 +147,7 @@ static int print_token(struct key *key, enum alg alg, const char *type, const js
 
 static int make_token(const struct token_options *o, enum alg alg, const struct env *env)
 {
-    double lifetime;
+    double lifetime = 0;
     struct key *key = NULL;
     json_t *claims = json_object();
     int rc = claims != NULL ? read_lifetime(o->expires, &lifetime) : cli_fault("out of memory");

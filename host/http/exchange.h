@@ -53,8 +53,8 @@ struct exchange {
     void (*on_gone)(struct exchange *ex);    /* the client left before the answer was complete */
     void (*on_drained)(struct exchange *ex); /* streamed bytes fell under the low-water mark */
     void *owner;                             /* borrowed; for these callbacks */
-    void (*decorate)(struct exchange *ex);   /* before the answer leaves: headers for every answer */
-    void *app;                               /* borrowed; for decorate */
+    void (*decorate)(struct exchange *ex); /* before the answer leaves: headers for every answer */
+    void *app;                             /* borrowed; for decorate */
 
     /* For the log line and the metrics; filled on the way. */
     uint64_t started_ns;    /* monotonic, when the head was complete */

@@ -265,7 +265,7 @@ enum parser_event parser_feed(struct parser *parser, struct str *input, struct a
 }
 
 #define TEXT_OF(x) #x
-#define TEXT(x) TEXT_OF(x)
+#define TEXT(x)    TEXT_OF(x)
 
 const char *parser_library_version(void)
 {

@@ -451,7 +451,7 @@ bool event_authorization(lua_State *L, int index, struct str *out)
     const struct headers *headers = &request_of(inv)->headers;
     const struct str *value = headers_get(headers, STR("authorization"));
     *out = value != NULL ? *value : (struct str){NULL, 0};
-    if (headers_count(headers, STR("authorization")) > 1)
+    if (value != NULL && headers_count(headers, STR("authorization")) > 1)
         *out = lx_check_memory(L, arena_printf(&inv->ex->arena, "%.*s, ", STR_ARG(*value)));
     return true;
 }

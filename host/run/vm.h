@@ -18,6 +18,10 @@
 #include "run/budget.h"
 #include "run/spec.h"
 
+/* Lua's own headers do not say that these never return. */
+int luaL_error(lua_State *L, const char *format, ...) __attribute__((noreturn));
+int lua_error(lua_State *L) __attribute__((noreturn));
+
 struct client;
 struct issuers;
 struct instance;

@@ -289,7 +289,8 @@ static void test_env(void **state)
     refuse("env.SECRET = 'x'", "env is read-only");
 
     struct str globs[] = {STR("TV_*"), STR("OTHER")};
-    const struct function_spec spec = {.name = STR("shows"), .env = globs, .env_count = 2, .env_declared = true};
+    const struct function_spec spec = {
+        .name = STR("shows"), .env = globs, .env_count = 2, .env_declared = true};
     vm.spec = &spec;
     run("assert(env.TV_API_URL and env.TV_KEY == 'k' and env.SECRET == nil)\n"
         "local n = 0 for name in pairs(env) do n = n + 1 assert(name:find('^TV_')) end\n"

@@ -20,6 +20,7 @@ struct app_options {
     const char *const *defaults; /* environment that `dev` provides: name, value, ..., NULL */
     const char *state_folder;    /* ".luafn" beside functions.lua; NULL: keep nothing on disk */
     const struct binding *bindings;
+    char *running_name; /* see struct services; NULL: none */
     /* Functions that the program brings itself (the dev issuer): name, script, ..., NULL. */
     const char *const *own_functions;
 };

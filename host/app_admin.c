@@ -115,6 +115,8 @@ static void add_functions(const struct app *app, struct buf *out)
          offsetof(struct function_counters, no_slot)},
         {"luafn_function_loads_total", "counter", "Successful loads.",
          offsetof(struct function_counters, loads)},
+        {"luafn_function_rollbacks_total", "counter", "Generations taken back.",
+         offsetof(struct function_counters, rollbacks)},
         {"luafn_function_load_failures_total", "counter", "Failed loads.",
          offsetof(struct function_counters, load_failures)},
         {"luafn_function_cpu_nanoseconds_total", "counter",

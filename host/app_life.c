@@ -39,8 +39,11 @@ void app_reload(struct app *app)
         return; /* its end looks at the files again */
     app->config_hash = config_files_hash(app->options.config_file, app->options.dev);
     struct config *config = load_config(app, &err);
-    const struct services services = {
-        .loop = app->loop, .client = app->client, .issuers = app->issuers, .dev = app->options.dev};
+    const struct services services = {.loop = app->loop,
+                                      .client = app->client,
+                                      .issuers = app->issuers,
+                                      .dev = app->options.dev,
+                                      .running_name = app->options.running_name};
     struct deployment *deployment = NULL;
     if (config != NULL)
         deployment = deployment_new(config, &services, app->options.bindings, app->current,

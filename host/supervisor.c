@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/limits.h"
 
+enum { BLAMES_MAX = 3, BLAME_SECONDS = 60 };
 enum { WORKERS_MAX = 256, CHECK_MS = 100, RESPAWN_MS = 200, EXIT_GRACE_S = 2 };
 
 struct child {
@@ -29,12 +30,26 @@ struct child {
     bool was_ready;
 };
 
+/* Memory that parent and children share. */
+struct shared {
+    struct suspension suspensions[SUSPENSIONS_MAX];
+    struct worker_slot slots[WORKERS_MAX];
+};
+
+/* A worker that was killed while this function ran. */
+struct blame {
+    char name[VM_NAME_BYTES];
+    uint64_t at_ns;
+};
+
 struct supervisor {
+    struct blame blames[16]; /* the newest ones, in a ring */
+    unsigned blame_count;
     struct supervisor_options *options;
     const struct listener *listeners;
     unsigned listener_count;
     int fds[SUPERVISOR_LISTEN_MAX];
-    struct worker_slot *slots; /* shared with the children */
+    struct shared *shared; /* with the children */
     struct child children[WORKERS_MAX];
     int signal_fd;
     sigset_t old_mask;
@@ -143,17 +158,20 @@ static _Noreturn void run_child(struct supervisor *s, unsigned index)
     struct worker_options options = s->options->worker;
     options.listen_fds = s->fds;
     options.listen_count = s->listener_count;
-    options.slot = &s->slots[index];
+    options.slot = &s->shared->slots[index];
+    options.suspensions = s->shared->suspensions;
+    options.app.running_name = options.slot->running;
     int status = worker_run(&options);
-    munmap(s->slots, sizeof(*s->slots) * s->options->workers);
+    munmap(s->shared, sizeof(*s->shared));
     exit(status);
 }
 
 static void spawn(struct supervisor *s, unsigned index)
 {
     struct child *child = &s->children[index];
-    atomic_store(&s->slots[index].heartbeat_ns, now_ns());
-    atomic_store(&s->slots[index].ready, 0);
+    atomic_store(&s->shared->slots[index].heartbeat_ns, now_ns());
+    atomic_store(&s->shared->slots[index].ready, 0);
+    s->shared->slots[index].running[0] = '\0';
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0)
@@ -242,16 +260,61 @@ static void reap(struct supervisor *s)
 
 /* ---- what happens over time ---- */
 
+static struct suspension *find_suspension(struct supervisor *s, const char *name)
+{
+    struct suspension *list = s->shared->suspensions, *free_one = NULL;
+    for (unsigned i = 0; i < SUSPENSIONS_MAX; i++) {
+        if (atomic_load(&list[i].active) && strcmp(list[i].name, name) == 0)
+            return &list[i];
+        if (!atomic_load(&list[i].active))
+            free_one = &list[i];
+    }
+    return free_one;
+}
+
+/* Three hung workers in a minute while the same function ran: it is suspended until its files
+ * change. */
+static void blame(struct supervisor *s, const char *name)
+{
+    const unsigned ring = sizeof(s->blames) / sizeof(s->blames[0]);
+    struct blame *b = &s->blames[s->blame_count++ % ring];
+    b->at_ns = now_ns();
+    snprintf(b->name, sizeof(b->name), "%s", name);
+    unsigned count = 0;
+    for (unsigned i = 0; i < ring; i++)
+        count += strcmp(s->blames[i].name, name) == 0 &&
+                 b->at_ns - s->blames[i].at_ns < BLAME_SECONDS * 1000000000ull;
+    struct suspension *suspension = count >= BLAMES_MAX ? find_suspension(s, name) : NULL;
+    if (suspension == NULL)
+        return;
+    snprintf(suspension->name, sizeof(suspension->name), "%s", name);
+    atomic_store(&suspension->content, 0);
+    atomic_store(&suspension->active, 1);
+    log_message(
+        LOG_ERROR,
+        "function %s hung %u workers within a minute; it is suspended until its script changes",
+        name, count);
+}
+
 static void check_heart(struct supervisor *s, unsigned index)
 {
     struct child *child = &s->children[index];
-    uint64_t beat = atomic_load(&s->slots[index].heartbeat_ns);
+    struct worker_slot *slot = &s->shared->slots[index];
+    uint64_t beat = atomic_load(&slot->heartbeat_ns);
     if (child->pid <= 0 || now_ns() - beat < (uint64_t)(LIMIT_WATCHDOG * 1e9))
         return;
-    log_message(LOG_ERROR, "worker %d has not turned its loop for %.1f s; killing it",
-                (int)child->pid, LIMIT_WATCHDOG);
+    char name[VM_NAME_BYTES];
+    memcpy(name, slot->running, sizeof(name));
+    name[sizeof(name) - 1] = '\0';
+    struct log_line line;
+    log_begin(&line, LOG_ERROR, "a worker's loop has stopped; killing it");
+    log_int(&line, "pid", child->pid);
+    log_str(&line, "function", name[0] != '\0' ? str_from(name) : STR("(none)"));
+    log_end(&line);
     kill(child->pid, SIGKILL);
-    atomic_store(&s->slots[index].heartbeat_ns, now_ns());
+    atomic_store(&slot->heartbeat_ns, now_ns());
+    if (name[0] != '\0')
+        blame(s, name);
 }
 
 static void announce(struct supervisor *s)
@@ -267,7 +330,7 @@ static void check(struct supervisor *s)
     unsigned ready = 0;
     for (unsigned i = 0; i < s->options->workers; i++) {
         struct child *child = &s->children[i];
-        ready += child->pid > 0 && atomic_load(&s->slots[i].ready) == 1;
+        ready += child->pid > 0 && atomic_load(&s->shared->slots[i].ready) == 1;
         check_heart(s, i);
         if (child->pid == 0 && child->respawn_at_ns != 0 && !s->stopping &&
             now_ns() >= child->respawn_at_ns)
@@ -310,9 +373,9 @@ static int set_up(struct supervisor *s)
     sigaddset(&mask, SIGCHLD);
     sigprocmask(SIG_BLOCK, &mask, &s->old_mask);
     s->signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
-    s->slots = mmap(NULL, sizeof(*s->slots) * s->options->workers, PROT_READ | PROT_WRITE,
-                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return s->signal_fd >= 0 && s->slots != MAP_FAILED ? 0 : -errno;
+    s->shared =
+        mmap(NULL, sizeof(*s->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return s->signal_fd >= 0 && s->shared != MAP_FAILED ? 0 : -errno;
 }
 
 int supervisor_run(struct supervisor_options *options, const struct listener *listeners,
@@ -339,7 +402,7 @@ int supervisor_run(struct supervisor_options *options, const struct listener *li
         read_signals(&s);
         check(&s);
     }
-    munmap(s.slots, sizeof(*s.slots) * options->workers);
+    munmap(s.shared, sizeof(*s.shared));
     close(s.signal_fd);
     return s.status;
 }

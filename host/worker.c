@@ -2,7 +2,6 @@
 #include "worker.h"
 
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,7 +45,7 @@ static void on_drain_timeout(uv_timer_t *timer)
 
 static void stop(struct worker *worker)
 {
-    if (worker->stopping || worker->app.server == NULL) {
+    if (worker->app.server == NULL) {
         close_all(worker);
         return;
     }
@@ -79,10 +78,34 @@ static void on_heartbeat(uv_timer_t *timer)
         atomic_store(&worker->options->slot->heartbeat_ns, uv_hrtime());
 }
 
+static void apply_suspension(struct worker *worker, struct suspension *s)
+{
+    struct deployment *d = worker->app.current;
+    struct function *function = d != NULL ? deployment_find(d, str_from(s->name)) : NULL;
+    if (function == NULL)
+        return;
+    uint64_t now = script_files_hash(&function->files), none = 0;
+    atomic_compare_exchange_strong(&s->content, &none, now);
+    bool suspended = atomic_load(&s->content) == now;
+    if (!suspended)
+        atomic_store(&s->active, 0);
+    function->suspended = suspended;
+}
+
+static void apply_suspensions(struct worker *worker)
+{
+    struct suspension *list = worker->options->suspensions;
+    for (unsigned i = 0; list != NULL && i < SUSPENSIONS_MAX; i++) {
+        if (atomic_load(&list[i].active))
+            apply_suspension(worker, &list[i]);
+    }
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
     app_sweep(&worker->app);
+    apply_suspensions(worker);
 }
 
 static void on_flush(uv_prepare_t *prepare)
@@ -96,8 +119,9 @@ static void on_signal(uv_signal_t *handle, int signal)
     struct worker *worker = handle->data;
     if (signal == SIGHUP)
         app_reload(&worker->app);
-    else if (signal == SIGTERM || signal == SIGINT)
-        stop(worker);
+    else if (signal == SIGTERM && !worker->stopping)
+        stop(worker); /* a terminal's ^C and a group's SIGTERM come twice: the supervisor counts,
+                         and kills */
 }
 
 static void open_handles(struct worker *worker)
@@ -138,6 +162,7 @@ static void on_ready(struct app *app, int status)
 {
     struct worker *worker = container_of(app, struct worker, app);
     int rc = status == 0 ? app_make_server(app) : 0;
+    apply_suspensions(worker);
     if (status == 0 && rc == 0)
         rc = listen_all(worker);
     if (rc != 0)

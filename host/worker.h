@@ -11,6 +11,17 @@ struct worker_slot {
     _Atomic uint64_t
         heartbeat_ns;  /* CLOCK_MONOTONIC, written each time the loop's clock timer fires */
     _Atomic int ready; /* 1: it serves */
+    char running[VM_NAME_BYTES]; /* the function that runs right now; empty: none */
+};
+
+enum { SUSPENSIONS_MAX = 32 };
+
+/* Functions that hung workers again and again. Written by the supervisor; `content` by the first
+ * worker that reads it. */
+struct suspension {
+    _Atomic int active;
+    char name[VM_NAME_BYTES];
+    _Atomic uint64_t content; /* hash of the files at that time; when they change it is over */
 };
 
 struct worker_options {
@@ -20,6 +31,7 @@ struct worker_options {
     int admin_fd; /* -1: none */
     double drain; /* seconds */
     struct worker_slot *slot;
+    struct suspension *suspensions; /* SUSPENSIONS_MAX; NULL: none */
 };
 
 /* Exit codes that the supervisor tells apart. */

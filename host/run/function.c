@@ -34,6 +34,7 @@ void function_free(struct function *function)
     if (function == NULL)
         return;
     instance_unref(function->current);
+    instance_unref(function->fallback);
     script_files_free(&function->files);
     free(function);
 }
@@ -60,9 +61,19 @@ static void log_load(const struct function *function, const struct instance *ins
     log_end(&line);
 }
 
+static void drop_fallback(struct function *function)
+{
+    instance_unref(function->fallback);
+    function->fallback = NULL;
+}
+
 static void swap_in(struct function *function, struct instance *instance)
 {
     struct instance *before = function->current;
+    drop_fallback(function);
+    if (before != NULL && before->good > 0 && instance->spec.rollback > 0)
+        function->fallback = instance_ref(before);
+    function->suspended = false;
     instance->generation = ++function->generation;
     function->current = instance_ref(instance);
     function->spec = &instance->spec;
@@ -123,6 +134,37 @@ void function_load(struct function *function)
     }
 }
 
+/* ---- taking a generation back ---- */
+
+static void roll_back(struct function *function)
+{
+    struct instance *failed = function->current;
+    function->counters.rollbacks++;
+    function->failed = true;
+    err_set(&function->error, 0,
+            "generation %u failed its first %u requests; generation %u serves again",
+            failed->generation, failed->bad, function->fallback->generation);
+    log_message(LOG_ERROR, "%.*s: %s", STR_ARG(function->base->name), function->error.text);
+    function->current = function->fallback;
+    function->spec = &function->current->spec;
+    function->fallback = NULL;
+    instance_unref(failed);
+    if (function->on_loaded != NULL)
+        function->on_loaded(function);
+}
+
+void function_judge(struct function *function, struct instance *instance, bool good)
+{
+    instance->good += good;
+    instance->bad += !good;
+    if (function->fallback == NULL || instance != function->current)
+        return;
+    if (good)
+        drop_fallback(function);
+    else if (instance->bad >= instance->spec.rollback)
+        roll_back(function);
+}
+
 /* ---- slots ---- */
 
 static void answer_unstarted(struct call *call, void (*set)(struct call *))
@@ -144,6 +186,11 @@ static void set_no_slot(struct call *call)
 static void set_not_loaded(struct call *call)
 {
     outcome_set_not_loaded(call->function->error.text, call->function->services->dev, call->ex);
+}
+
+static void set_suspended(struct call *call)
+{
+    outcome_set_suspended(call->ex);
 }
 
 static void set_cancelled(struct call *call)
@@ -193,7 +240,9 @@ void function_call(struct call *call)
     struct function *function = call->function;
     function->counters.requests++;
     list_init(&call->waiting);
-    if (function->current == NULL && function->loading == NULL)
+    if (function->suspended)
+        answer_unstarted(call, set_suspended);
+    else if (function->current == NULL && function->loading == NULL)
         answer_unstarted(call, set_not_loaded);
     else if (function->current == NULL || function->running >= function->spec->concurrency)
         enqueue(call);

@@ -24,7 +24,7 @@ struct call {
 
 struct function_counters {
     uint64_t requests, errors, timeouts, cpu_limits, memory_limits, no_slot, cancelled, loads,
-        load_failures;
+        load_failures, rollbacks;
     uint64_t cpu_ns; /* processor time of its slices */
 };
 
@@ -35,10 +35,13 @@ struct function {
     const struct binding *bindings;
     struct instance *current; /* reference; NULL while nothing has loaded */
     struct instance *loading; /* reference; NULL: none under way */
-    unsigned generation;      /* of `current`; counts on over reloads */
-    bool load_again;          /* a change came in while loading */
-    bool first_load_done;     /* the deployment's note */
-    bool failed;              /* the newest load failed: `error` says why */
+    struct instance
+        *fallback;  /* reference: the generation before, while `current` is on trial; else NULL */
+    bool suspended; /* its runs hung workers: 503 until its files change */
+    unsigned generation;  /* of the newest that loaded; counts on over reloads */
+    bool load_again;      /* a change came in while loading */
+    bool first_load_done; /* the deployment's note */
+    bool failed;          /* the newest load failed: `error` says why */
     struct err error;
     struct script_files files; /* of the newest load, good or bad */
     unsigned running;
@@ -67,6 +70,10 @@ void function_load(struct function *function);
 
 /* Takes over the call; leads to exchange_answer. */
 void function_call(struct call *call);
+
+/* For invocation.c: a run on that instance ended. Takes a new generation back that fails its first
+ * `rollback` runs, where the one before had good ones. */
+void function_judge(struct function *function, struct instance *instance, bool good);
 
 /* Ends everything that runs or waits; clients get 503. */
 void function_cancel_all(struct function *function);

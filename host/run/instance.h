@@ -35,6 +35,7 @@ struct instance {
     struct vm *vm;                    /* owned */
     int handler;                      /* registry reference */
     struct script_files files;        /* looked at by the load, also those that were not found */
+    unsigned good, bad;               /* runs that ended well, and in an error or at a limit */
     struct err error;                 /* why it failed: "scripts/me.lua:3: ..." */
 
     struct task *loader; /* owned; NULL when loading is over */

@@ -158,6 +158,7 @@ static void end_main(struct invocation *inv, int status)
 {
     if (status != LUA_OK)
         set_failure(inv, inv->main->co, status);
+    function_judge(inv->function, inv->instance, status == LUA_OK);
     task_free(inv->main);
     inv->main = NULL;
     answer(inv);
@@ -316,6 +317,8 @@ void invocation_cancel(struct invocation *inv, enum budget_end end)
     cancel_tasks(inv);
     if (!inv->answered) {
         count_end(inv);
+        if (end != BUDGET_CANCELLED)
+            function_judge(inv->function, inv->instance, false);
         outcome_set_limit(end, &inv->instance->spec, inv->ex);
         answer(inv);
     }

@@ -8,10 +8,10 @@
 
 static const char *const config_keys[] = {"script", "path",       "methods",     "auth",  "timeout",
                                           "cpu",    "memory",     "concurrency", "queue", "fetch",
-                                          "env",    "background", NULL};
+                                          "env",    "background", "rollback", NULL};
 static const char *const script_keys[] = {
     "handler",     "path",  "methods", "auth", "timeout",    "cpu", "memory",
-    "concurrency", "queue", "fetch",   "env",  "background", NULL};
+    "concurrency", "queue", "fetch",   "env",  "background", "rollback", NULL};
 
 static bool is_given(struct options_reader *r, const char *key)
 {
@@ -64,6 +64,8 @@ static int read_limits(struct options_reader *r, struct function_spec *spec)
         rc = options_count(r, "concurrency", 1, 100000, &spec->concurrency);
     if (rc == 0)
         rc = options_count(r, "queue", 0, 100000, &spec->queue);
+    if (rc == 0)
+        rc = options_count(r, "rollback", 0, 1000, &spec->rollback);
     return rc;
 }
 

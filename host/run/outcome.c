@@ -189,18 +189,32 @@ void outcome_set_limit(enum budget_end end, const struct function_spec *spec, st
     set_error_body(ex, status, str_from(type), str_from(text), (struct str){NULL, 0});
 }
 
+static void set_unavailable(struct exchange *ex, const char *code, const char *text,
+                            struct str retry_after)
+{
+    ex->error_code = code;
+    if (response_set_error(&ex->res, &ex->arena, 503, str_from(code),
+                           arena_copy(&ex->arena, str_from(text))) != 0 ||
+        headers_add(&ex->res.headers, &ex->arena, STR("Retry-After"), retry_after) != 0)
+        ex->res.status = 503;
+}
+
 void outcome_set_no_slot(const struct function_spec *spec, struct exchange *ex)
 {
-    ex->error_code = "no_free_slot";
     char text[256];
     snprintf(
         text, sizeof(text),
         "%u requests run and %u wait in this function already (limits: `concurrency`, `queue`)",
         spec->concurrency, spec->queue);
-    if (response_set_error(&ex->res, &ex->arena, 503, STR("no_free_slot"),
-                           arena_copy(&ex->arena, str_from(text))) != 0 ||
-        headers_add(&ex->res.headers, &ex->arena, STR("Retry-After"), STR("1")) != 0)
-        ex->res.status = 503;
+    set_unavailable(ex, "no_free_slot", text, STR("1"));
+}
+
+void outcome_set_suspended(struct exchange *ex)
+{
+    set_unavailable(
+        ex, "function_suspended",
+        "This function hung the host again and again; it is off until its script changes",
+        STR("60"));
 }
 
 void outcome_set_not_loaded(const char *reason, bool dev, struct exchange *ex)

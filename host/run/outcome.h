@@ -29,6 +29,9 @@ void outcome_set_limit(enum budget_end end, const struct function_spec *spec, st
 /* No run: 503 no_free_slot with Retry-After. */
 void outcome_set_no_slot(const struct function_spec *spec, struct exchange *ex);
 
+/* Its runs hung workers: 503 function_suspended. */
+void outcome_set_suspended(struct exchange *ex);
+
 /* The function has never loaded: 500 with errorType LoadError; the reason in `dev` only. */
 void outcome_set_not_loaded(const char *reason, bool dev, struct exchange *ex);
 

@@ -21,7 +21,9 @@ struct function_spec {
     double cpu;           /* seconds of processor time */
     size_t memory;        /* bytes of an instance */
     unsigned concurrency; /* requests at once, a worker */
-    unsigned queue;       /* requests that may wait for a slot */
+    unsigned
+        rollback;   /* failures in a row at its start that take a new generation back; 0: never */
+    unsigned queue; /* requests that may wait for a slot */
     bool background;
     struct str *fetch_hosts; /* globs */
     unsigned fetch_host_count;

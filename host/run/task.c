@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/limits.h"
 
@@ -135,6 +136,19 @@ void task_cancel(struct task *task)
 
 /* ---- running ---- */
 
+/* When the loop hangs, the supervisor reads here whose fault it is. */
+static void tell_running(const struct vm *vm, bool runs)
+{
+    char *out = vm->services != NULL ? vm->services->running_name : NULL;
+    if (out == NULL)
+        return;
+    size_t len = runs && vm->spec != NULL ? vm->spec->name.len : 0;
+    len = len < VM_NAME_BYTES ? len : VM_NAME_BYTES - 1;
+    if (len > 0)
+        memcpy(out, vm->spec->name.ptr, len);
+    out[len] = '\0';
+}
+
 void task_resume(struct task *task, int nargs)
 {
     struct vm *vm = task->vm;
@@ -142,10 +156,12 @@ void task_resume(struct task *task, int nargs)
     task->state = TASK_RUNNING;
     vm->task = task;
     vm->budget = task->budget;
+    tell_running(vm, true);
     budget_enter(task->budget, task->co);
     int results = 0;
     int status = lua_resume(task->co, NULL, nargs, &results);
     budget_leave(task->budget);
+    tell_running(vm, false);
     vm->budget = &vm->unlimited;
     vm->task = NULL;
     enum vm_yield yield = vm->yield;

@@ -28,6 +28,8 @@ struct instance;
 struct task;
 struct event_slot;
 
+enum { VM_NAME_BYTES = 64 };
+
 /* What a worker offers to bindings. All borrowed; NULL where a tool (check, test) has none. */
 struct services {
     uv_loop_t *loop;
@@ -37,6 +39,9 @@ struct services {
         *verifiers; /* the deployment's issuers, for jwt.require_scope and company */
     unsigned verifier_count;
     bool dev;
+    /* Where the name of the function that runs right now is written for the supervisor
+     * (VM_NAME_BYTES, shared memory); NULL: nowhere. */
+    char *running_name;
     /* The value of an environment variable as `.env` files and the process give it (not filtered by
      * function), or NULL. */
     const char *(*getenv)(void *arg, const char *name);

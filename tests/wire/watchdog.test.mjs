@@ -1,0 +1,63 @@
+// A worker whose loop stops is killed and replaced, and the function at fault is suspended in the end; a new generation that fails is
+// taken back where the one before did well.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import test from 'node:test';
+import { deployment, eventually, folder, start, write } from '../lib/host.mjs';
+
+const children = (pid) => fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).filter(Boolean).map(Number);
+
+// Stands in for C code that never returns: the worker is stopped by a signal while the function runs.
+async function hang(h) {
+  const [worker] = await eventually(() => { const c = children(h.child.pid); return c.length === 1 && c; }, 5, 'one worker');
+  await eventually(() => h.call('hello').then((r) => r.status === 200, () => false), 5, 'it serves');
+  const burn = h.call('burn').catch(() => null);
+  const before = h.stderr.match(/loop has stopped/g)?.length ?? 0;
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  process.kill(worker, 'SIGSTOP');
+  await eventually(() => (h.stderr.match(/loop has stopped/g)?.length ?? 0) > before, 6, 'the watchdog kills it');
+  await eventually(() => { const c = children(h.child.pid); return c.length === 1 && c[0] !== worker; }, 5, 'another takes its place');
+  await burn;
+}
+
+test('a stopped loop: killed, named, and suspended after three times until the script changes', async (t) => {
+  const dir = folder(t, deployment(
+    { hello: 'return function() return "hello" end', burn: 'return function() while true do end end' },
+    { fields: { burn: 'cpu = 30, timeout = 60' } },
+  ));
+  const h = await start(t, { dir, args: ['--watch'] });
+  for (let i = 0; i < 3; i++) await hang(h);
+  assert.match(h.stderr, /loop has stopped.*"function":"burn"/);
+  const res = await eventually(() => h.call('burn').then((r) => r.status === 503 && r, () => false), 8, 'it is suspended');
+  assert.equal(res.json().error, 'function_suspended');
+  assert.ok(res.header('retry-after'));
+  assert.equal((await h.call('hello')).status, 200, 'the others serve');
+  write(dir, { 'scripts/burn.lua': 'return function() return "cool" end' });
+  await eventually(async () => (await h.call('burn')).text === 'cool', 5, 'a changed script serves again');
+});
+
+test('rollback: a new generation that fails its first requests is taken back', async (t) => {
+  const dir = folder(t, deployment({ me: 'return function() return "good" end' }, { fields: { me: 'rollback = 3' } }));
+  const h = await start(t, { dir, args: ['--watch'] });
+  assert.equal((await h.call('me')).text, 'good');
+  write(dir, { 'scripts/me.lua': 'return function() error("bad") end' });
+  await eventually(async () => (await h.call('me')).status === 502, 5, 'the new one serves');
+  await eventually(async () => (await h.call('me')).text === 'good', 5, 'the old one comes back');
+  assert.match(h.stderr, /generation 2 failed its first 3 requests; generation 1 serves again/);
+  write(dir, { 'scripts/me.lua': 'return function() return "better" end' });
+  await eventually(async () => (await h.call('me')).text === 'better', 5, 'a third one serves');
+});
+
+test('no rollback without the option, nor where the one before had no good request', async (t) => {
+  const dir = folder(t, deployment({ a: 'return function() return "good" end', b: 'return function() error("x") end' }, { fields: { b: 'rollback = 2' } }));
+  const h = await start(t, { dir, args: ['--watch'] });
+  assert.equal((await h.call('a')).status, 200);
+  assert.equal((await h.call('b')).status, 502);
+  write(dir, { 'scripts/a.lua': 'return function() error("bad") end', 'scripts/b.lua': 'return function() error("y") end' });
+  await eventually(async () => (await h.call('a')).status === 502, 5, 'the new one serves');
+  for (let i = 0; i < 5; i++) {
+    assert.equal((await h.call('a')).status, 502);
+    assert.equal((await h.call('b')).status, 502);
+  }
+  assert.doesNotMatch(h.stderr, /serves again/);
+});

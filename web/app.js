@@ -104,23 +104,32 @@ function showStale(isStale) {
   byId('renew').classList.toggle('primary', isStale);
 }
 
-async function switchRole(user, input) {
-  try {
-    await send('/dev/users', { sub: user.sub, role: ROLE, on: input.checked });
-  } catch (error) {
-    input.checked = !input.checked;
-    throw error;
-  }
+// Does the user's token open what a new one would open, under these settings of the issuer?
+function compare({ users, rbac }) {
   const kept = tokens();
   if (!kept) return;
   const { claims } = parse(kept.access_token);
-  if (claims.sub === user.sub) showStale(claims.permissions.includes(SCOPES.shows) !== input.checked);
+  const user = users.find(({ sub }) => sub === claims.sub);
+  const would = !rbac || user.roles.includes(ROLE);
+  showStale(claims.scope.split(' ').includes(SCOPES.shows) !== would);
+}
+
+// A switch of the issuer: sent when it is moved, moved back when that fails.
+function connect(input, path, fields) {
+  input.addEventListener('change', () => attempt(async () => {
+    try {
+      compare(await send(path, { ...fields, on: input.checked }));
+    } catch (error) {
+      input.checked = !input.checked;
+      throw error;
+    }
+  }));
 }
 
 function userRow(user) {
   const input = el('input', { type: 'checkbox', checked: user.roles.includes(ROLE) });
   input.setAttribute('role', 'switch');
-  input.addEventListener('change', () => attempt(() => switchRole(user, input)));
+  connect(input, '/dev/users', { sub: user.sub, role: ROLE });
   return el(
     'li', {},
     el('label', {}, el('span', {}, user.name, el('small', { textContent: user.email })), input),
@@ -130,11 +139,13 @@ function userRow(user) {
 async function showUsers() {
   const res = await ask('/dev/users');
   if (!res.ok) throw new Error('The development issuer is not running here: start luafn dev.');
-  const { users, ...expected } = await res.json();
+  const { users, rbac, ...expected } = await res.json();
   issuer = expected;
+  byId('rbac').checked = rbac;
   byId('users').replaceChildren(...users.map(userRow));
 }
 
+connect(byId('rbac'), '/dev/rbac');
 on('sign-in', () => signIn(issuer.audience));
 on('sign-out', signOut);
 on('renew', async () => {

@@ -39,22 +39,23 @@ end
 local function list_users()
   return web.json(200, {
     users = users.describe(),
+    rbac = users.rbac,
     issuer = env.JWT_ISSUER or tokens.issuer,
     audience = clients.audience,
   })
 end
 
--- The fields of a JSON body, and the user they name. Only JSON is taken: pages of other origins
--- cannot send that without asking first, and are not allowed to.
-local function about_user(event)
+-- The fields of a JSON body. Only JSON is taken: pages of other origins cannot send that without
+-- asking first, and are not allowed to.
+local function json_fields(event)
   local kind = event.headers["content-type"] or ""
-  local fields = kind:find("^application/json") and web.body(event) or {}
-  return fields, users.find(fields.sub)
+  return kind:find("^application/json") and web.body(event) or {}
 end
 
 -- A role is switched on or off.
 local function switch_role(event)
-  local fields, user = about_user(event)
+  local fields = json_fields(event)
+  local user = users.find(fields.sub)
   if not user or not users.roles[fields.role or ""] or type(fields.on) ~= "boolean" then
     return web.error(400, "invalid_request", 'Send JSON: {"sub":…,"role":…,"on":true or false}')
   end
@@ -62,9 +63,20 @@ local function switch_role(event)
   return list_users()
 end
 
+-- Whether roles decide at all, as in the settings of an API.
+local function switch_rbac(event)
+  local on = json_fields(event).on
+  if type(on) ~= "boolean" then
+    return web.error(400, "invalid_request", 'Send JSON: {"on":true or false}')
+  end
+  users.rbac = on
+  return list_users()
+end
+
 -- A token that is wrong in one way, to see it refused.
 local function spoilt_token(event)
-  local fields, user = about_user(event)
+  local fields = json_fields(event)
+  local user = users.find(fields.sub)
   local token_text = user and tokens.with_fault(user, fields.fault)
   if not token_text then
     return web.error(
@@ -85,6 +97,7 @@ local endpoints = {
   ["/oauth/revoke"] = { open = true, POST = token.revoke },
   ["/userinfo"] = { open = true, GET = token.userinfo, POST = token.userinfo },
   ["/v2/logout"] = { GET = authorize.logout },
+  ["/dev/rbac"] = { POST = switch_rbac },
   ["/dev/token"] = { POST = spoilt_token },
   ["/dev/users"] = { GET = list_users, POST = switch_role },
 }

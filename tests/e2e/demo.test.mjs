@@ -105,6 +105,17 @@ async function story(page, origin) {
   assert.equal(await chosen(page), 'none');
   assert.equal((await call(page, 'shows')).status, 401);
 
+  // without RBAC nobody needs the role
+  await signIn(page, 'Gus Guest');
+  assert.equal((await call(page, 'shows')).status, 403);
+  await page.getByRole('switch', { name: 'RBAC' }).click();
+  await page.getByText('Your token still says what it said before.').waitFor();
+  await renew(page);
+  assert.equal((await call(page, 'shows')).status, 200);
+  await page.getByRole('switch', { name: 'RBAC' }).click();
+  await page.locator('#renew.primary').waitFor();
+  await signOut(page);
+
   // out is out: the issuer asks again, and the other user may not see shows
   await signIn(page, 'Gus Guest');
   assert.equal((await call(page, 'me')).claims.sub, 'auth0|gus');

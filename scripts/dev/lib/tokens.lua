@@ -54,11 +54,13 @@ local function intersect(requested, granted)
   return table.concat(kept, " ")
 end
 
--- What a user may have: the standard scopes, and with an API in view the permissions there.
+-- What a user may have: the standard scopes, and with an API in view the permissions there, or
+-- without RBAC all of its scopes.
 local function user_scope(user, grant)
   local granted = { table.unpack(OPENID) }
-  for _, permission in ipairs(grant.audience and users.permissions_of(user) or {}) do
-    granted[#granted + 1] = permission
+  local of_api = users.rbac and users.permissions_of(user) or clients.scopes
+  for _, scope in ipairs(grant.audience and of_api or {}) do
+    granted[#granted + 1] = scope
   end
   return intersect(grant.requested, granted)
 end
@@ -75,7 +77,7 @@ local function api_claims(user, grant, scope, now)
     exp = now + BROWSER_LIFETIME,
     azp = grant.client_id,
     scope = scope,
-    permissions = users.permissions_of(user),
+    permissions = users.rbac and users.permissions_of(user) or nil,
     [NAMESPACE .. "roles"] = users.roles_of(user),
   }
 end

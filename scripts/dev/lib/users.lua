@@ -1,6 +1,9 @@
 -- The demo users, their roles, and what a role permits.
 local users = {}
 
+-- Whether roles decide about scopes; when not, everybody has what they ask for.
+users.rbac = true
+
 users.roles = { ["TV Shows Viewer"] = { "read:shows" } }
 
 users.list = {

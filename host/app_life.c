@@ -74,13 +74,13 @@ void app_sweep(struct app *app)
     }
 }
 
+/* Freed by a later sweep: what calls this may be the end of a load of that very deployment. */
 static void retire(struct app *app, struct deployment *deployment)
 {
     if (deployment == NULL)
         return;
     deployment->retired_next = app->retired;
     app->retired = deployment;
-    app_sweep(app);
 }
 
 /* In `serve` a start with a script that does not load is no start; in `dev` the others serve

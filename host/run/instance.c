@@ -276,13 +276,14 @@ static void free_policy(struct instance *instance)
         key_source_clear(&policy->own[i].own_keys);
 }
 
-static void destroy(struct instance *instance)
+/* All but the struct, whose timer the loop may still know. What is borrowed (`base`, the services)
+ * is gone when that is closed. */
+static void release(struct instance *instance)
 {
     vm_free(instance->vm);
     free_policy(instance);
     arena_free(&instance->arena);
     script_files_free(&instance->files);
-    free(instance);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -290,7 +291,7 @@ static void on_timer_closed(uv_handle_t *handle)
     struct instance *instance = container_of((uv_timer_t *)handle, struct instance, load_timer);
     instance->timer_open = false;
     if (instance->refs == 0)
-        destroy(instance);
+        free(instance);
 }
 
 static void close_timer(struct instance *instance)
@@ -343,7 +344,8 @@ struct instance *instance_load(const struct function_spec *spec, const struct se
     lua_pushlightuserdata(instance->vm->L, (void *)bindings);
     if (lua_pcall(instance->vm->L, 1, 0, 0) != LUA_OK ||
         start_loader(instance, spec->script.ptr) != 0) {
-        destroy(instance);
+        release(instance);
+        free(instance);
         return NULL;
     }
     task_resume(instance->loader, 1);
@@ -361,8 +363,9 @@ void instance_unref(struct instance *instance)
     if (instance == NULL || --instance->refs > 0)
         return;
     close_timer(instance);
+    release(instance);
     if (!instance->timer_open)
-        destroy(instance);
+        free(instance);
 }
 
 /* ---- what the script says about itself ---- */

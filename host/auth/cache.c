@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include "auth/siphash.h"
+#include "base/siphash.h"
 #include "base/list.h"
 #include "base/limits.h"
 

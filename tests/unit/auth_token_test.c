@@ -5,7 +5,7 @@
 #include <math.h>
 
 #include "auth/shown.h"
-#include "auth/siphash.h"
+#include "base/siphash.h"
 #include "auth/token.h"
 
 static int parse(const char *text, struct token *token)

@@ -1,5 +1,5 @@
 /* SipHash-2-4-128 (Aumasson and Bernstein): words are read little-endian. */
-#include "auth/siphash.h"
+#include "base/siphash.h"
 
 #include <endian.h>
 

@@ -1,6 +1,6 @@
 /* SipHash-2-4 with 128 bits of result: a keyed hash for tables whose keys an attacker chooses. */
-#ifndef LUAFN_AUTH_SIPHASH_H
-#define LUAFN_AUTH_SIPHASH_H
+#ifndef LUAFN_BASE_SIPHASH_H
+#define LUAFN_BASE_SIPHASH_H
 
 #include "base/str.h"
 

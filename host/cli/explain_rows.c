@@ -44,8 +44,19 @@ struct str explain_text(struct arena *arena, struct str text)
 
 /* ---- form ---- */
 
-/* What is wrong with a part that should be JSON, or NULL. */
-static const char *judge_json(struct str part, bool object)
+/* Would this part do, as header or as payload, in a token whose other parts are good? */
+static bool is_good_part(struct explain *e, struct str part, bool is_payload)
+{
+    struct token token;
+    struct str text = is_payload ? arena_printf(e->arena, "e30.%.*s.", STR_ARG(part))
+                                 : arena_printf(e->arena, "%.*s.e30.", STR_ARG(part));
+    if (text.ptr == NULL || token_parse(text, &token) != 0)
+        return false;
+    token_clear(&token);
+    return true;
+}
+
+static const char *find_reason(struct str part)
 {
     char bytes[BASE64URL_DECODED_MAX(LIMIT_TOKEN_BYTES)];
     const char *why = NULL;
@@ -55,17 +66,20 @@ static const char *judge_json(struct str part, bool object)
     if (base64url_decode(part, bytes, &len) != 0)
         return "not canonical base64url: other characters, padding, or unused bits that are not zero";
     json_t *value = strict_json_load((struct str){bytes, len}, &why);
-    bool good = value != NULL && (!object || json_is_object(value));
+    bool is_object = json_is_object(value);
+    if (value != NULL)
+        why = is_object ? "a character or a number that is refused" : "not a JSON object";
     json_decref(value);
-    return good ? NULL : why != NULL ? why : "not a JSON object";
+    return why;
 }
 
-static bool add_part(struct explain *e, const char *check, struct str part, bool object)
+static bool add_part(struct explain *e, const char *check, struct str part, bool is_payload)
 {
-    const char *why = judge_json(part, object);
-    explain_add(e, check, explain_if(why == NULL), STR("a JSON object in base64url"),
-                why == NULL ? arena_printf(e->arena, "%zu characters", part.len) : str_from(why));
-    return why == NULL;
+    bool good = is_good_part(e, part, is_payload);
+    explain_add(e, check, explain_if(good), STR("a JSON object in base64url"),
+                good ? arena_printf(e->arena, "%zu characters", part.len)
+                     : str_from(find_reason(part)));
+    return good;
 }
 
 static struct str describe_parts(struct explain *e, struct str text, unsigned count)
@@ -100,13 +114,7 @@ bool explain_form(struct explain *e, struct str text, struct token *token)
     explain_add(e, "encoding", explain_if(encoded), STR("a signature in base64url"),
                 encoded ? arena_printf(e->arena, "%zu bytes", len)
                         : STR("not canonical base64url"));
-    if (!good || !encoded)
-        return false;
-    if (token_parse(text, token) == 0)
-        return true;
-    explain_add(e, "JSON", EXPLAIN_FAIL, STR("finite numbers, no U+0000"),
-                STR("a number or a character that is refused"));
-    return false;
+    return good && encoded && token_parse(text, token) == 0;
 }
 
 /* ---- header ---- */

@@ -3,8 +3,8 @@
 -- an issuer, a TV API and a page to try them with.
 return {
   functions = {
-    me = { script = "scripts/me.lua", methods = { "GET" } },
-    shows = { script = "scripts/shows.lua", methods = { "GET" } },
+    me = { script = "scripts/me.lua", methods = { "GET" }, env = { "JWT_*" } },
+    shows = { script = "scripts/shows.lua", methods = { "GET" }, env = { "JWT_*", "TV_API_URL" } },
   },
   auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },
 }

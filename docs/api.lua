@@ -253,6 +253,16 @@ assert(jwt.has_scope({ scope = "read:shows openid" }, "read:shows"))
 assert(not jwt.has_scope({ scope = "read:shows2" }, "read:shows"))]],
     },
     {
+      name = "jwt.public_jwk",
+      summary = "The public half of a PEM key as a JWK, for a key set of one's own; its `kid` is the RFC 7638 thumbprint.",
+      args = { { "pem", "string", "a private or public key" }, { "algorithm?", "string", "default RS256" } },
+      returns = { { "table?", "kty, use, alg, kid and the public members; or nil" }, { "string?", "why not" } },
+      errors = "The algorithm is not known.",
+      run = false,
+      example = [[
+return { statusCode = 200, body = json.encode { keys = json.array { jwt.public_jwk(env.SIGNING_KEY, "RS256") } } }]],
+    },
+    {
       name = "jwt.remove_namespaces",
       summary = "A copy of the claims in which the first occurrence of the namespace in every name is dropped. A registered claim of the token itself is never overwritten.",
       args = { { "namespace", "string", "" }, { "claims", "table", "" } },
@@ -262,6 +272,18 @@ assert(not jwt.has_scope({ scope = "read:shows2" }, "read:shows"))]],
       example = [[
 local claims = jwt.remove_namespaces("https://app.example/", { ["https://app.example/roles"] = "admin" })
 assert(claims.roles == "admin")]],
+    },
+    {
+      name = "jwt.require_auth",
+      summary = "A handler that runs only for callers with a good token of the issuer of functions.lua; others get 401.",
+      args = { { "handler", "luafn.Handler", "" } },
+      returns = { { "luafn.Handler", "" } },
+      errors = "The handler is not a function; no issuer is configured.",
+      run = false,
+      example = [[
+return jwt.require_auth(function(event, context)
+  return json.encode(context.identityContext.claims)
+end)]],
     },
     {
       name = "jwt.require_role",
@@ -290,9 +312,12 @@ end)]],
     {
       name = "jwt.sign",
       summary = "A signed token with these claims.",
-      args = { { "claims", "table", "" }, { "options", "table", "algorithm and key" } },
-      returns = { { "string", "the compact token" } },
-      errors = "Claims that JSON cannot say, a key that does not fit the algorithm.",
+      args = {
+        { "claims", "table", "taken as they are: `iat` and `exp` are the caller's" },
+        { "options", "table", "`key` (PEM of a private key) or `secret`; `algorithm` (default RS256, with a secret HS256); `kid`; `typ` (default JWT)" },
+      },
+      returns = { { "string?", "the compact token, or nil" }, { "string?", "why not: a key that does not fit" } },
+      errors = "Claims that JSON cannot say; an unknown algorithm; both or none of `key` and `secret`.",
       run = false,
       example = [[
 local token = jwt.sign({ sub = "me", exp = os.time() + 60 },
@@ -552,7 +577,7 @@ types[#types + 1] = {
     { "headers?", "table<string, string>", "" },
     { "body?", "string", "" },
     { "timeout?", "number", "seconds for the whole call; default 10" },
-    { "redirect?", "string", "what to do with redirects; by default up to 10 are followed" },
+    { "redirect?", "string", '"follow" (default, at most 10) or "manual": a redirect is an answer like any other' },
   },
 }
 types[#types + 1] = {
@@ -561,7 +586,9 @@ types[#types + 1] = {
   fields = {
     { "status", "integer", "" },
     { "ok", "boolean", "a status of 200 to 299" },
-    { "headers", "table<string, string>", "lower-case names" },
+    { "url", "string", "of the last hop" },
+    { "headers", "table<string, string>", "lower-case names; `set-cookie` is a list when it came more than once" },
+    { "body", "string", "" },
     { "text", "fun(self): string", "the body" },
     { "json", "fun(self): any", "the body through json.decode; raises as that does" },
   },

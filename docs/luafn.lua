@@ -43,13 +43,15 @@
 ---@field headers? table<string, string>
 ---@field body? string
 ---@field timeout? number seconds for the whole call; default 10
----@field redirect? string what to do with redirects; by default up to 10 are followed
+---@field redirect? string "follow" (default, at most 10) or "manual": a redirect is an answer like any other
 
 ---An answer to `fetch`.
 ---@class luafn.FetchResponse
 ---@field status integer
 ---@field ok boolean a status of 200 to 299
----@field headers table<string, string> lower-case names
+---@field url string of the last hop
+---@field headers table<string, string> lower-case names; `set-cookie` is a list when it came more than once
+---@field body string
 ---@field text fun(self): string the body
 ---@field json fun(self): any the body through json.decode; raises as that does
 
@@ -222,6 +224,15 @@ function jwt.claim_to_array(value) end
 ---@return boolean
 function jwt.has_scope(claims, scope) end
 
+---The public half of a PEM key as a JWK, for a key set of one's own; its `kid` is the RFC 7638 thumbprint.
+---
+---Raises: The algorithm is not known.
+---@param pem string a private or public key
+---@param algorithm? string default RS256
+---@return table? # kty, use, alg, kid and the public members; or nil
+---@return string? # why not
+function jwt.public_jwk(pem, algorithm) end
+
 ---A copy of the claims in which the first occurrence of the namespace in every name is dropped. A registered claim of the token itself is never overwritten.
 ---
 ---Raises: `claims` is not a table.
@@ -229,6 +240,13 @@ function jwt.has_scope(claims, scope) end
 ---@param claims table
 ---@return table # a new table
 function jwt.remove_namespaces(namespace, claims) end
+
+---A handler that runs only for callers with a good token of the issuer of functions.lua; others get 401.
+---
+---Raises: The handler is not a function; no issuer is configured.
+---@param handler luafn.Handler
+---@return luafn.Handler
+function jwt.require_auth(handler) end
 
 ---A handler that runs only for callers with the role; others get 401 or 403. Uses the issuer of functions.lua.
 ---
@@ -248,10 +266,11 @@ function jwt.require_scope(scope, handler) end
 
 ---A signed token with these claims.
 ---
----Raises: Claims that JSON cannot say, a key that does not fit the algorithm.
----@param claims table
----@param options table algorithm and key
----@return string # the compact token
+---Raises: Claims that JSON cannot say; an unknown algorithm; both or none of `key` and `secret`.
+---@param claims table taken as they are: `iat` and `exp` are the caller's
+---@param options table `key` (PEM of a private key) or `secret`; `algorithm` (default RS256, with a secret HS256); `kid`; `typ` (default JWT)
+---@return string? # the compact token, or nil
+---@return string? # why not: a key that does not fit
 function jwt.sign(claims, options) end
 
 ---The token in an Authorization header: `Bearer`, in any case, one space, the token.

@@ -144,6 +144,7 @@ static int read_limits(struct options_reader *r, struct config *config)
         "body_timeout", "idle_timeout", "write_timeout", NULL};
     struct server_limits *limits = &config->limits;
     server_limits_init(limits);
+    config->token_cache = LIMIT_TOKEN_CACHE_BYTES;
     if (!options_get(r, "limits"))
         return 0;
     int rc = must_be_table(r, "limits");
@@ -156,6 +157,8 @@ static int read_limits(struct options_reader *r, struct config *config)
         rc = options_size(r, "header", 1024, 1 << 20, &limits->header_bytes);
     if (rc == 0)
         rc = options_count(r, "connections", 1, 1000000, &limits->connections);
+    if (rc == 0)
+        rc = options_size(r, "token_cache", 0, (size_t)4 << 30, &config->token_cache);
     if (rc == 0)
         rc = options_seconds(r, "head_timeout", 0.05, 3600, &limits->head_timeout);
     if (rc == 0)

@@ -34,6 +34,7 @@ struct config {
     unsigned header_count;
     struct cors cors;
     struct server_limits limits;
+    size_t token_cache; /* bytes of the verified-token cache, a worker; 0: off */
 };
 
 /* Variables that `dev` provides where nobody else does; NULL-terminated list of name, value, name,

@@ -85,11 +85,11 @@ static int run(int argc, char **argv)
         rc = r.listen.count > 0 ? run_host_bind(&command_dev, &r.listen, &plan)
                                 : bind_default(&plan);
     const char *port = rc == 0 ? strrchr(plan.listeners[0].url, ':') : "";
+    bool by_name = r.listen.count == 0 || strncmp(r.listen.items[0], "localhost", 9) == 0;
     char origin[160];
     snprintf(origin, sizeof(origin), "http://localhost%s", port);
     if (rc == 0)
-        rc =
-            set_values(&values, r.listen.count > 0 ? plan.listeners[0].url : origin, r.config_file);
+        rc = set_values(&values, by_name ? origin : plan.listeners[0].url, r.config_file);
     if (rc != 0)
         return rc;
     plan.supervisor.worker.app.defaults = values.list;

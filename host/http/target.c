@@ -106,8 +106,28 @@ static ptrdiff_t resolve_dots(struct str path, char *out)
     return (ptrdiff_t)len;
 }
 
+/* Nothing to decode, to resolve or to refuse: nearly every path. */
+static bool is_plain(struct str path)
+{
+    for (size_t i = 0; i < path.len; i++) {
+        char c = path.ptr[i];
+        if (c == '%' || c == '\\' || c == '\0')
+            return false;
+        if (c != '.' || i == 0 || path.ptr[i - 1] != '/')
+            continue;
+        char next = i + 1 < path.len ? path.ptr[i + 1] : '/';
+        if (next == '/' || next == '.')
+            return false;
+    }
+    return path.len > 0 && path.ptr[0] == '/';
+}
+
 int path_normalize(struct arena *arena, struct str path, struct str *out)
 {
+    if (is_plain(path)) {
+        *out = path;
+        return 0;
+    }
     if (path.len == 0 || path.ptr[0] != '/' || has_forbidden(path))
         return -EINVAL;
     if (!may_have_dots(path)) {

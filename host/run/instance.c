@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "run/options.h"
 #include "run/script.h"
+#include "run/tidy.h"
 
 static const char LOADED[] = "luafn.loaded";   /* registry: name -> value of a required file */
 static const char OPTIONS[] = "luafn.options"; /* registry: the table that the script returned */
@@ -211,6 +212,7 @@ static void close_timer(struct instance *instance);
 static void end_load(struct instance *instance, enum instance_state state)
 {
     instance->state = state;
+    instance->settled = instance->vm->used;
     if (instance->loader != NULL)
         task_free(instance->loader);
     instance->loader = NULL;
@@ -280,6 +282,8 @@ static void free_policy(struct instance *instance)
  * is gone when that is closed. */
 static void release(struct instance *instance)
 {
+    if (instance->vm->peak > TIDY_WORTH)
+        tidy_after_free();
     vm_free(instance->vm);
     free_policy(instance);
     arena_free(&instance->arena);
@@ -330,6 +334,7 @@ struct instance *instance_load(const struct function_spec *spec, const struct se
     instance->base = spec;
     instance->spec = *spec;
     arena_init(&instance->arena);
+    list_init(&instance->tidying);
     instance->handler = LUA_NOREF;
     instance->loaded = loaded;
     instance->loaded_arg = arg;

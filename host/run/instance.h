@@ -38,6 +38,10 @@ struct instance {
     unsigned good, bad;               /* runs that ended well, and in an error or at a limit */
     struct err error;                 /* why it failed: "scripts/me.lua:3: ..." */
 
+    size_t settled;       /* tidy.c: bytes in use after the load, and after each collection there */
+    struct list tidying;  /* ... its list of instances to collect */
+    unsigned cycles_left; /* ... of that collection */
+
     struct task *loader; /* owned; NULL when loading is over */
     struct budget load_budget;
     uv_timer_t load_timer;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "run/tidy.h"
 
 /* What unwinding may cost: <close> variables of a script that was ended from outside. */
 #define UNWIND_CPU_NS (20 * 1000 * 1000ull)
@@ -65,6 +66,7 @@ struct task *task_new(struct vm *vm, struct budget *budget, void (*done)(struct 
         return NULL;
     }
     task->vm = vm;
+    vm->task_count++;
     task->co = thread.co;
     task->anchor = thread.anchor;
     task->budget = budget;
@@ -113,6 +115,8 @@ void task_free(struct task *task)
         task_unwind(task);
     list_remove(&task->in_queue);
     list_remove(&task->siblings);
+    if (--task->vm->task_count == 0 && task->vm->instance != NULL)
+        tidy_instance(task->vm->instance);
     if (was_killed(task))
         luaL_unref(task->vm->L, LUA_REGISTRYINDEX, task->anchor);
     else
@@ -181,24 +185,23 @@ void task_resume(struct task *task, int nargs)
     }
 }
 
+/* Clients' input is looked at again after about a slice, however many tasks are queued: what is
+ * left over goes first at the next turn. */
 static void on_turn(uv_check_t *check)
 {
     (void)check;
+    uint64_t end = uv_hrtime() + LIMIT_SLICE_MS * 1000000ull;
     /* Only those that are queued now: a task that queues itself again waits for the next turn. */
-    struct list round;
-    list_init(&round);
-    while (!list_is_empty(&queue.tasks)) {
-        struct list *node = queue.tasks.next;
-        list_remove(node);
-        list_push(&round, node);
-    }
-    while (!list_is_empty(&round)) {
-        struct task *task = container_of(round.next, struct task, in_queue);
+    struct list mark;
+    list_push(&queue.tasks, &mark);
+    while (queue.tasks.next != &mark && uv_hrtime() < end) {
+        struct task *task = container_of(queue.tasks.next, struct task, in_queue);
         list_remove(&task->in_queue);
         int nargs = task->start_args;
         task->start_args = 0;
         task_resume(task, nargs);
     }
+    list_remove(&mark);
     if (list_is_empty(&queue.tasks)) {
         uv_idle_stop(&queue.idle);
         uv_check_stop(&queue.check);
@@ -229,6 +232,8 @@ int task_queue_open(uv_loop_t *loop)
     if (rc == 0)
         rc = uv_check_init(loop, &queue.check);
     queue.open = rc == 0;
+    if (queue.open)
+        tidy_open(loop);
     return rc;
 }
 
@@ -237,6 +242,7 @@ void task_queue_close(void)
     if (!queue.open)
         return;
     queue.open = false;
+    tidy_close();
     uv_close((uv_handle_t *)&queue.idle, NULL);
     uv_close((uv_handle_t *)&queue.check, NULL);
 }

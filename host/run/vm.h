@@ -76,6 +76,7 @@ struct vm {
     unsigned idle_count;
     struct event_slot *free_slots; /* of run/event.c; in the state's memory */
     struct task *task;             /* being resumed now; NULL: none */
+    unsigned task_count;           /* tasks that exist: run, wait or have not been freed */
     enum vm_yield yield;           /* set right before the host yields, cleared by task_resume */
     bool relays;         /* every coroutine around the running one can pass a host's yield up */
     bool globals_frozen; /* scripts may not set globals any more (sandbox_freeze) */

@@ -1,0 +1,25 @@
+/* Gives memory back that runs have left behind.
+ *
+ * A run that was ended leaves garbage which Lua would collect only while the function allocates on;
+ * and what a state frees, malloc keeps. Both are seen to a moment later, in small pieces. */
+#ifndef LUAFN_RUN_TIDY_H
+#define LUAFN_RUN_TIDY_H
+
+#include <uv.h>
+
+struct instance;
+
+enum { TIDY_WORTH = 512 * 1024 }; /* bytes that are worth the trouble */
+
+/* Before the first run and after the last one on this loop. Without, the others do nothing. */
+void tidy_open(uv_loop_t *loop);
+void tidy_close(void);
+
+/* After the last of its runs: has the instance grown beyond what it needs? Then it is collected
+ * soon. */
+void tidy_instance(struct instance *instance);
+
+/* A state was freed that had grown beyond TIDY_WORTH. */
+void tidy_after_free(void);
+
+#endif

@@ -1,0 +1,5 @@
+-- L01 cpu: goto
+return function()
+  ::again::
+  goto again
+end

@@ -1,0 +1,4 @@
+-- L05 cpu: balanced brackets that are not
+return function()
+  return ("("):rep(1000000):find("%b()")
+end

@@ -1,0 +1,2 @@
+-- L08 error: a weak table
+return function() setmetatable({}, { __mode = "k" }) end

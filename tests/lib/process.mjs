@@ -1,0 +1,36 @@
+// What the kernel says of a process: processor time, memory, descriptors.
+import fs from 'node:fs';
+
+// Milliseconds of processor time of a process' first thread, to the microsecond; time that the
+// machine gave to others does not count.
+export function cpuMs(pid) {
+  return Number(fs.readFileSync(`/proc/${pid}/schedstat`, 'latin1').split(' ')[0]) / 1e6;
+}
+
+// Resident memory in KiB: `all` of it, or only what is the process' own (`anon`).
+export function rss(pid) {
+  const status = fs.readFileSync(`/proc/${pid}/status`, 'latin1');
+  const field = (name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)[1]);
+  return { all: field('VmRSS'), anon: field('RssAnon') };
+}
+
+export const descriptors = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length;
+
+// The value below which a share of the numbers lies.
+export function percentile(numbers, share) {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+}
+
+// Least squares: how much y grows for each x.
+export function slope(points) {
+  const mean = (k) => points.reduce((sum, p) => sum + p[k], 0) / points.length;
+  const [mx, my] = [mean(0), mean(1)];
+  let over = 0;
+  let under = 0;
+  for (const [x, y] of points) {
+    over += (x - mx) * (y - my);
+    under += (x - mx) ** 2;
+  }
+  return over / under;
+}

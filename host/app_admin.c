@@ -6,6 +6,7 @@
 
 #include "auth/cache.h"
 #include "base/log.h"
+#include "openapi.h"
 #include "routes.h"
 
 static void answer_text(struct exchange *ex, int status, struct str type, struct buf *body)
@@ -64,6 +65,14 @@ static void answer_routes(struct app *app, struct exchange *ex)
     struct buf body = BUF_INIT;
     if (app->current != NULL)
         routes_write_json(app->current, &body);
+    answer_text(ex, app->current != NULL ? 200 : 503, STR("application/json"), &body);
+}
+
+static void answer_openapi(struct app *app, struct exchange *ex)
+{
+    struct buf body = BUF_INIT;
+    if (app->current != NULL)
+        openapi_write(app->current, &body);
     answer_text(ex, app->current != NULL ? 200 : 503, STR("application/json"), &body);
 }
 
@@ -215,6 +224,7 @@ bool app_admin(struct app *app, struct exchange *ex, struct str path)
         {{"/_luafn/ready", 13}, answer_ready},
         {{"/_luafn/metrics", 15}, answer_metrics},
         {{"/_luafn/routes", 14}, answer_routes},
+        {{"/_luafn/openapi.json", 20}, answer_openapi},
     };
     if (!app->options.dev && !exchange_is_admin(ex))
         return false;

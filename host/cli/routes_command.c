@@ -3,14 +3,16 @@
 
 #include "cli/cli.h"
 #include "cli/load.h"
+#include "openapi.h"
 #include "routes.h"
 
 static int run(int argc, char **argv)
 {
     const char *config_file = "functions.lua";
-    bool json = false;
+    bool json = false, openapi = false;
     const struct option options[] = {{"--config", OPTION_TEXT, &config_file},
                                      {"--json", OPTION_FLAG, &json},
+                                     {"--openapi", OPTION_FLAG, &openapi},
                                      {NULL, OPTION_FLAG, NULL}};
     int rc = cli_parse(&command_routes, argc, argv, options, NULL, 0, NULL);
     if (rc != 0)
@@ -20,11 +22,13 @@ static int run(int argc, char **argv)
     if (deployment == NULL)
         return EXIT_FAULT;
     struct buf out = BUF_INIT;
-    if (json)
+    if (openapi)
+        openapi_write(deployment, &out);
+    else if (json)
         routes_write_json(deployment, &out);
     else
         routes_write_text(deployment, &out);
-    buf_add_str(&out, json ? STR("\n") : STR(""));
+    buf_add_str(&out, json || openapi ? STR("\n") : STR(""));
     fwrite(out.data, 1, out.len, stdout);
     bool failed = buf_failed(&out);
     buf_free(&out);
@@ -34,8 +38,10 @@ static int run(int argc, char **argv)
 
 const struct command command_routes = {
     .name = "routes",
-    .arguments = "[--json] [--config FILE]",
+    .arguments = "[--json | --openapi] [--config FILE]",
     .summary = "Prints a row a route: method, path, function, script, auth, limits, generation.",
-    .help = "\n  --json  the same as a JSON array\n\nExample:\n  luafn routes --json\n",
+    .help =
+        "\n  --json     the same as a JSON array\n"
+        "  --openapi  an OpenAPI 3.1 document: paths, and who may call them, from the policies\n\nExample:\n  luafn routes --json\n",
     .run = run,
 };

@@ -11,10 +11,10 @@
 #include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "auth/policy.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/list.h"
 #include "bindings/json.h"
 #include "bindings/jwt_internal.h"
@@ -42,13 +42,6 @@ enum { EVENT = 1, CONTEXT = 2 };
 
 /* Texts of one verdict; emptied before the next. Nothing in it outlives the step. */
 static struct arena scratch;
-
-static double now_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 /* ---- waiting for keys ---- */
 
@@ -115,12 +108,12 @@ static void judge_token(lua_State *L, const struct jwt_verifier *v, struct str t
                         struct verdict *verdict)
 {
     arena_reset(&scratch);
-    token_verify(v->verifiers, v->count, token, now_seconds(), false, &scratch, verdict);
+    token_verify(v->verifiers, v->count, token, clock_now(), false, &scratch, verdict);
     if (verdict->status != VERIFY_NEEDS_KEY || !waited)
         return;
     struct issuer *issuer = issuer_of(L, verdict);
     if (issuer == NULL || !issuer_is_failing(issuer))
-        token_verify(v->verifiers, v->count, token, now_seconds(), true, &scratch, verdict);
+        token_verify(v->verifiers, v->count, token, clock_now(), true, &scratch, verdict);
 }
 
 /* ---- refusals ---- */

@@ -6,23 +6,17 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "bindings/bindings.h"
 #include "base/limits.h"
 
 #define DATE_MIN (-62167219200.0) /* 0000-01-01T00:00:00Z: four digits are all the forms have */
 
-static double read_clock(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 /* The time argument (default: now) in whole milliseconds. */
 static int64_t check_millis(lua_State *L)
 {
-    double t = lua_isnoneornil(L, 1) ? read_clock(CLOCK_REALTIME) : luaL_checknumber(L, 1);
+    double t = lua_isnoneornil(L, 1) ? clock_now() : luaL_checknumber(L, 1);
     luaL_argcheck(L, t >= DATE_MIN && t <= LIMIT_DATE_MAX, 1,
                   "not a time between the years 0 and 9999");
     return (int64_t)llround(t * 1000);
@@ -66,13 +60,16 @@ static int l_iso(lua_State *L)
 
 static int l_monotonic(lua_State *L)
 {
-    lua_pushnumber(L, read_clock(CLOCK_MONOTONIC));
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    lua_pushnumber(L,
+                   clock_is_set() ? clock_now() : (double)now.tv_sec + (double)now.tv_nsec / 1e9);
     return 1;
 }
 
 static int l_now(lua_State *L)
 {
-    lua_pushnumber(L, read_clock(CLOCK_REALTIME));
+    lua_pushnumber(L, clock_now());
     return 1;
 }
 

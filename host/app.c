@@ -4,11 +4,12 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "auth/policy.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "http/target.h"
+#include "net/client_rules.h"
 #include "base/limits.h"
 #include "run/outcome.h"
 
@@ -23,6 +24,7 @@ struct visit {
 };
 
 static void authorize(struct visit *visit, bool waited);
+static void run_by_hand(struct visit *visit);
 
 /* ---- 1. the request is complete: which path does it mean? ---- */
 
@@ -30,6 +32,21 @@ static void answer_not_found(struct exchange *ex)
 {
     exchange_answer_error(ex, 404, STR("not_found"),
                           STR("There is no function and no file at this path"));
+}
+
+/* In `dev` only names of this machine: a page elsewhere must not reach it under a name of its own
+ * that it points here (DNS rebinding). Clients without a Host header are no browsers. */
+static bool is_foreign_host(const struct app *app, const struct request *req)
+{
+    if (!app->options.dev || req->host.len == 0)
+        return false;
+    char host[256];
+    size_t len = req->host.ptr[0] == '[' ? str_find(req->host, ']') + 1 : str_find(req->host, ':');
+    if (len >= sizeof(host))
+        return true;
+    memcpy(host, req->host.ptr, len);
+    host[len] = '\0';
+    return !client_host_is_loopback(host);
 }
 
 /* Enters ex into the app's care: from here on every answer goes through app_decorate. */
@@ -44,6 +61,11 @@ static struct visit *begin(struct app *app, struct exchange *ex)
     }
     if (visit->path.ptr == NULL) {
         exchange_answer_error(ex, 400, STR("bad_request"), STR("The path cannot be resolved"));
+        return NULL;
+    }
+    if (is_foreign_host(app, &ex->req)) {
+        exchange_answer_error(ex, 403, STR("foreign_host"),
+                              STR("dev answers on localhost and loopback addresses only"));
         return NULL;
     }
     list_init(&visit->wait.node);
@@ -108,7 +130,7 @@ static bool try_function(struct visit *visit, struct str path)
     ex->function = arena_copy(&ex->arena, visit->function->spec->name).ptr;
     ex->generation = visit->function->generation;
     if (ex->function != NULL && keep_match(visit))
-        authorize(visit, false);
+        visit->function->spec->cron != NULL ? run_by_hand(visit) : authorize(visit, false);
     else
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
     return true;
@@ -138,13 +160,6 @@ void app_on_request(void *arg, struct exchange *ex)
 }
 
 /* ---- 3. may the caller? ---- */
-
-static double now_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 static void on_keys(struct issuer_wait *wait)
 {
@@ -179,7 +194,7 @@ static void call_function(struct visit *visit, struct verdict *verdict);
 static enum policy_result check(struct visit *visit, bool keys_final, struct verdict *verdict)
 {
     *verdict = (struct verdict){0};
-    return policy_check(&visit->function->spec->policy, visit->ex, now_seconds(), keys_final,
+    return policy_check(&visit->function->spec->policy, visit->ex, clock_now(), keys_final,
                         verdict);
 }
 
@@ -266,7 +281,8 @@ static void call_function(struct visit *visit, struct verdict *verdict)
     struct exchange *ex = visit->ex;
     if (verdict->claims != NULL)
         ex->sub_hash = verdict->claims->subject_hash;
-    bool background = visit->function->spec->background;
+    const struct function_spec *spec = visit->function->spec;
+    bool background = spec->background && spec->cron == NULL && !visit->app->options.direct;
     struct exchange *target = background ? detach_background(ex) : ex;
     struct call *call = target != NULL ? arena_zalloc(&target->arena, sizeof(*call)) : NULL;
     if (call == NULL) {
@@ -298,4 +314,34 @@ static void call_function(struct visit *visit, struct verdict *verdict)
     function_call(call);
     if (background)
         exchange_release(target);
+}
+
+/* ---- scheduled functions: nobody calls them, so nobody is judged ---- */
+
+/* Only in `dev`: elsewhere there is no route to one. */
+static void run_by_hand(struct visit *visit)
+{
+    struct exchange *ex = visit->ex;
+    struct verdict nobody = {0};
+    if (app_schedule_request(ex, visit->function->spec, (int64_t)clock_now()) == 0)
+        call_function(visit, &nobody);
+    else
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+}
+
+void app_call_scheduled(struct app *app, struct function *function, struct exchange *ex)
+{
+    struct verdict nobody = {0};
+    struct visit *visit = arena_zalloc(&ex->arena, sizeof(*visit));
+    ex->function = arena_copy(&ex->arena, function->spec->name).ptr;
+    if (visit == NULL || ex->function == NULL) {
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        return;
+    }
+    list_init(&visit->wait.node);
+    visit->app = app;
+    visit->ex = ex;
+    visit->function = function;
+    visit->path = ex->req.path;
+    call_function(visit, &nobody);
 }

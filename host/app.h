@@ -11,6 +11,7 @@
 
 #include "deployment.h"
 #include "net/server.h"
+#include "schedule.h"
 #include "watch.h"
 
 struct app_options {
@@ -21,6 +22,11 @@ struct app_options {
     const char *state_folder;    /* ".luafn" beside functions.lua; NULL: keep nothing on disk */
     const struct binding *bindings;
     char *running_name; /* see struct services; NULL: none */
+    struct schedule_board *board; /* borrowed: that of all workers; NULL: it keeps its own */
+    /* `invoke` and `test`: who calls a background function waits for its end and gets its answer. */
+    bool direct;
+    /* These keys are every issuer's, and none is asked for others; borrowed. NULL: no. */
+    struct keyset *trusted;
     /* Functions that the program brings itself (the dev issuer): name, script, ..., NULL. */
     const char *const *own_functions;
 };
@@ -37,6 +43,8 @@ struct app {
     struct err config_error;    /* of the newest reload; empty: it was good */
     struct watch *watch;        /* NULL: changes are taken up on SIGHUP only */
     uint64_t config_hash;       /* of functions.lua and .env files as last loaded */
+    struct schedule_board *board;
+    uv_timer_t schedule_timer; /* the next due time, when it is near */
     bool draining;
     bool ready; /* the first deployment has loaded */
     void (*on_ready)(
@@ -64,6 +72,9 @@ void app_check_files(struct app *app);
 /* Frees deployments that were replaced and have no work left. */
 void app_sweep(struct app *app);
 
+/* Does nothing run: no request, no work after one, no background or scheduled run? */
+bool app_is_idle(struct app *app);
+
 /* Stops taking requests; `done` when every answer is out. */
 void app_drain(struct app *app, void (*done)(void *arg), void *arg);
 /* Ends everything; then run the loop until it is empty. */
@@ -75,6 +86,17 @@ void app_free(struct app *app);
 
 /* app.c: a complete request. */
 void app_on_request(void *arg, struct exchange *ex);
+
+/* app.c: a run that nobody called for, so that nobody is asked for a token. */
+void app_call_scheduled(struct app *app, struct function *function, struct exchange *ex);
+
+/* app_schedule.c: runs what is due; to be called each second. */
+void app_schedule_update(struct app *app);
+int app_schedule_open(struct app *app) __attribute__((warn_unused_result));
+void app_schedule_close(struct app *app);
+/* Makes ex->req the request of a run that was due then. 0 or -ENOMEM. */
+int app_schedule_request(struct exchange *ex, const struct function_spec *spec, int64_t due)
+    __attribute__((warn_unused_result));
 
 /* app_site.c: what is no function: redirects, static files, 404. True when ex->res is filled (or
  * *rewritten is set to the path that routing should look at instead). */

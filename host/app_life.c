@@ -75,6 +75,12 @@ void app_sweep(struct app *app)
 }
 
 /* Freed by a later sweep: what calls this may be the end of a load of that very deployment. */
+bool app_is_idle(struct app *app)
+{
+    app_sweep(app);
+    return app->retired == NULL && (app->current == NULL || deployment_is_idle(app->current));
+}
+
 static void retire(struct app *app, struct deployment *deployment)
 {
     if (deployment == NULL)
@@ -134,7 +140,10 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
         app->client != NULL ? issuers_new(loop, app->client, options->state_folder) : NULL;
     if (app->issuers == NULL || task_queue_open(loop) != 0)
         return -ENOMEM;
+    issuers_trust(app->issuers, options->trusted);
     invocation_pool_open(loop);
+    if (app_schedule_open(app) != 0)
+        return -ENOMEM;
     app->watch = options->watch ? watch_new(loop, on_files_changed, app) : NULL;
     app_reload(app);
     return 0;
@@ -142,6 +151,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
 
 int app_make_server(struct app *app)
 {
+    token_cache_setup(app->current->config->token_cache);
     const struct server_handlers handlers = {
         .on_request = app_on_request, .on_finished = app_finished, .arg = app};
     app->server = server_new(app->loop, &handlers, &app->current->config->limits);
@@ -218,6 +228,7 @@ void app_close(struct app *app)
     client_free(app->client);
     app->issuers = NULL;
     app->client = NULL;
+    app_schedule_close(app);
     invocation_pool_close();
     task_queue_close();
 }
@@ -231,6 +242,8 @@ void app_free(struct app *app)
         app->retired = d->retired_next;
         deployment_free(d);
     }
+    if (app->options.board == NULL)
+        schedule_board_free(app->board);
     token_cache_clear();
     exchange_pool_free();
 }

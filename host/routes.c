@@ -3,8 +3,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "auth/policy.h"
+#include "base/clock.h"
+#include "run/cron.h"
 #include "run/script.h"
 
 struct row {
@@ -40,6 +43,8 @@ static void each_row(const struct deployment *d, void (*fn)(const struct row *ro
             continue;
         struct row row = {.function = function, .policy = policy_text(&spec->policy, &arena)};
         write_methods(spec->methods, row.methods, sizeof(row.methods));
+        if (spec->cron != NULL)
+            snprintf(row.methods, sizeof(row.methods), "%s", "-");
         snprintf(row.path, sizeof(row.path), "%.*s/%.*s", STR_ARG(d->config->prefix),
                  STR_ARG(spec->name));
         if (spec->path_count == 0)
@@ -58,6 +63,18 @@ static void add_member(struct buf *out, const char *name, struct str value)
     buf_add_json(out, value);
 }
 
+/* "2026-01-02T03:04:05Z", or nothing. */
+static struct str next_run(const struct function_spec *spec, char out[32])
+{
+    int64_t at = spec->cron != NULL ? cron_next(spec->cron, (int64_t)clock_now()) : -1;
+    time_t seconds = (time_t)at;
+    struct tm tm;
+    if (at < 0)
+        return STR("");
+    gmtime_r(&seconds, &tm);
+    return (struct str){out, strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm)};
+}
+
 static void write_json_row(const struct row *row, void *arg)
 {
     struct buf *out = arg;
@@ -74,6 +91,11 @@ static void write_json_row(const struct row *row, void *arg)
         spec->timeout, spec->cpu, spec->memory, spec->concurrency, spec->queue);
     buf_printf(out, ",\"background\":%s,\"generation\":%u", spec->background ? "true" : "false",
                row->function->generation);
+    char next[32];
+    if (spec->cron != NULL) {
+        add_member(out, "schedule", spec->schedule);
+        add_member(out, "next_run", next_run(spec, next));
+    }
     if (row->function->failed)
         add_member(out, "error", str_from(row->function->error.text));
     buf_add_char(out, '}');
@@ -96,6 +118,10 @@ static void write_text_row(const struct row *row, void *arg)
     buf_printf(out, "%-12s %-36s %-14s %-24s %-26.*s %-26s %u\n", row->methods, row->path,
                spec->name.ptr, script_display_name(spec->script.ptr, spec->root),
                STR_ARG(row->policy), limits, row->function->generation);
+    char next[32];
+    if (spec->cron != NULL)
+        buf_printf(out, "%-12s runs at \"%.*s\" (UTC), next %.*s\n", "", STR_ARG(spec->schedule),
+                   STR_ARG(next_run(spec, next)));
     if (row->function->failed)
         buf_printf(out, "%-12s does not load: %s\n", "", row->function->error.text);
 }

@@ -34,6 +34,7 @@ struct child {
 struct shared {
     struct suspension suspensions[SUSPENSIONS_MAX];
     struct worker_slot slots[WORKERS_MAX];
+    struct schedule_board board;
 };
 
 /* A worker that was killed while this function ran. */
@@ -160,6 +161,7 @@ static _Noreturn void run_child(struct supervisor *s, unsigned index)
     options.listen_count = s->listener_count;
     options.slot = &s->shared->slots[index];
     options.suspensions = s->shared->suspensions;
+    options.app.board = &s->shared->board;
     options.app.running_name = options.slot->running;
     int status = worker_run(&options);
     munmap(s->shared, sizeof(*s->shared));

@@ -12,7 +12,7 @@
 #include "base/limits.h"
 #include "run/budget.h"
 
-enum { HEARTBEAT_MS = 250, SWEEP_MS = 1000, SIGNALS = 4 };
+enum { HEARTBEAT_MS = 250, SWEEP_MS = 1000, SIGNALS = 3 };
 
 struct worker {
     uv_loop_t loop;
@@ -23,6 +23,7 @@ struct worker {
     uv_signal_t signals[SIGNALS];
     unsigned handles; /* of the above; all are closed at the end */
     bool stopping;
+    bool drained; /* no client is left */
     bool closing;
     int status;
 };
@@ -31,9 +32,13 @@ static void close_all(struct worker *worker);
 
 /* ---- stopping ---- */
 
+/* Every client has its answer; background and scheduled runs may go on until the time is over. */
 static void on_drained(void *arg)
 {
-    close_all(arg);
+    struct worker *worker = arg;
+    worker->drained = true;
+    if (app_is_idle(&worker->app))
+        close_all(worker);
 }
 
 static void on_drain_timeout(uv_timer_t *timer)
@@ -105,6 +110,9 @@ static void on_sweep(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
     app_sweep(&worker->app);
+    app_schedule_update(&worker->app);
+    if (worker->drained && app_is_idle(&worker->app))
+        close_all(worker);
     apply_suspensions(worker);
 }
 
@@ -126,7 +134,7 @@ static void on_signal(uv_signal_t *handle, int signal)
 
 static void open_handles(struct worker *worker)
 {
-    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
     uv_loop_t *loop = &worker->loop;
     uv_timer_init(loop, &worker->heartbeat);
     uv_timer_init(loop, &worker->sweep);
@@ -171,6 +179,7 @@ static void on_ready(struct app *app, int status)
         worker->status = status != 0 ? WORKER_EXIT_CONFIG : WORKER_EXIT_FAILED;
         stop(worker);
     } else if (worker->options->slot != NULL) {
+        app_schedule_update(app);
         atomic_store(&worker->options->slot->ready, 1);
     }
 }

@@ -46,6 +46,7 @@
 /* ---- functions ---- */
 #define LIMIT_FN_TIMEOUT            10.0  /* wall clock; functions.lua timeout */
 #define LIMIT_FN_BACKGROUND_TIMEOUT 900.0 /* Netlify's 15 minutes */
+#define LIMIT_FN_SCHEDULE_TIMEOUT   30.0  /* Netlify's, of scheduled functions */
 #define LIMIT_FN_CPU                1.0   /* processor time a request; functions.lua cpu */
 #define LIMIT_FN_MEMORY             (32 * 1024 * 1024) /* an instance; functions.lua memory */
 #define LIMIT_FN_CONCURRENCY        64                 /* functions.lua concurrency */
@@ -69,6 +70,30 @@
 #define LIMIT_FETCH_CONNECTIONS     128 /* idle ones kept for reuse, a worker */
 #define LIMIT_SLICE_MS              10  /* a task yields to the loop after this much run time */
 #define LIMIT_WATCHDOG              2.0 /* a loop that has not turned for this long is replaced */
+
+/* ---- scheduled functions ---- */
+#define LIMIT_SCHEDULES     1024 /* functions and expressions since the start of the host */
+#define LIMIT_SCHEDULE_LATE 60   /* runs that are later are passed over, but for the newest */
+
+/* ---- kv: the embedded store ---- */
+#define LIMIT_KV_KEY_BYTES   600 /* as Netlify Blobs */
+#define LIMIT_KV_VALUE_BYTES (1024 * 1024)
+#define LIMIT_KV_SPACE_NAME  128                   /* a namespace's name */
+#define LIMIT_KV_SPACE_KEYS  1000000               /* keys of a namespace */
+#define LIMIT_KV_SPACE_BYTES (256 * 1024 * 1024)   /* of a namespace: keys, values, overhead */
+#define LIMIT_KV_BYTES       (1024 * 1024 * 1024)  /* of all */
+#define LIMIT_KV_OVERHEAD    64                    /* what a key counts beside its bytes */
+#define LIMIT_KV_MAP_BYTES   ((size_t)8 << 30)     /* addresses: pages are half empty at worst */
+#define LIMIT_KV_LIST        1000                  /* keys that one list gives */
+#define LIMIT_KV_LIST_STEPS  5000                  /* keys that one list looks at */
+#define LIMIT_KV_BATCH       1024                  /* writes that share one sync */
+#define LIMIT_KV_BATCH_BYTES (8 * 1024 * 1024)
+#define LIMIT_KV_TTL         (100.0 * 365 * 86400) /* "for ever" is said by leaving it out */
+
+/* ---- rate limits ---- */
+#define LIMIT_RATE_CALLERS (64 * 1024) /* counted at once; more share counts (host/rate.h) */
+#define LIMIT_RATE_COUNT   1000000     /* functions.lua rate_limit.limit */
+#define LIMIT_RATE_WINDOW  86400.0     /* functions.lua rate_limit.window */
 
 /* ---- inside scripts (run/guard_*.c) ---- */
 #define LIMIT_TABLE_COUNT 10000000          /* elements that one call of table.* touches */

@@ -9,7 +9,7 @@ static void warn_open(const struct deployment *deployment)
 {
     for (unsigned i = 0; i < deployment->function_count; i++) {
         const struct function_spec *spec = deployment->functions[i]->spec;
-        if (spec->policy.kind == POLICY_UNSET)
+        if (spec->policy.kind == POLICY_UNSET && spec->cron == NULL)
             fprintf(
                 stderr,
                 "warning: function %.*s has no `auth`: write auth = true, a table, or \"public\"\n",

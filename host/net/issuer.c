@@ -46,7 +46,7 @@ void issuer_log(const struct issuer *issuer, enum log_level level, const char *m
 
 static bool due_now(const struct issuer *issuer, double now)
 {
-    if (issuer->state != ISSUER_IDLE || now < issuer->retry_at) {
+    if (issuer->state != ISSUER_IDLE || now < issuer->retry_at || issuer->all->trusted != NULL) {
         return false;
     }
     if (issuer->source.keys == NULL) {
@@ -58,7 +58,8 @@ static bool due_now(const struct issuer *issuer, double now)
 
 static void drop_stale(struct issuer *issuer, double now)
 {
-    if (issuer->source.keys != NULL && now - issuer->fetched_at > LIMIT_KEYS_STALE) {
+    if (issuer->source.keys != NULL && issuer->all->trusted == NULL &&
+        now - issuer->fetched_at > LIMIT_KEYS_STALE) {
         key_source_clear(&issuer->source);
         issuer_log(issuer, LOG_ERROR, "keys are too old to be used any longer", issuer->last_error);
     }
@@ -111,6 +112,18 @@ void issuers_set_clock(struct issuers *issuers, double (*now)(void *arg), void *
 {
     issuers->now = now;
     issuers->now_arg = arg;
+}
+
+void issuers_trust(struct issuers *issuers, struct keyset *keys)
+{
+    if (keys == NULL) {
+        return;
+    }
+    issuers->trusted = keys;
+    list_each(node, &issuers->list)
+    {
+        key_source_set(&container_of(node, struct issuer, node)->source, keys);
+    }
 }
 
 static void issuers_unref(struct issuers *issuers)
@@ -225,7 +238,11 @@ static struct issuer *issuer_new(struct issuers *issuers, struct str url, struct
     uv_timer_init(issuers->loop, &issuer->timer);
     issuers->open++;
     list_push(&issuers->list, &issuer->node);
-    use_kept(issuer);
+    if (issuers->trusted != NULL) {
+        key_source_set(&issuer->source, issuers->trusted);
+    } else {
+        use_kept(issuer);
+    }
     return issuer;
 }
 
@@ -292,8 +309,11 @@ static bool may_fetch(struct issuer *issuer, struct str kid, double now)
 int issuer_want(struct issuer *issuer, struct str kid, struct issuer_wait *wait)
 {
     double now = issuer_now(issuer);
-    drop_stale(issuer, now);
     list_init(&wait->node);
+    if (issuer->all->trusted != NULL) {
+        return 0;
+    }
+    drop_stale(issuer, now);
     if (issuer->state == ISSUER_IDLE) {
         if (!may_fetch(issuer, kid, now)) {
             return 0;

@@ -48,6 +48,10 @@ void issuers_tick(struct issuers *issuers);
 /* Takes the time, in seconds since 1970, from `now` instead of the system. */
 void issuers_set_clock(struct issuers *issuers, double (*now)(void *arg), void *arg);
 
+/* From here on every issuer, now and later, has these keys and fetches none (`luafn invoke --as`,
+ * `luafn test`). Borrowed until issuers_free; NULL does nothing. */
+void issuers_trust(struct issuers *issuers, struct keyset *keys);
+
 /* May these URLs be fetched from: https, or http on loopback? 0 or -EINVAL with the reason. */
 int issuers_check(struct str url, struct str jwks_uri, struct err *err)
     __attribute__((warn_unused_result));

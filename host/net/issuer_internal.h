@@ -18,6 +18,7 @@ struct issuers {
     struct client *client; /* borrowed */
     char *folder;          /* owned; NULL: none */
     struct list list;
+    struct keyset *trusted; /* borrowed; NULL: keys are fetched */
     uv_timer_t timer;
     double (*now)(void *arg);
     void *now_arg;

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "run/budget.h"
 #include "run/guard_parts.h"
@@ -127,12 +128,25 @@ static int l_format(lua_State *L)
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
-/* ---- os.date ------------------------------------------------------------------------------- */
+/* ---- os.date, os.time ---------------------------------------------------------------------- */
+
+/* Upvalue: Lua's own, which reads the system's clock by itself. */
+static int l_time(lua_State *L)
+{
+    if (!lua_isnoneornil(L, 1))
+        return lua_tocfunction(L, lua_upvalueindex(1))(L);
+    lua_pushinteger(L, (lua_Integer)clock_now());
+    return 1;
+}
 
 static int l_date(lua_State *L)
 {
     if (lua_type(L, 1) == LUA_TSTRING && lua_rawlen(L, 1) > LIMIT_DATE_FORMAT)
         return luaL_argerror(L, 1, "format too long");
+    if (lua_isnoneornil(L, 2)) {
+        lua_settop(L, 1);
+        lua_pushinteger(L, (lua_Integer)clock_now());
+    }
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
@@ -167,9 +181,12 @@ void guard_fill_utf8(lua_State *L, int stock)
 
 void guard_fill_os(lua_State *L, int stock)
 {
-    static const char *const names[] = {"clock", "difftime", "time", NULL};
+    static const char *const names[] = {"clock", "difftime", NULL};
     guard_copy(L, stock, names);
     lua_getfield(L, stock, "date");
     lua_pushcclosure(L, l_date, 1);
     lua_setfield(L, -2, "date");
+    lua_getfield(L, stock, "time");
+    lua_pushcclosure(L, l_time, 1);
+    lua_setfield(L, -2, "time");
 }

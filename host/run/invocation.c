@@ -182,7 +182,11 @@ static int entry_done(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status;
     struct invocation *inv = (struct invocation *)ctx;
-    outcome_read_result(L, -1, inv->ex);
+    const struct function_spec *spec = &inv->instance->spec;
+    if (lua_isnil(L, -1) && (spec->background || spec->cron != NULL))
+        inv->ex->res.status = 200; /* no client waits: nothing is an answer too */
+    else
+        outcome_read_result(L, -1, inv->ex);
     return 0;
 }
 
@@ -269,6 +273,7 @@ static void init(struct invocation *inv, struct call *call)
     inv->answered = false;
     inv->after_count = 0;
     inv->log_bytes = 0;
+    inv->fetching = 0;
     list_init(&inv->tasks);
     list_push(&function->invocations, &inv->in_function);
     set_deadline(inv, spec->timeout);

@@ -27,6 +27,7 @@ struct invocation {
     bool answered;
     unsigned after_count; /* functions in the registry to run after the answer */
     int after[8];
+    unsigned fetching; /* transfers under way */
     size_t log_bytes;
     struct list in_function;
 };

@@ -1,17 +1,19 @@
 /* Reading one function's options: from functions.lua, or from the table that its script returns. */
 #include <errno.h>
 #include <lauxlib.h>
+#include <string.h>
 
 #include "base/limits.h"
+#include "run/cron.h"
 #include "run/options.h"
 #include "run/options_auth.h"
 
-static const char *const config_keys[] = {"script", "path",       "methods",     "auth",  "timeout",
-                                          "cpu",    "memory",     "concurrency", "queue", "fetch",
-                                          "env",    "background", "rollback", NULL};
+static const char *const config_keys[] = {
+    "script", "path",  "methods", "auth",       "timeout",  "cpu",      "memory", "concurrency",
+    "queue",  "fetch", "env",     "background", "rollback", "schedule", NULL};
 static const char *const script_keys[] = {
-    "handler",     "path",  "methods", "auth", "timeout",    "cpu", "memory",
-    "concurrency", "queue", "fetch",   "env",  "background", "rollback", NULL};
+    "handler", "path",  "methods", "auth",       "timeout",  "cpu",      "memory", "concurrency",
+    "queue",   "fetch", "env",     "background", "rollback", "schedule", NULL};
 
 static bool is_given(struct options_reader *r, const char *key)
 {
@@ -48,6 +50,46 @@ static int read_paths(struct options_reader *r, struct function_spec *spec)
             rc = options_fault(r, "path", "'%.*s' must begin with '/'", STR_ARG(spec->paths[i]));
     }
     return rc;
+}
+
+/* ---- when it runs by itself ---- */
+
+static int read_schedule(struct options_reader *r, struct function_spec *spec)
+{
+    int rc = options_str(r, "schedule", &spec->schedule);
+    if (rc != 0 || !is_given(r, "schedule"))
+        return rc;
+    struct err reason;
+    struct cron *cron = arena_alloc(r->arena, sizeof(*cron));
+    if (cron == NULL)
+        return err_set(r->err, -ENOMEM, "out of memory");
+    if (cron_parse(spec->schedule, cron, &reason) != 0)
+        return options_fault(r, "schedule", "%s", reason.text);
+    spec->cron = cron;
+    return 0;
+}
+
+/* Nobody calls it over HTTP: what says how would mislead. */
+static int check_schedule(struct options_reader *r, const struct function_spec *spec)
+{
+    if (spec->cron == NULL || (spec->path_count == 0 && spec->methods == METHOD_ALL))
+        return 0;
+    return options_fault(r, "schedule",
+                         "a scheduled function is not called over HTTP: leave out its `%s`",
+                         spec->path_count > 0 ? "path" : "methods");
+}
+
+/* Where functions.lua gives none. */
+static void set_default_timeout(struct function_spec *spec, bool from_script)
+{
+    for (unsigned i = 0; from_script && config_keys[i] != NULL; i++) {
+        if ((spec->given & (1u << i)) != 0 && strcmp(config_keys[i], "timeout") == 0)
+            return;
+    }
+    if (spec->background)
+        spec->timeout = LIMIT_FN_BACKGROUND_TIMEOUT;
+    else if (spec->cron != NULL)
+        spec->timeout = LIMIT_FN_SCHEDULE_TIMEOUT;
 }
 
 /* ---- limits: those that a script gives count only where functions.lua gave none ---- */
@@ -118,6 +160,12 @@ int options_read_function(struct options_reader *r, struct function_spec *spec,
         rc = options_read_policy(r, &spec->policy);
     if (rc == 0)
         rc = options_bool(r, "background", &spec->background);
+    if (rc == 0)
+        rc = read_schedule(r, spec);
+    if (rc == 0)
+        rc = check_schedule(r, spec);
+    if (rc == 0)
+        set_default_timeout(spec, origin == OPTIONS_SCRIPT);
     if (rc == 0)
         rc = read_limits(r, spec);
     return rc == 0 ? read_reach(r, spec) : rc;

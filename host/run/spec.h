@@ -9,6 +9,8 @@
 #include "auth/policy.h"
 #include "base/str.h"
 
+struct cron;
+
 struct function_spec {
     struct str name;   /* [A-Za-z0-9_-]+ */
     struct str script; /* absolute path, or "embedded:NAME" for a script inside the program */
@@ -25,6 +27,8 @@ struct function_spec {
         rollback;   /* failures in a row at its start that take a new generation back; 0: never */
     unsigned queue; /* requests that may wait for a slot */
     bool background;
+    struct str schedule;     /* the expression; empty: it does not run by itself */
+    const struct cron *cron; /* the same, read; NULL: none */
     struct str *fetch_hosts; /* globs */
     unsigned fetch_host_count;
     bool fetch_declared; /* `fetch` was given: nothing but these hosts */

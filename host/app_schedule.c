@@ -1,0 +1,204 @@
+/* Scheduled functions: a timer for the next due time, and the request that nobody sent.
+ *
+ * Every worker keeps time; the board (schedule.h) says who of them has the run. */
+#include "app.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "run/cron.h"
+#include "schedule.h"
+
+/* The worker looks each second anyway, whatever the clock does; the timer is for being on time. */
+enum { NEAR_SECONDS = 2 };
+
+/* A run on its way; in the exchange's arena. */
+struct run {
+    struct exchange *ex;
+    struct schedule_slot *slot;
+    struct str function, due;
+};
+
+/* ---- the request ---- */
+
+static struct str iso_time(struct arena *arena, int64_t at)
+{
+    char text[64];
+    struct tm tm;
+    time_t seconds = (time_t)at;
+    gmtime_r(&seconds, &tm);
+    return arena_copy(
+        arena, (struct str){text, strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000Z", &tm)});
+}
+
+int app_schedule_request(struct exchange *ex, const struct function_spec *spec, int64_t due)
+{
+    struct arena *arena = &ex->arena;
+    struct str next = iso_time(arena, cron_next(spec->cron, due));
+    struct request *req = &ex->req;
+    req->method = METHOD_POST;
+    req->method_name = STR("POST");
+    req->headers = (struct headers){0};
+    req->body = next.ptr != NULL ? arena_printf(arena, "{\"next_run\":\"%.*s\"}", STR_ARG(next))
+                                 : (struct str){NULL, 0};
+    bool ok =
+        req->body.ptr != NULL &&
+        headers_add(&req->headers, arena, STR("content-type"), STR("application/json")) == 0 &&
+        headers_add(&req->headers, arena, STR("user-agent"), STR("luafn schedule")) == 0 &&
+        headers_add(&req->headers, arena, STR("x-nf-event"), STR("schedule")) == 0;
+    return ok ? 0 : -ENOMEM;
+}
+
+static struct exchange *make_exchange(const struct app *app, const struct function_spec *spec,
+                                      int64_t due)
+{
+    struct exchange *ex = exchange_new(NULL, NULL);
+    if (ex == NULL)
+        return NULL;
+    ex->state = EXCHANGE_WORKING;
+    ex->req.path = arena_printf(&ex->arena, "%.*s/%.*s", STR_ARG(app->current->config->prefix),
+                                STR_ARG(spec->name));
+    ex->req.target = ex->req.path;
+    ex->req.host = STR("localhost");
+    ex->req.scheme = STR("http");
+    ex->req.client_ip = STR("127.0.0.1");
+    ex->req.version_minor = 1;
+    if (ex->req.path.ptr == NULL || app_schedule_request(ex, spec, due) != 0) {
+        exchange_release(ex);
+        return NULL;
+    }
+    exchange_identify(ex);
+    return ex;
+}
+
+/* ---- the run ---- */
+
+static void log_run(enum log_level level, const char *message, struct str function, struct str due)
+{
+    struct log_line line;
+    log_begin(&line, level, message);
+    log_str(&line, "function", function);
+    log_str(&line, "due", due);
+    log_end(&line);
+}
+
+/* When the exchange goes: the handler and what it left for later have ended. */
+static void on_run_end(void *arg)
+{
+    struct run *run = arg;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - run->ex->started_ns;
+    int status = run->ex->res.status;
+    schedule_release(run->slot);
+    struct log_line line;
+    log_begin(&line, status < 400 ? LOG_INFO : LOG_ERROR, "scheduled run ended");
+    log_str(&line, "function", run->function);
+    log_int(&line, "generation", run->ex->generation);
+    log_str(&line, "request_id", str_from(run->ex->request_id));
+    log_str(&line, "due", run->due);
+    log_int(&line, "status", status);
+    log_double(&line, "ms", (double)ns / 1e6, 1);
+    log_end(&line);
+}
+
+static void start_run(struct app *app, struct function *function, const struct schedule_turn *turn)
+{
+    const struct function_spec *spec = function->spec;
+    struct exchange *ex = make_exchange(app, spec, turn->due);
+    struct run *run = ex != NULL ? arena_zalloc(&ex->arena, sizeof(*run)) : NULL;
+    if (run == NULL || arena_defer(&ex->arena, on_run_end, run) != 0) {
+        log_message(LOG_ERROR, "out of memory: the scheduled function %.*s is not run",
+                    STR_ARG(spec->name));
+        schedule_release(turn->slot);
+        if (ex != NULL)
+            exchange_release(ex);
+        return;
+    }
+    *run = (struct run){.ex = ex,
+                        .slot = turn->slot,
+                        .function = arena_copy(&ex->arena, spec->name),
+                        .due = iso_time(&ex->arena, turn->due)};
+    app_call_scheduled(app, function, ex);
+    exchange_release(ex);
+}
+
+/* Everything of this function that is due. */
+static void run_due(struct app *app, struct function *function, int64_t now)
+{
+    struct schedule_turn turn;
+    for (;;) {
+        const struct function_spec *spec = function->spec; /* a run may bring another generation */
+        if (spec->cron == NULL)
+            return;
+        enum schedule_verdict verdict = schedule_take(app->board, spec->name, spec->schedule,
+                                                      spec->cron, now, (int32_t)getpid(), &turn);
+        if (verdict == SCHEDULE_WAIT)
+            return;
+        if (verdict == SCHEDULE_FULL) {
+            log_message(LOG_ERROR, "more than %d schedules: %.*s is not run", LIMIT_SCHEDULES,
+                        STR_ARG(spec->name));
+            return;
+        }
+        char text[64];
+        struct tm tm;
+        time_t due = (time_t)turn.due;
+        gmtime_r(&due, &tm);
+        struct str shown = {text, strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000Z", &tm)};
+        if (turn.missed)
+            log_run(LOG_WARN, "scheduled runs before this one were missed", spec->name, shown);
+        if (verdict == SCHEDULE_RUN)
+            start_run(app, function, &turn);
+        else
+            log_run(LOG_WARN, "scheduled run skipped: the one before has not ended", spec->name,
+                    shown);
+    }
+}
+
+/* ---- the timer ---- */
+
+static void on_timer(uv_timer_t *timer)
+{
+    app_schedule_update(timer->data);
+}
+
+void app_schedule_update(struct app *app)
+{
+    if (app->board == NULL || app->current == NULL || app->draining)
+        return;
+    double now = clock_now();
+    int64_t wake = (int64_t)now + NEAR_SECONDS;
+    bool is_near = false;
+    for (unsigned i = 0; i < app->current->function_count; i++) {
+        struct function *function = app->current->functions[i];
+        if (function->current == NULL || function->spec->cron == NULL)
+            continue;
+        run_due(app, function, (int64_t)now);
+        int64_t next = cron_next(function->spec->cron, (int64_t)now);
+        is_near = is_near || next < wake;
+        wake = next < wake ? next : wake;
+    }
+    uv_timer_stop(&app->schedule_timer);
+    /* The loop's clock may lag behind the system's: better a millisecond late than early. */
+    uv_update_time(app->loop);
+    if (is_near)
+        uv_timer_start(&app->schedule_timer, on_timer, (uint64_t)(((double)wake - now) * 1000) + 2,
+                       0);
+}
+
+int app_schedule_open(struct app *app)
+{
+    app->board = app->options.board != NULL ? app->options.board : schedule_board_new();
+    uv_timer_init(app->loop, &app->schedule_timer);
+    app->schedule_timer.data = app;
+    return app->board != NULL ? 0 : -ENOMEM;
+}
+
+void app_schedule_close(struct app *app)
+{
+    uv_close((uv_handle_t *)&app->schedule_timer, NULL);
+}

@@ -1,0 +1,82 @@
+/* The board of scheduled runs. */
+#include "schedule.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+struct schedule_board *schedule_board_new(void)
+{
+    void *memory = mmap(NULL, sizeof(struct schedule_board), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return memory != MAP_FAILED ? memory : NULL;
+}
+
+void schedule_board_free(struct schedule_board *board)
+{
+    if (board != NULL)
+        munmap(board, sizeof(*board));
+}
+
+/* A changed expression is another schedule: it begins anew. */
+static uint64_t key_of(struct str name, struct str expression)
+{
+    uint64_t key = str_hash(name) * 1099511628211u + str_hash(expression);
+    return key != 0 ? key : 1;
+}
+
+static struct schedule_slot *find_slot(struct schedule_board *board, uint64_t key)
+{
+    for (uint64_t i = 0; i < LIMIT_SCHEDULES; i++) {
+        struct schedule_slot *slot = &board->slots[(key + i) % LIMIT_SCHEDULES];
+        uint64_t found = 0;
+        if (atomic_compare_exchange_strong(&slot->key, &found, key) || found == key)
+            return slot;
+    }
+    return NULL;
+}
+
+/* The newest due time up to `now`; there is one after `last`. Looks at ever longer spans of the
+ * past, so that a long sleep costs few steps. */
+static int64_t newest_due(const struct cron *cron, int64_t last, int64_t now)
+{
+    int64_t due = now + 1;
+    for (int64_t span = LIMIT_SCHEDULE_LATE; due > now; span *= 2)
+        due = cron_next(cron, now - span > last ? now - span : last);
+    for (int64_t next = due; next >= 0 && next <= now; next = cron_next(cron, next))
+        due = next;
+    return due;
+}
+
+static bool is_running(int32_t runner)
+{
+    return runner != 0 && (kill(runner, 0) == 0 || errno == EPERM);
+}
+
+enum schedule_verdict schedule_take(struct schedule_board *board, struct str name,
+                                    struct str expression, const struct cron *cron, int64_t now,
+                                    int32_t runner, struct schedule_turn *out)
+{
+    struct schedule_slot *slot = find_slot(board, key_of(name, expression));
+    if (slot == NULL)
+        return SCHEDULE_FULL;
+    int64_t last = 0;
+    if (atomic_compare_exchange_strong(&slot->last, &last, now))
+        return SCHEDULE_WAIT;
+    int64_t first = cron_next(cron, last);
+    if (first < 0 || first > now)
+        return SCHEDULE_WAIT;
+    int64_t due = now - first > LIMIT_SCHEDULE_LATE ? newest_due(cron, last, now) : first;
+    if (!atomic_compare_exchange_strong(&slot->last, &last, due))
+        return SCHEDULE_WAIT;
+    *out = (struct schedule_turn){.due = due, .missed = due != first, .slot = slot};
+    int32_t before = atomic_load(&slot->runner);
+    if (is_running(before) || !atomic_compare_exchange_strong(&slot->runner, &before, runner))
+        return SCHEDULE_OVERLAP;
+    return SCHEDULE_RUN;
+}
+
+void schedule_release(struct schedule_slot *slot)
+{
+    atomic_store(&slot->runner, 0);
+}

@@ -1,0 +1,50 @@
+/* Who runs a scheduled function when it is due: exactly one of the workers, once.
+ *
+ * The board lies in memory that all workers share. It remembers, for each function and expression,
+ * the newest due time that was taken; whoever moves it on has the run. So nothing is lost or
+ * doubled while workers come and go: one that begins late takes what is still open. A worker that
+ * dies in the middle of a run has had it. */
+#ifndef LUAFN_SCHEDULE_H
+#define LUAFN_SCHEDULE_H
+
+#include <stdatomic.h>
+
+#include "base/limits.h"
+#include "run/cron.h"
+
+struct schedule_slot {
+    _Atomic uint64_t key;   /* hash of name and expression; 0: free */
+    _Atomic int64_t last;   /* due time of the newest run, or when the slot was taken; 0: not yet */
+    _Atomic int32_t runner; /* process that runs it now; 0: none */
+};
+
+struct schedule_board {
+    struct schedule_slot slots[LIMIT_SCHEDULES];
+};
+
+/* Zeroed memory that children of this process share, or NULL. */
+struct schedule_board *schedule_board_new(void);
+void schedule_board_free(struct schedule_board *board);
+
+enum schedule_verdict {
+    SCHEDULE_WAIT,    /* nothing is due, or another worker has it */
+    SCHEDULE_RUN,     /* the caller runs it, then schedule_release */
+    SCHEDULE_OVERLAP, /* due, but the run before has not ended: skipped */
+    SCHEDULE_FULL     /* the board has no room for one more */
+};
+
+struct schedule_turn {
+    int64_t due; /* RUN and OVERLAP: which time this is for */
+    bool missed; /* others before it were passed over: the host did not run, or slept */
+    struct schedule_slot *slot; /* RUN */
+};
+
+/* Takes the oldest open due time up to `now`; those that are later than LIMIT_SCHEDULE_LATE are
+ * passed over but for the newest. A function is first due after it was first asked for. Ask until
+ * the answer is SCHEDULE_WAIT. `runner` is the caller's process id. */
+enum schedule_verdict schedule_take(struct schedule_board *board, struct str name,
+                                    struct str expression, const struct cron *cron, int64_t now,
+                                    int32_t runner, struct schedule_turn *out);
+void schedule_release(struct schedule_slot *slot);
+
+#endif

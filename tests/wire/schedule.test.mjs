@@ -1,0 +1,160 @@
+// Scheduled functions, and background ones: each run once, none lost.
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import test from 'node:test';
+import { deployment, eventually, lua, run, SLOW, sleep, start, write } from '../lib/host.mjs';
+import { later } from '../lib/later.mjs';
+
+const LOOPBACK = 'fetch = { "127.0.0.1" }';
+
+// Counts what is posted to it.
+async function counter(t) {
+  const seen = [];
+  const server = http.createServer((req, res) => {
+    let body = '';
+    req.on('data', (d) => { body += d; });
+    req.on('end', () => { seen.push(body); res.end(); });
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  later(t, () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); }));
+  return { seen, url: `http://127.0.0.1:${server.address().port}/` };
+}
+
+// Posts a line about each run.
+const reporter = (url, more = '') => `return function(event)
+  ${more}
+  fetch(${lua(url)}, { method = "POST", body = json.encode({
+    method = event.httpMethod, body = event.body, agent = event.headers["user-agent"],
+    nf = event.headers["x-nf-event"], path = event.path }) })
+end`;
+
+const runs = (h) => h.stderr.split('\n').filter((l) => l.includes('scheduled run ended')).map((l) => JSON.parse(l));
+
+test('every due second once, over two workers of which some are killed', async (t) => {
+  const up = await counter(t);
+  const h = await start(t, {
+    files: deployment({ tick: reporter(up.url) }, { fields: { tick: `schedule = "* * * * * *", ${LOOPBACK}` } }),
+    workers: 2,
+  });
+  await eventually(() => up.seen.length >= 2, 5, 'the first runs');
+  for (let i = 0; i < 3; i++) {
+    // In the first half of a second nothing is under way: the runs of this function take milliseconds.
+    await sleep((1000 - (Date.now() % 1000)) / 1000 + 0.3);
+    process.kill(h.workers()[0], 'SIGKILL');
+    await eventually(() => h.workers().length === 2, 5, 'another worker');
+  }
+  const before = up.seen.length;
+  await eventually(() => up.seen.length >= before + 2, 5, 'two more runs');
+  await h.stop();
+  const due = up.seen.map((text) => {
+    const seen = JSON.parse(text);
+    assert.equal(seen.method, 'POST');
+    assert.equal(seen.agent, 'luafn schedule');
+    assert.equal(seen.nf, 'schedule');
+    assert.equal(seen.path, '/.netlify/functions/tick');
+    return Date.parse(JSON.parse(seen.body).next_run) / 1000;
+  }).sort((a, b) => a - b);
+  for (let i = 1; i < due.length; i++) assert.equal(due[i], due[i - 1] + 1, `after ${due[i - 1]}: ${due}`);
+});
+
+test('a run is skipped while the one before goes on', async (t) => {
+  const h = await start(t, {
+    files: deployment({ slow: 'return function() sleep(2.5) end' }, { fields: { slow: 'schedule = "* * * * * *"' } }),
+    workers: 2,
+  });
+  await eventually(() => runs(h).length >= 2, 12, 'two runs');
+  await h.stop();
+  const times = runs(h).map((r) => Date.parse(r.due));
+  for (let i = 1; i < times.length; i++) assert.ok(times[i] - times[i - 1] >= 2500 - 500, String(times));
+  assert.match(h.stderr, /scheduled run skipped: the one before has not ended/);
+});
+
+test('serve has no route to it; dev runs it by hand, once a call', async (t) => {
+  const files = deployment({ nightly: 'return function(event) return event.httpMethod .. " " .. event.body end' }, { fields: { nightly: 'schedule = "@yearly", auth = "public"' } });
+  const served = await start(t, { files });
+  assert.equal((await served.call('nightly')).status, 404);
+  assert.equal((await served.call('nightly', { method: 'POST', body: '{}' })).status, 404);
+  const dev = await start(t, { files, command: 'dev' });
+  for (const method of ['GET', 'POST']) {
+    const r = await dev.call('nightly', { method, headers: { 'content-type': 'text/plain' }, body: method === 'POST' ? 'mine' : undefined });
+    assert.equal(r.status, 200);
+    assert.match(r.text, /^POST \{"next_run":"\d{4}-01-01T00:00:00\.000Z"\}$/);
+  }
+});
+
+test('the fault of a run is logged, and the next one comes', async (t) => {
+  const h = await start(t, {
+    files: deployment({ bad: 'return function() error("boom today") end' }, { fields: { bad: 'schedule = "* * * * * *"' } }),
+  });
+  await eventually(() => runs(h).length >= 2, 8, 'two runs');
+  assert.ok(runs(h).every((r) => r.status === 502 && r.level === 'error' && r.function === 'bad'), h.stderr);
+  assert.match(h.stderr, /boom today/);
+});
+
+test('SIGTERM waits for a run, and for background work', async (t) => {
+  const up = await counter(t);
+  const h = await start(t, {
+    files: deployment({ tick: reporter(up.url, 'sleep(1)'), 'mail-background': reporter(up.url, 'sleep(1)') }, {
+      fields: { tick: `schedule = "* * * * * *", ${LOOPBACK}`, 'mail-background': LOOPBACK },
+    }),
+  });
+  assert.equal((await h.call('mail-background')).status, 202);
+  await sleep((1000 - (Date.now() % 1000)) / 1000 + 0.2);
+  await h.stop();
+  assert.ok(up.seen.some((s) => s.includes('mail-background')), 'background');
+  assert.equal(runs(h).length, up.seen.filter((s) => s.includes('/tick')).length);
+  assert.ok(runs(h).length >= 1 && runs(h).every((r) => r.status < 400), h.stderr);
+});
+
+test('600 calls of a background function: each runs once', async (t) => {
+  const up = await counter(t);
+  const h = await start(t, {
+    files: deployment({ 'count-background': `return function(event) fetch(${lua(up.url)}, { method = "POST", body = event.body }) end` }, { fields: { 'count-background': LOOPBACK } }),
+    workers: 2,
+  });
+  for (let i = 0; i < 600; i += 30) {
+    const answers = await Promise.all(Array.from({ length: 30 }, (_, k) => h.call('count-background', { method: 'POST', headers: { 'content-type': 'text/plain' }, body: `n${i + k}` })));
+    assert.ok(answers.every((r) => r.status === 202 && r.text === ''));
+  }
+  await eventually(() => up.seen.length >= 600, 20, 'all of them');
+  await h.stop();
+  assert.equal(up.seen.length, 600);
+  assert.equal(new Set(up.seen).size, 600);
+});
+
+test('a changed schedule is taken up', async (t) => {
+  const files = (when) => deployment({ tick: 'return function() end' }, { fields: { tick: `schedule = "${when}"` } });
+  const h = await start(t, { files: files('@yearly'), args: ['--watch'] });
+  await sleep(1.2);
+  assert.equal(runs(h).length, 0);
+  write(h.dir, files('* * * * * *'));
+  await eventually(() => runs(h).length >= 1, 6 * SLOW, 'a run');
+});
+
+test('routes and check: the next run, and what is wrong', async (t) => {
+  const table = (fields) => deployment({ job: 'return function() end' }, { fields: { job: fields } });
+  const good = await run(t, ['routes', '--json'], { files: table('schedule = "0 0 1 1 *"') });
+  const [row] = JSON.parse(good.stdout);
+  assert.equal(row.schedule, '0 0 1 1 *');
+  assert.match(row.next_run, /^\d{4}-01-01T00:00:00Z$/);
+  const text = await run(t, ['routes'], { files: table('schedule = "@daily"') });
+  assert.match(text.stdout, /runs at "@daily" \(UTC\), next \d{4}-\d\d-\d\dT00:00:00Z/);
+  assert.equal((await run(t, ['check'], { files: table('schedule = "@daily"') })).stderr, '');
+  const faults = [
+    ['schedule = "61 * * * *"', /functions\.lua:3: functions\.job\.schedule: '61' is no minute: write 0 to 59/],
+    ['schedule = "* * *"', /functions\.lua:3: functions\.job\.schedule: '\* \* \*' has 3 fields; write five/],
+    ['schedule = "@reboot"', /'@reboot' is not one of @hourly/],
+    ['schedule = 5', /must be a text/],
+    ['schedule = "@daily", path = "/x"', /functions\.job\.schedule: a scheduled function is not called over HTTP: leave out its `path`/],
+    ['schedule = "@daily", methods = "GET"', /leave out its `methods`/],
+    ['shedule = "@daily"', /did you mean `schedule`/],
+  ];
+  for (const [fields, expected] of faults) {
+    const { code, stderr } = await run(t, ['check'], { files: table(fields) });
+    assert.equal(code, 1, fields);
+    assert.match(stderr, expected);
+  }
+  const script = await run(t, ['check'], { files: deployment({ job: 'return {\n  schedule = "* * * * 9",\n  handler = function() end,\n}' }) });
+  assert.equal(script.code, 1);
+  assert.match(script.stderr, /scripts\/job\.lua:2: schedule: '9' is no weekday/);
+});

@@ -54,6 +54,14 @@ static bool is_on(void)
     return cache.ready && cache.max_bytes > 0;
 }
 
+/* Of the end of the token, its signature: two good tokens never share it, and only good ones are in
+ * the table. The whole token is compared afterwards. */
+static struct siphash hash_of(struct str token)
+{
+    enum { TAIL = 48 };
+    return siphash(cache.key, token.len > TAIL ? str_skip(token, token.len - TAIL) : token);
+}
+
 static struct entry **bucket_of(struct siphash hash)
 {
     return &cache.buckets[hash.low & (cache.bucket_count - 1)];
@@ -167,15 +175,14 @@ struct claims *token_cache_find(struct str token, const struct key_source *sourc
     *bad = false;
     if (!is_on())
         return NULL;
-    struct siphash hash = siphash(cache.key, token);
-    struct entry **link = cache.buckets != NULL ? find(hash, token) : NULL;
+    struct entry **link = cache.buckets != NULL ? find(hash_of(token), token) : NULL;
     struct entry *e = link != NULL ? *link : NULL;
     if (e != NULL && e->source == source->id && e->generation != source->generation) {
         unlink_entry(link);
         e = NULL;
     }
     if (e == NULL || e->source != source->id) {
-        *bad = is_bad(hash, source);
+        *bad = is_bad(siphash(cache.key, token), source);
         cache.stats.negative_hits += *bad;
         cache.stats.misses += !*bad;
         return NULL;
@@ -195,7 +202,7 @@ void token_cache_add(struct str token, const struct key_source *source, struct c
     if (e == NULL)
         return;
     evict_until(cache.max_bytes - bytes);
-    *e = (struct entry){.hash = siphash(cache.key, token),
+    *e = (struct entry){.hash = hash_of(token),
                         .claims = claims_ref(claims),
                         .source = source->id,
                         .generation = source->generation,
@@ -221,8 +228,7 @@ void token_cache_add_bad(struct str token, const struct key_source *source)
 
 void token_cache_remove(struct str token)
 {
-    struct entry **link =
-        is_on() && cache.buckets != NULL ? find(siphash(cache.key, token), token) : NULL;
+    struct entry **link = is_on() && cache.buckets != NULL ? find(hash_of(token), token) : NULL;
     if (link != NULL && *link != NULL)
         unlink_entry(link);
 }

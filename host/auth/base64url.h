@@ -5,11 +5,12 @@
 #ifndef LUAFN_AUTH_BASE64URL_H
 #define LUAFN_AUTH_BASE64URL_H
 
+#include "base/base64.h"
 #include "base/buf.h"
 #include "base/str.h"
 
 /* Enough room for what `len` characters can decode to. */
-#define BASE64URL_DECODED_MAX(len) ((len) / 4 * 3 + 3)
+#define BASE64URL_DECODED_MAX(len) BASE64_DECODED_MAX(len)
 
 /* Decodes into `out`, which has BASE64URL_DECODED_MAX(text.len) bytes. 0 and *out_len, or -EINVAL
  * (`out` is then undefined). The empty text is the empty value. */

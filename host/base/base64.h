@@ -1,5 +1,8 @@
-/* Base64 with the standard alphabet (RFC 4648 section 4), for bodies. Tokens have a stricter
- * decoder of their own. */
+/* Base64 (RFC 4648), strictly: exactly one text for one value.
+ *
+ * Two alphabets: the standard one, with padding that may be missing when read, and the one for
+ * URLs, which has none (RFC 7515 section 2). Refused when read: any other character, white space
+ * too, a length of 4n+1, unused bits that are not zero. */
 #ifndef LUAFN_BASE_BASE64_H
 #define LUAFN_BASE_BASE64_H
 
@@ -7,18 +10,17 @@
 
 #include "base/str.h"
 
-/* Bytes that encoding `len` bytes gives, padding included. */
-static inline size_t base64_encoded_size(size_t len)
-{
-    return (len + 2) / 3 * 4;
-}
+enum base64_alphabet { BASE64_STANDARD, BASE64_URL };
 
-/* Writes exactly base64_encoded_size(in.len) bytes. */
-void base64_encode(struct str in, char *out);
+/* Enough room for the text of `len` bytes, and for the bytes of `len` characters. */
+#define BASE64_ENCODED_MAX(len) (((len) + 2) / 3 * 4)
+#define BASE64_DECODED_MAX(len) ((len) / 4 * 3 + 3)
 
-/* At most in.len / 4 * 3 + 3 bytes are written. Padding may be missing; anything outside the
- * alphabet, white space too, is refused, as are non-zero unused bits. The number of bytes, or
- * -EINVAL. */
-long base64_decode(struct str in, char *out);
+/* Writes the text; returns its length. */
+size_t base64_encode(struct str bytes, enum base64_alphabet alphabet, char *out);
+
+/* Writes the bytes; returns their count, or -EINVAL with the offset of the fault in *bad (may be
+ * NULL); `out` is undefined then. */
+ptrdiff_t base64_decode(struct str text, enum base64_alphabet alphabet, char *out, size_t *bad);
 
 #endif

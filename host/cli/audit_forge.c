@@ -310,7 +310,9 @@ static struct str der_of(struct audit_plan *plan, struct str pem)
             len += line.len;
         }
     }
-    long size = text != NULL && der != NULL ? base64_decode((struct str){text, len}, der) : -EINVAL;
+    ptrdiff_t size = text != NULL && der != NULL
+                         ? base64_decode((struct str){text, len}, BASE64_STANDARD, der, NULL)
+                         : -EINVAL;
     return size > 0 ? (struct str){der, (size_t)size} : STR("");
 }
 

@@ -130,9 +130,8 @@ static void push_body(lua_State *L, struct invocation *inv)
         push_str(L, req->body);
     } else {
         luaL_Buffer b;
-        size_t size = base64_encoded_size(req->body.len);
-        base64_encode(req->body, luaL_buffinitsize(L, &b, size));
-        luaL_pushresultsize(&b, size);
+        char *out = luaL_buffinitsize(L, &b, BASE64_ENCODED_MAX(req->body.len));
+        luaL_pushresultsize(&b, base64_encode(req->body, BASE64_STANDARD, out));
     }
 }
 

@@ -235,10 +235,10 @@ static bool read_headers(struct result *r, const char *member, bool multi)
 
 static bool decode_body(struct result *r, struct str text)
 {
-    char *out = arena_alloc(&r->ex->arena, text.len / 4 * 3 + 3);
+    char *out = arena_alloc(&r->ex->arena, BASE64_DECODED_MAX(text.len));
     if (out == NULL)
         luaL_error(r->L, "out of memory");
-    long len = base64_decode(text, out);
+    ptrdiff_t len = base64_decode(text, BASE64_STANDARD, out, NULL);
     r->ex->res.body = (struct str){out, len > 0 ? (size_t)len : 0};
     return true;
 }

@@ -11,7 +11,7 @@ DESTDIR ?=
 VERSION := $(shell cat VERSION)
 
 OUT := build/$(BUILD)
-PKGS := lua5.4 libuv jansson libjwt libcurl libssl libcrypto
+PKGS := lua5.4 libuv jansson libjwt libcurl libssl libcrypto lmdb
 
 # Dependencies come from Debian; on a bare machine pkg-config itself is missing until `make deps`.
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -41,7 +41,7 @@ ALL_LDFLAGS = $(FLAGS_$(BUILD)) $(LDFLAGS) -pthread -Wl,-z,relro,-z,now
 LIBS        = $(PKG_LIBS) -lm -ldl
 
 # ---- sources -------------------------------------------------------------------------------
-SRC_C := $(wildcard host/*.c host/base/*.c host/http/*.c host/auth/*.c host/net/*.c host/run/*.c \
+SRC_C := $(wildcard host/*.c host/base/*.c host/store/*.c host/http/*.c host/auth/*.c host/net/*.c host/run/*.c \
                     host/cli/*.c bindings/*.c)
 LIB_C := $(filter-out host/main.c,$(SRC_C))
 LIB_O := $(LIB_C:%.c=$(OUT)/%.o)

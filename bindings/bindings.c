@@ -9,6 +9,7 @@ const struct binding bindings[] = {
     {"fetch", open_fetch},
     {"json", open_json},
     {"jwt", open_jwt},
+    {"kv", open_kv},
     {"log", open_log},
     {"parallel", open_parallel},
     {"sleep", open_sleep},

@@ -17,6 +17,7 @@ int open_env(lua_State *L);
 int open_fetch(lua_State *L);
 int open_json(lua_State *L);
 int open_jwt(lua_State *L);
+int open_kv(lua_State *L);
 int open_log(lua_State *L);
 int open_parallel(lua_State *L);
 int open_sleep(lua_State *L);

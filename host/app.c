@@ -213,7 +213,10 @@ static void authorize(struct visit *visit, bool waited)
             result = check(visit, true, &verdict);
     }
     if (result == POLICY_ALLOW) {
-        call_function(visit, &verdict);
+        if (app_rate_refuses(visit->app, ex, visit->function->spec, verdict.claims))
+            claims_unref(verdict.claims);
+        else
+            call_function(visit, &verdict);
         return;
     }
     if (result == POLICY_NEEDS_KEY) {

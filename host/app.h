@@ -12,6 +12,8 @@
 #include "deployment.h"
 #include "net/server.h"
 #include "schedule.h"
+#include "store/rate.h"
+#include "store/store.h"
 #include "watch.h"
 
 struct app_options {
@@ -20,10 +22,13 @@ struct app_options {
     bool watch;                  /* reload on changes */
     const char *const *defaults; /* environment that `dev` provides: name, value, ..., NULL */
     const char *state_folder;    /* ".luafn" beside functions.lua; NULL: keep nothing on disk */
+    const char *kv_file;         /* of the store; NULL: scripts have no kv */
+    struct rate_table *rates;    /* borrowed: that of all workers; NULL: nothing is limited */
     const struct binding *bindings;
-    char *running_name; /* see struct services; NULL: none */
+    char *running_name;           /* see struct services; NULL: none */
     struct schedule_board *board; /* borrowed: that of all workers; NULL: it keeps its own */
-    /* `invoke` and `test`: who calls a background function waits for its end and gets its answer. */
+    /* `invoke` and `test`: who calls a background function waits for its end and gets its answer.
+     */
     bool direct;
     /* These keys are every issuer's, and none is asked for others; borrowed. NULL: no. */
     struct keyset *trusted;
@@ -37,6 +42,7 @@ struct app {
     struct server *server;
     struct client *client;
     struct issuers *issuers;
+    struct store *store;        /* NULL: none */
     struct deployment *current; /* NULL until the first one is loaded */
     struct deployment *loading; /* NULL: none under way */
     struct deployment *retired; /* old ones that still have work */
@@ -103,6 +109,12 @@ int app_schedule_request(struct exchange *ex, const struct function_spec *spec, 
 bool app_site(struct app *app, struct exchange *ex, struct str path, struct str *rewritten);
 /* Headers that belong onto every answer: configured header rules, CORS, the generation in `dev`. */
 void app_decorate(struct exchange *ex);
+/* app_rate.c: counts a request that is about to be let in. True when it is over the function's
+ * limit and was answered. `claims` may be NULL. */
+bool app_rate_refuses(struct app *app, struct exchange *ex, const struct function_spec *spec,
+                      const struct claims *claims);
+/* Tells where the caller stands. */
+void app_rate_headers(struct exchange *ex);
 /* app_admin.c: /_luafn/live, ready, metrics, routes. True when the path is one of them and ex was
  * answered. */
 bool app_admin(struct app *app, struct exchange *ex, struct str path);

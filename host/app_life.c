@@ -42,6 +42,7 @@ void app_reload(struct app *app)
     const struct services services = {.loop = app->loop,
                                       .client = app->client,
                                       .issuers = app->issuers,
+                                      .store = app->store,
                                       .dev = app->options.dev,
                                       .running_name = app->options.running_name};
     struct deployment *deployment = NULL;
@@ -62,6 +63,8 @@ void app_reload(struct app *app)
 
 void app_sweep(struct app *app)
 {
+    if (app->store != NULL)
+        store_sweep(app->store);
     struct deployment **link = &app->retired;
     while (*link != NULL) {
         struct deployment *d = *link;
@@ -127,6 +130,17 @@ static void on_deployment_loaded(struct deployment *deployment, void *arg)
     }
 }
 
+/* Without its file the host still serves: what uses kv raises. */
+static void open_store(struct app *app)
+{
+    struct err err;
+    if (app->options.kv_file == NULL)
+        return;
+    app->store = store_open(app->loop, app->options.kv_file, &err);
+    if (app->store == NULL)
+        log_message(LOG_ERROR, "%s", err.text);
+}
+
 int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options,
              void (*on_ready)(struct app *app, int status))
 {
@@ -142,6 +156,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
         return -ENOMEM;
     issuers_trust(app->issuers, options->trusted);
     invocation_pool_open(loop);
+    open_store(app);
     if (app_schedule_open(app) != 0)
         return -ENOMEM;
     app->watch = options->watch ? watch_new(loop, on_files_changed, app) : NULL;
@@ -226,6 +241,8 @@ void app_close(struct app *app)
     app->watch = NULL;
     issuers_free(app->issuers);
     client_free(app->client);
+    if (app->store != NULL)
+        store_close(app->store);
     app->issuers = NULL;
     app->client = NULL;
     app_schedule_close(app);
@@ -244,6 +261,7 @@ void app_free(struct app *app)
     }
     if (app->options.board == NULL)
         schedule_board_free(app->board);
+    store_free(app->store);
     token_cache_clear();
     exchange_pool_free();
 }

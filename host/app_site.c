@@ -99,4 +99,5 @@ void app_decorate(struct exchange *ex)
         cors_add_headers(&config->cors, ex);
     if (app->options.dev && ex->function != NULL)
         add_generation(ex);
+    app_rate_headers(ex);
 }

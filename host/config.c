@@ -424,6 +424,11 @@ static int load_env(struct config *config, const char *const *defaults, struct e
     config->env = env_load(config->folder.ptr, config->dev, err);
     if (config->env == NULL)
         return -EINVAL;
+    const char *kv_url = env_get(config->env, "KV_URL");
+    if (kv_url != NULL && kv_url[0] != '\0')
+        return err_set(err, -EINVAL,
+                       "KV_URL is set, but kv lives in a file beside functions.lua, .luafn/kv.mdb; "
+                       "stores on other machines are not supported: unset KV_URL");
     for (; defaults != NULL && defaults[0] != NULL; defaults += 2) {
         if (env_set_default(config->env, defaults[0], defaults[1]) != 0)
             return err_set(err, -ENOMEM, "out of memory");

@@ -35,6 +35,7 @@ struct shared {
     struct suspension suspensions[SUSPENSIONS_MAX];
     struct worker_slot slots[WORKERS_MAX];
     struct schedule_board board;
+    struct rate_table rates;
 };
 
 /* A worker that was killed while this function ran. */
@@ -162,6 +163,7 @@ static _Noreturn void run_child(struct supervisor *s, unsigned index)
     options.slot = &s->shared->slots[index];
     options.suspensions = s->shared->suspensions;
     options.app.board = &s->shared->board;
+    options.app.rates = &s->shared->rates;
     options.app.running_name = options.slot->running;
     int status = worker_run(&options);
     munmap(s->shared, sizeof(*s->shared));
@@ -377,7 +379,9 @@ static int set_up(struct supervisor *s)
     s->signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
     s->shared =
         mmap(NULL, sizeof(*s->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return s->signal_fd >= 0 && s->shared != MAP_FAILED ? 0 : -errno;
+    if (s->signal_fd < 0 || s->shared == MAP_FAILED)
+        return -errno;
+    return rate_table_init(&s->shared->rates);
 }
 
 int supervisor_run(struct supervisor_options *options, const struct listener *listeners,

@@ -8,8 +8,9 @@ fault() { echo "$1: $2"; bad=1; }
 # folder -> project folders whose headers it may include
 declare -A sees=(
     [host/base]='base' [host/http]='base http' [host/auth]='base http auth'
+    [host/store]='base store'
     [host/net]='base http auth net' [host/run]='base http auth run'
-    [bindings]='base http auth net run bindings' [host/cli]='*' [host]='*'
+    [bindings]='base http auth net run store bindings' [host/cli]='*' [host]='*'
 )
 
 # system headers that belong to one place, as "header-regex:files-regex"
@@ -17,9 +18,10 @@ owned=(
     '^llhttp\.h$:^host/http/parser\.c$'
     '^jwt\.h$:^host/auth/'
     '^openssl/:^(host/auth/|bindings/crypto\.c$|host/net/tls\.[ch]$|host/cli/|host/main\.c$)'
+    '^lmdb\.h$:^host/store/'
     '^curl/:^(host/net/client[a-z_]*\.[ch]$|host/cli/|host/main\.c$)'
     '^(lua|lauxlib|lualib)\.h$:^(host/run/|bindings/|host/[a-z_]+\.[ch]$|host/cli/)'
-    '^uv\.h$:^(host/net/|host/run/|bindings/|host/[a-z_]+\.[ch]$|host/cli/)'
+    '^uv\.h$:^(host/net/|host/run/|host/store/|bindings/|host/[a-z_]+\.[ch]$|host/cli/)'
 )
 
 while IFS= read -r file; do

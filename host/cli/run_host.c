@@ -66,6 +66,28 @@ int run_host_bind(const struct command *command, const struct option_list *addre
     return 0;
 }
 
+/* What the workers keep beside functions.lua. 0 or an exit status. */
+static int prepare_state(struct run_host_plan *plan)
+{
+    struct app_options *app = &plan->supervisor.worker.app;
+    struct err err;
+    char folder[sizeof(plan->kv_file) - sizeof("/kv.mdb")];
+    if (cli_state_folder(app->config_file, "keys", plan->keys_folder, sizeof(plan->keys_folder)) !=
+            0 ||
+        cli_state_folder(app->config_file, NULL, folder, sizeof(folder)) != 0) {
+        log_message(LOG_WARN,
+                    "the folder .luafn cannot be written: keys will not outlive a restart, and "
+                    "there is no kv");
+        return 0;
+    }
+    app->state_folder = plan->keys_folder;
+    snprintf(plan->kv_file, sizeof(plan->kv_file), "%s/kv.mdb", folder);
+    if (store_check(plan->kv_file, &err) != 0)
+        return cli_fault("%s", err.text);
+    app->kv_file = plan->kv_file;
+    return 0;
+}
+
 int run_host_go(struct run_host_plan *plan)
 {
     struct app_options *app = &plan->supervisor.worker.app;
@@ -78,11 +100,6 @@ int run_host_go(struct run_host_plan *plan)
     if (config == NULL)
         return cli_fault("%s", err.text);
     config_free(config);
-    if (cli_state_folder(app->config_file, "keys", plan->keys_folder, sizeof(plan->keys_folder)) ==
-        0)
-        app->state_folder = plan->keys_folder;
-    else
-        log_message(LOG_WARN,
-                    "the folder .luafn cannot be written: keys will not outlive a restart");
-    return supervisor_run(&plan->supervisor, plan->listeners, plan->listener_count);
+    int rc = prepare_state(plan);
+    return rc == 0 ? supervisor_run(&plan->supervisor, plan->listeners, plan->listener_count) : rc;
 }

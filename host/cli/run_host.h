@@ -25,7 +25,7 @@ struct run_host_plan {
     struct listener listeners[SUPERVISOR_LISTEN_MAX];
     unsigned listener_count;
     struct listener admin;
-    char keys_folder[4096];
+    char keys_folder[4096], kv_file[4096];
 };
 
 /* Reads the texts of the options into the plan. 0 or EXIT_USAGE. */

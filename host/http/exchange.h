@@ -65,7 +65,9 @@ struct exchange {
     unsigned generation;    /* of that function; 0 if none */
     const char *error_code; /* static reason code of a refusal; NULL if none */
     uint64_t sub_hash;      /* hash of the token's subject; 0 if none */
-    uint64_t bytes_sent;    /* body bytes */
+    unsigned rate_limit, rate_remaining, rate_reset; /* for the RateLimit headers; limit 0: none */
+    bool rate_refused;                               /* this request is over the limit */
+    uint64_t bytes_sent;                             /* body bytes */
 };
 
 /* New, with one reference: the connection's. NULL when out of memory. One thread alone makes and

@@ -9,11 +9,13 @@
 #include "run/options_auth.h"
 
 static const char *const config_keys[] = {
-    "script", "path",  "methods", "auth",       "timeout",  "cpu",      "memory", "concurrency",
-    "queue",  "fetch", "env",     "background", "rollback", "schedule", NULL};
+    "script",   "path",        "methods",    "auth",  "timeout", "cpu",
+    "memory",   "concurrency", "queue",      "fetch", "env",     "background",
+    "rollback", "schedule",    "rate_limit", "kv",    NULL};
 static const char *const script_keys[] = {
-    "handler", "path",  "methods", "auth",       "timeout",  "cpu",      "memory", "concurrency",
-    "queue",   "fetch", "env",     "background", "rollback", "schedule", NULL};
+    "handler",  "path",        "methods",    "auth",  "timeout", "cpu",
+    "memory",   "concurrency", "queue",      "fetch", "env",     "background",
+    "rollback", "schedule",    "rate_limit", "kv",    NULL};
 
 static bool is_given(struct options_reader *r, const char *key)
 {
@@ -92,6 +94,63 @@ static void set_default_timeout(struct function_spec *spec, bool from_script)
         spec->timeout = LIMIT_FN_SCHEDULE_TIMEOUT;
 }
 
+/* ---- rate_limit = { limit =, window =, by = } ---- */
+
+static int read_rate_by(struct options_reader *r, struct rate_limit *rate)
+{
+    static const char *const names[] = {
+        [RATE_BY_IP] = "ip", [RATE_BY_SUB] = "sub", [RATE_BY_AZP] = "azp"};
+    struct str by = STR("ip");
+    int rc = options_str(r, "by", &by);
+    if (rc != 0)
+        return rc;
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (str_eq(by, str_from(names[i]))) {
+            rate->by = (enum rate_by)i;
+            return 0;
+        }
+    }
+    return options_fault(r, "by", "'%.*s' is not one of \"ip\", \"sub\", \"azp\"", STR_ARG(by));
+}
+
+static int read_rate_limit(struct options_reader *r, struct function_spec *spec)
+{
+    static const char *const keys[] = {"limit", "window", "by", NULL};
+    struct rate_limit rate = {.limit = 0, .window = 0};
+    if (!options_get(r, "rate_limit"))
+        return 0;
+    if (!lua_istable(r->L, -1))
+        return options_fault(r, "rate_limit",
+                             "must be a table such as { limit = 100, window = 60, by = \"ip\" }");
+    size_t before = options_enter(r, "rate_limit", 0);
+    int rc = options_check_keys(r, keys);
+    if (rc == 0)
+        rc = options_count(r, "limit", 1, LIMIT_RATE_COUNT, &rate.limit);
+    if (rc == 0)
+        rc = options_seconds(r, "window", 0.1, LIMIT_RATE_WINDOW, &rate.window);
+    if (rc == 0 && (rate.limit == 0 || rate.window <= 0))
+        rc = options_fault(r, NULL, "`%s` is missing: { limit = 100, window = 60, by = \"ip\" }",
+                           rate.limit == 0 ? "limit" : "window");
+    if (rc == 0)
+        rc = read_rate_by(r, &rate);
+    options_leave(r, before);
+    lua_pop(r->L, 1);
+    spec->rate_limit = rate;
+    return rc;
+}
+
+/* ---- kv = "namespace" ---- */
+
+static int read_kv(struct options_reader *r, struct function_spec *spec)
+{
+    int rc = options_str(r, "kv", &spec->kv);
+    if (rc == 0 && is_given(r, "kv") &&
+        (spec->kv.len == 0 || spec->kv.len > LIMIT_KV_SPACE_NAME || spec->kv.ptr[0] == '\0'))
+        rc = options_fault(r, "kv", "is the name of a namespace: 1 to %d bytes",
+                           LIMIT_KV_SPACE_NAME);
+    return rc;
+}
+
 /* ---- limits: those that a script gives count only where functions.lua gave none ---- */
 
 static int read_limits(struct options_reader *r, struct function_spec *spec)
@@ -168,5 +227,9 @@ int options_read_function(struct options_reader *r, struct function_spec *spec,
         set_default_timeout(spec, origin == OPTIONS_SCRIPT);
     if (rc == 0)
         rc = read_limits(r, spec);
+    if (rc == 0)
+        rc = read_rate_limit(r, spec);
+    if (rc == 0)
+        rc = read_kv(r, spec);
     return rc == 0 ? read_reach(r, spec) : rc;
 }

@@ -11,6 +11,14 @@
 
 struct cron;
 
+enum rate_by { RATE_BY_IP, RATE_BY_SUB, RATE_BY_AZP };
+
+struct rate_limit {
+    unsigned limit; /* requests that pass in a window; 0: no limit */
+    double window;  /* seconds */
+    enum rate_by by;
+};
+
 struct function_spec {
     struct str name;   /* [A-Za-z0-9_-]+ */
     struct str script; /* absolute path, or "embedded:NAME" for a script inside the program */
@@ -35,7 +43,9 @@ struct function_spec {
     struct str *env;     /* globs over names; what `env` shows */
     unsigned env_count;
     bool env_declared; /* `env` was given: nothing but these */
-    bool is_dev;       /* part of `luafn dev` itself (issuer, TV API) */
+    struct str kv;     /* its namespace there; empty: its name */
+    struct rate_limit rate_limit;
+    bool is_dev; /* part of `luafn dev` itself (issuer, TV API) */
     unsigned
         given; /* bits: which keys functions.lua gave; those win over what the script returns */
 };

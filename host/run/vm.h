@@ -24,6 +24,7 @@ int lua_error(lua_State *L) __attribute__((noreturn));
 
 struct client;
 struct issuers;
+struct store;
 struct instance;
 struct task;
 struct event_slot;
@@ -35,6 +36,7 @@ struct services {
     uv_loop_t *loop;
     struct client *client;
     struct issuers *issuers;
+    struct store *store; /* of kv */
     const struct verifier
         *verifiers; /* the deployment's issuers, for jwt.require_scope and company */
     unsigned verifier_count;

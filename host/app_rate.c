@@ -1,0 +1,93 @@
+/* rate_limit: whom a request counts for, and what it is told. The counting is store/rate.c. */
+#include "app.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "auth/policy.h"
+
+/* A customer of an internet provider has a whole /64 of IPv6 addresses to call from. */
+static struct str network_of(struct str address, struct arena *arena)
+{
+    struct in6_addr v6;
+    char text[INET6_ADDRSTRLEN];
+    if (address.len >= sizeof(text))
+        return address;
+    memcpy(text, address.ptr, address.len);
+    text[address.len] = '\0';
+    if (inet_pton(AF_INET6, text, &v6) != 1 || IN6_IS_ADDR_V4MAPPED(&v6))
+        return address;
+    memset(&v6.s6_addr[8], 0, 8);
+    if (inet_ntop(AF_INET6, &v6, text, sizeof(text)) == NULL)
+        return address;
+    return arena_copy(arena, str_from(text));
+}
+
+static struct str claim(const struct claims *claims, const char *name)
+{
+    const json_t *value = json_object_get(claims->json, name);
+    return json_is_string(value) ? (struct str){json_string_value(value), json_string_length(value)}
+                                 : (struct str){NULL, 0};
+}
+
+/* One text for each caller of each function; callers without the claim go by their address. ptr
+ * NULL: out of memory. */
+static struct str caller_name(struct exchange *ex, const struct function_spec *spec,
+                              const struct claims *claims)
+{
+    struct str id = {NULL, 0};
+    const char *kind = spec->rate_limit.by == RATE_BY_SUB ? "sub" : "azp";
+    if (claims != NULL && spec->rate_limit.by == RATE_BY_SUB)
+        id = claims->subject;
+    else if (claims != NULL && spec->rate_limit.by == RATE_BY_AZP)
+        id = claim(claims, "azp");
+    if (id.len > 0)
+        return arena_printf(&ex->arena, "%.*s %s %zu %.*s %.*s", STR_ARG(spec->name), kind,
+                            claims->issuer.len, STR_ARG(claims->issuer), STR_ARG(id));
+    return arena_printf(&ex->arena, "%.*s ip %.*s", STR_ARG(spec->name),
+                        STR_ARG(network_of(ex->req.client_ip, &ex->arena)));
+}
+
+static void add_number(struct exchange *ex, struct str name, unsigned value)
+{
+    struct str text = arena_printf(&ex->arena, "%u", value);
+    if (text.ptr == NULL || headers_set(&ex->res.headers, &ex->arena, name, text) != 0)
+        ex->res.close = true; /* out of memory: the answer leaves without it */
+}
+
+void app_rate_headers(struct exchange *ex)
+{
+    if (ex->rate_limit == 0)
+        return;
+    add_number(ex, STR("RateLimit-Limit"), ex->rate_limit);
+    add_number(ex, STR("RateLimit-Remaining"), ex->rate_remaining);
+    add_number(ex, STR("RateLimit-Reset"), ex->rate_reset);
+    if (ex->res.status == 429 && ex->rate_refused)
+        add_number(ex, STR("Retry-After"), ex->rate_reset);
+}
+
+bool app_rate_refuses(struct app *app, struct exchange *ex, const struct function_spec *spec,
+                      const struct claims *claims)
+{
+    const struct rate_limit *limit = &spec->rate_limit;
+    if (limit->limit == 0 || app->options.rates == NULL)
+        return false;
+    struct str name = caller_name(ex, spec, claims);
+    if (name.ptr == NULL) {
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        return true;
+    }
+    struct rate_verdict verdict =
+        rate_take(app->options.rates, name, limit->limit, (uint64_t)(limit->window * 1000),
+                  uv_hrtime() / 1000000);
+    ex->rate_limit = limit->limit;
+    ex->rate_remaining = verdict.remaining;
+    ex->rate_reset = (unsigned)((verdict.reset_ms + 999) / 1000);
+    if (verdict.pass)
+        return false;
+    ex->rate_refused = true;
+    ex->error_code = "rate_limited";
+    exchange_answer_error(ex, 429, STR("rate_limited"),
+                          STR("Too many requests; Retry-After says when to come back"));
+    return true;
+}

@@ -1,0 +1,253 @@
+/* The embedded store: reads on the loop, from mapped memory; writes in batches on a thread.
+ *
+ * What one turn of the loop asks for, and what comes in while a batch is being written, goes into
+ * the next batch: one transaction and one wait for the disk for all of it. LMDB lets one writer in
+ * at a time, so batches of several workers follow one another. Nothing on the loop waits for the
+ * disk or for a lock. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "store/change.h"
+
+struct embedded {
+    struct store store;
+    struct file file;
+    MDB_txn *reader; /* renewed for each read */
+    uv_loop_t *loop;
+    uv_prepare_t turn; /* runs while `queue` is not empty: the turn has ended */
+    struct list queue; /* requests that write, in order */
+    bool sweep_due;
+    bool closing;
+    bool damage_logged;
+    /* the batch under way; the thread's while `working` */
+    bool working;
+    uv_work_t work;
+    struct list batch;
+    bool sweep;
+    unsigned swept;
+};
+
+static void on_turn(uv_prepare_t *turn);
+static struct embedded *embedded_of(struct store *store)
+{
+    return container_of(store, struct embedded, store);
+}
+
+static void give_back(struct embedded *e, struct store_request *request)
+{
+    if (request->status == STORE_DAMAGED && !e->damage_logged) {
+        e->damage_logged = true;
+        log_message(LOG_ERROR, "the file of kv is damaged: the next start sets it aside");
+    }
+    request->done(request);
+}
+
+/* ---- on the thread ---- */
+
+static void set_status(struct list *batch, int status)
+{
+    list_each(node, batch) container_of(node, struct store_request, node)->status = status;
+}
+
+/* Writes the requests from `first` to before `end` in one transaction. 0, or an error of LMDB:
+ * nothing is written then. */
+static int write_range(struct embedded *e, struct list *first, const struct list *end)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(e->file.env, NULL, 0, &txn);
+    uint64_t now_ms = file_now_ms();
+    if (rc != 0)
+        return rc;
+    for (struct list *node = first; rc == 0 && node != end; node = node->next)
+        rc = change_apply(&e->file, txn, now_ms, container_of(node, struct store_request, node));
+    if (rc == 0)
+        return mdb_txn_commit(txn);
+    mdb_txn_abort(txn);
+    return rc;
+}
+
+static void write_batch(struct embedded *e)
+{
+    int rc = write_range(e, e->batch.next, &e->batch);
+    if (rc == 0)
+        return;
+    if (e->batch.next->next == &e->batch || rc != MDB_MAP_FULL) {
+        set_status(&e->batch, file_status(rc));
+        return;
+    }
+    /* One that does not fit must not take the others along. */
+    list_each(node, &e->batch)
+    {
+        rc = write_range(e, node, node->next);
+        if (rc != 0)
+            container_of(node, struct store_request, node)->status = file_status(rc);
+    }
+}
+
+static void sweep_batch(struct embedded *e)
+{
+    MDB_txn *txn;
+    e->swept = 0;
+    if (mdb_txn_begin(e->file.env, NULL, 0, &txn) != 0)
+        return;
+    if (change_expire(&e->file, txn, file_now_ms(), LIMIT_KV_BATCH, &e->swept) != 0) {
+        e->swept = 0;
+        mdb_txn_abort(txn);
+    } else if (mdb_txn_commit(txn) != 0) {
+        e->swept = 0;
+    }
+}
+
+static void on_work(uv_work_t *work)
+{
+    struct embedded *e = container_of(work, struct embedded, work);
+    if (!list_is_empty(&e->batch))
+        write_batch(e);
+    if (e->sweep)
+        sweep_batch(e);
+}
+
+/* ---- on the loop ---- */
+
+static void wake(struct embedded *e)
+{
+    if (!e->working && !e->closing)
+        uv_prepare_start(&e->turn, on_turn);
+}
+
+static void on_worked(uv_work_t *work, int status)
+{
+    struct embedded *e = container_of(work, struct embedded, work);
+    (void)status; /* never cancelled */
+    e->working = false;
+    e->sweep_due |= e->sweep && e->swept == LIMIT_KV_BATCH;
+    if (e->sweep_due || !list_is_empty(&e->queue))
+        wake(e);
+    struct list batch;
+    list_init(&batch);
+    while (!list_is_empty(&e->batch)) {
+        struct list *node = e->batch.next;
+        list_remove(node);
+        list_push(&batch, node);
+    }
+    while (!list_is_empty(&batch)) {
+        struct store_request *request = container_of(batch.next, struct store_request, node);
+        list_remove(&request->node);
+        give_back(e, request);
+    }
+}
+
+static void fill_batch(struct embedded *e)
+{
+    size_t bytes = 0;
+    for (unsigned n = 0; n < LIMIT_KV_BATCH && !list_is_empty(&e->queue); n++) {
+        struct store_request *request = container_of(e->queue.next, struct store_request, node);
+        bytes += request->value.bytes.len;
+        if (n > 0 && bytes > LIMIT_KV_BATCH_BYTES)
+            return;
+        list_remove(&request->node);
+        list_push(&e->batch, &request->node);
+    }
+}
+
+static void on_turn(uv_prepare_t *turn)
+{
+    struct embedded *e = container_of(turn, struct embedded, turn);
+    uv_prepare_stop(turn);
+    fill_batch(e);
+    e->sweep = e->sweep_due;
+    e->sweep_due = false;
+    e->working = true;
+    uv_queue_work(e->loop, &e->work, on_work, on_worked);
+}
+
+static int begin_read(struct embedded *e)
+{
+    int rc = e->reader == NULL ? mdb_txn_begin(e->file.env, NULL, MDB_RDONLY, &e->reader)
+                               : mdb_txn_renew(e->reader);
+    return file_status(rc);
+}
+
+static void submit(struct store *store, struct store_request *request)
+{
+    struct embedded *e = embedded_of(store);
+    list_init(&request->node);
+    if (e->closing) {
+        request->status = -ECANCELED;
+        request->done(request);
+    } else if (request->kind == STORE_GET || request->kind == STORE_LIST) {
+        request->status = begin_read(e);
+        if (request->status == 0) {
+            change_read(&e->file, e->reader, file_now_ms(), request);
+            mdb_txn_reset(e->reader);
+        }
+        give_back(e, request);
+    } else {
+        list_push(&e->queue, &request->node);
+        wake(e);
+    }
+}
+
+static void sweep(struct store *store)
+{
+    struct embedded *e = embedded_of(store);
+    if (e->closing || e->sweep_due || begin_read(e) != 0)
+        return;
+    e->sweep_due = change_has_expired(&e->file, e->reader, file_now_ms());
+    mdb_txn_reset(e->reader);
+    if (e->sweep_due)
+        wake(e);
+}
+
+/* ---- opening and closing ---- */
+
+static void close_store(struct store *store)
+{
+    struct embedded *e = embedded_of(store);
+    if (e->closing)
+        return;
+    e->closing = true;
+    uv_close((uv_handle_t *)&e->turn, NULL);
+    while (!list_is_empty(&e->queue)) {
+        struct store_request *request = container_of(e->queue.next, struct store_request, node);
+        list_remove(&request->node);
+        request->status = -ECANCELED;
+        request->done(request);
+    }
+}
+
+static void free_store(struct store *store)
+{
+    struct embedded *e = embedded_of(store);
+    if (e->reader != NULL)
+        mdb_txn_abort(e->reader);
+    file_close(&e->file);
+    free(e);
+}
+
+static const struct store_backend embedded = {
+    .name = "embedded",
+    .submit = submit,
+    .sweep = sweep,
+    .close = close_store,
+    .free = free_store,
+};
+
+struct store *store_open(uv_loop_t *loop, const char *file, struct err *err)
+{
+    struct embedded *e = calloc(1, sizeof(*e));
+    int rc = e != NULL ? file_open(&e->file, file) : ENOMEM;
+    if (rc != 0) {
+        free(e);
+        err_set(err, -EIO, "the file of kv cannot be opened: %s: %s", file, mdb_strerror(rc));
+        return NULL;
+    }
+    e->store.backend = &embedded;
+    e->loop = loop;
+    list_init(&e->queue);
+    list_init(&e->batch);
+    uv_prepare_init(loop, &e->turn);
+    return &e->store;
+}

@@ -54,6 +54,7 @@ check: deps-check ## all that CI runs: format, lint, test, browser tests, saniti
 	$(Q)$(MAKE) --no-print-directory lint
 	$(Q)$(MAKE) --no-print-directory test
 	$(Q)$(MAKE) --no-print-directory e2e
+	$(Q)$(MAKE) --no-print-directory fault-sample
 	$(Q)$(MAKE) --no-print-directory asan
 	$(Q)$(MAKE) --no-print-directory fuzz-regress
 	$(Q)$(MAKE) --no-print-directory valgrind
@@ -63,6 +64,18 @@ asan: ## unit and wire tests under AddressSanitizer and UBSan
 	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/asan/%)" LUAFN_BIN=build/asan/luafn LUAFN_SLOW=4 \
 	    tools/test.sh unit wire
 
+# Calls of the C library fail, one after the other: tests/fault/.
+build/fault/%.so: tests/fault/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O1 -g -fPIC -shared -o $@ $<
+
+.PHONY: fault fault-sample
+fault: build/luafn build/fault/shim.so tests/node_modules/.package-lock.json ## every allocation and call of a request fails once; T=memory runs one file
+	$(Q)FAULT_LONG=1 TEST_TIMEOUT=1200000 ONLY="$(T)" tools/test.sh fault
+
+fault-sample: build/luafn build/fault/shim.so tests/node_modules/.package-lock.json
+	$(Q)ONLY="$(T)" tools/test.sh fault
+
 VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible \
             --errors-for-leak-kinds=definite --trace-children=yes
 valgrind: ## unit tests, and a part of the wire tests, under valgrind
@@ -70,6 +83,16 @@ valgrind: ## unit tests, and a part of the wire tests, under valgrind
 	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/debug/%)" WRAP="$(VALGRIND)" tools/test.sh unit
 	$(Q)LUAFN_BIN=build/debug/luafn LUAFN_WRAP="$(VALGRIND)" LUAFN_SLOW=20 ONLY=functions \
 	    tools/test.sh wire
+
+# ---- long drills; their short forms are among the wire tests ---------------------------------------
+.PHONY: abuse-mix reload-drill
+DRILL = LUAFN_BIN=$(OUT)/luafn $$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node) tools/drills.mjs
+abuse-mix: $(OUT)/luafn tests/node_modules/.package-lock.json ## 10,000 requests, every abuse among them; BUILD=asan ARGS="--requests 10000"
+	$(Q)$(DRILL) mix $(ARGS)
+
+reload-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 1,000 renames under load, 10,000 reloads
+	$(Q)$(DRILL) renames
+	$(Q)$(DRILL) reloads
 
 cov: ## coverage of unit and wire tests, as a table
 	$(Q)tools/deps.sh cov

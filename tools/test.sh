@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs tiers of tests, one after the other, and ends with one line: N passed, N failed.
 #
-#   tools/test.sh TIER...     unit, lua, wire, idp, e2e
+#   tools/test.sh TIER...     unit, lua, wire, idp, e2e, fault
 #
 # LUAFN_BIN  the program under test (default build/luafn)
 # UNIT_BIN   the unit test programs
@@ -83,9 +83,9 @@ for tier in "$@"; do
     case $tier in
     unit) unit ;;
     lua) lua ;;
-    wire | idp | e2e) node_tier "$tier" ;;
+    wire | idp | e2e | fault) node_tier "$tier" ;;
     *)
-        echo "tools/test.sh: no tier '$tier'; there are unit, lua, wire, idp, e2e" >&2
+        echo "tools/test.sh: no tier '$tier'; there are unit, lua, wire, idp, e2e, fault" >&2
         exit 2
         ;;
     esac

@@ -126,9 +126,25 @@ static void mend_status(struct exchange *ex)
         res->headers.len = 0;
 }
 
+/* The answer of last resort is a bare status, for want of memory. It gets the frame of every other
+ * error here, after the last that may change the headers: from a list that is everybody's. */
+static void mend_bare(struct exchange *ex)
+{
+    static struct header plain[] = {{{"Content-Type", 12}, {"application/json", 16}},
+                                    {{"X-Content-Type-Options", 22}, {"nosniff", 7}}};
+    struct response *res = &ex->res;
+    if (res->status < 500 || res->streamed || res->body.len > 0 ||
+        headers_get(&res->headers, STR("Content-Type")) != NULL)
+        return;
+    res->headers = (struct headers){.items = plain, .len = 2, .cap = 2};
+    res->body = STR("{\"error\":\"out_of_memory\",\"error_description\":"
+                    "\"The host is out of memory\"}");
+}
+
 static void put_head(struct conn *conn, struct exchange *ex, struct buf *out)
 {
     mend_status(ex);
+    mend_bare(ex);
     bool keep_alive = keeps_alive(conn, ex);
     ex->res.close = !keep_alive;
     ex->head_sent = true;

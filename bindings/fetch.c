@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "bindings/bindings.h"
+#include "bindings/fetch_stream.h"
 #include "bindings/json.h"
 #include "http/headers.h"
 #include "base/limits.h"
@@ -20,7 +21,8 @@ enum { HEADERS_MAX = 100 };
 
 struct fetch_op {
     struct op op;
-    struct client_call *call; /* NULL when it is over */
+    struct client_call *call;    /* NULL when it is over, or a stream's */
+    struct fetch_stream *stream; /* NULL: the answer is gathered; kept alive by the user value */
     int error;
     char error_text[256];
     long status;
@@ -39,6 +41,8 @@ static void cancel(struct op *op)
     struct fetch_op *f = container_of(op, struct fetch_op, op);
     if (f->call != NULL)
         client_cancel(f->call);
+    if (f->stream != NULL)
+        fetch_stream_close(f->stream);
     f->call = NULL;
 }
 
@@ -78,17 +82,23 @@ static void on_done(void *arg, const struct client_response *res)
 
 /* ---- the response object ---- */
 
-static int l_text(lua_State *L)
+static void lx_get_body(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
+    if (lua_getfield(L, 1, "stream") != LUA_TNIL)
+        luaL_error(L, "fetch: the answer is a stream; read it with chunks()");
     lua_getfield(L, 1, "body");
+}
+
+static int l_text(lua_State *L)
+{
+    lx_get_body(L);
     return 1;
 }
 
 static int l_json(lua_State *L)
 {
-    luaL_checktype(L, 1, LUA_TTABLE);
-    lua_getfield(L, 1, "body");
+    lx_get_body(L);
     struct str body;
     body.ptr = luaL_checklstring(L, -1, &body.len);
     if (json_decode_text(L, body) != 0)
@@ -100,7 +110,9 @@ static void push_methods(lua_State *L)
 {
     if (!luaL_newmetatable(L, "luafn.response"))
         return;
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
+    lua_pushcfunction(L, l_fetch_chunks);
+    lua_setfield(L, -2, "chunks");
     lua_pushcfunction(L, l_text);
     lua_setfield(L, -2, "text");
     lua_pushcfunction(L, l_json);
@@ -136,6 +148,18 @@ static void add_header(lua_State *L, struct str name, struct str value)
     lua_rawset(L, -3);
 }
 
+/* The op is at index `op_index`. */
+static void push_body(lua_State *L, struct fetch_op *f, const char *bytes, int op_index)
+{
+    if (f->stream == NULL) {
+        lua_pushlstring(L, bytes, f->body_len);
+        lua_setfield(L, -2, "body");
+    } else {
+        lua_getiuservalue(L, op_index, 1);
+        lua_setfield(L, -2, "stream");
+    }
+}
+
 static int finish(lua_State *L, struct op *op)
 {
     struct fetch_op *f = container_of(op, struct fetch_op, op);
@@ -144,6 +168,7 @@ static int finish(lua_State *L, struct op *op)
     if (f->error != 0 || buf_failed(&f->data))
         return luaL_error(L, "fetch: %s", f->error_text);
     const char *p = f->data.data;
+    int op_index = lua_gettop(L);
     lua_createtable(L, 0, 5);
     lua_pushinteger(L, f->status);
     lua_setfield(L, -2, "status");
@@ -160,8 +185,7 @@ static int finish(lua_State *L, struct op *op)
         p = value.ptr + value.len;
     }
     lua_setfield(L, -2, "headers");
-    lua_pushlstring(L, p, f->body_len);
-    lua_setfield(L, -2, "body");
+    push_body(L, f, p, op_index);
     push_methods(L);
     lua_setmetatable(L, -2);
     buf_free(&f->data);
@@ -235,7 +259,7 @@ static unsigned read_redirect(lua_State *L)
     return hops;
 }
 
-static void read_options(lua_State *L, struct client_request *req)
+static bool read_options(lua_State *L, struct client_request *req)
 {
     if (lua_getfield(L, 2, "method") != LUA_TNIL)
         req->method = check_text(L, -1, "method");
@@ -243,6 +267,10 @@ static void read_options(lua_State *L, struct client_request *req)
         req->body = check_text(L, -1, "body");
     req->timeout = read_timeout(L);
     req->max_redirects = read_redirect(L);
+    lua_getfield(L, 2, "stream");
+    bool stream = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return stream;
 }
 
 static struct client_rules rules_of(const struct vm *vm)
@@ -273,9 +301,10 @@ static int l_fetch(lua_State *L)
     req.url.ptr = luaL_checklstring(L, 1, &req.url.len);
     lua_settop(L, 2);
     req.headers = headers;
+    bool stream = false;
     if (!lua_isnoneornil(L, 2)) {
         luaL_checktype(L, 2, LUA_TTABLE);
-        read_options(L, &req);
+        stream = read_options(L, &req);
         req.header_count = read_headers(L, headers);
     }
     add_trace(L, &req, headers);
@@ -284,6 +313,11 @@ static int l_fetch(lua_State *L)
         return luaL_error(L, "fetch cannot wait here");
     req.rules = rules_of(vm);
     struct fetch_op *f = (struct fetch_op *)op_new(L, &fetch_type, sizeof(*f));
+    if (stream) {
+        f->stream = lx_fetch_stream_start(L, vm->services->client, &req, on_done, f);
+        lua_setiuservalue(L, -2, 1);
+        return await(L, &f->op);
+    }
     struct err err;
     if (client_start(vm->services->client, &req, on_done, f, &f->call, &err) != 0) {
         f->call = NULL;

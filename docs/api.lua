@@ -420,6 +420,33 @@ modules[#modules + 1] = {
 }
 
 modules[#modules + 1] = {
+  name = "stream",
+  summary = "Answers in pieces. A result whose `body` is a function is sent as that function writes: `body = function(write) write(\"piece\") end`; `write` waits while the client is slow, and returns false once nobody reads. This module has what is built on that.",
+  functions = {
+    {
+      name = "stream.sse",
+      summary = "A result that sends server-sent events. `fn` gets `send`, which takes a text or an event and waits as `write` does.",
+      args = {
+        { "fn", "fun(send: fun(event: string|luafn.ServerSentEvent): boolean)", "runs after the head has been sent" },
+        { "headers?", "table<string, string>", "more headers" },
+      },
+      returns = { { "luafn.Response", "to be returned by the handler" } },
+      errors = "`fn` is not a function. `send` raises for an event without fields, and for an `event` or `id` of more than one line.",
+      run = false,
+      example = [[
+return function(event)
+  return stream.sse(function(send)
+    for i = 1, 10 do
+      send { event = "tick", id = tostring(i), data = { count = i } }
+      sleep(1)
+    end
+  end)
+end]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
   name = "time",
   summary = "Times are numbers: seconds since 1970-01-01 UTC, with a fraction, between the years 0 and 9999.",
   functions = {
@@ -565,7 +592,7 @@ types[#types + 1] = {
     { "statusCode", "integer", "" },
     { "headers?", "table<string, string|number|boolean>", "" },
     { "multiValueHeaders?", "table<string, string[]>", "for Set-Cookie; replaces the same name in `headers`" },
-    { "body?", "string", "" },
+    { "body?", "string|fun(write: fun(piece: string): boolean)", "a function is run after the head has left, and writes the body" },
     { "isBase64Encoded?", "boolean", "`body` is base64 of the bytes to send" },
   },
 }
@@ -576,7 +603,8 @@ types[#types + 1] = {
     { "method?", "string", 'default "GET"' },
     { "headers?", "table<string, string>", "" },
     { "body?", "string", "" },
-    { "timeout?", "number", "seconds for the whole call; default 10" },
+    { "timeout?", "number", "seconds for the whole call; for a stream, until its head and between two pieces; default 10" },
+    { "stream?", "boolean", "return when the head is there, and read the body with `res:chunks()`" },
     { "redirect?", "string", '"follow" (default, at most 10) or "manual": a redirect is an answer like any other' },
   },
 }
@@ -591,6 +619,18 @@ types[#types + 1] = {
     { "body", "string", "" },
     { "text", "fun(self): string", "the body" },
     { "json", "fun(self): any", "the body through json.decode; raises as that does" },
+    { "chunks", "fun(self): fun(): string?", "the pieces of a stream, for a `for` loop; raises when it breaks off" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.ServerSentEvent",
+  summary = "An event for `send` of `stream.sse`; one field at least.",
+  fields = {
+    { "data?", "string|number|table", "the text, of any number of lines; a table is sent as JSON" },
+    { "event?", "string", "its type; browsers say `message` without one" },
+    { "id?", "string|number", "comes back as the `last-event-id` header after a break" },
+    { "retry?", "integer", "milliseconds until browsers connect again" },
+    { "comment?", "string", "not seen by readers; keeps proxies from closing a quiet stream" },
   },
 }
 types[#types + 1] = {

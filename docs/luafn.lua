@@ -34,7 +34,7 @@
 ---@field statusCode integer
 ---@field headers? table<string, string|number|boolean>
 ---@field multiValueHeaders? table<string, string[]> for Set-Cookie; replaces the same name in `headers`
----@field body? string
+---@field body? string|fun(write: fun(piece: string): boolean) a function is run after the head has left, and writes the body
 ---@field isBase64Encoded? boolean `body` is base64 of the bytes to send
 
 ---Options of `fetch`.
@@ -42,7 +42,8 @@
 ---@field method? string default "GET"
 ---@field headers? table<string, string>
 ---@field body? string
----@field timeout? number seconds for the whole call; default 10
+---@field timeout? number seconds for the whole call; for a stream, until its head and between two pieces; default 10
+---@field stream? boolean return when the head is there, and read the body with `res:chunks()`
 ---@field redirect? string "follow" (default, at most 10) or "manual": a redirect is an answer like any other
 
 ---An answer to `fetch`.
@@ -54,6 +55,15 @@
 ---@field body string
 ---@field text fun(self): string the body
 ---@field json fun(self): any the body through json.decode; raises as that does
+---@field chunks fun(self): fun(): string? the pieces of a stream, for a `for` loop; raises when it breaks off
+
+---An event for `send` of `stream.sse`; one field at least.
+---@class luafn.ServerSentEvent
+---@field data? string|number|table the text, of any number of lines; a table is sent as JSON
+---@field event? string its type; browsers say `message` without one
+---@field id? string|number comes back as the `last-event-id` header after a break
+---@field retry? integer milliseconds until browsers connect again
+---@field comment? string not seen by readers; keeps proxies from closing a quiet stream
 
 ---Options of `json.encode`.
 ---@class luafn.JsonOptions
@@ -339,6 +349,18 @@ function parallel(...) end
 ---Raises: `seconds` is not a number, or negative.
 ---@param seconds number fractions allowed
 function sleep(seconds) end
+
+---Answers in pieces. A result whose `body` is a function is sent as that function writes: `body = function(write) write("piece") end`; `write` waits while the client is slow, and returns false once nobody reads. This module has what is built on that.
+---@class luafn.stream
+stream = {}
+
+---A result that sends server-sent events. `fn` gets `send`, which takes a text or an event and waits as `write` does.
+---
+---Raises: `fn` is not a function. `send` raises for an event without fields, and for an `event` or `id` of more than one line.
+---@param fn fun(send: fun(event: string|luafn.ServerSentEvent): boolean) runs after the head has been sent
+---@param headers? table<string, string> more headers
+---@return luafn.Response # to be returned by the handler
+function stream.sse(fn, headers) end
 
 ---Times are numbers: seconds since 1970-01-01 UTC, with a fraction, between the years 0 and 9999.
 ---@class luafn.time

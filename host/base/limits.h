@@ -13,6 +13,7 @@
 #define LIMIT_CONNECTIONS      10000       /* a worker; functions.lua limits.connections */
 #define LIMIT_PIPELINE         64          /* requests read ahead of the answer on one connection */
 #define LIMIT_WRITE_HIGH_WATER (1024 * 1024) /* unsent answer bytes at which reading stops */
+#define LIMIT_STREAM_BYTES     (64 * 1024)   /* unsent bytes at which a stream's writer waits */
 #define LIMIT_HEAD_TIMEOUT     10.0 /* first byte of a request to the end of its head; 408 */
 #define LIMIT_BODY_TIMEOUT     30.0 /* between two pieces of a body; 408 */
 #define LIMIT_IDLE_TIMEOUT     75.0 /* keep-alive without a request */
@@ -62,6 +63,7 @@
 #define LIMIT_SCRIPT_BYTES          (1024 * 1024)
 #define LIMIT_COROUTINES            64 /* live ones that resume each other, a request */
 #define LIMIT_FETCH_RESPONSE_BYTES  (16 * 1024 * 1024)
+#define LIMIT_FETCH_STREAM          (64 * 1024) /* bytes of a streamed answer read ahead */
 #define LIMIT_FETCH_TIMEOUT         10.0
 #define LIMIT_FETCH_REDIRECTS       10
 #define LIMIT_FETCH_PARALLEL        64          /* transfers a request */

@@ -102,14 +102,24 @@ size_t exchange_stream_write(struct exchange *ex, struct str bytes)
     return ex->sink->stream_write(ex, bytes);
 }
 
-void exchange_stream_end(struct exchange *ex)
+static void end_stream(struct exchange *ex, void (*tell)(struct exchange *ex))
 {
     if (ex->state != EXCHANGE_STREAMING)
         return;
     ex->state = EXCHANGE_ANSWERED;
     ex->on_drained = NULL;
     if (ex->conn != NULL)
-        ex->sink->stream_end(ex);
+        tell(ex);
+}
+
+void exchange_stream_end(struct exchange *ex)
+{
+    end_stream(ex, ex->sink != NULL ? ex->sink->stream_end : NULL);
+}
+
+void exchange_stream_abort(struct exchange *ex)
+{
+    end_stream(ex, ex->sink != NULL ? ex->sink->stream_abort : NULL);
 }
 
 void exchange_detach(struct exchange *ex)

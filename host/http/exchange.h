@@ -32,6 +32,8 @@ struct exchange_sink {
     /* Bytes of a streamed body. Returns the bytes that now wait to be sent. */
     size_t (*stream_write)(struct exchange *ex, struct str bytes);
     void (*stream_end)(struct exchange *ex);
+    /* The rest will not come: the client must be able to tell from a proper end. */
+    void (*stream_abort)(struct exchange *ex);
 };
 
 struct exchange {
@@ -85,11 +87,20 @@ void exchange_identify(struct exchange *ex);
 void exchange_answer(struct exchange *ex);
 
 /* Bytes of a streamed body, after exchange_answer with res.streamed. Returns the bytes that now
- * wait to be sent (0 when the client has left): above LIMIT_WRITE_HIGH_WATER the caller should wait
- * for on_drained. */
+ * wait to be sent (0 when the client has left): above LIMIT_STREAM_BYTES the caller should
+ * wait for on_drained. */
 size_t exchange_stream_write(struct exchange *ex, struct str bytes);
 /* The end of a streamed body. */
 void exchange_stream_end(struct exchange *ex);
+
+/* The end of a streamed body that is not all there. */
+void exchange_stream_abort(struct exchange *ex);
+
+/* Does the answer, whose status is set, carry a body? */
+static inline bool exchange_sends_body(const struct exchange *ex)
+{
+    return ex->req.method != METHOD_HEAD && status_has_body(ex->res.status);
+}
 
 /* Is the answer complete on our side? */
 static inline bool exchange_is_complete(const struct exchange *ex)

@@ -34,6 +34,8 @@ static void keep_or_free_handle(struct client *client, CURL *easy)
 static void call_free(struct client_call *call)
 {
     list_remove(&call->node);
+    list_remove(&call->in_streams);
+    list_remove(&call->in_lively);
     keep_or_free_handle(call->client, call->easy);
     curl_slist_free_all(call->lines);
     curl_url_cleanup(call->url);
@@ -42,9 +44,12 @@ static void call_free(struct client_call *call)
     free(call);
 }
 
-static void report(struct client_call *call, int error, const char *text)
+void client_call_end(struct client_call *call, int error, const char *text)
 {
+    curl_multi_remove_handle(call->client->multi, call->easy);
     struct client_response res = {.error = error, .error_text = text};
+    if (call->on_stream != NULL)
+        res.body = buf_str(&call->received); /* what came before an error counts */
     char *url = NULL;
     if (error == 0) {
         curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &res.status);
@@ -69,7 +74,7 @@ static void on_hop_done(struct client_call *call, CURLcode result)
     curl_multi_remove_handle(call->client->multi, call->easy);
     if (result != CURLE_OK) {
         int code = client_explain(call, result, &err);
-        report(call, code, err.text);
+        client_call_end(call, code, err.text);
         return;
     }
     const char *location = client_hop_location(call);
@@ -78,7 +83,7 @@ static void on_hop_done(struct client_call *call, CURLcode result)
         client_describe_errno(&err, code);
     }
     if (location == NULL || code != 0) {
-        report(call, code, err.text);
+        client_call_end(call, code, err.text);
     }
 }
 
@@ -102,6 +107,7 @@ static void drive(struct client *client, curl_socket_t fd, int events)
 {
     int running;
     curl_multi_socket_action(client->multi, fd, events, &running);
+    client_stream_tell(client);
     drain(client);
 }
 
@@ -212,6 +218,7 @@ struct client *client_new(uv_loop_t *loop)
     list_init(&client->watches);
     uv_timer_init(loop, &client->timer);
     client->timer.data = client;
+    client_stream_open(client);
     curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, client);
     curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timeout);
@@ -220,7 +227,7 @@ struct client *client_new(uv_loop_t *loop)
     return client;
 }
 
-static void on_timer_closed(uv_handle_t *handle)
+void client_on_handle_closed(uv_handle_t *handle)
 {
     client_unref(handle->data);
 }
@@ -243,7 +250,8 @@ void client_free(struct client *client)
     {
         watch_close(container_of(node, struct watch, node));
     }
-    uv_close((uv_handle_t *)&client->timer, on_timer_closed);
+    client_stream_close(client);
+    uv_close((uv_handle_t *)&client->timer, client_on_handle_closed);
 }
 
 /* Copies what the caller lent. 0, -EINVAL for a header that cannot be sent, -ENOMEM. */
@@ -299,8 +307,12 @@ int client_start(struct client *client, const struct client_request *req, client
                                  .deadline = uv_hrtime() + (uint64_t)(req->timeout * 1e9),
                                  .max_bytes = req->max_bytes,
                                  .done = done,
+                                 .on_stream = req->on_stream,
+                                 .silence = (uint64_t)(req->timeout * 1e9),
                                  .arg = arg};
     arena_init(&call->arena);
+    list_init(&call->in_streams);
+    list_init(&call->in_lively);
     list_push(&client->calls, &call->node);
     code = copy_request(call, req, err);
     call->easy = client->spare_count > 0 ? client->spare[--client->spare_count] : curl_easy_init();

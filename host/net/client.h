@@ -39,6 +39,11 @@ struct client_request {
     bool fresh; /* on a connection of its own: libcurl sends a request again when a pooled one dies
                  */
     struct client_rules rules; /* the lists must outlive the call */
+    /* Not NULL: the answer is a stream. Told when the head is there (the final one, past all
+     * redirects; or the call's end) and when bytes are: see client_stream_head below. `timeout` is
+     * then for the head, and after that for the silence between two pieces; max_bytes does not
+     * count, and nothing is unpacked. */
+    void (*on_stream)(void *arg);
 };
 
 struct client_response {
@@ -74,6 +79,18 @@ int client_start(struct client *client, const struct client_request *req, client
 
 /* No callback will come; the call's memory is gone. */
 void client_cancel(struct client_call *call);
+
+/* ---- streams: after on_stream, until `done` or client_cancel ---- */
+
+/* The head of a streamed answer: status, url and headers, valid until the loop goes on. False while
+ * it has not come. */
+bool client_stream_head(struct client_call *call, struct client_response *res);
+/* What has come and was not taken, at most about LIMIT_FETCH_STREAM: the peer waits meanwhile.
+ * Borrowed until client_stream_take. `done` brings what is left in its response's body, also
+ * with an error. */
+struct str client_stream_bytes(const struct client_call *call);
+/* Drops those bytes; the peer goes on. */
+void client_stream_take(struct client_call *call);
 
 struct client_url {
     bool https;

@@ -15,7 +15,6 @@
 
 static size_t on_head_line(char *line, size_t size, size_t count, void *arg)
 {
-    (void)line;
     struct client_call *call = arg;
     call->head_bytes += size * count;
     call->head_lines++;
@@ -24,6 +23,9 @@ static size_t on_head_line(char *line, size_t size, size_t count, void *arg)
         call->fault = FAULT_HEAD;
         return 0;
     }
+    bool empty = size * count > 0 && (line[0] == '\r' || line[0] == '\n');
+    if (empty && call->on_stream != NULL)
+        client_stream_on_head(call);
     return size * count;
 }
 
@@ -31,6 +33,8 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     struct client_call *call = arg;
     size_t len = size * count;
+    if (call->on_stream != NULL)
+        return client_stream_on_body(call, bytes, len);
     if (len > call->max_bytes - call->received.len) {
         call->fault = FAULT_BODY;
         return 0;
@@ -125,7 +129,8 @@ static void set_constants(struct client_call *call)
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
+    /* What would be unpacked behind a pause has no bound: a stream comes as it is. */
+    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, call->on_stream == NULL ? "" : NULL);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "luafn/" LUAFN_VERSION);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->tls_error);
@@ -151,6 +156,7 @@ int client_hop_begin(struct client_call *call)
     long left = (long)((call->deadline - now) / 1000000) + 1;
     buf_clear(&call->received);
     call->head_bytes = call->head_lines = 0;
+    call->head_done = call->paused = false;
     call->fault = FAULT_NONE;
     call->tls_error[0] = '\0';
     curl_easy_reset(call->easy);

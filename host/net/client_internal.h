@@ -15,6 +15,9 @@ struct client {
     CURLM *multi;    /* owned; NULL once closed */
     uv_timer_t timer;
     struct list calls;
+    struct list streams; /* calls whose head is there */
+    struct list lively;  /* streams with something new */
+    uv_timer_t tick;     /* turns while there are streams: their silence is limited */
     struct list watches;
     CURL *spare[CLIENT_SPARE_HANDLES]; /* owned: reset handles, cheaper than new ones */
     unsigned spare_count;
@@ -45,6 +48,11 @@ struct client_call {
     enum client_fault fault;
     char tls_error[CURL_ERROR_SIZE];
     client_done_fn done;
+    void (*on_stream)(void *arg); /* NULL: the answer is gathered */
+    struct list in_streams, in_lively;
+    bool head_done;   /* of a stream: the final head is complete */
+    bool paused;      /* libcurl holds bytes back until there is room */
+    uint64_t silence; /* of a stream: how long it may last, nanoseconds */
     void *arg;
 };
 
@@ -67,6 +75,23 @@ const char *client_hop_location(struct client_call *call);
 /* Goes on there. 0 or a negative errno; `err` may stay empty. */
 int client_hop_follow(struct client_call *call, const char *location, struct err *err)
     __attribute__((warn_unused_result));
+
+/* ---- client.c ---- */
+
+/* Takes the call out of libcurl's hands, calls back and frees it. */
+void client_call_end(struct client_call *call, int error, const char *text);
+void client_on_handle_closed(uv_handle_t *handle); /* its data is the client */
+
+/* ---- client_stream.c ---- */
+
+void client_stream_open(struct client *client);
+void client_stream_close(struct client *client);
+
+/* From within libcurl: a head is complete; bytes of a body. Returns as a write callback does. */
+void client_stream_on_head(struct client_call *call);
+size_t client_stream_on_body(struct client_call *call, const char *bytes, size_t len);
+/* Tells those that wait for what has come; they may cancel calls or free the client. */
+void client_stream_tell(struct client *client);
 
 /* ---- client_result.c ---- */
 

@@ -198,7 +198,8 @@ void conn_close(struct conn *conn)
     deadline_set(conn->server, &conn->write_deadline, DEADLINE_NONE);
     list_remove(&conn->in_dirty);
     abandon_all(conn);
-    uv_close((uv_handle_t *)&conn->tcp, on_closed);
+    if (!conn->resets || uv_tcp_close_reset(&conn->tcp, on_closed) != 0)
+        uv_close((uv_handle_t *)&conn->tcp, on_closed);
 }
 
 static void on_shutdown(uv_shutdown_t *req, int status)

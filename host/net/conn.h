@@ -81,6 +81,7 @@ struct conn {
     bool done_reading;     /* what the peer sends is of no interest any more */
     bool continue_due;     /* the request being read waits for 100 Continue */
     bool failed;           /* a write failed: close */
+    bool resets;           /* closing breaks the connection, so that the peer notices */
     bool fresh;            /* bytes came since the deadline was last set */
     unsigned pipeline_len; /* of `pipeline` */
     struct parser parser;

@@ -103,11 +103,6 @@ static bool transmit(struct conn *conn, struct str head, struct str body, struct
 
 /* ---- one answer ---- */
 
-static bool sends_body(const struct exchange *ex)
-{
-    return ex->req.method != METHOD_HEAD && status_has_body(ex->res.status);
-}
-
 static bool keeps_alive(const struct conn *conn, const struct exchange *ex)
 {
     bool until_close = ex->res.streamed && ex->req.version_minor == 0;
@@ -156,7 +151,7 @@ static bool put_body(struct conn *conn, struct exchange *ex, struct buf *out)
 {
     struct str body = ex->res.body;
     conn->ready_bytes -= body.len < conn->ready_bytes ? body.len : conn->ready_bytes;
-    if (!sends_body(ex))
+    if (!exchange_sends_body(ex))
         return false;
     ex->bytes_sent = body.len;
     if (body.len <= COPY_MAX) {
@@ -204,7 +199,7 @@ static void tell_drained(struct conn *conn)
     struct exchange *ex = container_of(conn->pipeline.next, struct exchange, in_conn);
     void (*on_drained)(struct exchange *) = ex->on_drained;
     size_t waiting = ex->stream.len + conn_unsent(conn);
-    if (on_drained == NULL || !ex->head_sent || waiting >= LIMIT_WRITE_HIGH_WATER / 2)
+    if (on_drained == NULL || !ex->head_sent || waiting >= LIMIT_STREAM_BYTES / 2)
         return;
     ex->on_drained = NULL;
     on_drained(ex);
@@ -278,7 +273,7 @@ static void sink_answer(struct exchange *ex)
 static size_t sink_stream_write(struct exchange *ex, struct str bytes)
 {
     struct conn *conn = ex->conn;
-    if (bytes.len > 0 && sends_body(ex)) {
+    if (bytes.len > 0 && exchange_sends_body(ex)) {
         ex->bytes_sent += bytes.len;
         if (ex->req.version_minor > 0)
             buf_printf(&ex->stream, "%zx\r\n", bytes.len);
@@ -294,9 +289,20 @@ static size_t sink_stream_write(struct exchange *ex, struct str bytes)
 static void sink_stream_end(struct exchange *ex)
 {
     struct conn *conn = ex->conn;
-    if (ex->req.version_minor > 0 && sends_body(ex))
+    if (ex->req.version_minor > 0 && exchange_sends_body(ex))
         buf_add_str(&ex->stream, STR("0\r\n\r\n"));
     conn->failed |= buf_failed(&ex->stream);
+    server_mark_dirty(conn);
+}
+
+/* A chunked body that stops without its last chunk is seen to be cut; one that lasts until the end
+ * of the connection only when the connection breaks. */
+static void sink_stream_abort(struct exchange *ex)
+{
+    struct conn *conn = ex->conn;
+    ex->res.close = true;
+    if (ex->req.version_minor == 0)
+        conn->failed = conn->resets = true;
     server_mark_dirty(conn);
 }
 
@@ -304,4 +310,5 @@ const struct exchange_sink conn_sink = {
     .answer = sink_answer,
     .stream_write = sink_stream_write,
     .stream_end = sink_stream_end,
+    .stream_abort = sink_stream_abort,
 };

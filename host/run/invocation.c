@@ -3,6 +3,8 @@
  *     invocation_start -> l_entry (in the coroutine) -> handler -> entry_done -> on_main_done ->
  * answer -> after -> finish
  *
+ * A streamed answer leaves from entry_done, whose coroutine then runs the body (stream.c).
+ *
  * A deadline, a client that leaves and a shutdown all come in through invocation_cancel. */
 #include "run/invocation.h"
 
@@ -14,6 +16,7 @@
 #include "base/limits.h"
 #include "run/event.h"
 #include "run/outcome.h"
+#include "run/stream.h"
 
 /* Invocations are kept for the next request: each holds a timer handle, whose closing would take a
  * turn of the loop. */
@@ -81,11 +84,27 @@ static void cancel_tasks(struct invocation *inv)
     inv->main = NULL;
 }
 
+void invocation_on_end(struct invocation *inv, struct invocation_ending *ending)
+{
+    list_push(&inv->endings, &ending->node);
+}
+
+static void run_endings(struct invocation *inv)
+{
+    while (!list_is_empty(&inv->endings)) {
+        struct invocation_ending *ending =
+            container_of(inv->endings.next, struct invocation_ending, node);
+        list_remove(&ending->node);
+        ending->end(ending);
+    }
+}
+
 static void finish(struct invocation *inv)
 {
     struct function *function = inv->function;
     bool spoiled = inv->budget.end == BUDGET_MEMORY && function->current == inv->instance;
     cancel_tasks(inv);
+    run_endings(inv);
     event_release(inv->instance->vm->L, inv->slot);
     for (unsigned i = 0; i < inv->after_count; i++)
         luaL_unref(inv->instance->vm->L, LUA_REGISTRYINDEX, inv->after[i]);
@@ -110,11 +129,7 @@ static void answer(struct invocation *inv)
 
 /* ---- deadline ---- */
 
-static void on_deadline(uv_timer_t *timer)
-{
-    struct invocation *inv = container_of(timer, struct invocation, timer);
-    invocation_cancel(inv, BUDGET_TIMEOUT);
-}
+static void on_deadline(uv_timer_t *timer);
 
 static void arm_timer(struct invocation *inv)
 {
@@ -127,6 +142,24 @@ static void arm_timer(struct invocation *inv)
 static void set_deadline(struct invocation *inv, double seconds)
 {
     inv->budget.deadline_ns = uv_hrtime() + (uint64_t)(seconds * 1e9);
+}
+
+/* The timer is not moved: it finds out that it came too early. */
+void invocation_extend(struct invocation *inv)
+{
+    set_deadline(inv, inv->instance->spec.timeout);
+}
+
+/* A client that does not read is the connection's to judge, not a fault of the handler. */
+static void on_deadline(uv_timer_t *timer)
+{
+    struct invocation *inv = container_of(timer, struct invocation, timer);
+    if (!list_is_empty(&inv->writers))
+        invocation_extend(inv);
+    if (uv_hrtime() < inv->budget.deadline_ns)
+        arm_timer(inv);
+    else
+        invocation_cancel(inv, BUDGET_TIMEOUT);
 }
 
 /* ---- the handler's end ---- */
@@ -154,11 +187,22 @@ static void set_failure(struct invocation *inv, lua_State *co, int status)
     }
 }
 
+static void end_stream(struct invocation *inv, bool complete)
+{
+    inv->stream = 0;
+    inv->ex->on_gone = NULL;
+    if (complete)
+        exchange_stream_end(inv->ex);
+    else
+        exchange_stream_abort(inv->ex);
+}
+
 static void end_main(struct invocation *inv, int status)
 {
     if (status != LUA_OK)
         set_failure(inv, inv->main->co, status);
     function_judge(inv->function, inv->instance, status == LUA_OK);
+    end_stream(inv, status == LUA_OK);
     task_free(inv->main);
     inv->main = NULL;
     answer(inv);
@@ -187,7 +231,7 @@ static int entry_done(lua_State *L, int status, lua_KContext ctx)
         inv->ex->res.status = 200; /* no client waits: nothing is an answer too */
     else
         outcome_read_result(L, -1, inv->ex);
-    return 0;
+    return inv->ex->res.streamed ? lx_stream_run(L, inv) : 0;
 }
 
 static int l_entry(lua_State *L)
@@ -270,11 +314,14 @@ static void init(struct invocation *inv, struct call *call)
     inv->budget = (struct budget){.cpu_limit_ns = (uint64_t)(spec->cpu * 1e9), .may_slice = true};
     inv->main = NULL;
     inv->slot = NULL;
+    inv->stream = 0;
     inv->answered = false;
     inv->after_count = 0;
     inv->log_bytes = 0;
     inv->fetching = 0;
     list_init(&inv->tasks);
+    list_init(&inv->writers);
+    list_init(&inv->endings);
     list_push(&function->invocations, &inv->in_function);
     set_deadline(inv, spec->timeout);
     exchange_hold(inv->ex);
@@ -319,12 +366,14 @@ void invocation_cancel(struct invocation *inv, enum budget_end end)
     assert(inv->instance->vm->task == NULL);
     if (inv->budget.end == BUDGET_RUNNING)
         inv->budget.end = end;
+    inv->stream = 0; /* what unwinds writes no more */
     cancel_tasks(inv);
     if (!inv->answered) {
         count_end(inv);
         if (end != BUDGET_CANCELLED)
             function_judge(inv->function, inv->instance, false);
         outcome_set_limit(end, &inv->instance->spec, inv->ex);
+        end_stream(inv, false);
         answer(inv);
     }
     finish(inv);

@@ -23,7 +23,10 @@ struct invocation {
     struct task *main; /* NULL after the handler has ended */
     uv_timer_t timer;  /* the deadline, armed while something waits; closed with the pool */
     struct event_slot *slot;
-    bool starting; /* the first resume is under way */
+    uint64_t stream;     /* names the streamed answer while its body runs; 0: none */
+    struct list writers; /* operations that wait for the client to read: stream.c */
+    struct list endings; /* struct invocation_ending */
+    bool starting;       /* the first resume is under way */
     bool answered;
     unsigned after_count; /* functions in the registry to run after the answer */
     int after[8];
@@ -45,6 +48,16 @@ struct invocation *invocation_of(lua_State *L);
 /* Registers the function at the top of the stack (pops it) to run after the answer. Raises when
  * there are too many. */
 void lx_invocation_after(lua_State *L);
+
+/* Something that must not outlive the invocation. `end` is called once, with the node taken off. */
+struct invocation_ending {
+    struct list node;
+    void (*end)(struct invocation_ending *ending);
+};
+void invocation_on_end(struct invocation *inv, struct invocation_ending *ending);
+
+/* Counts the wall clock from now on: a stream moved. */
+void invocation_extend(struct invocation *inv);
 
 /* Adds a task beside the main one (parallel). Its `done` is the caller's. */
 struct task *invocation_add_task(struct invocation *inv, void (*done)(struct task *, int),

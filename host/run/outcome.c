@@ -14,6 +14,9 @@ enum { MESSAGE_MAX = 4096 };
 static void set_error_body(struct exchange *ex, int status, struct str type, struct str message,
                            struct str trace)
 {
+    if (ex->state > EXCHANGE_WORKING)
+        return; /* the head of a stream is out, or about to be */
+    ex->res.streamed = false;
     struct buf body = BUF_INIT;
     buf_add_str(&body, STR("{\"errorType\":"));
     buf_add_json(&body, type);

@@ -12,9 +12,12 @@
 #include "run/budget.h"
 #include "run/spec.h"
 
-/* Reads the handler's result at `index` into ex->res. Runs in the coroutine: raises when out of
+/* Reads the handler's result at `index` into ex->res; a body that is a function makes it streamed.
+ * Runs in the coroutine: raises when out of
  * memory. [-0, +0] */
 void outcome_read_result(lua_State *L, int index, struct exchange *ex);
+
+/* The setters below leave the response of a stream that has begun as it is. */
 
 /* The handler raised: 502 with errorType and errorMessage, and in `dev` a trace. `co` is the ended
  * coroutine, its error on top; `L` is the state's main thread, for protected work. Logs the error

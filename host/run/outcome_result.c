@@ -256,6 +256,10 @@ static bool read_body(struct result *r)
                  (type == LUA_TNUMBER && lua_tonumber(L, -1) == 0);
     if (empty)
         return true;
+    if (type == LUA_TFUNCTION && !is_base64) {
+        r->ex->res.streamed = true;
+        return true;
+    }
     if (type != LUA_TSTRING)
         return refuse_value(r, "Your function response must have a string or a stream body",
                             lua_gettop(L));
@@ -304,6 +308,7 @@ void outcome_read_result(lua_State *L, int index, struct exchange *ex)
     ex->res.status = 200;
     ex->res.headers.len = 0;
     ex->res.body = (struct str){NULL, 0};
+    ex->res.streamed = false;
     switch (lua_type(L, r.table)) {
     case LUA_TNIL:
         refuse(&r, "lambda response was undefined. check your function code again");

@@ -5,7 +5,7 @@
 
 #include "http/exchange.h"
 
-static unsigned answers, ends, gone, cleaned;
+static unsigned answers, ends, aborts, gone, cleaned;
 static size_t streamed;
 
 static void sink_answer(struct exchange *ex)
@@ -27,7 +27,14 @@ static void sink_stream_end(struct exchange *ex)
     ends++;
 }
 
-static const struct exchange_sink sink = {sink_answer, sink_stream_write, sink_stream_end};
+static void sink_stream_abort(struct exchange *ex)
+{
+    assert_non_null(ex->conn);
+    aborts++;
+}
+
+static const struct exchange_sink sink = {sink_answer, sink_stream_write, sink_stream_end,
+                                          sink_stream_abort};
 
 static void on_gone(struct exchange *ex)
 {
@@ -43,7 +50,7 @@ static void on_cleanup(void *arg)
 
 static struct exchange *fresh(void)
 {
-    answers = ends = gone = cleaned = 0;
+    answers = ends = aborts = gone = cleaned = 0;
     streamed = 0;
     struct exchange *ex = exchange_new(&sink, &answers);
     assert_non_null(ex);
@@ -99,9 +106,28 @@ static void test_stream(void **state)
     assert_int_equal(exchange_stream_write(ex, STR("abc")), 3);
     exchange_stream_end(ex);
     exchange_stream_end(ex);
+    exchange_stream_abort(ex);
+    assert_int_equal(aborts, 0);
     assert_int_equal(exchange_stream_write(ex, STR("late")), 0);
     assert_int_equal(ends, 1);
     assert_int_equal(streamed, 3);
+    exchange_release(ex);
+}
+
+static void test_stream_that_breaks_off(void **state)
+{
+    (void)state;
+    struct exchange *ex = fresh();
+    exchange_stream_abort(ex);
+    assert_int_equal(aborts, 0); /* none has begun */
+    ex->res.streamed = true;
+    exchange_answer(ex);
+    exchange_stream_abort(ex);
+    exchange_stream_abort(ex);
+    exchange_stream_end(ex);
+    assert_int_equal(aborts, 1);
+    assert_int_equal(ends, 0);
+    assert_true(exchange_is_complete(ex));
     exchange_release(ex);
 }
 
@@ -200,6 +226,7 @@ int main(void)
         cmocka_unit_test(test_answered_once),
         cmocka_unit_test(test_client_leaves_first),
         cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_stream_that_breaks_off),
         cmocka_unit_test(test_stream_whose_client_leaves),
         cmocka_unit_test(test_reuse_starts_clean),
         cmocka_unit_test(test_ids_are_ulids),

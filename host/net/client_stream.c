@@ -1,0 +1,137 @@
+/* Streamed answers: told piece by piece, held back while nobody takes them.
+ *
+ * libcurl's callbacks only note what has come; the owners are told when libcurl has returned. */
+#include "net/client_internal.h"
+
+#include <errno.h>
+
+#include "base/limits.h"
+
+enum { TICK_MS = 200 };
+
+static void note(struct client_call *call)
+{
+    list_remove(&call->in_lively);
+    list_push(&call->client->lively, &call->in_lively);
+}
+
+/* ---- silence ---- */
+
+/* While nobody takes what came, the peer is not the one who is silent. */
+static bool is_overdue(struct client_call *call, uint64_t now)
+{
+    if (call->received.len > 0)
+        call->deadline = now + call->silence;
+    return now >= call->deadline;
+}
+
+/* A callback may end any call: the walk begins anew after each. */
+static bool end_one(struct client *client, uint64_t now)
+{
+    list_each(node, &client->streams)
+    {
+        struct client_call *call = container_of(node, struct client_call, in_streams);
+        if (is_overdue(call, now)) {
+            client_call_end(call, -ETIMEDOUT, "connection timed out (ETIMEDOUT)");
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_tick(uv_timer_t *tick)
+{
+    struct client *client = tick->data;
+    uint64_t now = uv_hrtime();
+    while (client->multi != NULL && end_one(client, now)) {
+    }
+    if (client->multi != NULL && list_is_empty(&client->streams))
+        uv_timer_stop(tick);
+}
+
+void client_stream_open(struct client *client)
+{
+    list_init(&client->streams);
+    list_init(&client->lively);
+    uv_timer_init(client->loop, &client->tick);
+    client->tick.data = client;
+    client->open++;
+}
+
+void client_stream_close(struct client *client)
+{
+    uv_close((uv_handle_t *)&client->tick, client_on_handle_closed);
+}
+
+/* ---- from within libcurl ---- */
+
+void client_stream_on_head(struct client_call *call)
+{
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 200 || call->head_done || client_hop_location(call) != NULL)
+        return; /* an interim answer, trailers, or a hop whose body nobody wants */
+    call->head_done = true;
+    curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, 0L); /* silence is limited, not the whole */
+    call->deadline = uv_hrtime() + call->silence;
+    list_push(&call->client->streams, &call->in_streams);
+    if (!uv_is_active((uv_handle_t *)&call->client->tick))
+        uv_timer_start(&call->client->tick, on_tick, TICK_MS, TICK_MS);
+    note(call);
+}
+
+size_t client_stream_on_body(struct client_call *call, const char *bytes, size_t len)
+{
+    if (!call->head_done)
+        return len;
+    if (call->received.len >= LIMIT_FETCH_STREAM) {
+        call->paused = true;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    buf_add(&call->received, bytes, len);
+    if (buf_failed(&call->received)) {
+        call->fault = FAULT_MEMORY;
+        return 0;
+    }
+    call->deadline = uv_hrtime() + call->silence;
+    note(call);
+    return len;
+}
+
+/* ---- to the owners ---- */
+
+void client_stream_tell(struct client *client)
+{
+    while (client->multi != NULL && !list_is_empty(&client->lively)) {
+        struct client_call *call = container_of(client->lively.next, struct client_call, in_lively);
+        list_remove(&call->in_lively);
+        call->on_stream(call->arg);
+    }
+}
+
+bool client_stream_head(struct client_call *call, struct client_response *res)
+{
+    if (!call->head_done)
+        return false;
+    *res = (struct client_response){.error = 0};
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &res->status);
+    char *url = NULL;
+    if (curl_url_get(call->url, CURLUPART_URL, &url, 0) == CURLUE_OK)
+        res->url = arena_copy(&call->arena, str_from(url));
+    curl_free(url);
+    return res->url.ptr != NULL && client_collect_headers(call, res) == 0;
+}
+
+struct str client_stream_bytes(const struct client_call *call)
+{
+    return buf_str(&call->received);
+}
+
+void client_stream_take(struct client_call *call)
+{
+    buf_clear(&call->received);
+    if (!call->paused)
+        return;
+    call->paused = false;
+    curl_easy_pause(call->easy, CURLPAUSE_CONT); /* may bring bytes before it returns */
+}

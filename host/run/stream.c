@@ -1,0 +1,120 @@
+/* Answers in pieces: the body function and its `write`. */
+#include "run/stream.h"
+
+#include <lauxlib.h>
+
+#include "base/limits.h"
+#include "base/list.h"
+#include "run/await.h"
+#include "run/invocation.h"
+
+/* ---- waiting for the client ---- */
+
+struct write_op {
+    struct op op;
+    struct list node; /* in inv->writers */
+};
+
+static void cancel(struct op *op)
+{
+    list_remove(&container_of(op, struct write_op, op)->node);
+}
+
+static int finish(lua_State *L, struct op *op)
+{
+    (void)op;
+    struct invocation *inv = invocation_of(L);
+    if (inv->stream != 0)
+        invocation_extend(inv);
+    lua_pushboolean(L, inv->ex->conn != NULL);
+    return 1;
+}
+
+static const struct op_type write_type = {.name = "write", .cancel = cancel, .finish = finish};
+
+/* Whoever goes on may write and wait again, or end the others and itself: the list is taken off
+ * first, and cancelled writers take themselves out of it. */
+static void on_drained(struct exchange *ex)
+{
+    struct invocation *inv = ex->owner;
+    struct list round;
+    list_init(&round);
+    while (!list_is_empty(&inv->writers)) {
+        struct list *node = inv->writers.next;
+        list_remove(node);
+        list_push(&round, node);
+    }
+    while (!list_is_empty(&round)) {
+        struct write_op *w = container_of(round.next, struct write_op, node);
+        list_remove(&w->node);
+        op_complete(&w->op);
+    }
+}
+
+static int wait(lua_State *L, struct invocation *inv)
+{
+    struct write_op *w = (struct write_op *)op_new(L, &write_type, sizeof(*w));
+    list_push(&inv->writers, &w->node);
+    inv->ex->on_drained = on_drained;
+    return await(L, &w->op);
+}
+
+/* ---- write ---- */
+
+lua_Integer stream_id(lua_State *L)
+{
+    struct invocation *inv = invocation_of(L);
+    return inv != NULL ? (lua_Integer)inv->stream : 0;
+}
+
+int lx_stream_write(lua_State *L, lua_Integer stream, struct str bytes)
+{
+    struct invocation *inv = invocation_of(L);
+    if (stream == 0 || stream_id(L) != stream || inv->ex->conn == NULL) {
+        lua_pushboolean(L, 0);
+        return 1;
+    }
+    if (bytes.len > LIMIT_RESPONSE_BYTES)
+        return luaL_error(L, "write: a piece has %d bytes at most", LIMIT_RESPONSE_BYTES);
+    if (!vm_can_yield(L))
+        return luaL_error(L, "write cannot wait here");
+    invocation_extend(inv);
+    if (exchange_stream_write(inv->ex, bytes) > LIMIT_STREAM_BYTES)
+        return wait(L, inv);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int l_write(lua_State *L)
+{
+    struct str bytes;
+    bytes.ptr = luaL_checklstring(L, 1, &bytes.len);
+    return lx_stream_write(L, lua_tointeger(L, lua_upvalueindex(1)), bytes);
+}
+
+/* ---- the body ---- */
+
+static int body_done(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)L;
+    (void)status;
+    (void)ctx;
+    return 0;
+}
+
+int lx_stream_run(lua_State *L, struct invocation *inv)
+{
+    static uint64_t last;
+    lua_pushliteral(L, "body");
+    lua_rawget(L, -2);
+    lua_pushinteger(L, (lua_Integer)++last);
+    lua_pushcclosure(L, l_write, 1);
+    /* From here on an error breaks the answer off. */
+    inv->stream = last;
+    invocation_extend(inv);
+    exchange_answer(inv->ex);
+    if (inv->ex->conn == NULL || !exchange_sends_body(inv->ex))
+        return 0;
+    lua_callk(L, 1, 0, 0, body_done);
+    return 0;
+}

@@ -1,0 +1,29 @@
+/* Answers in pieces: a result whose body is a function.
+ *
+ * The head leaves at once; then the function runs in the invocation's coroutine, with `write`,
+ * which waits while the client is slow. `timeout` counts anew with every piece. A client that
+ * leaves cancels the invocation as ever; an error or a limit breaks the answer off, so that the
+ * client can tell it from a whole one. */
+#ifndef LUAFN_RUN_STREAM_H
+#define LUAFN_RUN_STREAM_H
+
+#include <lua.h>
+
+#include "base/str.h"
+
+struct invocation;
+
+/* In the coroutine, with the result at the top of the stack and inv->ex->res read from it: sends
+ * the head and runs the body. `return` it, as lua_callk. HEAD requests, statuses without a body and
+ * background functions do not run it. */
+int lx_stream_run(lua_State *L, struct invocation *inv);
+
+/* Writes a piece and waits if the client is slow; `return` it: the result is a boolean, false when
+ * nobody reads (any more). `stream` is stream_id's. Raises where nothing can wait, and for a
+ * piece over LIMIT_RESPONSE_BYTES. */
+int lx_stream_write(lua_State *L, lua_Integer stream, struct str bytes);
+
+/* Names the stream whose body runs now, for lx_stream_write; 0: none. */
+lua_Integer stream_id(lua_State *L);
+
+#endif

@@ -158,7 +158,7 @@ static const luaL_Reg functions[] = {
 
 void guard_fill_string(lua_State *L, int stock)
 {
-    static const char *const names[] = {"byte", "char", "len", NULL};
+    static const char *const names[] = {"byte", "char", "len", "sub", NULL};
     guard_copy(L, stock, names);
     guard_copy_bounded(L, stock, "pack");
     guard_copy_bounded(L, stock, "packsize");

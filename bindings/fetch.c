@@ -23,6 +23,7 @@ struct fetch_op {
     struct op op;
     struct client_call *call;    /* NULL when it is over, or a stream's */
     struct fetch_stream *stream; /* NULL: the answer is gathered; kept alive by the user value */
+    struct invocation *inv; /* whose transfers are counted; NULL when this one is not, any more */
     int error;
     char error_text[256];
     long status;
@@ -36,9 +37,17 @@ struct fetch_op {
 
 /* ---- the end of the transfer ---- */
 
+static void uncount(struct fetch_op *f)
+{
+    if (f->inv != NULL)
+        f->inv->fetching--;
+    f->inv = NULL;
+}
+
 static void cancel(struct op *op)
 {
     struct fetch_op *f = container_of(op, struct fetch_op, op);
+    uncount(f);
     if (f->call != NULL)
         client_cancel(f->call);
     if (f->stream != NULL)
@@ -70,6 +79,7 @@ static void keep(struct fetch_op *f, const struct client_response *res)
 static void on_done(void *arg, const struct client_response *res)
 {
     struct fetch_op *f = arg;
+    uncount(f);
     f->call = NULL;
     f->error = res->error;
     if (res->error == 0)
@@ -313,6 +323,10 @@ static int l_fetch(lua_State *L)
         return luaL_error(L, "fetch cannot wait here");
     req.rules = rules_of(vm);
     struct fetch_op *f = (struct fetch_op *)op_new(L, &fetch_type, sizeof(*f));
+    struct invocation *inv = invocation_of(L);
+    if (inv != NULL && inv->fetching >= LIMIT_FETCH_PARALLEL)
+        return luaL_error(L, "fetch: more than %d transfers at once in one request",
+                          LIMIT_FETCH_PARALLEL);
     if (stream) {
         f->stream = lx_fetch_stream_start(L, vm->services->client, &req, on_done, f);
         lua_setiuservalue(L, -2, 1);
@@ -323,6 +337,9 @@ static int l_fetch(lua_State *L)
         f->call = NULL;
         return luaL_error(L, "fetch: %s", err.text);
     }
+    f->inv = inv;
+    if (inv != NULL)
+        inv->fetching++;
     return await(L, &f->op);
 }
 

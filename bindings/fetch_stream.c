@@ -15,6 +15,7 @@ static const char METATABLE[] = "luafn.fetch_stream";
 
 struct fetch_stream {
     struct invocation_ending ending; /* in the invocation's list while the call runs */
+    struct invocation *inv;          /* whose transfers are counted; NULL when the call is over */
     struct client_call *call;        /* NULL when it is over */
     void (*on_head)(void *arg, const struct client_response *res); /* NULL once called */
     void *arg;
@@ -57,11 +58,20 @@ static void on_stream(void *arg)
         tell_head(s, &res);
 }
 
+/* The call is over. */
+static void leave(struct fetch_stream *s)
+{
+    s->call = NULL;
+    list_remove(&s->ending.node);
+    if (s->inv != NULL)
+        s->inv->fetching--;
+    s->inv = NULL;
+}
+
 static void on_done(void *arg, const struct client_response *res)
 {
     struct fetch_stream *s = arg;
-    s->call = NULL;
-    list_remove(&s->ending.node);
+    leave(s);
     if (s->on_head != NULL) {
         tell_head(s, res);
         return;
@@ -75,13 +85,12 @@ static void on_done(void *arg, const struct client_response *res)
 
 void fetch_stream_close(struct fetch_stream *s)
 {
-    list_remove(&s->ending.node);
+    if (s->call != NULL)
+        client_cancel(s->call);
+    leave(s);
     s->on_head = NULL;
     s->closed = true;
     buf_free(&s->rest);
-    if (s->call != NULL)
-        client_cancel(s->call);
-    s->call = NULL;
 }
 
 static void on_invocation_end(struct invocation_ending *ending)
@@ -206,5 +215,7 @@ lx_fetch_stream_start(lua_State *L, struct client *client, struct client_request
         luaL_error(L, "fetch: %s", err.text);
     }
     invocation_on_end(inv, &s->ending);
+    s->inv = inv;
+    inv->fetching++;
     return s;
 }

@@ -267,8 +267,15 @@ test('fetch with stream: head first, pieces, the end', async (t) => {
       leave: `return function() local r = fetch(${U} .. "/hang", { stream = true })
         for piece in r:chunks() do break end
         return tostring(select(2, pcall(r:chunks()))) end`,
+      many: `return function()
+        local kept = {}
+        for i = 1, 64 do kept[i] = fetch(${U} .. "/hang", { stream = true }) end
+        return tostring(select(2, pcall(fetch, ${U} .. "/slow", { stream = true }))) .. tostring(select(2, pcall(fetch, ${U} .. "/slow"))) end`,
+      turns: `return function()
+        for i = 1, 100 do for piece in fetch(${U} .. "/hang", { stream = true }):chunks() do break end end
+        return "all" end`,
       forget: `return function() fetch(${U} .. "/hang", { stream = true }) return "gone" end`,
-    }, { fields: Object.fromEntries(['slow', 'moved', 'empty', 'cut', 'hang', 'mute', 'text', 'leave', 'forget'].map((n) => [n, LOOPBACK])) }),
+    }, { fields: Object.fromEntries(['slow', 'moved', 'empty', 'cut', 'hang', 'mute', 'text', 'leave', 'many', 'turns', 'forget'].map((n) => [n, LOOPBACK])) }),
   });
   for (const name of ['slow', 'moved']) {
     const got = (await h.call(name)).json();
@@ -287,6 +294,8 @@ test('fetch with stream: head first, pieces, the end', async (t) => {
   assert.match((await h.call('mute')).text, /ETIMEDOUT/);
   assert.match((await h.call('text')).text, /read it with chunks\(\).*is no stream/s);
   assert.match((await h.call('leave')).text, /the stream is closed/);
+  assert.equal((await h.call('many')).text.match(/more than 64 transfers at once/g).length, 2);
+  assert.equal((await h.call('turns')).text, 'all');
   assert.equal((await h.call('forget')).text, 'gone');
 });
 

@@ -115,10 +115,15 @@ static int walk_file(const char *path)
         rc = walk_table(&file, txn, file.data, true);
     if (rc == 0)
         rc = walk_table(&file, txn, file.expiry, false);
-    return rc == 0 ? walk_table(&file, txn, file.spaces, false) : rc;
+    if (rc == 0)
+        rc = walk_table(&file, txn, file.spaces, false);
+    if (rc != 0)
+        return rc; /* closing nothing: what is damaged is left alone */
+    mdb_txn_abort(txn);
+    file_close(&file);
+    return 0;
 }
 
-/* Ends without closing anything: what is damaged is left alone. */
 static _Noreturn void run_child(const char *path)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
@@ -131,6 +136,7 @@ static _Noreturn void run_child(const char *path)
         _exit(CHILD_GOOD);
     case ENOMEM:
     case EACCES:
+    case EISDIR:
     case EPERM:
     case EROFS:
     case EAGAIN:

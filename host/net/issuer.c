@@ -319,6 +319,8 @@ int issuer_want(struct issuer *issuer, struct str kid, struct issuer_wait *wait)
             return 0;
         }
         issuer_take_off(issuer, kid);
+    } else if (kid.len > 0) {
+        issuer->gate.refused++; /* many who wait for one flight are a flood already */
     }
     list_push(&issuer->waiting, &wait->node);
     return 1;

@@ -40,12 +40,14 @@ static bool is_foreign_host(const struct app *app, const struct request *req)
 {
     if (!app->options.dev || req->host.len == 0)
         return false;
+    bool bracketed = req->host.ptr[0] == '[';
+    struct str name = bracketed ? str_skip(req->host, 1) : req->host;
+    name.len = str_find(name, bracketed ? ']' : ':');
     char host[256];
-    size_t len = req->host.ptr[0] == '[' ? str_find(req->host, ']') + 1 : str_find(req->host, ':');
-    if (len >= sizeof(host))
+    if (name.len >= sizeof(host))
         return true;
-    memcpy(host, req->host.ptr, len);
-    host[len] = '\0';
+    memcpy(host, name.ptr, name.len);
+    host[name.len] = '\0';
     return !client_host_is_loopback(host);
 }
 

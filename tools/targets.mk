@@ -80,7 +80,7 @@ VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=
             --errors-for-leak-kinds=definite --trace-children=yes
 valgrind: ## unit tests, and a part of the wire tests, under valgrind
 	$(Q)$(MAKE) --no-print-directory BUILD=debug unit-programs build/debug/luafn
-	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/debug/%)" WRAP="$(VALGRIND)" tools/test.sh unit
+	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/debug/%)" WRAP="$(VALGRIND)" LUAFN_SLOW=20 tools/test.sh unit
 	$(Q)LUAFN_BIN=build/debug/luafn LUAFN_WRAP="$(VALGRIND)" LUAFN_SLOW=20 ONLY=functions \
 	    tools/test.sh wire
 

@@ -3,9 +3,10 @@
  *
  * Each step is done again and again; in the N-th round the N-th allocation fails, alone or with all
  * that follow, until a round needs fewer than N (beyond 300, which libjwt alone needs for reading
- * a PEM, every 47th). Without a sanitizer all of malloc is counted; a
- * sanitizer wants malloc for itself, there it is OpenSSL's and jansson's. */
+ * a PEM, every 47th). All of malloc is counted; sanitizers and
+ * valgrind want it for themselves, there it is OpenSSL's and jansson's. */
 #include "unit.h"
+#include "rsa_keys.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -30,7 +31,7 @@
 #endif
 
 static unsigned long countdown; /* 0: no fault is planned */
-static bool from_then_on, struck;
+static bool from_then_on, struck, all_is_counted;
 
 static bool fails_now(void)
 {
@@ -67,12 +68,8 @@ void free(void *old)
 {
     __libc_free(old);
 }
+#endif
 
-static bool hook(void)
-{
-    return true;
-}
-#else
 static void *plain_malloc(size_t size)
 {
     return fails_now() ? NULL : malloc(size);
@@ -99,12 +96,24 @@ static void openssl_free(void *old, const char *file, int line)
     free(old);
 }
 
+/* Is the malloc above the one that is called? valgrind puts its own in the place of every other. */
+static bool owns_malloc(void)
+{
+    countdown = 1;
+    void *volatile got = malloc(1);
+    countdown = 0;
+    free(got);
+    return got == NULL;
+}
+
 static bool hook(void)
 {
+    all_is_counted = owns_malloc();
+    if (all_is_counted)
+        return true;
     json_set_alloc_funcs(plain_malloc, free);
     return CRYPTO_set_mem_functions(openssl_malloc, openssl_realloc, openssl_free) == 1;
 }
-#endif
 
 /* What a step works on. */
 struct sample {
@@ -134,10 +143,9 @@ static unsigned long sweep(void (*step)(struct sample *sample), struct sample *s
 
 static void make_sample(enum alg alg, struct sample *sample)
 {
-    struct key *key;
+    struct key *key = any_key(alg);
     struct str text;
     size_t dot;
-    assert_int_equal(key_generate(alg, &key, NULL), 0);
     sample->alg = alg;
     sample->token = BUF_INIT;
     assert_int_equal(key_sign(key, alg, NULL, STR("{\"sub\":\"a\"}"), &sample->token, NULL), 0);
@@ -186,7 +194,7 @@ static void test_bad_signature(void **state)
             struct sample sample;
             unsigned long rounds;
             /* libjwt itself leaks, and asks malloc for -1 bytes, where OpenSSL had no memory */
-            if (!OWN_MALLOC && backend == KEY_BACKEND_LIBJWT)
+            if (!all_is_counted && backend == KEY_BACKEND_LIBJWT)
                 continue;
             make_sample(algs[i], &sample);
             sample.backend = (enum key_backend)backend;
@@ -220,9 +228,8 @@ static void test_keyset(void **state)
     json_t *keys = json_array();
     (void)state;
     for (int i = 0; i < 3; i++) {
-        struct key *key;
+        struct key *key = any_key(algs[i]);
         char kid[2] = {(char)('a' + i), 0};
-        assert_int_equal(key_generate(algs[i], &key, NULL), 0);
         key_set_kid(key, str_from(kid));
         json_array_append_new(keys, key_to_jwk(key, algs[i]));
         key_unref(key);

@@ -12,8 +12,8 @@ static struct {
 static int set_up(void **state)
 {
     (void)state;
-    fx.k1 = auth_key(ALG_RS256, "k1");
-    fx.k3 = auth_key(ALG_RS256, "k1");
+    fx.k1 = auth_rsa(RSA_A, "k1");
+    fx.k3 = auth_rsa(RSA_C, "k1");
     struct keyset *set = auth_keyset(&fx.k1, 1, ALG_RS256);
     key_source_init(&fx.source);
     key_source_init(&fx.empty);

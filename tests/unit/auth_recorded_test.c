@@ -20,9 +20,9 @@ static int set_up(void **state)
 {
     (void)state;
     struct buf pem = BUF_INIT;
-    fx.k1 = auth_key(ALG_RS256, "k1");
-    fx.k2 = auth_key(ALG_RS256, "k2");
-    fx.k3 = auth_key(ALG_RS256, "k3");
+    fx.k1 = auth_rsa(RSA_A, "k1");
+    fx.k2 = auth_rsa(RSA_B, "k2");
+    fx.k3 = auth_rsa(RSA_C, "k3");
     fx.p256 = auth_key(ALG_ES256, "k1");
     assert_int_equal(key_to_pem(fx.k1, &pem), 0);
     assert_int_equal(key_from_secret(buf_str(&pem), &fx.hmac, NULL), 0);

@@ -1,5 +1,6 @@
 /* Signatures: every algorithm, made and checked, over both backends. */
 #include "unit.h"
+#include "rsa_keys.h"
 
 #include <errno.h>
 #include <openssl/bn.h>
@@ -394,8 +395,7 @@ static int make_keys(void **state)
             keys[alg] = key_ref(keys[ALG_RS256]);
             continue;
         }
-        if (key_generate(alg, &keys[alg], NULL) != 0)
-            return -1;
+        keys[alg] = any_key(alg);
         key_set_kid(keys[alg], STR("k1"));
     }
     return 0;

@@ -18,14 +18,6 @@ struct lua_run {
     char text[256]; /* the result or the error, as text */
 };
 
-/* LUAFN_SLOW=N: time limits of tests count N times (valgrind, sanitizers, busy machines). */
-static inline double slowness(void)
-{
-    const char *text = getenv("LUAFN_SLOW");
-    double factor = text != NULL ? atof(text) : 1;
-    return factor > 1 ? factor : 1;
-}
-
 static inline double thread_ms(void)
 {
     struct timespec now;

@@ -8,5 +8,14 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
+
+/* LUAFN_SLOW=N: time limits of tests count N times (valgrind, sanitizers, busy machines). */
+static inline double slowness(void)
+{
+    const char *text = getenv("LUAFN_SLOW");
+    double factor = text != NULL ? atof(text) : 1;
+    return factor > 1 ? factor : 1;
+}
 
 #endif

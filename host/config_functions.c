@@ -161,6 +161,8 @@ static bool find_in_folder(const char *folder, const char *entry, char *name, si
         return true;
     if (len <= 4 || strcmp(entry + len - 4, ".lua") != 0)
         return false;
+    if (len > 9 && strcmp(entry + len - 9, "_test.lua") == 0)
+        return false; /* what `luafn test` runs is no function */
     snprintf(name, name_size, "%.*s", (int)(len - 4), entry);
     snprintf(script, size, "%s/%s/%s.lua", folder, name, name);
     if (is_file(script))

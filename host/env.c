@@ -246,6 +246,19 @@ int env_set_default(struct env *env, const char *name, const char *value)
     return find(env, name) != NULL ? 0 : add(env, str_from(name), str_from(value), true);
 }
 
+int env_set(struct env *env, const char *name, const char *value)
+{
+    struct variable *v = find(env, name);
+    if (v == NULL)
+        return add(env, str_from(name), str_from(value), true);
+    char *copy = strdup(value);
+    if (copy == NULL)
+        return -ENOMEM;
+    free(v->value);
+    v->value = copy;
+    return 0;
+}
+
 const char *env_get(const struct env *env, const char *name)
 {
     const struct variable *v = find(env, name);

@@ -20,6 +20,10 @@ void env_free(struct env *env);
 /* Sets a value of the lowest precedence (what `dev` provides by itself). 0 or -ENOMEM. */
 int env_set_default(struct env *env, const char *name, const char *value);
 
+/* Sets a value over all others (`luafn test`). 0 or -ENOMEM. */
+int env_set(struct env *env, const char *name, const char *value)
+    __attribute__((warn_unused_result));
+
 /* The value, or NULL. */
 const char *env_get(const struct env *env, const char *name);
 

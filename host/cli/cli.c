@@ -7,9 +7,19 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const struct command *const commands[] = {&command_dev,     &command_serve, &command_check,
-                                          &command_routes,  &command_token, &command_audit,
-                                          &command_explain, &command_help,  NULL};
+const struct command *const commands[] = {&command_dev,
+                                          &command_serve,
+                                          &command_new,
+                                          &command_check,
+                                          &command_routes,
+                                          &command_invoke,
+                                          &command_test,
+                                          &command_token,
+                                          &command_explain,
+                                          &command_audit,
+                                          &command_completion,
+                                          &command_help,
+                                          NULL};
 
 int cli_usage(const struct command *command, const char *format, ...)
 {

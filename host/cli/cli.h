@@ -16,8 +16,9 @@ struct command {
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
-extern const struct command command_audit, command_check, command_dev, command_explain,
-    command_help, command_routes, command_serve, command_token;
+extern const struct command command_audit, command_check, command_completion, command_dev,
+    command_explain, command_help, command_invoke, command_new, command_routes, command_serve,
+    command_test, command_token;
 extern const struct command *const commands[]; /* in the order of the list; ends with NULL */
 
 /* One option of a command. Kinds: FLAG takes no value; TEXT the last one given; LIST all of them.

@@ -36,7 +36,8 @@ static void call_free(struct client_call *call)
     list_remove(&call->node);
     list_remove(&call->in_streams);
     list_remove(&call->in_lively);
-    keep_or_free_handle(call->client, call->easy);
+    if (call->easy != NULL)
+        keep_or_free_handle(call->client, call->easy);
     curl_slist_free_all(call->lines);
     curl_url_cleanup(call->url);
     buf_free(&call->received);
@@ -284,6 +285,16 @@ static int copy_request(struct client_call *call, const struct client_request *r
     return 0;
 }
 
+static int start_fake(struct client_call *call, const struct client_request *req, struct err *err)
+{
+    if (call->on_stream != NULL) {
+        call_free(call);
+        return err_set(err, -EINVAL, "a streamed answer cannot be had in a test");
+    }
+    call->client->fake->start(call->client->fake->arg, call, req);
+    return 0;
+}
+
 int client_start(struct client *client, const struct client_request *req, client_done_fn done,
                  void *arg, struct client_call **out, struct err *err)
 {
@@ -315,6 +326,11 @@ int client_start(struct client *client, const struct client_request *req, client
     list_init(&call->in_lively);
     list_push(&client->calls, &call->node);
     code = copy_request(call, req, err);
+    if (code == 0 && client->fake != NULL) {
+        code = start_fake(call, req, err);
+        *out = code == 0 ? call : NULL;
+        return code;
+    }
     call->easy = client->spare_count > 0 ? client->spare[--client->spare_count] : curl_easy_init();
     if (code == 0 && (call->easy == NULL || (code = client_hop_begin(call)) != 0)) {
         code = client_describe_errno(err, code != 0 ? code : -ENOMEM);
@@ -329,7 +345,25 @@ int client_start(struct client *client, const struct client_request *req, client
 
 void client_cancel(struct client_call *call)
 {
-    curl_multi_remove_handle(call->client->multi, call->easy);
+    if (call->easy != NULL) {
+        curl_multi_remove_handle(call->client->multi, call->easy);
+    } else {
+        call->client->fake->gone(call->client->fake->arg, call);
+    }
+    call_free(call);
+}
+
+/* ---- instead of the network ---- */
+
+void client_set_fake(struct client *client, const struct client_fake *fake)
+{
+    client->fake = fake;
+}
+
+void client_answer(struct client_call *call, const struct client_response *res)
+{
+    list_remove(&call->node);
+    call->done(call->arg, res);
     call_free(call);
 }
 

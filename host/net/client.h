@@ -80,6 +80,21 @@ int client_start(struct client *client, const struct client_request *req, client
 /* No callback will come; the call's memory is gone. */
 void client_cancel(struct client_call *call);
 
+/* ---- instead of the network, for tests ---- */
+
+struct client_fake {
+    /* A call that the rules admit; `req` is valid now only. Not to be answered from within. */
+    void (*start)(void *arg, struct client_call *call, const struct client_request *req);
+    /* It was cancelled: its memory is about to go. */
+    void (*gone)(void *arg, struct client_call *call);
+    void *arg;
+};
+
+/* From here on calls go to `fake` (borrowed). Streamed answers are refused. */
+void client_set_fake(struct client *client, const struct client_fake *fake);
+/* Ends such a call: its callback is called before this returns. */
+void client_answer(struct client_call *call, const struct client_response *res);
+
 /* ---- streams: after on_stream, until `done` or client_cancel ---- */
 
 /* The head of a streamed answer: status, url and headers, valid until the loop goes on. False while

@@ -11,8 +11,9 @@
 enum { CLIENT_SPARE_HANDLES = 64 };
 
 struct client {
-    uv_loop_t *loop; /* borrowed */
-    CURLM *multi;    /* owned; NULL once closed */
+    uv_loop_t *loop;                /* borrowed */
+    CURLM *multi;                   /* owned; NULL once closed */
+    const struct client_fake *fake; /* borrowed; NULL: calls go out */
     uv_timer_t timer;
     struct list calls;
     struct list streams; /* calls whose head is there */

@@ -185,6 +185,8 @@ static int finish_load(lua_State *L, int status, lua_KContext ctx)
         lua_getfield(L, 1, "handler");
     }
     const char *shown = script_display_name(instance->spec.script.ptr, instance->spec.root);
+    if (lua_isnil(L, 1))
+        lua_getfield(L, LUA_REGISTRYINDEX, INSTANCE_DEFAULT_HANDLER);
     if (!lua_isfunction(L, -1))
         return luaL_error(L,
                           "%s: a script must return its handler (a function), or a table with a "

@@ -50,6 +50,10 @@ struct instance {
     void *loaded_arg;
 };
 
+/* In the registry: the handler of a script that returns nothing; a binding may set it (`luafn test`).
+ */
+#define INSTANCE_DEFAULT_HANDLER "luafn.handler"
+
 /* Begins to load. `loaded` is called once, maybe before this returns, with the state READY or
  * FAILED. Returns with one reference, the caller's; NULL when out of memory (loaded is not called
  * then). `bindings` is static. */

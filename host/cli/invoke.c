@@ -1,0 +1,210 @@
+/* luafn invoke: runs one function in this process. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "bindings/bindings.h"
+#include "cli/cli.h"
+#include "cli/local.h"
+#include "run/script.h"
+
+struct invoke {
+    const char *config_file, *name, *payload, *method, *path, *subject, *scope;
+    struct option_list headers;
+    struct buf file; /* owned: of --payload @FILE */
+};
+
+static struct str text_or_nothing(const char *text)
+{
+    return text != NULL ? str_from(text) : (struct str){NULL, 0};
+}
+
+static int read_input(struct buf *out)
+{
+    size_t n;
+    do {
+        if (buf_reserve(out, 65536) != 0)
+            return cli_fault("out of memory");
+        n = fread(out->data + out->len, 1, 65536, stdin);
+        out->len += n;
+    } while (n > 0 && out->len <= LIMIT_BODY_BYTES);
+    return 0;
+}
+
+static int read_file(const char *path, struct buf *out)
+{
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        return cli_fault("--payload: %s cannot be opened: %s", path, strerror(errno));
+    size_t n;
+    bool ok = true;
+    do {
+        ok = buf_reserve(out, 65536) == 0;
+        n = ok ? fread(out->data + out->len, 1, 65536, file) : 0;
+        out->len += n;
+    } while (n > 0 && out->len <= LIMIT_BODY_BYTES);
+    bool failed = ferror(file) != 0;
+    fclose(file);
+    if (failed)
+        return cli_fault("--payload: %s cannot be read", path);
+    return ok ? 0 : cli_fault("out of memory");
+}
+
+/* TEXT, @FILE or @- for stdin. */
+static int get_payload(struct invoke *o, struct str *out)
+{
+    *out = text_or_nothing(o->payload);
+    if (o->payload == NULL || o->payload[0] != '@')
+        return 0;
+    int rc =
+        strcmp(o->payload, "@-") == 0 ? read_input(&o->file) : read_file(o->payload + 1, &o->file);
+    if (rc == 0 && o->file.len > LIMIT_BODY_BYTES)
+        rc = cli_fault("--payload is larger than %d bytes", LIMIT_BODY_BYTES);
+    *out = buf_str(&o->file);
+    if (out->ptr == NULL)
+        *out = STR("");
+    return rc;
+}
+
+/* "K: V" */
+static int add_header(struct local_call *call, const char *text)
+{
+    struct err err;
+    struct str line = str_from(text);
+    size_t colon = str_find(line, ':');
+    if (colon == line.len)
+        return cli_usage(&command_invoke, "--header is 'NAME: VALUE', not '%s'", text);
+    struct str name = {text, colon};
+    if (local_add_header(call, name, str_skip(line, colon + 1), &err) != 0)
+        return cli_usage(&command_invoke, "%s", err.text);
+    return 0;
+}
+
+static int sign_in(const struct invoke *o, struct local *local, struct local_call *call,
+                   const struct function *function)
+{
+    struct err err;
+    if (o->subject == NULL && o->scope == NULL)
+        return 0;
+    json_t *claims = json_pack("{s:s, s:s}", "sub", o->subject != NULL ? o->subject : "auth0|dev",
+                               "azp", "luafn-demo");
+    if (claims == NULL)
+        return cli_usage(&command_invoke, "--as is not UTF-8");
+    if (o->scope != NULL && json_object_set_new(claims, "scope", json_string(o->scope)) != 0) {
+        json_decref(claims);
+        return cli_usage(&command_invoke, "--scope is not UTF-8");
+    }
+    return local_sign_in(local, call, function, claims, &err) == 0
+               ? 0
+               : cli_fault("no token can be made: %s", err.text);
+}
+
+static int print_answer(const struct local_call *call)
+{
+    int status = call->ex->res.status;
+    struct str body = local_body(call);
+    bool complete =
+        !buf_failed(&call->streamed) && fwrite(body.ptr, 1, body.len, stdout) == body.len;
+    if (body.len > 0 && body.ptr[body.len - 1] != '\n' && isatty(STDOUT_FILENO))
+        fputc('\n', stdout);
+    if (fflush(stdout) != 0 || !complete)
+        return cli_fault("the body cannot be written");
+    fprintf(stderr, "%d %s\n", status, reason_phrase(status));
+    return status < 400 ? EXIT_GOOD : EXIT_FAULT;
+}
+
+static int send_request(struct invoke *o, struct local *local, struct local_call *call)
+{
+    struct err err;
+    struct str payload;
+    struct function *function = NULL;
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < o->headers.count; i++)
+        rc = add_header(call, o->headers.items[i]);
+    if (rc == 0)
+        rc = get_payload(o, &payload);
+    if (rc == 0 && o->payload != NULL && local_set_body(call, payload) != 0)
+        rc = cli_fault("out of memory");
+    if (rc != 0)
+        return rc;
+    int aimed = local_aim(local, call, str_from(o->name), text_or_nothing(o->method),
+                          text_or_nothing(o->path), &function, &err);
+    if (aimed != 0)
+        return function == NULL && aimed != -ENOENT ? cli_fault("%s", err.text)
+                                                    : cli_usage(&command_invoke, "%s", err.text);
+    rc = sign_in(o, local, call, function);
+    if (rc != 0)
+        return rc;
+    local_send(local, call);
+    local_finish(local);
+    return print_answer(call);
+}
+
+static int invoke(struct invoke *o)
+{
+    struct local local;
+    struct local_call call = {.ex = NULL};
+    char folder[4000], kv_file[4096];
+    bool keeps = cli_state_folder(o->config_file, NULL, folder, sizeof(folder)) == 0;
+    snprintf(kv_file, sizeof(kv_file), "%s/kv.mdb", keeps ? folder : "");
+    const struct local_options options = {.config_file = o->config_file,
+                                          .trust = o->subject != NULL || o->scope != NULL,
+                                          .bindings = bindings,
+                                          .kv_file = keeps ? kv_file : NULL};
+    log_setup(LOG_FORMAT_NONE, LOG_WARN);
+    int rc = local_open(&local, &options);
+    log_setup(LOG_FORMAT_TEXT, LOG_INFO); /* what the script says is for the person who called it */
+    if (rc == 0)
+        rc = local_call_new(&call) == 0 ? send_request(o, &local, &call)
+                                        : cli_fault("out of memory");
+    local_call_free(&call);
+    local_close(&local);
+    return rc;
+}
+
+static int run(int argc, char **argv)
+{
+    struct invoke o = {.config_file = "functions.lua"};
+    const struct option options[] = {
+        {"--payload", OPTION_TEXT, &o.payload},    {"--method", OPTION_TEXT, &o.method},
+        {"--path", OPTION_TEXT, &o.path},          {"--header", OPTION_LIST, &o.headers},
+        {"--as", OPTION_TEXT, &o.subject},         {"--scope", OPTION_TEXT, &o.scope},
+        {"--config", OPTION_TEXT, &o.config_file}, {NULL, OPTION_FLAG, NULL}};
+    int count = 0;
+    int rc = cli_parse(&command_invoke, argc, argv, options, &o.name, 1, &count);
+    if (rc != 0)
+        return rc;
+    if (count == 0)
+        return cli_usage(&command_invoke,
+                         "a function's name is missing; `luafn routes` lists them");
+    rc = invoke(&o);
+    buf_free(&o.file);
+    return rc;
+}
+
+const struct command command_invoke = {
+    .name = "invoke",
+    .arguments =
+        "NAME [--payload TEXT|@FILE] [--method M] [--path P] [--header 'K: V']... [--as SUB] "
+        "[--scope \"a b\"] [--config FILE]",
+    .summary = "Runs one function in this process, without a port, and prints what it answers.",
+    .help =
+        "\n"
+        "  --payload TEXT    the request's body; @FILE reads it from a file, @- from stdin\n"
+        "  --method M        default POST with a payload, else GET, where the function allows it\n"
+        "  --path P          path and query; default the function's own path\n"
+        "  --header 'K: V'   a request header; up to 16\n"
+        "  --as SUB          with a token of the dev issuer for this subject\n"
+        "  --scope \"a b\"     ... with these scopes; without --as for auth0|dev\n"
+        "  --config FILE     default functions.lua\n"
+        "\n"
+        "The request goes the way of any other: routes, token checks, limits. With --as or --scope the configured issuers are\n"
+        "taken to have signed with the dev key, and nobody is asked for keys. A background function is waited for, a scheduled one\n"
+        "run as if it were due. The body goes to stdout, status and log to stderr; exit status 0 for a status under 400. Where\n"
+        ".env does not say otherwise, JWT_ISSUER, JWT_AUDIENCE and TV_API_URL mean `luafn dev` on its usual port.\n"
+        "\nExample:\n  luafn invoke shows --as alice --scope read:shows\n",
+    .run = run,
+};

@@ -1,0 +1,183 @@
+/* An app without a port: its life, and the other end of its exchanges. */
+#include "cli/local.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/dev_key.h"
+#include "run/budget.h"
+
+/* Where the environment does not say them: what `luafn dev` provides on its usual port. */
+static const char *const dev_defaults[] = {"JWT_ISSUER",
+                                           "http://localhost:8888/",
+                                           "JWT_AUDIENCE",
+                                           "https://api/tv-shows",
+                                           "TV_API_URL",
+                                           "http://localhost:8888/dev/tv/shows",
+                                           NULL};
+
+/* ---- the app ---- */
+
+static void on_ready(struct app *app, int status)
+{
+    struct local *local = container_of(app, struct local, app);
+    local->ready = true;
+    local->status = status;
+}
+
+static int make_keys(struct local *local)
+{
+    struct err err;
+    if (dev_key_get(local->config_file, ALG_RS256, &local->key, &err) != 0)
+        return cli_fault("the dev issuer's key cannot be made: %s", err.text);
+    local->trusted = keyset_of(local->key);
+    return local->trusted != NULL ? 0 : cli_fault("out of memory");
+}
+
+int local_open(struct local *local, const struct local_options *o)
+{
+    *local = (struct local){.config_file = o->config_file};
+    list_init(&local->turns);
+    if (uv_loop_init(&local->loop) != 0 || budget_start() != 0)
+        return cli_fault("no timers or descriptors are left on this machine");
+    uv_timer_init(&local->loop, &local->soon);
+    if (o->trust && make_keys(local) != 0)
+        return EXIT_FAULT;
+    const struct app_options options = {.config_file = o->config_file,
+                                        .dev = true,
+                                        .defaults = dev_defaults,
+                                        .bindings = o->bindings,
+                                        .own_functions = o->own_functions,
+                                        .kv_file = o->kv_file,
+                                        .direct = true,
+                                        .trusted = local->trusted};
+    if (app_init(&local->app, &local->loop, &options, on_ready) != 0)
+        return cli_fault("out of memory");
+    while (!local->ready && uv_run(&local->loop, UV_RUN_ONCE) != 0)
+        continue;
+    return local->ready && local->status == 0 ? 0 : EXIT_FAULT;
+}
+
+void local_close(struct local *local)
+{
+    if (local->app.loop != NULL)
+        app_close(&local->app);
+    uv_close((uv_handle_t *)&local->soon, NULL);
+    uv_run(&local->loop, UV_RUN_DEFAULT);
+    app_free(&local->app);
+    uv_loop_close(&local->loop);
+    keyset_unref(local->trusted);
+    key_unref(local->key);
+    budget_stop();
+}
+
+/* ---- calls ---- */
+
+static void on_soon(uv_timer_t *timer);
+
+static void take_turn(struct local *local, struct local_call *call)
+{
+    list_remove(&call->in_turns);
+    list_push(&local->turns, &call->in_turns);
+    uv_timer_start(&local->soon, on_soon, 0, 0);
+}
+
+static void on_soon(uv_timer_t *timer)
+{
+    struct local *local = container_of(timer, struct local, soon);
+    struct list turns;
+    list_init(&turns);
+    while (!list_is_empty(&local->turns)) {
+        struct list *node = local->turns.next;
+        list_remove(node);
+        list_push(&turns, node);
+    }
+    while (!list_is_empty(&turns)) {
+        struct local_call *call = container_of(turns.next, struct local_call, in_turns);
+        list_remove(&call->in_turns);
+        if (call->answered)
+            call->done(call);
+        else
+            local_send(local, call);
+    }
+}
+
+/* The function may be in the middle of its end: who waits is told at the next turn. */
+static void on_end(struct local_call *call)
+{
+    call->answered = true;
+    if (call->done != NULL)
+        take_turn(call->local, call);
+}
+
+static void on_answer(struct exchange *ex)
+{
+    if (!ex->res.streamed)
+        on_end(ex->conn);
+}
+
+static size_t on_stream_write(struct exchange *ex, struct str bytes)
+{
+    struct local_call *call = ex->conn;
+    buf_add_str(&call->streamed, bytes);
+    return 0;
+}
+
+static void on_stream_end(struct exchange *ex)
+{
+    on_end(ex->conn);
+}
+
+static const struct exchange_sink sink = {
+    .answer = on_answer, .stream_write = on_stream_write, .stream_end = on_stream_end};
+
+int local_call_new(struct local_call *call)
+{
+    *call = (struct local_call){.ex = exchange_new(&sink, call)};
+    if (call->ex == NULL)
+        return -ENOMEM;
+    list_init(&call->in_turns);
+    struct request *req = &call->ex->req;
+    req->scheme = STR("http");
+    req->host = STR("localhost");
+    req->client_ip = STR("127.0.0.1");
+    req->version_minor = 1;
+    return local_add_header(call, STR("host"), req->host, NULL);
+}
+
+void local_call_free(struct local_call *call)
+{
+    if (call->ex != NULL) {
+        list_remove(&call->in_turns);
+        exchange_detach(call->ex);
+        exchange_release(call->ex);
+    }
+    buf_free(&call->streamed);
+    call->ex = NULL;
+}
+
+struct str local_body(const struct local_call *call)
+{
+    return call->ex->res.streamed ? buf_str(&call->streamed) : call->ex->res.body;
+}
+
+void local_send(struct local *local, struct local_call *call)
+{
+    call->local = local;
+    call->ex->state = EXCHANGE_WORKING;
+    exchange_identify(call->ex);
+    app_on_request(&local->app, call->ex);
+}
+
+void local_send_later(struct local *local, struct local_call *call)
+{
+    take_turn(local, call);
+}
+
+void local_finish(struct local *local)
+{
+    while (!app_is_idle(&local->app) && uv_run(&local->loop, UV_RUN_ONCE) != 0)
+        continue;
+}

@@ -318,8 +318,11 @@ static int l_list(lua_State *L)
         if (lua_getfield(L, 2, "limit") != LUA_TNIL)
             limit = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
         luaL_argcheck(L, limit >= 1 && limit <= LIMIT_KV_LIST, 2, "limit is 1 to 1000");
-        if (lua_getfield(L, 2, "after") != LUA_TNIL)
-            after = lx_key(L, 4, 0);
+        int type = lua_getfield(L, 2, "after");
+        luaL_argcheck(L, type == LUA_TNIL || type == LUA_TSTRING, 2, "after is a key");
+        if (type == LUA_TSTRING)
+            after = lx_text(L, 4);
+        luaL_argcheck(L, after.len <= LIMIT_KV_KEY_BYTES, 2, "after is a key");
     }
     struct kv_op *waiter = lx_begin(L, STORE_LIST);
     waiter->call->request.limit = (unsigned)limit;

@@ -102,7 +102,7 @@ static void on_assert(MDB_env *env, const char *text)
 
 static int walk_file(const char *path)
 {
-    struct file file;
+    static struct file file;
     MDB_txn *txn;
     int rc = file_open(&file, path);
     if (rc != 0)

@@ -84,6 +84,14 @@ valgrind: ## unit tests, and a part of the wire tests, under valgrind
 	$(Q)LUAFN_BIN=build/debug/luafn LUAFN_WRAP="$(VALGRIND)" LUAFN_SLOW=20 ONLY=functions \
 	    tools/test.sh wire
 
+$(OUT)/bench/micro: bench/micro.c $(OUT)/libluafn.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(OUT)/libluafn.a $(LIBS)
+
+.PHONY: bench-micro
+bench-micro: $(OUT)/bench/micro ## time and memory of making a function's state; ARGS="scripts/me.lua 500"
+	$(Q)$< $(ARGS)
+
 # ---- long drills; their short forms are among the wire tests ---------------------------------------
 .PHONY: abuse-mix reload-drill
 DRILL = LUAFN_BIN=$(OUT)/luafn $$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node) tools/drills.mjs

@@ -353,7 +353,7 @@ void invocation_start(struct call *call)
     lua_pushcfunction(inv->main->co, l_entry);
     lua_pushlightuserdata(inv->main->co, inv);
     inv->starting = true;
-    task_resume(inv->main, 1);
+    task_start(inv->main, 1);
     inv->starting = false;
     if (inv->main->state == TASK_DONE)
         end_main(inv, lua_status(inv->main->co));

@@ -9,15 +9,21 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "run/instance.h"
 #include "run/tidy.h"
 
 /* What unwinding may cost: <close> variables of a script that was ended from outside. */
 #define UNWIND_CPU_NS (20 * 1000 * 1000ull)
+#define SLICE_NS      (LIMIT_SLICE_MS * 1000 * 1000ull)
+#define SHARE_MAX_NS  (10 * SLICE_NS) /* of a turn, for queued tasks */
 
 static struct {
     uv_idle_t idle; /* turns the loop while tasks are queued */
     uv_check_t check;
-    struct list tasks;
+    struct list
+        vms; /* with queued tasks; they take turns, so that each function waits for itself */
+    uint64_t turned_ns; /* when the last turn ended, or the queue ceased to be empty */
+    uint64_t spent_ns;  /* run time of tasks since then */
     bool open;
 } queue;
 
@@ -165,6 +171,7 @@ void task_resume(struct task *task, int nargs)
     int results = 0;
     int status = lua_resume(task->co, NULL, nargs, &results);
     budget_leave(task->budget);
+    queue.spent_ns += uv_hrtime() - task->budget->slice_start_ns;
     tell_running(vm, false);
     vm->budget = &vm->unlimited;
     vm->task = NULL;
@@ -185,24 +192,63 @@ void task_resume(struct task *task, int nargs)
     }
 }
 
-/* Clients' input is looked at again after about a slice, however many tasks are queued: what is
- * left over goes first at the next turn. */
-static void on_turn(uv_check_t *check)
+void task_start(struct task *task, int nargs)
 {
-    (void)check;
-    uint64_t end = uv_hrtime() + LIMIT_SLICE_MS * 1000000ull;
-    /* Only those that are queued now: a task that queues itself again waits for the next turn. */
+    if (!queue.open || queue.spent_ns < SLICE_NS) {
+        task_resume(task, nargs);
+        return;
+    }
+    task->start_args = nargs;
+    task_enqueue(task);
+}
+
+/* What is queued of one state, for a moment; only what is there now: a task that queues itself
+ * again waits for the next turn. */
+static void run_some(struct vm *vm)
+{
+    struct instance *instance = vm->instance;
+    if (instance != NULL)
+        instance_ref(instance); /* its last task may end here */
     struct list mark;
-    list_push(&queue.tasks, &mark);
-    while (queue.tasks.next != &mark && uv_hrtime() < end) {
-        struct task *task = container_of(queue.tasks.next, struct task, in_queue);
+    list_push(&vm->queued, &mark);
+    uint64_t end = uv_hrtime() + SLICE_NS / 10;
+    while (vm->queued.next != &mark) {
+        struct task *task = container_of(vm->queued.next, struct task, in_queue);
         list_remove(&task->in_queue);
         int nargs = task->start_args;
         task->start_args = 0;
         task_resume(task, nargs);
+        if (uv_hrtime() >= end)
+            break;
     }
     list_remove(&mark);
-    if (list_is_empty(&queue.tasks)) {
+    if (!list_is_empty(&vm->queued) && list_is_empty(&vm->in_queue))
+        list_push(&queue.vms, &vm->in_queue);
+    if (instance != NULL)
+        instance_unref(instance);
+}
+
+/* Clients' input is looked at again after about a slice, however much is queued: what is left over
+ * goes first at the next turn. When the input took longer, because new requests burn time too,
+ * those that wait here get as much, within bounds. */
+static void on_turn(uv_check_t *check)
+{
+    (void)check;
+    uint64_t now = uv_hrtime();
+    uint64_t share = now - queue.turned_ns;
+    share = share > SLICE_NS ? share : SLICE_NS;
+    uint64_t end = now + (share < SHARE_MAX_NS ? share : SHARE_MAX_NS);
+    struct list mark;
+    list_push(&queue.vms, &mark);
+    while (queue.vms.next != &mark && uv_hrtime() < end) {
+        struct vm *vm = container_of(queue.vms.next, struct vm, in_queue);
+        list_remove(&vm->in_queue);
+        run_some(vm);
+    }
+    list_remove(&mark);
+    queue.turned_ns = uv_hrtime();
+    queue.spent_ns = 0;
+    if (list_is_empty(&queue.vms)) {
         uv_idle_stop(&queue.idle);
         uv_check_stop(&queue.check);
     }
@@ -220,14 +266,18 @@ void task_enqueue(struct task *task)
     assert(queue.open && task->state != TASK_RUNNING && task->state != TASK_DONE);
     task->state = TASK_QUEUED;
     list_remove(&task->in_queue);
-    list_push(&queue.tasks, &task->in_queue);
+    if (list_is_empty(&queue.vms))
+        queue.turned_ns = uv_hrtime();
+    list_push(&task->vm->queued, &task->in_queue);
+    if (list_is_empty(&task->vm->in_queue))
+        list_push(&queue.vms, &task->vm->in_queue);
     uv_idle_start(&queue.idle, on_idle);
     uv_check_start(&queue.check, on_turn);
 }
 
 int task_queue_open(uv_loop_t *loop)
 {
-    list_init(&queue.tasks);
+    list_init(&queue.vms);
     int rc = uv_idle_init(loop, &queue.idle);
     if (rc == 0)
         rc = uv_check_init(loop, &queue.check);

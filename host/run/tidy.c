@@ -21,12 +21,6 @@ static struct {
 
 static void on_timer(uv_timer_t *timer);
 
-static void wake(uint64_t ms)
-{
-    if (!uv_is_active((uv_handle_t *)&tidy.timer))
-        uv_timer_start(&tidy.timer, on_timer, ms, 0);
-}
-
 /* The first cycle may have been under way before the run ended; a second one sees all of it. True
  * when done. */
 static bool collect(struct instance *instance)
@@ -47,14 +41,12 @@ static void release(struct instance *instance)
 
 static void on_timer(uv_timer_t *timer)
 {
-    (void)timer;
     if (!list_is_empty(&tidy.instances)) {
         struct instance *instance = container_of(tidy.instances.next, struct instance, tidying);
-        if (collect(instance)) {
+        tidy.trim = true;
+        if (instance->refs == 1 || collect(instance)) /* nobody else: it is about to be freed */
             release(instance);
-            tidy.trim = true;
-        }
-        wake(list_is_empty(&tidy.instances) ? TRIM_MS : TICK_MS);
+        uv_timer_start(timer, on_timer, list_is_empty(&tidy.instances) ? TRIM_MS : TICK_MS, 0);
     } else if (tidy.trim) {
         tidy.trim = false;
         malloc_trim(0);
@@ -87,8 +79,7 @@ void tidy_instance(struct instance *instance)
     instance_ref(instance);
     list_push(&tidy.instances, &instance->tidying);
     instance->cycles_left = 2;
-    uv_timer_stop(&tidy.timer); /* it may be waiting for the next trim */
-    wake(TICK_MS);
+    uv_timer_start(&tidy.timer, on_timer, TICK_MS, 0);
 }
 
 void tidy_after_free(void)
@@ -96,5 +87,6 @@ void tidy_after_free(void)
     if (!tidy.open)
         return;
     tidy.trim = true;
-    wake(TRIM_MS);
+    if (!uv_is_active((uv_handle_t *)&tidy.timer))
+        uv_timer_start(&tidy.timer, on_timer, TRIM_MS, 0);
 }

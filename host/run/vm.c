@@ -106,6 +106,8 @@ struct vm *vm_new(size_t limit, const struct services *services)
     vm->services = services;
     vm->budget = &vm->unlimited;
     vm->relays = true;
+    list_init(&vm->queued);
+    list_init(&vm->in_queue);
     vm->L = lua_newstate(on_alloc, vm);
     if (vm->L == NULL) {
         free(vm);
@@ -113,6 +115,7 @@ struct vm *vm_new(size_t limit, const struct services *services)
     }
     memcpy(lua_getextraspace(vm->L), &vm, sizeof(struct vm *));
     lua_atpanic(vm->L, on_panic);
+    budget_attach(vm->L);
     lua_pushcfunction(vm->L, l_prepare);
     if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
         vm_free(vm);
@@ -126,5 +129,6 @@ void vm_free(struct vm *vm)
     if (vm == NULL)
         return;
     lua_close(vm->L);
+    list_remove(&vm->in_queue);
     free(vm);
 }

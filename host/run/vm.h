@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #include "auth/verify.h"
+#include "base/list.h"
 #include "run/budget.h"
 #include "run/spec.h"
 
@@ -79,6 +80,8 @@ struct vm {
     struct event_slot *free_slots; /* of run/event.c; in the state's memory */
     struct task *task;             /* being resumed now; NULL: none */
     unsigned task_count;           /* tasks that exist: run, wait or have not been freed */
+    struct list queued;            /* tasks that go on at a turn of the loop; see task.c */
+    struct list in_queue;          /* ... its list of states with such tasks */
     enum vm_yield yield;           /* set right before the host yields, cleared by task_resume */
     bool relays;         /* every coroutine around the running one can pass a host's yield up */
     bool globals_frozen; /* scripts may not set globals any more (sandbox_freeze) */

@@ -22,7 +22,7 @@ export const abuses = fs.readdirSync(FOLDER).sort().map((file) => {
 });
 
 // Files of a deployment with every abuse, and `honest`, which answers a sum.
-export function abuseFiles({ fields = '', more = {} } = {}) {
+export function abuseFiles({ timeout = 5, more = {} } = {}) {
   const scripts = {
     honest: 'return function(event) local n = tonumber(event.queryStringParameters.n) return n .. " " .. json.encode({ square = n * n }) end',
     ...more,
@@ -35,7 +35,7 @@ return function(event)
   if event.queryStringParameters.go then return abuse(event) end
   return "fine"
 end`;
-    each[name] = `cpu = ${CPU_MS / 1000}, memory = "${memory}", timeout = 5${fields}`;
+    each[name] = `cpu = ${CPU_MS / 1000}, memory = "${memory}", timeout = ${timeout}`;
     files[`scripts/abuse/${name}.lua`] = text;
   }
   return deployment(scripts, { fields: each, files });

@@ -61,7 +61,7 @@ static const char names[] =
     "math: abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min mininteger "
     "modf pi rad random randomseed sin sqrt tan tointeger type ult\n"
     "os: clock date difftime time\n"
-    "string: byte char find format gmatch gsub len lower match pack packsize rep reverse unpack "
+    "string: byte char find format gmatch gsub len lower match pack packsize rep reverse sub unpack "
     "upper\n"
     "table: concat insert move pack remove sort unpack\n"
     "utf8: char charpattern codepoint codes len offset";

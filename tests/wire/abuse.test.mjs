@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { abuseFiles, abuses, CPU_MS, isRight } from '../lib/abuse.mjs';
+import { mixDrill } from '../lib/drill.mjs';
 import { SLOW, sleep, start } from '../lib/host.mjs';
 import { cpuMs, percentile, rss } from '../lib/process.mjs';
 import { requestText } from '../lib/wire.mjs';
@@ -79,4 +80,10 @@ test('each abuse ends at its limit; the next request and the neighbours are serv
     assert.ok(percentile(cpu, 0.99) < (CPU_MS + OVERRUN_MS) * SLOW, 'the neighbour waits for a slice; for a limit where Lua cannot yield');
     if (SLOW === 1) assert.ok(first < before.all + 8192 && second < first * 1.1, 'memory is given back');
   });
+});
+
+test('abuses and honest requests, mixed, eight at a time', async (t) => {
+  const got = await mixDrill(t, { requests: 400, clients: 8, abuseShare: 0.1 });
+  assert.deepEqual(got.faults, []);
+  assert.ok(got.honest >= 350 && got.abuse >= 39);
 });

@@ -73,13 +73,26 @@ static void print_bash(void)
         "}\ncomplete -o filenames -F _luafn luafn\n");
 }
 
-/* Single quotes cannot stand in a quoted text: the summaries have none, which a test sees to. */
+/* Text inside single quotes, where `quote` stands for one of its own. */
+static void print_quoted(const char *text, const char *quote)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '\'')
+            fputs(quote, stdout);
+        else
+            putchar(*text);
+    }
+}
+
 static void print_zsh(void)
 {
     printf("#compdef luafn\n# luafn: eval \"$(luafn completion zsh)\"\n_luafn() {\n"
            "    local -a commands=(\n");
-    for (const struct command *const *c = commands; *c != NULL; c++)
-        printf("        '%s:%s'\n", (*c)->name, (*c)->summary);
+    for (const struct command *const *c = commands; *c != NULL; c++) {
+        printf("        '%s:", (*c)->name);
+        print_quoted((*c)->summary, "'\\''");
+        puts("'");
+    }
     printf(
         "    )\n    if (( CURRENT == 2 )); then\n        _describe command commands\n        return\n    fi\n"
         "    case $words[CURRENT-1] in\n"
@@ -101,8 +114,9 @@ static void print_fish(void)
            "complete -c luafn -n __fish_use_subcommand -l version\n");
     for (const struct command *const *c = commands; *c != NULL; c++) {
         char option[64];
-        printf("complete -c luafn -n __fish_use_subcommand -a %s -d '%s'\n", (*c)->name,
-               (*c)->summary);
+        printf("complete -c luafn -n __fish_use_subcommand -a %s -d '", (*c)->name);
+        print_quoted((*c)->summary, "\\'");
+        puts("'");
         for (const char *at = (*c)->arguments; next_option(&at, option, sizeof(option));) {
             const char *words =
                 strcmp(option, "--template") == 0

@@ -221,7 +221,7 @@ static int add_defaults(struct local *local, const struct verifier *verifier, js
 /* The algorithm that this key and the verifier have in common. */
 static enum alg common_alg(const struct key *key, unsigned allowed)
 {
-    for (unsigned alg = ALG_RS256; alg < ALG_COUNT; alg++) {
+    for (unsigned alg = 1; alg < ALG_COUNT; alg++) {
         if ((allowed & ALG_BIT(alg)) != 0 && key_fits(key, (enum alg)alg))
             return (enum alg)alg;
     }

@@ -63,7 +63,10 @@ int test_run_file(const struct test_options *options, const char *file,
 struct test_report {
     unsigned passed, failed;
     bool colour;
-    FILE *junit; /* owned; NULL: none */
+    FILE *file;  /* owned; NULL: none */
+    FILE *junit; /* owned: what goes into it, in `text` */
+    char *text;
+    size_t len;
     const char *junit_path;
 };
 

@@ -1,5 +1,6 @@
 /* What became of the tests: TAP on stdout as they end, and a JUnit file. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,12 +11,12 @@ int test_report_open(struct test_report *report, const char *junit_path)
 {
     *report = (struct test_report){.colour = isatty(STDOUT_FILENO) != 0, .junit_path = junit_path};
     if (junit_path != NULL) {
-        report->junit = fopen(junit_path, "w");
-        if (report->junit == NULL)
+        report->file = fopen(junit_path, "w");
+        if (report->file == NULL)
             return cli_fault("--junit: %s cannot be written: %s", junit_path, strerror(errno));
-        fputs(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"luafn\">\n",
-            report->junit);
+        report->junit = open_memstream(&report->text, &report->len);
+        if (report->junit == NULL)
+            return cli_fault("out of memory");
     }
     puts("TAP version 13");
     return 0;
@@ -109,10 +110,18 @@ int test_report_close(struct test_report *report)
     printf("1..%u\n# %u passed, %u failed\n", report->passed + report->failed, report->passed,
            report->failed);
     if (report->junit != NULL) {
-        fputs("</testsuite>\n</testsuites>\n", report->junit);
-        bool failed = ferror(report->junit) != 0;
-        if (fclose(report->junit) != 0 || failed)
+        /* Only now the counts are known, which come first. */
+        bool good = fclose(report->junit) == 0;
+        fprintf(report->file,
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n"
+                "<testsuite name=\"luafn\" tests=\"%u\" failures=\"%u\">\n",
+                report->passed + report->failed, report->failed);
+        fwrite(report->text, 1, report->len, report->file);
+        fputs("</testsuite>\n</testsuites>\n", report->file);
+        good = ferror(report->file) == 0 && good;
+        if (fclose(report->file) != 0 || !good)
             rc = cli_fault("--junit: %s cannot be written", report->junit_path);
+        free(report->text);
     }
     return fflush(stdout) == 0 ? rc : EXIT_FAULT;
 }

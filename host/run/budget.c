@@ -43,11 +43,28 @@ static timer_t timer;
 static bool timer_is_on;
 static const char end_error; /* its address is the error value */
 
-static void on_count(lua_State *L, lua_Debug *ar);
+lua_Hook budget_line_hook;
+
+static void on_hook(lua_State *L, lua_Debug *ar);
+
+static int line_mask(void)
+{
+    return budget_line_hook != NULL ? LUA_MASKLINE : 0;
+}
 
 static void arm(lua_State *co)
 {
-    lua_sethook(co, on_count, LUA_MASKCOUNT, 1);
+    lua_sethook(co, on_hook, LUA_MASKCOUNT | line_mask(), 1);
+}
+
+static void disarm(lua_State *co)
+{
+    lua_sethook(co, line_mask() != 0 ? on_hook : NULL, line_mask(), 0);
+}
+
+void budget_attach(lua_State *L)
+{
+    disarm(L);
 }
 
 static uint64_t thread_clock(void)
@@ -174,10 +191,9 @@ static bool slice_is_over(const struct budget *budget, uint64_t now)
 }
 
 /* Between two instructions of `L`. */
-static void on_count(lua_State *L, lua_Debug *ar)
+static void on_count(lua_State *L)
 {
-    (void)ar;
-    lua_sethook(L, NULL, 0, 0);
+    disarm(L);
     struct budget *budget = current;
     if (budget == NULL)
         return; /* armed in an earlier slice; this run has no budget */
@@ -189,6 +205,14 @@ static void on_count(lua_State *L, lua_Debug *ar)
         vm_of(L)->yield = VM_YIELD_SLICE;
         lua_yield(L, 0);
     }
+}
+
+static void on_hook(lua_State *L, lua_Debug *ar)
+{
+    if (ar->event == LUA_HOOKLINE)
+        budget_line_hook(L, ar);
+    else
+        on_count(L);
 }
 
 void budget_poll(lua_State *L)

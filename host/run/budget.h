@@ -36,6 +36,12 @@ struct budget {
 /* Set by the signal, cleared by the poll. */
 extern volatile sig_atomic_t budget_tick;
 
+/* Called for each line that a script begins, beside all that is done here (`luafn test
+ * --coverage`). Set before the first state is made; NULL: none. */
+extern lua_Hook budget_line_hook;
+/* For a new state: its coroutines inherit what it has. */
+void budget_attach(lua_State *L);
+
 /* Starts the timer for the calling thread; once a process (again after fork). 0 or a negative
  * errno. */
 int budget_start(void);

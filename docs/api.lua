@@ -375,6 +375,100 @@ local function log_function(level, summary)
 end
 
 modules[#modules + 1] = {
+  name = "kv",
+  summary = "Values that outlive a request, shared by all workers and kept through restarts. Each function has a namespace of its own, unless functions.lua gives it another with `kv`. A key is UTF-8, 1 to 600 bytes; a value is a string or what JSON can hold, up to 1 MB, and comes back as what it was. Reading is immediate; what writes waits until it is on the disk.",
+  functions = {
+    {
+      name = "kv.cas",
+      summary = "Compares and sets: writes the value only if the present one equals `expected`. Strings equal strings, tables equal tables of the same content.",
+      args = {
+        { "key", "string", "" },
+        { "expected", "luafn.KvValue?", "nil: the key must not be there" },
+        { "value", "luafn.KvValue?", "nil: delete it" },
+        { "options?", "luafn.KvOptions", "" },
+      },
+      returns = { { "boolean?", "whether it was as expected; nil when it could not be written" }, { "string?", "why not" } },
+      errors = "A bad key, value or option.",
+      run = false,
+      example = [[
+local done, why
+repeat
+  local before = kv.get("names")
+  local after = { table.unpack(before or {}) }
+  after[#after + 1] = "Ada"
+  done, why = kv.cas("names", before, after)
+until done or why
+assert(done, why)]],
+    },
+    {
+      name = "kv.delete",
+      summary = "Deletes a key.",
+      args = { { "key", "string", "" } },
+      returns = { { "boolean?", "whether it was there; nil when it could not be deleted" }, { "string?", "why not" } },
+      errors = "A bad key.",
+      run = false,
+      example = [[kv.delete("session/1")]],
+    },
+    {
+      name = "kv.get",
+      summary = "Reads a value. Works where nothing can wait, too.",
+      args = { { "key", "string", "" } },
+      returns = { { "luafn.KvValue?", "nil: there is none, or it has expired" }, { "string?", "the reason, if it could not be read" } },
+      errors = "A bad key.",
+      run = false,
+      example = [[local session = kv.get("session/1") or { cart = {} }]],
+    },
+    {
+      name = "kv.incr",
+      summary = "Adds to a counter and returns its new value; a counter that is not there begins at 0. Atomic.",
+      args = {
+        { "key", "string", "" },
+        { "by?", "integer", "default 1; may be negative" },
+        { "options?", "luafn.KvOptions", "`ttl` of a counter that this call makes; one that is there keeps its own" },
+      },
+      returns = { { "integer?", "the new value; nil: it is no integer, or could not be written" }, { "string?", "why not" } },
+      errors = "A bad key or option; `by` is not an integer.",
+      run = false,
+      example = [[local today = kv.incr("mails/" .. os.date("!%Y-%m-%d"), 1, { ttl = 2 * 86400 })]],
+    },
+    {
+      name = "kv.list",
+      summary = "Keys that begin with a prefix, in the order of their bytes.",
+      args = {
+        { "prefix?", "string", "default: all" },
+        { "options?", "luafn.KvListOptions", "" },
+      },
+      returns = {
+        { "string[]?", "the keys; nil when they could not be read" },
+        { "string?", "where to go on, for `after`, when there may be more; or why there is no list" },
+      },
+      errors = "A bad prefix or option.",
+      run = false,
+      example = [[
+local after
+repeat
+  local keys
+  keys, after = kv.list("session/", { limit = 100, after = after })
+  for _, key in ipairs(keys) do print(key) end
+until not after]],
+    },
+    {
+      name = "kv.set",
+      summary = "Writes a value.",
+      args = {
+        { "key", "string", "" },
+        { "value", "luafn.KvValue", "" },
+        { "options?", "luafn.KvOptions", "" },
+      },
+      returns = { { "true?", "nil when it could not be written" }, { "string?", "why not" } },
+      errors = "A bad key, value or option.",
+      run = false,
+      example = [[assert(kv.set("session/1", { user = "auth0|1", cart = {} }, { ttl = 3600 }))]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
   name = "log",
   summary = "Lines in the host's log, with time, function, request id and generation. A request may write 64 KB. `print` is `log.info` with its arguments separated by tabs.",
   functions = {
@@ -634,6 +728,19 @@ types[#types + 1] = {
   },
 }
 types[#types + 1] = {
+  name = "luafn.KvOptions",
+  summary = "Options of `kv.set`, `kv.incr` and `kv.cas`.",
+  fields = { { "ttl?", "number", "seconds, after which the value is gone; default: never" } },
+}
+types[#types + 1] = {
+  name = "luafn.KvListOptions",
+  summary = "Options of `kv.list`.",
+  fields = {
+    { "limit?", "integer", "keys at most, 1 to 1000, the default" },
+    { "after?", "string", "begin behind this key" },
+  },
+}
+types[#types + 1] = {
   name = "luafn.JsonOptions",
   summary = "Options of `json.encode`.",
   fields = {
@@ -682,6 +789,7 @@ return {
   modules = modules,
   types = types,
   aliases = {
+    { "luafn.KvValue", "string|number|boolean|table" },
     { "luafn.Handler", "fun(event: luafn.Event, context: luafn.Context): luafn.Response|string" },
   },
 }

@@ -2,6 +2,8 @@
 
 -- Made from docs/api.lua by tools/docs.lua.
 
+---@alias luafn.KvValue string|number|boolean|table
+
 ---@alias luafn.Handler fun(event: luafn.Event, context: luafn.Context): luafn.Response|string
 
 ---The request, as Netlify Functions give it.
@@ -64,6 +66,15 @@
 ---@field id? string|number comes back as the `last-event-id` header after a break
 ---@field retry? integer milliseconds until browsers connect again
 ---@field comment? string not seen by readers; keeps proxies from closing a quiet stream
+
+---Options of `kv.set`, `kv.incr` and `kv.cas`.
+---@class luafn.KvOptions
+---@field ttl? number seconds, after which the value is gone; default: never
+
+---Options of `kv.list`.
+---@class luafn.KvListOptions
+---@field limit? integer keys at most, 1 to 1000, the default
+---@field after? string begin behind this key
 
 ---Options of `json.encode`.
 ---@class luafn.JsonOptions
@@ -304,6 +315,66 @@ function jwt.verifier(options) end
 ---@return table? # the claims, or nil
 ---@return luafn.TokenError?
 function jwt.verify(token, options) end
+
+---Values that outlive a request, shared by all workers and kept through restarts. Each function has a namespace of its own, unless functions.lua gives it another with `kv`. A key is UTF-8, 1 to 600 bytes; a value is a string or what JSON can hold, up to 1 MB, and comes back as what it was. Reading is immediate; what writes waits until it is on the disk.
+---@class luafn.kv
+kv = {}
+
+---Compares and sets: writes the value only if the present one equals `expected`. Strings equal strings, tables equal tables of the same content.
+---
+---Raises: A bad key, value or option.
+---@param key string
+---@param expected luafn.KvValue? nil: the key must not be there
+---@param value luafn.KvValue? nil: delete it
+---@param options? luafn.KvOptions
+---@return boolean? # whether it was as expected; nil when it could not be written
+---@return string? # why not
+function kv.cas(key, expected, value, options) end
+
+---Deletes a key.
+---
+---Raises: A bad key.
+---@param key string
+---@return boolean? # whether it was there; nil when it could not be deleted
+---@return string? # why not
+function kv.delete(key) end
+
+---Reads a value. Works where nothing can wait, too.
+---
+---Raises: A bad key.
+---@param key string
+---@return luafn.KvValue? # nil: there is none, or it has expired
+---@return string? # the reason, if it could not be read
+function kv.get(key) end
+
+---Adds to a counter and returns its new value; a counter that is not there begins at 0. Atomic.
+---
+---Raises: A bad key or option; `by` is not an integer.
+---@param key string
+---@param by? integer default 1; may be negative
+---@param options? luafn.KvOptions `ttl` of a counter that this call makes; one that is there keeps its own
+---@return integer? # the new value; nil: it is no integer, or could not be written
+---@return string? # why not
+function kv.incr(key, by, options) end
+
+---Keys that begin with a prefix, in the order of their bytes.
+---
+---Raises: A bad prefix or option.
+---@param prefix? string default: all
+---@param options? luafn.KvListOptions
+---@return string[]? # the keys; nil when they could not be read
+---@return string? # where to go on, for `after`, when there may be more; or why there is no list
+function kv.list(prefix, options) end
+
+---Writes a value.
+---
+---Raises: A bad key, value or option.
+---@param key string
+---@param value luafn.KvValue
+---@param options? luafn.KvOptions
+---@return true? # nil when it could not be written
+---@return string? # why not
+function kv.set(key, value, options) end
 
 ---Lines in the host's log, with time, function, request id and generation. A request may write 64 KB. `print` is `log.info` with its arguments separated by tabs.
 ---@class luafn.log

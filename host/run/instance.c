@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "run/chain.h"
 #include "run/options.h"
 #include "run/script.h"
 #include "run/tidy.h"
@@ -69,6 +70,11 @@ static int push_chunk(lua_State *L, struct instance *instance, const char *path)
         buf_free(&content);
         lua_pushfstring(L, "%s: %s", shown, rc == -ENOMEM ? "out of memory" : err.text);
         return LUA_ERRFILE;
+    }
+    if (chain_check(buf_str(&content), &err) != 0) {
+        buf_free(&content);
+        lua_pushfstring(L, "%s:%s", shown, err.text);
+        return LUA_ERRSYNTAX;
     }
     /* luaL_loadbufferx catches its own errors, so `content` is freed on every way; the name must be
      * short. */

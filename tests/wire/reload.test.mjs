@@ -97,6 +97,7 @@ const BROKEN = {
   loops: 'while true do end',
   'no handler': 'return 5',
   memory: 'local s = "x" while true do s = s .. s end',
+  'a chain of indexes': `local x return function() return x${'.a'.repeat(400000)} end`,
   bytecode: '\x1bLua',
   'bad options': 'return { handler = function() end, timeout = "soon" }',
 };

@@ -1,6 +1,9 @@
 # Targets for people and CI; the build rules are in ../Makefile.
 
 TIME ?= 60
+# What is compiled in the course of a larger target uses all cores, unless -j says something else.
+ALL_CORES = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+BUILD_IN = $(MAKE) --no-print-directory $(ALL_CORES)
 export PREFIX DESTDIR
 
 # ---- set-up ------------------------------------------------------------------------------------
@@ -24,13 +27,13 @@ tests/node_modules/.package-lock.json: tests/package-lock.json
 
 .PHONY: run
 run: deps ## install what is missing, build, start `luafn dev` on http://localhost:8888/
-	$(Q)$(MAKE) --no-print-directory build/luafn
+	$(Q)+$(BUILD_IN) build/luafn
 	$(Q)exec build/luafn dev $(ARGS)
 
 # ---- tests -------------------------------------------------------------------------------------
 .PHONY: test unit unit-programs wire idp e2e
 test: deps-test ## every tier that needs no browser; ends with `N passed, N failed`
-	$(Q)$(MAKE) --no-print-directory build/luafn unit-programs
+	$(Q)+$(BUILD_IN) build/luafn unit-programs
 	$(Q)UNIT_BIN="$(UNIT_BIN)" tools/test.sh unit lua wire idp
 
 unit-programs: $(UNIT_BIN)
@@ -49,18 +52,17 @@ e2e: $(OUT)/luafn tests/node_modules/.package-lock.json ## pages in headless Chr
 
 # ---- checks ------------------------------------------------------------------------------------
 .PHONY: check asan valgrind cov
-check: deps-check ## all that CI runs: format, lint, test, browser tests, sanitizers, fuzz regressions, valgrind
-	$(Q)$(MAKE) --no-print-directory format-check
-	$(Q)$(MAKE) --no-print-directory lint
-	$(Q)$(MAKE) --no-print-directory test
-	$(Q)$(MAKE) --no-print-directory e2e
-	$(Q)$(MAKE) --no-print-directory fault-sample
-	$(Q)$(MAKE) --no-print-directory asan
-	$(Q)$(MAKE) --no-print-directory fuzz-regress
-	$(Q)$(MAKE) --no-print-directory valgrind
+# What fails fast comes first.
+CHECKS := format-check lint test fuzz-regress e2e fault-sample asan valgrind
+check: deps-check ## all that CI runs: format, lint, test, fuzz regressions, browser tests, faults, sanitizers, valgrind
+	$(Q)for step in $(CHECKS); do \
+	    begun=$$(date +%s); echo "### $$step"; \
+	    $(MAKE) --no-print-directory $$step || { echo "### $$step failed"; exit 1; }; \
+	    took="$$took$$step $$(($$(date +%s) - begun)) s, "; \
+	done; echo "### $${took}no faults"
 
 asan: ## unit and wire tests under AddressSanitizer and UBSan
-	$(Q)$(MAKE) --no-print-directory BUILD=asan unit-programs build/asan/luafn
+	$(Q)+$(BUILD_IN) BUILD=asan unit-programs build/asan/luafn
 	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/asan/%)" LUAFN_BIN=build/asan/luafn LUAFN_SLOW=4 \
 	    tools/test.sh unit wire
 
@@ -79,7 +81,7 @@ fault-sample: build/luafn build/fault/shim.so tests/node_modules/.package-lock.j
 VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible \
             --errors-for-leak-kinds=definite --trace-children=yes
 valgrind: ## unit tests, and a part of the wire tests, under valgrind
-	$(Q)$(MAKE) --no-print-directory BUILD=debug unit-programs build/debug/luafn
+	$(Q)+$(BUILD_IN) BUILD=debug unit-programs build/debug/luafn
 	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/debug/%)" WRAP="$(VALGRIND)" LUAFN_SLOW=20 tools/test.sh unit
 	$(Q)LUAFN_BIN=build/debug/luafn LUAFN_WRAP="$(VALGRIND)" LUAFN_SLOW=20 ONLY=functions \
 	    tools/test.sh wire
@@ -104,7 +106,7 @@ reload-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 1,000 rename
 
 cov: ## coverage of unit and wire tests, as a table
 	$(Q)tools/deps.sh cov
-	$(Q)$(MAKE) --no-print-directory BUILD=cov unit-programs build/cov/luafn
+	$(Q)+$(BUILD_IN) BUILD=cov unit-programs build/cov/luafn
 	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/cov/%)" LUAFN_BIN=build/cov/luafn LUAFN_SLOW=3 tools/test.sh unit wire
 	$(Q)gcovr --root . --object-directory build/cov --filter host/ --filter bindings/
 
@@ -121,7 +123,7 @@ $(OUT)/tests/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(OUT)/libluafn.a
 fuzz-programs: $(FUZZ_BIN)
 else
 fuzz-programs:
-	$(Q)$(MAKE) --no-print-directory BUILD=fuzz fuzz-programs
+	$(Q)+$(BUILD_IN) BUILD=fuzz fuzz-programs
 endif
 
 fuzz: fuzz-programs ## fuzz one target; T=token TIME=60

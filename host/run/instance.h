@@ -50,7 +50,8 @@ struct instance {
     void *loaded_arg;
 };
 
-/* In the registry: the handler of a script that returns nothing; a binding may set it (`luafn test`).
+/* In the registry: the handler of a script that returns nothing; a binding may set it (`luafn
+ * test`).
  */
 #define INSTANCE_DEFAULT_HANDLER "luafn.handler"
 

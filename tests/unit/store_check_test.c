@@ -52,6 +52,19 @@ static off_t size_of(const char *path)
     return stat(path, &st) == 0 ? st.st_size : -1;
 }
 
+/* All of the store's file; the caller frees it. */
+static char *read_all(const struct fixture *f, off_t *size)
+{
+    *size = size_of(f->path);
+    size_t wanted = *size > 0 ? (size_t)*size : 0;
+    assert_true(wanted > 0);
+    char *bytes = malloc(wanted);
+    int fd = open(f->path, O_RDONLY);
+    assert_int_equal(read(fd, bytes, wanted), wanted);
+    close(fd);
+    return bytes;
+}
+
 static void overwrite(const struct fixture *f, off_t at, const void *bytes, size_t len)
 {
     int fd = open(f->path, O_WRONLY);
@@ -149,11 +162,8 @@ static void test_value_changed(void **state)
 {
     struct fixture *f = *state;
     static const char wanted[] = "value 77 ";
-    off_t size = size_of(f->path);
-    char *bytes = malloc((size_t)size);
-    int fd = open(f->path, O_RDONLY);
-    assert_int_equal(read(fd, bytes, (size_t)size), size);
-    close(fd);
+    off_t size;
+    char *bytes = read_all(f, &size);
     for (off_t at = 0; at + 9 < size; at++) {
         if (memcmp(bytes + at, wanted, 9) == 0)
             overwrite(f, at + 20, "7", 1); /* in each copy that LMDB has left */
@@ -168,11 +178,8 @@ static void test_value_changed_while_open(void **state)
     struct fixture *f = *state;
     static const char wanted[] = "value 77 ";
     fixture_open(f);
-    off_t size = size_of(f->path);
-    char *bytes = malloc((size_t)size);
-    int fd = open(f->path, O_RDONLY);
-    assert_int_equal(read(fd, bytes, (size_t)size), size);
-    close(fd);
+    off_t size;
+    char *bytes = read_all(f, &size);
     for (off_t at = 0; at + 9 < size; at++) {
         if (memcmp(bytes + at, wanted, 9) == 0)
             overwrite(f, at + 20, "7", 1);

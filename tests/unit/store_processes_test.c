@@ -61,7 +61,7 @@ static void count_up(struct fixture *f, int pipe_fd)
     for (unsigned won = 0; won < 10;) { /* adds one to a text, as scripts do with kv.cas */
         const char *text = get(f, "cas");
         char before[16], after[16];
-        snprintf(before, sizeof(before), "%s", text != NULL ? text : "");
+        snprintf(before, sizeof(before), "%.15s", text != NULL ? text : "");
         snprintf(after, sizeof(after), "%d", atoi(before) + 1);
         struct store_request r = make_request(STORE_CAS, "cas");
         r.expected = text_value(text != NULL ? before : NULL);

@@ -125,14 +125,18 @@ static bool can_judge(struct str input, enum alg alg)
 static int judge_with(struct str pem, enum alg alg, const char *token)
 {
     jwt_t *jwt = NULL;
+    ERR_clear_error();
+    errno = 0;
     int rc = jwt_decode(&jwt, token, (const unsigned char *)pem.ptr, (int)pem.len);
+    /* To libjwt, want of memory is mostly a bad signature; malloc and OpenSSL have left word. */
+    bool starved = errno == ENOMEM;
+    starved |= key_openssl_wanted_memory();
     bool good = rc == 0 && jwt != NULL && jwt_get_alg(jwt) == jwt_alg_of(alg);
     jwt_free(jwt);
-    ERR_clear_error();
     if (good)
         return 0;
     /* 0 with another algorithm: the copy of the key failed. */
-    return rc == 0 || rc == ENOMEM ? -ENOMEM : -EBADMSG;
+    return rc == 0 || rc == ENOMEM || starved ? -ENOMEM : -EBADMSG;
 }
 
 int key_libjwt_verify(struct key *key, enum alg alg, struct str input, struct str signature)

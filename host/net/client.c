@@ -104,12 +104,44 @@ static void drain(struct client *client)
     }
 }
 
+static void client_unref(struct client *client)
+{
+    if (--client->open == 0) {
+        free(client);
+    }
+}
+
+/* Calls whose sockets could not be watched: nothing would wake them but their timeout. */
+static void end_unwatched(struct client *client)
+{
+    while (client->multi != NULL && client->unwatched) {
+        struct client_call *found = NULL;
+        list_each(node, &client->calls)
+        {
+            struct client_call *call = container_of(node, struct client_call, node);
+            if (call->unwatched)
+                found = call;
+        }
+        client->unwatched = found != NULL;
+        if (found != NULL)
+            client_call_end(found, -ENOMEM, "out of memory (ENOMEM)");
+    }
+}
+
 static void drive(struct client *client, curl_socket_t fd, int events)
 {
     int running;
-    curl_multi_socket_action(client->multi, fd, events, &running);
+    CURLMcode code = curl_multi_socket_action(client->multi, fd, events, &running);
+    if (code == CURLM_OUT_OF_MEMORY) { /* in the midst of which call is not told */
+        list_each(node, &client->calls) container_of(node, struct client_call, node)->unwatched =
+            true;
+        client->unwatched = true;
+    }
+    client->open++; /* callbacks may free the client */
     client_stream_tell(client);
     drain(client);
+    end_unwatched(client);
+    client_unref(client);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -124,13 +156,6 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     flags |= (events & UV_READABLE) != 0 ? CURL_CSELECT_IN : 0;
     flags |= (events & UV_WRITABLE) != 0 ? CURL_CSELECT_OUT : 0;
     drive(watch->client, watch->fd, flags);
-}
-
-static void client_unref(struct client *client)
-{
-    if (--client->open == 0) {
-        free(client);
-    }
 }
 
 static void on_watch_closed(uv_handle_t *handle)
@@ -161,9 +186,18 @@ static struct watch *watch_new(struct client *client, curl_socket_t fd)
     return watch;
 }
 
+static void mark_unwatched(struct client *client, CURL *easy)
+{
+    list_each(node, &client->calls)
+    {
+        struct client_call *call = container_of(node, struct client_call, node);
+        call->unwatched |= call->easy == easy;
+    }
+    client->unwatched = true;
+}
+
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 {
-    (void)easy;
     struct client *client = arg;
     struct watch *watch = socket_arg;
     if (what == CURL_POLL_REMOVE) {
@@ -175,9 +209,9 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     }
     if (watch == NULL) {
         watch = watch_new(client, fd);
-        if (watch == NULL) {
-            return 0; /* this call will time out; an error here would end the multi handle for good
-                       */
+        if (watch == NULL) { /* an error here would end the multi handle for good */
+            mark_unwatched(client, easy);
+            return 0;
         }
         curl_multi_assign(client->multi, fd, watch);
     }

@@ -20,6 +20,7 @@ struct client {
     struct list lively;  /* streams with something new */
     uv_timer_t tick;     /* turns while there are streams: their silence is limited */
     struct list watches;
+    bool unwatched;                    /* is one of the calls? */
     CURL *spare[CLIENT_SPARE_HANDLES]; /* owned: reset handles, cheaper than new ones */
     unsigned spare_count;
     unsigned open; /* uv handles not yet closed; the memory goes with the last */
@@ -53,6 +54,7 @@ struct client_call {
     struct list in_streams, in_lively;
     bool head_done;   /* of a stream: the final head is complete */
     bool paused;      /* libcurl holds bytes back until there is room */
+    bool unwatched;   /* no memory to watch its socket with: it ends */
     uint64_t silence; /* of a stream: how long it may last, nanoseconds */
     void *arg;
 };

@@ -130,17 +130,16 @@ export class Host {
   }
 }
 
-// Starts `serve` (or `dev`) on a free loopback port and waits until it says that it listens.
-export async function start(t, {
-  files = {}, dir = folder(t, files), command = 'serve', args = [], env = {}, workers = 1,
-} = {}) {
+// Starts `serve` (or `dev`) on a free loopback port; host.listening is settled when it says that it
+// listens, or has ended. Whoever calls this stops it.
+export function launch(dir, { command = 'serve', args = [], env = {}, workers = 1 } = {}) {
   const all = [command, '--listen', '127.0.0.1:0'];
   if (command === 'serve') all.push('--workers', String(workers));
   const child = spawn(COMMAND, [...BEFORE, ...all, ...args], {
     cwd: dir, env: environment(env), stdio: ['ignore', 'pipe', 'pipe'],
   });
   const host = new Host(child, dir);
-  await new Promise((resolve, reject) => {
+  host.listening = new Promise((resolve, reject) => {
     child.on('error', reject);
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
@@ -159,6 +158,13 @@ export async function start(t, {
       reject(new Error(`ended before it listened: code ${code}, signal ${signal}; stderr:\n${host.stderr}`));
     });
   });
+  return host;
+}
+
+// The same for the time of a test, when it listens.
+export async function start(t, { files = {}, dir = folder(t, files), ...options } = {}) {
+  const host = launch(dir, options);
+  await host.listening;
   later(t, () => host.stop());
   return host;
 }

@@ -1,0 +1,124 @@
+// The deployment that the sweeps ask, what they ask it, and who judges the answers.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { deployment, folder, lua, ROOT, start } from '../lib/host.mjs';
+import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
+import { later } from '../lib/later.mjs';
+import { Faults, isFrame } from './fault.mjs';
+
+export const FN = '/.netlify/functions/';
+const lib = fs.readFileSync(path.join(ROOT, 'scripts/lib/auth.lua'), 'utf8');
+const shows = fs.readFileSync(path.join(ROOT, 'scripts/shows.lua'), 'utf8');
+const ECHO = `return function(event)
+  return { statusCode = 200, headers = { ["Content-Type"] = "application/json" },
+    body = json.encode(json.decode(event.body)) }
+end`;
+const CLAIMS = `return function(event, context)
+  return { statusCode = 200, headers = { ["Content-Type"] = "application/json" },
+    body = json.encode({ sub = context.identityContext.claims.sub }) }
+end`;
+const SHOWS = [{ id: 1, url: 'http://tv/1', name: 'one' }, { id: 2, url: 'http://tv/2', name: 'two' }];
+
+async function upstream(t) {
+  const server = http.createServer((req, res) => {
+    res.writeHead(200, { 'Content-Type': 'application/json', Connection: 'close' });
+    res.end(JSON.stringify(SHOWS));
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  later(t, () => { server.close(); server.closeAllConnections(); });
+  return `http://127.0.0.1:${server.address().port}/shows`;
+}
+
+// The folder, the issuer and the server behind `shows`; nothing is started.
+export async function prepare(t, { backend = 'openssl', scripts = {}, tv } = {}) {
+  const issuer = (await Issuer.start(t)).tenant();
+  const url = tv ?? await upstream(t);
+  const open = 'auth = "public"';
+  const dir = folder(t, deployment({
+    hello: 'return function() return "hello" end',
+    echo: ECHO,
+    raise: 'return function() error("on purpose") end',
+    me: CLAIMS,
+    shows,
+    ...scripts,
+  }, {
+    fields: {
+      hello: open, echo: open, raise: open, me: 'auth = true',
+      shows: `${open}, fetch = { "127.0.0.1" }, env = { "JWT_*", "TV_API_URL" }`,
+      ...Object.fromEntries(Object.keys(scripts).map((name) => [name, open])),
+    },
+    more: `  publish = "web", auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, backend = ${lua(backend)} },\n`,
+    files: {
+      'scripts/lib/auth.lua': lib,
+      'web/page.txt': 'a page',
+      '.env': `JWT_ISSUER=${issuer.issuer}\nJWT_AUDIENCE=${AUDIENCE}\nTV_API_URL=${url}\n`,
+    },
+  }));
+  return { issuer, dir };
+}
+
+// The same, served by one worker under `faults`.
+export async function world(t, { faults = new Faults(t), env = {}, ...rest } = {}) {
+  const { issuer, dir } = await prepare(t, rest);
+  const host = await start(t, { dir, env: { ...faults.env, ...env } });
+  [faults.pid] = host.workers();
+  return { faults, issuer, host, worker: faults.pid };
+}
+
+let serial = 0;
+const fresh = () => ({ jti: `${serial += 1}` });
+const bearer = (token) => ({ Authorization: `Bearer ${token}` });
+export const spoil = (token) => `${token.slice(0, -9)}${token.at(-9) === 'A' ? 'B' : 'A'}${token.slice(-8)}`;
+
+// Each makes a request (a new one each time, where caches would hide work), says what the right
+// answer is, and whether 200 would be a breach.
+export const types = (w) => {
+  const { issuer } = w;
+  const kept = { good: issuer.token(), bad: spoil(issuer.token()) };
+  const post = JSON.stringify({ list: [1, 2.5, 'x', true, { a: [] }], text: 'é'.repeat(100) });
+  const is = (status, check = () => true) => (res) => res.status === status && check(res);
+  const me = is(200, (r) => r.json().sub === 'auth0|1');
+  const refused = (code) => is(401, (r) => r.json().error === code);
+  const guarded = (token, right, bad = false) => () => ({ request: { path: `${FN}me`, headers: bearer(token()) }, right, bad });
+  return {
+    hello: () => ({ request: { path: `${FN}hello` }, right: is(200, (r) => r.text === 'hello') }),
+    'echo of JSON': () => ({
+      request: { method: 'POST', path: `${FN}echo`, headers: { 'Content-Type': 'application/json' }, body: post },
+      right: is(200, (r) => { assert.deepEqual(r.json(), JSON.parse(post)); return true; }),
+    }),
+    'a function that raises': () => ({ request: { path: `${FN}raise` }, right: is(502, (r) => typeof r.json().errorType === 'string') }),
+    'a static file': () => ({ request: { path: '/page.txt' }, right: is(200, (r) => r.text === 'a page') }),
+    'no such function': () => ({ request: { path: `${FN}nothing` }, right: is(404) }),
+    'me, token in the cache': guarded(() => kept.good, me),
+    'me, token not seen before': guarded(() => issuer.token(fresh()), me),
+    'me, bad signature': guarded(() => spoil(issuer.token(fresh())), refused('jwt_invalid'), true),
+    'me, bad signature seen before': guarded(() => kept.bad, refused('jwt_invalid'), true),
+    'me, expired': guarded(() => issuer.token({ exp: 1595000000, ...fresh() }), refused('jwt_expired'), true),
+    'me, wrong audience': guarded(() => issuer.token({ aud: 'https://other', ...fresh() }), refused('jwt_invalid'), true),
+    'me, unknown kid': guarded(() => issuer.token(fresh(), { kid: 'kx', by: 'k3' }), (r) => r.status === 401 || r.status === 503, true),
+    'me, no token': () => ({ request: { path: `${FN}me` }, right: is(401), bad: true }),
+    'shows, with a fetch': () => ({
+      request: { path: `${FN}shows`, headers: bearer(issuer.token(fresh())) },
+      right: is(200, (r) => { assert.deepEqual(r.json(), SHOWS); return true; }),
+    }),
+    'shows, bad signature': () => ({
+      request: { path: `${FN}shows`, headers: bearer(spoil(issuer.token(fresh()))) }, right: is(401), bad: true,
+    }),
+  };
+};
+
+export function judge(w, what, { right, bad }, out, struck) {
+  assert.ok(!out.hung, `${what}: hangs: ${out.why}`);
+  assert.deepEqual(w.host.workers(), [w.worker], `${what}: the worker is gone; stderr:\n${w.host.stderr.slice(-3000)}`);
+  if (out.closed) return 'closed';
+  const { res } = out;
+  assert.ok(!(bad && res.status < 400), `${what}: a bad token got ${res.status}`);
+  let good = false;
+  try { good = right(res); } catch { /* not the right body */ }
+  if (good) return 'right';
+  assert.ok(struck > 0, `${what}: wrong without a fault: ${res.status} ${res.text}`);
+  assert.ok(isFrame(res), `${what}: not the frame of an error: ${res.status} ${JSON.stringify(res.headers)} ${res.text}`);
+  return `${res.status}`;
+}

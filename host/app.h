@@ -58,7 +58,7 @@ struct app {
         int status); /* once: 0, or -EINVAL when the configuration is no good (it was printed) */
     uint64_t started_ns;
     uint64_t requests, responses[6]; /* by first digit of the status; [0]: none sent */
-    uint64_t auth_refused, keys_unavailable, reloads;
+    uint64_t auth_refused, rate_refused, keys_unavailable, reloads;
     uint64_t duration_buckets[12], duration_sum_us;
 };
 

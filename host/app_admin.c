@@ -193,6 +193,8 @@ static void answer_metrics(struct app *app, struct exchange *ex)
                server.parse_errors);
     add_metric(&out, "luafn_auth_refused_total", "counter", "401 and 403 of policies.",
                app->auth_refused);
+    add_metric(&out, "luafn_rate_limited_total", "counter", "429 of rate_limit.",
+               app->rate_refused);
     add_metric(&out, "luafn_keys_unavailable_total", "counter", "503 for want of keys.",
                app->keys_unavailable);
     add_metric(&out, "luafn_token_cache_hits_total", "counter",

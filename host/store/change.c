@@ -304,9 +304,9 @@ bool change_has_expired(const struct file *file, MDB_txn *txn, uint64_t now_ms)
     return first_expired(file, txn, now_ms, &key) == 0;
 }
 
-static int expire_one(struct change *c, struct store_request *request)
+/* `name` has room for LIMIT_KV_SPACE_NAME bytes. */
+static int expire_one(struct change *c, struct store_request *request, char *name)
 {
-    char name[LIMIT_KV_SPACE_NAME];
     struct str found;
     MDB_val key = file_key(&c->key), value;
     int rc = find_space(c->file, c->txn, stored_key(c), &found, &c->before);
@@ -314,7 +314,8 @@ static int expire_one(struct change *c, struct store_request *request)
         rc = mdb_get(c->txn, c->file->data, &key, &value);
     if (rc != 0)
         return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc;
-    if (found.len > sizeof(name) || record_peek(stored_key(c), file_str(value), &c->record) != 0)
+    if (found.len > LIMIT_KV_SPACE_NAME ||
+        record_peek(stored_key(c), file_str(value), &c->record) != 0)
         return MDB_CORRUPTED;
     memcpy(name, found.ptr, found.len); /* writing moves what it points to */
     request->space = (struct str){name, found.len};
@@ -327,6 +328,7 @@ static int expire_one(struct change *c, struct store_request *request)
 int change_expire(const struct file *file, MDB_txn *txn, uint64_t now_ms, unsigned limit,
                   unsigned *removed)
 {
+    char name[LIMIT_KV_SPACE_NAME];
     int rc = 0;
     for (*removed = 0; rc == 0 && *removed < limit; ++*removed) {
         struct store_request request = {.kind = STORE_DELETE};
@@ -335,7 +337,7 @@ int change_expire(const struct file *file, MDB_txn *txn, uint64_t now_ms, unsign
         if (rc == MDB_NOTFOUND)
             return 0;
         if (rc == 0)
-            rc = expire_one(&c, &request);
+            rc = expire_one(&c, &request, name);
     }
     return rc;
 }

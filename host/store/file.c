@@ -2,6 +2,7 @@
 #include "store/file.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -34,6 +35,15 @@ uint64_t file_now_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+const char *store_library_version(void)
+{
+    static char text[32];
+    int major, minor, patch;
+    mdb_version(&major, &minor, &patch);
+    snprintf(text, sizeof(text), "%d.%d.%d", major, minor, patch);
+    return text;
 }
 
 /* ---- the table of namespaces ---- */

@@ -7,7 +7,7 @@
 static int get(const struct file *file, MDB_txn *txn, uint64_t now_ms, uint32_t space,
                struct store_request *request)
 {
-    struct record_key key;
+    struct record_key key = {.len = 0};
     struct record record;
     record_key_make(&key, file->seed, space, request->key);
     MDB_val k = file_key(&key), v;
@@ -32,27 +32,34 @@ struct walk {
     unsigned found;
 };
 
+static struct str key_str(const struct record_key *key)
+{
+    return (struct str){(const char *)key->bytes, key->len};
+}
+
+static bool is_before(struct str a, struct str b)
+{
+    int order = memcmp(a.ptr, b.ptr, a.len < b.len ? a.len : b.len);
+    return order < 0 || (order == 0 && a.len < b.len);
+}
+
 /* Stands on the first key to look at. 0, MDB_NOTFOUND, or another error of LMDB. */
 static int walk_begin(struct walk *w, const struct file *file, uint32_t space)
 {
     const struct store_request *r = w->request;
+    struct record_key after = {.len = 0};
     struct str shared = r->key;
     if (shared.len > RECORD_KEY_SHARED)
         shared.len = RECORD_KEY_SHARED;
     record_key_make(&w->prefix, file->seed, space, shared);
     w->k = file_key(&w->prefix);
-    struct record_key after;
-    if (r->after.len > 0) {
+    if (r->after.len > 0)
         record_key_make(&after, file->seed, space, r->after);
-        MDB_val at = file_key(&after);
-        if (memcmp(after.bytes, w->prefix.bytes,
-                   after.len < w->prefix.len ? after.len : w->prefix.len) >= 0)
-            w->k = at;
-    }
-    MDB_val begin = w->k;
+    if (is_before(key_str(&after), key_str(&w->prefix)))
+        return mdb_cursor_get(w->cursor, &w->k, &w->v, MDB_SET_RANGE);
+    w->k = file_key(&after);
     int rc = mdb_cursor_get(w->cursor, &w->k, &w->v, MDB_SET_RANGE);
-    if (rc == 0 && r->after.len > 0 && begin.mv_data == after.bytes &&
-        str_eq(file_str(w->k), (struct str){(const char *)after.bytes, after.len}))
+    if (rc == 0 && str_eq(file_str(w->k), key_str(&after)))
         rc = mdb_cursor_get(w->cursor, &w->k, &w->v, MDB_NEXT);
     return rc;
 }
@@ -62,8 +69,7 @@ static bool walk_look(struct walk *w, uint64_t now_ms)
 {
     struct store_request *r = w->request;
     struct record record;
-    const struct str prefix = {(const char *)w->prefix.bytes, w->prefix.len};
-    if (!str_starts_with(file_str(w->k), prefix))
+    if (!str_starts_with(file_str(w->k), key_str(&w->prefix)))
         return false;
     r->status = record_peek(file_str(w->k), file_str(w->v), &record);
     if (r->status != 0)
@@ -91,9 +97,7 @@ static int list(const struct file *file, MDB_txn *txn, uint64_t now_ms, uint32_t
     /* Keys that have expired, or only share a beginning, take time too. */
     for (unsigned steps = 0; rc == 0 && walk_look(&w, now_ms); steps++) {
         rc = mdb_cursor_get(w.cursor, &w.k, &w.v, MDB_NEXT);
-        request->more =
-            rc == 0 && str_starts_with(file_str(w.k),
-                                       (struct str){(const char *)w.prefix.bytes, w.prefix.len});
+        request->more = rc == 0 && str_starts_with(file_str(w.k), key_str(&w.prefix));
         if (w.found >= request->limit || steps >= LIMIT_KV_LIST_STEPS)
             break;
     }

@@ -81,6 +81,9 @@ enum {
 };
 const char *store_error_text(int status);
 
+/* Of LMDB: "0.9.24". */
+const char *store_library_version(void);
+
 /* Is the embedded store's file good? One that is not is renamed to FILE.corrupt-TIME, and the log
  * says so; no file is good. Must come before the first store_open of the machine's processes, from
  * a process without threads. 0, or a negative errno with the reason. */

@@ -205,6 +205,34 @@ static void test_list(void **state)
     }
 }
 
+/* `after` need not be a key, nor within the prefix. */
+static void test_list_after(void **state)
+{
+    static const char *const keys[] = {"a", "a!", "a/1", "a/2", "a0"};
+    static const struct {
+        const char *prefix, *after, *expected;
+    } rows[] = {
+        {"a/", "a", "a/1|a/2|"}, {"a/", "a!", "a/1|a/2|"}, {"a/", "a/", "a/1|a/2|"},
+        {"a/", "A", "a/1|a/2|"}, {"a/", "a/1", "a/2|"},    {"a/", "a/10", "a/2|"},
+        {"a/", "a/2", ""},       {"a/", "b", ""},          {"", "a/1", "a/2|a0|"},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        assert_int_equal(put(f, keys[i], "x"), 0);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct store_request r = make_request(STORE_LIST, rows[i].prefix);
+        struct str key;
+        char out[64] = "";
+        r.limit = 10;
+        r.after = str_from(rows[i].after);
+        assert_int_equal(run_request(f, &r), 0);
+        for (struct str rest = buf_str(&r.out); store_next_key(&rest, &key);)
+            snprintf(out + strlen(out), sizeof(out) - strlen(out), "%.*s|", STR_ARG(key));
+        assert_string_equal(out, rows[i].expected);
+        drop_request(&r);
+    }
+}
+
 /* Keys around the length that LMDB takes, which share their beginnings. */
 static void test_long_keys(void **state)
 {
@@ -495,6 +523,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_incr, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cas, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_list, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_list_after, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_long_keys, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_expiry, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sweep, set_up, tear_down),

@@ -123,6 +123,13 @@ test('a script may give its own; functions.lua wins', async (t) => {
   assert.deepEqual(seen, [200, 429, 200, 200, 429]);
 });
 
+test('refused requests are counted for the operator', async (t) => {
+  const files = deployment({ ok: OK }, { fields: { ok: 'rate_limit = { limit = 1, window = 60 }' } });
+  const h = await start(t, { files, command: 'dev' });
+  for (let i = 0; i < 4; i++) await h.call('ok');
+  assert.match((await h.get('/_luafn/metrics')).text, /^luafn_rate_limited_total 3$/m);
+});
+
 test('faults in functions.lua are named', async (t) => {
   const rows = [
     ['rate_limit = 100', /functions\.lua:\d+: functions\.ok\.rate_limit: must be a table such as/],

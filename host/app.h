@@ -19,11 +19,12 @@
 struct app_options {
     const char *config_file;
     bool dev;
-    bool watch;                  /* reload on changes */
-    const char *const *defaults; /* environment that `dev` provides: name, value, ..., NULL */
-    const char *state_folder;    /* ".luafn" beside functions.lua; NULL: keep nothing on disk */
-    const char *kv_file;         /* of the store; NULL: scripts have no kv */
-    struct rate_table *rates;    /* borrowed: that of all workers; NULL: nothing is limited */
+    bool watch;                     /* reload on changes */
+    const char *tls_cert, *tls_key; /* PEM files; NULL: plain HTTP */
+    const char *const *defaults;    /* environment that `dev` provides: name, value, ..., NULL */
+    const char *state_folder;       /* ".luafn" beside functions.lua; NULL: keep nothing on disk */
+    const char *kv_file;            /* of the store; NULL: scripts have no kv */
+    struct rate_table *rates;       /* borrowed: that of all workers; NULL: nothing is limited */
     const struct binding *bindings;
     char *running_name;           /* see struct services; NULL: none */
     struct schedule_board *board; /* borrowed: that of all workers; NULL: it keeps its own */

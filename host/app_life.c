@@ -6,6 +6,7 @@
 
 #include "auth/cache.h"
 #include "base/log.h"
+#include "net/tls.h"
 #include "run/invocation.h"
 #include "run/task.h"
 
@@ -170,7 +171,17 @@ int app_make_server(struct app *app)
     const struct server_handlers handlers = {
         .on_request = app_on_request, .on_finished = app_finished, .arg = app};
     app->server = server_new(app->loop, &handlers, &app->current->config->limits);
-    return app->server != NULL ? 0 : -ENOMEM;
+    if (app->server == NULL)
+        return -ENOMEM;
+    if (app->options.tls_cert == NULL)
+        return 0;
+    struct err err;
+    struct tls *tls = tls_new(app->options.tls_cert, app->options.tls_key, &err);
+    if (tls == NULL) {
+        log_message(LOG_ERROR, "%s", err.text);
+        return -EINVAL;
+    }
+    return server_use_tls(app->server, tls);
 }
 
 /* Everything that the current deployment was made from. */

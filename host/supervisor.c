@@ -91,7 +91,7 @@ static int split_address(const char *address, char *host, size_t size, const cha
     return 0;
 }
 
-static void describe(int fd, char *url, size_t size)
+static void describe(int fd, const char *scheme, char *url, size_t size)
 {
     struct sockaddr_storage address = {0};
     socklen_t len = sizeof(address);
@@ -100,7 +100,7 @@ static void describe(int fd, char *url, size_t size)
     getnameinfo((struct sockaddr *)&address, len, host, sizeof(host), port, sizeof(port),
                 NI_NUMERICHOST | NI_NUMERICSERV);
     bool v6 = address.ss_family == AF_INET6;
-    snprintf(url, size, "http://%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
+    snprintf(url, size, "%s://%s%s%s:%s", scheme, v6 ? "[" : "", host, v6 ? "]" : "", port);
 }
 
 static int bind_one(const struct addrinfo *info)
@@ -121,7 +121,7 @@ static int bind_one(const struct addrinfo *info)
     return -error;
 }
 
-int supervisor_bind(const char *address, struct listener *out, struct err *err)
+int supervisor_bind(const char *address, const char *scheme, struct listener *out, struct err *err)
 {
     char host[256];
     const char *port;
@@ -143,7 +143,7 @@ int supervisor_bind(const char *address, struct listener *out, struct err *err)
             address, host);
     if (out->fd < 0)
         return err_set(err, out->fd, "cannot listen on %s: %s", address, strerror(-out->fd));
-    describe(out->fd, out->url, sizeof(out->url));
+    describe(out->fd, scheme, out->url, sizeof(out->url));
     return 0;
 }
 

@@ -21,9 +21,9 @@ struct listener {
     char url[128]; /* "http://127.0.0.1:8888" */
 };
 
-/* Binds "HOST:PORT", "[V6]:PORT" or "PORT" (port 0 picks one). 0, or a negative errno with the
- * reason. */
-int supervisor_bind(const char *address, struct listener *out, struct err *err);
+/* Binds "HOST:PORT", "[V6]:PORT" or "PORT" (port 0 picks one); `scheme` is for the
+ * URL. 0, or a negative errno with the reason. */
+int supervisor_bind(const char *address, const char *scheme, struct listener *out, struct err *err);
 
 /* Runs until the end; prints "listening on URL" for each listener when the first worker is ready.
  * Returns the exit status. */

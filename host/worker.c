@@ -110,6 +110,8 @@ static void on_sweep(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
     app_sweep(&worker->app);
+    if (worker->app.server != NULL)
+        server_refresh(worker->app.server);
     app_schedule_update(&worker->app);
     if (worker->drained && app_is_idle(&worker->app))
         close_all(worker);

@@ -60,7 +60,8 @@ static int bind_default(struct run_host_plan *plan)
 {
     const struct option_list first = {{"127.0.0.1:8888"}, 1};
     int rc = run_host_bind(&command_dev, &first, plan);
-    if (rc == 0 && supervisor_bind("[::1]:8888", &plan->listeners[1], NULL) == 0)
+    if (rc == 0 &&
+        supervisor_bind("[::1]:8888", run_host_scheme(plan), &plan->listeners[1], NULL) == 0)
         plan->listener_count = 2;
     return rc;
 }
@@ -87,7 +88,7 @@ static int run(int argc, char **argv)
     const char *port = rc == 0 ? strrchr(plan.listeners[0].url, ':') : "";
     bool by_name = r.listen.count == 0 || strncmp(r.listen.items[0], "localhost", 9) == 0;
     char origin[160];
-    snprintf(origin, sizeof(origin), "http://localhost%s", port);
+    snprintf(origin, sizeof(origin), "%s://localhost%s", run_host_scheme(&plan), port);
     if (rc == 0)
         rc = set_values(&values, by_name ? origin : plan.listeners[0].url, r.config_file);
     if (rc != 0)
@@ -103,7 +104,8 @@ static int run(int argc, char **argv)
 
 const struct command command_dev = {
     .name = "dev",
-    .arguments = "[--listen HOST:PORT]... [--config FILE] [--log json|text|none]",
+    .arguments =
+        "[--listen HOST:PORT]... [--config FILE] [--log json|text|none] [--tls-cert FILE --tls-key FILE]",
     .summary =
         "Serves on this machine while you write: reload on save, readable errors, an issuer to sign in at, a demo page.",
     .help =
@@ -111,6 +113,8 @@ const struct command command_dev = {
         "  --listen HOST:PORT  a loopback address; default localhost:8888\n"
         "  --config FILE       default functions.lua\n"
         "  --log FORMAT        access log: text on a terminal, else json; none for silence\n"
+        "  --tls-cert FILE --tls-key FILE  speak HTTPS with this certificate (PEM); a token check asks the dev issuer\n"
+        "                      over HTTPS too, so the system must trust the certificate\n"
         "\n"
         "The issuer knows the client id `luafn-demo`. Its key is made at the first start and kept in .luafn/. Where .env does not\n"
         "say otherwise, JWT_ISSUER, JWT_AUDIENCE and TV_API_URL mean the issuer and the TV API of `dev` itself.\n"

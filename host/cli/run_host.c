@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "bindings/bindings.h"
 #include "base/limits.h"
+#include "net/tls.h"
 #include "run/budget.h"
 
 static int read_log(const struct command *command, const char *text, bool dev)
@@ -36,6 +37,22 @@ static int read_workers(const struct command *command, const char *text, bool de
     return 0;
 }
 
+/* A certificate that does not load is told before any process is made. */
+static int read_tls(const struct command *command, const struct run_host *r,
+                    struct app_options *app)
+{
+    if ((r->tls_cert != NULL) != (r->tls_key != NULL))
+        return cli_usage(command, "--tls-cert and --tls-key belong together");
+    app->tls_cert = r->tls_cert;
+    app->tls_key = r->tls_key;
+    if (r->tls_cert == NULL)
+        return 0;
+    struct err err;
+    struct tls *tls = tls_new(r->tls_cert, r->tls_key, &err);
+    tls_free(tls);
+    return tls != NULL ? 0 : cli_fault("%s", err.text);
+}
+
 int run_host_read(const struct command *command, const struct run_host *r, bool dev,
                   struct run_host_plan *plan)
 {
@@ -50,7 +67,14 @@ int run_host_read(const struct command *command, const struct run_host *r, bool 
     int rc = read_log(command, r->log, dev);
     if (rc == 0)
         rc = read_workers(command, r->workers, dev, &plan->supervisor.workers);
+    if (rc == 0)
+        rc = read_tls(command, r, &worker->app);
     return rc;
+}
+
+const char *run_host_scheme(const struct run_host_plan *plan)
+{
+    return plan->supervisor.worker.app.tls_cert != NULL ? "https" : "http";
 }
 
 int run_host_bind(const struct command *command, const struct option_list *addresses,
@@ -58,7 +82,8 @@ int run_host_bind(const struct command *command, const struct option_list *addre
 {
     struct err err;
     for (unsigned i = 0; i < addresses->count; i++) {
-        int rc = supervisor_bind(addresses->items[i], &plan->listeners[plan->listener_count], &err);
+        int rc = supervisor_bind(addresses->items[i], run_host_scheme(plan),
+                                 &plan->listeners[plan->listener_count], &err);
         if (rc != 0)
             return rc == -EINVAL ? cli_usage(command, "%s", err.text) : cli_fault("%s", err.text);
         plan->listener_count++;

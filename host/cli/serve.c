@@ -19,7 +19,7 @@ static int default_address(struct option_list *listen, char *text, size_t size)
 static int bind_admin(const char *address, struct run_host_plan *plan)
 {
     struct err err;
-    if (supervisor_bind(address != NULL ? address : "127.0.0.1:0", &plan->admin, &err) != 0)
+    if (supervisor_bind(address != NULL ? address : "127.0.0.1:0", "http", &plan->admin, &err) != 0)
         return cli_fault("%s", err.text);
     plan->supervisor.worker.admin_fd = plan->admin.fd;
     fprintf(stderr, "admin pages on %s/_luafn/\n", plan->admin.url);
@@ -50,7 +50,7 @@ static int run(int argc, char **argv)
 const struct command command_serve = {
     .name = "serve",
     .arguments =
-        "[--listen HOST:PORT]... [--workers N] [--config FILE] [--watch] [--log json|text|none] [--drain 30s] [--admin HOST:PORT]",
+        "[--listen HOST:PORT]... [--workers N] [--config FILE] [--watch] [--log json|text|none] [--drain 30s] [--admin HOST:PORT] [--tls-cert FILE --tls-key FILE]",
     .summary = "Serves the functions of functions.lua with worker processes under a supervisor.",
     .help =
         "\n"
@@ -62,6 +62,8 @@ const struct command command_serve = {
         "  --log FORMAT        access log on stdout: json (default), text, none\n"
         "  --drain TIME        how long SIGTERM waits for what runs; default 30s\n"
         "  --admin HOST:PORT   where /_luafn/live, ready, metrics and routes are; default: a free port on loopback\n"
+        "  --tls-cert FILE --tls-key FILE  speak HTTPS: certificate with its chain, and key, in PEM; taken up anew within a\n"
+        "                      second when they change\n"
         "\nExample:\n  luafn serve --listen 0.0.0.0:8080 --workers 4\n",
     .run = run,
 };

@@ -49,8 +49,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(conn->server->input, CONN_INPUT_BYTES);
 }
 
-/* Nothing more will come; what was asked is still answered. */
-static void on_eof(struct conn *conn)
+/* What was asked is still answered. */
+void conn_eof(struct conn *conn)
 {
     conn->peer_eof = true;
     conn->is_reading = false;
@@ -77,18 +77,30 @@ static void discard(struct conn *conn, size_t count)
     }
 }
 
+void conn_input(struct conn *conn, struct str bytes)
+{
+    conn->fresh = true;
+    if (conn->state == CONN_LINGER || conn->done_reading)
+        discard(conn, bytes.len);
+    else
+        conn_take_input(conn, bytes);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 {
     struct conn *conn = stream->data;
     if (count == UV_EOF) {
-        on_eof(conn);
+        conn_eof(conn);
     } else if (count < 0) {
         conn_close(conn);
     } else if (conn->state == CONN_LINGER || conn->done_reading) {
         discard(conn, (size_t)count);
     } else if (count > 0) {
-        conn->fresh = true;
-        conn_take_input(conn, (struct str){buf->base, (size_t)count});
+        struct str bytes = {buf->base, (size_t)count};
+        if (conn->tls != NULL)
+            conn_tls_input(conn, bytes);
+        else
+            conn_input(conn, bytes);
         conn_pump(conn);
     }
 }
@@ -112,6 +124,8 @@ static void update_reading(struct conn *conn)
 
 static enum deadline_kind deadline_of(const struct conn *conn)
 {
+    if (conn->tls != NULL && !tls_is_open(conn->tls))
+        return DEADLINE_HANDSHAKE;
     if (!conn->is_reading || conn->done_reading)
         return DEADLINE_NONE;
     if (conn->reading != NULL)
@@ -148,6 +162,9 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
         on_write_deadline(conn);
     } else if (kind == DEADLINE_IDLE || kind == DEADLINE_LINGER) {
         conn_close(conn);
+    } else if (kind == DEADLINE_HANDSHAKE) {
+        conn->server->stats.timeouts++;
+        conn_close(conn);
     } else if (conn->reading != NULL) {
         conn->server->stats.timeouts++;
         conn_refuse(conn, conn->reading, &timed_out);
@@ -182,6 +199,7 @@ static void on_closed(uv_handle_t *handle)
 {
     struct conn *conn = handle->data;
     struct server *server = conn->server;
+    tls_session_free(conn->tls);
     parser_free(&conn->parser);
     buf_free(&conn->stash);
     list_remove(&conn->in_server);
@@ -193,6 +211,8 @@ void conn_close(struct conn *conn)
 {
     if (conn->state == CONN_CLOSED)
         return;
+    if (conn->tls != NULL && conn->state == CONN_OPEN)
+        conn_tls_bye(conn);
     conn->state = CONN_CLOSED;
     deadline_set(conn->server, &conn->read_deadline, DEADLINE_NONE);
     deadline_set(conn->server, &conn->write_deadline, DEADLINE_NONE);
@@ -221,6 +241,8 @@ void conn_linger(struct conn *conn)
     abandon_all(conn);
     if (conn->state == CONN_CLOSED)
         return;
+    if (conn->tls != NULL)
+        conn_tls_bye(conn);
     conn->shutdown.data = conn;
     if (uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, on_shutdown) != 0)
         conn_close(conn);
@@ -242,7 +264,8 @@ static void turn_away(struct conn *conn)
     static char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
                            "Retry-After: 1\r\nConnection: close\r\n\r\n";
     uv_buf_t buf = uv_buf_init(answer, sizeof(answer) - 1);
-    uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
+    if (conn->server->tls == NULL)
+        uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
     conn->server->stats.refused++;
     conn_close(conn);
 }
@@ -279,6 +302,8 @@ int conn_accept(struct server *server, uv_stream_t *listener, bool admin)
         conn_close(conn);
     } else if (server->stats.open > server->limits.connections) {
         turn_away(conn);
+    } else if (server->tls != NULL && !admin && conn_tls_start(conn) != 0) {
+        conn_close(conn);
     } else {
         server->stats.accepted++;
         uv_tcp_nodelay(&conn->tcp, 1);

@@ -15,11 +15,13 @@
 #include "http/exchange.h"
 #include "http/parser.h"
 #include "net/server.h"
+#include "net/tls.h"
 
 enum { CONN_INPUT_BYTES = 64 * 1024 }; /* one read, shared by all connections */
 
 /* Each kind lasts equally long for all, so a list a kind is in order by itself. */
 enum deadline_kind {
+    DEADLINE_HANDSHAKE,
     DEADLINE_HEAD,
     DEADLINE_BODY,
     DEADLINE_IDLE,
@@ -52,6 +54,8 @@ struct server {
     unsigned handles;     /* not yet closed */
     struct buf out;       /* where answers are put together */
     char *input;          /* owned; what was just read */
+    char *plain;          /* owned; the same, decrypted; NULL without TLS */
+    struct tls *tls;      /* owned; NULL: connections are plain */
     struct conn *current; /* the connection whose input is being handled; it needs no mark */
     uv_tcp_t reject;      /* takes a connection that there is no memory for, and closes it */
     bool rejecting;       /* `reject` is in use */
@@ -72,6 +76,7 @@ enum conn_state {
 struct conn {
     uv_tcp_t tcp;
     struct server *server;
+    struct tls_session *tls; /* owned; NULL: plain */
     struct list in_server;
     struct list in_dirty;
     enum conn_state state;
@@ -114,6 +119,10 @@ int conn_accept(struct server *server, uv_stream_t *listener, bool admin)
 /* Parses what waits, sends what is ready, reads on if there is room. At most LIMIT_PIPELINE
  * requests are taken in one turn of the loop. */
 void conn_pump(struct conn *conn);
+/* Bytes of the peer, decrypted where need be; to be followed by conn_pump. */
+void conn_input(struct conn *conn, struct str bytes);
+/* The peer sends no more. */
+void conn_eof(struct conn *conn);
 void conn_on_deadline(struct conn *conn, enum deadline_kind kind);
 /* Takes an exchange that will not be sent out of the pipeline. One that nobody has seen goes
  * silently. */
@@ -135,10 +144,23 @@ bool conn_may_take(const struct conn *conn);
 /* Answers the request that is being read with a refusal; nothing more is read. */
 void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault *fault);
 
+/* ---- conn_tls.c ---- */
+/* 0 or UV_ENOMEM. */
+int conn_tls_start(struct conn *conn) __attribute__((warn_unused_result));
+/* Bytes off the socket: decrypts and hands on. */
+void conn_tls_input(struct conn *conn, struct str bytes);
+/* Encrypts both; *head is then all that is to be sent, until tls_sent. */
+bool conn_tls_seal(struct conn *conn, struct str *head, struct str *body);
+/* Says good-bye, as far as the kernel takes it. */
+void conn_tls_bye(struct conn *conn);
+
 /* ---- conn_out.c ---- */
 extern const struct exchange_sink conn_sink;
 /* Bytes handed to libuv that the kernel has not taken. */
 size_t conn_unsent(const struct conn *conn);
+/* Hands bytes to the kernel, or queues them. Returns true when `ex` was taken over with its body,
+ * which is then borrowed. */
+bool conn_send(struct conn *conn, struct str head, struct str body, struct exchange *ex);
 /* Sends every answer that is ready and whose turn it is. */
 void conn_flush(struct conn *conn);
 

@@ -21,7 +21,7 @@ static int identify(struct conn *conn, struct exchange *ex)
     if (ex->started_ns != 0)
         return 0;
     exchange_identify(ex);
-    ex->req.scheme = STR("http");
+    ex->req.scheme = conn->tls != NULL ? STR("https") : STR("http");
     ex->req.client_ip = arena_copy(&ex->arena, str_from(conn->ip));
     deadline_set(conn->server, &conn->read_deadline, DEADLINE_NONE);
     return ex->req.client_ip.ptr != NULL ? 0 : UV_ENOMEM;

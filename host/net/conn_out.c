@@ -77,9 +77,7 @@ static bool queue(struct conn *conn, struct str head, struct str body, struct ex
     return borrow;
 }
 
-/* Hands bytes to the kernel, or queues them. Returns true when `ex` was taken over with its body.
- */
-static bool transmit(struct conn *conn, struct str head, struct str body, struct exchange *ex)
+static bool send_raw(struct conn *conn, struct str head, struct str body, struct exchange *ex)
 {
     size_t total = head.len + body.len;
     if (total == 0 || conn->failed)
@@ -99,6 +97,16 @@ static bool transmit(struct conn *conn, struct str head, struct str body, struct
         return false;
     size_t of_head = sent < head.len ? sent : head.len;
     return queue(conn, str_skip(head, of_head), str_skip(body, sent - of_head), ex);
+}
+
+bool conn_send(struct conn *conn, struct str head, struct str body, struct exchange *ex)
+{
+    if (conn->tls == NULL)
+        return send_raw(conn, head, body, ex);
+    conn->failed |= !conn_tls_seal(conn, &head, &body);
+    send_raw(conn, head, body, NULL);
+    tls_sent(conn->tls);
+    return false;
 }
 
 /* ---- one answer ---- */
@@ -158,7 +166,7 @@ static bool put_body(struct conn *conn, struct exchange *ex, struct buf *out)
         buf_add_str(out, body);
         return false;
     }
-    bool taken = transmit(conn, buf_str(out), body, ex);
+    bool taken = conn_send(conn, buf_str(out), body, ex);
     buf_clear(out);
     return taken;
 }
@@ -243,7 +251,7 @@ void conn_flush(struct conn *conn)
     struct list sent;
     list_init(&sent);
     bool last = put_answers(conn, out, &sent);
-    transmit(conn, buf_str(out), STR(""), NULL);
+    conn_send(conn, buf_str(out), STR(""), NULL);
     conn->failed |= buf_failed(out);
     if (out->cap > OUT_KEEP_MAX || buf_failed(out))
         buf_free(out);

@@ -284,6 +284,7 @@ struct server *server_new(uv_loop_t *loop, const struct server_handlers *handler
     server->limits = *limits;
     server->limits.connections = connections_for(limits->connections);
     server->parser_limits = (struct parser_limits){limits->header_bytes, limits->body_bytes};
+    server->durations[DEADLINE_HANDSHAKE] = milliseconds(limits->head_timeout);
     server->durations[DEADLINE_HEAD] = milliseconds(limits->head_timeout);
     server->durations[DEADLINE_BODY] = milliseconds(limits->body_timeout);
     server->durations[DEADLINE_IDLE] = milliseconds(limits->idle_timeout);
@@ -292,6 +293,19 @@ struct server *server_new(uv_loop_t *loop, const struct server_handlers *handler
     init_lists(server);
     init_handles(server);
     return server;
+}
+
+int server_use_tls(struct server *server, struct tls *tls)
+{
+    server->tls = tls;
+    server->plain = malloc(CONN_INPUT_BYTES);
+    return server->plain != NULL ? 0 : UV_ENOMEM;
+}
+
+void server_refresh(struct server *server)
+{
+    if (server->tls != NULL)
+        tls_refresh(server->tls);
 }
 
 static void tell_if_drained(struct server *server)
@@ -366,6 +380,8 @@ void server_close(struct server *server, void (*done)(void *arg), void *arg)
 void server_free(struct server *server)
 {
     buf_free(&server->out);
+    tls_free(server->tls);
+    free(server->plain);
     free(server->input);
     free(server);
 }

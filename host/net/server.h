@@ -45,6 +45,12 @@ struct server_stats {
 struct server *server_new(uv_loop_t *loop, const struct server_handlers *handlers,
                           const struct server_limits *limits);
 
+/* From now on connections speak TLS, but for those of admin sockets. The server owns it, and looks
+ * for new files at each server_refresh. 0 or -ENOMEM. */
+struct tls;
+int server_use_tls(struct server *server, struct tls *tls) __attribute__((warn_unused_result));
+void server_refresh(struct server *server);
+
 /* Serves a socket that is bound already; the server owns the descriptor from here on. `admin`
  * connections are marked so (exchange_is_admin). 0 or a negative errno. */
 int server_listen_fd(struct server *server, int fd, bool admin) __attribute__((warn_unused_result));

@@ -146,7 +146,7 @@ export function launch(dir, { command = 'serve', args = [], env = {}, workers = 
       reject(new Error(`does not listen; stderr:\n${host.stderr}`));
     }, 15000 * SLOW);
     child.stderr.on('data', () => {
-      const m = /listening on http:\/\/([^\s:]+):(\d+)/.exec(host.stderr);
+      const m = /listening on https?:\/\/([^\s:]+):(\d+)/.exec(host.stderr);
       if (!m) return;
       clearTimeout(timer);
       host.address = m[1] === 'localhost' ? '127.0.0.1' : m[1];

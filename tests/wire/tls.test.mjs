@@ -1,0 +1,233 @@
+// TLS: handshakes, what is refused, the same HTTP inside, certificates that change.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import https from 'node:https';
+import net from 'node:net';
+import path from 'node:path';
+import test from 'node:test';
+import tls from 'node:tls';
+import { certificate, tlsArgs } from '../lib/cert.mjs';
+import { deployment, eventually, folder, run, SLOW, start } from '../lib/host.mjs';
+import { requestText, Wire } from '../lib/wire.mjs';
+
+const FN = '/.netlify/functions';
+const FILES = deployment({
+  hello: 'return function() return "hello" end',
+  url: 'return function(event) return event.rawUrl end',
+  echo: 'return function(event) return event.isBase64Encoded and base64.decode(event.body) or event.body end',
+  big: 'return function() return { statusCode = 200, headers = { ["Content-Type"] = "text/x" }, body = ("0123456789abcdef"):rep(50000) } end',
+  pieces: 'return function() return { statusCode = 200, body = function(write) for i = 1, 5 do write(i .. ";") sleep(0.02) end end } end',
+  flood: 'return function() return { statusCode = 200, body = function(write) local p = ("x"):rep(65536) for i = 1, 800 do write(p) end end } end',
+  boom: 'return function() return { statusCode = 200, body = function(write) write("first") error("boom") end } end',
+});
+
+async function secure(t, options = {}) {
+  const dir = folder(t, FILES);
+  const pair = certificate(dir, 'tls', options.cert);
+  const h = await start(t, { dir, args: [...tlsArgs(pair), ...(options.args ?? [])], command: options.command });
+  h.pair = pair;
+  return h;
+}
+
+function connect(h, options = {}) {
+  return new Promise((resolve, reject) => {
+    const socket = tls.connect({ host: h.address, port: h.port, servername: 'localhost', ca: h.pair.ca, ...options });
+    socket.once('error', reject);
+    socket.session = new Promise((r) => socket.once('session', r));
+    socket.once('secureConnect', () => { socket.off('error', reject); resolve(socket); });
+  });
+}
+
+const wireOf = async (h, options) => new Wire(await connect(h, options));
+
+async function get(h, pathname, options) {
+  const wire = await wireOf(h, options);
+  wire.send(requestText({ path: pathname }));
+  const response = await wire.response();
+  wire.close();
+  return response;
+}
+
+test('requests over TLS; the address and event.rawUrl say https', async (t) => {
+  const h = await secure(t);
+  assert.match(h.stderr, /listening on https:\/\/127\.0\.0\.1:\d+/);
+  const wire = await wireOf(h);
+  for (let i = 0; i < 3; i++) {
+    wire.send(requestText({ path: `${FN}/hello`, close: false }));
+    assert.equal((await wire.response()).text, 'hello');
+  }
+  wire.send(requestText({ path: `${FN}/url`, host: 'localhost', close: false }));
+  assert.equal((await wire.response()).text, `https://localhost${FN}/url`);
+  wire.send(requestText({ path: `${FN}/pieces`, close: false }));
+  assert.equal((await wire.response()).text, '1;2;3;4;5;');
+  wire.send(...Array.from({ length: 20 }, () => requestText({ path: `${FN}/hello`, close: false })), requestText({ path: `${FN}/hello` }));
+  for (let i = 0; i < 21; i++) assert.equal((await wire.response()).text, 'hello');
+  await wire.closed();
+  assert.equal(wire.error, null, 'closed in order');
+});
+
+test('large bodies both ways, and a slow reader', async (t) => {
+  const h = await secure(t);
+  const body = Buffer.from('0123456789abcdef'.repeat(50000));
+  assert.ok(body.equals((await get(h, `${FN}/big`)).body));
+  const wire = await wireOf(h);
+  wire.send(requestText({ path: `${FN}/echo`, method: 'POST', body, headers: { 'Content-Type': 'text/plain' } }));
+  assert.ok(body.equals((await wire.response()).body));
+  const slow = await connect(h);
+  slow.pause();
+  slow.write(requestText({ path: `${FN}/flood` }));
+  await new Promise((r) => setTimeout(r, 300));
+  assert.equal((await get(h, `${FN}/hello`)).text, 'hello');
+  let bytes = 0;
+  for await (const d of slow) bytes += d.length;
+  assert.ok(bytes > 800 * 65536);
+});
+
+test('a request byte by byte, inside and outside of TLS', async (t) => {
+  const h = await secure(t);
+  const wire = await wireOf(h);
+  for (const byte of requestText({ path: `${FN}/hello`, close: false })) wire.send(Buffer.of(byte));
+  assert.equal((await wire.response()).text, 'hello');
+  // A middleman that passes single bytes on: records in pieces.
+  const server = net.createServer((from) => {
+    const to = net.connect({ host: h.address, port: h.port, noDelay: true });
+    from.on('data', (d) => { for (const b of d) to.write(Buffer.of(b)); });
+    to.on('data', (d) => from.write(d));
+    for (const [a, b] of [[from, to], [to, from]]) a.on('close', () => b.destroy()).on('error', () => {});
+  });
+  await new Promise((r) => server.listen(0, '127.0.0.1', r));
+  t.after(() => server.close());
+  assert.equal((await get({ ...h, address: '127.0.0.1', port: server.address().port }, `${FN}/hello`)).text, 'hello');
+});
+
+test('versions, ciphers, ALPN, tickets', async (t) => {
+  const h = await secure(t, { cert: { ec: false } });
+  for (const [version, ok] of [['TLSv1.3', true], ['TLSv1.2', true], ['TLSv1.1', false], ['TLSv1', false]]) {
+    const attempt = connect(h, { minVersion: version, maxVersion: version, ciphers: 'DEFAULT@SECLEVEL=0' });
+    if (ok) {
+      const socket = await attempt;
+      assert.equal(socket.getProtocol(), version);
+      assert.match(socket.getCipher().name, /GCM|CHACHA20/);
+      socket.destroy();
+    } else {
+      await assert.rejects(attempt);
+    }
+  }
+  await assert.rejects(connect(h, { maxVersion: 'TLSv1.2', ciphers: 'AES128-SHA' }), 'no forward secrecy');
+  await assert.rejects(connect(h, { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-RSA-AES128-SHA' }), 'CBC');
+  const alpn = await connect(h, { ALPNProtocols: ['spdy/1', 'http/1.1'] });
+  assert.equal(alpn.alpnProtocol, 'http/1.1');
+  alpn.destroy();
+  await assert.rejects(connect(h, { ALPNProtocols: ['spdy/1'] }));
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3']) {
+    const first = await connect(h, { maxVersion });
+    first.write(requestText({ path: `${FN}/hello`, close: false }));
+    const ticket = await first.session;
+    first.destroy();
+    const second = await connect(h, { maxVersion, session: ticket });
+    assert.equal(second.isSessionReused(), true, maxVersion);
+    second.destroy();
+  }
+});
+
+test('what is no TLS, breaks off or dawdles', async (t) => {
+  const dir = folder(t, FILES);
+  const pair = certificate(dir);
+  const h = await start(t, { dir, args: tlsArgs(pair) });
+  h.pair = pair;
+  const plain = await h.connect();
+  plain.send(requestText({ path: `${FN}/hello` }));
+  assert.doesNotMatch((await plain.closed()).toString('latin1'), /HTTP\/1/);
+  for (const junk of ['', '\x16', '\x16\x03\x01\xff\xff', '\x16\x03\x01\x00\x05hello', '\x00'.repeat(1000)]) {
+    const wire = await h.connect();
+    wire.send(Buffer.from(junk, 'latin1')).half();
+    await wire.closed();
+  }
+  const hello = await new Promise((resolve) => {
+    const trap = net.createServer((s) => s.once('data', (d) => { s.destroy(); trap.close(); resolve(d); }));
+    trap.listen(0, '127.0.0.1', () => tls.connect({ port: trap.address().port, host: '127.0.0.1' }).on('error', () => {}));
+  });
+  for (let cut = 1; cut < hello.length; cut += 29) {
+    const wire = await h.connect();
+    wire.send(hello.subarray(0, cut)).half();
+    await wire.closed();
+  }
+  const socket = await connect(h);
+  socket._handle.close(); // in the middle of everything
+  assert.equal((await get(h, `${FN}/hello`)).text, 'hello');
+});
+
+test('a handshake that does not end is given up', async (t) => {
+  const dir = folder(t, { ...FILES, 'functions.lua': FILES['functions.lua'].replace('return {', 'return { limits = { head_timeout = 0.5 },') });
+  const h = await start(t, { dir, args: tlsArgs(certificate(dir)) });
+  for (const bytes of ['', '\x16\x03\x01\x01']) {
+    const wire = await h.connect();
+    wire.send(Buffer.from(bytes, 'latin1'));
+    await wire.closed(4000 * SLOW);
+  }
+});
+
+test('a stream that breaks off has no proper end', async (t) => {
+  const h = await secure(t);
+  const wire = await wireOf(h);
+  wire.send(requestText({ path: `${FN}/boom`, close: false }));
+  assert.match((await wire.closed()).toString(), /\r\n\r\n5\r\nfirst\r\n$/);
+});
+
+test('a new certificate is taken up; a bad one is not', async (t) => {
+  const h = await secure(t);
+  const fingerprint = async () => {
+    const socket = await connect(h, { rejectUnauthorized: false });
+    const { fingerprint256 } = socket.getPeerCertificate();
+    socket.destroy();
+    return fingerprint256;
+  };
+  const first = await fingerprint();
+  const kept = await wireOf(h);
+  const other = certificate(folder(t), 'new');
+  fs.writeFileSync(h.pair.cert, 'junk');
+  await eventually(() => /does not load, the old one serves: .*holds no certificate/.test(h.stderr), 5, 'the complaint');
+  assert.equal(await fingerprint(), first);
+  fs.copyFileSync(other.key, path.join(h.dir, 'key.tmp'));
+  fs.renameSync(path.join(h.dir, 'key.tmp'), h.pair.key);
+  fs.copyFileSync(other.cert, h.pair.cert);
+  await eventually(async () => (await fingerprint()) !== first, 5, 'the new certificate');
+  kept.send(requestText({ path: `${FN}/hello` }));
+  assert.equal((await kept.response()).text, 'hello', 'an old connection goes on');
+});
+
+test('bad files refuse to start with one line', async (t) => {
+  const dir = folder(t, FILES);
+  const a = certificate(dir, 'a');
+  const b = certificate(dir, 'b');
+  fs.writeFileSync(path.join(dir, 'junk.pem'), 'junk');
+  const locked = path.join(dir, 'locked.pem');
+  execFileSync('openssl', ['ec', '-in', a.key, '-aes128', '-passout', 'pass:secret', '-out', locked], { stdio: 'ignore' });
+  const cases = [
+    [['--tls-cert', a.cert, '--tls-key', b.key], /mismatch/],
+    [['--tls-cert', path.join(dir, 'none.pem'), '--tls-key', a.key], /none\.pem: No such file/],
+    [['--tls-cert', path.join(dir, 'junk.pem'), '--tls-key', a.key], /junk\.pem: holds no certificate/],
+    [['--tls-cert', a.cert, '--tls-key', path.join(dir, 'junk.pem')], /junk\.pem/],
+    [['--tls-cert', a.cert, '--tls-key', locked], /locked\.pem/],
+  ];
+  for (const [args, message] of cases) {
+    const r = await run(t, ['serve', '--listen', '127.0.0.1:0', ...args], { dir });
+    assert.equal(r.code, 1, r.stderr);
+    assert.match(r.stderr, message);
+    assert.equal(r.stderr.trim().split('\n').length, 1, r.stderr);
+  }
+  assert.equal((await run(t, ['serve', '--tls-cert', a.cert], { dir })).code, 2);
+});
+
+test('dev speaks TLS too', async (t) => {
+  const h = await secure(t, { command: 'dev' });
+  assert.equal((await get(h, `${FN}/hello`)).text, 'hello');
+  const found = await new Promise((resolve, reject) => {
+    https.get({ host: h.address, port: h.port, path: '/.well-known/openid-configuration', ca: h.pair.ca, servername: 'localhost' }, (res) => {
+      let text = '';
+      res.on('data', (d) => { text += d; }).on('end', () => resolve(JSON.parse(text)));
+    }).on('error', reject);
+  });
+  assert.match(found.issuer, /^https:\/\//);
+});

@@ -16,7 +16,7 @@ export const KIND = { alloc: 1, read: 2, write: 4, accept: 8, epoll: 16, open: 3
 export const ERRNO = os.constants.errno;
 
 // Built by the Makefile from shim.c.
-const SHIM = path.resolve(ROOT, process.env.FAULT_SHIM ?? 'build/fault/shim.so');
+const SHIM = path.resolve(ROOT, process.env.FAULT_SHIM ?? `build/fault/shim${SANITIZED ? '-calls' : ''}.so`);
 
 export class Faults {
   constructor(t) {
@@ -30,7 +30,7 @@ export class Faults {
 
   get env() {
     const env = { LD_PRELOAD: SHIM, FAULT_FILE: this.file };
-    // A sanitizer wants to be the first library; the shim hands every call on to it.
+    // A sanitizer wants to be the first library; the shim hands its calls on to it.
     if (SANITIZED) env.ASAN_OPTIONS = `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0:allocator_may_return_null=1`;
     return env;
   }

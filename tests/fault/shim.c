@@ -79,7 +79,8 @@ static bool socket_fails(int fd, uint32_t kind)
     if (real == NULL)                                                                              \
     *(void **)&real = dlsym(RTLD_NEXT, #name)
 
-/* ---- memory ---- */
+/* ---- memory: not beside a sanitizer, which has a malloc of its own ---- */
+#ifndef FAULT_CALLS_ONLY
 
 /* What dlsym itself asks for before the real functions are known; never given back. */
 static _Alignas(max_align_t) char early[16 * 1024];
@@ -165,6 +166,8 @@ void *aligned_alloc(size_t alignment, size_t size)
     REAL(aligned_alloc);
     return fails(ALLOC) ? NULL : real(alignment, size);
 }
+
+#endif
 
 /* ---- sockets and files ---- */
 

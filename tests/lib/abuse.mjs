@@ -51,6 +51,6 @@ export function isRight(abuse, res, relaxed = false) {
     case 'limit': return limit;
     case 'error': return res.status === 502 || (relaxed && limit);
     case 'result': return (res.status === 200 && res.text === 'ok') || res.status === 500;
-    default: return res.status === 200 && res.text === 'ok';
+    default: return (res.status === 200 && res.text === 'ok') || (relaxed && limit);
   }
 }

@@ -21,15 +21,14 @@ export const abuses = fs.readdirSync(FOLDER).sort().map((file) => {
   return { name: path.basename(file, '.lua'), id: head[1], outcome: head[2], memory: head[3] ?? '8MB', what: head[4], text };
 });
 
-// Files of a deployment with every abuse, and `honest`, which answers a sum.
-export function abuseFiles({ timeout = 5, more = {} } = {}) {
+// Files of a deployment with these abuses, and `honest`, which answers a sum.
+export function abuseFiles({ timeout = 5, chosen = abuses } = {}) {
   const scripts = {
     honest: 'return function(event) local n = tonumber(event.queryStringParameters.n) return n .. " " .. json.encode({ square = n * n }) end',
-    ...more,
   };
   const each = {};
   const files = {};
-  for (const { name, memory, text } of abuses) {
+  for (const { name, memory, text } of chosen) {
     scripts[name] = `local abuse = require "abuse.${name}"
 return function(event)
   if event.queryStringParameters.go then return abuse(event) end

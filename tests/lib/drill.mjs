@@ -65,9 +65,9 @@ export async function renameDrill(t, { workers, renames, connections, pause, tel
 
 // Abuses and honest requests, mixed, over `clients` connections at a time.
 export async function mixDrill(t, { requests, clients, abuseShare = 0.5, pick = () => true, tell = () => {} }) {
-  const h = await start(t, { files: abuseFiles({ timeout: 60 }), args: ['--log', 'none'] });
-  const workers = h.workers();
   const chosen = abuses.filter(pick);
+  const h = await start(t, { files: abuseFiles({ timeout: 60, chosen }), args: ['--log', 'none'] });
+  const workers = h.workers();
   const got = { honest: 0, abuse: 0, faults: [] };
   let left = requests;
   const one = async () => {
@@ -92,7 +92,7 @@ export async function mixDrill(t, { requests, clients, abuseShare = 0.5, pick = 
     }
   };
   await Promise.all(Array.from({ length: clients }, lane));
-  for (const { name } of abuses) {
+  for (const { name } of chosen) {
     const res = await h.call(name, { ms: 20000 * SLOW });
     if (res.text !== 'fine') got.faults.push(`afterwards ${name}: ${res.status} ${res.text.slice(0, 100)}`);
   }

@@ -12,32 +12,15 @@
 
 #include "base/embedded.h"
 #include "cli/cli.h"
-#include "config.h"
-#include "run/script.h"
+#include "cli/new_internal.h"
 
-struct template
-{
-    const char *name;
-    bool needs_auth; /* scripts/lib/auth.lua, and issuers in functions.lua */
-};
-
-static const struct template templates[] = {
+static const struct new_template templates[] = {
     {"hello", false},      {"protected", true},  {"scope", true},    {"fetch", false},
     {"background", false}, {"scheduled", false}, {"webhook", false}, {NULL, false}};
 
-struct new_function {
-    const char *config_file, *name;
-    const struct template *template;
-    char root[4096];   /* of functions.lua, with the slash; "" for here */
-    char folder[4096]; /* of scripts, below it: "scripts" */
-    bool by_folder;    /* functions.lua names a folder: nothing is to be added */
-    bool has_auth;     /* functions.lua names an issuer */
-    struct buf config; /* owned: the text of functions.lua; empty when it is not there */
-};
-
 /* ---- files ---- */
 
-static bool exists(const char *path)
+bool new_exists(const char *path)
 {
     struct stat st;
     return lstat(path, &st) == 0;
@@ -56,8 +39,7 @@ static int make_folders(char *path, size_t from)
     return 0;
 }
 
-/* A new file; -EEXIST when there is one. */
-static int write_file(const char *path, struct str text)
+int new_write_file(const char *path, struct str text)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd == -1)
@@ -75,7 +57,7 @@ static int write_below(const struct new_function *f, const char *relative, struc
     snprintf(path, sizeof(path), "%s%s", f->root, relative);
     int rc = make_folders(path, strlen(f->root));
     if (rc == 0)
-        rc = write_file(path, text);
+        rc = new_write_file(path, text);
     if (rc != 0)
         return cli_fault("%s cannot be written: %s", path, strerror(-rc));
     printf("wrote %s\n", path);
@@ -128,157 +110,13 @@ static int write_helper(const struct new_function *f, const char *source, const 
     char path[8300];
     struct buf text = BUF_INIT;
     snprintf(path, sizeof(path), "%s%s", f->root, relative);
-    if (exists(path))
+    if (new_exists(path))
         return 0;
     int rc = fill(f, source, &text);
     if (rc == 0)
         rc = write_below(f, relative, buf_str(&text));
     buf_free(&text);
     return rc;
-}
-
-/* ---- functions.lua ---- */
-
-/* The line `functions = {` or `functions = "folder"`, where it stands alone. */
-static struct str find_line(struct str text, struct str *value)
-{
-    struct str line;
-    while (str_split_next(&text, '\n', &line)) {
-        struct str rest = str_trim(line);
-        if (!str_starts_with(rest, STR("functions")))
-            continue;
-        rest = str_trim(str_skip(rest, 9));
-        if (rest.len == 0 || rest.ptr[0] != '=')
-            continue;
-        *value = str_trim(str_skip(rest, 1));
-        return line;
-    }
-    return (struct str){NULL, 0};
-}
-
-static void note_folder(struct new_function *f)
-{
-    struct str value = {NULL, 0};
-    find_line(buf_str(&f->config), &value);
-    if (value.len == 0 || (value.ptr[0] != '"' && value.ptr[0] != '\''))
-        return;
-    struct str folder = str_skip(value, 1);
-    folder.len = str_find(folder, value.ptr[0]);
-    while (folder.len > 1 && folder.ptr[folder.len - 1] == '/')
-        folder.len--;
-    if (folder.len == 0 || folder.ptr[0] == '/')
-        return;
-    f->by_folder = true;
-    snprintf(f->folder, sizeof(f->folder), "%.*s", STR_ARG(folder));
-}
-
-static bool is_identifier(const char *name)
-{
-    static const char *const words[] = {"and",   "break", "do",       "else", "elseif", "end",
-                                        "false", "for",   "function", "goto", "if",     "in",
-                                        "local", "nil",   "not",      "or",   "repeat", "return",
-                                        "then",  "true",  "until",    "while"};
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (strcmp(name, words[i]) == 0)
-            return false;
-    }
-    return strchr(name, '-') == NULL && !(name[0] >= '0' && name[0] <= '9');
-}
-
-static void add_entry(const struct new_function *f, struct buf *out)
-{
-    if (is_identifier(f->name))
-        buf_printf(out, "%s = ", f->name);
-    else
-        buf_printf(out, "[\"%s\"] = ", f->name);
-    buf_printf(out, "{ script = \"%s/%s.lua\" },", f->folder, f->name);
-}
-
-/* The text with one line more, if there is a place for it. */
-static bool insert_entry(const struct new_function *f, struct buf *out)
-{
-    struct str value = {NULL, 0}, text = buf_str(&f->config);
-    struct str line = find_line(text, &value);
-    size_t indent = 0;
-    if (line.ptr == NULL || !str_eq(value, STR("{")))
-        return false;
-    while (line.ptr[indent] == ' ' || line.ptr[indent] == '\t')
-        indent++;
-    size_t end = (size_t)(line.ptr + line.len - text.ptr) + 1;
-    if (end > text.len)
-        return false;
-    buf_add(out, text.ptr, end);
-    buf_add(out, line.ptr, indent);
-    buf_add_str(out, STR("  "));
-    add_entry(f, out);
-    buf_add_char(out, '\n');
-    buf_add(out, text.ptr + end, text.len - end);
-    return !buf_failed(out);
-}
-
-static struct config *load(const char *file, struct err *err)
-{
-    static const char *const defaults[] = {"JWT_ISSUER", "http://localhost:8888/", "JWT_AUDIENCE",
-                                           "https://api", NULL};
-    const struct config_options options = {file, true, defaults};
-    return config_load(&options, err);
-}
-
-static bool has_function(const struct config *config, const char *name)
-{
-    for (unsigned i = 0; i < config->function_count; i++) {
-        if (str_eq(config->functions[i].name, str_from(name)))
-            return true;
-    }
-    return false;
-}
-
-/* Tries the new text beside the old one, since paths are relative to it. */
-static bool is_good(const char *file, const char *name)
-{
-    struct config *config = load(file, NULL);
-    bool good = config != NULL && has_function(config, name);
-    config_free(config);
-    return good;
-}
-
-static int replace_config(const struct new_function *f, struct str text)
-{
-    char fresh[4200];
-    struct stat st;
-    snprintf(fresh, sizeof(fresh), "%s.new", f->config_file);
-    int rc = stat(f->config_file, &st) == 0 ? write_file(fresh, text) : -errno;
-    if (rc != 0)
-        return rc;
-    rc = is_good(fresh, f->name) ? 0 : -EINVAL;
-    if (rc == 0 && (chmod(fresh, st.st_mode & 0777) != 0 || rename(fresh, f->config_file) != 0))
-        rc = -errno;
-    if (rc != 0)
-        unlink(fresh);
-    return rc;
-}
-
-static void tell_entry(const struct new_function *f)
-{
-    struct buf entry = BUF_INIT;
-    add_entry(f, &entry);
-    printf("add this to `functions` in %s:\n    %.*s\n", f->config_file, STR_ARG(buf_str(&entry)));
-    buf_free(&entry);
-}
-
-static int add_to_config(const struct new_function *f)
-{
-    struct buf text = BUF_INIT;
-    if (f->by_folder) {
-        printf("%s takes every script of %s/: nothing is to be added\n", f->config_file, f->folder);
-        return 0;
-    }
-    if (insert_entry(f, &text) && replace_config(f, buf_str(&text)) == 0)
-        printf("added %s to %s\n", f->name, f->config_file);
-    else
-        tell_entry(f);
-    buf_free(&text);
-    return 0;
 }
 
 /* A first functions.lua, with this function in it. */
@@ -289,31 +127,12 @@ static int make_config(struct new_function *f)
     const char *source = f->template->needs_auth ? "share/templates/functions_auth.lua"
                                                  : "share/templates/functions.lua";
     int rc = fill(f, source, &f->config);
-    if (rc == 0 && !insert_entry(f, &text))
+    if (rc == 0 && !new_config_insert(f, &text))
         rc = cli_fault("out of memory");
     if (rc == 0)
         rc = write_below(f, slash != NULL ? slash + 1 : f->config_file, buf_str(&text));
     buf_free(&text);
     return rc;
-}
-
-static int read_config(struct new_function *f)
-{
-    struct err err;
-    if (!exists(f->config_file))
-        return 0;
-    struct config *config = load(f->config_file, &err);
-    if (config == NULL)
-        return cli_fault("%s", err.text);
-    bool taken = has_function(config, f->name);
-    f->has_auth = config->issuer_count > 0;
-    config_free(config);
-    if (taken)
-        return cli_fault("%s has a function %s already", f->config_file, f->name);
-    if (script_read(f->config_file, &f->config, &err) != 0)
-        return cli_fault("%s %s", f->config_file, err.text);
-    note_folder(f);
-    return 0;
 }
 
 /* ---- all of it ---- */
@@ -324,7 +143,7 @@ static int check_free(const struct new_function *f)
     for (size_t i = 0; i < 2; i++) {
         char path[8300];
         snprintf(path, sizeof(path), "%s%s/%s%s.lua", f->root, f->folder, f->name, suffixes[i]);
-        if (exists(path))
+        if (new_exists(path))
             return cli_fault("%s exists already: it is left as it is; choose another name", path);
     }
     return 0;
@@ -332,8 +151,8 @@ static int check_free(const struct new_function *f)
 
 static int make(struct new_function *f)
 {
-    int rc = read_config(f);
-    bool is_first = rc == 0 && !exists(f->config_file);
+    int rc = new_config_read(f);
+    bool is_first = rc == 0 && !new_exists(f->config_file);
     if (rc == 0)
         rc = check_free(f);
     if (rc == 0)
@@ -347,9 +166,11 @@ static int make(struct new_function *f)
     if (rc == 0)
         rc = write_helper(f, "share/templates/env.example", ".env.example");
     if (rc == 0)
-        rc = is_first ? make_config(f) : add_to_config(f);
+        rc = is_first ? make_config(f) : 0;
     if (rc != 0)
         return rc;
+    if (!is_first)
+        new_config_add(f);
     if (!is_first && f->template->needs_auth && !f->has_auth)
         printf(
             "%s names no issuer: add auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE }\n",
@@ -360,9 +181,9 @@ static int make(struct new_function *f)
     return EXIT_GOOD;
 }
 
-static const struct template *find_template(const char *name)
+static const struct new_template *find_template(const char *name)
 {
-    for (const struct template *t = templates; t->name != NULL; t++) {
+    for (const struct new_template *t = templates; t->name != NULL; t++) {
         if (strcmp(t->name, name) == 0)
             return t;
     }

@@ -1,0 +1,172 @@
+/* functions.lua, as `luafn new` reads and edits it: by its lines, and only where the result loads.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/new_internal.h"
+#include "config.h"
+#include "run/script.h"
+
+/* The line `functions = {` or `functions = "folder"`, where it stands alone. */
+static struct str find_line(struct str text, struct str *value)
+{
+    struct str line;
+    while (str_split_next(&text, '\n', &line)) {
+        struct str rest = str_trim(line);
+        if (!str_starts_with(rest, STR("functions")))
+            continue;
+        rest = str_trim(str_skip(rest, 9));
+        if (rest.len == 0 || rest.ptr[0] != '=')
+            continue;
+        *value = str_trim(str_skip(rest, 1));
+        return line;
+    }
+    return (struct str){NULL, 0};
+}
+
+static void note_folder(struct new_function *f)
+{
+    struct str value = {NULL, 0};
+    find_line(buf_str(&f->config), &value);
+    if (value.len == 0 || (value.ptr[0] != '"' && value.ptr[0] != '\''))
+        return;
+    struct str folder = str_skip(value, 1);
+    folder.len = str_find(folder, value.ptr[0]);
+    while (folder.len > 1 && folder.ptr[folder.len - 1] == '/')
+        folder.len--;
+    if (folder.len == 0 || folder.ptr[0] == '/')
+        return;
+    f->by_folder = true;
+    snprintf(f->folder, sizeof(f->folder), "%.*s", STR_ARG(folder));
+}
+
+static bool is_identifier(const char *name)
+{
+    static const char *const words[] = {"and",   "break", "do",       "else", "elseif", "end",
+                                        "false", "for",   "function", "goto", "if",     "in",
+                                        "local", "nil",   "not",      "or",   "repeat", "return",
+                                        "then",  "true",  "until",    "while"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (strcmp(name, words[i]) == 0)
+            return false;
+    }
+    return strchr(name, '-') == NULL && !(name[0] >= '0' && name[0] <= '9');
+}
+
+static void add_entry(const struct new_function *f, struct buf *out)
+{
+    if (is_identifier(f->name))
+        buf_printf(out, "%s = ", f->name);
+    else
+        buf_printf(out, "[\"%s\"] = ", f->name);
+    buf_printf(out, "{ script = \"%s/%s.lua\" },", f->folder, f->name);
+}
+
+/* The text with one line more, if there is a place for it. */
+bool new_config_insert(const struct new_function *f, struct buf *out)
+{
+    struct str value = {NULL, 0}, text = buf_str(&f->config);
+    struct str line = find_line(text, &value);
+    size_t indent = 0;
+    if (line.ptr == NULL || !str_eq(value, STR("{")))
+        return false;
+    while (line.ptr[indent] == ' ' || line.ptr[indent] == '\t')
+        indent++;
+    size_t end = (size_t)(line.ptr + line.len - text.ptr) + 1;
+    if (end > text.len)
+        return false;
+    buf_add(out, text.ptr, end);
+    buf_add(out, line.ptr, indent);
+    buf_add_str(out, STR("  "));
+    add_entry(f, out);
+    buf_add_char(out, '\n');
+    buf_add(out, text.ptr + end, text.len - end);
+    return !buf_failed(out);
+}
+
+static struct config *load(const char *file, struct err *err)
+{
+    static const char *const defaults[] = {"JWT_ISSUER", "http://localhost:8888/", "JWT_AUDIENCE",
+                                           "https://api", NULL};
+    const struct config_options options = {file, true, defaults};
+    return config_load(&options, err);
+}
+
+static bool has_function(const struct config *config, const char *name)
+{
+    for (unsigned i = 0; i < config->function_count; i++) {
+        if (str_eq(config->functions[i].name, str_from(name)))
+            return true;
+    }
+    return false;
+}
+
+/* Tries the new text beside the old one, since paths are relative to it. */
+static bool is_good(const char *file, const char *name)
+{
+    struct config *config = load(file, NULL);
+    bool good = config != NULL && has_function(config, name);
+    config_free(config);
+    return good;
+}
+
+static int replace_config(const struct new_function *f, struct str text)
+{
+    char fresh[4200];
+    struct stat st;
+    snprintf(fresh, sizeof(fresh), "%s.new", f->config_file);
+    int rc = stat(f->config_file, &st) == 0 ? new_write_file(fresh, text) : -errno;
+    if (rc != 0)
+        return rc;
+    rc = is_good(fresh, f->name) ? 0 : -EINVAL;
+    if (rc == 0 && (chmod(fresh, st.st_mode & 0777) != 0 || rename(fresh, f->config_file) != 0))
+        rc = -errno;
+    if (rc != 0)
+        unlink(fresh);
+    return rc;
+}
+
+static void tell_entry(const struct new_function *f)
+{
+    struct buf entry = BUF_INIT;
+    add_entry(f, &entry);
+    printf("add this to `functions` in %s:\n    %.*s\n", f->config_file, STR_ARG(buf_str(&entry)));
+    buf_free(&entry);
+}
+
+void new_config_add(const struct new_function *f)
+{
+    struct buf text = BUF_INIT;
+    if (f->by_folder) {
+        printf("%s takes every script of %s/: nothing is to be added\n", f->config_file, f->folder);
+        return;
+    }
+    if (new_config_insert(f, &text) && replace_config(f, buf_str(&text)) == 0)
+        printf("added %s to %s\n", f->name, f->config_file);
+    else
+        tell_entry(f);
+    buf_free(&text);
+}
+
+int new_config_read(struct new_function *f)
+{
+    struct err err;
+    if (!new_exists(f->config_file))
+        return 0;
+    struct config *config = load(f->config_file, &err);
+    if (config == NULL)
+        return cli_fault("%s", err.text);
+    bool taken = has_function(config, f->name);
+    f->has_auth = config->issuer_count > 0;
+    config_free(config);
+    if (taken)
+        return cli_fault("%s has a function %s already", f->config_file, f->name);
+    if (script_read(f->config_file, &f->config, &err) != 0)
+        return cli_fault("%s %s", f->config_file, err.text);
+    note_folder(f);
+    return 0;
+}

@@ -10,3 +10,5 @@ files["docs/*.lua"] = { globals = host, ignore = { "631", "121", "122", "131", "
 -- A variable to be closed is used by leaving its block.
 files["tests/lua/features.lua"] = { ignore = { "211" } }
 files["bench/wrk.lua"] = { globals = { "wrk", "init", "request", "done" } }
+-- What `luafn test` gives to tests.
+files["share/templates/*_test.lua"] = { read_globals = { "test" } }

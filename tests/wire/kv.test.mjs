@@ -188,7 +188,7 @@ end
 `;
 
 test('kill -9 in the middle of 10000 writes: what was acknowledged is there', async (t) => {
-  const dir = folder(t, deployment({ writer: WRITER }));
+  const dir = folder(t, deployment({ writer: WRITER }, { fields: { writer: 'cpu = 30, timeout = 60' } }));
   for (const enough of [10, 80]) {
     fs.rmSync(path.join(dir, '.luafn'), { recursive: true, force: true });
     const h = await start(t, { dir, workers: 2 });

@@ -3,7 +3,7 @@ std = "lua54"
 max_line_length = 120
 local host = {
     "after_response", "base64", "crypto", "env", "fetch", "json", "jwt", "kv", "log", "parallel",
-    "sleep", "time", "url",
+    "sleep", "stream", "time", "url",
 }
 read_globals = host
 files["docs/*.lua"] = { globals = host, ignore = { "631", "121", "122", "131", "211", "212", "213", "221", "231" } }
@@ -12,3 +12,5 @@ files["tests/lua/features.lua"] = { ignore = { "211" } }
 files["bench/wrk.lua"] = { globals = { "wrk", "init", "request", "done" } }
 -- What `luafn test` gives to tests.
 files["share/templates/*_test.lua"] = { read_globals = { "test" } }
+-- Scripts that misbehave on purpose.
+files["tests/abuse/*.lua"] = { ignore = { "241", "331", "631" } }

@@ -43,13 +43,15 @@ struct app {
     struct server *server;
     struct client *client;
     struct issuers *issuers;
-    struct store *store;        /* NULL: none */
-    struct deployment *current; /* NULL until the first one is loaded */
-    struct deployment *loading; /* NULL: none under way */
-    struct deployment *retired; /* old ones that still have work */
-    struct err config_error;    /* of the newest reload; empty: it was good */
-    struct watch *watch;        /* NULL: changes are taken up on SIGHUP only */
-    uint64_t config_hash;       /* of functions.lua and .env files as last loaded */
+    struct store *store;               /* NULL: none */
+    struct deployment *current;        /* NULL until the first one is loaded */
+    struct deployment *loading;        /* NULL: none under way */
+    struct deployment *retired;        /* old ones that still have work */
+    struct err config_error;           /* of the newest reload; empty: it was good */
+    struct watch *watch;               /* NULL: changes are taken up on SIGHUP only */
+    struct script_files refused_files; /* of a script that kept a new configuration from being
+                                          swapped in: it is tried again when they change */
+    uint64_t config_hash;              /* of functions.lua and .env files as last loaded */
     struct schedule_board *board;
     uv_timer_t schedule_timer; /* the next due time, when it is near */
     bool draining;

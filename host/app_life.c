@@ -100,10 +100,29 @@ static bool refuses_start(const struct app *app, const struct deployment *deploy
     return !app->ready && !app->options.dev && deployment_first_failed(deployment) != NULL;
 }
 
+/* A new configuration must not take away what the one before serves well. True when the one before
+ * stays. */
+static bool keeps_before(struct app *app, struct deployment *deployment)
+{
+    struct function *lost =
+        (struct function *)(uintptr_t)deployment_first_lost(deployment, app->current);
+    if (lost == NULL)
+        return false;
+    app->config_error = lost->error;
+    log_message(LOG_ERROR, "%s; the configuration before stays", lost->error.text);
+    app->refused_files = lost->files;
+    lost->files = (struct script_files){0};
+    retire(app, deployment);
+    return true;
+}
+
 static void on_deployment_loaded(struct deployment *deployment, void *arg)
 {
     struct app *app = arg;
     app->loading = NULL;
+    script_files_free(&app->refused_files);
+    if (keeps_before(app, deployment))
+        return;
     struct err err;
     if (refuses_start(app, deployment)) {
         app->config_error = deployment_first_failed(deployment)->error;
@@ -209,7 +228,8 @@ void app_check_files(struct app *app)
 {
     struct deployment *d = app->current;
     app_sweep(app);
-    if (app->config_hash != config_files_hash(app->options.config_file, app->options.dev)) {
+    if (app->config_hash != config_files_hash(app->options.config_file, app->options.dev) ||
+        script_files_changed(&app->refused_files)) {
         app_reload(app);
         return;
     }
@@ -263,6 +283,7 @@ void app_close(struct app *app)
 
 void app_free(struct app *app)
 {
+    script_files_free(&app->refused_files);
     deployment_free(app->current);
     deployment_free(app->loading);
     while (app->retired != NULL) {

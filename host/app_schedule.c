@@ -31,8 +31,8 @@ static struct str iso_time(struct arena *arena, int64_t at)
     struct tm tm;
     time_t seconds = (time_t)at;
     gmtime_r(&seconds, &tm);
-    return arena_copy(
-        arena, (struct str){text, strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000Z", &tm)});
+    size_t len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000Z", &tm);
+    return arena_copy(arena, (struct str){text, len});
 }
 
 int app_schedule_request(struct exchange *ex, const struct function_spec *spec, int64_t due)

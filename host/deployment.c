@@ -237,6 +237,17 @@ struct function *deployment_find(const struct deployment *d, struct str name)
     return NULL;
 }
 
+const struct function *deployment_first_lost(const struct deployment *d,
+                                             const struct deployment *before)
+{
+    for (unsigned i = 0; before != NULL && i < d->function_count; i++) {
+        const struct function *old = deployment_find(before, d->functions[i]->spec->name);
+        if (d->functions[i]->failed && old != NULL && old->current != NULL)
+            return d->functions[i];
+    }
+    return NULL;
+}
+
 bool deployment_is_idle(const struct deployment *d)
 {
     for (unsigned i = 0; i < d->function_count; i++) {

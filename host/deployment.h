@@ -38,6 +38,10 @@ int deployment_build_routes(struct deployment *deployment, struct err *err)
 /* The first function that does not load, or NULL. */
 const struct function *deployment_first_failed(const struct deployment *deployment);
 
+/* The first function that does not load here but is served by `before`, or NULL. */
+const struct function *deployment_first_lost(const struct deployment *deployment,
+                                             const struct deployment *before);
+
 struct function *deployment_find(const struct deployment *deployment, struct str name);
 bool deployment_is_idle(const struct deployment *deployment);
 /* Must be idle. */

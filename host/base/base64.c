@@ -87,7 +87,7 @@ static ptrdiff_t decode(struct str text, enum base64_alphabet alphabet, char *ou
 
 ptrdiff_t base64_decode(struct str text, enum base64_alphabet alphabet, char *out, size_t *bad)
 {
-    size_t ignored;
+    size_t ignored = 0;
     bad = bad != NULL ? bad : &ignored;
     *bad = text.len > 0 ? text.len - 1 : 0;
     if (alphabet == BASE64_STANDARD && !strip_padding(&text))

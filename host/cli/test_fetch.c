@@ -221,6 +221,9 @@ void test_fetch_open(struct test_case *test)
 
 void test_fetch_close(struct test_case *test)
 {
-    while (!list_is_empty(&test->flights))
+    /* free_flight takes the flight out of the list, which the analyzer does not follow. */
+    while (!list_is_empty(&test->flights)) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
         free_flight(container_of(test->flights.next, struct flight, node));
+    }
 }

@@ -108,8 +108,10 @@ static void end_stream(struct exchange *ex, void (*tell)(struct exchange *ex))
         return;
     ex->state = EXCHANGE_ANSWERED;
     ex->on_drained = NULL;
-    if (ex->conn != NULL)
-        tell(ex);
+    if (ex->conn == NULL)
+        return;
+    assert(tell != NULL);
+    tell(ex);
 }
 
 void exchange_stream_end(struct exchange *ex)

@@ -56,9 +56,11 @@ static int read_range(const struct field *field, struct str text, unsigned *firs
     size_t dash = str_find(text, '-');
     struct str from = {text.ptr, dash};
     int rc = read_value(field, from, first, err);
-    *last = *first;
-    if (rc != 0 || dash == text.len)
+    if (rc != 0)
         return rc;
+    *last = *first;
+    if (dash == text.len)
+        return 0;
     rc = read_value(field, str_skip(text, dash + 1), last, err);
     if (rc == 0 && field->max == 7 && *last == 0 && *first > 0)
         *last = 7; /* sat-sun */

@@ -124,6 +124,26 @@ test('what does not load: the last good one serves, the fault is shown, a fix is
   }
 });
 
+test('a broken script in a reload of everything: the last good one serves', async (t) => {
+  for (const watch of [true, false]) {
+    await t.test(watch ? 'functions.lua changes with it' : 'SIGHUP', async (inner) => {
+      const files = deployment({ a: says('good'), b: says('neighbour') });
+      const dir = folder(inner, files);
+      const h = await start(inner, { dir, args: watch ? ['--watch'] : [] });
+      write(dir, { 'scripts/a.lua': BROKEN.syntax });
+      if (watch) write(dir, { 'functions.lua': `${files['functions.lua']}-- changed\n` });
+      else h.kill('SIGHUP');
+      await eventually(() => /does not load|scripts\/a\.lua:1/.test(h.stdout + h.stderr), 2, 'the fault in the log');
+      await sleep(0.1);
+      assert.equal((await h.call('a')).text, 'good 1');
+      assert.match((await h.call('b')).text, /^neighbour/);
+      write(dir, { 'scripts/a.lua': says('fixed') });
+      if (!watch) h.kill('SIGHUP');
+      await becomes(h, 'a', 'fixed');
+    });
+  }
+});
+
 test('files that go and come, folders renamed, links swapped, times that lie', async (t) => {
   const dir = folder(t, deployment({ a: says('one') }));
   const h = await dev(t, dir);

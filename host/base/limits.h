@@ -14,6 +14,8 @@
 #define LIMIT_PIPELINE         64          /* requests read ahead of the answer on one connection */
 #define LIMIT_WRITE_HIGH_WATER (1024 * 1024) /* unsent answer bytes at which reading stops */
 #define LIMIT_STREAM_BYTES     (64 * 1024)   /* unsent bytes at which a stream's writer waits */
+#define LIMIT_H2_STREAMS       100           /* requests at once on an HTTP/2 connection */
+#define LIMIT_H2_WINDOW        (256 * 1024)  /* of a stream; a connection has four of them */
 #define LIMIT_HEAD_TIMEOUT     10.0 /* first byte of a request to the end of its head; 408 */
 #define LIMIT_BODY_TIMEOUT     30.0 /* between two pieces of a body; 408 */
 #define LIMIT_IDLE_TIMEOUT     75.0 /* keep-alive without a request */

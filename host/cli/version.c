@@ -9,6 +9,7 @@
 #include "auth/key.h"
 #include "http/parser.h"
 #include "net/client.h"
+#include "net/h2.h"
 #include "store/store.h"
 
 int print_version(void)
@@ -20,6 +21,7 @@ int print_version(void)
     printf("jansson %s\n", jansson_version_str());
     printf("libjwt %s\n", LIBJWT_VERSION);
     printf("OpenSSL %s\n", key_library_version());
+    printf("nghttp2 %s\n", h2_library_version());
     printf("libcurl %s\n", client_library_version());
     printf("LMDB %s\n", store_library_version());
     return 0;

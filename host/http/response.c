@@ -130,7 +130,7 @@ struct str http_date(void)
 }
 
 /* Of the message, not of the resource: the serializer's own. */
-static bool is_reserved(struct str name)
+bool response_is_framing(struct str name)
 {
     switch (name.len) {
     case 4:
@@ -191,7 +191,7 @@ void response_write_head(const struct response *res, const struct request *req, 
     add_status_line(res->status, out);
     for (uint32_t i = 0; i < res->headers.len; i++) {
         const struct header *h = &res->headers.items[i];
-        if (is_reserved(h->name))
+        if (response_is_framing(h->name))
             continue;
         buf_add_str(out, h->name);
         buf_add_str(out, STR(": "));
@@ -242,4 +242,34 @@ int response_set_error(struct response *res, struct arena *arena, int status, st
     if (error != 0)
         return error;
     return response_set_body(res, arena, status, STR("application/json"), body);
+}
+
+/* An interim status as the final answer would leave the client waiting for ever. */
+static void mend_status(struct response *res, struct arena *arena)
+{
+    if (res->status >= 200 && res->status <= 999)
+        return;
+    *res = (struct response){.status = 500, .close = res->close || res->streamed};
+    if (response_set_error(res, arena, 500, STR("internal_error"), STR("Invalid status")) != 0)
+        res->headers.len = 0;
+}
+
+/* The answer of last resort is a bare status, for want of memory. It gets the frame of every other
+ * error here, after the last that may change the headers: from a list that is everybody's. */
+static void mend_bare(struct response *res)
+{
+    static struct header plain[] = {{{"Content-Type", 12}, {"application/json", 16}},
+                                    {{"X-Content-Type-Options", 22}, {"nosniff", 7}}};
+    if (res->status < 500 || res->streamed || res->body.len > 0 ||
+        headers_get(&res->headers, STR("Content-Type")) != NULL)
+        return;
+    res->headers = (struct headers){.items = plain, .len = 2, .cap = 2};
+    res->body = STR("{\"error\":\"out_of_memory\",\"error_description\":"
+                    "\"The host is out of memory\"}");
+}
+
+void response_mend(struct response *res, struct arena *arena)
+{
+    mend_status(res, arena);
+    mend_bare(res);
 }

@@ -24,6 +24,13 @@ struct response {
 /* "Not Found"; "unknown" for codes without a registered phrase. Static. */
 const char *reason_phrase(int status);
 
+/* Is this field of the message, so that the serializer alone writes it? */
+bool response_is_framing(struct str name);
+
+/* Right before the head is written: replaces a status that cannot be a final answer's, and dresses
+ * a bare 5xx. */
+void response_mend(struct response *res, struct arena *arena);
+
 /* May this status carry a body at all (RFC 9110 6.4.1)? */
 bool status_has_body(int status);
 

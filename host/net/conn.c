@@ -54,7 +54,7 @@ void conn_eof(struct conn *conn)
 {
     conn->peer_eof = true;
     conn->is_reading = false;
-    if (conn->state == CONN_LINGER) {
+    if (conn->state == CONN_LINGER || conn->h2 != NULL) {
         conn_close(conn);
         return;
     }
@@ -75,15 +75,6 @@ static void discard(struct conn *conn, size_t count)
         uv_read_stop((uv_stream_t *)&conn->tcp);
         conn->is_reading = false;
     }
-}
-
-void conn_input(struct conn *conn, struct str bytes)
-{
-    conn->fresh = true;
-    if (conn->state == CONN_LINGER || conn->done_reading)
-        discard(conn, bytes.len);
-    else
-        conn_take_input(conn, bytes);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
@@ -128,6 +119,10 @@ static enum deadline_kind deadline_of(const struct conn *conn)
         return DEADLINE_HANDSHAKE;
     if (!conn->is_reading || conn->done_reading)
         return DEADLINE_NONE;
+    if (conn->h2 != NULL && h2_is_reading(conn->h2))
+        return DEADLINE_BODY;
+    if (conn->h2 != NULL && !h2_is_idle(conn->h2))
+        return DEADLINE_NONE;
     if (conn->reading != NULL)
         return conn->parser.state == PARSER_IN_HEAD ? DEADLINE_HEAD : DEADLINE_BODY;
     if (list_is_empty(&conn->pipeline) && conn_unsent(conn) == 0)
@@ -146,7 +141,8 @@ static void update_deadline(struct conn *conn)
 static void on_write_deadline(struct conn *conn)
 {
     size_t unsent = conn_unsent(conn);
-    if (unsent > 0 && unsent >= conn->unsent_seen) {
+    bool blocked = unsent == 0 && conn->h2 != NULL && h2_is_blocked(conn->h2);
+    if (blocked || (unsent > 0 && unsent >= conn->unsent_seen)) {
         conn->server->stats.timeouts++;
         conn_close(conn);
         return;
@@ -165,6 +161,10 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
     } else if (kind == DEADLINE_HANDSHAKE) {
         conn->server->stats.timeouts++;
         conn_close(conn);
+    } else if (conn->h2 != NULL) {
+        conn->server->stats.timeouts++;
+        h2_time_out(conn->h2);
+        conn_pump(conn);
     } else if (conn->reading != NULL) {
         conn->server->stats.timeouts++;
         conn_refuse(conn, conn->reading, &timed_out);
@@ -178,12 +178,16 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
 static bool is_over(const struct conn *conn)
 {
     bool ending = conn->done_reading || conn->server->draining;
+    if (conn->h2 != NULL && !conn->done_reading && !h2_is_idle(conn->h2))
+        return false;
     return ending && list_is_empty(&conn->pipeline) && conn_unsent(conn) == 0;
 }
 
 void conn_pump(struct conn *conn)
 {
     conn_take_stash(conn);
+    if (conn->h2 != NULL && conn->server->draining)
+        h2_drain(conn->h2);
     conn_flush(conn);
     if (conn->stash.len > 0 && conn_may_take(conn))
         server_mark_dirty(conn); /* others first */
@@ -199,6 +203,7 @@ static void on_closed(uv_handle_t *handle)
 {
     struct conn *conn = handle->data;
     struct server *server = conn->server;
+    h2_free(conn->h2);
     tls_session_free(conn->tls);
     parser_free(&conn->parser);
     buf_free(&conn->stash);
@@ -218,6 +223,8 @@ void conn_close(struct conn *conn)
     deadline_set(conn->server, &conn->write_deadline, DEADLINE_NONE);
     list_remove(&conn->in_dirty);
     abandon_all(conn);
+    if (conn->h2 != NULL)
+        h2_abandon(conn->h2);
     if (!conn->resets || uv_tcp_close_reset(&conn->tcp, on_closed) != 0)
         uv_close((uv_handle_t *)&conn->tcp, on_closed);
 }

@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "http/exchange.h"
 #include "http/parser.h"
+#include "net/h2.h"
 #include "net/server.h"
 #include "net/tls.h"
 
@@ -77,6 +78,7 @@ struct conn {
     uv_tcp_t tcp;
     struct server *server;
     struct tls_session *tls; /* owned; NULL: plain */
+    struct h2 *h2;           /* owned; NULL: HTTP/1 */
     struct list in_server;
     struct list in_dirty;
     enum conn_state state;
@@ -96,6 +98,7 @@ struct conn {
     struct buf stash;         /* read but not parsed, as the pipeline was full */
     size_t stash_used;
     size_t discarded; /* bytes */
+    size_t probed;    /* bytes that were HTTP/2's preface so far; its length: it is decided */
     size_t unsent_seen;
     struct deadline read_deadline;
     struct deadline write_deadline;
@@ -119,8 +122,6 @@ int conn_accept(struct server *server, uv_stream_t *listener, bool admin)
 /* Parses what waits, sends what is ready, reads on if there is room. At most LIMIT_PIPELINE
  * requests are taken in one turn of the loop. */
 void conn_pump(struct conn *conn);
-/* Bytes of the peer, decrypted where need be; to be followed by conn_pump. */
-void conn_input(struct conn *conn, struct str bytes);
 /* The peer sends no more. */
 void conn_eof(struct conn *conn);
 void conn_on_deadline(struct conn *conn, enum deadline_kind kind);
@@ -135,6 +136,10 @@ void conn_linger(struct conn *conn);
 void conn_finish(struct server *server, struct exchange *ex);
 
 /* ---- conn_in.c ---- */
+/* Bytes of the peer, decrypted where need be; to be followed by conn_pump. */
+void conn_input(struct conn *conn, struct str bytes);
+/* Once a request, when its head is complete or it is refused; then harmless. 0 or UV_ENOMEM. */
+int conn_identify(struct conn *conn, struct exchange *ex) __attribute__((warn_unused_result));
 /* Parses what was just read; what there is no room for is kept, what is of no interest dropped. */
 void conn_take_input(struct conn *conn, struct str input);
 /* The same for what was kept. */

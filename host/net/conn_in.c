@@ -15,8 +15,7 @@ static struct exchange *begin(struct conn *conn)
     return ex;
 }
 
-/* Once a request, when its head is complete or it is refused. */
-static int identify(struct conn *conn, struct exchange *ex)
+int conn_identify(struct conn *conn, struct exchange *ex)
 {
     if (ex->started_ns != 0)
         return 0;
@@ -31,7 +30,7 @@ void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault
 {
     conn->reading = NULL;
     conn->done_reading = true;
-    if (identify(conn, ex) != 0) {
+    if (conn_identify(conn, ex) != 0) {
         conn_close(conn);
         return;
     }
@@ -43,7 +42,7 @@ void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault
 static void on_head(struct conn *conn, struct exchange *ex)
 {
     const struct server_handlers *handlers = &conn->server->handlers;
-    if (identify(conn, ex) != 0) {
+    if (conn_identify(conn, ex) != 0) {
         conn_close(conn);
         return;
     }
@@ -55,7 +54,7 @@ static void on_head(struct conn *conn, struct exchange *ex)
 
 static void on_request(struct conn *conn, struct exchange *ex)
 {
-    if (identify(conn, ex) != 0) {
+    if (conn_identify(conn, ex) != 0) {
         conn_close(conn);
         return;
     }
@@ -132,4 +131,54 @@ void conn_take_input(struct conn *conn, struct str input)
     conn->server->current = NULL;
     buf_add_str(&conn->stash, left);
     conn->failed |= buf_failed(&conn->stash);
+}
+
+/* ---- which protocol? ---- */
+
+static void start_h2(struct conn *conn, struct str first, struct str rest)
+{
+    conn->h2 = h2_new(conn);
+    if (conn->h2 == NULL) {
+        conn_close(conn);
+        return;
+    }
+    h2_input(conn->h2, first);
+    if (rest.len > 0 && conn->state == CONN_OPEN)
+        h2_input(conn->h2, rest);
+}
+
+/* The first bytes tell. Those that may yet become HTTP/2's preface are kept back; `probed` counts
+ * them. Under TLS the handshake has told. True when the input was dealt with. */
+static bool probe(struct conn *conn, struct str bytes)
+{
+    struct str preface = H2_PREFACE;
+    size_t before = conn->probed, i = 0;
+    if (conn->tls != NULL) {
+        conn->probed = preface.len;
+        if (tls_wants_h2(conn->tls))
+            start_h2(conn, bytes, STR(""));
+        return conn->h2 != NULL || conn->state != CONN_OPEN;
+    }
+    while (before + i < preface.len && i < bytes.len && bytes.ptr[i] == preface.ptr[before + i])
+        i++;
+    conn->probed = before + i;
+    if (conn->probed == preface.len) {
+        start_h2(conn, preface, str_skip(bytes, i));
+        return true;
+    }
+    if (i == bytes.len)
+        return true;
+    conn->probed = preface.len;
+    if (before > 0)
+        conn_take_input(conn, (struct str){preface.ptr, before});
+    return false;
+}
+
+void conn_input(struct conn *conn, struct str bytes)
+{
+    conn->fresh = true;
+    if (conn->h2 != NULL)
+        h2_input(conn->h2, bytes);
+    else if (conn->probed == H2_PREFACE.len || !probe(conn, bytes))
+        conn_take_input(conn, bytes);
 }

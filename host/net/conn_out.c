@@ -117,37 +117,9 @@ static bool keeps_alive(const struct conn *conn, const struct exchange *ex)
     return ex->req.keep_alive && !ex->res.close && !until_close && !conn->server->draining;
 }
 
-/* An interim status as the final answer would leave the client waiting for ever. */
-static void mend_status(struct exchange *ex)
-{
-    struct response *res = &ex->res;
-    if (res->status >= 200 && res->status <= 999)
-        return;
-    bool close = res->close || res->streamed;
-    *res = (struct response){.status = 500, .close = close};
-    if (response_set_error(res, &ex->arena, 500, STR("internal_error"), STR("Invalid status")) != 0)
-        res->headers.len = 0;
-}
-
-/* The answer of last resort is a bare status, for want of memory. It gets the frame of every other
- * error here, after the last that may change the headers: from a list that is everybody's. */
-static void mend_bare(struct exchange *ex)
-{
-    static struct header plain[] = {{{"Content-Type", 12}, {"application/json", 16}},
-                                    {{"X-Content-Type-Options", 22}, {"nosniff", 7}}};
-    struct response *res = &ex->res;
-    if (res->status < 500 || res->streamed || res->body.len > 0 ||
-        headers_get(&res->headers, STR("Content-Type")) != NULL)
-        return;
-    res->headers = (struct headers){.items = plain, .len = 2, .cap = 2};
-    res->body = STR("{\"error\":\"out_of_memory\",\"error_description\":"
-                    "\"The host is out of memory\"}");
-}
-
 static void put_head(struct conn *conn, struct exchange *ex, struct buf *out)
 {
-    mend_status(ex);
-    mend_bare(ex);
+    response_mend(&ex->res, &ex->arena);
     bool keep_alive = keeps_alive(conn, ex);
     ex->res.close = !keep_alive;
     ex->head_sent = true;
@@ -242,6 +214,18 @@ static bool put_answers(struct conn *conn, struct buf *out, struct list *sent)
     return last;
 }
 
+/* A peer that takes no answers may do so by its window alone. */
+static void after_h2(struct conn *conn)
+{
+    bool blocked = conn_unsent(conn) == 0 && h2_is_blocked(conn->h2);
+    bool waits = conn->write_deadline.kind != DEADLINE_NONE;
+    if (blocked && (!waits || h2_has_moved(conn->h2)))
+        deadline_set(conn->server, &conn->write_deadline, DEADLINE_WRITE);
+    else if (!blocked && waits && conn_unsent(conn) == 0)
+        deadline_set(conn->server, &conn->write_deadline, DEADLINE_NONE);
+    h2_tell_drained(conn->h2);
+}
+
 void conn_flush(struct conn *conn)
 {
     list_remove(&conn->in_dirty);
@@ -250,7 +234,11 @@ void conn_flush(struct conn *conn)
     struct buf *out = &conn->server->out;
     struct list sent;
     list_init(&sent);
-    bool last = put_answers(conn, out, &sent);
+    bool last = false;
+    if (conn->h2 != NULL)
+        h2_output(conn->h2, out);
+    else
+        last = put_answers(conn, out, &sent);
     conn_send(conn, buf_str(out), STR(""), NULL);
     conn->failed |= buf_failed(out);
     if (out->cap > OUT_KEEP_MAX || buf_failed(out))
@@ -259,7 +247,10 @@ void conn_flush(struct conn *conn)
     finish_all(conn->server, &sent);
     if (conn->state == CONN_OPEN && last && !conn->failed)
         conn_linger(conn);
-    tell_drained(conn);
+    if (conn->h2 != NULL)
+        after_h2(conn);
+    else
+        tell_drained(conn);
 }
 
 /* ---- the exchange's side ---- */

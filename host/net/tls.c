@@ -44,7 +44,7 @@ static int no_password(char *out, int size, int writing, void *arg)
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                    const unsigned char *offer, unsigned int offer_len, void *arg)
 {
-    static const unsigned char protocols[] = "\x08http/1.1";
+    static const unsigned char protocols[] = "\x02h2\x08http/1.1";
     (void)ssl;
     (void)arg;
     unsigned char *picked;
@@ -206,6 +206,14 @@ void tls_session_free(struct tls_session *s)
 bool tls_is_open(const struct tls_session *s)
 {
     return SSL_is_init_finished(s->ssl) != 0;
+}
+
+bool tls_wants_h2(const struct tls_session *s)
+{
+    const unsigned char *name = NULL;
+    unsigned len = 0;
+    SSL_get0_alpn_selected(s->ssl, &name, &len);
+    return len == 2 && memcmp(name, "h2", 2) == 0;
 }
 
 int tls_feed(struct tls_session *s, struct str bytes)

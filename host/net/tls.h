@@ -41,6 +41,8 @@ void tls_close(struct tls_session *session);
 struct str tls_outgoing(struct tls_session *session);
 void tls_sent(struct tls_session *session);
 
+/* Did both sides agree on HTTP/2? */
+bool tls_wants_h2(const struct tls_session *session);
 /* Is the handshake over? */
 bool tls_is_open(const struct tls_session *session);
 

@@ -1,0 +1,412 @@
+/* HTTP/2: from frames to exchanges. */
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "net/h2_internal.h"
+
+enum { BROKEN_MAX = 100 };
+
+static const struct http_fault timed_out = {408, "request_timeout",
+                                            "The request took too long to arrive"};
+
+/* ---- streams ---- */
+
+static struct h2_stream *stream_new(struct h2 *h2, int32_t id)
+{
+    struct h2_stream *s = calloc(1, sizeof(*s));
+    struct exchange *ex = s != NULL ? exchange_new(&h2_sink, s) : NULL;
+    if (ex == NULL) {
+        free(s);
+        return NULL;
+    }
+    s->h2 = h2;
+    s->ex = ex;
+    s->id = id;
+    s->reading = true;
+    ex->admin = h2->conn->admin;
+    parser_init(&s->parser, &h2->conn->server->parser_limits);
+    list_init(&s->ready);
+    list_push(&h2->streams, &s->node);
+    h2->requests++;
+    return s;
+}
+
+/* The end: a request that nobody has seen goes silently. */
+static void stream_end(struct h2_stream *s)
+{
+    struct exchange *ex = s->ex;
+    struct server *server = s->h2->conn->server;
+    list_remove(&s->node);
+    list_remove(&s->ready);
+    parser_free(&s->parser);
+    buf_free(&s->head);
+    free(s);
+    if (ex->started_ns == 0) {
+        exchange_release(ex);
+        return;
+    }
+    if (!exchange_is_complete(ex) && ex->error_code == NULL)
+        ex->error_code = "client_gone";
+    exchange_detach(ex);
+    conn_finish(server, ex);
+}
+
+void h2_end_closed(struct h2 *h2)
+{
+    while (!list_is_empty(&h2->closed))
+        stream_end(container_of(h2->closed.next, struct h2_stream, node));
+}
+
+/* ---- the head ---- */
+
+/* What would end the request line early; the parser judges the rest. */
+static bool is_one_word(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if ((unsigned char)text.ptr[i] <= ' ' || text.ptr[i] == 0x7f)
+            return false;
+    }
+    return text.len > 0;
+}
+
+/* The method comes in any order with the path, so both are kept until the line can be written. */
+static bool add_pseudo(struct h2_stream *s, struct str name, struct str value)
+{
+    struct arena *arena = &s->ex->arena;
+    if (str_eq(name, STR(":method")))
+        s->ex->req.method_name = arena_copy(arena, value);
+    else if (str_eq(name, STR(":path")))
+        s->ex->req.target = arena_copy(arena, value);
+    else if (str_eq(name, STR(":authority")))
+        s->authority = arena_copy(arena, value);
+    return !str_eq(name, STR(":method")) && !str_eq(name, STR(":path")) ? true : is_one_word(value);
+}
+
+static void add_field(struct h2_stream *s, struct str name, struct str value)
+{
+    if (s->head.len > s->parser.limits->header_bytes)
+        return; /* enough to be refused for */
+    if (str_eq(name, STR("host")) && s->authority.len > 0 && str_eq(value, s->authority))
+        return;
+    s->chunked = s->chunked && !str_eq(name, STR("content-length"));
+    buf_add_str(&s->head, name);
+    buf_add_str(&s->head, STR(": "));
+    buf_add_str(&s->head, value);
+    buf_add_str(&s->head, STR("\r\n"));
+}
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    struct h2_stream *s = stream_new(arg, frame->hd.stream_id);
+    if (s == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    s->chunked = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0;
+    return nghttp2_session_set_stream_user_data(session, s->id, s);
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+                     void *arg)
+{
+    (void)flags;
+    (void)arg;
+    struct h2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    if (s == NULL || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0; /* trailers */
+    struct str n = {(const char *)name, name_len};
+    struct str v = {(const char *)value, value_len};
+    if (n.len > 0 && n.ptr[0] == ':')
+        return add_pseudo(s, n, v) ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    add_field(s, n, v);
+    return 0;
+}
+
+/* ---- to the parser ---- */
+
+static void make_ready(struct h2_stream *s)
+{
+    if (list_is_empty(&s->ready))
+        list_push(&s->h2->ready, &s->ready);
+}
+
+static void feed(struct h2_stream *s, struct str input)
+{
+    while (s->reading && s->fault == NULL && input.len > 0) {
+        switch (parser_feed(&s->parser, &input, &s->ex->arena, &s->ex->req)) {
+        case PARSER_MORE:
+            break;
+        case PARSER_HEAD:
+            if (conn_identify(s->h2->conn, s->ex) == 0 && s->ex->req.expects_continue)
+                nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL,
+                                       &(nghttp2_nv){(uint8_t *)(uintptr_t) ":status",
+                                                     (uint8_t *)(uintptr_t) "100", 7, 3,
+                                                     NGHTTP2_NV_FLAG_NONE},
+                                       1, NULL);
+            break;
+        case PARSER_DONE:
+            s->reading = false;
+            make_ready(s);
+            break;
+        case PARSER_FAULT:
+            s->fault = s->parser.fault;
+            s->h2->conn->server->stats.parse_errors++;
+            make_ready(s);
+            break;
+        }
+    }
+}
+
+static int feed_head(struct h2_stream *s)
+{
+    struct buf head = BUF_INIT;
+    struct request *req = &s->ex->req;
+    buf_printf(&head, "%.*s %.*s HTTP/1.1\r\n", STR_ARG(req->method_name), STR_ARG(req->target));
+    if (s->authority.len > 0)
+        buf_printf(&head, "host: %.*s\r\n", STR_ARG(s->authority));
+    buf_add_str(&head, buf_str(&s->head));
+    buf_add_str(&head, s->chunked ? STR("transfer-encoding: chunked\r\n\r\n") : STR("\r\n"));
+    bool failed = buf_failed(&head) || buf_failed(&s->head);
+    *req = (struct request){0};
+    if (!failed)
+        feed(s, buf_str(&head));
+    buf_free(&head);
+    buf_free(&s->head);
+    return failed ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
+static void feed_end(struct h2_stream *s)
+{
+    if (s->chunked && s->reading)
+        feed(s, STR("0\r\n\r\n"));
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    (void)arg;
+    if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
+        return 0;
+    struct h2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    if (s == NULL)
+        return 0;
+    if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST &&
+        feed_head(s) != 0)
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
+    if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
+        feed_end(s);
+    return 0;
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
+                   size_t len, void *arg)
+{
+    (void)flags;
+    (void)arg;
+    struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
+    if (s == NULL || len == 0 || !s->reading || s->fault != NULL)
+        return 0;
+    char line[24];
+    int line_len = snprintf(line, sizeof(line), "%zx\r\n", len);
+    if (s->chunked)
+        feed(s, (struct str){line, (size_t)line_len});
+    feed(s, (struct str){(const char *)data, len});
+    if (s->chunked)
+        feed(s, STR("\r\n"));
+    return 0;
+}
+
+/* ---- ends ---- */
+
+static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, void *arg)
+{
+    struct h2 *h2 = arg;
+    struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
+    if (s == NULL)
+        return 0;
+    (void)error;
+    h2->broken += !s->ended && !s->cut;
+    nghttp2_session_set_stream_user_data(session, id, NULL);
+    list_remove(&s->node);
+    list_remove(&s->ready);
+    list_push(&h2->closed, &s->node);
+    return 0;
+}
+
+/* An answer that came before the end of its request ends the request as well. */
+static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    (void)arg;
+    bool end = (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
+               (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    struct h2_stream *s =
+        end ? nghttp2_session_get_stream_user_data(session, frame->hd.stream_id) : NULL;
+    if (s != NULL)
+        s->ended = true;
+    if (s != NULL && s->reading)
+        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+    return 0;
+}
+
+/* ---- the handlers' turn ---- */
+
+static void refuse(struct h2_stream *s, const struct http_fault *fault)
+{
+    struct exchange *ex = s->ex;
+    if (conn_identify(s->h2->conn, ex) != 0)
+        return;
+    ex->error_code = fault->code;
+    exchange_answer_error(ex, fault->status, str_from(fault->code), str_from(fault->text));
+}
+
+static void pass_up(struct h2_stream *s)
+{
+    const struct server_handlers *handlers = &s->h2->conn->server->handlers;
+    struct exchange *ex = s->ex;
+    if (s->fault != NULL) {
+        refuse(s, s->fault);
+    } else if (conn_identify(s->h2->conn, ex) != 0) {
+        conn_close(s->h2->conn);
+    } else {
+        ex->state = EXCHANGE_WORKING;
+        handlers->on_request(handlers->arg, ex);
+    }
+}
+
+/* A peer that makes us begin and drop work over and over (CVE-2023-44487 and its kin). */
+static bool is_abusive(const struct h2 *h2)
+{
+    return h2->broken > BROKEN_MAX && h2->broken > h2->requests / 2;
+}
+
+void h2_input(struct h2 *h2, struct str bytes)
+{
+    struct conn *conn = h2->conn;
+    ssize_t count = nghttp2_session_mem_recv(h2->session, (const uint8_t *)bytes.ptr, bytes.len);
+    while (conn->state == CONN_OPEN && !list_is_empty(&h2->ready)) {
+        struct h2_stream *s = container_of(h2->ready.next, struct h2_stream, ready);
+        list_remove(&s->ready);
+        pass_up(s);
+    }
+    if (conn->state != CONN_OPEN)
+        return;
+    h2_end_closed(h2);
+    if (is_abusive(h2))
+        nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
+    else if (count < 0)
+        nghttp2_session_terminate_session(h2->session, NGHTTP2_PROTOCOL_ERROR);
+}
+
+void h2_time_out(struct h2 *h2)
+{
+    list_each(node, &h2->streams)
+    {
+        struct h2_stream *s = container_of(node, struct h2_stream, node);
+        if (s->reading && s->fault == NULL) {
+            s->fault = &timed_out;
+            refuse(s, s->fault);
+        }
+    }
+}
+
+void h2_drain(struct h2 *h2)
+{
+    if (h2->draining)
+        return;
+    h2->draining = true;
+    nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
+                          nghttp2_session_get_last_proc_stream_id(h2->session), NGHTTP2_NO_ERROR,
+                          NULL, 0);
+}
+
+void h2_abandon(struct h2 *h2)
+{
+    h2_end_closed(h2);
+    while (!list_is_empty(&h2->streams)) {
+        struct h2_stream *s = container_of(h2->streams.next, struct h2_stream, node);
+        nghttp2_session_set_stream_user_data(h2->session, s->id, NULL);
+        stream_end(s);
+    }
+}
+
+bool h2_is_idle(const struct h2 *h2)
+{
+    return list_is_empty(&h2->streams) && list_is_empty(&h2->closed);
+}
+
+bool h2_is_reading(const struct h2 *h2)
+{
+    list_each(node, &h2->streams)
+    {
+        const struct h2_stream *s = container_of(node, struct h2_stream, node);
+        if (s->reading && s->fault == NULL)
+            return true;
+    }
+    return false;
+}
+
+const char *h2_library_version(void)
+{
+    return nghttp2_version(0)->version_str;
+}
+
+/* ---- life ---- */
+
+static int begin(struct h2 *h2)
+{
+    const struct server *server = h2->conn->server;
+    const nghttp2_settings_entry settings[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, LIMIT_H2_STREAMS},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, LIMIT_H2_WINDOW},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)server->limits.header_bytes},
+    };
+    int rc = nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings,
+                                     sizeof(settings) / sizeof(settings[0]));
+    return rc != 0 ? rc
+                   : nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0,
+                                                           4 * LIMIT_H2_WINDOW);
+}
+
+static nghttp2_session_callbacks *make_callbacks(void)
+{
+    nghttp2_session_callbacks *callbacks = NULL;
+    if (nghttp2_session_callbacks_new(&callbacks) != 0)
+        return NULL;
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
+    return callbacks;
+}
+
+struct h2 *h2_new(struct conn *conn)
+{
+    struct h2 *h2 = calloc(1, sizeof(*h2));
+    nghttp2_session_callbacks *callbacks = make_callbacks();
+    int rc = h2 != NULL && callbacks != NULL
+                 ? nghttp2_session_server_new(&h2->session, callbacks, h2)
+                 : NGHTTP2_ERR_NOMEM;
+    nghttp2_session_callbacks_del(callbacks);
+    if (rc == 0) {
+        h2->conn = conn;
+        list_init(&h2->streams);
+        list_init(&h2->ready);
+        list_init(&h2->closed);
+        rc = begin(h2);
+    }
+    if (rc != 0) {
+        h2_free(h2);
+        return NULL;
+    }
+    return h2;
+}
+
+void h2_free(struct h2 *h2)
+{
+    if (h2 == NULL)
+        return;
+    nghttp2_session_del(h2->session);
+    free(h2);
+}

@@ -1,0 +1,49 @@
+/* HTTP/2 on a connection (RFC 9113), by nghttp2; for conn*.c alone.
+ *
+ * Each stream is an exchange. A request's pseudo-header fields and fields are written down as an
+ * HTTP/1.1 head and go through the same parser as every other request, its DATA as chunks: what is
+ * refused, and how, is the same. nghttp2 is fed and asked for bytes; handlers never run inside of
+ * it. */
+#ifndef LUAFN_NET_H2_H
+#define LUAFN_NET_H2_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+
+struct conn;
+struct h2;
+
+#define H2_PREFACE STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
+/* Begins, before any byte of the preface was taken. NULL when out of memory. */
+struct h2 *h2_new(struct conn *conn);
+/* Every stream must have ended (h2_abandon). */
+void h2_free(struct h2 *h2); /* may be NULL */
+
+/* Bytes of the peer, from the preface on. Closes the connection when they are no HTTP/2. */
+void h2_input(struct h2 *h2, struct str bytes);
+/* Appends what is to be sent, up to the connection's high-water mark, and ends what is done. */
+void h2_output(struct h2 *h2, struct buf *out);
+/* Tells streams whose bytes are out that they may go on. */
+void h2_tell_drained(struct h2 *h2);
+/* No more streams are taken; those that run are answered. */
+void h2_drain(struct h2 *h2);
+/* Ends every stream: the connection closes. */
+void h2_abandon(struct h2 *h2);
+
+/* No streams? */
+bool h2_is_idle(const struct h2 *h2);
+/* Is some request not all there? */
+bool h2_is_reading(const struct h2 *h2);
+/* Refuses those requests: 408. */
+void h2_time_out(struct h2 *h2);
+/* Answers wait although the socket takes bytes: the peer gives no window. */
+bool h2_is_blocked(const struct h2 *h2);
+/* Did the last h2_output take bytes of bodies? */
+bool h2_has_moved(const struct h2 *h2);
+
+const char *h2_library_version(void);
+
+#endif

@@ -1,0 +1,209 @@
+/* HTTP/2: from answers to frames. */
+#include "base/limits.h"
+#include "net/h2_internal.h"
+
+enum { FIELDS_MAX = 128 };
+
+/* ---- bodies ---- */
+
+size_t h2_stream_waiting(const struct h2_stream *s)
+{
+    return s->ex->res.streamed ? s->ex->stream.len - s->used : 0;
+}
+
+static struct str rest_of(const struct h2_stream *s)
+{
+    struct str whole = s->ex->res.streamed ? buf_str(&s->ex->stream) : s->ex->res.body;
+    return str_skip(whole, s->used);
+}
+
+static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *out, size_t size,
+                       uint32_t *flags, nghttp2_data_source *source, void *arg)
+{
+    (void)session;
+    (void)id;
+    (void)arg;
+    struct h2_stream *s = source->ptr;
+    struct str rest = rest_of(s);
+    size_t count = rest.len < size ? rest.len : size;
+    if (count > 0)
+        memcpy(out, rest.ptr, count);
+    s->used += count;
+    s->h2->moved |= count > 0;
+    s->ex->bytes_sent += count;
+    if (count == rest.len && s->ex->res.streamed) {
+        buf_clear(&s->ex->stream);
+        s->used = 0;
+    }
+    if (s->cut && count == 0)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the stream is reset */
+    if (count == rest.len && exchange_is_complete(s->ex) && !s->cut)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    else if (count == 0)
+        return NGHTTP2_ERR_DEFERRED;
+    return (ssize_t)count;
+}
+
+/* ---- heads ---- */
+
+struct fields {
+    nghttp2_nv list[FIELDS_MAX];
+    size_t count;
+    bool failed;
+};
+
+static void add(struct fields *f, struct str name, struct str value)
+{
+    if (f->count == FIELDS_MAX) {
+        f->failed = true;
+        return;
+    }
+    f->list[f->count++] =
+        (nghttp2_nv){(uint8_t *)(uintptr_t)name.ptr, (uint8_t *)(uintptr_t)value.ptr, name.len,
+                     value.len, NGHTTP2_NV_FLAG_NONE};
+}
+
+/* RFC 9113 8.2: names in lower case, nothing of the connection. */
+static bool belongs_to_connection(struct str name)
+{
+    return response_is_framing(name) || str_eq_nocase(name, STR("keep-alive")) ||
+           str_eq_nocase(name, STR("upgrade")) || str_eq_nocase(name, STR("proxy-connection"));
+}
+
+static struct str lower(struct arena *arena, struct str name)
+{
+    char *copy = arena_alloc(arena, name.len + 1);
+    for (size_t i = 0; copy != NULL && i < name.len; i++)
+        copy[i] =
+            (char)(name.ptr[i] >= 'A' && name.ptr[i] <= 'Z' ? name.ptr[i] | 0x20 : name.ptr[i]);
+    return (struct str){copy, copy != NULL ? name.len : 0};
+}
+
+static void fill(struct h2_stream *s, struct fields *f)
+{
+    struct exchange *ex = s->ex;
+    struct arena *arena = &ex->arena;
+    add(f, STR(":status"), arena_printf(arena, "%d", ex->res.status));
+    add(f, STR("date"), http_date());
+    for (uint32_t i = 0; i < ex->res.headers.len; i++) {
+        struct header h = ex->res.headers.items[i];
+        if (!belongs_to_connection(h.name))
+            add(f, lower(arena, h.name), h.value);
+    }
+    bool sized = !ex->res.streamed && status_has_body(ex->res.status);
+    if (sized)
+        add(f, STR("content-length"), arena_printf(arena, "%zu", ex->res.body.len));
+    for (size_t i = 0; i < f->count; i++)
+        f->failed |= f->list[i].name == NULL || f->list[i].value == NULL;
+}
+
+static void sink_answer(struct exchange *ex)
+{
+    struct h2_stream *s = ex->conn;
+    struct h2 *h2 = s->h2;
+    struct fields f = {.count = 0};
+    response_mend(&ex->res, &ex->arena);
+    fill(s, &f);
+    nghttp2_data_provider provider = {.source = {.ptr = s}, .read_callback = on_read};
+    bool body = exchange_sends_body(ex) && (ex->res.streamed || ex->res.body.len > 0);
+    ex->head_sent = true;
+    s->submitted = true;
+    if (f.failed ||
+        nghttp2_submit_response(h2->session, s->id, f.list, f.count, body ? &provider : NULL) != 0)
+        nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
+    server_mark_dirty(h2->conn);
+}
+
+static size_t sink_stream_write(struct exchange *ex, struct str bytes)
+{
+    struct h2_stream *s = ex->conn;
+    if (bytes.len > 0 && exchange_sends_body(ex)) {
+        buf_add_str(&ex->stream, bytes);
+        s->h2->conn->failed |= buf_failed(&ex->stream);
+        nghttp2_session_resume_data(s->h2->session, s->id);
+        server_mark_dirty(s->h2->conn);
+    }
+    return h2_stream_waiting(s);
+}
+
+static void sink_stream_end(struct exchange *ex)
+{
+    struct h2_stream *s = ex->conn;
+    nghttp2_session_resume_data(s->h2->session, s->id);
+    server_mark_dirty(s->h2->conn);
+}
+
+static void sink_stream_abort(struct exchange *ex)
+{
+    struct h2_stream *s = ex->conn;
+    s->cut = true;
+    nghttp2_session_resume_data(s->h2->session, s->id);
+    server_mark_dirty(s->h2->conn);
+}
+
+const struct exchange_sink h2_sink = {
+    .answer = sink_answer,
+    .stream_write = sink_stream_write,
+    .stream_end = sink_stream_end,
+    .stream_abort = sink_stream_abort,
+};
+
+/* ---- the connection's turn ---- */
+
+void h2_output(struct h2 *h2, struct buf *out)
+{
+    struct conn *conn = h2->conn;
+    h2->moved = false;
+    while (!conn->failed && conn_unsent(conn) + out->len < LIMIT_WRITE_HIGH_WATER) {
+        const uint8_t *bytes;
+        ssize_t count = nghttp2_session_mem_send(h2->session, &bytes);
+        conn->failed |= count < 0;
+        if (count <= 0)
+            break;
+        buf_add(out, bytes, (size_t)count);
+    }
+    bool over =
+        nghttp2_session_want_read(h2->session) == 0 && nghttp2_session_want_write(h2->session) == 0;
+    conn->done_reading |= over;
+}
+
+static struct h2_stream *find_drained(struct h2 *h2)
+{
+    list_each(node, &h2->streams)
+    {
+        struct h2_stream *s = container_of(node, struct h2_stream, node);
+        if (s->ex->on_drained != NULL && h2_stream_waiting(s) < LIMIT_STREAM_BYTES / 2)
+            return s;
+    }
+    return NULL;
+}
+
+/* Only those that wait now: one that writes and waits again has its turn when more is out. */
+void h2_tell_drained(struct h2 *h2)
+{
+    struct h2_stream *s;
+    h2_end_closed(h2);
+    for (unsigned turns = 0;
+         turns < LIMIT_H2_STREAMS && h2->conn->state == CONN_OPEN && (s = find_drained(h2)) != NULL;
+         turns++) {
+        void (*on_drained)(struct exchange *) = s->ex->on_drained;
+        s->ex->on_drained = NULL;
+        on_drained(s->ex);
+    }
+}
+
+bool h2_has_moved(const struct h2 *h2)
+{
+    return h2->moved;
+}
+
+bool h2_is_blocked(const struct h2 *h2)
+{
+    list_each(node, &h2->streams)
+    {
+        const struct h2_stream *s = container_of(node, struct h2_stream, node);
+        if (s->submitted && rest_of(s).len > 0)
+            return true;
+    }
+    return false;
+}

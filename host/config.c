@@ -29,8 +29,8 @@ struct loader {
     int rc;
 };
 
-static const char *const top_keys[] = {"prefix",  "functions", "auth",   "publish", "redirects",
-                                       "headers", "cors",      "limits", NULL};
+static const char *const top_keys[] = {"prefix",  "functions", "auth",   "publish",     "redirects",
+                                       "headers", "cors",      "limits", "compression", NULL};
 
 /* ---- members ---- */
 
@@ -313,7 +313,10 @@ static int read_top(struct options_reader *r, struct config *config)
                        (void **)&config->headers, &config->header_count);
     if (rc == 0)
         rc = read_cors(r, config);
-    return rc == 0 ? read_limits(r, config) : rc;
+    if (rc == 0)
+        rc = read_limits(r, config);
+    config->compression = true;
+    return rc == 0 ? options_bool(r, "compression", &config->compression) : rc;
 }
 
 /* env.NAME in functions.lua: every variable; remembers those that are not set, for the message of a

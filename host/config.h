@@ -34,6 +34,7 @@ struct config {
     unsigned header_count;
     struct cors cors;
     struct server_limits limits;
+    bool compression;   /* of text, for clients that ask for it */
     size_t token_cache; /* bytes of the verified-token cache, a worker; 0: off */
 };
 

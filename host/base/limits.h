@@ -21,6 +21,8 @@
 #define LIMIT_IDLE_TIMEOUT     75.0 /* keep-alive without a request */
 #define LIMIT_WRITE_TIMEOUT    30.0 /* a peer that reads nothing of its answer */
 #define LIMIT_STATIC_BYTES     (64 * 1024 * 1024) /* a static file: it is read into memory whole */
+#define LIMIT_COMPRESS_MIN     1024               /* smaller answers are not compressed ... */
+#define LIMIT_COMPRESS_MAX     (512 * 1024)       /* nor larger ones: the loop waits meanwhile */
 #define LIMIT_DRAIN            30.0               /* SIGTERM to exit; --drain */
 
 /* ---- tokens ---- */

@@ -51,6 +51,7 @@ void exchange_release(struct exchange *ex)
         return;
     list_remove(&ex->in_conn);
     buf_free(&ex->stream);
+    encoder_free(ex->encoder);
     ex->magic = 0;
     arena_reset(&ex->arena);
     if (pool_len != POOL_MAX && ex->arena.total <= POOLED_ARENA_MAX) {
@@ -80,6 +81,8 @@ void exchange_answer(struct exchange *ex)
         return;
     if (ex->decorate != NULL)
         ex->decorate(ex);
+    if (ex->compress)
+        encoding_apply(&ex->res, &ex->req, &ex->arena, &ex->encoder);
     ex->sink->answer(ex);
 }
 
@@ -95,10 +98,25 @@ void exchange_answer_error(struct exchange *ex, int status, struct str code, str
     exchange_answer(ex);
 }
 
+/* A piece as the client gets it. Without memory the stream is of no use any more. */
+static size_t send_encoded(struct exchange *ex, struct str piece, bool last)
+{
+    struct buf out = BUF_INIT;
+    size_t waiting = 0;
+    if (encoder_write(ex->encoder, piece, last, &out) == 0)
+        waiting = ex->sink->stream_write(ex, buf_str(&out));
+    else
+        exchange_stream_abort(ex);
+    buf_free(&out);
+    return waiting;
+}
+
 size_t exchange_stream_write(struct exchange *ex, struct str bytes)
 {
     if (ex->state != EXCHANGE_STREAMING || ex->conn == NULL)
         return 0;
+    if (ex->encoder != NULL)
+        return bytes.len > 0 ? send_encoded(ex, bytes, false) : 0;
     return ex->sink->stream_write(ex, bytes);
 }
 
@@ -116,6 +134,8 @@ static void end_stream(struct exchange *ex, void (*tell)(struct exchange *ex))
 
 void exchange_stream_end(struct exchange *ex)
 {
+    if (ex->encoder != NULL && ex->state == EXCHANGE_STREAMING && ex->conn != NULL)
+        send_encoded(ex, STR(""), true);
     end_stream(ex, ex->sink != NULL ? ex->sink->stream_end : NULL);
 }
 

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/list.h"
+#include "http/encoding.h"
 #include "http/request.h"
 #include "http/response.h"
 
@@ -57,6 +58,8 @@ struct exchange {
     void *owner;                             /* borrowed; for these callbacks */
     void (*decorate)(struct exchange *ex); /* before the answer leaves: headers for every answer */
     void *app;                             /* borrowed; for decorate */
+    bool compress;           /* the answer may be compressed when the client asks for it */
+    struct encoder *encoder; /* owned: of a stream that is */
 
     /* For the log line and the metrics; filled on the way. */
     uint64_t started_ns;    /* monotonic, when the head was complete */

@@ -1,0 +1,231 @@
+/* Compression of answers. */
+#include "http/encoding.h"
+
+#include <brotli/encode.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <zlib.h>
+
+#include "base/limits.h"
+
+/* Quick levels: an answer is compressed while the loop waits. */
+enum { GZIP_LEVEL = 4, GZIP_HEADER = 16, BR_QUALITY = 4 };
+
+/* Memory, as powers of two: whole bodies come one at a time, streams stay. */
+static const struct {
+    int gzip_window, gzip_memory;
+    uint32_t br_window;
+} sizes[] = {[false] = {15, 8, 18}, [true] = {12, 5, 14}};
+
+/* ---- what the client wants ---- */
+
+/* "q=0.8" as thousandths (RFC 9110 12.4.2); 1000 without one, 0 for what is none. */
+static int weight_of(struct str parameters)
+{
+    struct str one;
+    while (str_split_next(&parameters, ';', &one)) {
+        one = str_trim(one);
+        if (one.len < 3 || (one.ptr[0] | 0x20) != 'q' || one.ptr[1] != '=')
+            continue;
+        if (one.ptr[2] != '0' && one.ptr[2] != '1')
+            return 0;
+        int weight = (one.ptr[2] - '0') * 1000;
+        for (size_t i = 4, unit = 100; i < one.len && i < 7; i++, unit /= 10) {
+            if (one.ptr[i] < '0' || one.ptr[i] > '9')
+                return 0;
+            weight += (one.ptr[i] - '0') * (int)unit;
+        }
+        return weight < 1000 ? weight : 1000;
+    }
+    return 1000;
+}
+
+enum encoding encoding_pick(struct str accept, bool stream)
+{
+    int gzip = -1, br = -1, any = -1, identity = -1;
+    struct str item;
+    while (str_split_next(&accept, ',', &item)) {
+        size_t end = str_find(item, ';');
+        struct str name = str_trim((struct str){item.ptr, end});
+        int weight = weight_of(end < item.len ? str_skip(item, end + 1) : (struct str){NULL, 0});
+        if (str_eq_nocase(name, STR("gzip")) || str_eq_nocase(name, STR("x-gzip")))
+            gzip = weight;
+        else if (str_eq_nocase(name, STR("br")))
+            br = weight;
+        else if (str_eq_nocase(name, STR("identity")))
+            identity = weight;
+        else if (str_eq(name, STR("*")))
+            any = weight;
+    }
+    gzip = gzip < 0 ? any : gzip;
+    br = br < 0 ? any : br;
+    bool prefer_br = stream ? br > gzip : br >= gzip;
+    if (br > 0 && prefer_br && br >= identity)
+        return ENCODING_BR;
+    return gzip > 0 && gzip >= identity ? ENCODING_GZIP : ENCODING_IDENTITY;
+}
+
+/* ---- encoders ---- */
+
+struct encoder {
+    BrotliEncoderState *br; /* one of the two is in use */
+    z_stream gzip;
+};
+
+static struct encoder *encoder_new(enum encoding encoding, bool stream)
+{
+    struct encoder *e = calloc(1, sizeof(*e));
+    bool ok = false;
+    if (e != NULL && encoding == ENCODING_BR) {
+        e->br = BrotliEncoderCreateInstance(NULL, NULL, NULL);
+        ok = e->br != NULL && BrotliEncoderSetParameter(e->br, BROTLI_PARAM_QUALITY, BR_QUALITY) &&
+             BrotliEncoderSetParameter(e->br, BROTLI_PARAM_LGWIN, sizes[stream].br_window);
+    } else if (e != NULL) {
+        ok = deflateInit2(&e->gzip, GZIP_LEVEL, Z_DEFLATED, sizes[stream].gzip_window + GZIP_HEADER,
+                          sizes[stream].gzip_memory, Z_DEFAULT_STRATEGY) == Z_OK;
+    }
+    if (ok)
+        return e;
+    encoder_free(e);
+    return NULL;
+}
+
+void encoder_free(struct encoder *e)
+{
+    if (e == NULL)
+        return;
+    if (e->br != NULL)
+        BrotliEncoderDestroyInstance(e->br);
+    else
+        deflateEnd(&e->gzip);
+    free(e);
+}
+
+static bool write_br(struct encoder *e, struct str piece, bool last, struct buf *out)
+{
+    const uint8_t *in = (const uint8_t *)piece.ptr;
+    size_t left = piece.len, room = 0;
+    do {
+        if (!BrotliEncoderCompressStream(e->br,
+                                         last ? BROTLI_OPERATION_FINISH : BROTLI_OPERATION_FLUSH,
+                                         &left, &in, &room, NULL, NULL))
+            return false;
+        size_t size = 0;
+        const uint8_t *made = BrotliEncoderTakeOutput(e->br, &size);
+        buf_add(out, made, size);
+    } while (left > 0 || BrotliEncoderHasMoreOutput(e->br));
+    return !buf_failed(out);
+}
+
+static bool write_gzip(struct encoder *e, struct str piece, bool last, struct buf *out)
+{
+    unsigned char chunk[16 * 1024];
+    e->gzip.next_in = (unsigned char *)(uintptr_t)piece.ptr;
+    e->gzip.avail_in = (unsigned)piece.len;
+    do {
+        e->gzip.next_out = chunk;
+        e->gzip.avail_out = sizeof(chunk);
+        if (deflate(&e->gzip, last ? Z_FINISH : Z_SYNC_FLUSH) == Z_STREAM_ERROR)
+            return false;
+        buf_add(out, chunk, sizeof(chunk) - e->gzip.avail_out);
+    } while (e->gzip.avail_out == 0);
+    return !buf_failed(out);
+}
+
+int encoder_write(struct encoder *e, struct str piece, bool last, struct buf *out)
+{
+    bool ok = e->br != NULL ? write_br(e, piece, last, out) : write_gzip(e, piece, last, out);
+    return ok ? 0 : -ENOMEM;
+}
+
+/* ---- responses ---- */
+
+static bool is_text(struct str type)
+{
+    static const char *const types[] = {"application/json",    "application/javascript",
+                                        "application/xml",     "application/x-ndjson",
+                                        "application/graphql", "application/wasm"};
+    type = str_trim((struct str){type.ptr, str_find(type, ';')});
+    if (type.len > 5 && str_eq_nocase((struct str){type.ptr, 5}, STR("text/")))
+        return true;
+    struct str tail = type.len > 5 ? str_skip(type, type.len - 5) : (struct str){NULL, 0};
+    if (str_eq_nocase(tail, STR("+json")) ||
+        (tail.len > 0 && str_eq_nocase(str_skip(tail, 1), STR("+xml"))))
+        return true;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (str_eq_nocase(type, str_from(types[i])))
+            return true;
+    }
+    return false;
+}
+
+static bool forbids_transforms(struct str control)
+{
+    struct str directive;
+    while (str_split_next(&control, ',', &directive)) {
+        if (str_eq_nocase(str_trim(directive), STR("no-transform")))
+            return true;
+    }
+    return false;
+}
+
+static bool is_candidate(const struct response *res)
+{
+    if (!res->streamed &&
+        (res->body.len < LIMIT_COMPRESS_MIN || res->body.len > LIMIT_COMPRESS_MAX))
+        return false;
+    const struct str *type = headers_get(&res->headers, STR("content-type"));
+    const struct str *control = headers_get(&res->headers, STR("cache-control"));
+    return type != NULL && is_text(*type) && status_has_body(res->status) && res->status != 206 &&
+           headers_get(&res->headers, STR("content-encoding")) == NULL &&
+           headers_get(&res->headers, STR("content-range")) == NULL &&
+           (control == NULL || !forbids_transforms(*control));
+}
+
+/* The bytes differ now: a strong tag would be a lie (RFC 9110 8.8.3.3). */
+static int weaken_tag(struct response *res, struct arena *arena)
+{
+    const struct str *tag = headers_get(&res->headers, STR("etag"));
+    if (tag == NULL || str_starts_with(*tag, STR("W/")))
+        return 0;
+    struct str weak = arena_printf(arena, "W/%.*s", STR_ARG(*tag));
+    return weak.ptr != NULL ? headers_set(&res->headers, arena, STR("ETag"), weak) : -ENOMEM;
+}
+
+static struct str compress_whole(struct encoder *encoder, struct str body, struct arena *arena)
+{
+    struct buf out = BUF_INIT;
+    struct str copy = {NULL, 0};
+    if (encoder_write(encoder, body, true, &out) == 0 && out.len < body.len)
+        copy = arena_copy(arena, buf_str(&out));
+    buf_free(&out);
+    return copy;
+}
+
+void encoding_apply(struct response *res, const struct request *req, struct arena *arena,
+                    struct encoder **encoder)
+{
+    if (!is_candidate(res) ||
+        headers_add(&res->headers, arena, STR("Vary"), STR("Accept-Encoding")) != 0)
+        return;
+    const struct str *accept = headers_get(&req->headers, STR("accept-encoding"));
+    enum encoding encoding =
+        accept != NULL ? encoding_pick(*accept, res->streamed) : ENCODING_IDENTITY;
+    struct encoder *made =
+        encoding != ENCODING_IDENTITY ? encoder_new(encoding, res->streamed) : NULL;
+    if (made == NULL)
+        return;
+    struct str body = {NULL, 0};
+    if (!res->streamed)
+        body = compress_whole(made, res->body, arena);
+    bool ok = (res->streamed || body.ptr != NULL) && weaken_tag(res, arena) == 0 &&
+              headers_add(&res->headers, arena, STR("Content-Encoding"),
+                          encoding == ENCODING_BR ? STR("br") : STR("gzip")) == 0;
+    if (ok && res->streamed) {
+        *encoder = made;
+        return;
+    }
+    if (ok)
+        res->body = body;
+    encoder_free(made);
+}

@@ -110,7 +110,7 @@ cov: ## coverage of unit and wire tests, as a table
 	$(Q)tools/deps.sh cov
 	$(Q)+$(BUILD_IN) BUILD=cov unit-programs build/cov/luafn
 	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/cov/%)" LUAFN_BIN=build/cov/luafn LUAFN_SLOW=3 tools/test.sh unit wire
-	$(Q)gcovr --root . --object-directory build/cov --filter host/ --filter bindings/
+	$(Q)gcovr --root . --object-directory build/cov --filter host/ --filter bindings/ --print-summary
 
 # ---- fuzzing: tests/fuzz/NAME_fuzz.c, inputs in tests/fuzz/corpus/NAME/ ----------------------------
 FUZZ_C := $(wildcard tests/fuzz/*_fuzz.c)

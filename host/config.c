@@ -140,8 +140,8 @@ static int read_cors(struct options_reader *r, struct config *config)
 static int read_limits(struct options_reader *r, struct config *config)
 {
     static const char *const keys[] = {
-        "body",         "header",       "connections",   "head_timeout",
-        "body_timeout", "idle_timeout", "write_timeout", NULL};
+        "body",         "header",        "connections", "head_timeout", "body_timeout",
+        "idle_timeout", "write_timeout", "h2c",         "token_cache",  NULL};
     struct server_limits *limits = &config->limits;
     server_limits_init(limits);
     config->token_cache = LIMIT_TOKEN_CACHE_BYTES;
@@ -159,6 +159,8 @@ static int read_limits(struct options_reader *r, struct config *config)
         rc = options_count(r, "connections", 1, 1000000, &limits->connections);
     if (rc == 0)
         rc = options_size(r, "token_cache", 0, (size_t)4 << 30, &config->token_cache);
+    if (rc == 0)
+        rc = options_bool(r, "h2c", &limits->h2c);
     if (rc == 0)
         rc = options_seconds(r, "head_timeout", 0.05, 3600, &limits->head_timeout);
     if (rc == 0)

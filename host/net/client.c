@@ -121,7 +121,6 @@ static void end_unwatched(struct client *client)
         list_each(node, &client->calls)
         {
             struct client_call *call = container_of(node, struct client_call, node);
-            /* Ending a call takes it out of the list, which the analyzer does not follow. */
             if (call->unwatched) /* NOLINT(clang-analyzer-unix.Malloc) */
                 found = call;
         }

@@ -159,6 +159,10 @@ static bool probe(struct conn *conn, struct str bytes)
             start_h2(conn, bytes, STR(""));
         return conn->h2 != NULL || conn->state != CONN_OPEN;
     }
+    if (!conn->server->limits.h2c) {
+        conn->probed = preface.len;
+        return false;
+    }
     while (before + i < preface.len && i < bytes.len && bytes.ptr[i] == preface.ptr[before + i])
         i++;
     conn->probed = before + i;

@@ -18,6 +18,7 @@ struct server_limits {
     size_t body_bytes;
     unsigned connections;
     double head_timeout, body_timeout, idle_timeout, write_timeout; /* seconds */
+    bool h2c; /* HTTP/2 on a plain listener when its preface comes; else the preface is refused */
 };
 
 void server_limits_init(struct server_limits *limits); /* the defaults of limits.h */

@@ -547,7 +547,7 @@ static void test_refusals_reach_the_client(void **state)
         {"GET / HTTP/1.1\nGET / HTTP/1.1\r\n" H "\r\n", "400 Bad Request", "bad_request"},
         {"POST / HTTP/1.1\r\n" H "Content-Length: 99999999\r\n\r\nbody", "413 Content Too Large",
          "payload_too_large"},
-        {"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", "501 Not Implemented", "not_implemented"},
+        {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "501 Not Implemented", "not_implemented"},
         {"GET / HTTP/3.0\r\n\r\n", "505 HTTP Version Not Supported", "http_version_not_supported"},
     };
     struct fixture *f = start_default();

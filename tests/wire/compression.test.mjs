@@ -84,7 +84,7 @@ test('static files', async (t) => {
 });
 
 test('streams: each piece can be read when it comes', async (t) => {
-  const h = await start(t, { files: deployment(SCRIPTS) });
+  const h = await start(t, { files: deployment(SCRIPTS, { more: 'limits = { h2c = true }' }) });
   const all = 'data: event 1\n\ndata: event 2\n\ndata: event 3\n\ndata: event 4\n\n';
   for (const [accept, make, expected] of [['gzip, br', zlib.createGunzip, 'gzip'], ['br', zlib.createBrotliDecompress, 'br']]) {
     const t0 = performance.now();

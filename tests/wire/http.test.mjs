@@ -270,7 +270,7 @@ const malformed = {
   'version 1.2': base(`GET ${FN}hello HTTP/1.2`),
   'lower-case protocol': base(`GET ${FN}hello http/1.1`),
   'no version': `GET ${FN}hello\r\n\r\n`,
-  'not quite the HTTP/2 preface': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\rX',
+  'HTTP/2 preface': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
   'lower-case method': base(`get ${FN}hello HTTP/1.1`),
   'unknown method': base(`BREW ${FN}hello HTTP/1.1`),
   'CONNECT': base('CONNECT x:80 HTTP/1.1'),

@@ -11,7 +11,7 @@ import { requestText } from '../lib/wire.mjs';
 const FN = '/.netlify/functions';
 const PREFACE = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const C = http2.constants;
-const TIMED = { limits: 'limits = { body_timeout = 0.4, body = "1MB", header = "8KB", write_timeout = 1 }' };
+const TIMED = { limits: 'limits = { h2c = true, body_timeout = 0.4, body = "1MB", header = "8KB", write_timeout = 1 }' };
 const SCRIPTS = {
   hello: 'return function() return "hello" end',
   show: 'return function(e) return json.encode { method = e.httpMethod, url = e.rawUrl, headers = e.headers, body = e.body and base64.decode(e.body) or json.null, q = e.queryStringParameters } end',
@@ -26,7 +26,7 @@ const SCRIPTS = {
     while true do write("tick") sleep(0.02) end end } end`,
 };
 
-async function host(t, { more = '', args = [], files = {} } = {}) {
+async function host(t, { more = 'limits = { h2c = true }', args = [], files = {} } = {}) {
   return start(t, { files: deployment(SCRIPTS, { more, files, fields: { flood: 'cpu = 20' } }), args });
 }
 

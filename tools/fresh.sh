@@ -1,7 +1,7 @@
 #!/bin/bash
 # Proves the README's two commands on a machine that has nothing but make and git: a bare Debian 12
 # in a folder, made by debootstrap, with the committed state of this repository cloned into it.
-# Needs root. Package sources, CA certificates and npm's settings are the host's.
+# Needs root and curl. Package sources, CA certificates and npm's settings are the host's.
 #
 #   tools/fresh.sh [deps|run|all]  deps: only the installation of packages; run: only `make run`
 #   FRESH_KEEP=1                   leave the folder behind
@@ -16,7 +16,12 @@ server=
 finish() {
     status=$?
     set +e
-    if [ -n "$server" ]; then kill "$server" 2>/dev/null; wait "$server" 2>/dev/null; fi
+    if [ -n "$server" ]; then # the whole group: make and the host stand behind it
+        kill -- "-$server" 2>/dev/null
+        for _ in $(seq 100); do kill -0 -- "-$server" 2>/dev/null || break; sleep 0.1; done
+        kill -KILL -- "-$server" 2>/dev/null
+        wait "$server" 2>/dev/null
+    fi
     for mount in dev/shm dev/pts dev sys proc; do
         mountpoint -q "$root/$mount" && umount "$root/$mount"
     done
@@ -93,8 +98,10 @@ fi
 say 'make run'
 port=8888
 log=$root/run.log
+set -m # a process group of its own
 inside 'exec make run' >"$log" 2>&1 &
 server=$!
+set +m
 for _ in $(seq 600); do
     if grep -q 'listening on http://' "$log"; then break; fi
     kill -0 $server 2>/dev/null || { cat "$log"; exit 1; }
@@ -104,12 +111,12 @@ port=$(sed -n 's|.*listening on http://[^:]*:\([0-9]*\).*|\1|p' "$log" | head -1
 [ -n "$port" ] || { cat "$log"; exit 1; }
 
 expect() { # expect STATUS PATH
-    got=$(inside "curl -s -o /dev/null -w '%{http_code}' http://localhost:$port$2")
+    got=$(curl --noproxy '*' -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port$2")
     echo "GET $2: $got"
     [ "$got" = "$1" ] || { echo "wanted $1"; cat "$log"; exit 1; }
 }
 expect 200 /
 expect 401 /.netlify/functions/me
-inside "curl -s http://localhost:$port/ | grep -qi '<html'"
+curl --noproxy '*' -s "http://127.0.0.1:$port/" | grep -qi '<html'
 
 say 'done'

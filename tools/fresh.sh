@@ -102,7 +102,7 @@ set -m # a process group of its own
 inside 'exec make run' >"$log" 2>&1 &
 server=$!
 set +m
-for _ in $(seq 600); do
+for _ in $(seq 3000); do # the build comes first, on whatever machine this is
     if grep -q 'listening on http://' "$log"; then break; fi
     kill -0 $server 2>/dev/null || { cat "$log"; exit 1; }
     sleep 0.1

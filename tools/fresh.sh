@@ -108,7 +108,7 @@ for _ in $(seq 3000); do # the build comes first, on whatever machine this is
     sleep 0.1
 done
 port=$(sed -n 's|.*listening on http://[^:]*:\([0-9]*\).*|\1|p' "$log" | head -1)
-[ -n "$port" ] || { cat "$log"; exit 1; }
+[ -n "$port" ] || { cat "$log"; echo "it does not listen" >&2; exit 1; }
 
 expect() { # expect STATUS PATH
     got=$(curl --noproxy '*' -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$port$2")

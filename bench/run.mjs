@@ -1,220 +1,248 @@
-// One worker against its peers: the server alone on one core, wrk on another.
+// One worker against its peers: the server alone on one core, the client on another.
 //
-//   make bench                     everything
-//   make bench ARGS="--rounds 3 --seconds 2 --tokens 5000 --case 'me, one token' --peer luafn"
+//   make bench                                      everything, about 25 minutes
+//   make bench ARGS="--rounds 3 --seconds 2 --tokens 5000 --case me --case hello --peer luafn --peer floor"
+//   make bench ARGS="--only cases"                  or --only extras, --extra idle, ...
+//   make bench ARGS="--svg"                         docs/bench.svg, tables and ratios from the results so far
 //
-// Every answer is checked before anything is measured. Peers take turns in each round, so that a
-// slow minute of the machine hits all of them; the table gives medians, with the least and most.
+// Every peer's answers are checked before it is measured. Peers take turns in each round, so that a
+// slow minute of the machine hits all of them; the tables give medians, with the least and most.
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { lua, ROOT, sleep } from '../tests/lib/host.mjs';
-import { AUDIENCE, Issuer } from '../tests/lib/issuer.mjs';
+import { freePort, ROOT } from '../tests/lib/host.mjs';
+import { AUDIENCE, Issuer, keys } from '../tests/lib/issuer.mjs';
 import { request } from '../tests/lib/wire.mjs';
+import { extras } from './lib/extras.mjs';
+import { compile, HERE, OUT, peers as all } from './lib/peers.mjs';
+import { CLIENT_CORE, output, SERVER_CORE, start, usage } from './lib/proc.mjs';
+import { draw } from './lib/svg.mjs';
+import { cell, median, table } from './lib/table.mjs';
 
 const { values: want } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '5' }, seconds: { type: 'string', default: '3' }, warm: { type: 'string', default: '2' },
     tokens: { type: 'string', default: '20000' }, connections: { type: 'string', default: '64' },
     case: { type: 'string', multiple: true }, peer: { type: 'string', multiple: true },
+    extra: { type: 'string', multiple: true }, only: { type: 'string' }, svg: { type: 'boolean' },
   },
 });
 
-const HERE = path.join(ROOT, 'bench');
-const OUT = path.join(ROOT, 'build', 'bench');
-const TICK = Number(execFileSync('getconf', ['CLK_TCK']));
-const cores = os.cpus().length;
-const SERVER_CORE = '0';
-const CLIENT_CORE = String(Math.min(1, cores - 1));
+const RESULTS = path.join(OUT, 'results.json');
+const PICTURE = path.join(ROOT, 'docs/bench.svg');
+const SHOWS = Array.from({ length: 10 }, (_, i) => ({ id: i + 1, url: `https://www.tvmaze.com/shows/${i + 1}`, name: `Show ${i + 1}`, genres: ['Drama', 'Science-Fiction'], runtime: 60, rating: { average: 8.1 } }));
 
-// ---- peers: { name, cases it can do, command(port, ctx) -> [program, ...args] } ----
-const peers = [
-  {
-    name: 'floor (C, fixed answer)',
-    can: () => true,
-    checked: false,
-    prepare() {
-      execFileSync('cc', ['-std=c11', '-D_GNU_SOURCE', '-O2', '-Wall', '-o', path.join(OUT, 'floor'), path.join(HERE, 'floor.c')], { stdio: 'inherit' });
-    },
-    command: (port) => [path.join(OUT, 'floor'), String(port), '{"claims":{"sub":"auth0|1"}}'],
-  },
-  {
-    name: 'luafn',
-    can: () => true,
-    checked: true,
-    prepare({ issuer }) {
-      const dir = path.join(OUT, 'luafn');
-      fs.rmSync(dir, { recursive: true, force: true });
-      fs.mkdirSync(path.join(dir, 'scripts/lib'), { recursive: true });
-      for (const name of ['me.lua', 'lib/auth.lua']) fs.copyFileSync(path.join(ROOT, 'scripts', name), path.join(dir, 'scripts', name));
-      fs.writeFileSync(path.join(dir, 'scripts/hello.lua'), 'return function() return { statusCode = 200, body = "hello" } end\n');
-      fs.writeFileSync(path.join(dir, '.env'), `JWT_ISSUER=${issuer.issuer}\nJWT_AUDIENCE=${AUDIENCE}\n`);
-      fs.writeFileSync(path.join(dir, 'functions.lua'), `return {
-  functions = { me = { script = "scripts/me.lua" }, hello = { script = "scripts/hello.lua" } },
-  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)} },
-}\n`);
-    },
-    cwd: path.join(OUT, 'luafn'),
-    command: (port) => [path.resolve(ROOT, process.env.LUAFN_BIN ?? 'build/luafn'), 'serve', '--workers', '1', '--log', 'none', '--listen', `127.0.0.1:${port}`],
-  },
-  {
-    name: `Node ${process.version.slice(1)}, @serverless-jwt/netlify`,
-    can: () => true,
-    checked: true,
-    prepare() {
-      const dir = path.join(HERE, 'peers/node');
-      if (!fs.existsSync(path.join(dir, 'node_modules'))) execFileSync('npm', ['ci', '--ignore-scripts'], { cwd: dir, stdio: 'inherit' });
-    },
-    command: (port, { issuer }) => [process.execPath, path.join(HERE, 'peers/node/server.js'), String(port), issuer.issuer, AUDIENCE],
-  },
-].filter((p) => !want.peer || want.peer.some((name) => p.name.startsWith(name)));
+const PERSON = { email: 'ada.lovelace@example.com', nickname: 'ada', name: 'Ada Lovelace', locale: 'en-GB' };
 
+const at = (name) => `/.netlify/functions/${name}`;
 const cases = [
-  { name: 'hello', path: '/.netlify/functions/hello', tokens: 0 },
-  { name: 'me, one token', path: '/.netlify/functions/me', tokens: 1 },
-  { name: 'me, many tokens', path: '/.netlify/functions/me', tokens: Number(want.tokens) },
-].filter((c) => !want.case || want.case.includes(c.name));
-
-// ---- what the kernel says of a process and those it started ----
-function family(pid) {
-  const parents = new Map();
-  for (const name of fs.readdirSync('/proc').filter((n) => /^\d+$/.test(n))) {
-    try {
-      const stat = fs.readFileSync(`/proc/${name}/stat`, 'latin1');
-      parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
-    } catch { /* gone */ }
-  }
-  const all = [pid];
-  for (let i = 0; i < all.length; i++) for (const [p, parent] of parents) if (parent === all[i]) all.push(p);
-  return all;
-}
-
-function usage(pid) {
-  const total = { cpu: 0, rss: 0 };
-  for (const p of family(pid)) {
-    const stat = fs.readFileSync(`/proc/${p}/stat`, 'latin1');
-    const field = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    total.cpu += (Number(field[11]) + Number(field[12])) / TICK;
-    total.rss += Number(/^VmRSS:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${p}/status`, 'latin1'))?.[1] ?? 0) / 1024;
-  }
-  return total;
-}
-
-function freePort() {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
-  });
-}
-
-async function up(peer, ctx) {
-  const port = await freePort();
-  const [program, ...args] = peer.command(port, ctx);
-  const child = spawn('taskset', ['-c', SERVER_CORE, program, ...args], { cwd: peer.cwd, stdio: ['ignore', 'ignore', 'pipe'], env: { PATH: process.env.PATH } });
-  let stderr = '';
-  child.stderr.on('data', (d) => { stderr += d; });
-  const ended = new Promise((resolve) => child.on('close', resolve));
-  const at = { address: '127.0.0.1', port };
-  for (let i = 0; ; i++) {
-    const answer = await request(at, { path: '/.netlify/functions/hello', ms: 2000 }).catch(() => null);
-    if (answer) break;
-    if (i > 100 || child.exitCode !== null) throw new Error(`${peer.name} does not answer:\n${stderr}`);
-    await sleep(0.05);
-  }
-  return { at, pid: child.pid, down: async () => { child.kill('SIGTERM'); await ended; } };
-}
+  { id: 'hello', title: 'hello', path: at('hello') },
+  { id: 'me', title: 'me, one token', path: at('me'), send: (ctx) => ['tokens', ctx.tokens(1)] },
+  { id: 'many', title: `me, ${want.tokens} tokens in turn`, path: at('me'), send: (ctx) => ['tokens', ctx.tokens(Number(want.tokens))] },
+  { id: 'shows', title: 'shows, fetched from a server on loopback', path: at('shows'), send: (ctx) => ['tokens', ctx.tokens(1)] },
+  { id: 'echo1', title: 'JSON of 1 KB, parsed and written', path: at('echo'), send: (ctx) => ['body', ctx.json(1000)] },
+  { id: 'echo100', title: 'JSON of 100 KB, parsed and written', path: at('echo'), send: (ctx) => ['body', ctx.json(100000)] },
+];
 
 // The right answers, before speed means anything.
-async function check(peer, server, issuer) {
-  if (!peer.checked) return;
-  const me = (headers) => request(server.at, { path: '/.netlify/functions/me', headers });
-  const token = issuer.token();
-  const good = await me({ Authorization: `Bearer ${token}` });
+async function check(peer, server, ctx) {
+  if (peer.checked === false) return;
+  const call = (name, options) => request(server.at, { path: at(name), ...options });
+  assert.equal((await call('hello')).text, 'hello', peer.name);
+  const token = ctx.issuer.token();
+  const bearer = { Authorization: `Bearer ${token}` };
+  const good = await call('me', { headers: bearer });
   assert.equal(good.status, 200, `${peer.name}: ${good.text}`);
   assert.equal(good.json().claims.sub, 'auth0|1');
   assert.deepEqual(good.json().claims.scope, ['openid', 'profile', 'read:shows']);
   const [h, , s] = token.split('.');
-  const p = Buffer.from(JSON.stringify(issuer.claims({ sub: 'x' }))).toString('base64url');
-  assert.equal((await me({ Authorization: `Bearer ${h}.${p}.${s}` })).status, 401);
-  assert.equal((await me({})).status, 401);
+  const p = Buffer.from(JSON.stringify(ctx.issuer.claims({ sub: 'x' }))).toString('base64url');
+  assert.equal((await call('me', { headers: { Authorization: `Bearer ${h}.${p}.${s}` } })).status, 401, `${peer.name}: a tampered token`);
+  assert.equal((await call('me', { headers: ctx.issuer.bearer({ exp: 1 }) })).status, 401, `${peer.name}: an expired token`);
+  assert.equal((await call('me')).status, 401, `${peer.name}: no token`);
+  if (peer.cases.includes('shows')) {
+    assert.deepEqual((await call('shows', { headers: bearer })).json(), SHOWS.map(({ id, url, name }) => ({ id, url, name })), peer.name);
+  }
+  if (peer.cases.includes('echo1')) {
+    const body = fs.readFileSync(ctx.json(1000), 'utf8');
+    const echo = await call('echo', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
+    assert.deepEqual(echo.json(), JSON.parse(body), peer.name);
+  }
 }
 
-// Not spawnSync: the issuer that answers the servers lives in this process.
-async function wrk(server, test, file, seconds) {
-  const args = ['-c', CLIENT_CORE, 'wrk', '-t1', `-c${want.connections}`, `-d${seconds}s`, '-s', path.join(HERE, 'wrk.lua'),
-    `http://127.0.0.1:${server.at.port}${test.path}`, ...(file ? ['--', file] : [])];
-  const child = spawn('taskset', args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  let out = '';
-  child.stdout.on('data', (d) => { out += d; });
-  await new Promise((resolve) => child.on('close', resolve));
+async function up(peer, ctx) {
+  const port = await freePort();
+  const ready = () => request({ address: '127.0.0.1', port }, { path: at('hello'), ms: 2000 }).then((r) => r.status === 200);
+  return start(peer.name, peer.command(port, ctx), { port, cwd: peer.cwd, env: peer.env, ready });
+}
+
+async function wrk(url, send, seconds) {
+  const out = await output('taskset', ['-c', CLIENT_CORE, 'wrk', '-t1', `-c${want.connections}`, `-d${seconds}s`, '-s', path.join(HERE, 'wrk.lua'), url, ...(send ? ['--', ...send] : [])]);
   const m = /^JSON (.*)$/m.exec(out);
   if (!m) throw new Error(`wrk said:\n${out}`);
   return JSON.parse(m[1]);
 }
 
+// Warms a running server up, then measures it.
+async function timed(server, url, send, seconds = Number(want.seconds)) {
+  await wrk(url, send, want.warm);
+  const before = usage(server.pid);
+  const got = await wrk(url, send, seconds);
+  const after = usage(server.pid);
+  assert(got.requests > 0, `${url}: no answer within ${seconds} s`);
+  assert.equal(got.bad + got.broken, 0, `${url}: ${got.bad} bad answers, ${got.broken} broken connections`);
+  return {
+    'CPU us/req': ((after.cpu - before.cpu) * 1e6) / got.requests, 'req/s': got.requests / (got.us / 1e6),
+    'p50 us': got.p50, 'p99 us': got.p99, 'RSS MB': after.rss,
+  };
+}
+
 async function measure(peer, test, ctx) {
   const server = await up(peer, ctx);
   try {
-    await check(peer, server, ctx.issuer);
-    await wrk(server, test, ctx.files[test.tokens], 1); // warm
-    const before = usage(server.pid);
-    const got = await wrk(server, test, ctx.files[test.tokens], Number(want.seconds));
-    const after = usage(server.pid);
-    assert.equal(got.bad + got.broken, 0, `${peer.name}, ${test.name}: ${got.bad} bad answers, ${got.broken} broken connections`);
-    return {
-      'req/s': got.requests / (got.us / 1e6), 'CPU us/req': ((after.cpu - before.cpu) * 1e6) / got.requests,
-      'p50 us': got.p50, 'p99 us': got.p99, 'RSS MB': after.rss,
-    };
+    await check(peer, server, ctx);
+    return await timed(server, `http://127.0.0.1:${server.at.port}${test.path}`, test.send?.(ctx));
   } finally {
     await server.down();
   }
 }
 
-const sorted = (list) => [...list].sort((a, b) => a - b);
-const median = (list) => { const s = sorted(list); return (s[(s.length - 1) >> 1] + s[s.length >> 1]) / 2; };
-const show = (v) => (v >= 100 ? v.toFixed(0) : v.toFixed(1));
-
-const cleanup = [];
-const issuer = (await Issuer.start({ after: (fn) => cleanup.push(fn) })).tenant();
-fs.mkdirSync(OUT, { recursive: true });
-const ctx = { issuer, files: {} };
-for (const test of cases.filter((c) => c.tokens > 0)) {
-  const file = path.join(OUT, `tokens-${test.tokens}`);
-  const lines = Array.from({ length: test.tokens }, (_, i) => issuer.token({ sub: test.tokens === 1 ? 'auth0|1' : `auth0|${i}`, exp: Math.floor(Date.now() / 1000) + 86400 }));
-  fs.writeFileSync(file, `${lines.join('\n')}\n`);
-  ctx.files[test.tokens] = file;
+async function upstream() {
+  const port = await freePort();
+  return start('upstream', [compile('floor'), String(port), JSON.stringify(SHOWS)], { port, cores: CLIENT_CORE });
 }
-for (const peer of peers) peer.prepare(ctx);
 
-const cpu = os.cpus()[0].model.trim();
-console.log(`# ${cpu}, Linux ${os.release()}; server on core ${SERVER_CORE}, wrk on core ${CLIENT_CORE}, ${want.connections} connections, ${want.rounds} rounds of ${want.seconds} s; median (least-most)`);
-if (cores < 2) console.log('# one core only: server and wrk share it');
-const results = {};
-for (const test of cases) {
-  const rows = new Map(peers.map((p) => [p, []]));
-  for (let round = 0; round < Number(want.rounds); round++) {
-    const turn = round % 2 ? [...peers].reverse() : peers;
-    for (const peer of turn) rows.get(peer).push(await measure(peer, test, ctx));
-  }
-  console.log(`\n## ${test.name}${test.tokens > 1 ? ` (${test.tokens})` : ''}\n`);
-  const columns = Object.keys(rows.get(peers[0])[0]);
-  console.log(`| peer | ${columns.join(' | ')} |\n|---|${columns.map(() => '---:|').join('')}`);
-  for (const [peer, list] of rows) {
-    const cells = columns.map((c) => {
-      const s = sorted(list.map((r) => r[c]));
-      return `${show(median(s))} (${show(s[0])}-${show(s.at(-1))})`;
-    });
-    console.log(`| ${peer.name} | ${cells.join(' | ')} |`);
-  }
-  results[test.name] = Object.fromEntries([...rows].map(([p, list]) => [p.name, list]));
-  const speed = (name) => { const p = peers.find((x) => x.name.startsWith(name)); return p && median(rows.get(p).map((r) => r['req/s'])); };
-  if (speed('luafn') && speed('Node')) console.log(`\nluafn / Node: ${(speed('luafn') / speed('Node')).toFixed(1)} times the requests per second`);
+// Inputs are files, made once a run.
+function inputs(issuer) {
+  const once = (name, make) => {
+    const file = path.join(OUT, name);
+    if (!made.has(file)) fs.writeFileSync(file, make());
+    made.add(file);
+    return file;
+  };
+  const made = new Set();
+  const exp = Math.floor(Date.now() / 1000) + 86400;
+  return {
+    tokens: (count) => once(`tokens-${count}`, () => Array.from({ length: count }, (_, i) => issuer.token({ ...PERSON, sub: `auth0|${i + 1}`, exp })).join('\n')),
+    json: (bytes) => once(`json-${bytes}`, () => {
+      const list = [];
+      while (JSON.stringify(list).length < bytes) list.push({ ...SHOWS[list.length % 10], id: list.length });
+      return JSON.stringify(list);
+    }),
+  };
 }
-fs.writeFileSync(path.join(OUT, 'results.json'), JSON.stringify(results, null, 1));
-for (const fn of cleanup) fn();
+
+function prepared(ctx) {
+  return all.filter((p) => !want.peer || want.peer.includes(p.name)).filter((peer) => {
+    try {
+      peer.prepare(ctx);
+      peer.shown = peer.label();
+      return true;
+    } catch (e) {
+      console.log(`# left out: ${peer.name}: ${e.message.split('\n')[0]}`);
+      return false;
+    }
+  });
+}
+
+// After each piece: a part that is run again takes the place of the one before.
+const save = (results) => fs.writeFileSync(RESULTS, JSON.stringify(results, null, 1));
+
+async function compare(ctx, results) {
+  const peers = prepared(ctx);
+  for (const test of cases.filter((c) => !want.case || want.case.includes(c.id))) {
+    const rows = new Map(peers.filter((p) => p.cases.includes(test.id)).map((p) => [p, []]));
+    for (let round = 0; round < Number(want.rounds); round++) {
+      const turn = round % 2 ? [...rows.keys()].reverse() : [...rows.keys()];
+      for (const peer of turn) {
+        try {
+          rows.get(peer)?.push(await measure(peer, test, ctx));
+        } catch (e) {
+          console.log(`# left out of ${test.id}: ${peer.name}: ${e.message.slice(0, 300)}`);
+          rows.delete(peer);
+        }
+      }
+    }
+    const kept = [...rows].map(([peer, list]) => ({ name: peer.name, label: peer.shown, list }));
+    console.log(`\n## ${test.title}\n\n${table(kept)}`);
+    results.cases[test.id] = { title: test.title, rows: kept };
+    save(results);
+  }
+}
+
+// The floor of a check: one EVP_DigestVerify, in the same run.
+async function verifyFloor(results) {
+  const bin = compile('verify', '-lcrypto');
+  const list = [];
+  for (let i = 0; i < Number(want.rounds); i++) {
+    const out = await output('taskset', ['-c', SERVER_CORE, bin]);
+    list.push(JSON.parse(out));
+  }
+  results.verify = list.map((r) => r.fresh);
+  console.log(`\nEVP_DigestVerify, RS256, 2048 bits, key parsed: ${cell(results.verify)} us; the context copied from a prepared one: ${cell(list.map((r) => r.prepared))} us`);
+}
+
+const mid = (results, test, name, column = 'CPU us/req') => {
+  const row = results.cases[test]?.rows.find((r) => r.name === name);
+  return row ? median(row.list.map((r) => r[column])) : NaN;
+};
+
+function ratios(results) {
+  const best = (test) => Math.min(...(results.cases[test]?.rows ?? []).filter((r) => !['floor', 'luafn'].includes(r.name)).map((r) => median(r.list.map((x) => x['CPU us/req']))));
+  const own = (test) => mid(results, test, 'luafn');
+  const lines = [
+    ['hello: luafn / floor', own('hello') / mid(results, 'hello', 'floor'), 'at most 1.2'],
+    ['hello: luafn / nginx', own('hello') / mid(results, 'hello', 'nginx'), 'below 1'],
+    ['me: luafn / floor', own('me') / mid(results, 'me', 'floor'), 'at most 1.4'],
+    ['me: the article\'s stack / luafn', mid(results, 'me', 'Node') / own('me'), 'at least 12'],
+    ['me: best peer / luafn', best('me') / own('me'), 'at least 2.5'],
+    ['me, many tokens: luafn / (floor + one verify)', own('many') / (mid(results, 'many', 'floor') + (results.verify ? median(results.verify) : NaN)), 'at most 1.5'],
+    ['me, many tokens: best peer / luafn', best('many') / own('many'), 'at least 1.5'],
+    ['shows: Node / luafn', mid(results, 'shows', 'Node') / own('shows'), 'at least 3'],
+  ].filter(([, v]) => Number.isFinite(v));
+  if (lines.length > 0) console.log(`\n## Ratios of processor time a request\n\n| ratio | measured | goal |\n|---|---:|---|\n${lines.map(([a, b, c]) => `| ${a} | ${b.toFixed(2)} | ${c} |`).join('\n')}`);
+}
+
+async function main() {
+  fs.mkdirSync(OUT, { recursive: true });
+  const results = fs.existsSync(RESULTS) ? JSON.parse(fs.readFileSync(RESULTS)) : { cases: {}, extras: {} };
+  if (want.svg) {
+    for (const { title, rows } of Object.values(results.cases)) console.log(`\n## ${title}\n\n${table(rows)}`);
+    ratios(results);
+    return fs.writeFileSync(PICTURE, draw(results));
+  }
+  const cleanup = [];
+  const issuer = (await Issuer.start({ after: (fn) => cleanup.push(fn) })).tenant();
+  const api = await upstream();
+  const ctx = {
+    issuer, audience: AUDIENCE, tvApi: `http://127.0.0.1:${api.at.port}/`, ...inputs(issuer), timed, wrk, want,
+    pem: keys.k1.publicKey.export({ type: 'spki', format: 'pem' }),
+  };
+  const tokenBytes = issuer.token(PERSON).length;
+  console.log(`# ${os.cpus()[0].model.trim()}, Linux ${os.release()}; server on core ${SERVER_CORE}, client on core ${CLIENT_CORE}`);
+  console.log(`# ${want.connections} connections, ${want.rounds} rounds of ${want.seconds} s after ${want.warm} s of warming up; median (least-most)`);
+  console.log(`# RS256, 2048 bits, token of ${tokenBytes} bytes. luafn: every limit and check of production on; access logs off everywhere`);
+  if (os.cpus().length < 2) console.log('# one core only: server and client share it');
+  try {
+    if (!want.only || want.only === 'cases') {
+      await verifyFloor(results);
+      await compare(ctx, results);
+      ratios(results);
+    }
+    if (!want.only || want.only === 'extras') {
+      for (const extra of extras.filter((x) => !want.extra || want.extra.includes(x.id))) {
+        console.log(`\n## ${extra.title}\n`);
+        results.extras[extra.id] = await extra.run(ctx);
+        save(results);
+      }
+    }
+  } finally {
+    await api.down();
+    for (const fn of cleanup) fn();
+  }
+  return undefined;
+}
+
+await main();

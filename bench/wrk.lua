@@ -1,27 +1,40 @@
--- Sends a token of a file with each request, one after the other; prints what was measured as JSON.
+-- What wrk sends, and what it measured as one line of JSON.
+--   wrk ... -- tokens FILE     each line's token in turn
+--   wrk ... -- body FILE       a POST of the file
+--   wrk ... -- functions N     f1 to fN in turn, beside the path that was given
 local requests, at = {}, 0
 
-function init(args)
-    local file = args[1] and io.open(args[1])
-    if not file then
-        requests[1] = wrk.format("GET")
-        return
+local build = {
+  tokens = function(name)
+    for token in io.lines(name) do
+      requests[#requests + 1] = wrk.format("GET", nil, { Authorization = "Bearer " .. token })
     end
-    for token in file:lines() do
-        requests[#requests + 1] = wrk.format("GET", nil, { Authorization = "Bearer " .. token })
-    end
+  end,
+  body = function(name)
+    local file = assert(io.open(name))
+    requests[1] = wrk.format("POST", nil, { ["Content-Type"] = "application/json" }, file:read "*a")
     file:close()
+  end,
+  functions = function(count)
+    for i = 1, tonumber(count) do
+      requests[i] = wrk.format("GET", (wrk.path:gsub("[^/]+$", "f" .. i)))
+    end
+  end,
+}
+
+function init(args)
+  if args[1] then build[args[1]](args[2]) else requests[1] = wrk.format "GET" end
 end
 
 function request()
-    at = at % #requests + 1
-    return requests[at]
+  at = at % #requests + 1
+  return requests[at]
 end
 
 function done(summary, latency)
-    local errors = summary.errors
-    io.write(string.format(
-        '\nJSON {"requests":%d,"us":%d,"p50":%d,"p99":%d,"bad":%d,"broken":%d}\n',
-        summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-        errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+  local errors = summary.errors
+  io.write(string.format(
+    '\nJSON {"requests":%d,"us":%d,"p50":%d,"p99":%d,"bad":%d,"broken":%d}\n',
+    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    errors.status, errors.connect + errors.read + errors.write + errors.timeout))
 end

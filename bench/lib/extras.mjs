@@ -1,0 +1,219 @@
+// What is measured beside the comparison: { id, title, run(ctx) }; each prints its lines and returns them.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import { certificate, tlsArgs } from '../../tests/lib/cert.mjs';
+import { requestText, request, Wire } from '../../tests/lib/wire.mjs';
+import * as luafn from './luafn.mjs';
+import { compile, OUT, peers } from './peers.mjs';
+import { CLIENT_CORE, output, start, usage, workerAnon } from './proc.mjs';
+import { freePort } from '../../tests/lib/host.mjs';
+import { cell, median, show } from './table.mjs';
+
+const at = (name) => `/.netlify/functions/${name}`;
+const say = (label, text) => console.log(`* ${label}: ${text}`);
+
+// luafn with a deployment of its own.
+async function host(ctx, { more = 0, plain = true, cores, log, name = 'extra', ...options } = {}) {
+  const port = await freePort();
+  const cwd = luafn.deployment(path.join(OUT, name), ctx, more);
+  const ready = plain ? () => request({ address: '127.0.0.1', port }, { path: at('hello'), ms: 2000 }).then((r) => r.status === 200) : undefined;
+  const file = log ? fs.openSync(path.join(OUT, 'access.log'), 'w') : 'ignore';
+  const server = await start('luafn', luafn.command(port, { log, ...options }), { port, cwd, ready, cores, log: file });
+  if (log) fs.closeSync(file);
+  return { ...server, url: (fn) => `http://127.0.0.1:${port}${at(fn)}` };
+}
+
+async function using(server, fn) {
+  try {
+    return await fn(server);
+  } finally {
+    await server.down();
+  }
+}
+
+const cpu = (row) => row['CPU us/req'];
+
+// Alternates variants over the rounds: { label: (round) => microseconds of processor time a request }.
+async function alternate(ctx, variants) {
+  const rows = Object.fromEntries(Object.keys(variants).map((k) => [k, []]));
+  for (let round = 0; round < Number(ctx.want.rounds); round++) {
+    const names = Object.keys(variants);
+    for (const name of round % 2 ? names.reverse() : names) rows[name].push(await variants[name]());
+  }
+  for (const [name, list] of Object.entries(rows)) say(name, `${cell(list)} us of processor time a request`);
+  return rows;
+}
+
+const timedHost = (ctx, fn, send, options) => async () => using(await host(ctx, options), async (server) => cpu(await ctx.timed(server, server.url(fn), send)));
+
+async function workers(ctx) {
+  const send = ['tokens', ctx.tokens(1)];
+  const rows = await alternate(ctx, {
+    'me, one worker': timedHost(ctx, 'me', send),
+    'me, two workers on the same core': timedHost(ctx, 'me', send, { workers: 2 }),
+    'me, two workers on two cores, one of them the client\'s too': timedHost(ctx, 'me', send, { workers: 2, cores: `0,${CLIENT_CORE}` }),
+  });
+  const [one, same, two] = Object.values(rows).map(median);
+  say('two workers / one', `${(same / one).toFixed(3)} on one core, ${(two / one).toFixed(3)} on two`);
+  return rows;
+}
+
+async function accessLog(ctx) {
+  const rows = await alternate(ctx, {
+    'hello, no access log': timedHost(ctx, 'hello'),
+    'hello, access log in JSON to a file': timedHost(ctx, 'hello', undefined, { log: 'json' }),
+  });
+  const [off, on] = Object.values(rows).map(median);
+  say('cost of the access log', `${show(on - off)} us a request (goal: under 0.7)`);
+  fs.rmSync(path.join(OUT, 'access.log'), { force: true });
+  return rows;
+}
+
+async function many(ctx) {
+  const count = 1000;
+  const anon = {};
+  for (const more of [6, count]) anon[more] = await using(await host(ctx, { more }), (server) => workerAnon(server.pid));
+  const rss = await using(await host(ctx, { more: 6 }), (server) => usage(server.pid).rss);
+  const rows = await alternate(ctx, {
+    'hello, 4 functions loaded': timedHost(ctx, 'hello'),
+    'hello in 1,000 functions, one after the other': timedHost(ctx, 'hello', ['functions', String(count)], { more: count }),
+  });
+  const each = (anon[count] - anon[6]) / (count - 6);
+  say('private memory of a worker with 10 functions', `${(anon[6] / 1024).toFixed(2)} MB (goal: under 6); resident with the supervisor and shared pages of libraries ${rss.toFixed(1)} MB`);
+  say('for each further function', `${each.toFixed(1)} KB (goal: under 64)`);
+  return { ...rows, anon10: anon[6], each };
+}
+
+// The first request of a function against its second, over one connection.
+async function cold(ctx) {
+  const count = 200;
+  return using(await host(ctx, { more: count }), async ({ at: where }) => {
+    const wire = await Wire.connect(where.address, where.port);
+    const ask = async (name) => {
+      const began = performance.now();
+      wire.send(requestText({ path: at(name), close: false }));
+      assert.equal((await wire.response()).status, 200);
+      return (performance.now() - began) * 1000;
+    };
+    for (let i = 0; i < 500; i++) await ask('hello');
+    const times = { first: [], second: [], third: [] };
+    for (let i = 1; i <= count; i++) for (const kind of Object.keys(times)) times[kind].push(await ask(`f${i}`));
+    wire.close();
+    for (const [kind, list] of Object.entries(times)) say(`${kind} request of a function`, `${cell(list)} us, ${count} functions`);
+    const over = times.first.map((t, i) => t - times.second[i]);
+    say('first over second', `${cell(over)} us (goal: under 1000)`);
+    return times;
+  });
+}
+
+async function idle(ctx) {
+  const count = 10000;
+  return using(await host(ctx), async (server) => {
+    const before = workerAnon(server.pid);
+    const sockets = [];
+    const hello = requestText({ path: at('hello'), close: false });
+    for (let i = 0; i < count; i += 500) {
+      const some = await Promise.all(Array.from({ length: Math.min(500, count - i) }, () => Wire.connect(server.at.address, server.at.port)));
+      for (const wire of some) wire.send(hello);
+      await Promise.all(some.map((wire) => wire.response()));
+      sockets.push(...some);
+    }
+    const after = workerAnon(server.pid);
+    const alive = sockets.filter((wire) => !wire.ended).length;
+    assert.equal(alive, count);
+    sockets[0].send(hello);
+    assert.equal((await sockets[0].response()).status, 200);
+    say('idle keep-alive connections, each after one request', `${count}, ${((after - before) / count).toFixed(2)} KB of private memory each (worker ${(before / 1024).toFixed(1)} MB before, ${(after / 1024).toFixed(1)} MB with them)`);
+    for (const wire of sockets) wire.close();
+    return { before, after, count };
+  });
+}
+
+// HTTP/2 and TLS, beside nginx with the same certificate.
+async function secure(ctx) {
+  const tls = certificate(fs.mkdtempSync(path.join(OUT, 'tls-')));
+  const nginx = peers.find((p) => p.name === 'nginx');
+  const starts = {
+    luafn: async () => host(ctx, { plain: false, args: tlsArgs(tls) }),
+    nginx: async () => {
+      const port = await freePort();
+      return start('nginx', nginx.command(port, { ...ctx, tls }), { port });
+    },
+  };
+  try {
+    nginx.prepare(ctx);
+  } catch (e) {
+    say('left out: nginx', e.message);
+    delete starts.nginx;
+  }
+  const h2load = async (server, url) => {
+    const run = (n) => output('taskset', ['-c', CLIENT_CORE, 'h2load', '-t1', '-c8', '-m8', `-n${n}`, url]);
+    await run(5000);
+    const before = usage(server.pid).cpu;
+    const out = await run(50000);
+    assert.match(out, /50000 succeeded, 0 failed/);
+    return ((usage(server.pid).cpu - before) * 1e6) / 50000;
+  };
+  const variants = {};
+  for (const [name, begin] of Object.entries(starts)) {
+    const url = (server) => `https://127.0.0.1:${server.at.port}${at('hello')}`;
+    variants[`hello over TLS, ${name}`] = async () => using(await begin(), async (server) => cpu(await ctx.timed(server, url(server))));
+    variants[`hello over TLS and HTTP/2 (8 connections, 8 streams each), ${name}`] = async () => using(await begin(), (server) => h2load(server, url(server)));
+  }
+  return alternate(ctx, variants);
+}
+
+async function startup(ctx) {
+  const rows = {};
+  const chosen = peers.filter((p) => p.name !== 'floor' && (!ctx.want.peer || ctx.want.peer.includes(p.name)));
+  for (const peer of chosen) {
+    try {
+      peer.prepare(ctx);
+    } catch {
+      continue;
+    }
+    rows[peer.name] = [];
+    for (let i = 0; i < 7; i++) {
+      const port = await freePort();
+      const ready = () => request({ address: '127.0.0.1', port }, { path: at('hello'), ms: 2000 }).then((r) => r.status === 200);
+      const began = performance.now();
+      const server = await start(peer.name, peer.command(port, ctx), { port, cwd: peer.cwd, env: peer.env, ready });
+      rows[peer.name].push(performance.now() - began);
+      await server.down();
+    }
+    say(peer.label(), `${cell(rows[peer.name])} ms`);
+  }
+  return rows;
+}
+
+// Each at 70 % of what wrk reached with it. The floor says what of it is the machine's.
+async function paced(ctx) {
+  const pace = compile('pace');
+  const tokens = ctx.tokens(1);
+  const at70 = async (server, seconds) => {
+    const most = (await ctx.timed(server, `http://127.0.0.1:${server.at.port}${at('me')}`, ['tokens', tokens]))['req/s'];
+    const got = JSON.parse(await output('taskset', ['-c', CLIENT_CORE, pace, String(server.at.port), at('me'), tokens, String(Math.round(most * 0.7)), String(seconds), '64']));
+    assert.equal(got.bad, 0);
+    return { ...got, most };
+  };
+  const tell = (label, got) => say(label, `${got.requests} requests (${got.rate}/s of ${got.most.toFixed(0)}/s): p50 ${got.p50}, p99 ${got.p99}, p99.9 ${got.p999}, most ${got.max} us; ${got.over50ms} over 50 ms; `
+    + `p99 / p50 ${(got.p99 / got.p50).toFixed(2)}`);
+  const luafn70 = await using(await host(ctx), (server) => at70(server, 60));
+  tell('me at 70 %, a minute (goal: p99 / p50 under 3, none over 50 ms)', luafn70);
+  const port = await freePort();
+  const floor70 = await using(await start('floor', [compile('floor'), String(port), 'x'.repeat(300)], { port }), (server) => at70(server, 20));
+  tell('the floor at 70 %, 20 s', floor70);
+  return { luafn: luafn70, floor: floor70 };
+}
+
+export const extras = [
+  { id: 'workers', title: 'Two workers', run: workers },
+  { id: 'log', title: 'Access log', run: accessLog },
+  { id: 'functions', title: '1,000 functions', run: many },
+  { id: 'cold', title: 'Cold function', run: cold },
+  { id: 'idle', title: '10,000 idle connections', run: idle },
+  { id: 'secure', title: 'TLS and HTTP/2', run: secure },
+  { id: 'start', title: 'Start to first answer', run: startup },
+  { id: 'paced', title: '70 % load', run: paced },
+];

@@ -1,0 +1,43 @@
+// luafn as it is measured: every limit and check of production on, the access log off.
+import fs from 'node:fs';
+import path from 'node:path';
+import { lua, ROOT } from '../../tests/lib/host.mjs';
+import { AUDIENCE } from '../../tests/lib/issuer.mjs';
+
+export const BIN = path.resolve(ROOT, process.env.LUAFN_BIN ?? 'build/luafn');
+
+const HELLO = 'return function() return { statusCode = 200, body = "hello" } end\n';
+const ECHO = `return function(event)
+  return { statusCode = 200, headers = { ["Content-Type"] = "application/json" }, body = json.encode(json.decode(event.body)) }
+end
+`;
+
+// A folder to serve: hello, me, shows and echo, and `more` copies of hello as f1, f2, ...
+export function deployment(dir, { issuer, tvApi }, more = 0) {
+  fs.rmSync(dir, { recursive: true, force: true });
+  fs.mkdirSync(path.join(dir, 'scripts/lib'), { recursive: true });
+  for (const name of ['me.lua', 'shows.lua', 'lib/auth.lua']) {
+    fs.copyFileSync(path.join(ROOT, 'scripts', name), path.join(dir, 'scripts', name));
+  }
+  fs.writeFileSync(path.join(dir, 'scripts/hello.lua'), HELLO);
+  fs.writeFileSync(path.join(dir, 'scripts/echo.lua'), ECHO);
+  const rows = ['hello', 'me', 'echo'].map((name) => `${name} = { script = "scripts/${name}.lua" }`);
+  rows.push('shows = { script = "scripts/shows.lua", fetch = { "127.0.0.1" } }');
+  for (let i = 1; i <= more; i++) {
+    fs.writeFileSync(path.join(dir, `scripts/f${i}.lua`), HELLO);
+    rows.push(`f${i} = { script = "scripts/f${i}.lua" }`);
+  }
+  fs.writeFileSync(path.join(dir, '.env'), `JWT_ISSUER=${issuer.issuer}\nJWT_AUDIENCE=${AUDIENCE}\nTV_API_URL=${tvApi}\n`);
+  fs.writeFileSync(path.join(dir, 'functions.lua'), `return {
+  functions = {
+    ${rows.join(',\n    ')},
+  },
+  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)} },
+}
+`);
+  return dir;
+}
+
+export const command = (port, { workers = 1, log = 'none', args = [] } = {}) => [
+  BIN, 'serve', '--workers', String(workers), '--log', log, '--listen', `127.0.0.1:${port}`, ...args,
+];

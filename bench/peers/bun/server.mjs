@@ -1,0 +1,6 @@
+// usage: bun server.mjs PORT ISSUER AUDIENCE TV_API_URL
+import * as jose from 'jose';
+import { make } from '../web.mjs';
+
+const [, , port, issuer, audience, tvApi] = process.argv;
+Bun.serve({ port: Number(port), hostname: '127.0.0.1', fetch: make(jose, { issuer, audience, tvApi }) });

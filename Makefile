@@ -11,7 +11,7 @@ DESTDIR ?=
 VERSION := $(shell cat VERSION)
 
 OUT := build/$(BUILD)
-PKGS := lua5.4 libuv jansson libjwt libcurl libnghttp2 libbrotlienc zlib libssl libcrypto lmdb
+PKGS := lua5.4 libuv jansson libjwt libcurl libnghttp2 libbrotlienc zlib libssl libcrypto lmdb libseccomp
 
 # Dependencies come from Debian; on a bare machine pkg-config itself is missing until `make deps`.
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -22,12 +22,13 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmis
 BASE := -std=c11 -D_GNU_SOURCE -DLUAFN_VERSION='"$(VERSION)"' -DLIBJWT_VERSION='"$(shell pkg-config --modversion libjwt 2>/dev/null)"' -iquote host -iquote .  $(PKG_CFLAGS) \
         -fno-strict-aliasing -fstack-protector-strong -pthread
 
+# A warning fails the builds that only checks make: gcc's in debug, clang's in fuzz.
 FLAGS_release := -O2 -g -fno-plt -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
-FLAGS_debug   := -O0 -g3 -DLUAFN_DEBUG
+FLAGS_debug   := -O0 -g3 -Werror -DLUAFN_DEBUG
 FLAGS_asan    := -O1 -g -DLUAFN_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 FLAGS_tsan    := -O1 -g -DLUAFN_DEBUG -fsanitize=thread -fno-omit-frame-pointer
 FLAGS_cov     := -O0 -g --coverage -DLUAFN_DEBUG
-FLAGS_fuzz    := -O1 -g -DLUAFN_DEBUG -DLUAFN_FUZZ -fsanitize=address,undefined,fuzzer-no-link -fno-omit-frame-pointer
+FLAGS_fuzz    := -O1 -g -Werror -DLUAFN_DEBUG -DLUAFN_FUZZ -fsanitize=address,undefined,fuzzer-no-link -fno-omit-frame-pointer
 ifeq ($(FLAGS_$(BUILD)),)
 $(error unknown BUILD '$(BUILD)': one of release debug asan tsan cov fuzz)
 endif
@@ -45,6 +46,10 @@ SRC_C := $(wildcard host/*.c host/base/*.c host/store/*.c host/http/*.c host/aut
                     host/cli/*.c bindings/*.c)
 LIB_C := $(filter-out host/main.c,$(SRC_C))
 LIB_O := $(LIB_C:%.c=$(OUT)/%.o)
+
+ifeq ($(BUILD),cov)
+$(LIB_O): CFLAGS += -include tools/cov.h
+endif
 
 # llhttp: a system library where there is one, else the sources that Debian's node-llhttp carries.
 LLHTTP_DIR ?= /usr/share/llhttp

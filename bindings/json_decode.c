@@ -18,6 +18,9 @@ struct decoder {
     const char *p;
     const char *end;
     int depth;
+    /* Tables side by side are mostly alike: how many elements and members the last one had, so that
+     * the next has its places from the start. */
+    int elements[LIMIT_JSON_DEPTH + 1], members[LIMIT_JSON_DEPTH + 1];
     int array_mt;       /* stack index of the json.array metatable */
     const char *reason; /* static; set when something was refused at p */
 };
@@ -53,14 +56,6 @@ static char peek(const struct decoder *dec)
 
 /* ---- strings ---- */
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* The four digits after "\u" at p; -1 when they are not. */
 static int hex4(const char *p, const char *end)
 {
@@ -68,7 +63,7 @@ static int hex4(const char *p, const char *end)
         return -1;
     int value = 0;
     for (int i = 0; i < 4; i++) {
-        int digit = hex_value(p[i]);
+        int digit = str_hex_value(p[i]);
         if (digit < 0)
             return -1;
         value = value << 4 | digit;
@@ -258,22 +253,25 @@ static bool decode_array(struct decoder *dec)
     lua_State *L = dec->L;
     if (!enter(dec))
         return false;
-    lua_newtable(L);
+    int *size = &dec->elements[dec->depth];
+    int count = 0;
+    bool more = peek(dec) != ']';
+    lua_createtable(L, more ? *size : 0, 0);
     lua_pushvalue(L, dec->array_mt);
     lua_setmetatable(L, -2);
-    bool more = peek(dec) != ']';
     if (!more) {
         dec->p++;
         dec->depth--;
     }
-    for (lua_Integer i = 1; more; i++) {
+    while (more) {
         budget_step(L);
         if (!decode_value(dec))
             return false;
-        lua_rawseti(L, -2, i);
+        lua_rawseti(L, -2, ++count);
         if (!has_next(dec, ']', "expected ',' or ']'", &more))
             return false;
     }
+    *size = count;
     return true;
 }
 
@@ -298,8 +296,10 @@ static bool decode_object(struct decoder *dec)
 {
     if (!enter(dec))
         return false;
-    lua_newtable(dec->L);
+    int *size = &dec->members[dec->depth];
+    int count = 0;
     bool more = peek(dec) != '}';
+    lua_createtable(dec->L, 0, more ? *size : 0);
     if (!more) {
         dec->p++;
         dec->depth--;
@@ -308,7 +308,9 @@ static bool decode_object(struct decoder *dec)
         budget_step(dec->L);
         if (!decode_member(dec) || !has_next(dec, '}', "expected ',' or '}'", &more))
             return false;
+        count++;
     }
+    *size = count;
     return true;
 }
 

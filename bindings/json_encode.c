@@ -104,6 +104,8 @@ static void encode_string(struct encoder *enc, int index)
     struct str s;
     s.ptr = lua_tolstring(enc->L, index, &s.len);
     size_t whole = s.len;
+    if (buf_reserve(enc->out, s.len + 2) != 0)
+        return;
     buf_add_char(enc->out, '"');
     while (s.len > 0) {
         size_t run = json_text_plain(s);

@@ -1,13 +1,14 @@
 /* What reading and writing JSON strings share: which bytes may be copied as they are. */
 #include "bindings/json_text.h"
 
+#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
 #define EVERY(byte) (UINT64_C(0x0101010101010101) * (byte))
 
-/* High bits mark the bytes of a word that end a plain run. A mark above the first one may be wrong
- * (a borrow runs upwards), so that only "none at all" is taken from it. */
+/* High bits mark the bytes of a word that end a plain run. A mark above the lowest one may be wrong
+ * (a borrow runs upwards). */
 static uint64_t special_bytes(uint64_t word)
 {
     uint64_t quote = word ^ EVERY(0x22);
@@ -22,8 +23,10 @@ size_t json_text_plain(struct str s)
     while (s.len - i >= 8) {
         uint64_t word;
         memcpy(&word, s.ptr + i, 8);
-        if (special_bytes(word) != 0)
-            break;
+        uint64_t marks =
+            special_bytes(le64toh(word)); /* the first byte of the text is the lowest */
+        if (marks != 0)
+            return i + (size_t)__builtin_ctzll(marks) / 8;
         i += 8;
     }
     while (i < s.len) {

@@ -28,9 +28,9 @@ static bool is_array(lua_State *L, int index)
     return same;
 }
 
-static void push_array(lua_State *L)
+static void push_array(lua_State *L, int size)
 {
-    lua_newtable(L);
+    lua_createtable(L, size, 0);
     tree_push_array_mt(L);
     lua_setmetatable(L, -2);
 }
@@ -40,16 +40,17 @@ int l_jwt_claim_to_array(lua_State *L)
     lua_settop(L, 1);
     if (is_array(L, 1))
         return 1;
-    push_array(L);
+    struct str rest = {NULL, 0}, word;
+    if (lua_type(L, 1) == LUA_TSTRING)
+        rest.ptr = lua_tolstring(L, 1, &rest.len);
+    push_array(L, (int)str_count(rest, ' ') + 1);
     if (is_absent(L, 1))
         return 1;
-    if (lua_type(L, 1) != LUA_TSTRING) {
+    if (rest.ptr == NULL) {
         lua_pushvalue(L, 1);
         lua_rawseti(L, 2, 1);
         return 1;
     }
-    struct str rest, word;
-    rest.ptr = lua_tolstring(L, 1, &rest.len);
     for (lua_Integer i = 1; str_split_next(&rest, ' ', &word); i++) {
         lua_pushlstring(L, word.ptr, word.len);
         lua_rawseti(L, 2, i);
@@ -117,6 +118,8 @@ int l_jwt_has_scope(lua_State *L)
 
 /* ---- namespaces ---- */
 
+enum { USUAL_CLAIMS = 12 }; /* what room is made for at once */
+
 /* Position of the first `ns` in `name`, or name.len. */
 static size_t find_text(struct str name, struct str ns)
 {
@@ -125,41 +128,64 @@ static size_t find_text(struct str name, struct str ns)
     return hit != NULL ? (size_t)(hit - name.ptr) : name.len;
 }
 
-/* Copies the members whose name has (or has not) the namespace in it; one that is there already
- * stays where `keep`. */
-static void copy_members(lua_State *L, struct str ns, bool stripped)
+/* The key of the member that lua_next has left below its value; ptr NULL: not a text. */
+static struct str member_name(lua_State *L)
 {
+    struct str name = {NULL, 0};
+    if (lua_type(L, -2) == LUA_TSTRING)
+        name.ptr = lua_tolstring(L, -2, &name.len);
+    return name;
+}
+
+/* Copies the members without the namespace in their name. True when there are others. */
+static bool copy_plain(lua_State *L, struct str ns)
+{
+    bool others = false;
     for (lua_pushnil(L); lua_next(L, 2) != 0;
          lua_pop(L, 1)) { /* stack: ns, claims, out, name, value */
-        struct str name = {"", 0};
-        bool is_text = lua_type(L, -2) == LUA_TSTRING;
-        if (is_text)
-            name.ptr = lua_tolstring(L, -2, &name.len);
-        size_t at = is_text ? find_text(name, ns) : name.len;
-        if ((at < name.len) != stripped)
+        struct str name = member_name(L);
+        if (name.ptr != NULL && find_text(name, ns) < name.len) {
+            others = true;
             continue;
-        if (stripped) {
-            lua_pushlstring(L, name.ptr, at);
-            lua_pushlstring(L, name.ptr + at + ns.len, name.len - at - ns.len);
-            lua_concat(L, 2);
-        } else {
-            lua_pushvalue(L, -2);
         }
+        lua_pushvalue(L, -2);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, 3);
+    }
+    return others;
+}
+
+/* The others, where no member has the name that is left. */
+static void copy_stripped(lua_State *L, struct str ns)
+{
+    for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) { /* stack: as above */
+        struct str name = member_name(L);
+        size_t at = name.ptr != NULL ? find_text(name, ns) : 0;
+        if (name.ptr == NULL || at == name.len)
+            continue;
+        lua_pushlstring(L, name.ptr, at);
+        lua_pushlstring(L, name.ptr + at + ns.len, name.len - at - ns.len);
+        lua_concat(L, 2);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, 3) != LUA_TNIL) {
+            lua_pop(L, 2);
+            continue;
+        }
+        lua_pop(L, 1);
         lua_pushvalue(L, -2);
         lua_rawset(L, 3);
     }
 }
 
-/* Members that never had the namespace are copied last: they win, so that no namespaced name
- * replaces a verified claim. */
+/* Members that never had the namespace win: no namespaced name replaces a verified claim. */
 int l_jwt_remove_namespaces(lua_State *L)
 {
     struct str ns;
     ns.ptr = luaL_checklstring(L, 1, &ns.len);
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
-    lua_newtable(L);
-    copy_members(L, ns, true);
-    copy_members(L, ns, false);
+    lua_createtable(L, 0, USUAL_CLAIMS);
+    if (copy_plain(L, ns))
+        copy_stripped(L, ns);
     return 1;
 }

@@ -9,23 +9,10 @@
  *
  * A refusal anywhere is a response table, or what handle_error makes of it. */
 #include <lauxlib.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "auth/policy.h"
-#include "base/buf.h"
-#include "base/clock.h"
-#include "base/list.h"
-#include "bindings/json.h"
 #include "bindings/jwt_internal.h"
-#include "base/limits.h"
-#include "net/issuer.h"
-#include "run/await.h"
 #include "run/event.h"
-#include "run/guard.h"
-#include "run/options.h"
-#include "run/tree.h"
-#include "run/vm.h"
 
 /* Upvalues of a guarded handler. */
 enum {
@@ -40,171 +27,6 @@ enum {
 /* Its stack: event, context, then what the steps push. */
 enum { EVENT = 1, CONTEXT = 2 };
 
-/* Texts of one verdict; emptied before the next. Nothing in it outlives the step. */
-static struct arena scratch;
-
-/* ---- waiting for keys ---- */
-
-struct keys_op {
-    struct op op;
-    struct issuer_wait wait;
-    int (*next)(lua_State *L); /* the step that judges again */
-};
-
-static void on_keys(struct issuer_wait *wait)
-{
-    op_complete(&container_of(wait, struct keys_op, wait)->op);
-}
-
-static void cancel_keys(struct op *op)
-{
-    struct keys_op *k = container_of(op, struct keys_op, op);
-    if (k->wait.done != NULL)
-        issuer_cancel(&k->wait);
-}
-
-static int finish_keys(lua_State *L, struct op *op)
-{
-    struct keys_op *k = container_of(op, struct keys_op, op);
-    int (*next)(lua_State *) = k->next;
-    lua_pop(L, 1); /* the operation */
-    return next(L);
-}
-
-static const struct op_type keys_type = {
-    .name = "keys", .cancel = cancel_keys, .finish = finish_keys};
-
-static struct issuer *issuer_of(lua_State *L, const struct verdict *verdict)
-{
-    struct issuers *issuers = vm_of(L)->services->issuers;
-    return issuers != NULL ? issuers_by_source(issuers, verdict->verifier->keys) : NULL;
-}
-
-/* Waits for the key that the verdict lacks, then goes on with `next`; at once where waiting is of
- * no use. */
-static int await_keys(lua_State *L, const struct verdict *verdict, int (*next)(lua_State *L))
-{
-    struct issuer *issuer = issuer_of(L, verdict);
-    char kid[LIMIT_KID_BYTES];
-    size_t len = verdict->kid.len < sizeof(kid) ? verdict->kid.len : sizeof(kid);
-    memcpy(kid, verdict->kid.ptr != NULL ? verdict->kid.ptr : "", len);
-    struct keys_op *k = (struct keys_op *)op_new(L, &keys_type, sizeof(*k));
-    list_init(&k->wait.node);
-    k->next = next;
-    if (issuer != NULL) {
-        k->wait.done = on_keys;
-        if (issuer_want(issuer, (struct str){kid, len}, &k->wait) != 0)
-            return await(L, &k->op);
-    }
-    k->wait.done = NULL;
-    lua_pop(L, 1);
-    return next(L);
-}
-
-/* Judges the token, its texts in `scratch`. A key that was waited for and is not there does not
- * exist, unless the issuer cannot be asked: then the verdict stays VERIFY_NEEDS_KEY, which is a
- * 503. */
-static void judge_token(lua_State *L, const struct jwt_verifier *v, struct str token, bool waited,
-                        struct verdict *verdict)
-{
-    arena_reset(&scratch);
-    token_verify(v->verifiers, v->count, token, clock_now(), false, &scratch, verdict);
-    if (verdict->status != VERIFY_NEEDS_KEY || !waited)
-        return;
-    struct issuer *issuer = issuer_of(L, verdict);
-    if (issuer == NULL || !issuer_is_failing(issuer))
-        token_verify(v->verifiers, v->count, token, clock_now(), true, &scratch, verdict);
-}
-
-/* ---- refusals ---- */
-
-static void set_text(lua_State *L, const char *name, struct str value)
-{
-    lua_pushlstring(L, value.ptr != NULL ? value.ptr : "", value.len);
-    lua_setfield(L, -2, name);
-}
-
-/* A response table: status, JSON error body, and the challenge (NULL: none). [-0, +1] */
-static void push_response(lua_State *L, int status, struct str code, struct str text,
-                          const char *challenge)
-{
-    struct buf *body = json_scratch();
-    buf_add_str(body, STR("{\"error\":"));
-    buf_add_json(body, code);
-    buf_add_str(body, STR(",\"error_description\":"));
-    buf_add_json(body, text);
-    buf_add_char(body, '}');
-    if (buf_failed(body))
-        luaL_error(L, "out of memory");
-    lua_createtable(L, 0, 3);
-    set_text(L, "body", buf_str(body));
-    lua_pushinteger(L, status);
-    lua_setfield(L, -2, "statusCode");
-    lua_createtable(L, 0, 2);
-    set_text(L, "Content-Type", STR("application/json"));
-    if (challenge != NULL)
-        set_text(L, "WWW-Authenticate", str_from(challenge));
-    lua_setfield(L, -2, "headers");
-}
-
-static int return_result(lua_State *L, int status, lua_KContext ctx)
-{
-    (void)L;
-    (void)status;
-    (void)ctx;
-    return 1;
-}
-
-/* 401, or what handle_error says. The error is a table: code, message. */
-static int refuse(lua_State *L, struct str code, struct str text)
-{
-    if (lua_type(L, lua_upvalueindex(UP_HANDLE_ERROR)) == LUA_TNIL) {
-        bool sent = !str_eq(code, STR("invalid_header")) && !str_eq(code, STR("jwt_missing"));
-        push_response(L, 401, code, text,
-                      sent ? "Bearer realm=\"luafn\", error=\"invalid_token\""
-                           : "Bearer realm=\"luafn\"");
-        return 1;
-    }
-    lua_pushvalue(L, lua_upvalueindex(UP_HANDLE_ERROR));
-    lua_createtable(L, 0, 2);
-    set_text(L, "code", code);
-    set_text(L, "message", text);
-    lua_callk(L, 1, 1, 0, return_result);
-    return 1;
-}
-
-static int refuse_unavailable(lua_State *L)
-{
-    push_response(L, 503, STR("keys_unavailable"),
-                  STR("The keys of the token's issuer cannot be had at the moment"), NULL);
-    lua_getfield(L, -1, "headers");
-    lua_pushinteger(L, (lua_Integer)(LIMIT_KEYS_RETRY + 0.999));
-    lua_setfield(L, -2, "Retry-After");
-    lua_pop(L, 1);
-    return 1;
-}
-
-static int refuse_scope(lua_State *L, struct str scope)
-{
-    char text[256], challenge[320];
-    snprintf(text, sizeof(text), "Token does not contain the required '%.*s' scope",
-             STR_ARG(scope));
-    snprintf(challenge, sizeof(challenge),
-             "Bearer realm=\"luafn\", error=\"insufficient_scope\", scope=\"%.*s\"",
-             STR_ARG(scope));
-    push_response(L, 403, STR("access_denied"), str_from(text), challenge);
-    return 1;
-}
-
-static int refuse_role(lua_State *L, struct str role)
-{
-    char text[256];
-    snprintf(text, sizeof(text), "User does not have the '%.*s' role", STR_ARG(role));
-    push_response(L, 403, STR("access_denied"), str_from(text),
-                  "Bearer realm=\"luafn\", error=\"insufficient_scope\"");
-    return 1;
-}
-
 /* ---- the steps ---- */
 
 static struct str upvalue_text(lua_State *L, int index)
@@ -215,15 +37,31 @@ static struct str upvalue_text(lua_State *L, int index)
     return s;
 }
 
+/* stack: event, context, identity, claims. A clientContext that the script has looked at already
+ * gets its user here; one that is read later makes it from the identity (run/event.c). [-0, +0] */
+static void set_user(lua_State *L)
+{
+    if (!lua_istable(L, CONTEXT))
+        return;
+    lua_pushliteral(L, "clientContext");
+    if (lua_rawget(L, CONTEXT) == LUA_TTABLE) {
+        lua_pushliteral(L, "user");
+        lua_pushvalue(L, 4);
+        lua_rawset(L, -3);
+    }
+    lua_pop(L, 1);
+}
+
 /* stack: event, context, identity, claims. Puts the identity into the context and calls the
  * handler. */
 static int admit(lua_State *L)
 {
     struct str scope = upvalue_text(L, UP_SCOPE), role = upvalue_text(L, UP_ROLE);
     if (scope.ptr != NULL && !jwt_has_scope(L, 4, scope))
-        return refuse_scope(L, scope);
+        return jwt_refuse_scope(L, scope);
     if (role.ptr != NULL && !(lua_istable(L, 4) && jwt_claim_has_word(L, 4, "roles", role)))
-        return refuse_role(L, role);
+        return jwt_refuse_role(L, role);
+    set_user(L);
     lua_setfield(L, 3, "claims"); /* stack: event, context, identity */
     if (lua_istable(L, CONTEXT)) {
         lua_pushliteral(L, "identityContext");
@@ -233,7 +71,7 @@ static int admit(lua_State *L)
     lua_settop(L, CONTEXT);
     lua_pushvalue(L, lua_upvalueindex(UP_HANDLER));
     lua_insert(L, 1);
-    lua_callk(L, 2, 1, 0, return_result);
+    lua_callk(L, 2, 1, 0, jwt_return_result);
     return 1;
 }
 
@@ -241,46 +79,20 @@ static int admit(lua_State *L)
 static int mapped(lua_State *L, int status, lua_KContext ctx)
 {
     (void)ctx;
-    if (status != LUA_OK && status != LUA_YIELD) {
-        guard_caught(L, status);
-        struct str text = {"", 0};
-        if (lua_istable(L, -1))
-            lua_getfield(L, -1, "message");
-        if (lua_type(L, -1) == LUA_TSTRING)
-            text.ptr = lua_tolstring(L, -1, &text.len);
-        return refuse(L, STR("claims_mapping"), text);
-    }
-    if (lua_isnil(L, 4) || (lua_islightuserdata(L, 4) && lua_touserdata(L, 4) == NULL))
-        return refuse(L, STR("claims_mapping"),
-                      STR("The mapClaims function returned an empty object"));
-    return admit(L);
-}
-
-static int l_push_tree(lua_State *L)
-{
-    tree_push(L, lua_touserdata(L, 1));
-    return 1;
-}
-
-/* Takes the verdict's claims. [-0, +1] */
-static void push_claims(lua_State *L, struct verdict *verdict)
-{
-    lua_pushcfunction(L, l_push_tree);
-    lua_pushlightuserdata(L, verdict->claims->json);
-    int status = lua_pcall(L, 1, 1, 0);
-    claims_unref(verdict->claims);
-    verdict->claims = NULL;
-    if (status != LUA_OK)
-        lua_error(L);
+    struct str why;
+    return jwt_has_no_claims(L, status, &why)
+               ? jwt_refuse(L, STR("claims_mapping"), why, lua_upvalueindex(UP_HANDLE_ERROR))
+               : admit(L);
 }
 
 /* stack: event, context. */
-static int verified(lua_State *L, struct verdict *verdict, struct str token)
+static int verified(lua_State *L, const struct jwt_verifier *v, struct verdict *verdict,
+                    struct str token)
 {
     lua_settop(L, CONTEXT);
-    push_claims(L, verdict);
+    jwt_push_claims(L, v, verdict);
     lua_createtable(L, 0, 2);
-    set_text(L, "token", token);
+    jwt_set_text(L, "token", token);
     lua_insert(L, 3); /* stack: event, context, identity, claims */
     if (lua_type(L, lua_upvalueindex(UP_MAP)) == LUA_TNIL)
         return admit(L);
@@ -319,15 +131,16 @@ static int judge(lua_State *L, bool waited)
     lua_settop(L, CONTEXT);
     bool has_header = get_header(L, &header);
     if (token_from_header(has_header ? &header : NULL, &token, &verdict) != 0)
-        return refuse(L, str_from(verdict.code), verdict.text);
-    judge_token(L, v, token, waited, &verdict);
+        return jwt_refuse(L, str_from(verdict.code), verdict.text,
+                          lua_upvalueindex(UP_HANDLE_ERROR));
+    jwt_judge(L, v, token, waited, &verdict);
     if (verdict.status == VERIFY_OK)
-        return verified(L, &verdict, token);
+        return verified(L, v, &verdict, token);
     if (verdict.status == VERIFY_NEEDS_KEY)
-        return waited ? refuse_unavailable(L) : await_keys(L, &verdict, judge_again);
+        return waited ? jwt_refuse_unavailable(L) : jwt_await_keys(L, &verdict, judge_again);
     if (strcmp(verdict.code, VERIFY_CODE_MEMORY) == 0)
         return luaL_error(L, "out of memory");
-    return refuse(L, str_from(verdict.code), verdict.text);
+    return jwt_refuse(L, str_from(verdict.code), verdict.text, lua_upvalueindex(UP_HANDLE_ERROR));
 }
 
 /* (event, context) */
@@ -352,9 +165,11 @@ static int l_wrap(lua_State *L)
     return 1;
 }
 
-static const char *function_option(lua_State *L, const char *name)
+/* Pushes the member of the options at `index`, nil where it is absent. What it is instead of a
+ * function, or NULL. [-0, +1] */
+static const char *function_option(lua_State *L, int index, const char *name)
 {
-    int type = lua_getfield(L, 1, name);
+    int type = lua_getfield(L, index, name);
     if (type == LUA_TLIGHTUSERDATA) { /* json.null */
         lua_pop(L, 1);
         lua_pushnil(L);
@@ -365,26 +180,20 @@ static const char *function_option(lua_State *L, const char *name)
     return type == LUA_TTABLE ? "object" : luaL_typename(L, -1);
 }
 
+static void push_map_claims(lua_State *L, int index)
+{
+    const char *wrong = function_option(L, index, "map_claims");
+    if (wrong != NULL)
+        luaL_error(L, "Expected 'mapClaims' to be a function, got '%s'", wrong);
+}
+
 int l_jwt_verifier(lua_State *L)
 {
-    static const char *const own_keys[] = {"map_claims", "handle_error", NULL};
     lua_settop(L, 1);
-    struct jwt_verifier *v = jwt_push_verifier(L, 1);
-    (void)v;
-    for (lua_pushnil(L); lua_next(L, 1) != 0; lua_pop(L, 1)) {
-        bool known = false;
-        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
-        for (int i = 0; own_keys[i] != NULL; i++)
-            known = known || strcmp(key, own_keys[i]) == 0;
-        for (int i = 0; verifier_keys[i] != NULL; i++)
-            known = known || strcmp(key, verifier_keys[i]) == 0;
-        if (!known)
-            return luaL_error(L, "jwt.verifier: unknown option '%s'", key);
-    }
-    const char *wrong = function_option(L, "map_claims");
-    if (wrong != NULL)
-        return luaL_error(L, "Expected 'mapClaims' to be a function, got '%s'", wrong);
-    wrong = function_option(L, "handle_error");
+    jwt_push_verifier(L, 1);
+    jwt_check_verifier_keys(L, 1, "jwt.verifier");
+    push_map_claims(L, 1);
+    const char *wrong = function_option(L, 1, "handle_error");
     if (wrong != NULL)
         return luaL_error(L, "Expected 'handleError' to be a function, got '%s'", wrong);
     lua_pushcclosure(L, l_wrap, 3);
@@ -431,21 +240,19 @@ int l_jwt_require_role(lua_State *L)
 
 /* ---- jwt.verify and token_from_header ---- */
 
-static int push_refusal(lua_State *L, struct str code, struct str text)
-{
-    lua_pushnil(L);
-    lua_createtable(L, 0, 2);
-    set_text(L, "code", code);
-    set_text(L, "message", text);
-    return 2;
-}
-
-/* stack: token, options, verifier. */
+/* stack: token, options, verifier, map_claims or nil. */
 static int verify(lua_State *L, bool waited);
 
 static int verify_again(lua_State *L)
 {
     return verify(L, true);
+}
+
+static int verify_mapped(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)ctx;
+    struct str why;
+    return jwt_has_no_claims(L, status, &why) ? jwt_push_refusal(L, STR("claims_mapping"), why) : 1;
 }
 
 static int verify(lua_State *L, bool waited)
@@ -455,17 +262,21 @@ static int verify(lua_State *L, bool waited)
     struct verdict verdict = {0};
     if (lua_type(L, 1) == LUA_TSTRING)
         token.ptr = lua_tolstring(L, 1, &token.len);
-    judge_token(L, v, token, waited, &verdict);
+    jwt_judge(L, v, token, waited, &verdict);
     if (verdict.status == VERIFY_OK) {
-        push_claims(L, &verdict);
-        return 1;
+        jwt_push_claims(L, v, &verdict);
+        if (lua_isnil(L, 4))
+            return 1;
+        lua_pushvalue(L, 4);
+        lua_insert(L, -2);
+        return verify_mapped(L, lua_pcallk(L, 1, 1, 0, 0, verify_mapped), 0);
     }
     if (verdict.status == VERIFY_NEEDS_KEY && !waited)
-        return await_keys(L, &verdict, verify_again);
+        return jwt_await_keys(L, &verdict, verify_again);
     if (verdict.status == VERIFY_NEEDS_KEY)
-        return push_refusal(L, STR("keys_unavailable"),
-                            STR("The keys of the token's issuer cannot be had at the moment"));
-    return push_refusal(L, str_from(verdict.code), verdict.text);
+        return jwt_push_refusal(L, STR("keys_unavailable"),
+                                STR("The keys of the token's issuer cannot be had at the moment"));
+    return jwt_push_refusal(L, str_from(verdict.code), verdict.text);
 }
 
 int l_jwt_verify(lua_State *L)
@@ -473,10 +284,14 @@ int l_jwt_verify(lua_State *L)
     lua_settop(L, 2);
     luaL_argcheck(L, lua_isnil(L, 1) || lua_type(L, 1) == LUA_TSTRING, 1,
                   "a token (text) expected");
-    if (lua_isnil(L, 2))
+    if (lua_isnil(L, 2)) {
         jwt_push_default_verifier(L);
-    else
+        lua_pushnil(L);
+    } else {
         jwt_push_verifier(L, 2);
+        jwt_check_verifier_keys(L, 2, "jwt.verify");
+        push_map_claims(L, 2);
+    }
     return verify(L, false);
 }
 
@@ -491,7 +306,7 @@ int l_jwt_token_from_header(lua_State *L)
         header.ptr = lua_tolstring(L, 1, &header.len);
     }
     if (token_from_header(absent ? NULL : &header, &token, &verdict) != 0)
-        return push_refusal(L, str_from(verdict.code), verdict.text);
+        return jwt_push_refusal(L, str_from(verdict.code), verdict.text);
     lua_pushlstring(L, token.ptr != NULL ? token.ptr : "", token.len);
     return 1;
 }

@@ -23,6 +23,11 @@ int l_jwt_sign(lua_State *L);
  * `index`; raises with the original's texts.
  * [-0, +1] */
 struct jwt_verifier *jwt_push_verifier(lua_State *L, int index);
+/* Every key of the options table at `index` must be known; raises "NAME: KEY: ..." with the nearest
+ * one. [-0, +0] */
+void jwt_check_keys(lua_State *L, int index, const char *const *known, const char *name);
+/* The same with those of a verifier, map_claims and handle_error. */
+void jwt_check_verifier_keys(lua_State *L, int index, const char *name);
 /* The deployment's verifiers, for require_scope and company. Raises when functions.lua has no
  * `auth`. [-0, +1] */
 struct jwt_verifier *jwt_push_default_verifier(lua_State *L);
@@ -32,7 +37,40 @@ struct jwt_verifier {
     struct verifier_spec spec;        /* for one of its own */
     const struct verifier *verifiers; /* &spec.verifier, or the deployment's */
     unsigned count;
+    struct str claim_namespace; /* borrowed; empty for one of its own */
 };
+
+/* jwt_judge.c */
+
+/* Judges the token; the verdict's texts live until the next one. A key that was waited for and is
+ * not there does not exist, unless the issuer cannot be asked: then the verdict stays
+ * VERIFY_NEEDS_KEY, which is a 503. */
+void jwt_judge(lua_State *L, const struct jwt_verifier *v, struct str token, bool waited,
+               struct verdict *verdict);
+/* Waits for the key that the verdict lacks, then goes on with `next`; at once where waiting is of
+ * no use. To be returned, as `await` is. */
+int jwt_await_keys(lua_State *L, const struct verdict *verdict, int (*next)(lua_State *L));
+/* Takes the verdict's claims; they are pushed without the deployment's namespace. [-0, +1] */
+void jwt_push_claims(lua_State *L, const struct jwt_verifier *v, struct verdict *verdict);
+/* Is what map_claims gave, at the top of the stack, no claims? Then why, in a text that lives as
+ * long as what is pushed. `status`: of the call. */
+bool jwt_has_no_claims(lua_State *L, int status, struct str *why);
+
+/* jwt_refuse.c: each is to be returned by the guarded handler. */
+
+/* 401, or what the function at the index `handle_error` (nil: none) says of {code, message}. */
+int jwt_refuse(lua_State *L, struct str code, struct str text, int handle_error);
+/* 403 */
+int jwt_refuse_role(lua_State *L, struct str role);
+int jwt_refuse_scope(lua_State *L, struct str scope);
+/* 503: the keys cannot be had. */
+int jwt_refuse_unavailable(lua_State *L);
+/* nil, {code, message}. [-0, +2] */
+int jwt_push_refusal(lua_State *L, struct str code, struct str text);
+/* Continues a call whose one result is the answer. */
+int jwt_return_result(lua_State *L, int status, lua_KContext ctx);
+/* Sets a field of the table on top. */
+void jwt_set_text(lua_State *L, const char *name, struct str value);
 
 /* jwt_guard.c */
 int l_jwt_require_auth(lua_State *L);

@@ -88,9 +88,11 @@ static int sign(struct str key_text, bool is_secret, enum alg alg, struct str ki
 int l_jwt_sign(lua_State *L)
 {
     static struct buf token;
+    static const char *const known[] = {"key", "secret", "algorithm", "kid", "typ", NULL};
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
+    jwt_check_keys(L, 2, known, "jwt.sign");
     struct str pem = option(L, "key"), secret = option(L, "secret");
     struct str name = option(L, "algorithm"), kid = option(L, "kid"), typ = option(L, "typ");
     luaL_argcheck(L, (pem.ptr != NULL) != (secret.ptr != NULL), 2,
@@ -124,6 +126,7 @@ int l_jwt_public_jwk(lua_State *L)
     name.ptr = luaL_optlstring(L, 2, "RS256", &name.len);
     enum alg alg = alg_parse(name);
     luaL_argcheck(L, alg != ALG_NONE_KNOWN, 2, "not a known algorithm");
+    bool certified = lua_toboolean(L, 3);
     struct err err;
     struct key *key = get_key(pem, false, &err);
     if (key == NULL)
@@ -137,6 +140,10 @@ int l_jwt_public_jwk(lua_State *L)
     json_t *jwk = key_to_jwk(key, alg);
     if (jwk == NULL)
         return fail(L, "the key does not fit the algorithm");
+    if (certified && key_add_certificate(key, jwk) != 0) {
+        json_decref(jwk);
+        return fail(L, "only a private RSA key can have a certificate");
+    }
     lua_pushcfunction(L, l_push_tree);
     lua_pushlightuserdata(L, jwk);
     int status = lua_pcall(L, 1, 1, 0);

@@ -41,6 +41,29 @@ static const char *plain_text(const struct err *err)
     return expected != NULL ? expected : text;
 }
 
+static void check_keys(lua_State *L, int index,
+                       int (*check)(struct options_reader *r, const char *const *known),
+                       const char *const *known, const char *name)
+{
+    struct err err;
+    struct options_reader r = {.L = L, .err = &err, .file = "?"};
+    lua_pushvalue(L, index);
+    if (check(&r, known) != 0)
+        luaL_error(L, "%s: %s", name, plain_text(&err));
+    lua_pop(L, 1);
+}
+
+void jwt_check_keys(lua_State *L, int index, const char *const *known, const char *name)
+{
+    check_keys(L, index, options_check_keys, known, name);
+}
+
+void jwt_check_verifier_keys(lua_State *L, int index, const char *name)
+{
+    static const char *const own[] = {"map_claims", "handle_error", NULL};
+    check_keys(L, index, options_check_verifier_keys, own, name);
+}
+
 struct jwt_verifier *jwt_push_verifier(lua_State *L, int index)
 {
     if (!lua_istable(L, index))
@@ -54,6 +77,8 @@ struct jwt_verifier *jwt_push_verifier(lua_State *L, int index)
     if (rc != 0)
         luaL_error(L, "%s", plain_text(&err));
     lua_pop(L, 1);
+    if (v->spec.verifier.dpop.mode != DPOP_UNSET)
+        luaL_error(L, "`dpop` is for `auth` in functions.lua, or of a function");
     if (vm->services != NULL && issuer_link(vm->services->issuers, &v->spec, &err) != 0)
         luaL_error(L, "%s", err.text);
     v->verifiers = &v->spec.verifier;
@@ -71,5 +96,6 @@ struct jwt_verifier *jwt_push_default_verifier(lua_State *L)
     struct jwt_verifier *v = push_empty(L);
     v->verifiers = services->verifiers;
     v->count = services->verifier_count;
+    v->claim_namespace = services->claim_namespace;
     return v;
 }

@@ -8,6 +8,7 @@
 #include "base/list.h"
 #include "bindings/bindings.h"
 #include "run/await.h"
+#include "run/guard.h"
 #include "run/invocation.h"
 
 enum { FUNCTIONS_MAX = 64 };
@@ -65,10 +66,9 @@ static int finish(lua_State *L, struct op *op)
         struct task *child = p->children[i];
         if (child == NULL)
             continue;
-        if (p->failed < 0 && lua_gettop(child->co) == 0)
-            lua_pushnil(L);
-        else
-            lua_xmove(child->co, L, 1);
+        if (p->failed < 0)
+            lua_settop(child->co, 1); /* nil, when the function returned nothing */
+        lua_xmove(child->co, L, 1);
         p->children[i] = NULL;
         task_free(child);
     }
@@ -98,7 +98,7 @@ static int l_parallel(lua_State *L)
         p->children[i] = invocation_add_task(inv, on_child_done, p);
         if (p->children[i] == NULL) {
             op_cancel(&p->op);
-            return luaL_error(L, "out of memory");
+            guard_caught(L, LUA_ERRMEM);
         }
         lua_pushvalue(L, i + 1);
         lua_xmove(L, p->children[i]->co, 1);

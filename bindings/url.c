@@ -30,8 +30,7 @@ static int push_failure(lua_State *L, const char *format, size_t offset)
 /* Unreserved characters of RFC 3986 section 2.3. */
 static bool is_unreserved(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-           c == '.' || c == '_' || c == '~';
+    return str_is_alnum(c) || c == '-' || c == '.' || c == '_' || c == '~';
 }
 
 static void lx_add_encoded(luaL_Buffer *buffer, struct str s)
@@ -49,14 +48,6 @@ static void lx_add_encoded(luaL_Buffer *buffer, struct str s)
     }
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    char lower = (char)(c | 0x20);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* Pushes the decoded text. With `strict` a lone '%' is a fault: nothing is pushed, and its offset
  * returned; otherwise it stands for itself. Returns s.len when all went well. */
 static size_t lx_push_decoded(lua_State *L, struct str s, bool plus_is_space, bool strict)
@@ -67,8 +58,8 @@ static size_t lx_push_decoded(lua_State *L, struct str s, bool plus_is_space, bo
     size_t i = 0;
     while (i < s.len) {
         char c = s.ptr[i];
-        int high = c == '%' && s.len - i > 2 ? hex_value(s.ptr[i + 1]) : -1;
-        int low = high >= 0 ? hex_value(s.ptr[i + 2]) : -1;
+        int high = c == '%' && s.len - i > 2 ? str_hex_value(s.ptr[i + 1]) : -1;
+        int low = high >= 0 ? str_hex_value(s.ptr[i + 2]) : -1;
         if (low >= 0) {
             *out++ = (char)(high << 4 | low);
             i += 3;

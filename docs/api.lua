@@ -255,7 +255,11 @@ assert(not jwt.has_scope({ scope = "read:shows2" }, "read:shows"))]],
     {
       name = "jwt.public_jwk",
       summary = "The public half of a PEM key as a JWK, for a key set of one's own; its `kid` is the RFC 7638 thumbprint.",
-      args = { { "pem", "string", "a private or public key" }, { "algorithm?", "string", "default RS256" } },
+      args = {
+        { "pem", "string", "a private or public key" },
+        { "algorithm?", "string", "default RS256" },
+        { "certificate?", "boolean", "with `x5c` and `x5t`: a certificate that the key, private RSA, signs itself" },
+      },
       returns = { { "table?", "kty, use, alg, kid and the public members; or nil" }, { "string?", "why not" } },
       errors = "The algorithm is not known.",
       run = false,
@@ -317,7 +321,7 @@ end)]],
         { "options", "table", "`key` (PEM of a private key) or `secret`; `algorithm` (default RS256, with a secret HS256); `kid`; `typ` (default JWT)" },
       },
       returns = { { "string?", "the compact token, or nil" }, { "string?", "why not: a key that does not fit" } },
-      errors = "Claims that JSON cannot say; an unknown algorithm; both or none of `key` and `secret`.",
+      errors = "Claims that JSON cannot say; an unknown option or algorithm; both or none of `key` and `secret`.",
       run = false,
       example = [[
 local token = jwt.sign({ sub = "me", exp = os.time() + 60 },
@@ -339,7 +343,7 @@ assert(token == nil and err.code == "invalid_header")]],
       summary = "Makes a wrapper for handlers, as NetlifyJwtVerifier does: the wrapped handler runs only with a good token, and finds it in `context.identityContext`; otherwise the answer is a 401 in JSON.",
       args = { { "options", "luafn.VerifierOptions", "" } },
       returns = { { "fun(handler: luafn.Handler): luafn.Handler", "the wrapper" } },
-      errors = "An option is missing or wrong, with the texts of serverless-jwt.",
+      errors = "An option is missing, unknown or wrong, with the texts of serverless-jwt.",
       run = false,
       example = [[
 local verify = jwt.verifier { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE }
@@ -352,7 +356,7 @@ end)]],
       summary = "Checks one token.",
       args = { { "token", "string", "" }, { "options", "luafn.VerifierOptions", "" } },
       returns = { { "table?", "the claims, or nil" }, { "luafn.TokenError?", "" } },
-      errors = "An option is missing or wrong.",
+      errors = "An option is missing, unknown or wrong.",
       run = false,
       example = [[
 local claims, err = jwt.verify(token, { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE })
@@ -487,7 +491,7 @@ modules[#modules + 1] = {
       name = "parallel",
       summary = "Runs the functions side by side and waits for all of them: while one waits (`fetch`, `sleep`), the others go on.",
       args = { { "...", "fun(): any", "functions without arguments" } },
-      returns = { { "any ...", "the result of each, in the order of the arguments" } },
+      returns = { { "any ...", "the first result of each, in the order of the arguments" } },
       errors = "What one of them raised; the others are cancelled.",
       run = false,
       example = [[

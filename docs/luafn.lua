@@ -250,9 +250,10 @@ function jwt.has_scope(claims, scope) end
 ---Raises: The algorithm is not known.
 ---@param pem string a private or public key
 ---@param algorithm? string default RS256
+---@param certificate? boolean with `x5c` and `x5t`: a certificate that the key, private RSA, signs itself
 ---@return table? # kty, use, alg, kid and the public members; or nil
 ---@return string? # why not
-function jwt.public_jwk(pem, algorithm) end
+function jwt.public_jwk(pem, algorithm, certificate) end
 
 ---A copy of the claims in which the first occurrence of the namespace in every name is dropped. A registered claim of the token itself is never overwritten.
 ---
@@ -287,7 +288,7 @@ function jwt.require_scope(scope, handler) end
 
 ---A signed token with these claims.
 ---
----Raises: Claims that JSON cannot say; an unknown algorithm; both or none of `key` and `secret`.
+---Raises: Claims that JSON cannot say; an unknown option or algorithm; both or none of `key` and `secret`.
 ---@param claims table taken as they are: `iat` and `exp` are the caller's
 ---@param options table `key` (PEM of a private key) or `secret`; `algorithm` (default RS256, with a secret HS256); `kid`; `typ` (default JWT)
 ---@return string? # the compact token, or nil
@@ -302,14 +303,14 @@ function jwt.token_from_header(header) end
 
 ---Makes a wrapper for handlers, as NetlifyJwtVerifier does: the wrapped handler runs only with a good token, and finds it in `context.identityContext`; otherwise the answer is a 401 in JSON.
 ---
----Raises: An option is missing or wrong, with the texts of serverless-jwt.
+---Raises: An option is missing, unknown or wrong, with the texts of serverless-jwt.
 ---@param options luafn.VerifierOptions
 ---@return fun(handler: luafn.Handler): luafn.Handler # the wrapper
 function jwt.verifier(options) end
 
 ---Checks one token.
 ---
----Raises: An option is missing or wrong.
+---Raises: An option is missing, unknown or wrong.
 ---@param token string
 ---@param options luafn.VerifierOptions
 ---@return table? # the claims, or nil
@@ -412,7 +413,7 @@ function log.warn(message, fields) end
 ---
 ---Raises: What one of them raised; the others are cancelled.
 ---@param ... fun(): any functions without arguments
----@return any ... # the result of each, in the order of the arguments
+---@return any ... # the first result of each, in the order of the arguments
 function parallel(...) end
 
 ---Waits without blocking the host. Counts against the function's `timeout`, not its `cpu`.

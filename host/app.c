@@ -10,12 +10,14 @@
 #include "base/log.h"
 #include "http/target.h"
 #include "net/client_rules.h"
+#include "net/token_wait.h"
 #include "base/limits.h"
 #include "run/outcome.h"
 
 /* A request on its way; in the exchange's arena. */
 struct visit {
-    struct issuer_wait wait; /* for keys */
+    struct issuer_wait wait;                          /* for keys */
+    void (*resume)(struct visit *visit, bool waited); /* when they are there, or cannot be had */
     struct app *app;
     struct exchange *ex;
     struct function *function;
@@ -25,6 +27,8 @@ struct visit {
 
 static void authorize(struct visit *visit, bool waited);
 static void run_by_hand(struct visit *visit);
+static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
+                          void (*resume)(struct visit *visit, bool waited));
 
 /* ---- 1. the request is complete: which path does it mean? ---- */
 
@@ -51,11 +55,25 @@ static bool is_foreign_host(const struct app *app, const struct request *req)
     return !client_host_is_loopback(host);
 }
 
+/* OPTIONS * asks about the server as a whole (RFC 9110 9.3.7). */
+static void answer_options(struct exchange *ex)
+{
+    ex->res.status = 204;
+    if (headers_set(&ex->res.headers, &ex->arena, STR("Allow"),
+                    STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")) != 0)
+        ex->res.close = true; /* out of memory: the answer leaves without it */
+    exchange_answer(ex);
+}
+
 /* Enters ex into the app's care: from here on every answer goes through app_decorate. */
 static struct visit *begin(struct app *app, struct exchange *ex)
 {
     ex->decorate = app_decorate;
     ex->app = app;
+    if (str_eq(ex->req.path, STR("*"))) {
+        answer_options(ex);
+        return NULL;
+    }
     struct visit *visit = arena_zalloc(&ex->arena, sizeof(*visit));
     if (visit == NULL || path_normalize(&ex->arena, ex->req.path, &visit->path) == -ENOMEM) {
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
@@ -111,6 +129,13 @@ static bool keep_match(struct visit *visit)
     return ok;
 }
 
+/* A page may share its path with the function that its form posts to, as at Netlify. */
+static bool prefers_file(const struct visit *visit, enum route_result result)
+{
+    const struct function *function = visit->match.target;
+    return result == ROUTE_WRONG_METHOD || function->spec->prefer_static;
+}
+
 /* Looks at `path` as a function's. True when the exchange was taken care of. */
 static bool try_function(struct visit *visit, struct str path)
 {
@@ -119,6 +144,10 @@ static bool try_function(struct visit *visit, struct str path)
         router_match(visit->app->current->router, ex->req.method, path, &visit->match);
     if (result == ROUTE_NONE)
         return false;
+    if (prefers_file(visit, result) && app_site_file(visit->app, ex, path)) {
+        exchange_answer(ex);
+        return true;
+    }
     if (cors_preflight(&visit->app->current->config->cors, ex, visit->match.methods)) {
         exchange_answer(ex);
         return true;
@@ -131,11 +160,43 @@ static bool try_function(struct visit *visit, struct str path)
     /* Copied: the answer may still be on its way when the deployment that it came from is gone. */
     ex->function = arena_copy(&ex->arena, visit->function->spec->name).ptr;
     ex->generation = visit->function->generation;
+    if (visit->app->options.metrics != NULL)
+        ex->durations = &visit->function->metrics->durations;
     if (ex->function != NULL && keep_match(visit))
         visit->function->spec->cron != NULL ? run_by_hand(visit) : authorize(visit, false);
     else
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
     return true;
+}
+
+/* Redirects, files and what is behind a rewrite. Rules that ask for a role may need a key first. */
+static void look_at_site(struct visit *visit, bool waited)
+{
+    struct app *app = visit->app;
+    struct exchange *ex = visit->ex;
+    struct app_roles roles;
+    struct verdict verdict;
+    if (app_find_roles(app, ex, waited, &roles, &verdict) == VERIFY_NEEDS_KEY && !waited &&
+        wait_for_keys(visit, &verdict, look_at_site))
+        return;
+    struct str rewritten = {NULL, 0};
+    switch (app_site(app, ex, visit->path, &roles, &rewritten)) {
+    case SITE_TAKEN:
+        return;
+    case SITE_REWRITE:
+        if (try_function(visit, rewritten))
+            return;
+        if (!app_site_not_found(app, ex, rewritten))
+            break;
+        exchange_answer(ex);
+        return;
+    case SITE_ANSWERED:
+        exchange_answer(ex);
+        return;
+    case SITE_NONE:
+        break;
+    }
+    answer_not_found(ex);
 }
 
 void app_on_request(void *arg, struct exchange *ex)
@@ -149,16 +210,8 @@ void app_on_request(void *arg, struct exchange *ex)
         exchange_answer_error(ex, 503, STR("starting"), STR("The host is still loading"));
         return;
     }
-    if (try_function(visit, visit->path))
-        return;
-    struct str rewritten = {NULL, 0};
-    bool answered = app_site(app, ex, visit->path, &rewritten);
-    if (!answered && rewritten.ptr != NULL && try_function(visit, rewritten))
-        return;
-    if (answered)
-        exchange_answer(ex);
-    else
-        answer_not_found(ex);
+    if (!try_function(visit, visit->path))
+        look_at_site(visit, false);
 }
 
 /* ---- 3. may the caller? ---- */
@@ -168,7 +221,7 @@ static void on_keys(struct issuer_wait *wait)
     struct visit *visit = container_of(wait, struct visit, wait);
     visit->ex->on_gone = NULL;
     visit->ex->owner = NULL;
-    authorize(visit, true);
+    visit->resume(visit, true);
     exchange_release(visit->ex); /* the wait's */
 }
 
@@ -179,11 +232,13 @@ static void on_gone_while_waiting(struct exchange *ex)
     exchange_release(ex);
 }
 
-/* True when the issuer's fetcher will call on_keys. */
-static bool wait_for_keys(struct visit *visit, struct issuer *issuer, struct str kid)
+/* True when the issuer's fetcher will call on_keys, which calls `resume`. */
+static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
+                          void (*resume)(struct visit *visit, bool waited))
 {
+    visit->resume = resume;
     visit->wait.done = on_keys;
-    if (issuer == NULL || issuer_want(issuer, kid, &visit->wait) == 0)
+    if (token_want(visit->app->issuers, verdict, &visit->wait) == 0)
         return false;
     exchange_hold(visit->ex);
     visit->ex->on_gone = on_gone_while_waiting;
@@ -208,13 +263,14 @@ static void authorize(struct visit *visit, bool waited)
     struct verdict verdict;
     enum policy_result result = check(visit, false, &verdict);
     if (result == POLICY_NEEDS_KEY) {
-        struct issuer *issuer = issuers_by_source(visit->app->issuers, verdict.verifier->keys);
-        if (!waited && wait_for_keys(visit, issuer, verdict.kid))
+        if (!waited && wait_for_keys(visit, &verdict, authorize))
             return;
-        if (issuer == NULL || !issuer_is_failing(issuer))
+        if (token_is_settled(visit->app->issuers, &verdict))
             result = check(visit, true, &verdict);
     }
     if (result == POLICY_ALLOW) {
+        if (verdict.claims != NULL)
+            metrics_count_token(visit->app->page, "ok");
         if (app_rate_refuses(visit->app, ex, visit->function->spec, verdict.claims))
             claims_unref(verdict.claims);
         else
@@ -222,11 +278,12 @@ static void authorize(struct visit *visit, bool waited)
         return;
     }
     if (result == POLICY_NEEDS_KEY) {
-        visit->app->keys_unavailable++;
+        visit->app->page->keys_unavailable++;
         policy_keys_unavailable(ex);
     } else {
-        visit->app->auth_refused++;
+        visit->app->page->auth_refused++;
     }
+    metrics_count_token(visit->app->page, ex->error_code);
     exchange_answer(ex);
 }
 
@@ -287,7 +344,9 @@ static void call_function(struct visit *visit, struct verdict *verdict)
     if (verdict->claims != NULL)
         ex->sub_hash = verdict->claims->subject_hash;
     const struct function_spec *spec = visit->function->spec;
-    bool background = spec->background && spec->cron == NULL && !visit->app->options.direct;
+    /* A 202 is a promise: what would be refused is answered as a call that waits. */
+    bool background = spec->background && spec->cron == NULL && !visit->app->options.direct &&
+                      function_accepts(visit->function);
     struct exchange *target = background ? detach_background(ex) : ex;
     struct call *call = target != NULL ? arena_zalloc(&target->arena, sizeof(*call)) : NULL;
     if (call == NULL) {
@@ -308,8 +367,7 @@ static void call_function(struct visit *visit, struct verdict *verdict)
         return;
     }
     if (call->claims != NULL)
-        (void)!token_from_header(headers_get(&ex->req.headers, STR("authorization")), &call->token,
-                                 verdict);
+        call->token = policy_token(ex);
     call->path = ex->req.path;
     call->match = &visit->match;
     if (background) {

@@ -9,9 +9,11 @@
 
 #include <uv.h>
 
+#include "base/metrics.h"
 #include "deployment.h"
 #include "net/server.h"
 #include "schedule.h"
+#include "store/generations.h"
 #include "store/rate.h"
 #include "store/store.h"
 #include "watch.h"
@@ -25,12 +27,16 @@ struct app_options {
     const char *state_folder;       /* ".luafn" beside functions.lua; NULL: keep nothing on disk */
     const char *kv_file;            /* of the store; NULL: scripts have no kv */
     struct rate_table *rates;       /* borrowed: that of all workers; NULL: nothing is limited */
+    struct generation_table *generations; /* borrowed: that of all workers; NULL: counted here */
     const struct binding *bindings;
     char *running_name;           /* see struct services; NULL: none */
     struct schedule_board *board; /* borrowed: that of all workers; NULL: it keeps its own */
+    struct metrics *metrics;      /* borrowed: that of all workers; NULL: nobody will ask */
+    unsigned page;                /* this worker's, in `metrics` */
     /* `invoke` and `test`: who calls a background function waits for its end and gets its answer.
      */
     bool direct;
+    bool tell_notes; /* logs what is wrong in _redirects and the like: one worker does */
     /* These keys are every issuer's, and none is asked for others; borrowed. NULL: no. */
     struct keyset *trusted;
     /* Functions that the program brings itself (the dev issuer): name, script, ..., NULL. */
@@ -52,17 +58,21 @@ struct app {
     struct script_files refused_files; /* of a script that kept a new configuration from being
                                           swapped in: it is tried again when they change */
     uint64_t config_hash;              /* of functions.lua and .env files as last loaded */
+    uint64_t site_hash;  /* of the other files that the current one was made from, as last tried */
+    struct list proxies; /* rewrites to other hosts under way */
+    unsigned proxy_count;
     struct schedule_board *board;
     uv_timer_t schedule_timer; /* the next due time, when it is near */
+    bool reload_again;         /* asked for while one was under way */
     bool draining;
     bool ready; /* the first deployment has loaded */
     void (*on_ready)(
         struct app *app,
         int status); /* once: 0, or -EINVAL when the configuration is no good (it was printed) */
     uint64_t started_ns;
-    uint64_t requests, responses[6]; /* by first digit of the status; [0]: none sent */
-    uint64_t auth_refused, rate_refused, keys_unavailable, reloads;
-    uint64_t duration_buckets[12], duration_sum_us;
+    struct worker_metrics *page;     /* what it counts; options.page, or owned */
+    struct worker_metrics *own_page; /* owned; NULL where the options bring one */
+    struct metric_copies copied;     /* what the page said when this worker began */
 };
 
 /* Begins to load. `on_ready` comes once, later or from within. 0 or -ENOMEM. */
@@ -107,11 +117,40 @@ void app_schedule_close(struct app *app);
 int app_schedule_request(struct exchange *ex, const struct function_spec *spec, int64_t due)
     __attribute__((warn_unused_result));
 
-/* app_site.c: what is no function: redirects, static files, 404. True when ex->res is filled (or
- * *rewritten is set to the path that routing should look at instead). */
-bool app_site(struct app *app, struct exchange *ex, struct str path, struct str *rewritten);
+/* app_roles.c: whose roles redirect rules with a Role condition are judged by. */
+enum { APP_ROLES_MAX = 64 };
+struct app_roles {
+    struct str list[APP_ROLES_MAX]; /* in the exchange's arena */
+    unsigned count;
+};
+/* Those of the request's token, verified; none for other tokens, or when no rule asks.
+ * VERIFY_NEEDS_KEY: as for token_verify, with *verdict. */
+enum verify_status app_find_roles(struct app *app, struct exchange *ex, bool keys_final,
+                                  struct app_roles *roles, struct verdict *verdict);
+
+/* app_site.c: what is no function: redirects, static files, the 404 page. */
+enum site_result {
+    SITE_NONE,
+    SITE_ANSWERED, /* ex->res is filled */
+    SITE_REWRITE,  /* *rewritten is the path that routing should look at instead */
+    SITE_TAKEN     /* the answer comes by itself, from another host */
+};
+enum site_result app_site(struct app *app, struct exchange *ex, struct str path,
+                          const struct app_roles *roles, struct str *rewritten);
+/* Answers a GET or HEAD with the file at `path`, if there is one: where a function prefers files,
+ * or does not want the method. False: nothing was done. */
+bool app_site_file(struct app *app, struct exchange *ex, struct str path);
+/* The 404 page of the site into ex->res, if there is one for that path. */
+bool app_site_not_found(struct app *app, struct exchange *ex, struct str path);
+/* app_proxy.c: answers from another host, now or later. */
+void app_proxy(struct app *app, struct exchange *ex, const struct redirect_rule *rule,
+               struct str target);
+/* Ends every such call; its client gets nothing more. */
+void app_proxy_close(struct app *app);
 /* Headers that belong onto every answer: configured header rules, CORS, the generation in `dev`. */
 void app_decorate(struct exchange *ex);
+/* The server refuses this exchange itself: a page of an allowed origin may still read why. */
+void app_refused(void *arg, struct exchange *ex);
 /* app_rate.c: counts a request that is about to be let in. True when it is over the function's
  * limit and was answered. `claims` may be NULL. */
 bool app_rate_refuses(struct app *app, struct exchange *ex, const struct function_spec *spec,
@@ -123,7 +162,13 @@ void app_rate_headers(struct exchange *ex);
 bool app_admin(struct app *app, struct exchange *ex, struct str path);
 /* app_log.c: the access line and the counters. */
 void app_finished(void *arg, struct exchange *ex);
-/* Upper bounds of duration_buckets in seconds; the last bucket has none. */
-extern const double app_duration_limits[11];
+/* app_metrics.c: writes into the page what is counted elsewhere; once a turn of the loop. */
+void app_publish(struct app *app);
+/* The same for what takes longer, such as the memory of functions; once a second. */
+void app_publish_gauges(struct app *app);
+/* Answers /_luafn/metrics. */
+void app_answer_metrics(struct app *app, struct exchange *ex);
+/* app_admin.c: fills and sends an answer that nobody keeps; `body` is freed. */
+void app_answer_text(struct exchange *ex, int status, struct str type, struct buf *body);
 
 #endif

@@ -2,6 +2,7 @@
 #include "app.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "auth/cache.h"
@@ -33,19 +34,42 @@ static struct config *load_config(struct app *app, struct err *err)
     return config;
 }
 
+/* A version is its files and the configuration that they were loaded under. */
+static unsigned number_version(void *arg, struct str name, uint64_t content, unsigned current)
+{
+    struct app *app = arg;
+    return generations_number(app->options.generations, name, content ^ app->config_hash, current);
+}
+
+static void tell_notes(const struct config *config)
+{
+    for (unsigned i = 0; i < config->note_count; i++)
+        log_message(config->notes[i].fault ? LOG_ERROR : LOG_WARN, "%.*s",
+                    STR_ARG(config->notes[i].text));
+}
+
 void app_reload(struct app *app)
 {
     struct err err;
-    if (app->loading != NULL)
-        return; /* its end looks at the files again */
+    app->reload_again = app->loading != NULL;
+    if (app->reload_again)
+        return; /* when that one has ended */
     app->config_hash = config_files_hash(app->options.config_file, app->options.dev);
+    if (app->current != NULL)
+        app->site_hash = config_site_hash(app->current->config, true);
     struct config *config = load_config(app, &err);
+    if (config != NULL && app->options.tell_notes)
+        tell_notes(config);
     const struct services services = {.loop = app->loop,
                                       .client = app->client,
                                       .issuers = app->issuers,
                                       .store = app->store,
                                       .dev = app->options.dev,
-                                      .running_name = app->options.running_name};
+                                      .metrics = app->options.metrics,
+                                      .page = app->page,
+                                      .running_name = app->options.running_name,
+                                      .number = number_version,
+                                      .number_arg = app};
     struct deployment *deployment = NULL;
     if (config != NULL)
         deployment = deployment_new(config, &services, app->options.bindings, app->current,
@@ -116,10 +140,8 @@ static bool keeps_before(struct app *app, struct deployment *deployment)
     return true;
 }
 
-static void on_deployment_loaded(struct deployment *deployment, void *arg)
+static void take_deployment(struct app *app, struct deployment *deployment)
 {
-    struct app *app = arg;
-    app->loading = NULL;
     script_files_free(&app->refused_files);
     if (keeps_before(app, deployment))
         return;
@@ -141,13 +163,24 @@ static void on_deployment_loaded(struct deployment *deployment, void *arg)
     app->config_error.text[0] = '\0';
     struct deployment *before = app->current;
     app->current = deployment;
-    app->reloads += before != NULL;
+    app->site_hash = config_site_hash(deployment->config, false);
+    app->page->reloads += before != NULL;
     watch_files(app);
     retire(app, before);
     if (!app->ready) {
         app->ready = true;
         app->on_ready(app, 0);
     }
+}
+
+/* What changed after the files were read, and was told meanwhile, is in no deployment yet. */
+static void on_deployment_loaded(struct deployment *deployment, void *arg)
+{
+    struct app *app = arg;
+    app->loading = NULL;
+    take_deployment(app, deployment);
+    if (app->reload_again && app->ready && !app->draining)
+        app_reload(app);
 }
 
 /* Without its file the host still serves: what uses kv raises. */
@@ -168,6 +201,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     app->loop = loop;
     app->options = *options;
     app->on_ready = on_ready;
+    list_init(&app->proxies);
     app->started_ns = uv_hrtime();
     app->client = client_new(loop);
     app->issuers =
@@ -179,6 +213,12 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     open_store(app);
     if (app_schedule_open(app) != 0)
         return -ENOMEM;
+    if (options->metrics == NULL)
+        app->own_page = calloc(1, sizeof(*app->own_page));
+    app->page = options->metrics != NULL ? &options->metrics->pages[options->page] : app->own_page;
+    if (app->page == NULL)
+        return -ENOMEM;
+    app->copied = app->page->copies;
     app->watch = options->watch ? watch_new(loop, on_files_changed, app) : NULL;
     app_reload(app);
     return 0;
@@ -187,8 +227,10 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
 int app_make_server(struct app *app)
 {
     token_cache_setup(app->current->config->token_cache);
-    const struct server_handlers handlers = {
-        .on_request = app_on_request, .on_finished = app_finished, .arg = app};
+    const struct server_handlers handlers = {.on_request = app_on_request,
+                                             .on_refused = app_refused,
+                                             .on_finished = app_finished,
+                                             .arg = app};
     app->server = server_new(app->loop, &handlers, &app->current->config->limits);
     if (app->server == NULL)
         return -ENOMEM;
@@ -210,6 +252,8 @@ static void watch_files(struct app *app)
     if (app->watch == NULL || d == NULL)
         return;
     watch_add_file(app->watch, d->config->file.ptr);
+    for (unsigned i = 0; i < d->config->file_count; i++)
+        watch_add_file(app->watch, d->config->files[i].path.ptr);
     for (unsigned i = 0; i < d->function_count; i++) {
         const struct script_files *files = &d->functions[i]->files;
         for (unsigned k = 0; k < files->count; k++)
@@ -229,6 +273,7 @@ void app_check_files(struct app *app)
     struct deployment *d = app->current;
     app_sweep(app);
     if (app->config_hash != config_files_hash(app->options.config_file, app->options.dev) ||
+        (d != NULL && app->site_hash != config_site_hash(d->config, true)) ||
         script_files_changed(&app->refused_files)) {
         app_reload(app);
         return;
@@ -268,6 +313,7 @@ void app_close(struct app *app)
         cancel_all(d);
     if (app->server != NULL)
         server_close(app->server, on_server_closed, app);
+    app_proxy_close(app);
     watch_free(app->watch);
     app->watch = NULL;
     issuers_free(app->issuers);
@@ -294,6 +340,7 @@ void app_free(struct app *app)
     if (app->options.board == NULL)
         schedule_board_free(app->board);
     store_free(app->store);
+    free(app->own_page);
     token_cache_clear();
     exchange_pool_free();
 }

@@ -1,12 +1,10 @@
-/* One access line a request, and the counters behind /_luafn/metrics. */
+/* One access line a request, and what it counts. */
 #include "app.h"
 
 #include <stdio.h>
 
 #include "base/log.h"
-
-const double app_duration_limits[11] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                        0.1,   0.25,   0.5,   1,    2.5};
+#include "run/tidy.h"
 
 static void log_text(const struct exchange *ex, double ms)
 {
@@ -58,13 +56,13 @@ void app_finished(void *arg, struct exchange *ex)
 {
     struct app *app = arg;
     uint64_t ns = uv_hrtime() - ex->started_ns;
-    unsigned bucket = 0;
-    while (bucket < 11 && (double)ns / 1e9 > app_duration_limits[bucket])
-        bucket++;
-    app->duration_buckets[bucket]++;
-    app->duration_sum_us += ns / 1000;
-    app->requests++;
+    metrics_add_duration(&app->page->durations, ns);
+    if (ex->durations != NULL)
+        metrics_add_duration(ex->durations, ns);
+    app->page->requests++;
     int digit = ex->res.status / 100;
-    app->responses[digit >= 1 && digit <= 5 ? digit : 0]++;
+    app->page->responses[digit >= 1 && digit <= 5 ? digit : 0]++;
     log_access(ex, (double)ns / 1e6);
+    /* What malloc keeps of large bodies is given back a moment later. */
+    tidy_after_free(ex->arena.total + ex->req.body.len + ex->res.body.len);
 }

@@ -86,7 +86,7 @@ bool app_rate_refuses(struct app *app, struct exchange *ex, const struct functio
     if (verdict.pass)
         return false;
     ex->rate_refused = true;
-    app->rate_refused++;
+    app->page->rate_refused++;
     ex->error_code = "rate_limited";
     exchange_answer_error(ex, 429, STR("rate_limited"),
                           STR("Too many requests; Retry-After says when to come back"));

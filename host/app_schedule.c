@@ -144,6 +144,11 @@ static void run_due(struct app *app, struct function *function, int64_t now)
                         STR_ARG(spec->name));
             return;
         }
+        if (verdict == SCHEDULE_SET_BACK) {
+            log_message(LOG_WARN, "the clock was set back: the schedule of %.*s goes by it",
+                        STR_ARG(spec->name));
+            continue;
+        }
         char text[64];
         struct tm tm;
         time_t due = (time_t)turn.due;
@@ -200,5 +205,6 @@ int app_schedule_open(struct app *app)
 
 void app_schedule_close(struct app *app)
 {
-    uv_close((uv_handle_t *)&app->schedule_timer, NULL);
+    if (app->schedule_timer.loop != NULL) /* else app_init did not come so far */
+        uv_close((uv_handle_t *)&app->schedule_timer, NULL);
 }

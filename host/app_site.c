@@ -28,53 +28,81 @@ static void set_redirect(struct exchange *ex, const struct redirect_rule *rule, 
         ex->res = (struct response){.status = 500};
 }
 
-/* A rewrite stays on this host: the target's path is looked at as a file, then as a function's. */
-static bool rewrite(struct app *app, struct exchange *ex, const struct redirect_rule *rule,
-                    struct str target, struct str *rewritten)
+/* The target's path is looked at as a file, then as a function's; a target elsewhere is asked. */
+static enum site_result rewrite(struct app *app, struct exchange *ex,
+                                const struct redirect_rule *rule, struct str target,
+                                struct str *rewritten)
 {
+    if (target.ptr[0] != '/') {
+        app_proxy(app, ex, rule, target);
+        return SITE_TAKEN;
+    }
     struct str path = {target.ptr, str_find(target, '?')};
     if (path_normalize(&ex->arena, path, &path) != 0)
-        return false;
+        return SITE_NONE;
     if (static_serve(&app->current->site, ex, path)) {
         if (rule->status != 200 && ex->res.status == 200)
             ex->res.status = rule->status;
-        return true;
+        return SITE_ANSWERED;
     }
     *rewritten = path;
-    return false;
+    return SITE_REWRITE;
 }
 
-/* The first rule that matches decides. True when the exchange is answered or *rewritten is set. */
-static bool apply_rules(struct app *app, struct exchange *ex, struct str path,
-                        struct str *rewritten, bool *answered)
+/* Below the prefix there are functions, or nothing: a rule for everything, as of an application in
+ * one page, does not mean these. */
+static bool is_for_functions(const struct config *config, struct str path)
+{
+    return str_starts_with(path, config->prefix) && path.len > config->prefix.len &&
+           path.ptr[config->prefix.len] == '/';
+}
+
+/* The first rule that matches decides, unless a file is in its way. */
+static enum site_result apply_rules(struct app *app, struct exchange *ex, struct str path,
+                                    const struct app_roles *roles, struct str *rewritten)
 {
     const struct config *config = app->current->config;
+    bool for_functions = is_for_functions(config, path);
     for (unsigned i = 0; i < config->redirect_count; i++) {
         const struct redirect_rule *rule = &config->redirects[i];
         struct str target;
-        if (!redirect_match(rule, &ex->req, &ex->arena, &target))
+        if (for_functions && !str_starts_with(rule->from, config->prefix))
+            continue;
+        if (!redirect_match_roles(rule, &ex->req, path, roles->list, roles->count, &ex->arena,
+                                  &target))
             continue;
         if (!rule->force && file_exists(app, ex, path))
-            return false;
+            return SITE_NONE;
         if (rule->status >= 300 && rule->status < 400) {
             set_redirect(ex, rule, target);
-            *answered = true;
-        } else {
-            *answered = rewrite(app, ex, rule, target, rewritten);
+            return SITE_ANSWERED;
         }
-        return true;
+        return rewrite(app, ex, rule, target, rewritten);
     }
-    return false;
+    return SITE_NONE;
 }
 
-bool app_site(struct app *app, struct exchange *ex, struct str path, struct str *rewritten)
+bool app_site_file(struct app *app, struct exchange *ex, struct str path)
 {
-    bool answered = false;
-    if (apply_rules(app, ex, path, rewritten, &answered))
-        return answered;
-    return static_serve(&app->current->site, ex, path) ||
-           (!str_starts_with(path, app->current->config->prefix) &&
-            static_serve_not_found(&app->current->site, ex));
+    return (ex->req.method == METHOD_GET || ex->req.method == METHOD_HEAD) &&
+           static_serve(&app->current->site, ex, path);
+}
+
+bool app_site_not_found(struct app *app, struct exchange *ex, struct str path)
+{
+    return !str_starts_with(path, app->current->config->prefix) &&
+           static_serve_not_found(&app->current->site, ex);
+}
+
+enum site_result app_site(struct app *app, struct exchange *ex, struct str path,
+                          const struct app_roles *roles, struct str *rewritten)
+{
+    enum site_result result = apply_rules(app, ex, path, roles, rewritten);
+    if (result != SITE_NONE)
+        return result;
+    return static_serve(&app->current->site, ex, path) || app_site_not_found(app, ex, path)
+               ? SITE_ANSWERED
+               : SITE_NONE;
 }
 
 /* X-Luafn-Generation: NAME@N, so that a person sees which version answered. */
@@ -101,4 +129,18 @@ void app_decorate(struct exchange *ex)
     if (app->options.dev && ex->function != NULL)
         add_generation(ex);
     app_rate_headers(ex);
+}
+
+/* Header rules need a path, which there may not be. */
+static void decorate_refusal(struct exchange *ex)
+{
+    const struct app *app = ex->app;
+    if (app->current != NULL && app->current->config->cors.origin_count > 0)
+        cors_add_headers(&app->current->config->cors, ex);
+}
+
+void app_refused(void *arg, struct exchange *ex)
+{
+    ex->app = arg;
+    ex->decorate = decorate_refusal;
 }

@@ -14,12 +14,28 @@
 #include "net/server.h"
 #include "run/spec.h"
 
+enum { CONFIG_FILES_MAX = 16 };
+
+/* What is wrong, or means nothing here, in a file that is read all the same: _redirects, _headers,
+ * netlify.toml. */
+struct config_note {
+    bool fault;      /* a line that is no good, and was left out; else a warning */
+    struct str text; /* "file:line: ..." */
+};
+
+/* A file beside functions.lua and .env that the configuration was made from, or would be. */
+struct config_file {
+    struct str path; /* absolute */
+    uint64_t hash;   /* of its content when it was read; 0: there was none */
+};
+
 struct config {
     struct arena arena; /* all of it */
-    struct str file;    /* absolute path of functions.lua */
+    struct str file;    /* absolute path of functions.lua, or of the netlify.toml in its place */
     struct str folder;  /* of that file */
     struct str source;  /* its text, for line numbers in later messages */
     struct env *env;    /* owned */
+    struct toml *toml;  /* netlify.toml in the same folder; NULL: none */
     bool dev;
     struct str prefix; /* "/.netlify/functions" */
     struct function_spec *functions;
@@ -30,8 +46,14 @@ struct config {
     struct str publish;         /* absolute folder; empty: none */
     struct redirect_rule *redirects;
     unsigned redirect_count;
+    bool asks_role;       /* one of them has a Role condition */
+    struct str role_path; /* of claims, to the roles that count there beside `roles` */
     struct header_rule *headers;
     unsigned header_count;
+    struct config_note *notes; /* at most LIMIT_CONFIG_NOTES, then one that says so */
+    unsigned note_count;
+    struct config_file files[CONFIG_FILES_MAX];
+    unsigned file_count;
     struct cors cors;
     struct server_limits limits;
     bool compression;   /* of text, for clients that ask for it */
@@ -51,6 +73,9 @@ struct config_options {
 struct config *config_load(const struct config_options *options, struct err *err);
 void config_free(struct config *config);
 
+/* Leaves none of the functions that it names. */
+void config_drop_functions(struct config *config);
+
 /* Fills err with "functions.lua:LINE: PATH: message" for a member such as "functions.me.auth".
  * Returns -EINVAL. */
 int config_fault(const struct config *config, struct err *err, const char *path, const char *format,
@@ -58,6 +83,9 @@ int config_fault(const struct config *config, struct err *err, const char *path,
 
 /* One number for the content of functions.lua and the .env files beside it. */
 uint64_t config_files_hash(const char *file, bool dev);
+
+/* One number for the content of config->files: as they were read, or as they are now. */
+uint64_t config_site_hash(const struct config *config, bool now);
 
 /* One more function slot set to the defaults, for functions that the program brings itself. NULL
  * when out of memory. */

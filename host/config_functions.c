@@ -10,13 +10,13 @@
 #include <sys/stat.h>
 
 #include "base/limits.h"
+#include "config_toml.h"
 
 static bool name_is_valid(struct str name)
 {
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '-' || c == '_'))
+        if (!str_is_alnum(c) && c != '-' && c != '_')
             return false;
     }
     return name.len > 0 && name.len <= 128;
@@ -136,8 +136,9 @@ static int read_table(struct options_reader *r, struct config *config)
         options_enter(r, names[i].ptr, 0);
         lua_pushlstring(L, names[i].ptr, names[i].len);
         lua_rawget(L, -2);
-        int rc = read_one(r, config, names[i]);
-        lua_pop(L, 1);
+        int top = lua_gettop(L);
+        int rc = options_keep(r, read_one(r, config, names[i]));
+        lua_settop(L, top - 1);
         options_leave(r, before);
         if (rc != 0)
             return rc;
@@ -184,9 +185,10 @@ static int read_folder(struct options_reader *r, struct config *config, struct s
     int rc = 0;
     for (int i = 0; i < count; i++) {
         char name[256], script[PATH_MAX];
-        bool found =
-            entries[i]->d_name[0] != '.' && find_in_folder(folder.ptr, entries[i]->d_name, name,
-                                                           sizeof(name), script, sizeof(script));
+        bool found = entries[i]->d_name[0] != '.' &&
+                     strcmp(entries[i]->d_name, "node_modules") != 0 &&
+                     find_in_folder(folder.ptr, entries[i]->d_name, name, sizeof(name), script,
+                                    sizeof(script));
         free(entries[i]);
         if (!found || rc != 0)
             continue;
@@ -201,11 +203,28 @@ static int read_folder(struct options_reader *r, struct config *config, struct s
     return rc;
 }
 
+/* functions.lua does not say. A site without functions is a site. */
+static int read_toml_folder(struct options_reader *r, struct config *config)
+{
+    struct str folder = config_toml_functions(config);
+    if (folder.ptr == NULL)
+        return 0;
+    int rc = read_folder(r, config, folder);
+    if (rc == -EINVAL)
+        rc =
+            err_set(r->err, rc, "netlify.toml: functions: '%.*s' is not a folder of functions here",
+                    STR_ARG(folder));
+    return rc;
+}
+
 int config_read_functions(struct options_reader *r, struct config *config)
 {
-    if (!options_get(r, "functions"))
+    if (!options_get(r, "functions")) {
+        if (config->toml != NULL)
+            return read_toml_folder(r, config);
         return options_fault(
             r, NULL, "`functions` is missing: functions = \"scripts\", or a table of functions");
+    }
     int rc;
     if (lua_type(r->L, -1) == LUA_TSTRING)
         rc = read_folder(r, config, (struct str){lua_tostring(r->L, -1), lua_rawlen(r->L, -1)});

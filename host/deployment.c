@@ -106,6 +106,14 @@ static int add_routes(struct router *router, const struct config *config, struct
     return router_add(router, str_from(pattern), spec->methods, function, err);
 }
 
+static int exclude(struct router *router, const struct function *function, struct err *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < function->spec->excluded_count; i++)
+        rc = router_exclude(router, function->spec->excluded[i], function, err);
+    return rc;
+}
+
 int deployment_build_routes(struct deployment *d, struct err *err)
 {
     struct router *router = router_new();
@@ -114,12 +122,20 @@ int deployment_build_routes(struct deployment *d, struct err *err)
     for (unsigned i = 0; i < d->function_count; i++) {
         struct err reason;
         int rc = add_routes(router, d->config, d->functions[i], &reason);
+        if (rc == 0)
+            rc = exclude(router, d->functions[i], &reason);
         if (rc != 0) {
             char path[256];
             snprintf(path, sizeof(path), "functions.%.*s.path",
                      STR_ARG(d->functions[i]->spec->name));
+            const struct function *other = rc == -EEXIST ? router_taken_by(router) : NULL;
+            if (other == d->functions[i])
+                config_fault(d->config, err, path, "%s of the same function", reason.text);
+            else
+                config_fault(d->config, err, path, "%s%s%s", reason.text,
+                             other != NULL ? " of function " : "",
+                             other != NULL ? other->spec->name.ptr : "");
             router_free(router);
-            config_fault(d->config, err, path, "%s", reason.text);
             return rc;
         }
     }
@@ -201,6 +217,7 @@ struct deployment *deployment_new(struct config *config, const struct services *
     d->services.env_is_default = env_is_default;
     d->services.env_arg = config;
     d->services.verifier_count = config->issuer_count;
+    d->services.claim_namespace = config->claim_namespace;
     d->services.verifiers =
         link_all(d, &config->arena, "auth.issuer", config->issuers, config->issuer_count, err);
     d->site = (struct static_site){.folder = config->publish.len > 0 ? config->publish.ptr : NULL,

@@ -214,13 +214,19 @@ static int load_file(struct env *env, const char *folder, const char *name, stru
 
 struct env *env_load(const char *folder, bool dev, struct err *err)
 {
+    return env_load_files(folder, dev, NULL, err);
+}
+
+struct env *env_load_files(const char *folder, bool dev, const char *const *names, struct err *err)
+{
     struct env *env = calloc(1, sizeof(*env));
     if (env == NULL || add_process(env) != 0) {
         err_set(err, -ENOMEM, "out of memory");
         env_free(env);
         return NULL;
     }
-    for (const char *const *name = env_file_names(dev); *name != NULL; name++) {
+    for (const char *const *name = names != NULL ? names : env_file_names(dev); *name != NULL;
+         name++) {
         if (load_file(env, folder, *name, err) != 0) {
             env_free(env);
             return NULL;
@@ -244,6 +250,11 @@ void env_free(struct env *env)
 int env_set_default(struct env *env, const char *name, const char *value)
 {
     return find(env, name) != NULL ? 0 : add(env, str_from(name), str_from(value), true);
+}
+
+int env_set_lowest(struct env *env, const char *name, const char *value, bool shown)
+{
+    return find(env, name) != NULL ? 0 : add(env, str_from(name), str_from(value), shown);
 }
 
 int env_set(struct env *env, const char *name, const char *value)

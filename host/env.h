@@ -15,10 +15,16 @@ struct env;
 /* Reads the files of that folder. NULL with the reason ("file:line: ..."); files that do not exist
  * are fine. */
 struct env *env_load(const char *folder, bool dev, struct err *err);
+/* The same with these files, NULL-terminated, the first one first; NULL: the usual ones. */
+struct env *env_load_files(const char *folder, bool dev, const char *const *names, struct err *err);
 void env_free(struct env *env);
 
 /* Sets a value of the lowest precedence (what `dev` provides by itself). 0 or -ENOMEM. */
 int env_set_default(struct env *env, const char *name, const char *value);
+
+/* The same for a value of netlify.toml; `shown`: as if it were in a .env file. 0 or -ENOMEM. */
+int env_set_lowest(struct env *env, const char *name, const char *value, bool shown)
+    __attribute__((warn_unused_result));
 
 /* Sets a value over all others (`luafn test`). 0 or -ENOMEM. */
 int env_set(struct env *env, const char *name, const char *value)

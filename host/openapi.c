@@ -31,7 +31,18 @@ static void add_path(struct buf *out, struct str pattern)
     buf_free(&text);
 }
 
-static void add_parameters(struct buf *out, struct str pattern)
+/* The proof of possession, as a header beside `Authorization`. */
+static void add_proof(struct buf *out, enum dpop_mode mode, const char *separator)
+{
+    if (mode >= DPOP_OPTIONAL)
+        buf_printf(out,
+                   "%s{\"in\":\"header\",\"name\":\"DPoP\",\"required\":%s,\"schema\":{\"type\":"
+                   "\"string\"},\"description\":\"A proof of possession (RFC 9449)%s\"}",
+                   separator, mode == DPOP_REQUIRED ? "true" : "false",
+                   mode == DPOP_REQUIRED ? "" : ", for a token that is bound to a key");
+}
+
+static void add_parameters(struct buf *out, struct str pattern, const struct policy *policy)
 {
     struct str rest = pattern, segment;
     const char *separator = "";
@@ -50,6 +61,8 @@ static void add_parameters(struct buf *out, struct str pattern)
         buf_add_char(out, '}');
         separator = ",";
     }
+    if (policy->kind == POLICY_TOKEN)
+        add_proof(out, policy_dpop(policy), separator);
     buf_add_char(out, ']');
 }
 
@@ -93,7 +106,7 @@ static void add_operation(struct buf *out, const struct function_spec *spec, str
     snprintf(id, sizeof(id), "%s_%.*s", operation_names[method], STR_ARG(spec->name));
     buf_printf(out, "\"%s\":{\"operationId\":", operation_names[method]);
     buf_add_json(out, str_from(id));
-    add_parameters(out, pattern);
+    add_parameters(out, pattern, &spec->policy);
     if (spec->policy.kind == POLICY_TOKEN)
         add_security(out, &spec->policy);
     else if (spec->policy.kind == POLICY_PUBLIC)
@@ -138,6 +151,15 @@ static void add_paths(struct buf *out, const struct deployment *d)
     }
 }
 
+static bool asks_provider(const struct deployment *d)
+{
+    for (unsigned i = 0; i < d->config->issuer_count; i++) {
+        if (d->config->issuers[i].introspection.url.len > 0)
+            return true;
+    }
+    return false;
+}
+
 /* The issuer's discovery document tells a client all the rest. */
 static void add_components(struct buf *out, const struct deployment *d)
 {
@@ -154,6 +176,9 @@ static void add_components(struct buf *out, const struct deployment *d)
         buf_add_str(&url, STR("/.well-known/openid-configuration"));
         buf_add_str(out, STR("\"issuer\":{\"type\":\"openIdConnect\",\"openIdConnectUrl\":"));
         buf_add_json(out, buf_str(&url));
+        if (asks_provider(d))
+            buf_add_str(out, STR(",\"description\":\"A JWT, or an opaque token that the issuer is "
+                                 "asked about (RFC 7662)\""));
         buf_add_char(out, '}');
         out->failed = out->failed || url.failed;
         buf_free(&url);

@@ -48,6 +48,16 @@ static int64_t newest_due(const struct cron *cron, int64_t last, int64_t now)
     return due;
 }
 
+/* Would going on from `last` leave more than one turn out, and the schedule silent for long? */
+static bool is_set_back(const struct cron *cron, int64_t last, int64_t now)
+{
+    if (last - now <= LIMIT_SCHEDULE_BACK)
+        return false;
+    int64_t next = cron_next(cron, now);
+    int64_t after = next >= 0 ? cron_next(cron, next) : -1;
+    return after >= 0 && after <= last;
+}
+
 static bool is_running(int32_t runner)
 {
     return runner != 0 && (kill(runner, 0) == 0 || errno == EPERM);
@@ -63,6 +73,9 @@ enum schedule_verdict schedule_take(struct schedule_board *board, struct str nam
     int64_t last = 0;
     if (atomic_compare_exchange_strong(&slot->last, &last, now))
         return SCHEDULE_WAIT;
+    if (is_set_back(cron, last, now))
+        return atomic_compare_exchange_strong(&slot->last, &last, now) ? SCHEDULE_SET_BACK
+                                                                       : SCHEDULE_WAIT;
     int64_t first = cron_next(cron, last);
     if (first < 0 || first > now)
         return SCHEDULE_WAIT;

@@ -27,10 +27,11 @@ struct schedule_board *schedule_board_new(void);
 void schedule_board_free(struct schedule_board *board);
 
 enum schedule_verdict {
-    SCHEDULE_WAIT,    /* nothing is due, or another worker has it */
-    SCHEDULE_RUN,     /* the caller runs it, then schedule_release */
-    SCHEDULE_OVERLAP, /* due, but the run before has not ended: skipped */
-    SCHEDULE_FULL     /* the board has no room for one more */
+    SCHEDULE_WAIT,     /* nothing is due, or another worker has it */
+    SCHEDULE_RUN,      /* the caller runs it, then schedule_release */
+    SCHEDULE_SET_BACK, /* the clock was: the schedule goes by its new time from here on */
+    SCHEDULE_OVERLAP,  /* due, but the run before has not ended: skipped */
+    SCHEDULE_FULL      /* the board has no room for one more */
 };
 
 struct schedule_turn {
@@ -40,8 +41,10 @@ struct schedule_turn {
 };
 
 /* Takes the oldest open due time up to `now`; those that are later than LIMIT_SCHEDULE_LATE are
- * passed over but for the newest. A function is first due after it was first asked for. Ask until
- * the answer is SCHEDULE_WAIT. `runner` is the caller's process id. */
+ * passed over but for the newest. A function is first due after it was first asked for. Where the
+ * clock was set back, what has been run is not run again; unless that would be more than one turn
+ * and last longer than LIMIT_SCHEDULE_BACK. Ask until the answer is SCHEDULE_WAIT. `runner` is the
+ * caller's process id. */
 enum schedule_verdict schedule_take(struct schedule_board *board, struct str name,
                                     struct str expression, const struct cron *cron, int64_t now,
                                     int32_t runner, struct schedule_turn *out);

@@ -8,11 +8,12 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "auth/key.h"
 #include "base/log.h"
 #include "base/limits.h"
 #include "run/budget.h"
 
-enum { HEARTBEAT_MS = 250, SWEEP_MS = 1000, SIGNALS = 3 };
+enum { HEARTBEAT_MS = 250, SWEEP_MS = 1000, SETTLE_MS = 10, SIGNALS = 3 };
 
 struct worker {
     uv_loop_t loop;
@@ -22,6 +23,7 @@ struct worker {
     uv_prepare_t flush; /* writes access lines before the loop waits */
     uv_signal_t signals[SIGNALS];
     unsigned handles; /* of the above; all are closed at the end */
+    bool told_to_reload;
     bool stopping;
     bool drained; /* no client is left */
     bool closing;
@@ -29,6 +31,7 @@ struct worker {
 };
 
 static void close_all(struct worker *worker);
+static void on_drain_timeout(uv_timer_t *timer);
 
 /* ---- stopping ---- */
 
@@ -39,6 +42,15 @@ static void on_drained(void *arg)
     worker->drained = true;
     if (app_is_idle(&worker->app))
         close_all(worker);
+}
+
+/* What waited in the queues of the sockets has been taken by now. */
+static void on_settled(uv_timer_t *timer)
+{
+    struct worker *worker = timer->data;
+    uv_timer_start(&worker->drain_timer, on_drain_timeout,
+                   (uint64_t)(worker->options->drain * 1000), 0);
+    app_drain(&worker->app, on_drained, worker);
 }
 
 static void on_drain_timeout(uv_timer_t *timer)
@@ -55,9 +67,9 @@ static void stop(struct worker *worker)
         return;
     }
     worker->stopping = true;
-    uv_timer_start(&worker->drain_timer, on_drain_timeout,
-                   (uint64_t)(worker->options->drain * 1000), 0);
-    app_drain(&worker->app, on_drained, worker);
+    worker->app.draining = true;
+    app_publish_gauges(&worker->app);
+    uv_timer_start(&worker->drain_timer, on_settled, SETTLE_MS, 0);
 }
 
 static void close_all(struct worker *worker)
@@ -76,11 +88,21 @@ static void close_all(struct worker *worker)
 
 /* ---- the loop's own handles ---- */
 
+static void check_reload(struct worker *worker)
+{
+    if (!worker->told_to_reload || worker->app.loading != NULL)
+        return;
+    worker->told_to_reload = false;
+    if (worker->options->slot != NULL)
+        atomic_store(&worker->options->slot->reloading, 0);
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
     if (worker->options->slot != NULL)
         atomic_store(&worker->options->slot->heartbeat_ns, uv_hrtime());
+    check_reload(worker);
 }
 
 static void apply_suspension(struct worker *worker, struct suspension *s)
@@ -110,6 +132,7 @@ static void on_sweep(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
     app_sweep(&worker->app);
+    app_publish_gauges(&worker->app);
     if (worker->app.server != NULL)
         server_refresh(worker->app.server);
     app_schedule_update(&worker->app);
@@ -120,18 +143,22 @@ static void on_sweep(uv_timer_t *timer)
 
 static void on_flush(uv_prepare_t *prepare)
 {
-    (void)prepare;
+    struct worker *worker = prepare->data;
     log_flush();
+    app_publish(&worker->app);
 }
 
 static void on_signal(uv_signal_t *handle, int signal)
 {
     struct worker *worker = handle->data;
-    if (signal == SIGHUP)
+    if (signal == SIGHUP) {
+        worker->told_to_reload = true;
         app_reload(&worker->app);
-    else if (signal == SIGTERM && !worker->stopping)
-        stop(worker); /* a terminal's ^C and a group's SIGTERM come twice: the supervisor counts,
-                         and kills */
+        check_reload(worker);
+    } else if (signal == SIGTERM && !worker->stopping) {
+        /* A terminal's ^C and a group's SIGTERM come twice: the supervisor counts, and kills. */
+        stop(worker);
+    }
 }
 
 static void open_handles(struct worker *worker)
@@ -142,6 +169,7 @@ static void open_handles(struct worker *worker)
     uv_timer_init(loop, &worker->sweep);
     uv_timer_init(loop, &worker->drain_timer);
     uv_prepare_init(loop, &worker->flush);
+    worker->flush.data = worker;
     worker->heartbeat.data = worker->sweep.data = worker->drain_timer.data = worker;
     uv_timer_start(&worker->heartbeat, on_heartbeat, 0, HEARTBEAT_MS);
     uv_timer_start(&worker->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
@@ -155,17 +183,16 @@ static void open_handles(struct worker *worker)
 
 /* ---- starting ---- */
 
+/* The server owns them from here on: when it stops accepting, nobody in this process does. */
 static int listen_all(struct worker *worker)
 {
     const struct worker_options *o = worker->options;
     for (unsigned i = 0; i < o->listen_count; i++) {
-        int fd = dup(o->listen_fds[i]);
-        int rc = fd >= 0 ? server_listen_fd(worker->app.server, fd, false) : -errno;
+        int rc = server_listen_fd(worker->app.server, o->listen_fds[i], false);
         if (rc != 0)
             return rc;
     }
-    int fd = o->admin_fd >= 0 ? dup(o->admin_fd) : -1;
-    return o->admin_fd >= 0 ? server_listen_fd(worker->app.server, fd, true) : 0;
+    return o->admin_fd >= 0 ? server_listen_fd(worker->app.server, o->admin_fd, true) : 0;
 }
 
 static void on_ready(struct app *app, int status)
@@ -182,8 +209,23 @@ static void on_ready(struct app *app, int status)
         stop(worker);
     } else if (worker->options->slot != NULL) {
         app_schedule_update(app);
+        app_publish_gauges(app);
         atomic_store(&worker->options->slot->ready, 1);
     }
+}
+
+static bool confine(const struct confine *limits)
+{
+    struct err err;
+    bool files = true;
+    if (limits != NULL && confine_process(limits, &files, &err) != 0) {
+        log_message(LOG_ERROR, "--sandbox: %s", err.text);
+        return false;
+    }
+    if (!files)
+        log_message(LOG_WARN, "--sandbox: this kernel has no Landlock; only system calls are "
+                              "confined");
+    return true;
 }
 
 int worker_run(const struct worker_options *options)
@@ -192,7 +234,9 @@ int worker_run(const struct worker_options *options)
     memset(&worker, 0, sizeof(worker));
     worker.options = options;
     signal(SIGPIPE, SIG_IGN);
-    if (uv_loop_init(&worker.loop) != 0 || budget_start() != 0) {
+    if (!confine(options->confine)) /* before there is a second thread */
+        return WORKER_EXIT_FAILED;
+    if (key_start() != 0 || uv_loop_init(&worker.loop) != 0 || budget_start() != 0) {
         log_message(LOG_ERROR, "cannot start a worker: out of memory or descriptors");
         return WORKER_EXIT_FAILED;
     }

@@ -5,12 +5,14 @@
 #include <stdatomic.h>
 
 #include "app.h"
+#include "confine.h"
 
 /* What a worker tells its supervisor, in memory that both see. */
 struct worker_slot {
     _Atomic uint64_t
-        heartbeat_ns;  /* CLOCK_MONOTONIC, written each time the loop's clock timer fires */
-    _Atomic int ready; /* 1: it serves */
+        heartbeat_ns;      /* CLOCK_MONOTONIC, written each time the loop's clock timer fires */
+    _Atomic int ready;     /* 1: it serves */
+    _Atomic int reloading; /* set with a SIGHUP, cleared when that has come to an end */
     char running[VM_NAME_BYTES]; /* the function that runs right now; empty: none */
 };
 
@@ -26,10 +28,11 @@ struct suspension {
 
 struct worker_options {
     struct app_options app;
-    const int *listen_fds; /* borrowed; stay open */
+    const int *listen_fds; /* borrowed; the descriptors are taken over */
     unsigned listen_count;
-    int admin_fd; /* -1: none */
-    double drain; /* seconds */
+    int admin_fd;                  /* taken over; -1: none */
+    double drain;                  /* seconds */
+    const struct confine *confine; /* borrowed: what it may do (confine.h); NULL: anything */
     struct worker_slot *slot;
     struct suspension *suspensions; /* SUSPENSIONS_MAX; NULL: none */
 };

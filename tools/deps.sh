@@ -6,10 +6,11 @@
 #   tools/deps.sh check      and what `make check` needs
 #   tools/deps.sh bench      and what `make bench` needs
 #   tools/deps.sh cov        and what `make cov` needs
+#   tools/deps.sh drill      and what `make slow-drill` needs
 set -eu
 
 want="gcc make libc6-dev pkg-config liblua5.4-dev libuv1-dev libjansson-dev libjwt-dev libssl-dev
-      libcurl4-openssl-dev libnghttp2-dev libbrotli-dev zlib1g-dev liblmdb-dev node-llhttp"
+      libcurl4-openssl-dev libnghttp2-dev libbrotli-dev zlib1g-dev liblmdb-dev libseccomp-dev node-llhttp"
 
 # The tests bring a Node of their own (tests/package.json); this one only has to run npm. A newer
 # Node from elsewhere carries its npm along and conflicts with Debian's package of that name.
@@ -21,15 +22,17 @@ node_and_npm() {
 
 for_test="libcmocka-dev lua5.4 curl ca-certificates $(node_and_npm)"
 for_check="clang clang-format clang-tidy libclang-rt-14-dev cppcheck lua-check valgrind chromium"
+for_bench="wrk nghttp2-client util-linux openssl nginx libnginx-mod-http-lua lua-resty-core lua-luaossl lua-cjson haproxy"
 
 case ${1:-build} in
 build) ;;
 test) want="$want $for_test" ;;
 check) want="$want $for_test $for_check" ;;
-bench) want="$want $for_test wrk util-linux" ;;
+bench) want="$want $for_test $for_bench" ;;
 cov) want="$want $for_test gcovr" ;;
+drill) want="$want $for_test slowhttptest" ;;
 *)
-    echo "usage: tools/deps.sh [build|test|check|bench|cov]" >&2
+    echo "usage: tools/deps.sh [build|test|check|bench|cov|drill]" >&2
     exit 2
     ;;
 esac

@@ -1,22 +1,31 @@
-// The long drills: `make abuse-mix` and `make reload-drill`.
+// The long drills, each behind a target of tools/targets.mk.
 //
 //   node tools/drills.mjs mix [--requests 10000] [--clients 8] [--share 0.1] [--pick REGEX]
 //   node tools/drills.mjs renames [--renames 1000] [--connections 32]
+//   node tools/drills.mjs deploy [--rate 200] [--seconds 20]     (of each of the five phases)
+//   node tools/drills.mjs soak [--minutes 20]
+//   node tools/drills.mjs schedule [--minutes 10]
 //   node tools/drills.mjs reloads [--reloads 10000]
+//   node tools/drills.mjs slow [--connections 1000] [--seconds 60]
+//   node tools/drills.mjs idle [--connections 10000]
 //
 // LUAFN_BIN, LUAFN_SLOW and LUAFN_WRAP as for the tests: a sanitizer build or valgrind work too.
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { atomicWrite, mixDrill, renameDrill } from '../tests/lib/drill.mjs';
+import { deployDrill } from '../tests/lib/deploy-drill.mjs';
 import { deployment, eventually, folder, sleep, start } from '../tests/lib/host.mjs';
-import { descriptors, rss, slope } from '../tests/lib/process.mjs';
+import { scheduleDrill } from '../tests/lib/schedule-drill.mjs';
+import { idleDrill, slowDrill } from '../tests/lib/slow-drill.mjs';
+import { report, soak } from '../tests/lib/soak.mjs';
+import { descriptors, percentile, rss, slope } from '../tests/lib/process.mjs';
 
 const { values: want, positionals: [drill] } = parseArgs({
   allowPositionals: true,
   options: {
     requests: { type: 'string', default: '10000' }, clients: { type: 'string', default: '8' }, share: { type: 'string', default: '0.1' },
-    pick: { type: 'string', default: '' }, renames: { type: 'string', default: '1000' }, connections: { type: 'string', default: '32' },
-    reloads: { type: 'string', default: '10000' },
+    pick: { type: 'string', default: '' }, renames: { type: 'string', default: '1000' }, connections: { type: 'string' },
+    reloads: { type: 'string', default: '10000' }, rate: { type: 'string', default: '200' }, seconds: { type: 'string' }, minutes: { type: 'string' },
   },
 });
 
@@ -30,14 +39,14 @@ async function mix() {
     requests: Number(want.requests), clients: Number(want.clients), abuseShare: Number(want.share), pick: ({ name }) => pattern.test(name), tell,
   });
   console.log(`\n${got.honest} honest requests, ${got.abuse} abuses, ${got.faultCount} faults`);
-  if (got.faultCount > 0) console.log(got.stderr.slice(-3000));
+  if (got.faultCount > 0) console.log(got.stderr.split('\n').filter((l) => !/"msg":"(function loaded|handler raised)"/.test(l)).slice(-30).join('\n'));
   return got.faults;
 }
 
 async function renames() {
   const faults = [];
   for (const workers of [1, 2]) {
-    const got = await renameDrill(t, { workers, renames: Number(want.renames), connections: Number(want.connections), pause: 0.02, tell });
+    const got = await renameDrill(t, { workers, renames: Number(want.renames), connections: Number(want.connections ?? 32), pause: 0.02, tell });
     console.log(`\n${workers} worker(s): ${got.renames} renames, ${got.requests} requests, ${got.generations} generations seen, ${got.faults.length} faults`);
     faults.push(...got.faults);
     await t.end();
@@ -79,7 +88,49 @@ async function reloads() {
   return faults;
 }
 
-const drills = { mix, renames, reloads };
+async function deploy() {
+  const got = await deployDrill(t, { rate: Number(want.rate), seconds: Number(want.seconds ?? 20), tell });
+  console.log(`\n${got.sent} requests: ${got.good} good, ${got.inKilled} in the killed worker, ${got.refused} refused after the end, ${got.faults.length} failed; `
+    + `${got.retried} sent again on a new connection; median ${percentile(got.ms, 0.5)} ms, p99 ${percentile(got.ms, 0.99)} ms`);
+  return got.faults.slice(0, 10);
+}
+
+// Twice through all abuses takes a minute; what grows after that must come to nothing.
+async function soaking() {
+  const s = await soak(t, { seconds: Number(want.minutes ?? 20) * 60, tell });
+  console.log(`\n${report(s)}`);
+  const faults = s.faults.slice(0, 10);
+  if (Number(want.minutes ?? 20) >= 10 && s.kibPerMinute > 256) faults.push(`memory grows by ${s.kibPerMinute.toFixed(0)} KiB a minute`);
+  return faults;
+}
+
+async function schedule() {
+  const got = await scheduleDrill(t, { seconds: Number(want.minutes ?? 10) * 60, tell });
+  console.log(`\n${got.runs} scheduled runs, ${got.jobs} background runs, ${got.faults.length} faults`);
+  return got.faults;
+}
+
+const times = (s) => `${s.requests} requests, p50 ${s.p50.toFixed(2)}, p99 ${s.p99.toFixed(2)}, at most ${s.most.toFixed(1)} ms`;
+
+async function slow() {
+  const got = await slowDrill(t, { connections: Number(want.connections ?? 1000), seconds: Number(want.seconds ?? 60), tell });
+  const faults = [];
+  for (const p of got.phases) {
+    const ratio = p.during.p99 / p.rest.p99;
+    console.log(`\n${p.name}, ${p.connected} of ${got.connections} connections: p99 ${ratio.toFixed(2)} times that at rest\n`
+      + `  at rest ${times(p.rest)}\n  beside  ${times(p.during)}\n  ${p.before.kib} KiB before, ${p.after.kib} after; ${p.cpuMs.toFixed(0)} ms of the worker's time`);
+    if (ratio >= 2) faults.push(`${p.name}: others wait ${ratio.toFixed(2)} times as long`);
+  }
+  return faults;
+}
+
+async function idle() {
+  const got = await idleDrill(t, { connections: Number(want.connections ?? 10000), tell });
+  console.log(`\n${got.connections} idle connections: ${got.bytesEach.toFixed(0)} bytes each (${got.before} to ${got.during} KiB, ${got.after} when they are gone)`);
+  return got.bytesEach < 10240 ? [] : ['more than 10 KiB a connection'];
+}
+
+const drills = { mix, renames, reloads, deploy, schedule, slow, idle, soak: soaking };
 if (!Object.hasOwn(drills, drill)) {
   console.error(`one of: ${Object.keys(drills).join(' ')}`);
   process.exit(2);

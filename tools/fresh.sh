@@ -12,6 +12,7 @@ what=${1:-all}
 command -v debootstrap >/dev/null || { echo 'tools/fresh.sh: apt-get install debootstrap' >&2; exit 1; }
 
 root=$(mktemp -d /var/tmp/luafn-fresh.XXXXXX)
+chmod 755 "$root" # it becomes /, which everybody may enter
 server=
 finish() {
     status=$?

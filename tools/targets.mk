@@ -31,7 +31,7 @@ run: deps ## install what is missing, build, start `luafn dev` on http://localho
 	$(Q)exec build/luafn dev $(ARGS)
 
 # ---- tests -------------------------------------------------------------------------------------
-.PHONY: test unit unit-programs wire idp e2e
+.PHONY: test unit unit-programs wire idp examples e2e
 test: deps-test ## every tier that needs no browser; ends with `N passed, N failed`
 	$(Q)+$(BUILD_IN) build/luafn unit-programs
 	$(Q)UNIT_BIN="$(UNIT_BIN)" tools/test.sh unit lua wire idp
@@ -47,14 +47,19 @@ wire: $(OUT)/luafn tests/node_modules/.package-lock.json ## black-box tests over
 idp: $(OUT)/luafn tests/node_modules/.package-lock.json ## against real OpenID providers; T=oidc runs one file
 	$(Q)LUAFN_BIN=$(OUT)/luafn ONLY="$(T)" tools/test.sh idp
 
-e2e: $(OUT)/luafn tests/node_modules/.package-lock.json ## pages in headless Chromium; T=demo runs one file
+# The front ends of examples/ that T means, out of all.
+EXAMPLES := auth0-react gatsby
+examples: ## build the front ends of examples/, for e2e; says so where npm is out of reach
+	$(Q)tools/examples.sh $(foreach n,$(EXAMPLES),$(if $(T),$(if $(findstring $(T),$(n)),$(n)),$(n)))
+
+e2e: $(OUT)/luafn tests/node_modules/.package-lock.json examples ## pages in headless Chromium; T=demo runs one file
 	$(Q)LUAFN_BIN=$(OUT)/luafn ONLY="$(T)" tools/test.sh e2e
 
 # ---- checks ------------------------------------------------------------------------------------
 .PHONY: check asan valgrind cov
 # What fails fast comes first.
-CHECKS := format-check lint test fuzz-regress e2e fault-sample asan valgrind
-check: deps-check ## all that CI runs: format, lint, test, fuzz regressions, browser tests, faults, sanitizers, valgrind
+CHECKS := format-check lint test fuzz-regress e2e fault-sample soak-short asan valgrind bench-guard
+check: deps-check ## all that CI runs: format, lint, test, fuzz regressions, browser tests, faults, sanitizers, valgrind, counted instructions
 	$(Q)for step in $(CHECKS); do \
 	    begun=$$(date +%s); echo "### $$step"; \
 	    $(MAKE) --no-print-directory $$step || { echo "### $$step failed"; exit 1; }; \
@@ -66,19 +71,24 @@ asan: ## unit and wire tests under AddressSanitizer and UBSan
 	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/asan/%)" LUAFN_BIN=build/asan/luafn LUAFN_SLOW=4 \
 	    tools/test.sh unit wire
 
-# Calls of the C library fail, one after the other: tests/fault/.
-build/fault/shim.so build/fault/shim-calls.so: tests/fault/shim.c
+# Calls of the C library fail, one after the other: tests/fault/. The debug build, where each small
+# block is an allocation of its own.
+build/fault/shim.so: tests/fault/shim.c tests/fault/crash.c tests/fault/shim.h
+build/fault/shim-calls.so: tests/fault/shim.c tests/fault/shim.h
+build/fault/shim.so build/fault/shim-calls.so:
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(if $(findstring calls,$@),-DFAULT_CALLS_ONLY) $(WARN) -O1 -g -fPIC -shared -o $@ $<
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(if $(findstring calls,$@),-DFAULT_CALLS_ONLY) $(WARN) -O1 -g -fPIC -shared -o $@ $(filter %.c,$^)
 
 .PHONY: fault fault-sample
-fault: build/luafn build/fault/shim.so tests/node_modules/.package-lock.json ## every allocation and call of a request fails once; T=memory runs one file
-	$(Q)FAULT_LONG=1 TEST_TIMEOUT=1200000 ONLY="$(T)" tools/test.sh fault
+fault: build/fault/shim.so tests/node_modules/.package-lock.json ## every allocation and call of a request fails once; T=memory runs one file
+	$(Q)+$(BUILD_IN) BUILD=debug build/debug/luafn
+	$(Q)LUAFN_BIN=build/debug/luafn FAULT_LONG=1 TEST_TIMEOUT=7200000 ONLY="$(T)" tools/test.sh fault
 	$(Q)$(MAKE) --no-print-directory BUILD=asan build/asan/luafn build/fault/shim-calls.so
 	$(Q)LUAFN_BIN=build/asan/luafn LUAFN_SLOW=4 ONLY="$(T)" tools/test.sh fault
 
-fault-sample: build/luafn build/fault/shim.so tests/node_modules/.package-lock.json
-	$(Q)ONLY="$(T)" tools/test.sh fault
+fault-sample: build/fault/shim.so tests/node_modules/.package-lock.json
+	$(Q)+$(BUILD_IN) BUILD=debug build/debug/luafn
+	$(Q)LUAFN_BIN=build/debug/luafn ONLY="$(T)" tools/test.sh fault
 
 VALGRIND := valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible \
             --errors-for-leak-kinds=definite --trace-children=yes
@@ -92,12 +102,26 @@ $(OUT)/bench/micro: bench/micro.c $(OUT)/libluafn.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(OUT)/libluafn.a $(LIBS)
 
+$(OUT)/bench/parts: bench/parts.c $(OUT)/libluafn.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -iquote tests/unit $(ALL_LDFLAGS) -o $@ $< $(OUT)/libluafn.a $(LIBS) -lcmocka
+
+NODE = $$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node)
+.PHONY: bench-guard bench-guard-update
+bench-guard bench-guard-update: build/luafn $(OUT)/bench/parts tests/node_modules/.package-lock.json
+bench-guard: ## fail where the counted instructions of a request or its parts have grown by 3 %
+	$(Q)if command -v valgrind >/dev/null; then CC="$(CC)" $(NODE) bench/guard.mjs; \
+	    else echo "bench-guard skipped: valgrind is not installed"; fi
+
+bench-guard-update: ## write bench/counts.json anew
+	$(Q)CC="$(CC)" $(NODE) bench/guard.mjs --update
+
 .PHONY: bench-micro
-bench-micro: $(OUT)/bench/micro ## time and memory of making a function's state; ARGS="scripts/me.lua 500"
+bench-micro: $(OUT)/bench/micro ## what a function's state costs, and its limits; ARGS="scripts/me.lua 500"
 	$(Q)$< $(ARGS)
 
 # ---- long drills; their short forms are among the wire tests ---------------------------------------
-.PHONY: abuse-mix reload-drill
+.PHONY: abuse-mix reload-drill deploy-drill schedule-drill slow-drill soak soak-short
 DRILL = LUAFN_BIN=$(OUT)/luafn $$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node) tools/drills.mjs
 abuse-mix: $(OUT)/luafn tests/node_modules/.package-lock.json ## 10,000 requests, every abuse among them; BUILD=asan ARGS="--requests 10000"
 	$(Q)$(DRILL) mix $(ARGS)
@@ -106,11 +130,39 @@ reload-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 1,000 rename
 	$(Q)$(DRILL) renames
 	$(Q)$(DRILL) reloads
 
-cov: ## coverage of unit and wire tests, as a table
+deploy-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 200 requests/s through a killed worker, a reload, an upgrade and the end
+	$(Q)$(DRILL) deploy $(ARGS)
+
+schedule-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 10 minutes of a schedule and a background function each second; ARGS="--minutes 2"
+	$(Q)$(DRILL) schedule $(ARGS)
+
+slow-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 1,000 slow connections beside one that behaves; 10,000 that wait
+	$(Q)tools/deps.sh drill
+	$(Q)$(DRILL) slow $(ARGS)
+	$(Q)$(DRILL) idle
+
+soak: $(OUT)/luafn tests/node_modules/.package-lock.json ## 20 minutes of all abuses beside honest traffic; ARGS="--minutes 5"
+	$(Q)nice env $(DRILL) soak $(ARGS)
+
+soak-short: $(OUT)/luafn tests/node_modules/.package-lock.json
+	$(Q)LUAFN_BIN=$(OUT)/luafn tools/test.sh soak
+
+cov: build/fault/shim.so ## coverage of unit and wire tests and a sample of faults, as a table
 	$(Q)tools/deps.sh cov
 	$(Q)+$(BUILD_IN) BUILD=cov unit-programs build/cov/luafn
 	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/cov/%)" LUAFN_BIN=build/cov/luafn LUAFN_SLOW=3 tools/test.sh unit wire
+	$(Q)for part in memory syscalls; do LUAFN_BIN=build/cov/luafn LUAFN_SLOW=3 ONLY=$$part tools/test.sh fault || exit 1; done
 	$(Q)gcovr --root . --object-directory build/cov --filter host/ --filter bindings/ --print-summary
+
+# ---- Netlify: its answers, recorded as data that `make wire` replays ------------------------------
+.PHONY: netlify-diff
+netlify-diff: ## install netlify-cli (350 MB, build/netlify) and record its answers anew
+	$(Q)mkdir -p build/netlify
+	$(Q)cd build/netlify && { [ -f package.json ] || echo '{"private":true}' >package.json; } && \
+	    npm install --ignore-scripts --no-audit --no-fund netlify-cli@27.10.2 netlify-redirector@0.5.0
+	$(Q)$(NODE) tests/netlify/record.mjs build/netlify tests/data/netlify.json
+	$(Q)git diff --stat -- tests/data/netlify.json
+	$(Q)+$(MAKE) --no-print-directory wire T=netlify.test
 
 # ---- fuzzing: tests/fuzz/NAME_fuzz.c, inputs in tests/fuzz/corpus/NAME/ ----------------------------
 FUZZ_C := $(wildcard tests/fuzz/*_fuzz.c)
@@ -164,25 +216,29 @@ build/compile_commands.json: Makefile tools/targets.mk $(SRC_C)
 	@$(shell mkdir -p build)$(file >$@,[$(subst }$(space){,}$(comma){,$(foreach f,$(SRC_C),$(call entry,$f)))])
 
 # ---- the rest ----------------------------------------------------------------------------------
-.PHONY: fresh bench docs install clean help
+.PHONY: fresh stopwatch bench docs install clean help
 docs: ## make docs/api.md and docs/luafn.lua from docs/api.lua
 	lua5.4 tools/docs.lua
 
 fresh: ## prove `make test` and `make run` in a bare Debian 12 (root, debootstrap)
 	tools/fresh.sh
 
-bench: ## one worker against its peers, on one core; needs wrk
+stopwatch: tests/node_modules/.package-lock.json ## how long the README's first steps take, from `git clone`
+	$(Q)$(NODE) tools/stopwatch.mjs
+
+bench: ## one worker against its peers, on one core; ARGS="--rounds 1 --case hello --peer luafn"
 	$(Q)tools/deps.sh bench
 	$(Q)$(MAKE) --no-print-directory build/luafn tests/node_modules/.package-lock.json
-	$(Q)$$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node) bench/run.mjs $(ARGS)
+	$(Q)$(NODE) bench/run.mjs $(ARGS)
 
-install: build/luafn ## PREFIX=/usr/local DESTDIR=: program, man page, Lua stubs, systemd unit
+install: build/luafn ## PREFIX=/usr/local DESTDIR=: program, man page, Lua stubs, systemd units, dashboard
 	install -Dm755 build/luafn $(DESTDIR)$(PREFIX)/bin/luafn
 	$(Q)if [ -f docs/luafn.1 ]; then install -Dm644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/luafn.1; fi
 	$(Q)if [ -f docs/luafn.lua ]; then install -Dm644 -t $(DESTDIR)$(PREFIX)/share/luafn docs/luafn.lua; fi
-	$(Q)if [ -f deploy/luafn.service ]; then \
-	    install -d $(DESTDIR)$(PREFIX)/lib/systemd/system && \
-	    sed 's|/usr/local|$(PREFIX)|g' deploy/luafn.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/luafn.service; fi
+	$(Q)install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	$(Q)for unit in luafn.service luafn.socket; do \
+	    sed 's|/usr/local|$(PREFIX)|g' deploy/$$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit; done
+	$(Q)install -Dm644 -t $(DESTDIR)$(PREFIX)/share/luafn deploy/grafana-dashboard.json
 
 clean: ## remove everything that was built
 	rm -rf build

@@ -1,13 +1,14 @@
 #!/bin/bash
 # Runs tiers of tests, one after the other, and ends with one line: N passed, N failed.
 #
-#   tools/test.sh TIER...     unit, lua, wire, idp, e2e, fault
+#   tools/test.sh TIER...     unit, lua, wire, idp, e2e, fault, soak
 #
 # LUAFN_BIN  the program under test (default build/luafn)
 # UNIT_BIN   the unit test programs
 # NODE       runs the black-box tiers (default: the one that tests/package.json brings)
 # ONLY       black-box tiers: only files whose name contains this
-# CONCURRENCY  black-box test files at a time (default 1: some of them measure time)
+# CONCURRENCY  black-box test files at a time (default 2: they wait more than they compute). A file whose
+#            first line is `// measures time` runs alone
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -57,35 +58,43 @@ lua() {
     done
 }
 
+node_files() { # node_files TIER FILES-AT-A-TIME FILE...
+    local tier=$1 at_a_time=$2
+    shift 2
+    rm -f "$work/counts"
+    COUNTS=$work/counts "$node" --test --test-timeout="${TEST_TIMEOUT:-300000}" \
+        --test-concurrency="$at_a_time" --test-reporter=./tests/lib/reporter.mjs \
+        "$@" </dev/null
+    if [ -s "$work/counts" ]; then
+        # shellcheck disable=SC2046
+        count "$tier" $(cat "$work/counts")
+    else
+        count "$tier (the runner itself)" 0 1 0
+    fi
+}
+
 node_tier() { # node_tier NAME
-    local files=() file node=${NODE:-}
+    local alone=() together=() file node=${NODE:-}
     for file in tests/"$1"/*.test.mjs; do
-        [[ -e $file && $file == *"${ONLY:-}"* ]] && files+=("$file")
+        [[ -e $file && $file == *"${ONLY:-}"* ]] || continue
+        if [ "$(head -n 1 "$file")" = '// measures time' ]; then alone+=("$file"); else together+=("$file"); fi
     done
-    if [ ${#files[@]} -eq 0 ]; then echo "# $1: no tests"; return; fi
+    if [ $((${#alone[@]} + ${#together[@]})) -eq 0 ]; then echo "# $1: no tests"; return; fi
     if [ -z "$node" ]; then
         for node in tests/node_modules/node-linux-*/bin/node; do [ -x "$node" ] && break; done
         [ -x "$node" ] || node=node
     fi
-    rm -f "$work/counts"
-    COUNTS=$work/counts "$node" --test --test-timeout="${TEST_TIMEOUT:-180000}" \
-        --test-concurrency="${CONCURRENCY:-1}" --test-reporter=./tests/lib/reporter.mjs \
-        "${files[@]}" </dev/null
-    if [ -s "$work/counts" ]; then
-        # shellcheck disable=SC2046
-        count "$1" $(cat "$work/counts")
-    else
-        count "$1 (the runner itself)" 0 1 0
-    fi
+    [ ${#together[@]} -eq 0 ] || node_files "$1" "${CONCURRENCY:-2}" "${together[@]}"
+    [ ${#alone[@]} -eq 0 ] || node_files "$1, alone" 1 "${alone[@]}"
 }
 
 for tier in "$@"; do
     case $tier in
     unit) unit ;;
     lua) lua ;;
-    wire | idp | e2e | fault) node_tier "$tier" ;;
+    wire | idp | e2e | fault | soak) node_tier "$tier" ;;
     *)
-        echo "tools/test.sh: no tier '$tier'; there are unit, lua, wire, idp, e2e, fault" >&2
+        echo "tools/test.sh: no tier '$tier'; there are unit, lua, wire, idp, e2e, fault, soak" >&2
         exit 2
         ;;
     esac

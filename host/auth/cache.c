@@ -156,16 +156,20 @@ static size_t entry_bytes(struct str token, const struct claims *claims)
 
 /* ---- bad signatures ---- */
 
-static struct bad *bad_slot(struct siphash hash)
+/* `tail`: the token's hash_of. The slot keeps a hash of the whole token, which is made only where
+ * the slot may be this one's. */
+static struct bad *bad_slot(struct siphash tail)
 {
-    return &cache.bad[hash.low % BAD_SLOTS];
+    return &cache.bad[tail.low % BAD_SLOTS];
 }
 
-static bool is_bad(struct siphash hash, const struct key_source *source)
+static bool is_bad(struct siphash tail, struct str token, const struct key_source *source)
 {
-    const struct bad *bad = bad_slot(hash);
-    return bad->taken && bad->hash.low == hash.low && bad->hash.high == hash.high &&
-           bad->source == source->id && bad->generation == source->generation;
+    const struct bad *bad = bad_slot(tail);
+    if (!bad->taken || bad->source != source->id || bad->generation != source->generation)
+        return false;
+    struct siphash hash = siphash(cache.key, token);
+    return bad->hash.low == hash.low && bad->hash.high == hash.high;
 }
 
 /* ---- what others call ---- */
@@ -175,14 +179,15 @@ struct claims *token_cache_find(struct str token, const struct key_source *sourc
     *bad = false;
     if (!is_on())
         return NULL;
-    struct entry **link = cache.buckets != NULL ? find(hash_of(token), token) : NULL;
+    struct siphash tail = hash_of(token);
+    struct entry **link = cache.buckets != NULL ? find(tail, token) : NULL;
     struct entry *e = link != NULL ? *link : NULL;
     if (e != NULL && e->source == source->id && e->generation != source->generation) {
         unlink_entry(link);
         e = NULL;
     }
     if (e == NULL || e->source != source->id) {
-        *bad = is_bad(siphash(cache.key, token), source);
+        *bad = is_bad(tail, token, source);
         cache.stats.negative_hits += *bad;
         cache.stats.misses += !*bad;
         return NULL;
@@ -197,12 +202,15 @@ void token_cache_add(struct str token, const struct key_source *source, struct c
     size_t bytes = entry_bytes(token, claims);
     if (!is_on() || bytes > cache.max_bytes || !make_room())
         return;
-    token_cache_remove(token);
+    struct siphash hash = hash_of(token);
+    struct entry **before = find(hash, token);
+    if (*before != NULL)
+        unlink_entry(before);
     struct entry *e = malloc(sizeof(*e) + token.len);
     if (e == NULL)
         return;
     evict_until(cache.max_bytes - bytes);
-    *e = (struct entry){.hash = hash_of(token),
+    *e = (struct entry){.hash = hash,
                         .claims = claims_ref(claims),
                         .source = source->id,
                         .generation = source->generation,
@@ -222,8 +230,8 @@ void token_cache_add_bad(struct str token, const struct key_source *source)
 {
     if (!is_on())
         return;
-    struct siphash hash = siphash(cache.key, token);
-    *bad_slot(hash) = (struct bad){hash, source->id, source->generation, true};
+    *bad_slot(hash_of(token)) =
+        (struct bad){siphash(cache.key, token), source->id, source->generation, true};
 }
 
 void token_cache_remove(struct str token)

@@ -84,6 +84,28 @@ bool claims_have_role(const json_t *claims, struct str role)
     return role.len > 0 && has_word(json_object_get(claims, "roles"), role);
 }
 
+static bool is_equal(const json_t *a, const json_t *b)
+{
+    bool mixed = json_is_number(a) && json_is_number(b) && json_typeof(a) != json_typeof(b);
+    return mixed ? json_number_value(a) == json_number_value(b) : json_equal(a, b);
+}
+
+static bool is_or_has(const json_t *value, const json_t *wanted)
+{
+    bool found = value != NULL && is_equal(value, wanted);
+    for (size_t i = 0; !found && i < json_array_size(value); i++)
+        found = is_equal(json_array_get(value, i), wanted);
+    return found;
+}
+
+bool claims_match(const json_t *value, const json_t *wanted)
+{
+    bool found = !json_is_array(wanted) && is_or_has(value, wanted);
+    for (size_t i = 0; !found && i < json_array_size(wanted); i++)
+        found = is_or_has(value, json_array_get(wanted, i));
+    return found;
+}
+
 static bool is_registered(struct str name)
 {
     static const char *const names[] = {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope"};

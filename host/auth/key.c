@@ -119,9 +119,17 @@ static int judge_point(EVP_PKEY *pkey, const char *group, struct key *key, struc
     return rc;
 }
 
+/* OpenSSL asks a new key for its sizes and goes on without them when there is no memory to. */
+static bool is_whole(const EVP_PKEY *pkey)
+{
+    return EVP_PKEY_get_size(pkey) > 0 && EVP_PKEY_get_bits(pkey) > 0;
+}
+
 static int judge(EVP_PKEY *pkey, struct key *key, struct err *err)
 {
     char group[64];
+    if (!is_whole(pkey))
+        return err_set(err, -ENOMEM, "out of memory");
     switch (EVP_PKEY_get_base_id(pkey)) {
     case EVP_PKEY_RSA:
         key->kind = KEY_RSA;

@@ -15,6 +15,10 @@
 #include "base/err.h"
 #include "base/str.h"
 
+/* Makes the library ready, once a process and before anything else uses it: what it prepares at its
+ * first use and cannot finish, it trips over later. 0 or -ENOMEM. */
+int key_start(void) __attribute__((warn_unused_result));
+
 enum key_backend { KEY_BACKEND_OPENSSL, KEY_BACKEND_LIBJWT };
 
 struct key; /* refcounted */
@@ -79,6 +83,9 @@ int key_to_public_pem(const struct key *key, struct buf *out);
 /* Public JWK: kty, use, alg, kid and the public members. New reference, or NULL (also
  * for a secret, which has no public form). */
 json_t *key_to_jwk(const struct key *key, enum alg alg);
+/* Adds x5c and x5t to the key's JWK: a certificate that the key signs itself, the same each time.
+ * -EINVAL for anything but a private RSA key, -ENOMEM. */
+int key_add_certificate(const struct key *key, json_t *jwk) __attribute__((warn_unused_result));
 /* RFC 7638 thumbprint, base64url SHA-256, appended. */
 int key_thumbprint(const struct key *key, struct buf *out);
 

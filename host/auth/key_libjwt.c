@@ -84,8 +84,7 @@ static bool is_signing_input(struct str input)
         return false;
     for (size_t i = 0; i < input.len; i++) {
         char c = input.ptr[i];
-        bool allowed = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-                       c == '-' || c == '_';
+        bool allowed = str_is_alnum(c) || c == '-' || c == '_';
         if (!allowed && i != dot)
             return false;
     }

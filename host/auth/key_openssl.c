@@ -26,6 +26,37 @@ bool key_openssl_wanted_memory(void)
     return found;
 }
 
+/* OpenSSL gathers the names of algorithms once, at the first use; one that it had no memory for is
+ * unknown from then on. */
+static bool has_all_algorithms(void)
+{
+    static const char *const digests[] = {"SHA256", "SHA384", "SHA512"};
+    static const char *const kinds[] = {"RSA", "EC", "ED25519", "ED448"};
+    bool ok = true;
+    for (size_t i = 0; i < sizeof(digests) / sizeof(digests[0]); i++) {
+        EVP_MD *md = EVP_MD_fetch(NULL, digests[i], NULL);
+        ok = ok && md != NULL && EVP_get_digestbyname(digests[i]) != NULL;
+        EVP_MD_free(md);
+    }
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, kinds[i], NULL);
+        ok = ok && ctx != NULL;
+        EVP_PKEY_CTX_free(ctx);
+    }
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    EVP_MAC_free(mac);
+    return ok && mac != NULL;
+}
+
+int key_start(void)
+{
+    /* A default context that could not be set up is used all the same, and its locks are NULL. */
+    if (OSSL_LIB_CTX_get0_global_default() == NULL ||
+        OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL) == 0)
+        return -ENOMEM;
+    return has_all_algorithms() ? 0 : -ENOMEM;
+}
+
 const char *key_openssl_digest(enum alg alg)
 {
     switch (alg_hash_size(alg)) {

@@ -10,8 +10,7 @@
 
 /* ---- answers ---- */
 
-/* RFC 6749 section 3.3: what a scope may consist of, and the space between two. */
-static bool is_scope_text(struct str s)
+bool policy_is_scope_text(struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
         char c = s.ptr[i];
@@ -26,7 +25,7 @@ int policy_challenge(struct response *res, struct arena *arena, struct str error
     struct str value = STR("Bearer realm=\"" REALM "\"");
     if (error.len > 0)
         value = arena_printf(arena, "%.*s, error=\"%.*s\"", STR_ARG(value), STR_ARG(error));
-    if (value.ptr != NULL && is_scope_text(scope))
+    if (value.ptr != NULL && policy_is_scope_text(scope))
         value = arena_printf(arena, "%.*s, scope=\"%.*s\"", STR_ARG(value), STR_ARG(scope));
     if (value.ptr == NULL)
         return -ENOMEM;
@@ -56,30 +55,66 @@ static enum policy_result deny_memory(struct exchange *ex, struct verdict *verdi
     return deny(ex, verdict, 500, VERIFY_CODE_MEMORY, STR("Out of memory"));
 }
 
-static void challenge(struct exchange *ex, struct str error, struct str scope)
+enum dpop_mode policy_dpop(const struct policy *policy)
 {
-    if (policy_challenge(&ex->res, &ex->arena, error, scope) != 0)
+    bool all = policy->verifier_count > 0, any = false;
+    if (policy->dpop.mode != DPOP_UNSET)
+        return policy->dpop.mode;
+    for (unsigned i = 0; i < policy->verifier_count; i++) {
+        enum dpop_mode mode = policy->verifiers[i].dpop.mode;
+        all = all && mode == DPOP_REQUIRED;
+        any = any || mode >= DPOP_OPTIONAL;
+    }
+    return all ? DPOP_REQUIRED : any ? DPOP_OPTIONAL : DPOP_OFF;
+}
+
+/* RFC 9449 section 7.1. */
+static int challenge_dpop(struct exchange *ex, struct str error)
+{
+    struct str value = error.len > 0 ? arena_printf(&ex->arena,
+                                                    "DPoP realm=\"" REALM
+                                                    "\", error=\"%.*s\", algs=\"" DPOP_ALGS "\"",
+                                                    STR_ARG(error))
+                                     : STR("DPoP realm=\"" REALM "\", algs=\"" DPOP_ALGS "\"");
+    if (value.ptr == NULL)
+        return -ENOMEM;
+    return headers_add(&ex->res.headers, &ex->arena, STR("WWW-Authenticate"), value);
+}
+
+/* A line for each scheme that would do. */
+static void challenge(const struct policy *policy, struct exchange *ex, struct str error,
+                      struct str scope)
+{
+    enum dpop_mode mode = policy_dpop(policy);
+    bool of_proof = str_eq(error, STR("invalid_dpop_proof"));
+    int rc = 0;
+    if (mode != DPOP_REQUIRED)
+        rc = policy_challenge(&ex->res, &ex->arena, of_proof ? STR("") : error, scope);
+    if (rc == 0 && mode >= DPOP_OPTIONAL)
+        rc = challenge_dpop(ex, error);
+    if (rc != 0)
         answer_nothing(ex);
 }
 
 /* 401. Where no token was understood there is nothing to complain of, only to ask for. */
-static enum policy_result deny_token(struct exchange *ex, struct verdict *verdict, struct str error)
+static enum policy_result deny_token(const struct policy *policy, struct exchange *ex,
+                                     struct verdict *verdict, struct str error)
 {
     if (strcmp(verdict->code, VERIFY_CODE_MEMORY) == 0)
         return deny_memory(ex, verdict);
     enum policy_result result = deny(ex, verdict, 401, verdict->code, verdict->text);
-    challenge(ex, error, STR(""));
+    challenge(policy, ex, error, STR(""));
     return result;
 }
 
 /* 403. `scope` empty: the challenge names none. */
-static enum policy_result deny_access(struct exchange *ex, struct verdict *verdict, struct str text,
-                                      struct str scope)
+static enum policy_result deny_access(const struct policy *policy, struct exchange *ex,
+                                      struct verdict *verdict, struct str text, struct str scope)
 {
     if (text.ptr == NULL || scope.ptr == NULL)
         return deny_memory(ex, verdict);
     enum policy_result result = deny(ex, verdict, 403, "access_denied", text);
-    challenge(ex, STR("insufficient_scope"), scope);
+    challenge(policy, ex, STR("insufficient_scope"), scope);
     return result;
 }
 
@@ -119,17 +154,6 @@ static const struct str *missing_scope(const struct policy *policy, const json_t
     return missing;
 }
 
-static bool is_or_has(const json_t *value, const json_t *wanted)
-{
-    if (value != NULL && json_equal(value, wanted))
-        return true;
-    for (size_t i = 0; i < json_array_size(value); i++) {
-        if (json_equal(json_array_get(value, i), wanted))
-            return true;
-    }
-    return false;
-}
-
 /* The name of the first claim that is not as the policy wants it, or NULL. */
 static const char *wrong_claim(const struct policy *policy, const json_t *claims)
 {
@@ -137,7 +161,7 @@ static const char *wrong_claim(const struct policy *policy, const json_t *claims
     json_t *wanted;
     json_object_foreach(policy->claims, name, wanted)
     {
-        if (!is_or_has(json_object_get(claims, name), wanted))
+        if (!claims_match(json_object_get(claims, name), wanted))
             return name;
     }
     return NULL;
@@ -149,19 +173,19 @@ static enum policy_result check_rules(const struct policy *policy, struct exchan
     struct arena *arena = &ex->arena;
     const struct str *scope = missing_scope(policy, claims);
     if (scope != NULL)
-        return deny_access(ex, verdict,
+        return deny_access(policy, ex, verdict,
                            arena_printf(arena, "Token does not contain the required '%.*s' scope",
                                         STR_ARG(*scope)),
                            join_scopes(policy, arena, " "));
     if (policy->role.len > 0 && !claims_have_role(claims, policy->role))
         return deny_access(
-            ex, verdict,
+            policy, ex, verdict,
             arena_printf(arena, "User does not have the '%.*s' role", STR_ARG(policy->role)),
             STR(""));
     const char *name = wrong_claim(policy, claims);
     if (name != NULL)
         return deny_access(
-            ex, verdict,
+            policy, ex, verdict,
             arena_printf(arena, "Token does not contain the required '%s' claim", name), STR(""));
     return POLICY_ALLOW;
 }
@@ -179,29 +203,137 @@ static enum policy_result check_claims(const struct policy *policy, struct excha
 
 /* ---- the request ---- */
 
+/* What came in `Authorization`. */
+struct credentials {
+    struct str token;
+    bool dpop; /* by the scheme of that name; else Bearer */
+};
+
+/* The text after the scheme and one blank; ptr NULL when it is another one or there is more. */
+static struct str after_scheme(struct str header, struct str scheme)
+{
+    struct str none = {NULL, 0};
+    if (header.len < scheme.len || !str_eq_nocase((struct str){header.ptr, scheme.len}, scheme))
+        return none;
+    struct str rest = str_skip(header, scheme.len);
+    return str_find(rest, ' ') == rest.len ? rest : none;
+}
+
 /* Two headers are two opinions about who is calling: neither is picked. */
-static int read_token(const struct exchange *ex, struct str *token, struct verdict *verdict)
+static int read_credentials(const struct policy *policy, const struct exchange *ex,
+                            struct credentials *given, struct verdict *verdict)
 {
     const struct headers *headers = &ex->req.headers;
     struct str both = STR("");
     const struct str *header = headers_get(headers, STR("authorization"));
     if (headers_count(headers, STR("authorization")) > 1)
         header = &both;
-    return token_from_header(header, token, verdict);
+    *given = (struct credentials){.token = {NULL, 0}};
+    if (header != NULL && policy_dpop(policy) >= DPOP_OPTIONAL) {
+        given->token = after_scheme(*header, STR("DPoP "));
+        given->dpop = given->token.ptr != NULL;
+    }
+    return given->dpop ? 0 : token_from_header(header, &given->token, verdict);
 }
 
-/* On an open function a token is welcome, not needed: whatever is wrong with it goes unsaid. */
+struct str policy_token(const struct exchange *ex)
+{
+    const struct str *header = headers_get(&ex->req.headers, STR("authorization"));
+    if (header == NULL)
+        return STR("");
+    size_t blank = str_find(*header, ' ');
+    return blank < header->len ? str_skip(*header, blank + 1) : STR("");
+}
+
+/* ---- proof of possession ---- */
+
+static enum policy_result deny_proof(const struct policy *policy, struct exchange *ex,
+                                     struct verdict *verdict, const char *code, const char *text)
+{
+    const char *error = strcmp(code, "invalid_dpop_proof") == 0 ? code : "invalid_token";
+    enum policy_result result = deny(ex, verdict, 401, code, str_from(text));
+    challenge(policy, ex, str_from(error), STR(""));
+    return result;
+}
+
+static enum policy_result deny_busy(struct exchange *ex, struct verdict *verdict)
+{
+    enum policy_result result = deny(ex, verdict, 503, "too_many_proofs",
+                                     STR("More proofs of possession than can be remembered"));
+    if (headers_set(&ex->res.headers, &ex->arena, STR("Retry-After"), STR("1")) != 0)
+        answer_nothing(ex);
+    return result;
+}
+
+static enum policy_result check_proof(const struct policy *policy, struct exchange *ex, double now,
+                                      struct str token, struct verdict *verdict)
+{
+    const struct str *proof = headers_get(&ex->req.headers, STR("dpop"));
+    const struct dpop *of_issuer = &verdict->verifier->dpop;
+    struct dpop_request req = {
+        .method = ex->req.method_name,
+        .scheme = ex->req.scheme,
+        .host = ex->req.host,
+        .origin = policy->dpop.origin.len > 0 ? policy->dpop.origin : of_issuer->origin,
+        .path = ex->req.path,
+        .token = token,
+        .now = now,
+        .tolerance = verdict->verifier->clock_tolerance,
+    };
+    const char *why = "One DPoP header is needed";
+    enum dpop_result result = DPOP_BAD_PROOF;
+    if (proof != NULL && headers_count(&ex->req.headers, STR("dpop")) == 1)
+        result = dpop_check(&req, verdict->claims->json, *proof, &why);
+    switch (result) {
+    case DPOP_GOOD:
+        return POLICY_ALLOW;
+    case DPOP_BAD_PROOF:
+        return deny_proof(policy, ex, verdict, "invalid_dpop_proof", why);
+    case DPOP_OTHER_KEY:
+        return deny_proof(policy, ex, verdict, "jwt_invalid",
+                          "The token is not bound to the key of the proof");
+    case DPOP_BUSY:
+        return deny_busy(ex, verdict);
+    default:
+        return deny_memory(ex, verdict);
+    }
+}
+
+static enum policy_result check_possession(const struct policy *policy, struct exchange *ex,
+                                           double now, const struct credentials *given,
+                                           struct verdict *verdict)
+{
+    enum dpop_mode mode =
+        policy->dpop.mode != DPOP_UNSET ? policy->dpop.mode : verdict->verifier->dpop.mode;
+    if (!given->dpop && dpop_refuses_bearer(mode, verdict->claims->json))
+        return deny_proof(policy, ex, verdict, "jwt_invalid", DPOP_NEEDED);
+    if (!given->dpop)
+        return POLICY_ALLOW;
+    if (mode < DPOP_OPTIONAL)
+        return deny_proof(policy, ex, verdict, "invalid_header",
+                          "Unsupported format for the Authorization header");
+    return check_proof(policy, ex, now, given->token, verdict);
+}
+
+/* ---- all of it ---- */
+
+/* On an open function a token is welcome, not needed: whatever is wrong with it goes unsaid. One
+ * that needs a proof is not looked at. */
 static enum policy_result check_open(const struct policy *policy, struct exchange *ex, double now,
                                      struct verdict *verdict)
 {
-    struct str token;
-    if (policy->verifier_count > 0 && read_token(ex, &token, verdict) == 0)
-        token_verify(policy->verifiers, policy->verifier_count, token, now, true, &ex->arena,
+    struct credentials given;
+    if (policy->verifier_count > 0 && read_credentials(policy, ex, &given, verdict) == 0 &&
+        !given.dpop)
+        token_verify(policy->verifiers, policy->verifier_count, given.token, now, true, &ex->arena,
                      verdict);
-    if (verdict->status == VERIFY_OK)
+    if (verdict->status == VERIFY_OK &&
+        !dpop_refuses_bearer(verdict->verifier->dpop.mode, verdict->claims->json)) {
         ex->sub_hash = verdict->claims->subject_hash;
-    else
-        *verdict = (struct verdict){.status = VERIFY_REFUSED};
+        return POLICY_ALLOW;
+    }
+    claims_unref(verdict->claims);
+    *verdict = (struct verdict){.status = VERIFY_REFUSED};
     return POLICY_ALLOW;
 }
 
@@ -211,17 +343,18 @@ enum policy_result policy_check(const struct policy *policy, struct exchange *ex
     *verdict = (struct verdict){.status = VERIFY_REFUSED};
     if (policy->kind != POLICY_TOKEN)
         return check_open(policy, ex, now, verdict);
-    struct str token;
-    if (read_token(ex, &token, verdict) != 0)
-        return deny_token(ex, verdict, STR(""));
-    token_verify(policy->verifiers, policy->verifier_count, token, now, keys_final, &ex->arena,
-                 verdict);
+    struct credentials given;
+    if (read_credentials(policy, ex, &given, verdict) != 0)
+        return deny_token(policy, ex, verdict, STR(""));
+    token_verify(policy->verifiers, policy->verifier_count, given.token, now, keys_final,
+                 &ex->arena, verdict);
     if (verdict->status == VERIFY_NEEDS_KEY)
         return POLICY_NEEDS_KEY;
     if (verdict->status != VERIFY_OK)
-        return deny_token(ex, verdict, STR("invalid_token"));
+        return deny_token(policy, ex, verdict, STR("invalid_token"));
     ex->sub_hash = verdict->claims->subject_hash;
-    return check_claims(policy, ex, verdict);
+    enum policy_result result = check_possession(policy, ex, now, &given, verdict);
+    return result == POLICY_ALLOW ? check_claims(policy, ex, verdict) : result;
 }
 
 /* ---- for people ---- */
@@ -244,6 +377,9 @@ struct str policy_text(const struct policy *policy, struct arena *arena)
     const char *name;
     json_t *wanted;
     json_object_foreach(policy->claims, name, wanted) add_rule(&buf, "claim", str_from(name));
+    if (policy_dpop(policy) >= DPOP_OPTIONAL)
+        add_rule(&buf, "dpop",
+                 policy_dpop(policy) == DPOP_REQUIRED ? STR("required") : STR("optional"));
     bool failed = scopes.ptr == NULL || buf_failed(&buf);
     struct str text = failed         ? (struct str){NULL, 0}
                       : buf.len == 0 ? STR("token")

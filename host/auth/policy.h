@@ -20,9 +20,9 @@ struct policy {
     unsigned scope_count;
     bool scope_any;  /* any of them; else all */
     struct str role; /* empty: none */
-    json_t *claims; /* owned by the configuration: an object; each member must equal the token's, or
-                       be in its array */
+    json_t *claims;  /* owned by the configuration: an object; see claims_match */
     struct str namespace;
+    struct dpop dpop;                 /* mode DPOP_UNSET: as the token's issuer says */
     const struct verifier *verifiers; /* borrowed */
     unsigned verifier_count;
     struct verifier_spec
@@ -37,12 +37,19 @@ enum policy_result {
 };
 
 /* Judges the request. Only the Authorization header is read, and two of them are a refusal. The
- * order is token, scopes, role, claims; the latter three see the claims without the namespace. Out
- * of memory: POLICY_DENY with a 500. An open function whose request carries a good token still gets
- * the claims when verifiers are set and the verdict needs no fetching; a bad token is ignored
- * there. `keys_final` as for token_verify. */
+ * order is token, its proof of possession, scopes, role, claims; the latter three see the claims
+ * without the namespace. Out of memory: POLICY_DENY with a 500. An open function whose request
+ * carries a good token still gets the claims when verifiers are set and the verdict needs no
+ * fetching; a bad token is ignored there. `keys_final` as for token_verify. */
 enum policy_result policy_check(const struct policy *policy, struct exchange *ex, double now,
                                 bool keys_final, struct verdict *verdict);
+
+/* The proof of possession that the policy asks for; before a token has told its issuer, what may
+ * come. */
+enum dpop_mode policy_dpop(const struct policy *policy);
+
+/* The token of a request that was let in. */
+struct str policy_token(const struct exchange *ex);
 
 /* 503 keys_unavailable with Retry-After, into ex->res. */
 void policy_keys_unavailable(struct exchange *ex);
@@ -52,6 +59,9 @@ void policy_keys_unavailable(struct exchange *ex);
  * -ENOMEM. */
 int policy_challenge(struct response *res, struct arena *arena, struct str error, struct str scope)
     __attribute__((warn_unused_result));
+
+/* Can the attribute hold this scope, or several with blanks between (RFC 6749 section 3.3)? */
+bool policy_is_scope_text(struct str s);
 
 /* Whole in one line, for `routes`: "open" (nothing said), "public", "token", "scope read:shows",
  * "scope a|b, role admin" (any), "scope a b, claim tier" (all). In the arena; ptr NULL when out of

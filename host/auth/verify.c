@@ -7,29 +7,15 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "auth/cache.h"
 #include "auth/shown.h"
 #include "auth/token.h"
+#include "auth/verify_internal.h"
 #include "base/limits.h"
 
-/* 0000-01-01T00:00:00Z; with LIMIT_DATE_MAX, the dates that print with four digits of year. */
-static const double DATE_MIN = -62167219200.0;
-
 static const char IN_KEY_LOOKUP[] = "error in secret or public key callback";
-
-struct check {
-    const struct verifier *verifiers;
-    unsigned count;
-    struct str token;
-    double now; /* whole seconds, as in the original */
-    bool keys_final;
-    struct arena *arena;
-    struct verdict *verdict;
-    const struct verifier *verifier; /* the one whose issuer the token names; NULL before */
-    struct claims *claims;           /* owned */
-    const struct key_source *bad;    /* the signature is known to be bad under this one's keys */
-};
 
 void verifier_init(struct verifier *verifier)
 {
@@ -39,7 +25,7 @@ void verifier_init(struct verifier *verifier)
 
 /* ---- refusals: all return false, so that a step is one statement ---- */
 
-static bool refuse_as(struct check *check, const char *code, struct str text)
+bool refuse_as(struct check *check, const char *code, struct str text)
 {
     check->verdict->status = VERIFY_REFUSED;
     check->verdict->code = code;
@@ -47,25 +33,22 @@ static bool refuse_as(struct check *check, const char *code, struct str text)
     return false;
 }
 
-static bool refuse(struct check *check, struct str text)
+bool refuse(struct check *check, struct str text)
 {
     return refuse_as(check, "jwt_invalid", text);
 }
 
-static bool refuse_memory(struct check *check)
+bool refuse_memory(struct check *check)
 {
     return refuse_as(check, VERIFY_CODE_MEMORY, STR("Out of memory"));
 }
 
 /* PREFIX 'VALUE', with a bounded value. */
-static bool refuse_value(struct check *check, const char *code, const char *prefix,
-                         struct str value)
+bool refuse_value(struct check *check, const char *code, const char *prefix, struct str value)
 {
     struct str text = arena_printf(check->arena, "%s '%.*s'", prefix, STR_ARG(value));
     return text.ptr != NULL ? refuse_as(check, code, text) : refuse_memory(check);
 }
-
-/* ---- before the signature: algorithm, header, issuer, audience ---- */
 
 /* The verifier of that issuer; with several of the same the first. */
 static const struct verifier *find_verifier(const struct check *check, const struct claims *claims)
@@ -75,74 +58,6 @@ static const struct verifier *find_verifier(const struct check *check, const str
             return &check->verifiers[i];
     }
     return NULL;
-}
-
-/* With an unknown issuer the algorithm must at least be allowed for somebody: the original
- * complains of the algorithm first. */
-static bool check_algorithm(struct check *check, const json_t *header)
-{
-    unsigned allowed = check->verifier != NULL ? check->verifier->algorithms : 0;
-    for (unsigned i = 0; check->verifier == NULL && i < check->count; i++)
-        allowed |= check->verifiers[i].algorithms;
-    enum alg alg = check->claims->alg;
-    if (alg != ALG_NONE_KNOWN && (allowed & ALG_BIT(alg)) != 0)
-        return true;
-    struct shown shown;
-    struct str got = header != NULL ? shown_value(&shown, json_object_get(header, "alg"))
-                                    : str_from(alg_name(alg));
-    return refuse_value(check, "jwt_invalid", "Invalid 'alg' provided, got", got);
-}
-
-/* Extensions change what is signed or how, so one that is not understood is a refusal (RFC 7515
- * section 4.1.11); `b64` has no place in a JWT (RFC 7797 section 7). Members that bring their own
- * key (jwk, jku, x5u, x5c) are never read. */
-static bool check_extensions(struct check *check, const json_t *header)
-{
-    if (json_object_get(header, "crit") != NULL)
-        return refuse(check, STR("Invalid 'crit' provided, extensions are not supported"));
-    if (json_object_get(header, "b64") != NULL)
-        return refuse(check, STR("Invalid 'b64' provided, extensions are not supported"));
-    return true;
-}
-
-static bool check_issuer(struct check *check)
-{
-    if (check->verifier != NULL)
-        return true;
-    struct shown shown;
-    struct str got = shown_value(&shown, json_object_get(check->claims->json, "iss"));
-    return refuse_value(check, "jwt_invalid", "Invalid issuer (iss) provided, got", got);
-}
-
-static bool is_audience(const struct verifier *verifier, const json_t *value)
-{
-    struct str text = {json_string_value(value), json_string_length(value)};
-    for (unsigned i = 0; text.ptr != NULL && i < verifier->audience_count; i++) {
-        if (str_eq(text, verifier->audiences[i]))
-            return true;
-    }
-    return false;
-}
-
-static bool check_audience(struct check *check)
-{
-    const json_t *aud = json_object_get(check->claims->json, "aud");
-    if (is_audience(check->verifier, aud))
-        return true;
-    for (size_t i = 0; i < json_array_size(aud); i++) {
-        if (is_audience(check->verifier, json_array_get(aud, i)))
-            return true;
-    }
-    struct shown shown;
-    return refuse_value(check, "jwt_invalid", "Invalid audience (aud) provided, got",
-                        shown_audience(&shown, aud));
-}
-
-/* `header` is NULL for a cached token, whose header passed check_extensions. */
-static bool check_addressee(struct check *check, const json_t *header)
-{
-    return check_algorithm(check, header) && (header == NULL || check_extensions(check, header)) &&
-           check_issuer(check) && check_audience(check);
 }
 
 /* ---- the signature ---- */
@@ -230,57 +145,69 @@ static bool check_signature(struct check *check, const struct token *token)
     return refuse(check, STR("invalid signature"));
 }
 
-/* ---- after the signature: times, profile ---- */
+/* ---- tokens that are no JWTs ---- */
 
-static bool is_date(double seconds)
+/* What a bearer token is made of (RFC 6750 section 2.1), and not in three parts. */
+static bool is_opaque(struct str token)
 {
-    return seconds >= DATE_MIN && seconds <= LIMIT_DATE_MAX; /* false for NaN */
-}
-
-static bool check_not_before(struct check *check)
-{
-    const struct claims *claims = check->claims;
-    if (isnan(claims->not_before) && json_object_get(claims->json, "nbf") == NULL)
-        return true;
-    if (!is_date(claims->not_before))
-        return refuse(check, STR("invalid nbf value"));
-    if (claims->not_before <= check->now + check->verifier->clock_tolerance)
-        return true;
-    struct shown shown;
-    return refuse_value(check, "jwt_invalid", "The provided token cannot be used before",
-                        shown_date(&shown, claims->not_before));
-}
-
-static bool check_expires(struct check *check)
-{
-    const struct claims *claims = check->claims;
-    if (isnan(claims->expires) && !check->verifier->require_exp &&
-        json_object_get(claims->json, "exp") == NULL)
-        return true;
-    if (!is_date(claims->expires))
-        return refuse(check, STR("invalid exp value"));
-    if (check->now < claims->expires + check->verifier->clock_tolerance)
-        return true;
-    token_cache_remove(check->token);
-    struct shown shown;
-    return refuse_value(check, "jwt_expired", "The provided token expired at",
-                        shown_date(&shown, claims->expires));
-}
-
-/* RFC 9068 sections 2.1 and 2.2; iss and aud have been judged by now. */
-static bool check_profile(struct check *check)
-{
-    static const char *const required[] = {"exp", "sub", "client_id", "iat", "jti"};
-    if (check->verifier->profile != PROFILE_AT_JWT)
-        return true;
-    if (!check->claims->at_jwt)
-        return refuse(check, STR("Invalid 'typ' provided, expected 'at+jwt'"));
-    for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
-        if (json_object_get(check->claims->json, required[i]) == NULL)
-            return refuse_value(check, "jwt_invalid", "The provided token does not contain",
-                                str_from(required[i]));
+    unsigned dots = 0;
+    for (size_t i = 0; i < token.len; i++) {
+        char c = token.ptr[i];
+        bool plain = str_is_alnum(c) || strchr("-._~+/=", c) != NULL;
+        if (c == '\0' || !plain)
+            return false;
+        dots += c == '.';
     }
-    return true;
+    return token.len > 0 && dots != 2;
+}
+
+const struct verifier *verify_opaque(const struct verifier *verifiers, unsigned count,
+                                     struct str token)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (verifiers[i].opaque != NULL)
+            return is_opaque(token) ? &verifiers[i] : NULL;
+    }
+    return NULL;
+}
+
+static bool need_answer(struct check *check)
+{
+    check->verdict->status = VERIFY_NEEDS_KEY;
+    check->verdict->kid = check->token;
+    check->verdict->opaque = true;
+    check->verdict->verifier = check->verifier;
+    return false;
+}
+
+/* The provider has judged for us, whom it knows (RFC 7662 section 4): what it does not say is not
+ * held against the token, what it says is. */
+static bool check_answer(struct check *check)
+{
+    const json_t *claims = check->claims->json;
+    if (json_object_get(claims, "iss") != NULL &&
+        !str_eq(check->claims->issuer, check->verifier->issuer)) {
+        check->verifier = NULL;
+        return check_issuer(check);
+    }
+    return (json_object_get(claims, "aud") == NULL || check_audience(check)) &&
+           check_not_before(check) &&
+           (json_object_get(claims, "exp") == NULL || check_expires(check));
+}
+
+static bool check_opaque(struct check *check, const struct verifier *verifier)
+{
+    struct claims *claims = NULL;
+    check->verifier = verifier;
+    switch (verifier->opaque->find(verifier->opaque, check->token, &claims)) {
+    case OPAQUE_ACTIVE:
+        check->claims = claims_ref(claims);
+        return check_answer(check);
+    case OPAQUE_INACTIVE:
+        return refuse(check, STR("The token is not active"));
+    default:
+        return need_answer(check);
+    }
 }
 
 /* ---- the whole ---- */
@@ -342,6 +269,9 @@ static bool check_token(struct check *check)
         return refuse_as(check, "jwt_missing", STR("No token provided"));
     if (check->token.len > LIMIT_TOKEN_BYTES)
         return refuse(check, STR("Invalid token provided"));
+    const struct verifier *asks = verify_opaque(check->verifiers, check->count, check->token);
+    if (asks != NULL)
+        return check_opaque(check, asks);
     check->claims = find_cached(check);
     bool good = check->claims != NULL ? check_addressee(check, NULL) : check_new(check);
     return good && check_not_before(check) && check_expires(check) && check_profile(check);

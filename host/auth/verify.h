@@ -11,7 +11,9 @@
 #include <jansson.h>
 
 #include "auth/alg.h"
+#include "auth/dpop.h"
 #include "auth/keyset.h"
+#include "auth/opaque.h"
 #include "base/arena.h"
 #include "base/str.h"
 
@@ -47,19 +49,28 @@ struct verifier {
     struct key_source *keys; /* borrowed: the issuer's, or the verifier's own static one */
     enum key_backend backend;
     enum profile profile;
-    bool require_exp;       /* true by default */
-    double clock_tolerance; /* seconds; 0 by default */
+    bool require_exp;             /* true by default */
+    double clock_tolerance;       /* seconds; 0 by default */
+    struct opaque_source *opaque; /* borrowed: for tokens that are no JWTs; NULL: refused */
+    struct dpop dpop; /* the caller's to enforce: policy_check, or dpop_refuses_bearer */
 };
 
 /* The code of a verdict that could not be reached for lack of memory: a 500, not a 401. */
 #define VERIFY_CODE_MEMORY "server_error"
 
+/* Who is asked about opaque tokens; url empty: nobody. */
+struct introspection_spec {
+    struct str url, client_id, client_secret;
+    double cache; /* seconds that an answer is believed */
+};
+
 /* A verifier as the configuration describes it; net/issuer_link.h finds its keys. */
 struct verifier_spec {
-    struct verifier verifier;   /* `keys` is set when it is linked */
-    struct str jwks_uri;        /* empty: by discovery */
-    struct str secret;          /* for HS*; ptr NULL: none */
-    struct str public_key;      /* PEM; ptr NULL: none */
+    struct verifier verifier; /* `keys` is set when it is linked */
+    struct str jwks_uri;      /* empty: by discovery */
+    struct str secret;        /* for HS*; ptr NULL: none */
+    struct str public_key;    /* PEM; ptr NULL: none */
+    struct introspection_spec introspection;
     struct key_source own_keys; /* of secret or public_key; owned */
 };
 
@@ -69,14 +80,15 @@ void verifier_init(struct verifier *verifier);
 enum verify_status {
     VERIFY_OK,
     VERIFY_REFUSED,   /* 401 with code and text */
-    VERIFY_NEEDS_KEY, /* no set yet, or no key of this kid: fetch and ask again */
+    VERIFY_NEEDS_KEY, /* no set yet, no key of this kid, no answer yet: fetch and ask again */
 };
 
 struct verdict {
     enum verify_status status;
-    const char *code;                /* static; for VERIFY_REFUSED */
-    struct str text;                 /* in the arena; UTF-8, bounded, not escaped */
-    struct str kid;                  /* in the arena; for VERIFY_NEEDS_KEY */
+    const char *code; /* static; for VERIFY_REFUSED */
+    struct str text;  /* in the arena; UTF-8, bounded, not escaped */
+    struct str kid;   /* in the arena; for VERIFY_NEEDS_KEY */
+    bool opaque; /* VERIFY_NEEDS_KEY: the answer about the token is lacking; `kid` is the token */
     struct claims *claims;           /* VERIFY_OK: a reference that the caller must drop */
     const struct verifier *verifier; /* VERIFY_OK and NEEDS_KEY: which one it was; borrowed */
 };
@@ -90,11 +102,17 @@ int token_from_header(const struct str *header, struct str *token, struct verdic
 /* Checks `token` against the verifiers (chosen by exact `iss`; with one, its texts are the
  * original's). `now` in seconds since 1970. `keys_final`: a missing key is a refusal ("Unable to
  * find key ...") instead of NEEDS_KEY, where a set exists. Texts live in `arena`. `token` with ptr
- * NULL: jwt_missing. A good token that is cached costs no allocation. Fails closed when out of
- * memory, with VERIFY_CODE_MEMORY. Cut at a few hundred bytes, a text repeats what the token says:
- * it belongs in a body, escaped, never in a header. */
+ * NULL: jwt_missing. A token that is no JWT is left to the first verifier with `opaque`; an `iss`
+ * or `aud` in its answer must be right. A good token that is cached costs no allocation. Fails
+ * closed when out of memory, with VERIFY_CODE_MEMORY. Cut at a few hundred bytes, a text repeats
+ * what the token says: it belongs in a body, escaped, never in a header. */
 void token_verify(const struct verifier *verifiers, unsigned count, struct str token, double now,
                   bool keys_final, struct arena *arena, struct verdict *verdict);
+
+/* The verifier that asks its provider about this token, which is no JWT; NULL: it is judged here.
+ */
+const struct verifier *verify_opaque(const struct verifier *verifiers, unsigned count,
+                                     struct str token);
 
 /* ---- what a verified token may do; edge cases as in serverless-jwt.md 1.3 and contract section 5
  * ---- */
@@ -103,6 +121,10 @@ void token_verify(const struct verifier *verifiers, unsigned count, struct str t
 bool claims_have_scope(const json_t *claims, struct str scope);
 /* Is `role` one of `roles` (text or array)? */
 bool claims_have_role(const json_t *claims, struct str role);
+
+/* Is a claim (NULL: absent) what a policy wants: equal, or a list that holds it? Of a wanted list
+ * one will do. Numbers are equal by value. */
+bool claims_match(const json_t *value, const json_t *wanted);
 
 /* A copy without the namespace: in every top-level name the first occurrence of `ns` is dropped. A
  * registered claim (iss sub aud exp nbf iat jti scope) that the token itself has is never

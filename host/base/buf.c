@@ -8,12 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-int buf_reserve(struct buf *buf, size_t extra)
+int buf_grow(struct buf *buf, size_t extra)
 {
     if (buf->failed)
         return -ENOMEM;
-    if (extra <= buf->cap - buf->len)
-        return 0;
     size_t cap = buf->cap < 256 ? 256 : buf->cap;
     while (cap - buf->len < extra) {
         if (cap > SIZE_MAX / 4) {
@@ -30,14 +28,6 @@ int buf_reserve(struct buf *buf, size_t extra)
     buf->data = data;
     buf->cap = cap;
     return 0;
-}
-
-void buf_add(struct buf *buf, const void *bytes, size_t len)
-{
-    if (len == 0 || buf_reserve(buf, len) != 0)
-        return;
-    memcpy(buf->data + buf->len, bytes, len);
-    buf->len += len;
 }
 
 void buf_printf(struct buf *buf, const char *format, ...)

@@ -29,10 +29,22 @@ static inline struct str buf_str(const struct buf *buf)
     return (struct str){buf->data, buf->len};
 }
 
-/* Makes room for `extra` more bytes. 0 or -ENOMEM (the buffer has failed then). */
-int buf_reserve(struct buf *buf, size_t extra);
+/* Makes room for `extra` more bytes, however little there is. */
+int buf_grow(struct buf *buf, size_t extra);
 
-void buf_add(struct buf *buf, const void *bytes, size_t len);
+/* Makes room for `extra` more bytes. 0 or -ENOMEM (the buffer has failed then). */
+static inline int buf_reserve(struct buf *buf, size_t extra)
+{
+    return !buf->failed && extra <= buf->cap - buf->len ? 0 : buf_grow(buf, extra);
+}
+
+static inline void buf_add(struct buf *buf, const void *bytes, size_t len)
+{
+    if (len == 0 || buf_reserve(buf, len) != 0)
+        return;
+    memcpy(buf->data + buf->len, bytes, len);
+    buf->len += len;
+}
 
 static inline void buf_add_str(struct buf *buf, struct str s)
 {
@@ -41,7 +53,8 @@ static inline void buf_add_str(struct buf *buf, struct str s)
 
 static inline void buf_add_char(struct buf *buf, char c)
 {
-    buf_add(buf, &c, 1);
+    if (buf_reserve(buf, 1) == 0)
+        buf->data[buf->len++] = c;
 }
 
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));

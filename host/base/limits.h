@@ -12,10 +12,13 @@
 #define LIMIT_TRAILER_BYTES    (8 * 1024)  /* trailers are checked and dropped */
 #define LIMIT_CONNECTIONS      10000       /* a worker; functions.lua limits.connections */
 #define LIMIT_PIPELINE         64          /* requests read ahead of the answer on one connection */
-#define LIMIT_WRITE_HIGH_WATER (1024 * 1024) /* unsent answer bytes at which reading stops */
-#define LIMIT_STREAM_BYTES     (64 * 1024)   /* unsent bytes at which a stream's writer waits */
-#define LIMIT_H2_STREAMS       100           /* requests at once on an HTTP/2 connection */
-#define LIMIT_H2_WINDOW        (256 * 1024)  /* of a stream; a connection has four of them */
+#define LIMIT_WRITE_HIGH_WATER (64 * 1024) /* unsent answer bytes at which reading stops */
+#define LIMIT_KERNEL_UNSENT    (64 * 1024) /* of them the kernel holds, a connection */
+#define LIMIT_STREAM_BYTES     (64 * 1024) /* unsent bytes at which a stream's writer waits */
+#define LIMIT_H2_STREAMS       100         /* requests at once on an HTTP/2 connection */
+#define LIMIT_H2_WINDOW        (256 * 1024) /* of a stream; a connection has four of them */
+#define LIMIT_H2_CHORES        1000 /* PINGs, empty frames and the like, of a connection at once, */
+#define LIMIT_H2_CHORES_RATE   100  /* and a second: more than any client sends */
 #define LIMIT_HEAD_TIMEOUT     10.0 /* first byte of a request to the end of its head; 408 */
 #define LIMIT_BODY_TIMEOUT     30.0 /* between two pieces of a body; 408 */
 #define LIMIT_IDLE_TIMEOUT     75.0 /* keep-alive without a request */
@@ -24,6 +27,9 @@
 #define LIMIT_COMPRESS_MIN     1024               /* smaller answers are not compressed ... */
 #define LIMIT_COMPRESS_MAX     (512 * 1024)       /* nor larger ones: the loop waits meanwhile */
 #define LIMIT_DRAIN            30.0               /* SIGTERM to exit; --drain */
+#define LIMIT_WORKERS          256                /* --workers */
+#define LIMIT_METRIC_FUNCTIONS 512  /* names with metrics of their own, since the start */
+#define LIMIT_UPGRADE          60.0 /* for a new program to be ready; then the old one goes on */
 
 /* ---- tokens ---- */
 #define LIMIT_TOKEN_BYTES        (8 * 1024) /* a bearer token; contract section 5 */
@@ -46,7 +52,18 @@
 #define LIMIT_KEYS_UNKNOWN       32   /* kids remembered as unknown, an issuer */
 #define LIMIT_KEYS_UNKNOWN_TTL   60.0 /* ... so long: two cooldowns, to leave one for others */
 #define LIMIT_KEYS_REDIRECTS     5    /* discovery and key set */
+#define LIMIT_DPOP_AGE           60.0 /* seconds that a proof of possession is good for, */
+#define LIMIT_DPOP_AHEAD         10.0 /* and by which its clock may be ahead */
+#define LIMIT_DPOP_JTI_BYTES     256
+#define LIMIT_DPOP_PROOFS        (1024 * 1024) /* remembered in all workers: 8 MiB */
 #define LIMIT_TOKEN_CACHE_BYTES  (16 * 1024 * 1024)
+
+/* ---- opaque tokens (introspection), an endpoint and worker ---- */
+#define LIMIT_INTROSPECTIONS         64          /* questions under way */
+#define LIMIT_INTROSPECTION_BYTES    (64 * 1024) /* an answer */
+#define LIMIT_INTROSPECTION_ANSWERS  2048        /* remembered */
+#define LIMIT_INTROSPECTION_INACTIVE 10.0        /* seconds that a "not active" is believed */
+#define LIMIT_INTROSPECTION_RETRY    1.0         /* after a failure */
 
 /* ---- functions ---- */
 #define LIMIT_FN_TIMEOUT            10.0  /* wall clock; functions.lua timeout */
@@ -59,6 +76,8 @@
 #define LIMIT_FN_LOAD_CPU           1.0                /* a script's top level */
 #define LIMIT_FN_LOAD_TIMEOUT       5.0
 #define LIMIT_RESPONSE_BYTES        (6 * 1024 * 1024)  /* a buffered answer; Netlify's 6 MiB */
+#define LIMIT_RESPONSE_HEADERS      500                /* of a handler's answer ... */
+#define LIMIT_RESPONSE_HEADER_BYTES (64 * 1024)        /* ... more than any client takes */
 #define LIMIT_LOG_BYTES             (64 * 1024)        /* a request's log lines */
 #define LIMIT_LOG_LINE              (8 * 1024)         /* message, and fields, of one line */
 #define LIMIT_JSON_DEPTH            64                 /* encode and decode in scripts */
@@ -76,12 +95,23 @@
 #define LIMIT_FETCH_PARALLEL        64          /* transfers a request */
 #define LIMIT_FETCH_HEADER_BYTES    (64 * 1024) /* head of an answer, as browsers have it */
 #define LIMIT_FETCH_HEADER_COUNT    256
-#define LIMIT_FETCH_CONNECTIONS     128 /* idle ones kept for reuse, a worker */
-#define LIMIT_SLICE_MS              10  /* a task yields to the loop after this much run time */
-#define LIMIT_WATCHDOG              2.0 /* a loop that has not turned for this long is replaced */
+#define LIMIT_FETCH_CONNECTIONS     128  /* idle ones kept for reuse, a worker */
+#define LIMIT_SLICE_MS              10   /* a task yields to the loop after this much run time */
+#define LIMIT_RESUME_NS             4000 /* charged for each resume: the loop works for it, too */
+#define LIMIT_STALL_MS              50   /* of a script's code where it cannot yield, in a row */
+#define LIMIT_WATCHDOG              2.0  /* a loop that has not turned for this long is replaced */
+
+/* ---- the site: redirects and headers ---- */
+#define LIMIT_SITE_RULES    10000 /* redirects; each request walks them until one matches */
+#define LIMIT_PROXY_CALLS   256   /* rewrites to other hosts under way, a worker; then 503 */
+#define LIMIT_PROXY_TIMEOUT 26.0  /* Netlify's; 504 */
+#define LIMIT_CONFIG_NOTES  100   /* warnings about _redirects, _headers and netlify.toml */
+#define LIMIT_TOML_NODES    10000 /* values and tables of netlify.toml */
+#define LIMIT_TOML_DEPTH    32
 
 /* ---- scheduled functions ---- */
 #define LIMIT_SCHEDULES     1024 /* functions and expressions since the start of the host */
+#define LIMIT_SCHEDULE_BACK 600  /* seconds that the clock is waited for when it was set back */
 #define LIMIT_SCHEDULE_LATE 60   /* runs that are later are passed over, but for the newest */
 
 /* ---- kv: the embedded store ---- */
@@ -97,6 +127,7 @@
 #define LIMIT_KV_LIST_STEPS  5000                 /* keys that one list looks at */
 #define LIMIT_KV_BATCH       1024                 /* writes that share one sync */
 #define LIMIT_KV_BATCH_BYTES (8 * 1024 * 1024)
+#define LIMIT_KV_SLICE_NS    1000000 /* of a loop's turn, for those whose writes are done */
 #define LIMIT_KV_TTL         (100.0 * 365 * 86400) /* "for ever" is said by leaving it out */
 
 /* ---- rate limits ---- */
@@ -104,10 +135,14 @@
 #define LIMIT_RATE_COUNT   1000000     /* functions.lua rate_limit.limit */
 #define LIMIT_RATE_WINDOW  86400.0     /* functions.lua rate_limit.window */
 
+/* ---- generations ---- */
+#define LIMIT_GENERATION_ROWS 4096 /* functions with numbers that all workers share */
+
 /* ---- inside scripts (run/guard_*.c) ---- */
-#define LIMIT_TABLE_COUNT 10000000          /* elements that one call of table.* touches */
-#define LIMIT_STRING_SCAN (8 * 1024 * 1024) /* for library calls that nothing interrupts */
-#define LIMIT_DATE_FORMAT 1024              /* os.date: each conversion is a strftime */
+#define LIMIT_TABLE_COUNT   10000000          /* elements that one call of table.* touches */
+#define LIMIT_STRING_SCAN   (8 * 1024 * 1024) /* for library calls that nothing interrupts */
+#define LIMIT_FORMAT_QUOTED (256 * 1024)      /* a text for %q: 40 ns a byte */
+#define LIMIT_DATE_FORMAT   1024              /* os.date: each conversion is a strftime */
 #define LIMIT_LOAD_BYTES                                                                           \
     (16 * 1024)                           /* a text for `load`: the error message for a chain      \
                                              of n indexes takes n * n in 5.4.4 */

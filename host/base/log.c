@@ -5,18 +5,18 @@
  */
 #include "base/log.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/log_sink.h"
 
 enum { HELD_MAX = 64 * 1024 };
 
 static enum log_format current_format = LOG_FORMAT_JSON;
 static enum log_level lowest_level = LOG_INFO;
 static struct buf held; /* access lines of this loop turn */
-static uint64_t held_lines;
 static uint64_t dropped;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
@@ -137,22 +137,6 @@ void log_json(struct log_line *line, const char *key, struct str json)
     buf_add_str(&line->buf, json);
 }
 
-static void write_out(int fd, const struct buf *buf, uint64_t lines)
-{
-    size_t done = 0;
-    while (done < buf->len) {
-        ssize_t n = write(fd, buf->data + done, buf->len - done);
-        if (n > 0) {
-            done += (size_t)n;
-        } else if (n == -1 && errno == EINTR) {
-            continue;
-        } else {
-            dropped += lines;
-            return;
-        }
-    }
-}
-
 void log_end(struct log_line *line)
 {
     if (current_format != LOG_FORMAT_TEXT)
@@ -162,11 +146,10 @@ void log_end(struct log_line *line)
         dropped++;
     } else if (line->fd == STDOUT_FILENO) {
         buf_add_str(&held, buf_str(&line->buf));
-        held_lines++;
         if (held.len >= HELD_MAX)
             log_flush();
     } else {
-        write_out(line->fd, &line->buf, 1);
+        dropped += log_sink_write(line->fd, buf_str(&line->buf));
     }
     buf_free(&line->buf);
 }
@@ -175,8 +158,7 @@ void log_flush(void)
 {
     if (held.len == 0)
         return;
-    write_out(STDOUT_FILENO, &held, held_lines);
-    held_lines = 0;
+    dropped += log_sink_write(STDOUT_FILENO, buf_str(&held));
     buf_clear(&held);
 }
 

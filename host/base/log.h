@@ -8,8 +8,8 @@
  *     log_int(&line, "age", age);
  *     log_end(&line);
  *
- * Events go to stderr, the access log to stdout. A line that cannot be written is counted, never
- * waited for longer than one write. Never log a token, a key or a whole header. */
+ * Events go to stderr, the access log to stdout. A line that cannot be written at once is
+ * counted and lost (log_sink.h). Never log a token, a key or a whole header. */
 #ifndef LUAFN_BASE_LOG_H
 #define LUAFN_BASE_LOG_H
 

@@ -9,7 +9,10 @@
 
 bool str_eq_nocase(struct str a, struct str b)
 {
-    return a.len == b.len && (a.len == 0 || strncasecmp(a.ptr, b.ptr, a.len) == 0);
+    if (a.len != b.len || a.len == 0)
+        return a.len == b.len;
+    /* letters differ in this bit alone: most other texts are told by their first byte */
+    return ((a.ptr[0] ^ b.ptr[0]) & ~0x20) == 0 && strncasecmp(a.ptr, b.ptr, a.len) == 0;
 }
 
 bool str_ends_with(struct str s, struct str suffix)
@@ -40,6 +43,14 @@ bool str_split_next(struct str *rest, char separator, struct str *part)
     *part = (struct str){rest->ptr, at};
     *rest = at < rest->len ? str_skip(*rest, at + 1) : (struct str){NULL, 0};
     return true;
+}
+
+size_t str_count(struct str s, char c)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s.len; i++)
+        count += s.ptr[i] == c;
+    return count;
 }
 
 bool str_glob(struct str pattern, struct str text)

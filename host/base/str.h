@@ -54,6 +54,9 @@ struct str str_trim(struct str s);
  * used up (its ptr is NULL then): "a,,b" gives "a", "", "b". */
 bool str_split_next(struct str *rest, char separator, struct str *part);
 
+/* How often `c` stands in it. */
+size_t str_count(struct str s, char c);
+
 /* `*` stands for any run of characters; everything else for itself. */
 bool str_glob(struct str pattern, struct str text);
 
@@ -72,6 +75,22 @@ uint64_t str_hash(struct str s);
 
 /* Edit distance, for "did you mean"; inputs over 64 bytes count as far apart. */
 unsigned str_distance(struct str a, struct str b);
+
+/* ASCII's letters and digits, whatever the locale. */
+static inline bool str_is_alnum(char c)
+{
+    char lower = (char)(c | 0x20);
+    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z');
+}
+
+/* The value of a hexadecimal digit, or -1. */
+static inline int str_hex_value(char c)
+{
+    char lower = (char)(c | 0x20);
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
 
 /* Is this well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms)? */
 bool str_is_utf8(struct str s);

@@ -9,7 +9,7 @@
 
 #include "cli/audit_internal.h"
 #include "cli/cli.h"
-#include "cli/token.h"
+#include "cli/dev_place.h"
 
 /* ---- firing ---- */
 
@@ -134,15 +134,14 @@ static int make_plan(struct audit *a)
     if (plan->issuer.ptr == NULL)
         plan->issuer = arena_printf(&a->arena, "%.*s/", STR_ARG(a->origin));
     if (plan->audience.ptr == NULL)
-        plan->audience = str_from(token_dev_defaults[3]);
+        plan->audience = STR(DEV_AUDIENCE);
     if (key_generate(ALG_RS256, &plan->forger, &err) != 0)
         return cli_fault("%s", err.text);
     audit_forge(plan);
-    if (plan->token.len > 0)
-        audit_change(plan);
-    return plan->failed ? cli_fault("the attacks cannot be made: --token is no signed token, or "
-                                    "memory is out")
-                        : 0;
+    if (plan->token.ptr != NULL && !audit_change(plan))
+        return cli_usage(&command_audit, "--token is no signed token, three parts with dots "
+                                         "between, such as `luafn token` prints");
+    return plan->failed ? cli_fault("out of memory") : 0;
 }
 
 static int audit_run(struct audit *a, const char *url)

@@ -36,8 +36,8 @@ struct audit_plan {
 
 /* Fills claims and kid, then adds the attacks. */
 void audit_forge(struct audit_plan *plan);
-/* Those made from plan->token. */
-void audit_change(struct audit_plan *plan);
+/* Those made from plan->token. False where that is no signed token. */
+bool audit_change(struct audit_plan *plan);
 
 /* ---- for both ---- */
 

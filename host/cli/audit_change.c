@@ -215,16 +215,15 @@ static void change_delivery(struct audit_plan *plan)
     }
 }
 
-void audit_change(struct audit_plan *plan)
+bool audit_change(struct audit_plan *plan)
 {
     struct parts p;
-    if (!split(plan, &p)) {
-        plan->failed = true;
-        return;
-    }
+    if (!split(plan, &p))
+        return false;
     add_good(plan);
     change_signature(plan, &p);
     change_header(plan, &p);
     change_payload(plan, &p);
     change_delivery(plan);
+    return true;
 }

@@ -7,7 +7,7 @@
 #include "cli/audit_internal.h"
 #include "cli/cli.h"
 #include "cli/load.h"
-#include "cli/token.h"
+#include "cli/dev_place.h"
 #include "net/issuer_store.h"
 
 /* ---- routes ---- */
@@ -92,7 +92,8 @@ static void use_issuer(struct audit *a, const struct config *config)
 
 static int read_config(struct audit *a)
 {
-    const struct load_options options = {a->config_file, false, token_dev_defaults, NULL};
+    const struct load_options options = {.config_file = a->config_file,
+                                         .defaults = dev_place_defaults(a->config_file)};
     unsigned faults;
     struct deployment *deployment = load_deployment_with(&options, &faults);
     if (deployment == NULL)
@@ -183,7 +184,7 @@ int audit_find_keys(struct audit *a)
     struct client_url parts;
     struct err err;
     if (client_parse_url(str_from(a->key_set_url), &parts, &err) != 0)
-        return cli_usage(&command_audit, "--jwks: %s", err.text);
+        return cli_usage(&command_audit, "--jwks '%s': %s", a->key_set_url, err.text);
     struct str host = str_from(parts.host);
     a->probe.rules.hosts = &host;
     bool got = fetch(a, str_from(a->key_set_url));
@@ -191,8 +192,9 @@ int audit_find_keys(struct audit *a)
     keyset_unref(a->keys);
     a->keys = NULL;
     if (!got)
-        return cli_fault("%s: no key set: %ld %s", a->key_set_url, a->answer.status,
-                         a->answer.error);
+        return a->answer.status > 0
+                   ? cli_fault("%s: no key set: status %ld", a->key_set_url, a->answer.status)
+                   : cli_fault("%s: no key set: %s", a->key_set_url, a->answer.error);
     return keyset_parse(buf_str(&a->answer.body), &a->keys, &err) == 0
                ? 0
                : cli_fault("%s: %s", a->key_set_url, err.text);

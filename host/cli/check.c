@@ -1,8 +1,13 @@
 /* luafn check: is everything loadable? */
+#include <limits.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/load.h"
+#include "cli/dev_place.h"
+#include "run/script.h"
 
 /* A function that says nothing about who may call it is open: worth a word, not a fault. */
 static void warn_open(const struct deployment *deployment)
@@ -17,6 +22,35 @@ static void warn_open(const struct deployment *deployment)
     }
 }
 
+/* What is wrong in _redirects and the like. Returns the number of faults among it. */
+static unsigned tell_notes(const struct config *config)
+{
+    unsigned faults = 0;
+    for (unsigned i = 0; i < config->note_count; i++) {
+        bool fault = config->notes[i].fault;
+        fprintf(stderr, "%s%.*s\n", fault ? "" : "warning: ", STR_ARG(config->notes[i].text));
+        faults += fault;
+    }
+    return faults;
+}
+
+/* dev/auth.lua beside the file, if there is one: what the issuer of `dev` would say. */
+static unsigned check_auth_file(const char *config_file)
+{
+    char path[PATH_MAX];
+    if (cli_beside(config_file, "dev/auth.lua", path, sizeof(path)) != 0 || access(path, F_OK) != 0)
+        return 0;
+    const struct load_options options = {.config_file = config_file,
+                                         .dev = true,
+                                         .defaults = dev_place_defaults(config_file),
+                                         .only = SCRIPT_EMBEDDED "scripts/dev/check.lua"};
+    unsigned faults;
+    struct deployment *deployment = load_deployment_with(&options, &faults);
+    if (deployment != NULL)
+        unload_deployment(deployment);
+    return faults;
+}
+
 static int run(int argc, char **argv)
 {
     const char *config_file = "functions.lua";
@@ -28,10 +62,13 @@ static int run(int argc, char **argv)
     unsigned faults;
     struct deployment *deployment = load_deployment(config_file, &faults);
     if (deployment != NULL) {
+        faults += tell_notes(deployment->config);
         warn_open(deployment);
-        if (faults == 0)
-            printf("%s: %u functions, no faults\n", config_file, deployment->function_count);
+        unsigned count = deployment->function_count;
         unload_deployment(deployment);
+        faults += check_auth_file(config_file);
+        if (faults == 0)
+            printf("%s: %u function%s, no faults\n", config_file, count, count == 1 ? "" : "s");
     }
     return faults == 0 ? EXIT_GOOD : EXIT_FAULT;
 }
@@ -42,8 +79,11 @@ const struct command command_check = {
     .summary =
         "Loads the configuration and every function, and names each fault with file and line.",
     .help =
-        "\nRuns nothing over the network. Exit status 1 when there is a fault. Functions that do not say who may call them are\n"
-        "warned about.\n"
+        "\n"
+        "  --config FILE  default functions.lua\n"
+        "\n"
+        "Runs nothing over the network. Exit status 1 when there is a fault. Functions that do not say who may call them are\n"
+        "warned about. The issuer's dev/auth.lua is checked too, where there is one.\n"
         "\nExample:\n  luafn check && luafn serve\n",
     .run = run,
 };

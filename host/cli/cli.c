@@ -43,6 +43,18 @@ int cli_fault(const char *format, ...)
     return EXIT_FAULT;
 }
 
+int cli_flush(const char *name)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
+        return EXIT_GOOD;
+    clearerr(stdout);
+    if (errno != EPIPE)
+        fprintf(stderr, "luafn %s: the output cannot be written: %s\n", name,
+                errno != 0 ? strerror(errno) : "a part of it is missing");
+    return EXIT_FAULT;
+}
+
 static const struct option *find_option(const struct option *options, const char *word, size_t len)
 {
     for (; options->name != NULL; options++) {
@@ -110,18 +122,25 @@ int cli_parse(const struct command *command, int argc, char **argv, const struct
 
 static int make_folder(const char *path)
 {
-    return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : -1;
+    return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : -errno;
+}
+
+int cli_beside(const char *config_file, const char *name, char *out, size_t size)
+{
+    const char *slash = strrchr(config_file, '/');
+    int folder = slash != NULL ? (int)(slash - config_file) + 1 : 0;
+    int len = snprintf(out, size, "%.*s%s", folder, config_file, name);
+    return len > 0 && (size_t)len < size ? 0 : -1;
 }
 
 int cli_state_folder(const char *config_file, const char *sub, char *out, unsigned size)
 {
-    const char *slash = strrchr(config_file, '/');
-    int folder = slash != NULL ? (int)(slash - config_file) + 1 : 0;
-    int len = snprintf(out, size, "%.*s.luafn", folder, config_file);
-    if (len < 0 || (unsigned)len >= size || make_folder(out) != 0)
-        return -1;
-    if (sub == NULL)
-        return 0;
-    int more = snprintf(out + len, size - (unsigned)len, "/%s", sub);
-    return more > 0 && (unsigned)(len + more) < size ? make_folder(out) : -1;
+    if (cli_beside(config_file, ".luafn", out, size) != 0)
+        return -ENAMETOOLONG;
+    int rc = make_folder(out);
+    if (rc != 0 || sub == NULL)
+        return rc;
+    size_t len = strlen(out);
+    int more = snprintf(out + len, size - len, "/%s", sub);
+    return more > 0 && len + (size_t)more < size ? make_folder(out) : -ENAMETOOLONG;
 }

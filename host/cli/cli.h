@@ -3,6 +3,7 @@
 #define LUAFN_CLI_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/err.h"
 
@@ -50,8 +51,17 @@ int cli_usage(const struct command *command, const char *format, ...)
 /* A fault on stderr; returns EXIT_FAULT. */
 int cli_fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The folder that holds functions.lua, and ".luafn" in it (made when missing). 0, or -1 when it
- * cannot be made: the host then keeps nothing on disk. */
+/* Sees to it that what was printed gets where it should: a full disk must not leave half a file
+ * behind with exit status 0. EXIT_GOOD, or EXIT_FAULT after one line on stderr; without it for who
+ * closes a pipe early, as `head` does. */
+int cli_flush(const char *name);
+
+/* The path of `name` in the folder that holds functions.lua. 0, or -1 where it is too long. */
+int cli_beside(const char *config_file, const char *name, char *out, size_t size)
+    __attribute__((warn_unused_result));
+
+/* The folder that holds functions.lua, and ".luafn" in it (made when missing). 0, or a
+ * negative errno when it cannot be made: the host then keeps nothing on disk. */
 int cli_state_folder(const char *config_file, const char *sub, char *out, unsigned size);
 
 #endif

@@ -1,10 +1,15 @@
 /* luafn dev: one worker, hot reload, the dev issuer and the demo page on the same origin. Loopback
  * only. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "base/embedded.h"
 #include "cli/dev_key.h"
+#include "cli/dev_place.h"
+#include "cli/new_internal.h"
 #include "cli/run_host.h"
 #include "run/script.h"
 
@@ -29,30 +34,80 @@ static bool is_loopback(const char *address)
 /* ---- the environment that `dev` provides ---- */
 
 struct dev_values {
-    char issuer[192], tv[192];
-    struct buf key;
-    const char *list[16];
+    char origin[160], issuer[192], tv[192];
+    struct buf key, next_key;
+    const char *list[24];
 };
+
+/* Takes the key over. */
+static int set_pem(struct key *key, struct buf *pem)
+{
+    int rc = key_to_pem(key, pem);
+    key_unref(key);
+    buf_add_char(pem, '\0');
+    return rc == 0 && !buf_failed(pem) ? 0 : cli_fault("the dev issuer's key cannot be made");
+}
+
+static int set_keys(struct dev_values *v, const char *config_file)
+{
+    struct err err;
+    struct key *key = NULL, *next = NULL;
+    if (dev_key_get(config_file, ALG_RS256, &key, &err) != 0)
+        return cli_fault("the dev issuer's key cannot be made: %s", err.text);
+    if (dev_key_get_next(config_file, &next, &err) != 0) {
+        key_unref(key);
+        return cli_fault("the dev issuer's next key cannot be made: %s", err.text);
+    }
+    int rc = set_pem(key, &v->key);
+    int next_rc = set_pem(next, &v->next_key);
+    return rc != 0 ? rc : next_rc;
+}
 
 static int set_values(struct dev_values *v, const char *origin, const char *config_file)
 {
-    struct err err;
-    struct key *key = NULL;
+    snprintf(v->origin, sizeof(v->origin), "%s", origin);
     snprintf(v->issuer, sizeof(v->issuer), "%s/", origin);
     snprintf(v->tv, sizeof(v->tv), "%s/dev/tv/shows", origin);
-    if (dev_key_get(config_file, ALG_RS256, &key, &err) != 0)
-        return cli_fault("the dev issuer's key cannot be made: %s", err.text);
-    int rc = key_to_pem(key, &v->key);
-    key_unref(key);
-    buf_add_char(&v->key, '\0');
-    if (rc != 0 || buf_failed(&v->key))
-        return cli_fault("the dev issuer's key cannot be made: out of memory");
-    const char *const list[] = {
-        "JWT_ISSUER", v->issuer,          "JWT_AUDIENCE", "https://api/tv-shows", "TV_API_URL",
-        v->tv,        "LUAFN_DEV_ISSUER", v->issuer,      "LUAFN_DEV_KEY",        v->key.data,
-        NULL};
+    int rc = set_keys(v, config_file);
+    if (rc != 0)
+        return rc;
+    const char *const list[] = {"JWT_ISSUER",
+                                v->issuer,
+                                "JWT_AUDIENCE",
+                                DEV_AUDIENCE,
+                                "TV_API_URL",
+                                v->tv,
+                                "LUAFN_DEV_ISSUER",
+                                v->issuer,
+                                "LUAFN_DEV_KEY",
+                                v->key.data,
+                                "LUAFN_DEV_KEY_NEXT",
+                                v->next_key.data,
+                                "URL",
+                                v->origin,
+                                "DEPLOY_URL",
+                                v->origin,
+                                NULL};
     memcpy(v->list, list, sizeof(list));
     return 0;
+}
+
+/* ---- dev/auth.lua: who may sign in, for what ---- */
+
+static const char AUTH_FILE[] = "dev/auth.lua";
+
+/* Writes it beside functions.lua where there is none. The issuer knows the same without it. */
+static void make_auth_file(const char *config_file)
+{
+    char folder[4096], path[4096];
+    const struct embedded_file *file = embedded_find("scripts/dev/auth.lua");
+    if (file == NULL || cli_beside(config_file, "dev", folder, sizeof(folder)) != 0 ||
+        cli_beside(config_file, AUTH_FILE, path, sizeof(path)) != 0)
+        return;
+    if ((mkdir(folder, 0777) != 0 && errno != EEXIST) || new_exists(path))
+        return;
+    if (new_write_file(path, (struct str){file->data, file->len}) == 0)
+        fprintf(stderr, "wrote %s: users, roles and applications of the dev issuer\n", path);
 }
 
 /* Both loopbacks, since "localhost" may mean either; the second only where it can be had. */
@@ -60,10 +115,30 @@ static int bind_default(struct run_host_plan *plan)
 {
     const struct option_list first = {{"127.0.0.1:8888"}, 1};
     int rc = run_host_bind(&command_dev, &first, plan);
-    if (rc == 0 &&
-        supervisor_bind("[::1]:8888", run_host_scheme(plan), &plan->listeners[1], NULL) == 0)
+    if (rc == 0 && listener_bind("--listen", "[::1]:8888", run_host_scheme(plan),
+                                 &plan->listeners[1], NULL) == 0)
         plan->listener_count = 2;
     return rc;
+}
+
+/* "http://localhost:8888": where the page is, by the name that browsers like best. */
+static void name_origin(const struct run_host_plan *plan, char *out, size_t size)
+{
+    snprintf(out, size, "%s://localhost%s", run_host_scheme(plan),
+             strrchr(plan->listeners[0].url, ':'));
+}
+
+static void announce(const struct run_host_plan *plan)
+{
+    char origin[160];
+    name_origin(plan, origin, sizeof(origin));
+    make_auth_file(plan->supervisor.worker.app.config_file);
+    fprintf(stderr, "open %s/ in a browser\n", origin);
+}
+
+static void announce_quietly(const struct run_host_plan *plan)
+{
+    make_auth_file(plan->supervisor.worker.app.config_file);
 }
 
 static int run(int argc, char **argv)
@@ -85,20 +160,21 @@ static int run(int argc, char **argv)
     if (rc == 0)
         rc = r.listen.count > 0 ? run_host_bind(&command_dev, &r.listen, &plan)
                                 : bind_default(&plan);
-    const char *port = rc == 0 ? strrchr(plan.listeners[0].url, ':') : "";
-    bool by_name = r.listen.count == 0 || strncmp(r.listen.items[0], "localhost", 9) == 0;
-    char origin[160];
-    snprintf(origin, sizeof(origin), "%s://localhost%s", run_host_scheme(&plan), port);
-    if (rc == 0)
-        rc = set_values(&values, by_name ? origin : plan.listeners[0].url, r.config_file);
     if (rc != 0)
         return rc;
+    bool by_name = r.listen.count == 0 || strncmp(r.listen.items[0], "localhost", 9) == 0;
+    char origin[160];
+    name_origin(&plan, origin, sizeof(origin));
+    rc = set_values(&values, by_name ? origin : plan.listeners[0].url, r.config_file);
+    if (rc != 0)
+        return rc;
+    dev_place_keep(r.config_file, values.issuer);
     plan.supervisor.worker.app.defaults = values.list;
     plan.supervisor.worker.app.own_functions = own_functions;
-    if (r.listen.count == 0)
-        fprintf(stderr, "open %s/ in a browser\n", origin);
+    plan.announce = r.listen.count == 0 ? announce : announce_quietly;
     rc = run_host_go(&plan);
     buf_free(&values.key);
+    buf_free(&values.next_key);
     return rc;
 }
 
@@ -116,8 +192,9 @@ const struct command command_dev = {
         "  --tls-cert FILE --tls-key FILE  speak HTTPS with this certificate (PEM); a token check asks the dev issuer\n"
         "                      over HTTPS too, so the system must trust the certificate\n"
         "\n"
-        "The issuer knows the client id `luafn-demo`. Its key is made at the first start and kept in .luafn/. Where .env does not\n"
-        "say otherwise, JWT_ISSUER, JWT_AUDIENCE and TV_API_URL mean the issuer and the TV API of `dev` itself.\n"
+        "The issuer knows the client id `luafn-demo`. Its applications, APIs, roles and users are in dev/auth.lua, which the\n"
+        "first start writes; its keys are kept in .luafn/. Where .env does not say otherwise,\n"
+        "JWT_ISSUER, JWT_AUDIENCE and TV_API_URL mean the issuer and the TV API of `dev` itself.\n"
         "\nExample:\n  luafn dev --listen 127.0.0.1:3000\n",
     .run = run,
 };

@@ -5,20 +5,32 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "cli/cli.h"
 #include "run/script.h"
 
+static const char NEXT[] = "next";
+
+/* The file's name without a folder: of the key for `alg`, or of that RS256 key which is `which`. */
+static int file_name(char *out, size_t size, const char *folder, enum alg alg, const char *which)
+{
+    if (which == NULL && alg != ALG_RS256)
+        which = alg_name(alg);
+    return which == NULL ? snprintf(out, size, "%s/dev-key.pem", folder)
+                         : snprintf(out, size, "%s/dev-key-%s.pem", folder, which);
+}
+
 /* The name of the key's file. False when there is no folder to keep it in. */
-static bool find_file(const char *config_file, enum alg alg, char *path, size_t size)
+static bool find_file(const char *config_file, enum alg alg, const char *which, char *path,
+                      size_t size)
 {
     char folder[4096];
     if (cli_state_folder(config_file, NULL, folder, sizeof(folder)) != 0)
         return false;
-    int len = alg == ALG_RS256 ? snprintf(path, size, "%s/dev-key.pem", folder)
-                               : snprintf(path, size, "%s/dev-key-%s.pem", folder, alg_name(alg));
+    int len = file_name(path, size, folder, alg, which);
     return len > 0 && (size_t)len < size;
 }
 
@@ -58,8 +70,11 @@ static int make_key(const char *path, enum alg alg, struct key **out, struct err
     if (rc != 0 || path == NULL)
         return rc;
     (void)unlink(path); /* what is there is no key of use */
-    if (write_key(path, *out) != 0)
-        log_message(LOG_WARN, "the dev issuer's key cannot be kept in %s", path);
+    rc = write_key(path, *out);
+    if (rc != 0)
+        log_message(LOG_WARN,
+                    "the dev issuer's key cannot be kept in %s: %s; the next start makes another",
+                    path, strerror(-rc));
     return 0;
 }
 
@@ -73,10 +88,11 @@ static int set_kid(struct key *key, struct err *err)
     return rc == 0 ? 0 : err_set(err, rc, "out of memory");
 }
 
-int dev_key_get(const char *config_file, enum alg alg, struct key **out, struct err *err)
+static int get(const char *config_file, enum alg alg, const char *which, struct key **out,
+               struct err *err)
 {
     char path[4096 + 32];
-    bool kept = find_file(config_file, alg, path, sizeof(path));
+    bool kept = find_file(config_file, alg, which, path, sizeof(path));
     int rc = kept ? read_key(path, alg, out) : -ENOENT;
     if (rc != 0)
         rc = make_key(kept ? path : NULL, alg, out, err);
@@ -85,6 +101,16 @@ int dev_key_get(const char *config_file, enum alg alg, struct key **out, struct 
     if (rc != 0)
         key_unref(*out);
     return rc;
+}
+
+int dev_key_get(const char *config_file, enum alg alg, struct key **out, struct err *err)
+{
+    return get(config_file, alg, NULL, out, err);
+}
+
+int dev_key_get_next(const char *config_file, struct key **out, struct err *err)
+{
+    return get(config_file, ALG_RS256, NEXT, out, err);
 }
 
 static int add_public(const char *path, enum alg alg, json_t *keys)
@@ -105,8 +131,11 @@ int dev_key_write_set(const char *config_file, struct buf *out)
     int rc = keys != NULL ? 0 : -ENOMEM;
     for (unsigned alg = ALG_RS256; rc == 0 && alg < ALG_COUNT; alg++) {
         char path[4096 + 32];
-        if (find_file(config_file, (enum alg)alg, path, sizeof(path)))
+        if (find_file(config_file, (enum alg)alg, NULL, path, sizeof(path)))
             rc = add_public(path, (enum alg)alg, keys);
+        if (rc == 0 && alg == ALG_RS256 &&
+            find_file(config_file, ALG_RS256, NEXT, path, sizeof(path)))
+            rc = add_public(path, ALG_RS256, keys);
     }
     char *text = rc == 0 ? json_dumps(keys, JSON_COMPACT) : NULL;
     json_decref(keys);

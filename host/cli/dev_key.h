@@ -12,6 +12,11 @@
 int dev_key_get(const char *config_file, enum alg alg, struct key **out, struct err *err)
     __attribute__((warn_unused_result));
 
+/* The key that the dev issuer signs with next (dev-key-next.pem): published beside the first, so
+ * that it can take over at any time. The rest as above. */
+int dev_key_get_next(const char *config_file, struct key **out, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* Appends the JSON Web Key Set of all keys that are kept. 0 or -ENOMEM. */
 int dev_key_write_set(const char *config_file, struct buf *out) __attribute__((warn_unused_result));
 

@@ -14,10 +14,12 @@
 
 #include "auth/cache.h"
 #include "base/limits.h"
+#include "cli/dev_key.h"
+#include "cli/dev_place.h"
 #include "cli/explain_rows.h"
 #include "cli/load.h"
 #include "cli/run_host.h"
-#include "cli/token.h"
+#include "net/token_wait.h"
 
 struct session {
     uv_loop_t loop;
@@ -29,6 +31,8 @@ struct session {
     struct policy policy;              /* what is judged: always POLICY_TOKEN */
     struct exchange *ex;
     double now;
+    const char *config_file;
+    bool dev_keys; /* the dev issuer's, which is not running */
 };
 
 /* ---- keys ---- */
@@ -43,13 +47,40 @@ static void on_keys(struct issuer_wait *wait)
     uv_stop(container_of(wait, struct key_wait, wait)->loop);
 }
 
-/* Has the key of that kid (empty: any) fetched, if that may help. */
-static void want_key(struct session *s, const struct verifier *verifier, struct str kid)
+/* Has what the verdict lacks fetched, if that may help. */
+static void want(struct session *s, const struct verdict *verdict)
 {
     struct key_wait wait = {.wait.done = on_keys, .loop = &s->loop};
-    struct issuer *issuer = issuers_by_source(s->issuers, verifier->keys);
-    if (issuer != NULL && issuer_want(issuer, kid, &wait.wait) == 1)
+    if (token_want(s->issuers, verdict, &wait.wait) == 1)
         uv_run(&s->loop, UV_RUN_DEFAULT);
+}
+
+/* The keys that `luafn token` signs with, where they have been made. */
+static struct keyset *read_dev_keys(const char *config_file)
+{
+    char path[4096];
+    struct keyset *set = NULL;
+    struct buf text = BUF_INIT;
+    if (cli_beside(config_file, ".luafn", path, sizeof(path)) != 0 || access(path, R_OK) != 0 ||
+        dev_key_write_set(config_file, &text) != 0 || keyset_parse(buf_str(&text), &set, NULL) != 0)
+        set = NULL;
+    buf_free(&text);
+    return set;
+}
+
+/* Any set for this verifier; the dev issuer need not be running. */
+static void want_keys(struct session *s, const struct verifier *verifier)
+{
+    const struct verdict lacking = {.kid = STR(""), .verifier = verifier};
+    if (verifier->keys->keys == NULL)
+        want(s, &lacking);
+    bool is_dev = str_eq(verifier->issuer, dev_place_issuer(s->config_file));
+    struct keyset *set =
+        verifier->keys->keys == NULL && is_dev ? read_dev_keys(s->config_file) : NULL;
+    if (set != NULL)
+        key_source_set(verifier->keys, set);
+    s->dev_keys = set != NULL;
+    keyset_unref(set);
 }
 
 static struct str describe_keys(struct session *s, const struct verifier *verifier)
@@ -58,6 +89,8 @@ static struct str describe_keys(struct session *s, const struct verifier *verifi
     struct issuer_stats stats;
     if (issuer == NULL)
         return STR("the configuration's own key");
+    if (s->dev_keys)
+        return STR("the dev issuer's, from .luafn: it is not running");
     issuer_stats(issuer, &stats);
     struct str error = str_from(stats.last_error);
     if (stats.keys_age < 0)
@@ -79,11 +112,10 @@ static struct str describe_keys(struct session *s, const struct verifier *verifi
 static enum policy_result judge(struct session *s)
 {
     struct verdict verdict = {0};
-    enum policy_result result = policy_check(&s->policy, s->ex, s->now, false, &verdict);
+    enum policy_result result = policy_check(&s->policy, s->ex, s->now, s->dev_keys, &verdict);
     if (result == POLICY_NEEDS_KEY) {
-        want_key(s, verdict.verifier, verdict.kid);
-        struct issuer *issuer = issuers_by_source(s->issuers, verdict.verifier->keys);
-        bool final = issuer == NULL || !issuer_is_failing(issuer);
+        want(s, &verdict);
+        bool final = token_is_settled(s->issuers, &verdict);
         result = policy_check(&s->policy, s->ex, s->now, final, &verdict);
     }
     if (result == POLICY_NEEDS_KEY)
@@ -126,11 +158,12 @@ static void print_answer(const struct session *s)
     json_decref(body);
 }
 
-static int print_verdict(const struct session *s, enum policy_result result)
+static int print_verdict(const struct session *s, const struct explain *e,
+                         enum policy_result result)
 {
     enum policy_kind kind = s->route != NULL ? s->route->policy.kind : POLICY_TOKEN;
     if (result == POLICY_ALLOW)
-        printf("let through\n");
+        printf("let through%s\n", e->needs_proof ? ", with a DPoP proof for the request" : "");
     else
         print_answer(s);
     if (kind == POLICY_PUBLIC)
@@ -141,26 +174,48 @@ static int print_verdict(const struct session *s, enum policy_result result)
     return kind == POLICY_PUBLIC || result == POLICY_ALLOW ? EXIT_GOOD : EXIT_FAULT;
 }
 
+/* What the provider has said of the token. Borrowed. */
+static const json_t *find_answer(const struct verifier *verifier, struct str text,
+                                 enum opaque_state *state)
+{
+    struct claims *claims = NULL;
+    *state = verifier->opaque->find(verifier->opaque, text, &claims);
+    return claims != NULL ? claims->json : NULL;
+}
+
+/* Rows for a token that can be judged here. */
+static void explain_here(struct session *s, struct explain *e, const struct token *token)
+{
+    if (e->verifier != NULL)
+        e->key_set = describe_keys(s, e->verifier);
+    explain_token(e, token);
+}
+
 static int explain(struct session *s, struct str text)
 {
     struct explain e = {.arena = &s->arena, .policy = &s->policy, .now = s->now};
-    struct token token;
-    if (explain_form(&e, text, &token)) {
+    struct token token = {.header = NULL};
+    e.verifier = verify_opaque(s->policy.verifiers, s->policy.verifier_count, text);
+    bool asked = e.verifier != NULL, formed = !asked && explain_form(&e, text, &token);
+    if (formed)
         e.verifier = explain_find_verifier(&s->policy, token.claims);
-        if (e.verifier != NULL && e.verifier->keys->keys == NULL)
-            want_key(s, e.verifier, STR(""));
-    } else {
-        token = (struct token){.header = NULL};
-    }
+    if (formed && e.verifier != NULL)
+        want_keys(s, e.verifier);
     enum policy_result result = judge(s);
-    if (token.claims != NULL) {
-        if (e.verifier != NULL)
-            e.key_set = describe_keys(s, e.verifier);
-        explain_token(&e, &token);
+    enum opaque_state state = OPAQUE_UNKNOWN;
+    const json_t *claims = asked ? find_answer(e.verifier, text, &state) : token.claims;
+    if (explain_needs_proof(&e, claims)) { /* the rest is judged as if there were one */
+        s->policy.dpop.mode = DPOP_OFF;
+        result = judge(s);
     }
+    if (asked)
+        explain_opaque(&e, state, claims);
+    else if (formed)
+        explain_here(s, &e, &token);
     print_rows(&e);
-    token_clear(&token);
-    return print_verdict(s, result);
+    if (formed)
+        token_clear(&token);
+    return print_verdict(s, &e, result);
 }
 
 /* ---- setting up ---- */
@@ -176,11 +231,9 @@ static double now_seconds(void)
  */
 static const char *keys_folder(const char *config_file, char *path, size_t size)
 {
-    const char *slash = strrchr(config_file, '/');
-    int folder = slash != NULL ? (int)(slash - config_file) + 1 : 0;
     struct stat st;
-    snprintf(path, size, "%.*s.luafn/keys", folder, config_file);
-    return stat(path, &st) == 0 ? path : NULL;
+    bool there = cli_beside(config_file, ".luafn/keys", path, size) == 0 && stat(path, &st) == 0;
+    return there ? path : NULL;
 }
 
 static int open_session(struct session *s, const char *config_file, bool dev)
@@ -196,7 +249,10 @@ static int open_session(struct session *s, const char *config_file, bool dev)
                                    : NULL;
     if (s->issuers == NULL)
         return cli_fault("out of memory");
-    const struct load_options options = {config_file, dev, token_dev_defaults, s->issuers};
+    const struct load_options options = {.config_file = config_file,
+                                         .dev = dev,
+                                         .defaults = dev_place_defaults(config_file),
+                                         .issuers = s->issuers};
     s->deployment = load_deployment_with(&options, &faults);
     return s->deployment != NULL ? 0 : EXIT_FAULT;
 }
@@ -291,7 +347,7 @@ static int run(int argc, char **argv)
         buf_add_str(&input, str_from(word));
     if (rc == 0) {
         struct str token = trim_token(buf_str(&input));
-        struct session s = {.route = NULL};
+        struct session s = {.config_file = config_file};
         rc = open_session(&s, config_file, dev);
         if (rc == 0)
             rc = choose_policy(&s, route);
@@ -317,7 +373,8 @@ const struct command command_explain = {
         "  --dev         with the .env files that `luafn dev` reads\n"
         "\n"
         "Keys are the last good ones under .luafn/, or are fetched now. Where JWT_ISSUER and JWT_AUDIENCE are not set they mean\n"
-        "`luafn dev` on its usual port. Exit status 0 when the token is let through, 1 otherwise. The signature is not printed.\n"
+        "`luafn dev`, where it was last started here or on its usual port; while it does not run its keys are read from .luafn.\n"
+        "A token that is no JWT is asked about where `introspection` says so. Exit status 0 when the token is let through, 1 otherwise. The signature is not printed.\n"
         "\nExample:\n  luafn token --scope read:shows | luafn explain - --route shows\n",
     .run = run,
 };

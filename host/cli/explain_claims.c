@@ -46,19 +46,20 @@ static struct str expect_time(const struct explain *e, const char *text)
                : arena_printf(e->arena, "%s %.*s", text, STR_ARG(now));
 }
 
-void explain_add_times(struct explain *e, const struct token *token)
+void explain_add_times(struct explain *e, const json_t *claims, bool needs_exp)
 {
-    const json_t *nbf = json_object_get(token->claims, "nbf");
-    const json_t *exp = json_object_get(token->claims, "exp");
-    const json_t *iat = json_object_get(token->claims, "iat");
+    const json_t *nbf = json_object_get(claims, "nbf");
+    const json_t *exp = json_object_get(claims, "exp");
+    const json_t *iat = json_object_get(claims, "iat");
     double tolerance = e->verifier->clock_tolerance;
     if (nbf != NULL)
         explain_add(e, "nbf",
                     explain_if(is_date(nbf) && json_number_value(nbf) <= e->now + tolerance),
                     expect_time(e, "not after"), describe_time(e, nbf));
-    bool current = exp == NULL ? !e->verifier->require_exp
-                               : is_date(exp) && e->now < json_number_value(exp) + tolerance;
-    explain_add(e, "exp", explain_if(current), expect_time(e, "after"), describe_time(e, exp));
+    bool current =
+        exp == NULL ? !needs_exp : is_date(exp) && e->now < json_number_value(exp) + tolerance;
+    if (exp != NULL || needs_exp)
+        explain_add(e, "exp", explain_if(current), expect_time(e, "after"), describe_time(e, exp));
     if (json_is_number(iat) && json_number_value(iat) > e->now)
         explain_add(
             e, "iat", EXPLAIN_NOTE, STR("in the past; not checked"),
@@ -85,6 +86,29 @@ void explain_add_profile(struct explain *e, const struct token *token)
         if (value == NULL)
             explain_add(e, required[i], EXPLAIN_FAIL, STR("required by RFC 9068"), STR("none"));
     }
+}
+
+/* ---- proof of possession ---- */
+
+bool explain_needs_proof(struct explain *e, const json_t *claims)
+{
+    if (e->verifier == NULL || claims == NULL)
+        return false;
+    e->dpop = e->policy->dpop.mode != DPOP_UNSET ? e->policy->dpop.mode : e->verifier->dpop.mode;
+    e->needs_proof = dpop_refuses_bearer(e->dpop, claims) && dpop_is_bound(claims);
+    return e->needs_proof;
+}
+
+static void add_proof(struct explain *e, const json_t *claims)
+{
+    const json_t *key = json_object_get(json_object_get(claims, "cnf"), "jkt");
+    if (dpop_refuses_bearer(e->dpop, claims))
+        explain_add(e, "dpop", explain_if(dpop_is_bound(claims)),
+                    STR("bound to a key (cnf.jkt), which signs a proof"),
+                    explain_value(e->arena, key));
+    else if (e->dpop == DPOP_OPTIONAL)
+        explain_add(e, "dpop", EXPLAIN_NOTE, STR("a proof where it is bound to a key"),
+                    STR("not bound: a bearer token"));
 }
 
 /* ---- the route's rules ---- */
@@ -121,14 +145,6 @@ static void add_scopes(struct explain *e, const json_t *claims)
         explain_add(e, "scope", explain_if(has_any), any, found);
 }
 
-static bool is_or_has(const json_t *value, const json_t *wanted)
-{
-    bool found = value != NULL && json_equal(value, wanted);
-    for (size_t i = 0; !found && i < json_array_size(value); i++)
-        found = json_equal(json_array_get(value, i), wanted);
-    return found;
-}
-
 static void add_claims(struct explain *e, const json_t *claims)
 {
     const char *name;
@@ -136,19 +152,21 @@ static void add_claims(struct explain *e, const json_t *claims)
     json_object_foreach(e->policy->claims, name, wanted)
     {
         const json_t *value = json_object_get(claims, name);
-        explain_add(
-            e, "claim", explain_if(is_or_has(value, wanted)),
-            arena_printf(e->arena, "%s: %.*s", name, STR_ARG(explain_value(e->arena, wanted))),
-            explain_value(e->arena, value));
+        explain_add(e, "claim", explain_if(claims_match(value, wanted)),
+                    arena_printf(e->arena, "%s: %s%.*s", name,
+                                 json_is_array(wanted) ? "one of " : "",
+                                 STR_ARG(explain_value(e->arena, wanted))),
+                    explain_value(e->arena, value));
     }
 }
 
-void explain_add_rules(struct explain *e, const struct token *token)
+void explain_add_rules(struct explain *e, const json_t *all)
 {
     const struct policy *policy = e->policy;
-    json_t *claims = claims_without_namespace(policy->namespace, token->claims);
+    json_t *claims = claims_without_namespace(policy->namespace, all);
     if (claims == NULL)
         return;
+    add_proof(e, all);
     add_scopes(e, claims);
     if (policy->role.len > 0)
         explain_add(e, "role", explain_if(claims_have_role(claims, policy->role)),

@@ -11,8 +11,8 @@ enum explain_result explain_if(bool good);
 struct str explain_text(struct arena *arena, struct str text);
 
 /* ---- explain_claims.c ---- */
-void explain_add_times(struct explain *e, const struct token *token);
+void explain_add_times(struct explain *e, const json_t *claims, bool needs_exp);
 void explain_add_profile(struct explain *e, const struct token *token);
-void explain_add_rules(struct explain *e, const struct token *token);
+void explain_add_rules(struct explain *e, const json_t *all);
 
 #endif

@@ -189,9 +189,8 @@ static bool differ_by_slash(struct str a, struct str b)
            memcmp(a.ptr, b.ptr, shorter) == 0;
 }
 
-static void add_issuer(struct explain *e, const struct token *token)
+static void add_issuer(struct explain *e, const json_t *iss, bool good)
 {
-    const json_t *iss = json_object_get(token->claims, "iss");
     struct str text = {json_string_value(iss), json_string_length(iss)};
     struct str expected = STR(""), actual = explain_value(e->arena, iss);
     for (unsigned i = 0; i < e->policy->verifier_count; i++) {
@@ -202,7 +201,7 @@ static void add_issuer(struct explain *e, const struct token *token)
             actual =
                 arena_printf(e->arena, "%.*s: only the slash at the end differs", STR_ARG(actual));
     }
-    explain_add(e, "iss", explain_if(e->verifier != NULL), expected, actual);
+    explain_add(e, "iss", explain_if(good), expected, actual);
 }
 
 static bool has_audience(const struct verifier *verifier, const json_t *aud)
@@ -220,9 +219,8 @@ static bool has_audience(const struct verifier *verifier, const json_t *aud)
     return false;
 }
 
-static void add_audience(struct explain *e, const struct token *token)
+static void add_audience(struct explain *e, const json_t *aud)
 {
-    const json_t *aud = json_object_get(token->claims, "aud");
     struct str expected = STR("");
     for (unsigned i = 0; i < e->verifier->audience_count; i++)
         expected = arena_printf(e->arena, "%.*s%s%.*s", STR_ARG(expected), i > 0 ? " or " : "",
@@ -305,12 +303,31 @@ static void add_key(struct explain *e, const struct token *token)
 void explain_token(struct explain *e, const struct token *token)
 {
     add_header(e, token);
-    add_issuer(e, token);
+    add_issuer(e, json_object_get(token->claims, "iss"), e->verifier != NULL);
     if (e->verifier == NULL)
         return;
-    add_audience(e, token);
+    add_audience(e, json_object_get(token->claims, "aud"));
     add_key(e, token);
-    explain_add_times(e, token);
+    explain_add_times(e, token->claims, e->verifier->require_exp);
     explain_add_profile(e, token);
-    explain_add_rules(e, token);
+    explain_add_rules(e, token->claims);
+}
+
+void explain_opaque(struct explain *e, enum opaque_state state, const json_t *claims)
+{
+    const json_t *iss = json_object_get(claims, "iss"), *aud = json_object_get(claims, "aud");
+    explain_add(e, "form", EXPLAIN_NOTE, STR("a JWT, or another token"),
+                STR("not a JWT: the provider is asked (RFC 7662)"));
+    explain_add(e, "provider", explain_if(state == OPAQUE_ACTIVE), STR("active"),
+                state == OPAQUE_ACTIVE     ? STR("active")
+                : state == OPAQUE_INACTIVE ? STR("not active")
+                                           : STR("cannot be asked at the moment"));
+    if (claims == NULL)
+        return;
+    if (iss != NULL)
+        add_issuer(e, iss, explain_find_verifier(e->policy, claims) == e->verifier);
+    if (aud != NULL && e->verifier != NULL)
+        add_audience(e, aud);
+    explain_add_times(e, claims, false);
+    explain_add_rules(e, claims);
 }

@@ -7,6 +7,7 @@
 #define LUAFN_CLI_EXPLAIN_ROWS_H
 
 #include "auth/policy.h"
+#include "auth/opaque.h"
 #include "auth/token.h"
 
 enum explain_result { EXPLAIN_PASS, EXPLAIN_FAIL, EXPLAIN_NOTE };
@@ -25,6 +26,8 @@ struct explain {
     const struct verifier *verifier; /* the one whose issuer the token names, else NULL */
     struct str key_set;              /* how old it is and where from; for the row of that name */
     double now;                      /* seconds since 1970 */
+    enum dpop_mode dpop;             /* set by explain_needs_proof */
+    bool needs_proof;                /* a bearer token alone is refused */
     struct explain_row rows[EXPLAIN_ROWS]; /* rows past the last are left out */
     unsigned count;
 };
@@ -34,6 +37,13 @@ bool explain_form(struct explain *e, struct str text, struct token *token);
 
 /* Everything else. Needs `verifier` and `key_set`. */
 void explain_token(struct explain *e, const struct token *token);
+
+/* Is the token bound to a key, so that it takes a proof? `claims` may be NULL. Call it before the
+ * policy is changed. */
+bool explain_needs_proof(struct explain *e, const json_t *claims);
+
+/* For a token that is no JWT, what its provider said: its claims (NULL: none). Needs `verifier`. */
+void explain_opaque(struct explain *e, enum opaque_state state, const json_t *claims);
 
 /* The verifier of the token's issuer, or NULL. */
 const struct verifier *explain_find_verifier(const struct policy *policy, const json_t *claims);

@@ -15,7 +15,7 @@ static void print_list(void)
     for (const struct command *const *c = commands; *c != NULL; c++)
         printf("  %-10s %s\n", (*c)->name, (*c)->summary);
     printf(
-        "\n`luafn help COMMAND` tells more. To begin, in a folder with functions.lua: luafn dev\n");
+        "\n`luafn help COMMAND` tells more. To begin, in an empty folder: luafn new hello && luafn dev\n");
 }
 
 static int run(int argc, char **argv)

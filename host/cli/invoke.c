@@ -106,12 +106,13 @@ static int print_answer(const struct local_call *call)
 {
     int status = call->ex->res.status;
     struct str body = local_body(call);
-    bool complete =
-        !buf_failed(&call->streamed) && fwrite(body.ptr, 1, body.len, stdout) == body.len;
+    if (buf_failed(&call->streamed))
+        return cli_fault("out of memory");
+    fwrite(body.ptr, 1, body.len, stdout);
     if (body.len > 0 && body.ptr[body.len - 1] != '\n' && isatty(STDOUT_FILENO))
         fputc('\n', stdout);
-    if (fflush(stdout) != 0 || !complete)
-        return cli_fault("the body cannot be written");
+    if (cli_flush(command_invoke.name) != EXIT_GOOD)
+        return EXIT_FAULT;
     fprintf(stderr, "%d %s\n", status, reason_phrase(status));
     return status < 400 ? EXIT_GOOD : EXIT_FAULT;
 }
@@ -204,7 +205,7 @@ const struct command command_invoke = {
         "The request goes the way of any other: routes, token checks, limits. With --as or --scope the configured issuers are\n"
         "taken to have signed with the dev key, and nobody is asked for keys. A background function is waited for, a scheduled one\n"
         "run as if it were due. The body goes to stdout, status and log to stderr; exit status 0 for a status under 400. Where\n"
-        ".env does not say otherwise, JWT_ISSUER, JWT_AUDIENCE and TV_API_URL mean `luafn dev` on its usual port.\n"
+        ".env does not say otherwise, JWT_ISSUER, JWT_AUDIENCE and TV_API_URL mean `luafn dev`, where it was last started here or on its usual port.\n"
         "\nExample:\n  luafn invoke shows --as alice --scope read:shows\n",
     .run = run,
 };

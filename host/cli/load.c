@@ -34,7 +34,7 @@ struct deployment *load_deployment_with(const struct load_options *o, unsigned *
                                1)); /* faults are printed below, in the form that a person wants */
     if (budget_start() != 0) {
         *faults = 1;
-        cli_fault("no timers are left on this machine");
+        cli_fault("no timers are left: raise `ulimit -i`");
         return NULL;
     }
     if (uv_loop_init(&loop) != 0 || task_queue_open(&loop) != 0) {
@@ -43,6 +43,13 @@ struct deployment *load_deployment_with(const struct load_options *o, unsigned *
         return NULL;
     }
     struct config *config = config_load(&options, &err);
+    if (config != NULL && o->only != NULL) {
+        config_drop_functions(config);
+        struct function_spec *spec =
+            config_add_function(config, STR("luafn-dev"), str_from(o->only));
+        if (spec != NULL)
+            spec->is_dev = true;
+    }
     if (config != NULL)
         deployment = deployment_new(config, &services, bindings, NULL, on_loaded, NULL, &err);
     while (deployment != NULL && deployment->loading > 0 && uv_run(&loop, UV_RUN_ONCE) != 0)

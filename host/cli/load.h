@@ -9,6 +9,7 @@ struct load_options {
     bool dev;                    /* with the .env files of `dev` */
     const char *const *defaults; /* as in config.h; NULL: none */
     struct issuers *issuers;     /* who fetches keys; NULL: nobody */
+    const char *only; /* instead of the functions: this script of the program itself. NULL: none */
 };
 
 /* Loads functions.lua and every function; faults go to stderr, one a line. NULL when the

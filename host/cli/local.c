@@ -7,16 +7,8 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/dev_key.h"
+#include "cli/dev_place.h"
 #include "run/budget.h"
-
-/* Where the environment does not say them: what `luafn dev` provides on its usual port. */
-static const char *const dev_defaults[] = {"JWT_ISSUER",
-                                           "http://localhost:8888/",
-                                           "JWT_AUDIENCE",
-                                           "https://api/tv-shows",
-                                           "TV_API_URL",
-                                           "http://localhost:8888/dev/tv/shows",
-                                           NULL};
 
 /* ---- the app ---- */
 
@@ -40,14 +32,19 @@ int local_open(struct local *local, const struct local_options *o)
 {
     *local = (struct local){.config_file = o->config_file};
     list_init(&local->turns);
-    if (uv_loop_init(&local->loop) != 0 || budget_start() != 0)
-        return cli_fault("no timers or descriptors are left on this machine");
+    if (uv_loop_init(&local->loop) != 0)
+        return cli_fault("no descriptors are left: raise `ulimit -n`");
+    if (budget_start() != 0) {
+        uv_loop_close(&local->loop);
+        return cli_fault("no timers are left: raise `ulimit -i`");
+    }
     uv_timer_init(&local->loop, &local->soon);
+    local->is_open = true;
     if (o->trust && make_keys(local) != 0)
         return EXIT_FAULT;
     const struct app_options options = {.config_file = o->config_file,
                                         .dev = true,
-                                        .defaults = dev_defaults,
+                                        .defaults = dev_place_defaults(o->config_file),
                                         .bindings = o->bindings,
                                         .own_functions = o->own_functions,
                                         .kv_file = o->kv_file,
@@ -62,6 +59,8 @@ int local_open(struct local *local, const struct local_options *o)
 
 void local_close(struct local *local)
 {
+    if (!local->is_open)
+        return;
     if (local->app.loop != NULL)
         app_close(&local->app);
     uv_close((uv_handle_t *)&local->soon, NULL);

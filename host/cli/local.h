@@ -21,6 +21,7 @@ struct local {
     struct app app;
     struct key *key;        /* owned; with `trust` */
     struct keyset *trusted; /* owned */
+    bool is_open;           /* there is a loop to be closed */
     bool ready;
     int status;        /* of the load */
     uv_timer_t soon;   /* the loop's next turn, for those in `turns` */

@@ -239,7 +239,10 @@ const struct command command_new = {
     .summary = "Writes a commented function, its test, and its line in functions.lua.",
     .help =
         "\n"
-        "  hello       answers everybody (the default)\n"
+        "  --template NAME  what to begin with, see below; default hello\n"
+        "  --config FILE    default functions.lua\n"
+        "\n"
+        "  hello       answers everybody\n"
         "  protected   for who has a token\n"
         "  scope       for tokens with a scope\n"
         "  fetch       asks another API\n"

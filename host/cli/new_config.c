@@ -130,6 +130,22 @@ static int replace_config(const struct new_function *f, struct str text)
     return rc;
 }
 
+/* The first function may have been a public one: then the issuer that share/templates/functions.lua
+ * names is still a comment. */
+static void switch_on_issuer(struct new_function *f, struct buf *text)
+{
+    static const char line[] =
+        "-- auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },";
+    if (!f->template->needs_auth || f->has_auth)
+        return;
+    char *at = memmem(text->data, text->len, line, sizeof(line) - 1);
+    if (at == NULL)
+        return;
+    memmove(at, at + 3, text->len - (size_t)(at + 3 - text->data));
+    text->len -= 3;
+    f->has_auth = true;
+}
+
 static void tell_entry(const struct new_function *f)
 {
     struct buf entry = BUF_INIT;
@@ -138,17 +154,24 @@ static void tell_entry(const struct new_function *f)
     buf_free(&entry);
 }
 
-void new_config_add(const struct new_function *f)
+void new_config_add(struct new_function *f)
 {
     struct buf text = BUF_INIT;
+    bool had_auth = f->has_auth;
     if (f->by_folder) {
         printf("%s takes every script of %s/: nothing is to be added\n", f->config_file, f->folder);
         return;
     }
-    if (new_config_insert(f, &text) && replace_config(f, buf_str(&text)) == 0)
-        printf("added %s to %s\n", f->name, f->config_file);
-    else
+    bool inserted = new_config_insert(f, &text);
+    if (inserted)
+        switch_on_issuer(f, &text);
+    if (inserted && replace_config(f, buf_str(&text)) == 0) {
+        printf("added %s%s to %s\n", f->name, f->has_auth != had_auth ? ", and the issuer," : "",
+               f->config_file);
+    } else {
+        f->has_auth = had_auth;
         tell_entry(f);
+    }
     buf_free(&text);
 }
 

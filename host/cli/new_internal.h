@@ -28,7 +28,7 @@ int new_config_read(struct new_function *f);
 /* Its text with one line more. False where there is no safe place for it, or no memory. */
 bool new_config_insert(const struct new_function *f, struct buf *out);
 /* Adds the function, or tells the person what to add. */
-void new_config_add(const struct new_function *f);
+void new_config_add(struct new_function *f);
 
 /* new.c */
 bool new_exists(const char *path);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/dev_place.h"
 #include "cli/load.h"
 #include "openapi.h"
 #include "routes.h"
@@ -18,7 +19,9 @@ static int run(int argc, char **argv)
     if (rc != 0)
         return rc;
     unsigned faults;
-    struct deployment *deployment = load_deployment(config_file, &faults);
+    const struct load_options from = {.config_file = config_file,
+                                      .defaults = dev_place_defaults(config_file)};
+    struct deployment *deployment = load_deployment_with(&from, &faults);
     if (deployment == NULL)
         return EXIT_FAULT;
     struct buf out = BUF_INIT;
@@ -41,7 +44,10 @@ const struct command command_routes = {
     .arguments = "[--json | --openapi] [--config FILE]",
     .summary = "Prints a row a route: method, path, function, script, auth, limits, generation.",
     .help =
-        "\n  --json     the same as a JSON array\n"
-        "  --openapi  an OpenAPI 3.1 document: paths, and who may call them, from the policies\n\nExample:\n  luafn routes --json\n",
+        "\n"
+        "  --json         the same as a JSON array\n"
+        "  --openapi      an OpenAPI 3.1 document: paths, and who may call them, from the policies\n"
+        "  --config FILE  default functions.lua\n"
+        "\nExample:\n  luafn routes --json\n",
     .run = run,
 };

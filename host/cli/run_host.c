@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,6 +11,9 @@
 #include "bindings/bindings.h"
 #include "base/limits.h"
 #include "net/tls.h"
+#include "notify.h"
+#include "upgrade.h"
+#include "base/log_sink.h"
 #include "run/budget.h"
 
 static int read_log(const struct command *command, const char *text, bool dev)
@@ -24,6 +28,7 @@ static int read_log(const struct command *command, const char *text, bool dev)
     else if (text != NULL)
         return cli_usage(command, "--log is json, text or none, not '%s'", text);
     log_setup(format, LOG_INFO);
+    log_sink_open();
     return 0;
 }
 
@@ -59,6 +64,8 @@ int run_host_read(const struct command *command, const struct run_host *r, bool 
     struct worker_options *worker = &plan->supervisor.worker;
     worker->drain = LIMIT_DRAIN;
     worker->admin_fd = -1;
+    plan->sandbox = r->sandbox;
+    plan->supervisor.carried_fd = plan->supervisor.ready_fd = -1;
     worker->app = (struct app_options){
         .config_file = r->config_file, .dev = dev, .watch = dev || r->watch, .bindings = bindings};
     if (r->drain != NULL &&
@@ -77,18 +84,106 @@ const char *run_host_scheme(const struct run_host_plan *plan)
     return plan->supervisor.worker.app.tls_cert != NULL ? "https" : "http";
 }
 
+int run_host_refuse(const struct command *command, int rc, const struct err *err)
+{
+    return rc == -EINVAL ? cli_usage(command, "%s", err->text) : cli_fault("%s", err->text);
+}
+
 int run_host_bind(const struct command *command, const struct option_list *addresses,
                   struct run_host_plan *plan)
 {
     struct err err;
     for (unsigned i = 0; i < addresses->count; i++) {
-        int rc = supervisor_bind(addresses->items[i], run_host_scheme(plan),
-                                 &plan->listeners[plan->listener_count], &err);
+        int rc = listener_bind("--listen", addresses->items[i], run_host_scheme(plan),
+                               &plan->listeners[plan->listener_count], &err);
         if (rc != 0)
-            return rc == -EINVAL ? cli_usage(command, "%s", err.text) : cli_fault("%s", err.text);
+            return run_host_refuse(command, rc, &err);
         plan->listener_count++;
     }
     return 0;
+}
+
+static int adopt(struct run_host_plan *plan, int fd, bool admin)
+{
+    struct err err;
+    struct listener *to = admin ? &plan->admin : &plan->listeners[plan->listener_count];
+    if (!admin && plan->listener_count == LISTENER_MAX)
+        return cli_fault("more than %d sockets were handed over", LISTENER_MAX);
+    if (listener_adopt(fd, admin ? "http" : run_host_scheme(plan), to, &err) != 0)
+        return cli_fault("a socket that was handed over cannot be used: %s", err.text);
+    plan->listener_count += !admin;
+    if (admin)
+        plan->supervisor.worker.admin_fd = fd;
+    return 0;
+}
+
+int run_host_take_over(struct run_host_plan *plan)
+{
+    struct inherited before;
+    struct notify_socket sockets[LISTENER_MAX + 1];
+    int rc = 0;
+    if (upgrade_inherited(&before)) {
+        plan->supervisor.carried_fd = before.carried_fd;
+        plan->supervisor.ready_fd = before.ready_fd;
+        for (unsigned i = 0; rc == 0 && i < before.listen_count; i++)
+            rc = adopt(plan, before.listen_fds[i], false);
+        if (rc == 0 && before.admin_fd >= 0)
+            rc = adopt(plan, before.admin_fd, true);
+        return rc;
+    }
+    unsigned count = notify_sockets(sockets, LISTENER_MAX + 1);
+    for (unsigned i = 0; rc == 0 && i < count; i++)
+        rc = adopt(plan, sockets[i].fd, strcmp(sockets[i].name, "admin") == 0);
+    return rc;
+}
+
+/* The folder that holds the file. False when there is none. */
+static bool folder_of(const char *file, char *out, size_t size)
+{
+    char *real = realpath(file, NULL);
+    if (real == NULL)
+        return false;
+    char *slash = strrchr(real, '/');
+    *(slash == real ? slash + 1 : slash) = '\0';
+    snprintf(out, size, "%s", real);
+    free(real);
+    return true;
+}
+
+static void allow_reading(struct confine *confine, const char *path)
+{
+    confine->readable[confine->readable_count++] = path;
+}
+
+/* What a worker needs of the file system: the deployment, certificates, and `.luafn` to write. */
+static void plan_sandbox(struct run_host_plan *plan, const struct config *config)
+{
+    const struct app_options *app = &plan->supervisor.worker.app;
+    struct confine *confine = &plan->confine;
+    if (!plan->sandbox)
+        return;
+    plan->supervisor.worker.confine = confine;
+    if (folder_of(app->config_file, plan->root, sizeof(plan->root)))
+        allow_reading(confine, plan->root);
+    snprintf(plan->publish, sizeof(plan->publish), "%.*s", STR_ARG(config->publish));
+    if (config->publish.len > 0)
+        allow_reading(confine, plan->publish);
+    if (app->tls_cert != NULL &&
+        folder_of(app->tls_cert, plan->cert_folder, sizeof(plan->cert_folder)))
+        allow_reading(confine, plan->cert_folder);
+    if (app->tls_key != NULL && folder_of(app->tls_key, plan->key_folder, sizeof(plan->key_folder)))
+        allow_reading(confine, plan->key_folder);
+    if (cli_state_folder(app->config_file, NULL, plan->state_folder, sizeof(plan->state_folder)) ==
+        0)
+        confine->writable[confine->writable_count++] = plan->state_folder;
+}
+
+int run_host_drop(const struct run_host *r)
+{
+    struct err err;
+    if (r->user == NULL || confine_to_user(r->user, &err) == 0)
+        return 0;
+    return cli_fault("%s", err.text);
 }
 
 /* What the workers keep beside functions.lua. 0 or an exit status. */
@@ -97,12 +192,15 @@ static int prepare_state(struct run_host_plan *plan)
     struct app_options *app = &plan->supervisor.worker.app;
     struct err err;
     char folder[sizeof(plan->kv_file) - sizeof("/kv.mdb")];
-    if (cli_state_folder(app->config_file, "keys", plan->keys_folder, sizeof(plan->keys_folder)) !=
-            0 ||
-        cli_state_folder(app->config_file, NULL, folder, sizeof(folder)) != 0) {
+    int rc =
+        cli_state_folder(app->config_file, "keys", plan->keys_folder, sizeof(plan->keys_folder));
+    if (rc == 0)
+        rc = cli_state_folder(app->config_file, NULL, folder, sizeof(folder));
+    if (rc != 0) {
         log_message(LOG_WARN,
-                    "the folder .luafn cannot be written: keys will not outlive a restart, and "
-                    "there is no kv");
+                    "the folder .luafn beside functions.lua cannot be written: %s; keys will not "
+                    "outlive a restart, and there is no kv",
+                    strerror(-rc));
         return 0;
     }
     app->state_folder = plan->keys_folder;
@@ -119,12 +217,15 @@ int run_host_go(struct run_host_plan *plan)
     const struct config_options options = {app->config_file, app->dev, app->defaults};
     struct err err;
     if (budget_start() != 0)
-        return cli_fault("no timers are left on this machine");
+        return cli_fault("no timers are left: raise `ulimit -i`");
     struct config *config = config_load(&options, &err);
     budget_stop();
     if (config == NULL)
         return cli_fault("%s", err.text);
-    config_free(config);
     int rc = prepare_state(plan);
+    plan_sandbox(plan, config);
+    config_free(config);
+    if (rc == 0 && plan->announce != NULL)
+        plan->announce(plan);
     return rc == 0 ? supervisor_run(&plan->supervisor, plan->listeners, plan->listener_count) : rc;
 }

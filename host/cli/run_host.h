@@ -10,24 +10,29 @@ struct run_host {
     struct option_list listen;
     const char *workers, *log, *drain, *admin; /* texts of the options; NULL: not given */
     const char *tls_cert, *tls_key;
-    bool watch;
+    const char *user; /* NULL: stay who we are */
+    bool watch, sandbox;
 };
 
 /* The options of both commands, to be followed by the command's own. */
 #define RUN_HOST_OPTIONS(r)                                                                        \
     {"--config", OPTION_TEXT, &(r).config_file}, {"--listen", OPTION_LIST, &(r).listen},           \
-        {"--log", OPTION_TEXT, &(r).log}, {"--drain", OPTION_TEXT, &(r).drain},                    \
-        {"--tls-cert", OPTION_TEXT, &(r).tls_cert}, {"--tls-key", OPTION_TEXT, &(r).tls_key},      \
+        {"--log", OPTION_TEXT, &(r).log}, {"--tls-cert", OPTION_TEXT, &(r).tls_cert},              \
     {                                                                                              \
-        "--admin", OPTION_TEXT, &(r).admin                                                         \
+        "--tls-key", OPTION_TEXT, &(r).tls_key                                                     \
     }
 
 struct run_host_plan {
     struct supervisor_options supervisor;
-    struct listener listeners[SUPERVISOR_LISTEN_MAX];
+    struct listener listeners[LISTENER_MAX];
     unsigned listener_count;
     struct listener admin;
     char keys_folder[4096], kv_file[4096];
+    /* Called once the configuration has proved good, before any process is made; NULL: none. */
+    void (*announce)(const struct run_host_plan *plan);
+    bool sandbox;
+    struct confine confine; /* its paths are: */
+    char root[4096], state_folder[4096], publish[4096], cert_folder[4096], key_folder[4096];
 };
 
 /* Reads the texts of the options into the plan. 0 or EXIT_USAGE. */
@@ -35,9 +40,16 @@ int run_host_read(const struct command *command, const struct run_host *r, bool 
                   struct run_host_plan *plan);
 /* "http" or "https". */
 const char *run_host_scheme(const struct run_host_plan *plan);
+/* Takes the sockets of the program before in an upgrade, or those of the service manager; those
+ * named "admin" are for the admin pages. 0 or EXIT_FAULT. */
+int run_host_take_over(struct run_host_plan *plan);
+/* Says why an address cannot be listened on: what listener_bind() returned. Returns the status. */
+int run_host_refuse(const struct command *command, int rc, const struct err *err);
 /* Binds the addresses. 0, EXIT_USAGE or EXIT_FAULT. */
 int run_host_bind(const struct command *command, const struct option_list *addresses,
                   struct run_host_plan *plan);
+/* Becomes the user of --user, once what takes root is done. 0 or EXIT_FAULT. */
+int run_host_drop(const struct run_host *r);
 /* Checks the configuration once, so that a bad one is told before any process is made, then runs to
  * the end. */
 int run_host_go(struct run_host_plan *plan);

@@ -16,14 +16,23 @@ static int default_address(struct option_list *listen, char *text, size_t size)
 }
 
 /* /_luafn/ has a listener of its own: what it tells is for those who operate the host. */
-static int bind_admin(const char *address, struct run_host_plan *plan)
+static int open_admin(const char *address, struct run_host_plan *plan)
 {
     struct err err;
-    if (supervisor_bind(address != NULL ? address : "127.0.0.1:0", "http", &plan->admin, &err) != 0)
-        return cli_fault("%s", err.text);
+    if (address == NULL)
+        address = "127.0.0.1:0";
+    int rc = plan->supervisor.worker.admin_fd >= 0
+                 ? 0
+                 : listener_bind("--admin", address, "http", &plan->admin, &err);
+    if (rc != 0)
+        return run_host_refuse(&command_serve, rc, &err);
     plan->supervisor.worker.admin_fd = plan->admin.fd;
-    fprintf(stderr, "admin pages on %s/_luafn/\n", plan->admin.url);
     return 0;
+}
+
+static void announce(const struct run_host_plan *plan)
+{
+    fprintf(stderr, "admin pages on %s/_luafn/\n", plan->admin.url);
 }
 
 static int run(int argc, char **argv)
@@ -32,25 +41,35 @@ static int run(int argc, char **argv)
     struct run_host r = {.config_file = "functions.lua"};
     const struct option options[] = {RUN_HOST_OPTIONS(r),
                                      {"--workers", OPTION_TEXT, &r.workers},
+                                     {"--drain", OPTION_TEXT, &r.drain},
+                                     {"--admin", OPTION_TEXT, &r.admin},
                                      {"--watch", OPTION_FLAG, &r.watch},
+                                     {"--user", OPTION_TEXT, &r.user},
+                                     {"--sandbox", OPTION_FLAG, &r.sandbox},
                                      {NULL, OPTION_FLAG, NULL}};
     int rc = cli_parse(&command_serve, argc, argv, options, NULL, 0, NULL);
     if (rc == 0)
         rc = run_host_read(&command_serve, &r, false, &plan);
     char address[64];
+    if (rc == 0)
+        rc = run_host_take_over(&plan);
     if (rc == 0 && r.listen.count == 0)
         rc = default_address(&r.listen, address, sizeof(address));
-    if (rc == 0)
+    if (rc == 0 && plan.listener_count == 0)
         rc = run_host_bind(&command_serve, &r.listen, &plan);
     if (rc == 0)
-        rc = bind_admin(r.admin, &plan);
+        rc = open_admin(r.admin, &plan);
+    if (rc == 0)
+        rc = run_host_drop(&r);
+    plan.announce = announce;
+    plan.supervisor.argv = argv - 1; /* of the program: this command's begins behind its name */
     return rc == 0 ? run_host_go(&plan) : rc;
 }
 
 const struct command command_serve = {
     .name = "serve",
     .arguments =
-        "[--listen HOST:PORT]... [--workers N] [--config FILE] [--watch] [--log json|text|none] [--drain 30s] [--admin HOST:PORT] [--tls-cert FILE --tls-key FILE]",
+        "[--listen HOST:PORT]... [--workers N] [--config FILE] [--watch] [--log json|text|none] [--drain 30s] [--admin HOST:PORT] [--tls-cert FILE --tls-key FILE] [--user NAME] [--sandbox]",
     .summary = "Serves the functions of functions.lua with worker processes under a supervisor.",
     .help =
         "\n"
@@ -64,6 +83,9 @@ const struct command command_serve = {
         "  --admin HOST:PORT   where /_luafn/live, ready, metrics and routes are; default: a free port on loopback\n"
         "  --tls-cert FILE --tls-key FILE  speak HTTPS: certificate with its chain, and key, in PEM; taken up anew within a\n"
         "                      second when they change\n"
+        "  --user NAME         as root: become this user once the sockets are open\n"
+        "  --sandbox           workers may read the deployment and the system, write .luafn and nothing else, and start no\n"
+        "                      program (Landlock and seccomp)\n"
         "\nExample:\n  luafn serve --listen 0.0.0.0:8080 --workers 4\n",
     .run = run,
 };

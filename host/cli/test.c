@@ -20,7 +20,8 @@ struct files {
 static int add_file(struct files *files, const char *path)
 {
     if (files->count == FILES_MAX)
-        return cli_fault("more than %d test files", FILES_MAX);
+        return cli_fault("more than %d test files; name those that are meant: luafn test FILE...",
+                         FILES_MAX);
     char **list = realloc(files->list, (files->count + 1) * sizeof(*list));
     if (list == NULL)
         return cli_fault("out of memory");

@@ -163,9 +163,7 @@ static bool dump(struct str text, struct buf *out)
 static bool find_code(struct cover_file *file, struct str text)
 {
     struct buf dumped = BUF_INIT;
-    for (size_t i = 0; i < text.len; i++)
-        file->lines += text.ptr[i] == '\n';
-    file->lines++;
+    file->lines = (unsigned)str_count(text, '\n') + 1;
     file->code = calloc(file->lines + 1, sizeof(*file->code));
     file->hits = calloc(file->lines + 1, sizeof(*file->hits));
     bool ok = file->code != NULL && file->hits != NULL && dump(text, &dumped);

@@ -7,7 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/dev_key.h"
-#include "cli/token.h"
+#include "cli/dev_place.h"
 #include "env.h"
 
 struct token_options {
@@ -15,9 +15,6 @@ struct token_options {
     struct option_list audiences, claims;
     bool key_set;
 };
-
-const char *const token_dev_defaults[] = {"JWT_ISSUER", "http://localhost:8888/", "JWT_AUDIENCE",
-                                          "https://api/tv-shows", NULL};
 
 /* ---- claims ---- */
 
@@ -182,7 +179,8 @@ static struct env *load_env(const char *config_file, struct err *err)
     if (slash != NULL)
         snprintf(folder, sizeof(folder), "%.*s", (int)(slash - config_file) + 1, config_file);
     struct env *env = env_load(folder, true, err);
-    for (const char *const *d = token_dev_defaults; env != NULL && d[0] != NULL; d += 2) {
+    for (const char *const *d = dev_place_defaults(config_file); env != NULL && d[0] != NULL;
+         d += 2) {
         if (env_set_default(env, d[0], d[1]) != 0) {
             err_set(err, 0, "out of memory");
             env_free(env);
@@ -237,7 +235,7 @@ const struct command command_token = {
         "  --claim k=json   any claim, as JSON: 'roles=[\"admin\"]'; wins over the other options. Up to 16\n"
         "  --expires TIME   from now, 1h by default; a negative one gives a token that has expired\n"
         "  --alg NAME       RS256 (default), RS384, RS512, PS256 ..., ES256 ..., EdDSA, HS256 ...\n"
-        "  --issuer URL     default JWT_ISSUER, else http://localhost:8888/\n"
+        "  --issuer URL     default JWT_ISSUER, else where `luafn dev` was last started here, else http://localhost:8888/\n"
         "  --secret TEXT    the shared secret of HS256, HS384 and HS512\n"
         "  --typ T          the header's typ, such as at+jwt; default JWT\n"
         "  --jwks           prints the public keys of all algorithms used so far instead, as a JSON Web Key Set\n"
@@ -246,6 +244,6 @@ const struct command command_token = {
         "`luafn dev` publishes the key of RS256 alone. For another algorithm, serve what --jwks prints and name it as\n"
         "auth.jwks_uri, and allow the algorithm with auth.algorithms. Anybody who can read .luafn/ can sign as the dev issuer:\n"
         "never let a deployment trust it.\n"
-        "\nExample:\n  curl -H \"Authorization: Bearer $(luafn token --scope read:shows)\" localhost:8888/api/shows\n",
+        "\nExample:\n  curl -H \"Authorization: Bearer $(luafn token --scope read:shows)\" localhost:8888/.netlify/functions/shows\n",
     .run = run,
 };

@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "auth/key.h"
+#include "http/encoding.h"
 #include "http/parser.h"
 #include "net/client.h"
 #include "net/h2.h"
@@ -24,5 +25,8 @@ int print_version(void)
     printf("nghttp2 %s\n", h2_library_version());
     printf("libcurl %s\n", client_library_version());
     printf("LMDB %s\n", store_library_version());
+    unsigned brotli = encoding_brotli_version();
+    printf("zlib %s\n", encoding_zlib_version());
+    printf("brotli %u.%u.%u\n", brotli >> 24, (brotli >> 12) & 0xfff, brotli & 0xfff);
     return 0;
 }

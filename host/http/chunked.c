@@ -19,17 +19,9 @@ void chunked_init(struct chunked *chunked, uint64_t limit)
     *chunked = (struct chunked){.state = CHUNKED_SIZE, .limit = limit};
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static const struct http_fault *on_size(struct chunked *chunked, char c)
 {
-    int digit = hex_value(c);
+    int digit = str_hex_value(c);
     if (digit >= 0) {
         if (++chunked->digits > SIZE_DIGITS_MAX)
             return &bad_size;
@@ -42,12 +34,54 @@ static const struct http_fault *on_size(struct chunked *chunked, char c)
     return NULL;
 }
 
+/* Behind a name or a value: blanks, which another part must follow, the next part, or the end. */
+static int extension_part_ends(char c, int blank)
+{
+    if (c == ' ' || c == '\t')
+        return blank;
+    if (c == '=' && blank == CHUNKED_EXT_NAME_BLANK)
+        return CHUNKED_EXT_EQUALS;
+    if (c == ';')
+        return CHUNKED_EXTENSION;
+    return c == '\r' ? CHUNKED_SIZE_LF : -1;
+}
+
+/* RFC 9112 7.1.1: *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ), but nothing
+ * between size and ';'. The state after `c`, or -1. */
+static int extension_next(enum chunked_state state, char c)
+{
+    bool blank = c == ' ' || c == '\t';
+    bool token = http_char_is(c, CHAR_TOKEN);
+    switch (state) {
+    case CHUNKED_EXTENSION:
+        return blank ? CHUNKED_EXTENSION : token ? CHUNKED_EXT_NAME : -1;
+    case CHUNKED_EXT_NAME:
+        return token ? CHUNKED_EXT_NAME : extension_part_ends(c, CHUNKED_EXT_NAME_BLANK);
+    case CHUNKED_EXT_EQUALS:
+        if (c == '"')
+            return CHUNKED_EXT_QUOTED;
+        return blank ? CHUNKED_EXT_EQUALS : token ? CHUNKED_EXT_VALUE : -1;
+    case CHUNKED_EXT_VALUE:
+        return token ? CHUNKED_EXT_VALUE : extension_part_ends(c, CHUNKED_EXT_VALUE_BLANK);
+    case CHUNKED_EXT_QUOTED:
+        if (c == '"' || c == '\\')
+            return c == '"' ? CHUNKED_EXT_QUOTED_END : CHUNKED_EXT_ESCAPED;
+        return http_char_is(c, CHAR_VALUE) ? CHUNKED_EXT_QUOTED : -1;
+    case CHUNKED_EXT_ESCAPED:
+        return http_char_is(c, CHAR_VALUE) ? CHUNKED_EXT_QUOTED : -1;
+    case CHUNKED_EXT_QUOTED_END:
+        return extension_part_ends(c, CHUNKED_EXT_VALUE_BLANK);
+    default: /* blanks behind a name or a value */
+        return c == '\r' ? -1 : extension_part_ends(c, (int)state);
+    }
+}
+
 static const struct http_fault *on_extension(struct chunked *chunked, char c)
 {
-    if (c == '\r')
-        chunked->state = CHUNKED_SIZE_LF;
-    else if (!http_char_is(c, CHAR_VALUE))
+    int next = extension_next(chunked->state, c);
+    if (next < 0)
         return &bad_size;
+    chunked->state = (enum chunked_state)next;
     return NULL;
 }
 
@@ -78,12 +112,13 @@ static const struct http_fault *on_overhead(struct chunked *chunked, char c)
     switch (chunked->state) {
     case CHUNKED_SIZE:
         return on_size(chunked, c);
-    case CHUNKED_EXTENSION:
-        return on_extension(chunked, c);
     case CHUNKED_SIZE_LF:
         return on_size_end(chunked, c);
-    default:
+    case CHUNKED_DATA_CR:
+    case CHUNKED_DATA_LF:
         return on_data_end(chunked, c);
+    default:
+        return on_extension(chunked, c);
     }
 }
 

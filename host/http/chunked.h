@@ -1,7 +1,7 @@
 /* The chunked transfer coding (RFC 9112 7.1), decoded strictly.
  *
- * Chunk lines end with CR LF, sizes are hex digits, extensions are skipped, trailers are checked
- * like headers and dropped. Bytes that carry no data are on a budget, so that a body of tiny chunks
+ * Chunk lines end with CR LF, sizes are hex digits, extensions and trailers are checked and
+ * dropped. Bytes that carry no data are on a budget, so that a body of tiny chunks
  * or long extensions ends early; nothing of them is stored. */
 #ifndef LUAFN_HTTP_CHUNKED_H
 #define LUAFN_HTTP_CHUNKED_H
@@ -10,7 +10,15 @@
 
 enum chunked_state {
     CHUNKED_SIZE,
-    CHUNKED_EXTENSION,
+    CHUNKED_EXTENSION, /* behind ';' */
+    CHUNKED_EXT_NAME,
+    CHUNKED_EXT_NAME_BLANK,
+    CHUNKED_EXT_EQUALS, /* behind '=' */
+    CHUNKED_EXT_VALUE,
+    CHUNKED_EXT_VALUE_BLANK,
+    CHUNKED_EXT_QUOTED,
+    CHUNKED_EXT_ESCAPED,
+    CHUNKED_EXT_QUOTED_END,
     CHUNKED_SIZE_LF,
     CHUNKED_DATA,
     CHUNKED_DATA_CR,

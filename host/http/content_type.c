@@ -1,4 +1,4 @@
-/* Media types of files, by the endings that the web uses. */
+/* Media types: of files by the endings that the web uses, and which of them are text. */
 #include "http/content_type.h"
 
 struct str content_type_of(struct str name)
@@ -47,4 +47,28 @@ struct str content_type_of(struct str name)
             return str_from(types[i].type);
     }
     return STR("application/octet-stream");
+}
+
+static bool is_one_of(struct str type, const char *const *names)
+{
+    for (; *names != NULL; names++) {
+        if (str_eq_nocase(type, str_from(*names)))
+            return true;
+    }
+    return false;
+}
+
+bool content_type_is_text(struct str value, const char *const *also)
+{
+    static const char *const names[] = {"application/json",     "application/javascript",
+                                        "application/xml",      "application/graphql",
+                                        "application/x-ndjson", NULL};
+    struct str type = str_trim((struct str){value.ptr, str_find(value, ';')});
+    if (type.len > 5 && str_eq_nocase((struct str){type.ptr, 5}, STR("text/")))
+        return true;
+    struct str tail = type.len > 5 ? str_skip(type, type.len - 5) : (struct str){NULL, 0};
+    if (str_eq_nocase(tail, STR("+json")) ||
+        (tail.len > 0 && str_eq_nocase(str_skip(tail, 1), STR("+xml"))))
+        return true;
+    return is_one_of(type, names) || is_one_of(type, also);
 }

@@ -1,10 +1,16 @@
-/* Media types of files. */
+/* Media types: of files, and which of them are text. */
 #ifndef LUAFN_HTTP_CONTENT_TYPE_H
 #define LUAFN_HTTP_CONTENT_TYPE_H
+
+#include <stdbool.h>
 
 #include "base/str.h"
 
 /* By the ending of a name, in any case; application/octet-stream when unknown. Static. */
 struct str content_type_of(struct str name);
+
+/* Is this value of a Content-Type that of text: text/..., ...+json, ...+xml, an application's type
+ * that is known for it, or one of `also` (NULL-terminated)? Parameters and case do not matter. */
+bool content_type_is_text(struct str value, const char *const *also);
 
 #endif

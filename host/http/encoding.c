@@ -7,6 +7,7 @@
 #include <zlib.h>
 
 #include "base/limits.h"
+#include "http/content_type.h"
 
 /* Quick levels: an answer is compressed while the loop waits. */
 enum { GZIP_LEVEL = 4, GZIP_HEADER = 16, BR_QUALITY = 4 };
@@ -140,25 +141,6 @@ int encoder_write(struct encoder *e, struct str piece, bool last, struct buf *ou
 
 /* ---- responses ---- */
 
-static bool is_text(struct str type)
-{
-    static const char *const types[] = {"application/json",    "application/javascript",
-                                        "application/xml",     "application/x-ndjson",
-                                        "application/graphql", "application/wasm"};
-    type = str_trim((struct str){type.ptr, str_find(type, ';')});
-    if (type.len > 5 && str_eq_nocase((struct str){type.ptr, 5}, STR("text/")))
-        return true;
-    struct str tail = type.len > 5 ? str_skip(type, type.len - 5) : (struct str){NULL, 0};
-    if (str_eq_nocase(tail, STR("+json")) ||
-        (tail.len > 0 && str_eq_nocase(str_skip(tail, 1), STR("+xml"))))
-        return true;
-    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        if (str_eq_nocase(type, str_from(types[i])))
-            return true;
-    }
-    return false;
-}
-
 static bool forbids_transforms(struct str control)
 {
     struct str directive;
@@ -171,13 +153,14 @@ static bool forbids_transforms(struct str control)
 
 static bool is_candidate(const struct response *res)
 {
+    static const char *const also[] = {"application/wasm", NULL};
     if (!res->streamed &&
         (res->body.len < LIMIT_COMPRESS_MIN || res->body.len > LIMIT_COMPRESS_MAX))
         return false;
     const struct str *type = headers_get(&res->headers, STR("content-type"));
     const struct str *control = headers_get(&res->headers, STR("cache-control"));
-    return type != NULL && is_text(*type) && status_has_body(res->status) && res->status != 206 &&
-           headers_get(&res->headers, STR("content-encoding")) == NULL &&
+    return type != NULL && content_type_is_text(*type, also) && status_has_body(res->status) &&
+           res->status != 206 && headers_get(&res->headers, STR("content-encoding")) == NULL &&
            headers_get(&res->headers, STR("content-range")) == NULL &&
            (control == NULL || !forbids_transforms(*control));
 }
@@ -228,4 +211,14 @@ void encoding_apply(struct response *res, const struct request *req, struct aren
     if (ok)
         res->body = body;
     encoder_free(made);
+}
+
+const char *encoding_zlib_version(void)
+{
+    return zlibVersion();
+}
+
+unsigned encoding_brotli_version(void)
+{
+    return BrotliEncoderVersion();
 }

@@ -29,4 +29,8 @@ int encoder_write(struct encoder *encoder, struct str piece, bool last, struct b
     __attribute__((warn_unused_result));
 void encoder_free(struct encoder *encoder); /* may be NULL */
 
+/* Of zlib, and of libbrotli as 0xMMMmmmppp (major, minor, patch). */
+const char *encoding_zlib_version(void);
+unsigned encoding_brotli_version(void);
+
 #endif

@@ -197,8 +197,7 @@ static bool id_is_harmless(struct str id)
         return false;
     for (size_t i = 0; i < id.len; i++) {
         char c = id.ptr[i];
-        bool alnum = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-        if (!alnum && strchr("-_.:=+@", c) == NULL)
+        if (!str_is_alnum(c) && strchr("-_.:=+@", c) == NULL)
             return false;
     }
     return true;

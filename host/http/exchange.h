@@ -25,6 +25,7 @@
 enum exchange_state { EXCHANGE_READING, EXCHANGE_WORKING, EXCHANGE_STREAMING, EXCHANGE_ANSWERED };
 
 struct exchange;
+struct metric_durations;
 
 /* The connection's side. Every function is called with ex->conn set. */
 struct exchange_sink {
@@ -73,6 +74,8 @@ struct exchange {
     unsigned rate_limit, rate_remaining, rate_reset; /* for the RateLimit headers; limit 0: none */
     bool rate_refused;                               /* this request is over the limit */
     uint64_t bytes_sent;                             /* body bytes */
+    struct metric_durations
+        *durations; /* borrowed: of the function, for the process' life; NULL: none */
 };
 
 /* New, with one reference: the connection's. NULL when out of memory. One thread alone makes and

@@ -1,6 +1,7 @@
 /* Target, Host, framing, Expect, Connection: the rules that need the whole head. */
 #include "http/head_check.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 
 #include "http/chars.h"
@@ -66,26 +67,30 @@ static bool port_is_valid(struct str port)
     return port.len == 0 || str_to_u64(port, 65535, &number) == 0;
 }
 
+/* The length of "[" IPv6 address "]" in front, or 0. */
+static size_t literal_length(struct str host)
+{
+    char address[INET6_ADDRSTRLEN];
+    struct in6_addr parsed;
+    size_t end = str_find(host, ']');
+    if (end == host.len || end > sizeof(address))
+        return 0;
+    memcpy(address, host.ptr + 1, end - 1);
+    address[end - 1] = '\0';
+    return inet_pton(AF_INET6, address, &parsed) == 1 ? end + 1 : 0;
+}
+
 /* host [":" port] of RFC 3986, without userinfo, percent-encoding and sub-delimiters. */
 static bool host_is_valid(struct str host)
 {
     size_t i = 0;
-    if (host.len > 0 && host.ptr[0] == '[') {
-        i = str_find(host, ']');
-        for (size_t k = 1; k < i; k++) {
-            bool hex = http_char_is(host.ptr[k], CHAR_HOST);
-            if (!hex && host.ptr[k] != ':')
-                return false;
-        }
-        if (i < 3 || i == host.len)
-            return false;
+    if (host.len > 0 && host.ptr[0] == '[')
+        i = literal_length(host);
+    while (host.len > 0 && host.ptr[0] != '[' && i < host.len &&
+           http_char_is(host.ptr[i], CHAR_HOST))
         i++;
-    } else {
-        while (i < host.len && http_char_is(host.ptr[i], CHAR_HOST))
-            i++;
-        if (i == 0)
-            return false;
-    }
+    if (i == 0)
+        return false;
     return i == host.len || (host.ptr[i] == ':' && port_is_valid(str_skip(host, i + 1)));
 }
 
@@ -166,18 +171,20 @@ static const struct http_fault *check_length(const struct fields *f, uint64_t li
     return NULL;
 }
 
-/* A coding that nobody here speaks is 501 (RFC 9112 6.1); what is no list of codings is 400. */
+/* A coding that nobody here speaks is 501 (RFC 9112 6.1); what is no list of codings, or has
+ * chunked anywhere but once at its end, is 400 (6.3). */
 static const struct http_fault *check_coding(struct str coding)
 {
     if (str_eq_nocase(coding, STR("chunked")))
         return NULL;
-    bool unknown = false;
+    bool unknown = false, chunked = false;
     struct str part;
     while (str_split_next(&coding, ',', &part)) {
         part = str_trim(part);
-        if (!header_name_is_valid(part)) /* codings are tokens too */
+        if (chunked || !header_name_is_valid(part)) /* codings are tokens too */
             return &bad_coding;
-        unknown |= !str_eq_nocase(part, STR("chunked"));
+        chunked = str_eq_nocase(part, STR("chunked"));
+        unknown |= !chunked;
     }
     return unknown ? &unknown_coding : &bad_coding;
 }

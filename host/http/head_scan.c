@@ -216,21 +216,64 @@ static const struct http_fault *on_byte(struct head_scan *scan, char c)
     return NULL;
 }
 
-/* Runs of equal kind, the bulk of every head; the byte behind them goes to on_byte. */
-static size_t skip_run(struct head_scan *scan, const char *p, const char *end)
+/* Whole lines, as nearly all are: NAME ":" VALUE CR LF. What is otherwise, or has not come yet, is
+ * left to on_byte. */
+static size_t skip_lines(struct head_scan *scan, const char *p, const char *end)
 {
-    if (scan->state == HEAD_VALUE)
-        return run_of(p, end, CHAR_VALUE);
-    if (scan->state == HEAD_NAME)
-        return run_of(p, end, CHAR_TOKEN);
-    if (scan->state != HEAD_TARGET)
-        return 0;
+    const char *from = p;
+    while (scan->lines < LIMIT_HEADER_COUNT) {
+        const char *colon = p + run_of(p, end, CHAR_TOKEN);
+        if (colon == p || colon == end || *colon != ':')
+            break;
+        const char *behind = colon + 1 + run_of(colon + 1, end, CHAR_VALUE);
+        if (end - behind < 2 || behind[0] != '\r' || behind[1] != '\n')
+            break;
+        scan->lines++;
+        p = behind + 2;
+    }
+    return (size_t)(p - from);
+}
+
+static size_t skip_target(struct head_scan *scan, const char *p, const char *end)
+{
     size_t room = LIMIT_TARGET_BYTES - scan->target_len;
     if ((size_t)(end - p) > room)
         end = p + room;
     size_t run = run_of(p, end, CHAR_TARGET);
     scan->target_len += run;
     return run;
+}
+
+/* The usual version and the end of its line. */
+static size_t skip_version(struct head_scan *scan, const char *p, const char *end)
+{
+    static const char usual[] = "HTTP/1.1\r\n";
+    size_t len = sizeof(usual) - 1;
+    if (scan->at > 0 || (size_t)(end - p) < len || memcmp(p, usual, len) != 0)
+        return 0;
+    scan->version_minor = 1;
+    scan->state = HEAD_LINE;
+    return len;
+}
+
+/* What is common, quickly: runs of equal kind, the bulk of every head, and whole lines. The byte
+ * behind them goes to on_byte. */
+static size_t skip(struct head_scan *scan, const char *p, const char *end)
+{
+    switch (scan->state) {
+    case HEAD_VALUE:
+        return run_of(p, end, CHAR_VALUE);
+    case HEAD_NAME:
+        return run_of(p, end, CHAR_TOKEN);
+    case HEAD_LINE:
+        return skip_lines(scan, p, end);
+    case HEAD_TARGET:
+        return skip_target(scan, p, end);
+    case HEAD_VERSION:
+        return skip_version(scan, p, end);
+    default:
+        return 0;
+    }
 }
 
 static const struct http_fault *over_limit(const struct head_scan *scan)
@@ -245,7 +288,7 @@ const struct http_fault *head_scan_feed(struct head_scan *scan, struct str input
     while (i < input.len && scan->state != HEAD_DONE && fault == NULL) {
         size_t room = scan->limit - scan->bytes;
         size_t left = input.len - i;
-        size_t run = skip_run(scan, input.ptr + i, input.ptr + i + (left < room ? left : room));
+        size_t run = skip(scan, input.ptr + i, input.ptr + i + (left < room ? left : room));
         scan->bytes += run;
         i += run;
         if (scan->bytes == scan->limit && i < input.len) {

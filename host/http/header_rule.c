@@ -7,7 +7,9 @@
 
 int header_rule_check(const struct header_rule *rule, struct err *err)
 {
-    if (rule->path.len == 0 || rule->path.ptr[0] != '/')
+    if (rule->path.len == 0)
+        return err_set(err, -EINVAL, "'for' is missing");
+    if (rule->path.ptr[0] != '/')
         return err_set(err, -EINVAL, "'for' must begin with '/', got '%.*s'", STR_ARG(rule->path));
     for (unsigned i = 0; i < rule->value_count; i++) {
         const struct header *field = &rule->values[i];

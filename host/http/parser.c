@@ -87,6 +87,27 @@ static const llhttp_settings_t *settings(void)
     return &table;
 }
 
+static llhttp_errno_t run_llhttp(struct collector *c, size_t len)
+{
+    llhttp_init(&c->llhttp, HTTP_REQUEST, settings());
+    return llhttp_execute(&c->llhttp, c->head, len);
+}
+
+/* Tabs behind a length are optional whitespace (RFC 9110 5.6.3), which llhttp 8.1 refuses: they
+ * become spaces. False when that is not what it stopped at. */
+static bool blank_tabs(struct collector *c, size_t len)
+{
+    bool any = false;
+    size_t at = (size_t)(llhttp_get_error_pos(&c->llhttp) - c->head);
+    for (; at < len && (c->head[at] == ' ' || c->head[at] == '\t'); at++) {
+        any |= c->head[at] == '\t';
+        c->head[at] = ' ';
+    }
+    c->req->headers.len = 0;
+    c->req->target = c->name = c->value = (struct str){NULL, 0};
+    return any;
+}
+
 /* The second opinion. The scanner's reading of the head must be llhttp's. */
 static const struct http_fault *parse_head(const struct parser *parser, char *head, size_t len,
                                            struct arena *arena, struct request *req)
@@ -97,8 +118,9 @@ static const struct http_fault *parse_head(const struct parser *parser, char *he
     if (req->headers.items == NULL)
         return &out_of_memory;
     req->headers.cap = lines;
-    llhttp_init(&c.llhttp, HTTP_REQUEST, settings());
-    llhttp_errno_t error = llhttp_execute(&c.llhttp, head, len);
+    llhttp_errno_t error = run_llhttp(&c, len);
+    if (error == HPE_INVALID_CONTENT_LENGTH && blank_tabs(&c, len))
+        error = run_llhttp(&c, len);
     if (error == HPE_USER)
         return &out_of_memory;
     if (error != HPE_PAUSED || !c.complete || llhttp_get_error_pos(&c.llhttp) != head + len ||

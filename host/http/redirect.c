@@ -37,9 +37,7 @@ static const struct str *captured(const struct captures *captures, struct str na
 static size_t name_length(struct str s)
 {
     size_t len = 0;
-    while (len < s.len &&
-           ((s.ptr[len] >= 'a' && s.ptr[len] <= 'z') || (s.ptr[len] >= 'A' && s.ptr[len] <= 'Z') ||
-            (s.ptr[len] >= '0' && s.ptr[len] <= '9') || s.ptr[len] == '_'))
+    while (len < s.len && (str_is_alnum(s.ptr[len]) || s.ptr[len] == '_'))
         len++;
     return len;
 }
@@ -54,7 +52,9 @@ static bool is_placeholder(struct str s)
 
 static int check_from(struct str from, struct err *err)
 {
-    if (from.len == 0 || from.ptr[0] != '/')
+    if (from.len == 0)
+        return err_set(err, -EINVAL, "'from' is missing");
+    if (from.ptr[0] != '/')
         return err_set(err, -EINVAL, "'from' must begin with '/', got '%.*s'", STR_ARG(from));
     if (str_starts_with(from, STR("/.netlify")))
         return err_set(err, -EINVAL, "'from' must not begin with '/.netlify', got '%.*s'",
@@ -95,7 +95,7 @@ static int check_to(const struct redirect_rule *rule, struct err *err)
 {
     struct str to = rule->to;
     if (to.len == 0) {
-        if (str_eq(rule->from, STR("/*")) && rule->status == 200)
+        if (str_ends_with(rule->from, STR("/*")) && rule->status == 200)
             return 0;
         return err_set(err, -EINVAL, "'to' is missing");
     }
@@ -118,8 +118,8 @@ static int check_to(const struct redirect_rule *rule, struct err *err)
 
 static bool is_condition(struct str name)
 {
-    return str_eq(name, STR("Language")) || str_eq(name, STR("Country")) ||
-           str_eq(name, STR("Cookie")) || str_eq(name, STR("Role"));
+    return str_eq_nocase(name, STR("Language")) || str_eq_nocase(name, STR("Country")) ||
+           str_eq_nocase(name, STR("Cookie")) || str_eq_nocase(name, STR("Role"));
 }
 
 int redirect_check(const struct redirect_rule *rule, struct err *err)
@@ -272,11 +272,11 @@ static bool condition_holds(struct str name, struct str wanted, const struct req
                             const struct str *roles, unsigned role_count)
 {
     struct str value;
-    if (str_eq(name, STR("Cookie")))
+    if (str_eq_nocase(name, STR("Cookie")))
         return cookie_get(req, wanted, &value);
-    if (str_eq(name, STR("Language")))
+    if (str_eq_nocase(name, STR("Language")))
         return str_eq_nocase(language_of(req), wanted);
-    if (str_eq(name, STR("Country")))
+    if (str_eq_nocase(name, STR("Country")))
         return cookie_get(req, STR("nf_country"), &value) && str_eq_nocase(value, wanted);
     for (unsigned i = 0; i < role_count; i++) {
         if (str_eq(roles[i], wanted))
@@ -339,7 +339,11 @@ static void add_template(struct buf *out, struct str to, const struct captures *
 static bool make_target(const struct redirect_rule *rule, const struct request *req,
                         const struct captures *captures, struct arena *arena, struct str *target)
 {
-    struct str to = rule->to.len > 0 ? rule->to : STR("/:splat");
+    struct str to = rule->to;
+    if (to.len == 0) /* from "/x/" and a star: the same path */
+        to = arena_printf(arena, "%.*s:splat", (int)(rule->from.len - 1), rule->from.ptr);
+    if (to.ptr == NULL)
+        return false;
     struct str fragment = str_skip(to, str_find(to, '#'));
     to.len -= fragment.len;
     struct buf out = BUF_INIT;
@@ -360,14 +364,38 @@ static bool make_target(const struct redirect_rule *rule, const struct request *
     return target->ptr != NULL;
 }
 
-bool redirect_match_roles(const struct redirect_rule *rule, const struct request *req,
-                          const struct str *roles, unsigned role_count, struct arena *arena,
-                          struct str *target)
+static bool same_pairs(const struct redirect_pair *a, unsigned a_count,
+                       const struct redirect_pair *b, unsigned b_count)
 {
-    struct captures captures = {0};
-    struct str path;
-    return path_normalize(arena, req->path, &path) == 0 &&
-           match_path(rule->from, path, &captures) && match_query(rule, req->query, &captures) &&
+    bool same = a_count == b_count;
+    for (unsigned i = 0; same && i < a_count; i++)
+        same = str_eq(a[i].name, b[i].name) && str_eq(a[i].value, b[i].value);
+    return same;
+}
+
+bool redirect_equal(const struct redirect_rule *a, const struct redirect_rule *b)
+{
+    return str_eq(a->from, b->from) && str_eq(a->to, b->to) && a->status == b->status &&
+           a->force == b->force && same_pairs(a->query, a->query_count, b->query, b->query_count) &&
+           same_pairs(a->conditions, a->condition_count, b->conditions, b->condition_count) &&
+           same_pairs(a->headers, a->header_count, b->headers, b->header_count);
+}
+
+bool redirect_asks_role(const struct redirect_rule *rule)
+{
+    for (unsigned i = 0; i < rule->condition_count; i++) {
+        if (str_eq_nocase(rule->conditions[i].name, STR("Role")))
+            return true;
+    }
+    return false;
+}
+
+bool redirect_match_roles(const struct redirect_rule *rule, const struct request *req,
+                          struct str path, const struct str *roles, unsigned role_count,
+                          struct arena *arena, struct str *target)
+{
+    struct captures captures = {.count = 0};
+    return match_path(rule->from, path, &captures) && match_query(rule, req->query, &captures) &&
            match_conditions(rule, req, roles, role_count) &&
            make_target(rule, req, &captures, arena, target);
 }
@@ -375,5 +403,7 @@ bool redirect_match_roles(const struct redirect_rule *rule, const struct request
 bool redirect_match(const struct redirect_rule *rule, const struct request *req,
                     struct arena *arena, struct str *target)
 {
-    return redirect_match_roles(rule, req, NULL, 0, arena, target);
+    struct str path;
+    return path_normalize(arena, req->path, &path) == 0 &&
+           redirect_match_roles(rule, req, path, NULL, 0, arena, target);
 }

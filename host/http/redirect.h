@@ -17,7 +17,8 @@ struct redirect_pair {
 
 struct redirect_rule {
     struct str from; /* "/old", "/news/:year/:id", "/api/" and a star */
-    struct str to;   /* "/new", "https://..."; may name :splat and placeholders, not in the host */
+    struct str to;   /* "/new", "https://..."; may name :splat and placeholders, not in the host;
+                        empty: the same path (from ends in a star, status 200) */
     int status;      /* 301 by default; 200 is a rewrite, 404 serves `to` with that status */
     bool force;      /* wins over an existing file */
     struct redirect_pair *query; /* all must be present; value may be ":placeholder" */
@@ -32,6 +33,12 @@ struct redirect_rule {
  */
 int redirect_check(const struct redirect_rule *rule, struct err *err);
 
+/* Word for word the same? */
+bool redirect_equal(const struct redirect_rule *a, const struct redirect_rule *b);
+
+/* Does it have a Role condition? */
+bool redirect_asks_role(const struct redirect_rule *rule);
+
 /* Does the rule match this request? Then *target (in the exchange's arena) is where it leads, with
  * the request's query appended where the target has none (a rule that names query parameters uses
  * the query up). The target is not normalised: a rewrite goes through path_normalize again. A rule
@@ -40,9 +47,10 @@ int redirect_check(const struct redirect_rule *rule, struct err *err);
 bool redirect_match(const struct redirect_rule *rule, const struct request *req,
                     struct arena *arena, struct str *target);
 
-/* The same with the roles of a verified token, by which Role conditions are judged. */
+/* The same with the request's path, normalised, and the roles of a verified token, by which Role
+ * conditions are judged. */
 bool redirect_match_roles(const struct redirect_rule *rule, const struct request *req,
-                          const struct str *roles, unsigned role_count, struct arena *arena,
-                          struct str *target);
+                          struct str path, const struct str *roles, unsigned role_count,
+                          struct arena *arena, struct str *target);
 
 #endif

@@ -8,22 +8,23 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum {
-    SEGMENTS_MAX = 32, /* of a pattern */
-    TABLE_MIN = 16,    /* a power of two */
-};
+#include "http/route_pattern.h"
 
-enum segment_kind { SEGMENT_LITERAL, SEGMENT_PARAM, SEGMENT_OPTIONAL, SEGMENT_REST };
+enum { TABLE_MIN = 16 }; /* a power of two */
 
-struct segment {
-    enum segment_kind kind;
-    struct str text; /* the literal, or the name; in the route's pattern */
+/* What a target does not want. */
+struct exclusion {
+    struct exclusion *next;
+    const void *target;
+    struct router *patterns; /* owned */
 };
 
 struct route {
     struct route *next; /* same beginning; entirely literal ones first, then as added */
     void *target;       /* borrowed */
     unsigned methods;
+    const struct router
+        *excluded;       /* paths that are not meant; borrowed from the router. NULL: none */
     struct str pattern;  /* owned */
     struct str prefix;   /* the literal beginning: a part of `pattern`, without a final '/' */
     unsigned tail_count; /* segments after the literal beginning */
@@ -40,6 +41,8 @@ struct router {
     size_t size;         /* a power of two */
     size_t used;
     unsigned depth; /* segments of the longest literal beginning */
+    void *taken_by; /* borrowed: the target in the way of the last addition that failed */
+    struct exclusion *exclusions; /* owned */
 };
 
 /* FNV-1a in steps, so that one walk over a path gives the hash of each of its beginnings. */
@@ -91,6 +94,12 @@ void router_free(struct router *router)
             route = next;
         }
     }
+    for (struct exclusion *one = router->exclusions; one != NULL;) {
+        struct exclusion *next = one->next;
+        router_free(one->patterns);
+        free(one);
+        one = next;
+    }
     free(router->table);
     free(router);
 }
@@ -127,90 +136,6 @@ static int table_reserve(struct router *router)
 
 /* ---- patterns ------------------------------------------------------------------------------- */
 
-static bool is_name(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '_'))
-            return false;
-    }
-    return s.len > 0;
-}
-
-/* Literals stand as they are sent, so they hold what a request target may hold. */
-static const char *literal_fault(struct str s)
-{
-    if (s.len == 0)
-        return "empty segment";
-    if (str_eq(s, STR(".")) || str_eq(s, STR("..")))
-        return "'.' and '..' never match";
-    for (size_t i = 0; i < s.len; i++) {
-        if (s.ptr[i] <= ' ' || s.ptr[i] > '~')
-            return "write spaces and characters beyond ASCII percent-encoded";
-        if (strchr("*?#\\", s.ptr[i]) != NULL)
-            return "'*' must be the whole last segment; '?', '#' and '\\' have no place";
-    }
-    return NULL;
-}
-
-/* Fills *out; returns what is wrong, or NULL. */
-static const char *segment_parse(struct str text, bool last, struct segment *out)
-{
-    *out = (struct segment){SEGMENT_LITERAL, text};
-    if (str_eq(text, STR("*"))) {
-        out->kind = SEGMENT_REST;
-        out->text = STR("splat");
-        return last ? NULL : "'*' must be the last segment";
-    }
-    if (text.len == 0 || text.ptr[0] != ':')
-        return literal_fault(text);
-    out->kind = SEGMENT_PARAM;
-    out->text = str_skip(text, 1);
-    if (text.ptr[text.len - 1] == '?') {
-        out->kind = SEGMENT_OPTIONAL;
-        out->text.len--;
-        if (!last)
-            return "only the last segment can be optional";
-    }
-    return is_name(out->text) ? NULL : "a parameter's name is letters, digits and '_'";
-}
-
-static const char *names_fault(const struct segment *segments, unsigned count)
-{
-    unsigned names = 0;
-    for (unsigned i = 0; i < count; i++) {
-        if (segments[i].kind == SEGMENT_LITERAL)
-            continue;
-        if (++names > ROUTE_PARAMS_MAX)
-            return "too many parameters";
-        for (unsigned j = 0; j < i; j++) {
-            if (segments[j].kind != SEGMENT_LITERAL && str_eq(segments[i].text, segments[j].text))
-                return "two parameters of the same name";
-        }
-    }
-    return NULL;
-}
-
-/* Splits a pattern (without its final '/') into segments; returns what is wrong, or NULL. */
-static const char *pattern_parse(struct str pattern, struct segment *segments, unsigned *count)
-{
-    *count = 0;
-    if (pattern.len == 0)
-        return NULL;
-    struct str rest = str_skip(pattern, 1);
-    struct str text;
-    while (str_split_next(&rest, '/', &text)) {
-        if (*count == SEGMENTS_MAX)
-            return "too many segments";
-        const char *fault = segment_parse(text, rest.ptr == NULL, &segments[*count]);
-        if (fault != NULL)
-            return fault;
-        (*count)++;
-    }
-    return names_fault(segments, *count);
-}
-
 static struct str without_final_slash(struct str path)
 {
     if (path.len > 0 && path.ptr[path.len - 1] == '/')
@@ -221,7 +146,7 @@ static struct str without_final_slash(struct str path)
 /* Reads `pattern` into a new route. 0, -EINVAL or -ENOMEM. */
 static int route_new(struct str pattern, struct route **out, unsigned *depth, struct err *err)
 {
-    struct segment segments[SEGMENTS_MAX];
+    struct segment segments[ROUTE_SEGMENTS_MAX];
     unsigned count = 0;
     char *copy = malloc(pattern.len + 1);
     if (copy == NULL)
@@ -232,7 +157,7 @@ static int route_new(struct str pattern, struct route **out, unsigned *depth, st
     struct str owned = {copy, pattern.len};
     const char *fault = pattern.len == 0 || pattern.ptr[0] != '/'
                             ? "a path begins with '/'"
-                            : pattern_parse(without_final_slash(owned), segments, &count);
+                            : route_pattern_parse(without_final_slash(owned), segments, &count);
     if (fault != NULL) {
         free(copy);
         return err_set(err, -EINVAL, "path '%.*s': %s", STR_ARG(pattern), fault);
@@ -290,6 +215,7 @@ int router_add(struct router *router, struct str pattern, unsigned methods, void
     struct route **place = &group->routes;
     for (struct route *other = group->routes; other != NULL; other = other->next) {
         if ((other->methods & methods) != 0 && same_shape(other, route)) {
+            router->taken_by = other->target;
             rc = err_set(err, -EEXIST, "path '%.*s' is taken by '%.*s'", STR_ARG(pattern),
                          STR_ARG(other->pattern));
             route_free(route);
@@ -303,6 +229,47 @@ int router_add(struct router *router, struct str pattern, unsigned methods, void
     group->hash = hash;
     route->next = *place;
     *place = route;
+    return 0;
+}
+
+void *router_taken_by(const struct router *router)
+{
+    return router->taken_by;
+}
+
+/* The patterns that the target excludes, none at first; NULL when out of memory. */
+static struct router *exclusion_of(struct router *router, const void *target)
+{
+    for (struct exclusion *one = router->exclusions; one != NULL; one = one->next) {
+        if (one->target == target)
+            return one->patterns;
+    }
+    struct exclusion *one = calloc(1, sizeof(*one));
+    if (one == NULL)
+        return NULL;
+    *one = (struct exclusion){router->exclusions, target, router_new()};
+    if (one->patterns == NULL) {
+        free(one);
+        return NULL;
+    }
+    router->exclusions = one;
+    return one->patterns;
+}
+
+int router_exclude(struct router *router, struct str pattern, const void *target, struct err *err)
+{
+    struct router *excluded = exclusion_of(router, target);
+    if (excluded == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    int rc = router_add(excluded, pattern, METHOD_ALL, NULL, err);
+    if (rc != 0)
+        return rc == -EEXIST ? 0 : rc; /* twice is no harm */
+    for (size_t i = 0; i < router->size; i++) {
+        for (struct route *route = router->table[i].routes; route != NULL; route = route->next) {
+            if (route->target == target)
+                route->excluded = excluded;
+        }
+    }
     return 0;
 }
 
@@ -342,12 +309,19 @@ static bool tail_matches(const struct route *route, struct str rest, struct rout
     return rest.len == 0;
 }
 
+static bool is_excluded(const struct route *route, struct str path)
+{
+    struct route_match ignored;
+    return route->excluded != NULL &&
+           router_match(route->excluded, METHOD_GET, path, &ignored) == ROUTE_FOUND;
+}
+
 /* The best route of the group for this method, or NULL; methods of all that match are noted. */
 static const struct route *group_match(const struct group *group, enum http_method method,
-                                       struct str rest, struct route_match *match)
+                                       struct str path, struct str rest, struct route_match *match)
 {
     for (const struct route *route = group->routes; route != NULL; route = route->next) {
-        if (!tail_matches(route, rest, match))
+        if (!tail_matches(route, rest, match) || is_excluded(route, path))
             continue;
         match->methods |= route->methods;
         if ((route->methods & METHOD_BIT(method)) != 0)
@@ -362,7 +336,7 @@ enum route_result router_match(const struct router *router, enum http_method met
     struct {
         uint64_t hash;
         size_t len;
-    } prefixes[SEGMENTS_MAX + 1];
+    } prefixes[ROUTE_SEGMENTS_MAX + 1];
     unsigned count = 0;
     uint64_t hash = HASH_START;
     path = without_final_slash(path);
@@ -378,7 +352,8 @@ enum route_result router_match(const struct router *router, enum http_method met
     while (count-- > 0) {
         struct str prefix = {path.ptr, prefixes[count].len};
         const struct group *group = group_find(router, prefixes[count].hash, prefix);
-        const struct route *route = group_match(group, method, str_skip(path, prefix.len), match);
+        const struct route *route =
+            group_match(group, method, path, str_skip(path, prefix.len), match);
         if (route != NULL) {
             match->target = route->target;
             match->pattern = route->pattern;

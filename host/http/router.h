@@ -16,7 +16,7 @@
 
 struct router;
 
-enum { ROUTE_PARAMS_MAX = 16 };
+enum { ROUTE_PARAMS_MAX = 16 }; /* a message names it */
 
 struct route_match {
     void *target;         /* as given to router_add; borrowed */
@@ -36,9 +36,17 @@ struct router *router_new(void);
 void router_free(struct router *router);
 
 /* Adds a pattern. -EINVAL for a bad pattern, -EEXIST when the same pattern is taken for one of
- * these methods; `err` then says so. The pattern's text is copied. */
+ * these methods; `err` then says so, and router_taken_by gives the other's target. The pattern's
+ * text is copied. */
 int router_add(struct router *router, struct str pattern, unsigned methods, void *target,
                struct err *err) __attribute__((warn_unused_result));
+
+void *router_taken_by(const struct router *router);
+
+/* Paths that match `pattern` do not match any route of that target, of those that are there
+ * already. -EINVAL or -ENOMEM. */
+int router_exclude(struct router *router, struct str pattern, const void *target, struct err *err)
+    __attribute__((warn_unused_result));
 
 enum route_result router_match(const struct router *router, enum http_method method,
                                struct str path, struct route_match *match);

@@ -22,7 +22,9 @@
 
 /* An open file or an embedded one. */
 struct source {
-    int fd; /* owned; -1 for an embedded page */
+    int fd;      /* owned; -1 for an embedded page */
+    int trouble; /* where nothing was found: the folder could not be asked, for this errno; 0: it
+                    was */
     const struct embedded_file *page;
     struct str name; /* decides the content type */
     size_t size;
@@ -31,6 +33,10 @@ struct source {
 
 /* ---- from a path to a file --------------------------------------------------------------------
  */
+
+/* What configures the site lies in its folder, but is no part of it. */
+static const char *const private_names[] = {"_redirects", "_headers", "netlify.toml",
+                                            "functions.lua"};
 
 /* Decodes a path into a file name below the root, without '/' at either end. False where it cannot
  * be one: empty segments, hidden names, separators in disguise, control characters. */
@@ -52,6 +58,10 @@ static bool name_from_path(struct arena *arena, struct str path, struct str *nam
         if (part.len > 0 && part.ptr[0] == '.' && !(first && str_eq(part, STR(".well-known"))))
             return false;
         first = false;
+    }
+    for (size_t i = 0; i < sizeof(private_names) / sizeof(private_names[0]); i++) {
+        if (str_eq(*name, str_from(private_names[i])))
+            return false;
     }
     for (size_t i = 0; i < name->len; i++) {
         if ((unsigned char)name->ptr[i] < ' ' || name->ptr[i] == '\\' || name->ptr[i] == 0x7f)
@@ -100,8 +110,11 @@ static int open_beneath(const char *folder, struct str name)
 static bool open_in_folder(const char *folder, struct str name, struct source *out)
 {
     int fd = open_beneath(folder, name);
-    if (fd < 0)
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+            out->trouble = errno;
         return false;
+    }
     struct stat st;
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
         close(fd);
@@ -132,7 +145,8 @@ static bool open_source(const struct static_site *site, struct arena *arena, str
 {
     if (site->folder != NULL && open_in_folder(site->folder, name, out))
         return true;
-    return site->embedded_prefix != NULL && open_embedded(arena, site->embedded_prefix, name, out);
+    return out->trouble == 0 && site->embedded_prefix != NULL &&
+           open_embedded(arena, site->embedded_prefix, name, out);
 }
 
 static void close_source(struct source *source)
@@ -232,6 +246,13 @@ static bool is_unchanged(const struct request *req, const char *etag)
     return false;
 }
 
+/* If-Match compares strongly, and our tags are weak: only "*" holds (RFC 9110 13.1.1). */
+static bool fails_if_match(const struct request *req)
+{
+    const struct str *header = headers_get(&req->headers, STR("if-match"));
+    return header != NULL && !str_eq(*header, STR("*"));
+}
+
 enum range { RANGE_NONE, RANGE_PART, RANGE_BAD };
 
 /* RFC 9110 14.2: one range of bytes. What is not understood, several ranges and If-Range (our tags
@@ -324,11 +345,23 @@ static int answer_source(struct exchange *ex, const struct source *source)
 {
     if (ex->req.method != METHOD_GET && ex->req.method != METHOD_HEAD)
         return answer_wrong_method(ex);
+    if (fails_if_match(&ex->req))
+        return response_set_body(&ex->res, &ex->arena, 412, STR("text/plain; charset=utf-8"),
+                                 STR("Precondition Failed"));
     if (is_unchanged(&ex->req, source->etag)) {
         ex->res.status = 304;
         return set_common(ex, source->etag);
     }
     return answer_file(ex, source, 200);
+}
+
+/* Nobody knows whether there is such a file: that is no 404. */
+static int answer_trouble(struct exchange *ex)
+{
+    ex->error_code = "out_of_files";
+    int rc = response_set_error(&ex->res, &ex->arena, 503, STR("out_of_files"),
+                                STR("The host can open no more files at the moment"));
+    return rc == 0 ? headers_set(&ex->res.headers, &ex->arena, STR("Retry-After"), STR("1")) : rc;
 }
 
 /* Turns a failure to answer into a 500 without a body, which takes no memory. */
@@ -343,9 +376,16 @@ static void finish(struct exchange *ex, int rc)
 bool static_serve(const struct static_site *site, struct exchange *ex, struct str path)
 {
     struct str name;
-    struct source source;
-    if (!name_from_path(&ex->arena, path, &name) || !find_source(site, &ex->arena, name, &source))
+    struct source source = {.fd = -1};
+    if (!name_from_path(&ex->arena, path, &name))
         return false;
+    if (!find_source(site, &ex->arena, name, &source)) {
+        if (source.trouble == 0)
+            return false;
+        log_message(LOG_WARN, "static file not opened: %s", strerror(source.trouble));
+        finish(ex, answer_trouble(ex));
+        return true;
+    }
     finish(ex, answer_source(ex, &source));
     close_source(&source);
     return true;
@@ -353,7 +393,7 @@ bool static_serve(const struct static_site *site, struct exchange *ex, struct st
 
 bool static_serve_not_found(const struct static_site *site, struct exchange *ex)
 {
-    struct source source;
+    struct source source = {.fd = -1};
     if (!open_source(site, &ex->arena, STR("404.html"), &source))
         return false;
     finish(ex, answer_file(ex, &source, 404));

@@ -3,22 +3,11 @@
 
 #include <errno.h>
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 size_t percent_next(struct str s, size_t at, char *out)
 {
     if (s.ptr[at] == '%' && s.len - at > 2) {
-        int high = hex_value(s.ptr[at + 1]);
-        int low = hex_value(s.ptr[at + 2]);
+        int high = str_hex_value(s.ptr[at + 1]);
+        int low = str_hex_value(s.ptr[at + 2]);
         if (high >= 0 && low >= 0) {
             *out = (char)(high << 4 | low);
             return 3;
@@ -57,17 +46,27 @@ static int dot_segment(struct str segment)
     return dots;
 }
 
-/* What no file name and no route may hold: a separator in disguise, or the end of a C string. */
+/* What no file name and no route may hold: a separator in disguise, the end of a C string, or a
+ * '%' that begins no escape (what it stands for, everyone would guess differently). */
 static bool has_forbidden(struct str path)
 {
     for (size_t at = 0; at < path.len;) {
         char c;
         size_t used = percent_next(path, at, &c);
-        if (c == '\0' || c == '\\' || (c == '/' && used > 1))
+        if (c == '\0' || c == '\\' || (c == '/' && used > 1) || (c == '%' && used == 1))
             return true;
         at += used;
     }
     return false;
+}
+
+/* Overlong forms are the old disguise of '.' and '/'. */
+static int check_text(struct arena *arena, struct str path)
+{
+    struct str text = percent_decode(arena, path, false);
+    if (text.ptr == NULL)
+        return -ENOMEM;
+    return str_is_utf8(text) ? 0 : -EINVAL;
 }
 
 /* Could a segment be "." or ".."? Most paths cannot, and need no copy. */
@@ -111,7 +110,7 @@ static bool is_plain(struct str path)
 {
     for (size_t i = 0; i < path.len; i++) {
         char c = path.ptr[i];
-        if (c == '%' || c == '\\' || c == '\0')
+        if (c == '%' || c == '\\' || c == '\0' || (c & 0x80) != 0)
             return false;
         if (c != '.' || i == 0 || path.ptr[i - 1] != '/')
             continue;
@@ -130,6 +129,9 @@ int path_normalize(struct arena *arena, struct str path, struct str *out)
     }
     if (path.len == 0 || path.ptr[0] != '/' || has_forbidden(path))
         return -EINVAL;
+    int rc = check_text(arena, path);
+    if (rc != 0)
+        return rc;
     if (!may_have_dots(path)) {
         *out = path;
         return 0;
@@ -147,9 +149,7 @@ int path_normalize(struct arena *arena, struct str path, struct str *out)
 
 int query_parse(struct arena *arena, struct str query, struct query_pair **pairs)
 {
-    size_t most = 1;
-    for (size_t i = 0; i < query.len; i++)
-        most += query.ptr[i] == '&';
+    size_t most = str_count(query, '&') + 1;
     struct query_pair *list = arena_alloc(arena, most * sizeof(*list));
     if (list == NULL)
         return -ENOMEM;

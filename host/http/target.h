@@ -15,7 +15,8 @@ size_t percent_next(struct str s, size_t at, char *out);
 
 /* The path that routing and static files see: "." and ".." segments resolved (RFC 3986 5.2.4) also
  * where they are percent-encoded, runs of '/' kept (so that "//x" is not "/x"). -EINVAL for a path
- * that leaves the root, holds an encoded NUL, '/' or '\', or a raw '\'; -ENOMEM. Everything
+ * that leaves the root, holds an encoded NUL, '/' or '\', a raw '\', a '%' that begins no escape,
+ * or text that is not UTF-8; -ENOMEM. Everything
  * else stays percent-encoded as sent. *out may be `path` itself. */
 int path_normalize(struct arena *arena, struct str path, struct str *out)
     __attribute__((warn_unused_result));

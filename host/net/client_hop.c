@@ -165,9 +165,12 @@ int client_hop_begin(struct client_call *call)
     curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->lines);
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, left);
     curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, call->fresh ? 1L : 0L);
+    /* Nor is it kept: the next such call would not take it. */
+    curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, call->fresh ? 1L : 0L);
     /* As long as the whole: libcurl deals it out over the addresses of a name. */
     curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, left);
-    if (curl_easy_setopt(call->easy, CURLOPT_CURLU, call->url) != CURLE_OK ||
+    if (!client_multi_is_sound(call->client) ||
+        curl_easy_setopt(call->easy, CURLOPT_CURLU, call->url) != CURLE_OK ||
         curl_multi_add_handle(call->client->multi, call->easy) != CURLM_OK) {
         return -ENOMEM;
     }

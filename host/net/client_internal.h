@@ -21,6 +21,7 @@ struct client {
     uv_timer_t tick;     /* turns while there are streams: their silence is limited */
     struct list watches;
     bool unwatched;                    /* is one of the calls? */
+    bool spoilt;                       /* multi ran out of memory: without calls, to be replaced */
     CURL *spare[CLIENT_SPARE_HANDLES]; /* owned: reset handles, cheaper than new ones */
     unsigned spare_count;
     unsigned open; /* uv handles not yet closed; the memory goes with the last */
@@ -83,7 +84,20 @@ int client_hop_follow(struct client_call *call, const char *location, struct err
 
 /* Takes the call out of libcurl's hands, calls back and frees it. */
 void client_call_end(struct client_call *call, int error, const char *text);
+/* A transfer has ended: goes on with its redirect, or reports. */
+void client_on_hop_done(struct client_call *call, CURLcode result);
+void client_unref(struct client *client);
 void client_on_handle_closed(uv_handle_t *handle); /* its data is the client */
+
+/* ---- client_multi.c ---- */
+
+/* False: out of memory. */
+bool client_multi_open(struct client *client) __attribute__((warn_unused_result));
+/* Once no call is left. */
+void client_multi_close(struct client *client);
+/* May calls be given to the handle? One that ran out of memory is replaced here; false where there
+ * is no memory for another. */
+bool client_multi_is_sound(struct client *client) __attribute__((warn_unused_result));
 
 /* ---- client_stream.c ---- */
 

@@ -133,7 +133,8 @@ static enum deadline_kind deadline_of(const struct conn *conn)
 static void update_deadline(struct conn *conn)
 {
     enum deadline_kind kind = deadline_of(conn);
-    if (kind != conn->read_deadline.kind || (kind == DEADLINE_BODY && conn->fresh))
+    bool goes_on = kind == DEADLINE_BODY && conn->fresh && conn->h2 == NULL;
+    if (kind != conn->read_deadline.kind || goes_on)
         deadline_set(conn->server, &conn->read_deadline, kind);
     conn->fresh = false;
 }
@@ -162,8 +163,7 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
         conn->server->stats.timeouts++;
         conn_close(conn);
     } else if (conn->h2 != NULL) {
-        conn->server->stats.timeouts++;
-        h2_time_out(conn->h2);
+        conn->server->stats.timeouts += h2_time_out(conn->h2);
         conn_pump(conn);
     } else if (conn->reading != NULL) {
         conn->server->stats.timeouts++;
@@ -174,10 +174,12 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
 
 /* ---- the turn and the end ---- */
 
-/* Nothing under way, and nothing more to expect. */
+/* Nothing under way, and nothing more to expect. Who was let in just before the end has a request
+ * on its way, most likely. */
 static bool is_over(const struct conn *conn)
 {
-    bool ending = conn->done_reading || conn->server->draining;
+    bool expected = !conn->greeted && conn->h2 == NULL && conn->server->greet_until != 0;
+    bool ending = conn->done_reading || (conn->server->draining && !expected);
     if (conn->h2 != NULL && !conn->done_reading && !h2_is_idle(conn->h2))
         return false;
     return ending && list_is_empty(&conn->pipeline) && conn_unsent(conn) == 0;

@@ -46,9 +46,11 @@ struct server {
     uint64_t durations[DEADLINE_NONE]; /* milliseconds */
     struct list deadlines[DEADLINE_NONE];
     struct list conns;
-    struct list listeners;
+    struct list acceptors;
     struct list dirty; /* connections with something to flush */
     uv_timer_t timer;  /* runs while there are connections */
+    uv_timer_t rest;   /* wakes the acceptors that rest */
+    uv_poll_t room;    /* closed as soon as it was opened: see make_room */
     uv_check_t check;
     uv_prepare_t prepare;
     uv_idle_t idle;       /* runs while `dirty` is not empty, so that the loop does not sleep */
@@ -61,6 +63,8 @@ struct server {
     uv_tcp_t reject;      /* takes a connection that there is no memory for, and closes it */
     bool rejecting;       /* `reject` is in use */
     bool draining;
+    uint64_t
+        greet_until; /* draining: who has connected may still send a first request; 0: no more */
     bool closing;
     void (*on_drained)(void *arg);
     void *drained_arg;
@@ -83,6 +87,7 @@ struct conn {
     struct list in_dirty;
     enum conn_state state;
     bool admin;
+    bool greeted;          /* a first request has begun */
     bool is_reading;       /* uv_read_start is in force */
     bool peer_eof;         /* the peer sends no more */
     bool done_reading;     /* what the peer sends is of no interest any more */
@@ -113,6 +118,7 @@ void deadline_set(struct server *server, struct deadline *deadline, enum deadlin
 void server_mark_dirty(struct conn *conn);
 /* For every handle that was counted in server->handles, when it has closed. */
 void server_handle_closed(struct server *server);
+void server_start_clock(struct server *server); /* there is a connection, or will be */
 void server_conn_closed(struct server *server);
 
 /* ---- conn.c ---- */
@@ -146,6 +152,8 @@ void conn_take_input(struct conn *conn, struct str input);
 void conn_take_stash(struct conn *conn);
 /* Is there room for another request? */
 bool conn_may_take(const struct conn *conn);
+/* Answers with the refusal, after the handlers' on_refused. */
+void conn_answer_fault(struct conn *conn, struct exchange *ex, const struct http_fault *fault);
 /* Answers the request that is being read with a refusal; nothing more is read. */
 void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault *fault);
 

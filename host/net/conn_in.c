@@ -12,6 +12,7 @@ static struct exchange *begin(struct conn *conn)
     list_push(&conn->pipeline, &ex->in_conn);
     conn->pipeline_len++;
     conn->reading = ex;
+    conn->greeted = true;
     return ex;
 }
 
@@ -26,6 +27,15 @@ int conn_identify(struct conn *conn, struct exchange *ex)
     return ex->req.client_ip.ptr != NULL ? 0 : UV_ENOMEM;
 }
 
+void conn_answer_fault(struct conn *conn, struct exchange *ex, const struct http_fault *fault)
+{
+    const struct server_handlers *handlers = &conn->server->handlers;
+    ex->error_code = fault->code;
+    if (handlers->on_refused != NULL)
+        handlers->on_refused(handlers->arg, ex);
+    exchange_answer_error(ex, fault->status, str_from(fault->code), str_from(fault->text));
+}
+
 void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault *fault)
 {
     conn->reading = NULL;
@@ -34,9 +44,8 @@ void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault
         conn_close(conn);
         return;
     }
-    ex->error_code = fault->code;
     ex->res.close = true;
-    exchange_answer_error(ex, fault->status, str_from(fault->code), str_from(fault->text));
+    conn_answer_fault(conn, ex, fault);
 }
 
 static void on_head(struct conn *conn, struct exchange *ex)

@@ -11,7 +11,7 @@ static const struct http_fault timed_out = {408, "request_timeout",
 
 /* ---- streams ---- */
 
-static struct h2_stream *stream_new(struct h2 *h2, int32_t id)
+struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id)
 {
     struct h2_stream *s = calloc(1, sizeof(*s));
     struct exchange *ex = s != NULL ? exchange_new(&h2_sink, s) : NULL;
@@ -23,6 +23,7 @@ static struct h2_stream *stream_new(struct h2 *h2, int32_t id)
     s->ex = ex;
     s->id = id;
     s->reading = true;
+    s->heard_at = uv_now(h2->conn->server->loop);
     ex->admin = h2->conn->admin;
     parser_init(&s->parser, &h2->conn->server->parser_limits);
     list_init(&s->ready);
@@ -57,72 +58,6 @@ void h2_end_closed(struct h2 *h2)
     while (!list_is_empty(&h2->closed))
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
         stream_end(container_of(h2->closed.next, struct h2_stream, node));
-}
-
-/* ---- the head ---- */
-
-/* What would end the request line early; the parser judges the rest. */
-static bool is_one_word(struct str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if ((unsigned char)text.ptr[i] <= ' ' || text.ptr[i] == 0x7f)
-            return false;
-    }
-    return text.len > 0;
-}
-
-/* The method comes in any order with the path, so both are kept until the line can be written. */
-static bool add_pseudo(struct h2_stream *s, struct str name, struct str value)
-{
-    struct arena *arena = &s->ex->arena;
-    if (str_eq(name, STR(":method")))
-        s->ex->req.method_name = arena_copy(arena, value);
-    else if (str_eq(name, STR(":path")))
-        s->ex->req.target = arena_copy(arena, value);
-    else if (str_eq(name, STR(":authority")))
-        s->authority = arena_copy(arena, value);
-    return !str_eq(name, STR(":method")) && !str_eq(name, STR(":path")) ? true : is_one_word(value);
-}
-
-static void add_field(struct h2_stream *s, struct str name, struct str value)
-{
-    if (s->head.len > s->parser.limits->header_bytes)
-        return; /* enough to be refused for */
-    if (str_eq(name, STR("host")) && s->authority.len > 0 && str_eq(value, s->authority))
-        return;
-    s->chunked = s->chunked && !str_eq(name, STR("content-length"));
-    buf_add_str(&s->head, name);
-    buf_add_str(&s->head, STR(": "));
-    buf_add_str(&s->head, value);
-    buf_add_str(&s->head, STR("\r\n"));
-}
-
-static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
-{
-    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
-        return 0;
-    struct h2_stream *s = stream_new(arg, frame->hd.stream_id);
-    if (s == NULL)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    s->chunked = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0;
-    return nghttp2_session_set_stream_user_data(session, s->id, s);
-}
-
-static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-                     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
-                     void *arg)
-{
-    (void)flags;
-    (void)arg;
-    struct h2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-    if (s == NULL || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
-        return 0; /* trailers */
-    struct str n = {(const char *)name, name_len};
-    struct str v = {(const char *)value, value_len};
-    if (n.len > 0 && n.ptr[0] == ':')
-        return add_pseudo(s, n, v) ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    add_field(s, n, v);
-    return 0;
 }
 
 /* ---- to the parser ---- */
@@ -208,6 +143,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
     if (s == NULL || len == 0 || !s->reading || s->fault != NULL)
         return 0;
+    s->heard_at = uv_now(s->h2->conn->server->loop);
     char line[24];
     int line_len = snprintf(line, sizeof(line), "%zx\r\n", len);
     if (s->chunked)
@@ -257,8 +193,7 @@ static void refuse(struct h2_stream *s, const struct http_fault *fault)
     struct exchange *ex = s->ex;
     if (conn_identify(s->h2->conn, ex) != 0)
         return;
-    ex->error_code = fault->code;
-    exchange_answer_error(ex, fault->status, str_from(fault->code), str_from(fault->text));
+    conn_answer_fault(s->h2->conn, ex, fault);
 }
 
 static void pass_up(struct h2_stream *s)
@@ -275,16 +210,31 @@ static void pass_up(struct h2_stream *s)
     }
 }
 
-/* A peer that makes us begin and drop work over and over (CVE-2023-44487 and its kin). */
+/* A peer that makes us begin and drop work over and over (CVE-2023-44487 and its kin), or look at
+ * frames that lead nowhere (CVE-2019-9512, 9515, 9518). */
 static bool is_abusive(const struct h2 *h2)
 {
-    return h2->broken > BROKEN_MAX && h2->broken > h2->requests / 2;
+    bool breaks_off = h2->broken > BROKEN_MAX && h2->broken > h2->requests / 2;
+    return breaks_off || h2_frames_are_idle_talk(&h2->frames);
+}
+
+static bool receive(struct h2 *h2, struct str bytes)
+{
+    return bytes.len == 0 ||
+           nghttp2_session_mem_recv(h2->session, (const uint8_t *)bytes.ptr, bytes.len) >= 0;
+}
+
+static bool take_frames(struct h2 *h2, struct str bytes)
+{
+    uint64_t now_ms = uv_now(h2->conn->server->loop);
+    return receive(h2, h2_frames_complete(&h2->frames, &bytes, now_ms)) &&
+           receive(h2, h2_frames_take(&h2->frames, &bytes, now_ms));
 }
 
 void h2_input(struct h2 *h2, struct str bytes)
 {
     struct conn *conn = h2->conn;
-    ssize_t count = nghttp2_session_mem_recv(h2->session, (const uint8_t *)bytes.ptr, bytes.len);
+    bool understood = take_frames(h2, bytes);
     while (conn->state == CONN_OPEN && !list_is_empty(&h2->ready)) {
         struct h2_stream *s = container_of(h2->ready.next, struct h2_stream, ready);
         list_remove(&s->ready);
@@ -295,20 +245,25 @@ void h2_input(struct h2 *h2, struct str bytes)
     h2_end_closed(h2);
     if (is_abusive(h2))
         nghttp2_session_terminate_session(h2->session, NGHTTP2_ENHANCE_YOUR_CALM);
-    else if (count < 0)
+    else if (!understood)
         nghttp2_session_terminate_session(h2->session, NGHTTP2_PROTOCOL_ERROR);
 }
 
-void h2_time_out(struct h2 *h2)
+unsigned h2_time_out(struct h2 *h2)
 {
+    const struct server *server = h2->conn->server;
+    unsigned count = 0;
     list_each(node, &h2->streams)
     {
         struct h2_stream *s = container_of(node, struct h2_stream, node);
-        if (s->reading && s->fault == NULL) {
+        bool silent = uv_now(server->loop) - s->heard_at >= server->durations[DEADLINE_BODY];
+        if (s->reading && s->fault == NULL && silent) {
             s->fault = &timed_out;
             refuse(s, s->fault);
+            count++;
         }
     }
+    return count;
 }
 
 void h2_drain(struct h2 *h2)
@@ -375,8 +330,8 @@ static nghttp2_session_callbacks *make_callbacks(void)
     nghttp2_session_callbacks *callbacks = NULL;
     if (nghttp2_session_callbacks_new(&callbacks) != 0)
         return NULL;
-    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, h2_on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, h2_on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
@@ -394,6 +349,7 @@ struct h2 *h2_new(struct conn *conn)
     nghttp2_session_callbacks_del(callbacks);
     if (rc == 0) {
         h2->conn = conn;
+        h2_frames_init(&h2->frames, uv_now(conn->server->loop));
         list_init(&h2->streams);
         list_init(&h2->ready);
         list_init(&h2->closed);

@@ -37,8 +37,8 @@ void h2_abandon(struct h2 *h2);
 bool h2_is_idle(const struct h2 *h2);
 /* Is some request not all there? */
 bool h2_is_reading(const struct h2 *h2);
-/* Refuses those requests: 408. */
-void h2_time_out(struct h2 *h2);
+/* Refuses those of which nothing has come for as long as a body may pause: 408. How many? */
+unsigned h2_time_out(struct h2 *h2);
 /* Answers wait although the socket takes bytes: the peer gives no window. */
 bool h2_is_blocked(const struct h2 *h2);
 /* Did the last h2_output take bytes of bodies? */

@@ -1,4 +1,4 @@
-/* What h2.c and h2_out.c share. */
+/* What the files of h2 share. */
 #ifndef LUAFN_NET_H2_INTERNAL_H
 #define LUAFN_NET_H2_INTERNAL_H
 
@@ -7,9 +7,21 @@
 #include "net/conn.h"
 #include "net/h2.h"
 
+enum { H2_FRAME_HEADER = 9 };
+
+/* Where in the stream of frames we are (h2_frames.c). */
+struct h2_frames {
+    size_t left;                     /* of this frame's payload, or of the preface */
+    uint8_t header[H2_FRAME_HEADER]; /* the first `held` bytes of the next frame's */
+    size_t held;
+    unsigned chores;     /* frames that led nowhere, less those that time has spared */
+    uint64_t counted_at; /* milliseconds */
+};
+
 struct h2 {
     nghttp2_session *session; /* owned */
-    struct conn *conn;        /* borrowed: it owns us */
+    struct h2_frames frames;
+    struct conn *conn; /* borrowed: it owns us */
     struct list streams;
     struct list ready;         /* requests that are complete or refused, for their handlers */
     struct list closed;        /* streams that nghttp2 has done with */
@@ -34,10 +46,30 @@ struct h2_stream {
     bool cut;                       /* the rest of the answer will not come */
     bool ended;                     /* the answer's last frame is out */
     size_t used;                    /* of the body, or of ex->stream */
+    uint64_t heard_at;              /* milliseconds: the last piece of the request */
     const struct http_fault *fault; /* static: why it is refused */
 };
 
 extern const struct exchange_sink h2_sink;
+
+/* ---- h2_frames.c: the session is fed through here, so that no frame's header is cut ---- */
+void h2_frames_init(struct h2_frames *frames, uint64_t now_ms);
+/* Takes off *bytes what completes the header that was held back, and gives it; empty: none was, or
+ * it is still not whole. */
+struct str h2_frames_complete(struct h2_frames *frames, struct str *bytes, uint64_t now_ms);
+/* Takes all of *bytes, and gives them without the beginning of a header at their end, which is held
+ * back. Only after h2_frames_complete. */
+struct str h2_frames_take(struct h2_frames *frames, struct str *bytes, uint64_t now_ms);
+/* Did the peer send too many frames that lead nowhere? */
+bool h2_frames_are_idle_talk(const struct h2_frames *frames);
+
+/* ---- h2_head.c: nghttp2's callbacks for the fields of a head ---- */
+int h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *h2);
+int h2_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                 size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *h2);
+
+/* A request that begins; NULL when out of memory. The connection's `h2` owns it. */
+struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id);
 /* Ends what nghttp2 has done with; not from within it. */
 void h2_end_closed(struct h2 *h2);
 /* How much of a streamed answer waits. */

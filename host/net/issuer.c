@@ -10,21 +10,30 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "net/discovery.h"
+#include "net/introspection.h"
 
 enum { TICK_MS = 1000 };
 
-static double system_now(void *arg)
+/* Goes on while the machine sleeps, as keys grow old then too. */
+static double system_steady(void *arg)
 {
     (void)arg;
     struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
+    clock_gettime(CLOCK_BOOTTIME, &ts);
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static double system_wall(void *arg)
+{
+    (void)arg;
+    return clock_now();
 }
 
 double issuer_now(const struct issuer *issuer)
 {
-    return issuer->all->now(issuer->all->now_arg);
+    return issuer->all->steady(issuer->all->clock_arg);
 }
 
 void issuer_log(const struct issuer *issuer, enum log_level level, const char *message,
@@ -52,14 +61,14 @@ static bool due_now(const struct issuer *issuer, double now)
     if (issuer->source.keys == NULL) {
         return issuer->prefetched;
     }
-    double age = now - issuer->fetched_at;
+    double age = now - issuer->fetched.steady;
     return issuer->due || age >= LIMIT_KEYS_TTL || age < 0;
 }
 
 static void drop_stale(struct issuer *issuer, double now)
 {
     if (issuer->source.keys != NULL && issuer->all->trusted == NULL &&
-        now - issuer->fetched_at > LIMIT_KEYS_STALE) {
+        now - issuer->fetched.steady > LIMIT_KEYS_STALE) {
         key_source_clear(&issuer->source);
         issuer_log(issuer, LOG_ERROR, "keys are too old to be used any longer", issuer->last_error);
     }
@@ -98,9 +107,11 @@ struct issuers *issuers_new(uv_loop_t *loop, struct client *client, const char *
     }
     issuers->loop = loop;
     issuers->client = client;
-    issuers->now = system_now;
+    issuers->steady = system_steady;
+    issuers->wall = system_wall;
     issuers->open = 1;
     list_init(&issuers->list);
+    list_init(&issuers->introspections);
     uv_timer_init(loop, &issuers->timer);
     issuers->timer.data = issuers;
     uv_timer_start(&issuers->timer, on_tick, TICK_MS, TICK_MS);
@@ -108,10 +119,12 @@ struct issuers *issuers_new(uv_loop_t *loop, struct client *client, const char *
     return issuers;
 }
 
-void issuers_set_clock(struct issuers *issuers, double (*now)(void *arg), void *arg)
+void issuers_set_clock(struct issuers *issuers, double (*steady)(void *arg),
+                       double (*wall)(void *arg), void *arg)
 {
-    issuers->now = now;
-    issuers->now_arg = arg;
+    issuers->steady = steady;
+    issuers->wall = wall;
+    issuers->clock_arg = arg;
 }
 
 void issuers_trust(struct issuers *issuers, struct keyset *keys)
@@ -129,6 +142,7 @@ void issuers_trust(struct issuers *issuers, struct keyset *keys)
 static void issuers_unref(struct issuers *issuers)
 {
     if (--issuers->open == 0) {
+        introspections_free(issuers);
         free(issuers->folder);
         free(issuers);
     }
@@ -170,6 +184,7 @@ void issuers_free(struct issuers *issuers)
     if (issuers == NULL) {
         return;
     }
+    introspections_stop(issuers);
     list_each(node, &issuers->list)
     {
         struct issuer *issuer = container_of(node, struct issuer, node);
@@ -200,16 +215,16 @@ static void add_host(struct issuer *issuer, struct str url)
 /* The disk's set serves until the provider was asked, which is due at once. */
 static void use_kept(struct issuer *issuer)
 {
-    double fetched_at;
+    struct fetch_time fetched;
     double now = issuer_now(issuer);
     struct err err;
-    struct keyset *set = issuer_load_set(issuer, &fetched_at, &err);
+    struct keyset *set = issuer_load_set(issuer, &fetched, &err);
     if (err.text[0] != '\0') {
         issuer_log(issuer, LOG_WARN, "kept keys are no key set, going on without", err.text);
     }
-    if (set != NULL && now - fetched_at <= LIMIT_KEYS_STALE) {
-        issuer_use_set(issuer, set, fetched_at);
-        issuer->due = now - fetched_at >= ISSUER_FRESH;
+    if (set != NULL && now - fetched.steady <= LIMIT_KEYS_STALE) {
+        issuer_use_set(issuer, set, fetched);
+        issuer->due = now - fetched.steady >= ISSUER_FRESH;
     }
     keyset_unref(set);
 }
@@ -363,7 +378,7 @@ void issuer_stats(const struct issuer *issuer, struct issuer_stats *out)
         .url = str_from(issuer->url),
         .fetches = issuer->fetches,
         .failures = issuer->failures,
-        .keys_age = keys != NULL ? fmax(issuer_now(issuer) - issuer->fetched_at, 0) : -1,
+        .keys_age = keys != NULL ? fmax(issuer_now(issuer) - issuer->fetched.steady, 0) : -1,
         .key_count = keys != NULL ? keyset_size(keys) : 0,
     };
     memcpy(out->last_error, issuer->last_error, sizeof(out->last_error));

@@ -45,8 +45,10 @@ void issuers_free(struct issuers *issuers);
 /* Does what is due now: refreshes, retries, and drops sets that are too old. Called by a timer of
  * its own each second; for tests with a clock of their own. */
 void issuers_tick(struct issuers *issuers);
-/* Takes the time, in seconds since 1970, from `now` instead of the system. */
-void issuers_set_clock(struct issuers *issuers, double (*now)(void *arg), void *arg);
+/* Takes the time from these instead of the system: seconds that nobody sets, and those since 1970.
+ */
+void issuers_set_clock(struct issuers *issuers, double (*steady)(void *arg),
+                       double (*wall)(void *arg), void *arg);
 
 /* From here on every issuer, now and later, has these keys and fetches none (`luafn invoke --as`,
  * `luafn test`). Borrowed until issuers_free; NULL does nothing. */

@@ -33,6 +33,11 @@ static void set_state(struct issuer *issuer, enum issuer_state state)
     issuer->state = state;
 }
 
+static double wall_now(const struct issuer *issuer)
+{
+    return issuer->all->wall(issuer->all->clock_arg);
+}
+
 static bool has_key(const struct issuer *issuer, const char *kid)
 {
     return issuer->source.keys != NULL &&
@@ -101,10 +106,10 @@ static void succeed(struct issuer *issuer)
     land(issuer);
 }
 
-void issuer_use_set(struct issuer *issuer, struct keyset *set, double fetched_at)
+void issuer_use_set(struct issuer *issuer, struct keyset *set, struct fetch_time fetched)
 {
     key_source_set(&issuer->source, set);
-    issuer->fetched_at = fetched_at;
+    issuer->fetched = fetched;
 }
 
 /* ---- fetching ---- */
@@ -156,9 +161,9 @@ static void on_keys(void *arg, const struct client_response *res)
         fail(issuer, err.text);
         return;
     }
-    issuer_use_set(issuer, set, issuer_now(issuer));
+    issuer_use_set(issuer, set, (struct fetch_time){issuer_now(issuer), wall_now(issuer)});
     keyset_unref(set);
-    issuer_store_save(&issuer->store, res->body, issuer->fetched_at);
+    issuer_store_save(&issuer->store, res->body, issuer->fetched.wall);
     succeed(issuer);
 }
 
@@ -245,11 +250,15 @@ static void begin_discovery(struct issuer *issuer)
 /* ---- sharing with other workers ---- */
 
 /* Would this set do in place of a fetch? */
-static bool is_as_good(const struct issuer *issuer, struct keyset *set, double fetched_at)
+static bool is_as_good(const struct issuer *issuer, struct keyset *set, struct fetch_time fetched)
 {
-    double age = issuer_now(issuer) - fetched_at;
-    if (issuer->source.keys != NULL && fetched_at <= issuer->fetched_at) {
+    double age = issuer_now(issuer) - fetched.steady;
+    bool is_ours = fetched.wall == issuer->fetched.wall || fetched.steady <= issuer->fetched.steady;
+    if (issuer->source.keys != NULL && is_ours) {
         return false;
+    }
+    if (age < -ISSUER_FRESH) {
+        return false; /* the clock was set back since: how old it is cannot be told */
     }
     if (issuer->wanted[0] == '\0') {
         return age < LIMIT_KEYS_TTL;
@@ -258,14 +267,17 @@ static bool is_as_good(const struct issuer *issuer, struct keyset *set, double f
            (age < LIMIT_KEYS_TTL && keyset_find(set, str_from(issuer->wanted)) != NULL);
 }
 
-struct keyset *issuer_load_set(struct issuer *issuer, double *fetched_at, struct err *err)
+struct keyset *issuer_load_set(struct issuer *issuer, struct fetch_time *fetched, struct err *err)
 {
     struct buf text = BUF_INIT;
     struct keyset *set = NULL;
     err->text[0] = '\0';
-    if (issuer_store_load(&issuer->store, &text, fetched_at) == 0 &&
+    if (issuer_store_load(&issuer->store, &text, &fetched->wall) == 0 &&
         keyset_parse(buf_str(&text), &set, err) != 0) {
         set = NULL;
+    }
+    if (set != NULL) {
+        fetched->steady = issuer_now(issuer) - (wall_now(issuer) - fetched->wall);
     }
     buf_free(&text);
     return set;
@@ -273,12 +285,12 @@ struct keyset *issuer_load_set(struct issuer *issuer, double *fetched_at, struct
 
 static bool take_shared(struct issuer *issuer)
 {
-    double fetched_at;
+    struct fetch_time fetched;
     struct err err;
-    struct keyset *set = issuer_load_set(issuer, &fetched_at, &err);
-    bool good = set != NULL && is_as_good(issuer, set, fetched_at);
+    struct keyset *set = issuer_load_set(issuer, &fetched, &err);
+    bool good = set != NULL && is_as_good(issuer, set, fetched);
     if (good) {
-        issuer_use_set(issuer, set, fetched_at);
+        issuer_use_set(issuer, set, fetched);
     }
     keyset_unref(set);
     return good;

@@ -18,11 +18,19 @@ struct issuers {
     struct client *client; /* borrowed */
     char *folder;          /* owned; NULL: none */
     struct list list;
-    struct keyset *trusted; /* borrowed; NULL: keys are fetched */
+    struct list introspections; /* introspection.c's */
+    struct keyset *trusted;     /* borrowed; NULL: keys are fetched */
     uv_timer_t timer;
-    double (*now)(void *arg);
-    void *now_arg;
+    double (*steady)(void *arg); /* seconds that nobody sets: ages, waits */
+    double (*wall)(void *arg);   /* seconds since 1970: what lies on disk or in tokens */
+    void *clock_arg;
     unsigned open; /* handles not yet closed; the memory goes with the last */
+};
+
+/* When a set was fetched. */
+struct fetch_time {
+    double steady; /* for its age */
+    double wall;   /* as the disk has it: tells one fetch from another, wherever the clock is set */
 };
 
 struct issuer {
@@ -36,8 +44,8 @@ struct issuer {
     unsigned host_count;
     bool loopback;
     struct key_source source;
-    double fetched_at; /* of source.keys */
-    bool due;          /* refresh regardless of age: the set is from disk */
+    struct fetch_time fetched; /* of source.keys */
+    bool due;                  /* refresh regardless of age: the set is from disk */
     bool prefetched;
     struct issuer_store store;
     struct kid_gate gate;
@@ -59,7 +67,7 @@ struct issuer {
     char moved_error[256]; /* of the key set, while its place is looked up again */
 };
 
-double issuer_now(const struct issuer *issuer);
+double issuer_now(const struct issuer *issuer); /* steady */
 /* A line about this issuer; `error` may be NULL. */
 void issuer_log(const struct issuer *issuer, enum log_level level, const char *message,
                 const char *error);
@@ -70,8 +78,8 @@ void issuer_log(const struct issuer *issuer, enum log_level level, const char *m
  * ISSUER_IDLE. */
 void issuer_take_off(struct issuer *issuer, struct str kid);
 /* Puts a set in place; takes a reference of its own. */
-void issuer_use_set(struct issuer *issuer, struct keyset *set, double fetched_at);
+void issuer_use_set(struct issuer *issuer, struct keyset *set, struct fetch_time fetched);
 /* The set on disk, a reference, or NULL; err->text is empty unless what is there is no key set. */
-struct keyset *issuer_load_set(struct issuer *issuer, double *fetched_at, struct err *err);
+struct keyset *issuer_load_set(struct issuer *issuer, struct fetch_time *fetched, struct err *err);
 
 #endif

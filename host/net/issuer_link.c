@@ -3,6 +3,9 @@
 
 #include <errno.h>
 
+#include "net/discovery.h"
+#include "net/introspection.h"
+
 static int link_own(struct verifier_spec *spec, struct err *err)
 {
     struct key *key = NULL;
@@ -27,8 +30,21 @@ static int link_own(struct verifier_spec *spec, struct err *err)
     return 0;
 }
 
+static int link_introspection(struct issuers *issuers, struct verifier_spec *spec, struct err *err)
+{
+    if (spec->introspection.url.len == 0)
+        return 0;
+    if (issuers == NULL)
+        return discovery_check_url(spec->introspection.url, true, err);
+    spec->verifier.opaque = introspection_get(issuers, &spec->introspection, err);
+    return spec->verifier.opaque != NULL ? 0 : -EINVAL;
+}
+
 int issuer_link(struct issuers *issuers, struct verifier_spec *spec, struct err *err)
 {
+    int rc = link_introspection(issuers, spec, err);
+    if (rc != 0)
+        return rc;
     if (spec->secret.ptr != NULL || spec->public_key.ptr != NULL)
         return link_own(spec, err);
     if (issuers == NULL)

@@ -1,22 +1,17 @@
-/* Listeners, the clock of all deadlines, and the end of everything. */
+/* The clock of all deadlines, and the end of everything. */
 #include "net/server.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "net/acceptor.h"
 #include "net/conn.h"
 
-enum { BACKLOG = 511, LINGER_MS = 1000, TICK_MS_MAX = 250 };
-
-struct listener {
-    uv_tcp_t tcp;
-    struct server *server;
-    struct list in_server;
-    bool admin;
-    bool starved; /* a connection waits in libuv that could not be taken */
-};
+enum { LINGER_MS = 1000, GREET_MS = 500, TICK_MS_MAX = 250 };
 
 void server_limits_init(struct server_limits *limits)
 {
@@ -60,10 +55,22 @@ static struct conn *conn_of(struct deadline *deadline, enum deadline_kind kind)
     return container_of(deadline, struct conn, read_deadline);
 }
 
+/* Draining: those that still have not asked for anything are closed. */
+static void end_greeting(struct server *server)
+{
+    server->greet_until = 0;
+    list_each(node, &server->conns)
+    {
+        conn_pump(container_of(node, struct conn, in_server));
+    }
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct server *server = timer->data;
     uint64_t now = uv_now(server->loop);
+    if (server->greet_until != 0 && now >= server->greet_until)
+        end_greeting(server);
     for (int kind = 0; kind < DEADLINE_NONE; kind++) {
         struct list *list = &server->deadlines[kind];
         while (!list_is_empty(list)) {
@@ -89,6 +96,13 @@ static uint64_t tick_of(const struct server *server)
         tick = quarter < tick ? quarter : tick;
     }
     return tick > 0 ? tick : 1;
+}
+
+void server_start_clock(struct server *server)
+{
+    uint64_t tick = tick_of(server);
+    if (!uv_is_active((uv_handle_t *)&server->timer))
+        uv_timer_start(&server->timer, on_tick, tick, tick);
 }
 
 /* ---- flushing once a turn ---- */
@@ -133,100 +147,6 @@ static void on_prepare(uv_prepare_t *prepare)
     flush_dirty(prepare->data);
 }
 
-/* ---- listeners ---- */
-
-static void reject_next(struct listener *listener);
-
-static void on_rejected(uv_handle_t *handle)
-{
-    struct server *server = handle->data;
-    server->rejecting = false;
-    list_each(node, &server->listeners)
-    {
-        struct listener *listener = container_of(node, struct listener, in_server);
-        if (listener->starved) {
-            reject_next(listener);
-            break;
-        }
-    }
-    server_handle_closed(server);
-}
-
-/* Without memory for a connection it is taken off the queue and closed: left there, it would keep
- * libuv from looking at the listener again. */
-static void reject_next(struct listener *listener)
-{
-    struct server *server = listener->server;
-    listener->starved = server->rejecting;
-    if (server->rejecting || uv_tcp_init(server->loop, &server->reject) != 0)
-        return;
-    server->reject.data = server;
-    server->rejecting = true;
-    server->handles++;
-    if (uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&server->reject) == 0)
-        server->stats.refused++;
-    uv_close((uv_handle_t *)&server->reject, on_rejected);
-}
-
-static void start_clock(struct server *server)
-{
-    uint64_t tick = tick_of(server);
-    if (!uv_is_active((uv_handle_t *)&server->timer))
-        uv_timer_start(&server->timer, on_tick, tick, tick);
-}
-
-/* Out of descriptors, libuv sheds the queue itself; then status is an error. */
-static void on_connection(uv_stream_t *stream, int status)
-{
-    struct listener *listener = stream->data;
-    struct server *server = listener->server;
-    if (status != 0) {
-        server->stats.refused++;
-        return;
-    }
-    start_clock(server);
-    if (conn_accept(server, stream, listener->admin) != 0)
-        reject_next(listener);
-}
-
-static void on_listener_closed(uv_handle_t *handle)
-{
-    struct listener *listener = handle->data;
-    struct server *server = listener->server;
-    free(listener);
-    server_handle_closed(server);
-}
-
-static void close_listener(struct listener *listener)
-{
-    list_remove(&listener->in_server);
-    uv_close((uv_handle_t *)&listener->tcp, on_listener_closed);
-}
-
-int server_listen_fd(struct server *server, int fd, bool admin)
-{
-    struct listener *listener = calloc(1, sizeof(*listener));
-    int error = listener != NULL ? uv_tcp_init(server->loop, &listener->tcp) : UV_ENOMEM;
-    if (error != 0) {
-        free(listener);
-        close(fd);
-        return error;
-    }
-    listener->tcp.data = listener;
-    listener->server = server;
-    listener->admin = admin;
-    list_push(&server->listeners, &listener->in_server);
-    server->handles++;
-    error = uv_tcp_open(&listener->tcp, fd);
-    if (error != 0)
-        close(fd);
-    else
-        error = uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);
-    if (error != 0)
-        close_listener(listener);
-    return error;
-}
-
 /* ---- the whole ---- */
 
 /* Every connection needs a descriptor, and so does everything else: a quarter of what the process
@@ -241,10 +161,45 @@ static unsigned connections_for(unsigned wanted)
     return room < wanted ? (unsigned)room : wanted;
 }
 
+static void on_own_closed(uv_handle_t *handle)
+{
+    server_handle_closed(handle->data);
+}
+
+/* Never called. */
+static void on_room(uv_poll_t *room, int status, int events)
+{
+    (void)room;
+    (void)status;
+    (void)events;
+}
+
+/* libuv has a table that grows with the highest descriptor, and ends the process when there is no
+ * memory for that: it grows here, once, for all that connections and others may have. */
+static void make_room(struct server *server)
+{
+    struct rlimit files;
+    rlim_t most = (rlim_t)server->limits.connections / 3 * 4 + 64;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < most)
+        most = files.rlim_cur;
+    int any = eventfd(0, EFD_CLOEXEC);
+    int highest = any >= 0 ? fcntl(any, F_DUPFD_CLOEXEC, (int)most - 1) : -1;
+    if (highest >= 0 && uv_poll_init(server->loop, &server->room, highest) == 0) {
+        server->room.data = server;
+        server->handles++;
+        uv_poll_start(&server->room, UV_READABLE, on_room);
+        uv_close((uv_handle_t *)&server->room, on_own_closed);
+    }
+    if (highest >= 0)
+        close(highest);
+    if (any >= 0)
+        close(any);
+}
+
 static void init_lists(struct server *server)
 {
     list_init(&server->conns);
-    list_init(&server->listeners);
+    list_init(&server->acceptors);
     list_init(&server->dirty);
     for (int kind = 0; kind < DEADLINE_NONE; kind++)
         list_init(&server->deadlines[kind]);
@@ -257,8 +212,10 @@ static void init_handles(struct server *server)
     uv_check_init(server->loop, &server->check);
     uv_prepare_init(server->loop, &server->prepare);
     uv_idle_init(server->loop, &server->idle);
+    uv_timer_init(server->loop, &server->rest);
     uv_handle_t *handles[] = {(uv_handle_t *)&server->timer, (uv_handle_t *)&server->check,
-                              (uv_handle_t *)&server->prepare, (uv_handle_t *)&server->idle};
+                              (uv_handle_t *)&server->prepare, (uv_handle_t *)&server->idle,
+                              (uv_handle_t *)&server->rest};
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
         handles[i]->data = server;
         uv_unref(handles[i]);
@@ -292,7 +249,13 @@ struct server *server_new(uv_loop_t *loop, const struct server_handlers *handler
     server->durations[DEADLINE_LINGER] = LINGER_MS;
     init_lists(server);
     init_handles(server);
+    make_room(server);
     return server;
+}
+
+int server_listen_fd(struct server *server, int fd, bool admin)
+{
+    return acceptor_open(server, fd, admin);
 }
 
 int server_use_tls(struct server *server, struct tls *tls)
@@ -333,26 +296,14 @@ void server_conn_closed(struct server *server)
     server_handle_closed(server);
 }
 
-static void on_own_closed(uv_handle_t *handle)
-{
-    server_handle_closed(handle->data);
-}
-
-static void stop_accepting(struct server *server)
-{
-    list_each(node, &server->listeners)
-    {
-        close_listener(container_of(node, struct listener, in_server));
-    }
-}
-
 /* Without connections `done` comes from here. */
 void server_drain(struct server *server, void (*done)(void *arg), void *arg)
 {
     server->draining = true;
+    server->greet_until = uv_now(server->loop) + GREET_MS;
     server->on_drained = done;
     server->drained_arg = arg;
-    stop_accepting(server);
+    acceptors_close(server, false); /* who operates the host may still look */
     list_each(node, &server->conns)
     {
         conn_pump(container_of(node, struct conn, in_server));
@@ -366,7 +317,7 @@ void server_close(struct server *server, void (*done)(void *arg), void *arg)
     server->on_drained = NULL;
     server->on_closed = done;
     server->closed_arg = arg;
-    stop_accepting(server);
+    acceptors_close(server, true);
     list_each(node, &server->conns)
     {
         conn_close(container_of(node, struct conn, in_server));
@@ -375,6 +326,7 @@ void server_close(struct server *server, void (*done)(void *arg), void *arg)
     uv_close((uv_handle_t *)&server->check, on_own_closed);
     uv_close((uv_handle_t *)&server->prepare, on_own_closed);
     uv_close((uv_handle_t *)&server->idle, on_own_closed);
+    uv_close((uv_handle_t *)&server->rest, on_own_closed);
 }
 
 void server_free(struct server *server)

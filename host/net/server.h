@@ -34,6 +34,9 @@ struct server_handlers {
      * log and metrics. */
     void (*on_finished)(void *arg, struct exchange *ex);
     void *arg;
+    /* The server is about to refuse this exchange itself (400, 408, 413 ...); it knows as much of
+     * the request as was read. May set `decorate`. May be NULL. */
+    void (*on_refused)(void *arg, struct exchange *ex);
 };
 
 struct server_stats {
@@ -59,8 +62,8 @@ int server_listen_fd(struct server *server, int fd, bool admin) __attribute__((w
 /* Did this exchange come in over an admin socket? */
 bool exchange_is_admin(const struct exchange *ex);
 
-/* Stops accepting, closes idle connections; others close after their answers (with Connection:
- * close). `done` is called when the last one is gone. */
+/* Stops accepting (but on admin sockets), closes idle connections; others close after their answers
+ * (with Connection: close). `done` is called when the last one is gone. */
 void server_drain(struct server *server, void (*done)(void *arg), void *arg);
 
 /* Closes everything at once, once; a drain under way is not reported any more. `done` when all

@@ -88,7 +88,7 @@ void op_complete(struct op *op)
         return;
     op->state = OP_DONE;
     op->task->pending = NULL;
-    task_resume(op->task, 0);
+    task_start(op->task, 0);
 }
 
 void op_cancel(struct op *op)

@@ -46,8 +46,9 @@ struct op *op_new(lua_State *L, const struct op_type *type, size_t size);
  * once. Raises when nothing can wait here (while functions.lua or `check` loads). */
 int await(lua_State *L, struct op *op);
 
-/* The work is done. From event callbacks: resumes the task (before returning). From within the
- * binding, before await: just marks it. */
+/* The work is done. From event callbacks: resumes the task (before returning, or at the loop's next
+ * turn when this one has taken a slice already). From within the binding, before await: just marks
+ * it. */
 void op_complete(struct op *op);
 
 /* Stops the work of an operation that is not complete; harmless otherwise. For task_cancel. */

@@ -39,6 +39,7 @@ static const char *stack_base;      /* where the resume began */
 /* Of the slice that runs, by the signal: the thread's clock at its first tick (0: none yet), and
  * what the slice had used by then at most. */
 static volatile uint64_t tick_cpu_ns, tick_used_ns;
+static uint64_t next_arm_ns; /* by the signal: the thread's clock before which it does not hook */
 static timer_t timer;
 static bool timer_is_on;
 static const char end_error; /* its address is the error value */
@@ -79,6 +80,18 @@ static uint64_t smaller(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* lua_sethook marks each frame. Where there are a hundred thousand of them, scattered over slow
+ * memory, that takes longer than a tick, and between two signals the script would not get on. */
+static void arm_at_times(lua_State *co)
+{
+    uint64_t begun = thread_clock();
+    if (begun < next_arm_ns)
+        return;
+    arm(co);
+    uint64_t ended = thread_clock();
+    next_arm_ns = ended + 2 * (ended - begun);
+}
+
 static void on_tick(int signal)
 {
     (void)signal;
@@ -90,12 +103,13 @@ static void on_tick(int signal)
         tick_used_ns = smaller(uv_hrtime() - current->slice_start_ns, untold_ns);
         tick_cpu_ns = thread_clock();
     }
-    arm(co);
+    arm_at_times(co);
 }
 
 int budget_start(void)
 {
     budget_stop();
+    next_arm_ns = 0; /* another thread's clock, after a fork */
     struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     if (sigaction(SIGRTMIN + 1, &action, NULL) != 0)
@@ -154,7 +168,7 @@ void budget_leave(struct budget *budget)
     assert(current == budget);
     running = NULL;
     atomic_signal_fence(memory_order_seq_cst);
-    budget->cpu_used_ns += slice_used(budget, uv_hrtime());
+    budget->cpu_used_ns += slice_used(budget, uv_hrtime()) + LIMIT_RESUME_NS;
     current = NULL;
     stack_base = NULL;
 }
@@ -171,10 +185,17 @@ lua_State *budget_switch(lua_State *co)
     return before;
 }
 
-/* Sets `end` when a limit is passed. */
+static bool slice_is_over(const struct budget *budget, uint64_t now)
+{
+    return budget->may_slice &&
+           now - budget->slice_start_ns >= (uint64_t)LIMIT_SLICE_MS * NS_PER_MS;
+}
+
+/* Sets `end` when a limit is passed. While a slice is over that could not be given up the flag
+ * stays, so that the next place where it can be notices. */
 static void judge(struct budget *budget, uint64_t now)
 {
-    budget_tick = 0;
+    budget_tick = slice_is_over(budget, now);
     if (budget->end != BUDGET_RUNNING)
         return;
     uint64_t used = slice_used(budget, now);
@@ -182,12 +203,6 @@ static void judge(struct budget *budget, uint64_t now)
         budget->end = BUDGET_CPU;
     else if (budget->deadline_ns != 0 && now >= budget->deadline_ns)
         budget->end = BUDGET_TIMEOUT;
-}
-
-static bool slice_is_over(const struct budget *budget, uint64_t now)
-{
-    return budget->may_slice &&
-           now - budget->slice_start_ns >= (uint64_t)LIMIT_SLICE_MS * NS_PER_MS;
 }
 
 /* Between two instructions of `L`. */
@@ -201,9 +216,15 @@ static void on_count(lua_State *L)
     judge(budget, now);
     if (budget->end != BUDGET_RUNNING)
         budget_raise(L);
-    if (slice_is_over(budget, now) && vm_can_yield(L)) {
+    if (!slice_is_over(budget, now))
+        return;
+    if (vm_can_yield(L)) {
         vm_of(L)->yield = VM_YIELD_SLICE;
-        lua_yield(L, 0);
+        lua_yield(L, 0); /* returns: in a hook the yield comes after it */
+    } else if (!budget->may_stall &&
+               slice_used(budget, now) >= LIMIT_STALL_MS * (uint64_t)NS_PER_MS) {
+        budget->end = BUDGET_STALL;
+        budget_raise(L);
     }
 }
 
@@ -225,6 +246,18 @@ void budget_poll(lua_State *L)
     judge(budget, uv_hrtime());
     if (budget->end != BUDGET_RUNNING)
         budget_raise(L);
+}
+
+bool budget_must_pause(lua_State *L)
+{
+    budget_poll(L);
+    return budget_tick && vm_can_yield(L);
+}
+
+int budget_pause(lua_State *L, lua_KContext context, lua_KFunction go_on)
+{
+    vm_of(L)->yield = VM_YIELD_SLICE;
+    return lua_yieldk(L, 0, context, go_on);
 }
 
 void budget_kill(struct budget *budget, enum budget_end end)

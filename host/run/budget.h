@@ -18,6 +18,7 @@
 enum budget_end {
     BUDGET_RUNNING,
     BUDGET_CPU,       /* processor time is used up */
+    BUDGET_STALL,     /* too much of it in a row where the script cannot be suspended */
     BUDGET_TIMEOUT,   /* wall clock */
     BUDGET_MEMORY,    /* out of memory once */
     BUDGET_CANCELLED, /* client gone, reload, shutdown */
@@ -30,10 +31,11 @@ struct budget {
                                 checks it while waiting */
     uint64_t slice_start_ns; /* uv_hrtime at the resume */
     bool may_slice;          /* yield to the loop when a slice is used up */
+    bool may_stall;          /* where it cannot yield: go on, up to cpu_limit_ns */
     enum budget_end end;     /* sticky */
 };
 
-/* Set by the signal, cleared by the poll. */
+/* Set by the signal; cleared by the poll unless the slice is over. */
 extern volatile sig_atomic_t budget_tick;
 
 /* Called for each line that a script begins, beside all that is done here (`luafn test
@@ -64,6 +66,15 @@ static inline void budget_step(lua_State *L)
     if (budget_tick)
         budget_poll(L);
 }
+
+/* The same for C functions that can go on later: true when the slice is over and `L` may be
+ * suspended. Then `return budget_pause(L, context, go_on)`, as with lua_yieldk. */
+bool budget_must_pause(lua_State *L);
+static inline bool budget_step_or_pause(lua_State *L)
+{
+    return budget_tick && budget_must_pause(L);
+}
+int budget_pause(lua_State *L, lua_KContext context, lua_KFunction go_on);
 
 /* Ends the budget and makes the running script notice at its next instruction. */
 void budget_kill(struct budget *budget, enum budget_end end);

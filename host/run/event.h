@@ -14,9 +14,11 @@
 struct invocation;
 struct event_slot;
 
-/* Pushes event and context for the invocation, which keeps the slot until event_release. Raises
- * when out of memory. [-0, +2] */
-struct event_slot *event_push(lua_State *L, struct invocation *inv);
+enum { EVENT_ARGUMENTS = 2 };
+
+/* Pushes the first `count` of event and context for the invocation, which keeps the slot until
+ * event_release. Raises when out of memory. [-0, +count] */
+void event_push(lua_State *L, struct invocation *inv, int count);
 
 /* Detaches the tables from the invocation; allocates nothing, never raises. NULL is fine. */
 void event_release(lua_State *L, struct event_slot *slot);

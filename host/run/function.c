@@ -19,6 +19,10 @@ struct function *function_new(const struct function_spec *spec, const struct ser
     function->services = services;
     function->bindings = bindings;
     function->generation = last_generation;
+    function->metrics = &function->unshared;
+    if (services->metrics != NULL)
+        function->metrics =
+            &services->page->functions[metrics_place(services->metrics, spec->name)];
     list_init(&function->invocations);
     list_init(&function->queue);
     return function;
@@ -47,7 +51,7 @@ static void log_load(const struct function *function, const struct instance *ins
 {
     struct log_line line;
     bool good = instance->state == INSTANCE_READY;
-    if (good && !log_wants(LOG_INFO))
+    if (!log_wants(good ? LOG_INFO : LOG_ERROR))
         return;
     log_begin(&line, good ? LOG_INFO : LOG_ERROR,
               good ? "function loaded" : "function does not load");
@@ -67,14 +71,29 @@ static void drop_fallback(struct function *function)
     function->fallback = NULL;
 }
 
+static unsigned next_generation(const struct function *function, uint64_t content)
+{
+    const struct services *services = function->services;
+    if (function->renewing && content == function->content)
+        return function->generation;
+    if (services->number == NULL)
+        return function->generation + 1;
+    return services->number(services->number_arg, function->base->name, content,
+                            function->generation);
+}
+
 static void swap_in(struct function *function, struct instance *instance)
 {
     struct instance *before = function->current;
+    uint64_t content = script_files_hash(&function->files);
     drop_fallback(function);
     if (before != NULL && before->good > 0 && instance->spec.rollback > 0)
         function->fallback = instance_ref(before);
     function->suspended = false;
-    instance->generation = ++function->generation;
+    function->generation = next_generation(function, content);
+    function->content = content;
+    function->renewing = false;
+    instance->generation = function->generation;
     function->current = instance_ref(instance);
     function->spec = &instance->spec;
     instance_unref(before);
@@ -93,10 +112,10 @@ static void on_instance_loaded(struct instance *instance, void *arg)
     function->files = instance->files;
     instance->files = (struct script_files){0};
     if (function->failed) {
-        function->counters.load_failures++;
+        function->metrics->load_failures++;
         function->error = instance->error;
     } else {
-        function->counters.loads++;
+        function->metrics->loads++;
         swap_in(function, instance);
     }
     log_load(function, instance);
@@ -139,7 +158,7 @@ void function_load(struct function *function)
 static void roll_back(struct function *function)
 {
     struct instance *failed = function->current;
-    function->counters.rollbacks++;
+    function->metrics->rollbacks++;
     function->failed = true;
     err_set(&function->error, 0,
             "generation %u failed its first %u requests; generation %u serves again",
@@ -179,7 +198,7 @@ static void answer_unstarted(struct call *call, void (*set)(struct call *))
 
 static void set_no_slot(struct call *call)
 {
-    call->function->counters.no_slot++;
+    call->function->metrics->no_slot++;
     outcome_set_no_slot(call->function->spec, call->ex);
 }
 
@@ -211,7 +230,7 @@ static void on_gone_while_queued(struct exchange *ex)
     struct call *call = ex->owner;
     unqueue(call);
     claims_unref(call->claims);
-    call->function->counters.cancelled++;
+    call->function->metrics->cancelled++;
     exchange_release(ex);
 }
 
@@ -235,10 +254,18 @@ static void start(struct call *call)
     invocation_start(call);
 }
 
+bool function_accepts(const struct function *function)
+{
+    if (function->suspended || (function->current == NULL && function->loading == NULL))
+        return false;
+    bool has_slot = function->current != NULL && function->running < function->spec->concurrency;
+    return has_slot || function->queued < function->spec->queue;
+}
+
 void function_call(struct call *call)
 {
     struct function *function = call->function;
-    function->counters.requests++;
+    function->metrics->requests++;
     list_init(&call->waiting);
     if (function->suspended)
         answer_unstarted(call, set_suspended);
@@ -276,8 +303,10 @@ static void start_queued(struct function *function)
 void function_release_slot(struct function *function, bool spoiled)
 {
     function->running--;
-    if (spoiled)
+    if (spoiled) {
+        function->renewing = true;
         function_load(function);
+    }
     start_queued(function);
 }
 

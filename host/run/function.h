@@ -5,6 +5,7 @@
 #ifndef LUAFN_RUN_FUNCTION_H
 #define LUAFN_RUN_FUNCTION_H
 
+#include "base/metrics.h"
 #include "http/exchange.h"
 #include "http/router.h"
 #include "run/instance.h"
@@ -22,12 +23,6 @@ struct call {
     struct list waiting; /* in the function's queue */
 };
 
-struct function_counters {
-    uint64_t requests, errors, timeouts, cpu_limits, memory_limits, no_slot, cancelled, loads,
-        load_failures, rollbacks;
-    uint64_t cpu_ns; /* processor time of its slices */
-};
-
 struct function {
     const struct function_spec *base; /* what functions.lua says; borrowed from the deployment */
     const struct function_spec *spec; /* of the current instance; `base` while there is none */
@@ -39,6 +34,8 @@ struct function {
         *fallback;  /* reference: the generation before, while `current` is on trial; else NULL */
     bool suspended; /* its runs hung workers: 503 until its files change */
     unsigned generation;  /* of the newest that loaded; counts on over reloads */
+    uint64_t content;     /* of the files of that one */
+    bool renewing;        /* a fresh state is wanted for the version that is there */
     bool load_again;      /* a change came in while loading */
     bool first_load_done; /* the deployment's note */
     bool failed;          /* the newest load failed: `error` says why */
@@ -48,8 +45,9 @@ struct function {
     struct list invocations; /* those that run */
     struct list queue;       /* calls that wait */
     unsigned queued;
-    bool dispatching; /* start_queued is at work */
-    struct function_counters counters;
+    bool dispatching;                 /* start_queued is at work */
+    struct function_metrics *metrics; /* borrowed: of this name, in the worker's page; or ... */
+    struct function_metrics unshared; /* ... where a tool has no pages */
     /* Asked before a new instance is swapped in: links its policy. 0, or a negative errno with the
      * reason. May be NULL. */
     int (*prepare)(struct function *function, struct instance *instance, struct err *err);
@@ -67,6 +65,9 @@ void function_free(struct function *function);
 
 /* Loads a new generation (at once, or after the one that is loading). */
 void function_load(struct function *function);
+
+/* Would a call be started or queued now? If not, function_call answers it with an error at once. */
+bool function_accepts(const struct function *function);
 
 /* Takes over the call; leads to exchange_answer. */
 void function_call(struct call *call);

@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "run/budget.h"
+#include "run/event.h"
 #include "run/guard.h"
 #include "run/guard_parts.h"
 #include "run/vm.h"
@@ -137,49 +138,29 @@ static int l_rawget(lua_State *L)
     lua_settop(L, 2);
     if (guard_push_sealed(L, 1))
         lua_replace(L, 1);
+    else
+        event_materialize(L, 1);
     lua_rawget(L, 1);
+    return 1;
+}
+
+/* Stock `next`, which also walks over an event: its fields are made on first reading. */
+static int l_next(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2);
+    if (lua_isnil(L, 2))
+        event_materialize(L, 1);
+    if (lua_next(L, 1))
+        return 2;
+    lua_pushnil(L);
     return 1;
 }
 
 /* ---- load ---------------------------------------------------------------------------------- */
 
-/* The pieces of a reader function, joined: they are called before the parser runs, not in it. */
-static void join_pieces(lua_State *L)
+static int load_text(lua_State *L, bool from_text)
 {
-    luaL_Buffer text;
-    size_t total = 0;
-    luaL_buffinit(L, &text);
-    for (;;) {
-        lua_pushvalue(L, 1);
-        lua_call(L, 0, 1);
-        size_t len = 0;
-        const char *piece = lua_tolstring(L, -1, &len);
-        if (piece == NULL && !lua_isnil(L, -1))
-            luaL_error(L, "reader function must return a string");
-        if (len == 0)
-            break;
-        total += len;
-        if (total > LIMIT_LOAD_BYTES)
-            luaL_error(L, "text to load is too long");
-        luaL_addvalue(&text);
-    }
-    lua_pop(L, 1);
-    luaL_pushresult(&text);
-    lua_replace(L, 1);
-}
-
-static int l_load(lua_State *L)
-{
-    bool from_text = lua_isstring(L, 1);
-    if (!from_text)
-        luaL_checktype(L, 1, LUA_TFUNCTION);
-    const char *mode = luaL_optstring(L, 3, "bt");
-    if (strchr(mode, 't') == NULL)
-        return luaL_argerror(L, 3, "only text can be loaded");
-    bool has_env = !lua_isnone(L, 4);
-    lua_settop(L, 4);
-    if (!from_text)
-        join_pieces(L);
     size_t len;
     const char *text = lua_tolstring(L, 1, &len);
     if (len > LIMIT_LOAD_BYTES)
@@ -192,29 +173,95 @@ static int l_load(lua_State *L)
         lua_insert(L, -2);
         return 2;
     }
-    if (has_env) {
+    if (lua_toboolean(L, 5)) {
         lua_pushvalue(L, 4);
         lua_setupvalue(L, -2, 1);
     }
     return 1;
 }
 
+/* The reader gave a piece, on top. Stack: reader, name, mode, env, has env, text so far. They are
+ * joined: readers are called before the parser runs, not in it. */
+static int take_piece(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    for (;;) {
+        size_t len = 0;
+        if (!lua_isnil(L, -1) && lua_tolstring(L, -1, &len) == NULL)
+            return luaL_error(L, "reader function must return a string");
+        if (len == 0)
+            break;
+        if (lua_rawlen(L, 6) + len > LIMIT_LOAD_BYTES)
+            return luaL_error(L, "text to load is too long");
+        lua_concat(L, 2);
+        lua_pushvalue(L, 1);
+        lua_callk(L, 0, 1, context, take_piece);
+    }
+    lua_pop(L, 1);
+    lua_replace(L, 1);
+    return load_text(L, false);
+}
+
+static int l_load(lua_State *L)
+{
+    bool from_text = lua_isstring(L, 1);
+    if (!from_text)
+        luaL_checktype(L, 1, LUA_TFUNCTION);
+    const char *mode = luaL_optstring(L, 3, "bt");
+    if (strchr(mode, 't') == NULL)
+        return luaL_argerror(L, 3, "only text can be loaded");
+    bool has_env = !lua_isnone(L, 4);
+    lua_settop(L, 4);
+    lua_pushboolean(L, has_env);
+    if (from_text)
+        return load_text(L, true);
+    lua_pushliteral(L, "");
+    lua_pushvalue(L, 1);
+    lua_callk(L, 0, 1, 0, take_piece);
+    return take_piece(L, LUA_OK, 0);
+}
+
+/* ---- tostring ------------------------------------------------------------------------------ */
+
+static int finish_tostring(lua_State *L, int status, lua_KContext context)
+{
+    (void)status;
+    (void)context;
+    if (!lua_isstring(L, -1))
+        return luaL_error(L, "'__tostring' must return a string");
+    return 1;
+}
+
+/* As Lua's own, but __tostring may be suspended. */
+static int l_tostring(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    if (luaL_getmetafield(L, 1, "__tostring") == LUA_TNIL) {
+        luaL_tolstring(L, 1, NULL);
+        return 1;
+    }
+    lua_pushvalue(L, 1);
+    lua_callk(L, 1, 1, 0, finish_tostring);
+    return finish_tostring(L, LUA_OK, 0);
+}
+
 static const luaL_Reg functions[] = {
     {"getmetatable", l_getmetatable},
     {"load", l_load},
+    {"next", l_next},
     {"pcall", l_pcall},
     {"rawget", l_rawget},
     {"rawset", l_rawset},
     {"setmetatable", l_setmetatable},
+    {"tostring", l_tostring},
     {"xpcall", l_xpcall},
     {NULL, NULL},
 };
 
 void guard_fill_base(lua_State *L, int stock)
 {
-    static const char *const names[] = {"assert",   "error",    "ipairs", "next",
-                                        "pairs",    "rawequal", "rawlen", "select",
-                                        "tonumber", "tostring", "type",   NULL};
+    static const char *const names[] = {"assert", "error",  "ipairs",   "pairs", "rawequal",
+                                        "rawlen", "select", "tonumber", "type",  NULL};
     guard_copy(L, stock, names);
     luaL_setfuncs(L, functions, 0);
     lua_pushvalue(L, -1);

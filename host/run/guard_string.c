@@ -120,8 +120,8 @@ static int l_format(lua_State *L)
         return luaL_argerror(L, 1, "string too long");
     if (memmem(format, len, "%q", 2) != NULL) {
         for (int i = 2; i <= lua_gettop(L); i++) {
-            if (lua_type(L, i) == LUA_TSTRING && lua_rawlen(L, i) > LIMIT_STRING_SCAN)
-                return luaL_argerror(L, i, "string too long");
+            if (lua_type(L, i) == LUA_TSTRING && lua_rawlen(L, i) > LIMIT_FORMAT_QUOTED)
+                return luaL_argerror(L, i, "string too long for %q");
         }
     }
     budget_step(L);

@@ -4,156 +4,16 @@
 #include <errno.h>
 #include <lualib.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/limits.h"
-#include "run/chain.h"
+#include "run/event.h"
+#include "run/instance_internal.h"
+#include "run/locate.h"
 #include "run/options.h"
 #include "run/script.h"
 #include "run/tidy.h"
 
-static const char LOADED[] = "luafn.loaded";   /* registry: name -> value of a required file */
 static const char OPTIONS[] = "luafn.options"; /* registry: the table that the script returned */
-
-/* ---- files ---- */
-
-static int note_file(struct instance *instance, const char *path, uint64_t hash)
-{
-    struct script_files *files = &instance->files;
-    struct script_file *list = realloc(files->list, (files->count + 1) * sizeof(*list));
-    if (list == NULL)
-        return -ENOMEM;
-    files->list = list;
-    char *copy = strdup(path);
-    if (copy == NULL)
-        return -ENOMEM;
-    list[files->count++] = (struct script_file){copy, hash};
-    return 0;
-}
-
-void script_files_free(struct script_files *files)
-{
-    for (unsigned i = 0; i < files->count; i++)
-        free(files->list[i].path);
-    free(files->list);
-    *files = (struct script_files){0};
-}
-
-bool script_files_changed(const struct script_files *files)
-{
-    for (unsigned i = 0; i < files->count; i++) {
-        if (script_hash(files->list[i].path) != files->list[i].hash)
-            return true;
-    }
-    return false;
-}
-
-uint64_t script_files_hash(const struct script_files *files)
-{
-    uint64_t hash = 0;
-    for (unsigned i = 0; i < files->count; i++)
-        hash = hash * 1099511628211u + files->list[i].hash;
-    return hash;
-}
-
-/* Pushes the compiled chunk, or an error message. Text only: bytecode can crash the interpreter.
- * [-0, +1] */
-static int push_chunk(lua_State *L, struct instance *instance, const char *path)
-{
-    struct buf content = BUF_INIT;
-    struct err err;
-    const char *shown = script_display_name(path, instance->spec.root);
-    int rc = script_read(path, &content, &err);
-    if (note_file(instance, path, rc == 0 ? str_hash(buf_str(&content)) : 0) != 0)
-        rc = -ENOMEM;
-    if (rc != 0) {
-        buf_free(&content);
-        lua_pushfstring(L, "%s: %s", shown, rc == -ENOMEM ? "out of memory" : err.text);
-        return LUA_ERRFILE;
-    }
-    if (chain_check(buf_str(&content), &err) != 0) {
-        buf_free(&content);
-        lua_pushfstring(L, "%s:%s", shown, err.text);
-        return LUA_ERRSYNTAX;
-    }
-    /* luaL_loadbufferx catches its own errors, so `content` is freed on every way; the name must be
-     * short. */
-    char name[256];
-    snprintf(name, sizeof(name), "@%s", shown);
-    int status =
-        luaL_loadbufferx(L, content.data != NULL ? content.data : "", content.len, name, "t");
-    buf_free(&content);
-    if (status == LUA_ERRSYNTAX && strstr(lua_tostring(L, -1), shown) == NULL) {
-        lua_pushfstring(L, "%s: %s", shown, lua_tostring(L, -1)); /* bytecode: Lua names no file */
-        lua_remove(L, -2);
-    }
-    return status;
-}
-
-/* ---- require ---- */
-
-static int finish_require(lua_State *L, int status, lua_KContext ctx)
-{
-    (void)status;
-    (void)ctx;
-    /* stack: name, loaded, value */
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        lua_pushboolean(L, 1);
-    }
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, -2);
-    lua_settable(L, 2);
-    return 1;
-}
-
-/* Places where it was not found are noted: when the file appears there, the function is loaded
- * again. */
-static int find_module(struct instance *instance, struct str name, char *path, size_t size)
-{
-    const struct function_spec *spec = &instance->spec;
-    int rc = 0;
-    for (unsigned which = 0; rc == 0; which++) {
-        rc = script_candidate(spec->script.ptr, spec->root, name, which, path, size);
-        if (rc == 0 && script_exists(path))
-            return 0;
-        if (rc == 0)
-            rc = note_file(instance, path, 0);
-    }
-    return rc;
-}
-
-static int l_require(lua_State *L)
-{
-    size_t len;
-    const char *name = luaL_checklstring(L, 1, &len);
-    struct instance *instance = vm_of(L)->instance;
-    lua_settop(L, 1);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LOADED); /* stack: name, loaded */
-    lua_pushvalue(L, 1);
-    if (lua_gettable(L, 2) != LUA_TNIL) {
-        if (lua_islightuserdata(L, -1) && lua_touserdata(L, -1) == (void *)LOADED)
-            return luaL_error(L, "loop: '%s' requires itself, directly or through others", name);
-        return 1;
-    }
-    lua_settop(L, 2);
-    char path[4096];
-    int rc = find_module(instance, (struct str){name, len}, path, sizeof(path));
-    if (rc == -EINVAL)
-        return luaL_error(L, "require: '%s' is not a module name (letters, digits, '_', '-', dots)",
-                          name);
-    if (rc != 0)
-        return luaL_error(L, "module '%s' not found beside the script or beside functions.lua",
-                          name);
-    if (push_chunk(L, instance, path) != LUA_OK)
-        return lua_error(L);
-    lua_pushvalue(L, 1);
-    lua_pushlightuserdata(L, (void *)LOADED);
-    lua_settable(L, 2);
-    lua_pushvalue(L, 1);
-    lua_callk(L, 1, 1, 0, finish_require); /* stack: name, loaded, value */
-    return finish_require(L, LUA_OK, 0);
-}
 
 /* ---- loading ---- */
 
@@ -169,14 +29,28 @@ static int l_prepare(lua_State *L)
     static const char *const libraries[] = {"coroutine", "math", "os", "string", "table", "utf8"};
     const struct binding *bindings = lua_touserdata(L, 1);
     sandbox_open(L, bindings);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, LOADED);
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, INSTANCE_LOADED);
     for (const struct binding *b = bindings; b->name != NULL; b++)
         add_loaded(L, b->name);
     for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++)
         add_loaded(L, libraries[i]);
-    lua_pushcfunction(L, l_require);
+    lua_pushcfunction(L, instance_require);
     sandbox_set(L, "require");
+    if (vm_of(L)->spec != NULL && vm_of(L)->spec->is_dev) {
+        lua_pushcfunction(L, l_locate);
+        sandbox_set(L, "locate");
+    }
     return 0;
+}
+
+/* What the function at the top of the stack takes of event and context: a handler that names no
+ * parameter needs none made for it. */
+static int count_arguments(lua_State *L)
+{
+    lua_Debug about;
+    lua_pushvalue(L, -1);
+    lua_getinfo(L, ">u", &about);
+    return about.isvararg || about.nparams > EVENT_ARGUMENTS ? EVENT_ARGUMENTS : about.nparams;
 }
 
 static int finish_load(lua_State *L, int status, lua_KContext ctx)
@@ -195,9 +69,10 @@ static int finish_load(lua_State *L, int status, lua_KContext ctx)
         lua_getfield(L, LUA_REGISTRYINDEX, INSTANCE_DEFAULT_HANDLER);
     if (!lua_isfunction(L, -1))
         return luaL_error(L,
-                          "%s: a script must return its handler (a function), or a table with a "
+                          "%s:1: a script must return its handler (a function), or a table with a "
                           "`handler` in it; this one returned %s",
                           shown, lua_istable(L, 1) ? "a table without one" : luaL_typename(L, 1));
+    instance->arguments = count_arguments(L);
     instance->handler = luaL_ref(L, LUA_REGISTRYINDEX);
     sandbox_freeze(L);
     return 0;
@@ -209,7 +84,7 @@ static int l_load(lua_State *L)
     struct instance *instance = vm_of(L)->instance;
     const char *path = lua_touserdata(L, 1);
     lua_settop(L, 0);
-    if (push_chunk(L, instance, path) != LUA_OK)
+    if (instance_push_chunk(L, instance, path) != LUA_OK)
         return lua_error(L);
     lua_callk(L, 0, 1, 0, finish_load);
     return finish_load(L, LUA_OK, 0);
@@ -261,8 +136,11 @@ static void on_load_done(struct task *task, int status)
     } else {
         const char *text =
             lua_type(task->co, -1) == LUA_TSTRING ? lua_tostring(task->co, -1) : NULL;
-        err_set(&instance->error, 0, "%s",
-                text != NULL ? text : "(the script raised a value that is not a text)");
+        if (text != NULL)
+            err_set(&instance->error, 0, "%s", text);
+        else
+            err_set(&instance->error, 0, "%s: raised a value that is not a text",
+                    script_display_name(instance->spec.script.ptr, instance->spec.root));
     }
     end_load(instance, INSTANCE_FAILED);
 }
@@ -290,8 +168,7 @@ static void free_policy(struct instance *instance)
  * is gone when that is closed. */
 static void release(struct instance *instance)
 {
-    if (instance->vm->peak > TIDY_WORTH)
-        tidy_after_free();
+    tidy_after_free(instance->vm->peak);
     vm_free(instance->vm);
     free_policy(instance);
     arena_free(&instance->arena);
@@ -315,6 +192,7 @@ static void close_timer(struct instance *instance)
 static int start_loader(struct instance *instance, const char *path)
 {
     instance->load_budget.cpu_limit_ns = (uint64_t)(LIMIT_FN_LOAD_CPU * 1e9);
+    instance->load_budget.may_stall = true; /* a module is loaded inside `require` */
     instance->loader = task_new(instance->vm, &instance->load_budget, on_load_done, instance);
     if (instance->loader == NULL)
         return -ENOMEM;

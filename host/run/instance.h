@@ -34,13 +34,16 @@ struct instance {
     struct arena arena;               /* of the latter */
     struct vm *vm;                    /* owned */
     int handler;                      /* registry reference */
+    int arguments;                    /* of event and context, how many the handler can see */
     struct script_files files;        /* looked at by the load, also those that were not found */
     unsigned good, bad;               /* runs that ended well, and in an error or at a limit */
     struct err error;                 /* why it failed: "scripts/me.lua:3: ..." */
 
-    size_t settled;       /* tidy.c: bytes in use after the load, and after each collection there */
-    struct list tidying;  /* ... its list of instances to collect */
-    unsigned cycles_left; /* ... of that collection */
+    size_t settled;      /* tidy.c: bytes in use after the load, and after each collection there */
+    struct list tidying; /* ... its list of instances to collect */
+    uint64_t rests_since_ms; /* ... uv_now at the end of its last run */
+    size_t grown_to;         /* ... bytes in use when it came into that list */
+    size_t before_cycle;     /* ... bytes in use when that collection's cycle began; 0: its first */
 
     struct task *loader; /* owned; NULL when loading is over */
     struct budget load_budget;

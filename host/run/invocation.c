@@ -108,8 +108,10 @@ static void finish(struct invocation *inv)
     event_release(inv->instance->vm->L, inv->slot);
     for (unsigned i = 0; i < inv->after_count; i++)
         luaL_unref(inv->instance->vm->L, LUA_REGISTRYINDEX, inv->after[i]);
-    function->counters.cpu_ns += inv->budget.cpu_used_ns;
+    function->metrics->cpu_ns += inv->budget.cpu_used_ns;
     claims_unref(inv->call->claims);
+    if (spoiled)
+        lua_gc(inv->instance->vm->L, LUA_GCCOLLECT, 0); /* its room is for the state that follows */
     instance_unref(inv->instance);
     exchange_release(inv->ex);
     list_remove(&inv->in_function);
@@ -166,9 +168,9 @@ static void on_deadline(uv_timer_t *timer)
 
 static void count_end(struct invocation *inv)
 {
-    struct function_counters *c = &inv->function->counters;
+    struct function_metrics *c = inv->function->metrics;
     c->timeouts += inv->budget.end == BUDGET_TIMEOUT;
-    c->cpu_limits += inv->budget.end == BUDGET_CPU;
+    c->cpu_limits += inv->budget.end == BUDGET_CPU || inv->budget.end == BUDGET_STALL;
     c->memory_limits += inv->budget.end == BUDGET_MEMORY;
     c->cancelled += inv->budget.end == BUDGET_CANCELLED;
 }
@@ -178,7 +180,7 @@ static void set_failure(struct invocation *inv, lua_State *co, int status)
     if (status == LUA_ERRMEM && inv->budget.end == BUDGET_RUNNING)
         inv->budget.end = BUDGET_MEMORY;
     const struct function_spec *spec = &inv->instance->spec;
-    inv->function->counters.errors++;
+    inv->function->metrics->errors++;
     if (inv->budget.end != BUDGET_RUNNING) {
         count_end(inv);
         outcome_set_limit(inv->budget.end, spec, inv->ex);
@@ -238,8 +240,9 @@ static int l_entry(lua_State *L)
 {
     struct invocation *inv = lua_touserdata(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, inv->instance->handler);
-    event_push(L, inv); /* stack: inv, handler, event, context */
-    lua_callk(L, 2, 1, (lua_KContext)inv, entry_done);
+    int count = inv->instance->arguments;
+    event_push(L, inv, count); /* stack: inv, handler, event, context */
+    lua_callk(L, count, 1, (lua_KContext)inv, entry_done);
     return entry_done(L, LUA_OK, (lua_KContext)inv);
 }
 

@@ -27,6 +27,22 @@ int options_fault(struct options_reader *r, const char *key, const char *format,
                    path[0] != '\0' ? ": " : "", message);
 }
 
+int options_keep(struct options_reader *r, int rc)
+{
+    if (rc != -EINVAL)
+        return rc;
+    size_t used = strlen(r->kept.text), room = sizeof(r->kept.text) - used;
+    r->kept_count++;
+    if (used + strlen(r->err->text) + 1 < sizeof(r->kept.text))
+        snprintf(r->kept.text + used, room, "%s%s", used > 0 ? "\n" : "", r->err->text);
+    return 0;
+}
+
+int options_kept(struct options_reader *r)
+{
+    return r->kept_count == 0 ? 0 : err_set(r->err, -EINVAL, "%s", r->kept.text);
+}
+
 static const char *nearest(const char *const *known, struct str key)
 {
     const char *best = NULL;
@@ -103,11 +119,37 @@ void options_leave(struct options_reader *r, size_t before)
     r->path[before] = '\0';
 }
 
+/* The value at the top of the stack is none that is wanted: numbers and texts are shown, of others
+ * the type is told. */
 static int wrong_type(struct options_reader *r, const char *key, const char *wanted)
 {
-    int rc = options_fault(r, key, "must be %s, not a %s", wanted, luaL_typename(r->L, -1));
-    lua_pop(r->L, 1);
+    lua_State *L = r->L;
+    int rc;
+    if (lua_type(L, -1) == LUA_TSTRING)
+        rc = options_fault(r, key, "must be %s, not the text '%.60s'", wanted, lua_tostring(L, -1));
+    else if (lua_isinteger(L, -1))
+        rc = options_fault(r, key, "must be %s, not %lld", wanted, (long long)lua_tointeger(L, -1));
+    else if (lua_type(L, -1) == LUA_TNUMBER)
+        rc = options_fault(r, key, "must be %s, not %g", wanted, lua_tonumber(L, -1));
+    else
+        rc = options_fault(r, key, "must be %s, not a %s", wanted, luaL_typename(L, -1));
+    lua_pop(L, 1);
     return rc;
+}
+
+bool options_is_list(lua_State *L)
+{
+    size_t found = 0;
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1))
+        found++;
+    return found == (size_t)lua_rawlen(L, -1); /* 1 to that are there, so there is nothing else */
+}
+
+int options_check_list(struct options_reader *r, const char *key, const char *example)
+{
+    if (options_is_list(r->L))
+        return 0;
+    return options_fault(r, key, "must be a list without names and gaps: %s", example);
 }
 
 /* Copies the text at the top of the stack and pops it. */
@@ -200,6 +242,9 @@ int options_str_list(struct options_reader *r, const char *key, struct str **out
     bool single = lua_type(L, -1) == LUA_TSTRING;
     if (!single && !lua_istable(L, -1))
         return wrong_type(r, key, "a text or a list of texts");
+    int rc = single ? 0 : options_check_list(r, key, "{ \"a\", \"b\" }");
+    if (rc != 0)
+        return rc;
     size_t len = single ? 1 : (size_t)lua_rawlen(L, -1);
     struct str *list = arena_zalloc(r->arena, (len + 1) * sizeof(*list));
     if (list == NULL)
@@ -209,7 +254,7 @@ int options_str_list(struct options_reader *r, const char *key, struct str **out
             lua_pushvalue(L, -1);
         else if (lua_rawgeti(L, -1, (lua_Integer)i + 1) != LUA_TSTRING)
             return wrong_type(r, key, "a list of texts only");
-        int rc = take_text(r, &list[i]);
+        rc = take_text(r, &list[i]);
         if (rc != 0)
             return rc;
     }

@@ -19,6 +19,8 @@ struct options_reader {
     const char *file;    /* for messages: "functions.lua" */
     struct str source;   /* its text, for line numbers; may be empty */
     char path[256];      /* of the table that is being read: "functions.me"; empty at the top */
+    struct err kept;     /* faults that reading went on after, a line each; empty at first */
+    unsigned kept_count;
 };
 
 enum options_origin { OPTIONS_CONFIG, OPTIONS_SCRIPT };
@@ -29,6 +31,11 @@ enum options_origin { OPTIONS_CONFIG, OPTIONS_SCRIPT };
  * -EINVAL. */
 int options_fault(struct options_reader *r, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* For readers that go on after a fault, so that a person sees all at once: `rc` is what reading one
+ * member gave. A fault (-EINVAL) is kept, and 0 returned; anything else is returned as it is. */
+int options_keep(struct options_reader *r, int rc);
+/* At the end: 0, or -EINVAL with all that was kept, or as much as fits. */
+int options_kept(struct options_reader *r);
 /* Every key must be in `known` (NULL-terminated); -EINVAL names the nearest known one. */
 int options_check_keys(struct options_reader *r, const char *const *known);
 /* Pushes the member (raw) when it is there and not nil, and returns true; else pushes nothing. */
@@ -45,6 +52,11 @@ int options_seconds(struct options_reader *r, const char *key, double min, doubl
 int options_size(struct options_reader *r, const char *key, size_t min, size_t max, size_t *out);
 int options_count(struct options_reader *r, const char *key, unsigned min, unsigned max,
                   unsigned *out);
+/* Has the table at the top of the stack the numbers 1 to n, and nothing else? n may be 0. */
+bool options_is_list(lua_State *L);
+/* A fault of the member `key`, that table, where it is no such list; `example` says how to write
+ * one. */
+int options_check_list(struct options_reader *r, const char *key, const char *example);
 /* A text or a list of texts. */
 int options_str_list(struct options_reader *r, const char *key, struct str **out, unsigned *count);
 
@@ -55,9 +67,14 @@ int options_str_list(struct options_reader *r, const char *key, struct str **out
 int options_read_function(struct options_reader *r, struct function_spec *spec,
                           enum options_origin origin);
 
-/* What a verifier is made of (`auth` of functions.lua, a function's own, jwt.verifier's argument):
- * known keys. */
-extern const char *const verifier_keys[]; /* known keys, NULL-terminated */
+/* Did functions.lua give that key? */
+bool options_is_given(const struct function_spec *spec, struct str key);
+
+/* What a verifier is made of: `auth` of functions.lua, a function's own, jwt.verifier's argument.
+ *
+ * Refuses keys of the table at the top of the stack that are neither a verifier's nor `own`
+ * (NULL-terminated). */
+int options_check_verifier_keys(struct options_reader *r, const char *const *own);
 /* The table at the top of the stack. Unknown keys are the caller's to refuse. */
 int options_read_verifier(struct options_reader *r, struct verifier_spec *out);
 

@@ -1,5 +1,6 @@
 /* Reading `auth`: policies and verifiers. Texts of a verifier's faults are those of the original
  * (serverless-jwt). */
+#include <assert.h>
 #include <errno.h>
 #include <lauxlib.h>
 #include <string.h>
@@ -7,9 +8,24 @@
 #include "run/options.h"
 #include "run/options_auth.h"
 
-const char *const verifier_keys[] = {"issuer",  "audience",   "algorithms",  "jwks_uri",
-                                     "secret",  "public_key", "require_exp", "clock_tolerance",
-                                     "backend", "profile",    NULL};
+enum { OWN_KEYS_MAX = 4 }; /* of those who add to a verifier's */
+
+static const char *const verifier_keys[] = {
+    "issuer",      "audience",        "algorithms", "jwks_uri", "secret", "public_key",
+    "require_exp", "clock_tolerance", "backend",    "profile",  "dpop",   "introspection",
+    NULL};
+
+int options_check_verifier_keys(struct options_reader *r, const char *const *own)
+{
+    const char *known[sizeof(verifier_keys) / sizeof(verifier_keys[0]) + OWN_KEYS_MAX];
+    unsigned count = 0;
+    for (; *own != NULL; own++) {
+        assert(count < OWN_KEYS_MAX);
+        known[count++] = *own;
+    }
+    memcpy(known + count, verifier_keys, sizeof(verifier_keys)); /* with the NULL at its end */
+    return options_check_keys(r, known);
+}
 
 /* What the original's typeof would say of this value. */
 static const char *type_text(lua_State *L, int index)
@@ -117,6 +133,74 @@ static int read_choices(struct options_reader *r, struct verifier *verifier)
     return 0;
 }
 
+/* introspection = { url =, client_id =, client_secret =, cache = } */
+static int read_introspection(struct options_reader *r, struct introspection_spec *out)
+{
+    static const char *const keys[] = {"url", "client_id", "client_secret", "cache", NULL};
+    if (!options_get(r, "introspection"))
+        return 0;
+    if (!lua_istable(r->L, -1)) {
+        lua_pop(r->L, 1);
+        return options_fault(r, "introspection",
+                             "must be a table: { url =, client_id =, client_secret = }");
+    }
+    size_t before = options_enter(r, "introspection", 0);
+    int rc = options_check_keys(r, keys);
+    if (rc == 0)
+        rc = options_str(r, "url", &out->url);
+    if (rc == 0 && !is_http_url(out->url))
+        rc = options_fault(r, "url", "must be an http(s) URL");
+    if (rc == 0)
+        rc = options_str(r, "client_id", &out->client_id);
+    if (rc == 0)
+        rc = options_str(r, "client_secret", &out->client_secret);
+    if (rc == 0 && (out->client_id.len == 0 || out->client_secret.len == 0))
+        rc = options_fault(r, out->client_id.len == 0 ? "client_id" : "client_secret",
+                           "is missing: the endpoint must know who asks");
+    out->cache = 60;
+    if (rc == 0)
+        rc = options_seconds(r, "cache", 1, 3600, &out->cache);
+    options_leave(r, before);
+    lua_pop(r->L, 1);
+    return rc;
+}
+
+/* dpop = { optional =, origin = } at the top of the stack; pops it. */
+static int read_dpop_table(struct options_reader *r, struct dpop *out)
+{
+    static const char *const keys[] = {"optional", "origin", NULL};
+    bool optional = false;
+    size_t before = options_enter(r, "dpop", 0);
+    int rc = options_check_keys(r, keys);
+    if (rc == 0)
+        rc = options_bool(r, "optional", &optional);
+    if (rc == 0)
+        rc = options_str(r, "origin", &out->origin);
+    if (rc == 0 && out->origin.ptr != NULL && !is_http_url(out->origin))
+        rc = options_fault(r, "origin", "must be as \"https://api.example\"");
+    options_leave(r, before);
+    lua_pop(r->L, 1);
+    out->mode = optional ? DPOP_OPTIONAL : DPOP_REQUIRED;
+    return rc;
+}
+
+/* dpop = true | false | "optional" | { ... } */
+static int read_dpop(struct options_reader *r, struct dpop *out)
+{
+    if (!options_get(r, "dpop"))
+        return 0;
+    if (lua_istable(r->L, -1))
+        return read_dpop_table(r, out);
+    int type = lua_type(r->L, -1);
+    bool yes = lua_toboolean(r->L, -1);
+    bool optional = type == LUA_TSTRING && strcmp(lua_tostring(r->L, -1), "optional") == 0;
+    lua_pop(r->L, 1);
+    if (type != LUA_TBOOLEAN && !optional)
+        return options_fault(r, "dpop", "must be true, false, \"optional\", or a table");
+    out->mode = optional ? DPOP_OPTIONAL : yes ? DPOP_REQUIRED : DPOP_OFF;
+    return 0;
+}
+
 int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
 {
     memset(out, 0, sizeof(*out));
@@ -127,7 +211,7 @@ int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
         rc = read_audience(r, &out->verifier);
     if (rc == 0)
         rc = options_str(r, "jwks_uri", &out->jwks_uri);
-    if (rc == 0 && out->jwks_uri.len > 0 && !is_http_url(out->jwks_uri))
+    if (rc == 0 && out->jwks_uri.ptr != NULL && !is_http_url(out->jwks_uri))
         rc = options_fault(r, "jwks_uri", "must be an http(s) URL");
     if (rc == 0)
         rc = options_str(r, "secret", &out->secret);
@@ -142,15 +226,19 @@ int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
         rc = options_bool(r, "require_exp", &out->verifier.require_exp);
     if (rc == 0)
         rc = options_seconds(r, "clock_tolerance", 0, 300, &out->verifier.clock_tolerance);
+    if (rc == 0)
+        rc = read_dpop(r, &out->verifier.dpop);
+    if (rc == 0)
+        rc = read_introspection(r, &out->introspection);
     return rc == 0 ? read_choices(r, &out->verifier) : rc;
 }
 
 /* ---- policies ---- */
 
-static const char *const policy_keys[] = {"scope",   "role",       "claims",      "namespace",
-                                          "issuer",  "audience",   "algorithms",  "jwks_uri",
-                                          "secret",  "public_key", "require_exp", "clock_tolerance",
-                                          "backend", "profile",    NULL};
+static const char *const policy_keys[] = {
+    "scope",      "role",     "claims", "namespace",     "issuer",      "audience",
+    "algorithms", "jwks_uri", "secret", "public_key",    "require_exp", "clock_tolerance",
+    "backend",    "profile",  "dpop",   "introspection", NULL};
 
 /* scope = "a" | { any = {...} } | { all = {...} } | { "a", "b" } (all) */
 static int read_scope(struct options_reader *r, struct policy *policy)
@@ -183,6 +271,22 @@ static int read_scope(struct options_reader *r, struct policy *policy)
     return rc;
 }
 
+static json_t *claim_value(lua_State *L, bool in_list);
+
+static json_t *claim_list(lua_State *L)
+{
+    json_t *list = lua_rawlen(L, -1) > 0 && options_is_list(L) ? json_array() : NULL;
+    for (lua_Integer i = 1; list != NULL && i <= (lua_Integer)lua_rawlen(L, -1); i++) {
+        lua_rawgeti(L, -1, i);
+        if (json_array_append_new(list, claim_value(L, true)) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+        lua_pop(L, 1);
+    }
+    return list;
+}
+
 /* The value at the top of the stack as JSON: a text, number, boolean, or a list of those. NULL for
  * anything else. */
 static json_t *claim_value(lua_State *L, bool in_list)
@@ -195,19 +299,11 @@ static json_t *claim_value(lua_State *L, bool in_list)
     case LUA_TNUMBER:
         return lua_isinteger(L, -1) ? json_integer(lua_tointeger(L, -1))
                                     : json_real(lua_tonumber(L, -1));
+    case LUA_TTABLE:
+        return in_list ? NULL : claim_list(L);
     default:
-        break;
+        return NULL;
     }
-    json_t *list = lua_istable(L, -1) && !in_list ? json_array() : NULL;
-    for (lua_Integer i = 1; list != NULL && i <= (lua_Integer)lua_rawlen(L, -1); i++) {
-        lua_rawgeti(L, -1, i);
-        if (json_array_append_new(list, claim_value(L, true)) != 0) {
-            json_decref(list);
-            list = NULL;
-        }
-        lua_pop(L, 1);
-    }
-    return list;
 }
 
 /* claims = { tenant = "a", level = 3 }: the member is at the top of the stack; pops it. */
@@ -229,6 +325,18 @@ static int read_claims(struct options_reader *r, struct policy *policy)
     return 0;
 }
 
+/* A rule without content (an unset variable with `or ""`) must not read as no rule. */
+static int check_words(struct options_reader *r, const struct policy *policy)
+{
+    if (policy->role.ptr != NULL && policy->role.len == 0)
+        return options_fault(r, "role", "must not be empty");
+    for (unsigned i = 0; i < policy->scope_count; i++) {
+        if (policy->scopes[i].len == 0)
+            return options_fault(r, "scope", "must not be empty");
+    }
+    return 0;
+}
+
 static int read_policy_table(struct options_reader *r, struct policy *policy)
 {
     int rc = options_check_keys(r, policy_keys);
@@ -237,14 +345,18 @@ static int read_policy_table(struct options_reader *r, struct policy *policy)
     if (rc == 0)
         rc = options_str(r, "role", &policy->role);
     if (rc == 0)
+        rc = check_words(r, policy);
+    if (rc == 0)
         rc = read_claims(r, policy);
     if (rc == 0)
         rc = options_str(r, "namespace", &policy->namespace);
+    if (rc == 0)
+        rc = read_dpop(r, &policy->dpop);
     if (rc != 0)
         return rc;
     for (const char *const *key = verifier_keys; *key != NULL; key++) {
-        if (!options_get(r, *key))
-            continue;
+        if (strcmp(*key, "dpop") == 0 || !options_get(r, *key))
+            continue; /* alone, it is about the deployment's issuers */
         lua_pop(r->L, 1);
         policy->own = arena_zalloc(r->arena, sizeof(*policy->own));
         if (policy->own == NULL)

@@ -9,13 +9,22 @@
 #include "run/options_auth.h"
 
 static const char *const config_keys[] = {
-    "script",   "path",        "methods",    "auth",  "timeout", "cpu",
-    "memory",   "concurrency", "queue",      "fetch", "env",     "background",
-    "rollback", "schedule",    "rate_limit", "kv",    NULL};
+    "script",      "path",  "methods",      "auth",         "timeout",    "cpu",      "memory",
+    "concurrency", "queue", "fetch",        "env",          "background", "rollback", "schedule",
+    "rate_limit",  "kv",    "excludedPath", "preferStatic", NULL};
 static const char *const script_keys[] = {
-    "handler",  "path",        "methods",    "auth",  "timeout", "cpu",
-    "memory",   "concurrency", "queue",      "fetch", "env",     "background",
-    "rollback", "schedule",    "rate_limit", "kv",    NULL};
+    "handler",     "path",  "methods",      "auth",         "timeout",    "cpu",      "memory",
+    "concurrency", "queue", "fetch",        "env",          "background", "rollback", "schedule",
+    "rate_limit",  "kv",    "excludedPath", "preferStatic", NULL};
+
+bool options_is_given(const struct function_spec *spec, struct str key)
+{
+    for (unsigned i = 0; config_keys[i] != NULL; i++) {
+        if (str_eq(key, str_from(config_keys[i])))
+            return (spec->given & (1u << i)) != 0;
+    }
+    return false;
+}
 
 static bool is_given(struct options_reader *r, const char *key)
 {
@@ -44,14 +53,23 @@ static int read_methods(struct options_reader *r, struct function_spec *spec)
     return count > 0 ? 0 : options_fault(r, "methods", "must name at least one method");
 }
 
-static int read_paths(struct options_reader *r, struct function_spec *spec)
+static int read_patterns(struct options_reader *r, const char *key, struct str **out,
+                         unsigned *count)
 {
-    int rc = options_str_list(r, "path", &spec->paths, &spec->path_count);
-    for (unsigned i = 0; rc == 0 && i < spec->path_count; i++) {
-        if (spec->paths[i].len == 0 || spec->paths[i].ptr[0] != '/')
-            rc = options_fault(r, "path", "'%.*s' must begin with '/'", STR_ARG(spec->paths[i]));
+    int rc = options_str_list(r, key, out, count);
+    for (unsigned i = 0; rc == 0 && i < *count; i++) {
+        if ((*out)[i].len == 0 || (*out)[i].ptr[0] != '/')
+            rc = options_fault(r, key, "'%.*s' must begin with '/'", STR_ARG((*out)[i]));
     }
     return rc;
+}
+
+static int read_paths(struct options_reader *r, struct function_spec *spec)
+{
+    int rc = read_patterns(r, "path", &spec->paths, &spec->path_count);
+    if (rc == 0)
+        rc = read_patterns(r, "excludedPath", &spec->excluded, &spec->excluded_count);
+    return rc == 0 ? options_bool(r, "preferStatic", &spec->prefer_static) : rc;
 }
 
 /* ---- when it runs by itself ---- */
@@ -170,10 +188,28 @@ static int read_limits(struct options_reader *r, struct function_spec *spec)
     return rc;
 }
 
+static int check_hosts(struct options_reader *r, const struct function_spec *spec)
+{
+    for (unsigned i = 0; i < spec->fetch_host_count; i++) {
+        struct str host = spec->fetch_hosts[i];
+        bool good = host.len > 0;
+        for (size_t at = 0; at < host.len; at++)
+            good = good && host.ptr[at] > ' ' && host.ptr[at] != '/' && host.ptr[at] != '@';
+        if (!good)
+            return options_fault(r, "fetch",
+                                 "'%.*s' is no host: write \"api.example\", \"*.example\" or "
+                                 "\"127.0.0.1:8080\"",
+                                 STR_ARG(host));
+    }
+    return 0;
+}
+
 static int read_reach(struct options_reader *r, struct function_spec *spec)
 {
     spec->fetch_declared = spec->fetch_declared || is_given(r, "fetch");
     int rc = options_str_list(r, "fetch", &spec->fetch_hosts, &spec->fetch_host_count);
+    if (rc == 0)
+        rc = check_hosts(r, spec);
     spec->env_declared = spec->env_declared || is_given(r, "env");
     if (rc == 0)
         rc = options_str_list(r, "env", &spec->env, &spec->env_count);

@@ -7,8 +7,11 @@
 
 #include "base/log.h"
 #include "base/limits.h"
+#include "run/vm.h"
 
-enum { MESSAGE_MAX = 4096 };
+#define DESCRIBE_CPU_NS (20 * 1000 * 1000ull)
+
+enum { MESSAGE_MAX = 4096, NAME_MAX_SHOWN = 128 };
 
 /* {"errorType":...,"errorMessage":...[,"trace":[...]]} */
 static void set_error_body(struct exchange *ex, int status, struct str type, struct str message,
@@ -75,11 +78,35 @@ static bool get_member(lua_State *L, const char *name, struct description *d, st
     return out->ptr != NULL;
 }
 
+/* What __tostring of the table at index 2 makes of it. It is the script's code: it runs in a
+ * coroutine of its own, which may be dropped, for a moment of processor time. */
+static void describe_by_tostring(lua_State *L, struct description *d)
+{
+    if (luaL_getmetafield(L, 2, "__tostring") == LUA_TNIL)
+        return;
+    struct vm *vm = vm_of(L);
+    struct budget grace = {.cpu_limit_ns = DESCRIBE_CPU_NS}, *before = vm->budget;
+    lua_State *co = lua_newthread(L);
+    lua_insert(L, -2);
+    lua_pushvalue(L, 2);
+    lua_xmove(L, co, 2);
+    vm->budget = &grace;
+    budget_enter(&grace, co);
+    int status = lua_pcall(co, 1, 1, 0);
+    budget_leave(&grace);
+    vm->budget = before;
+    if (status == LUA_OK && lua_type(co, -1) == LUA_TSTRING)
+        d->message = copy_text(d->ex, co, -1);
+    lua_pop(L, 1);
+}
+
 static void describe_table(lua_State *L, struct description *d)
 {
     if (!get_member(L, "errorType", d, &d->type) && !get_member(L, "name", d, &d->type))
         (void)get_member(L, "code", d, &d->type);
     if (!get_member(L, "errorMessage", d, &d->message) && !get_member(L, "message", d, &d->message))
+        describe_by_tostring(L, d);
+    if (d->message.ptr == NULL)
         d->message = STR("(the handler raised a table without a `message`)");
 }
 
@@ -108,17 +135,55 @@ static int l_describe(lua_State *L)
     return 0;
 }
 
-/* "scripts/me.lua:3: boom" -> "boom": positions belong to the log. */
-static struct str without_position(struct str message)
+/* The length of ":12:" and the blanks behind it, or of ":12"; 0 when there is no line number. */
+static size_t line_number_length(struct str text)
 {
-    size_t colon = str_find(message, ':');
-    size_t end = colon + 1;
-    while (end < message.len && message.ptr[end] >= '0' && message.ptr[end] <= '9')
+    size_t end = 1;
+    while (end < text.len && text.ptr[end] >= '0' && text.ptr[end] <= '9')
         end++;
-    bool positioned = colon > 4 && end > colon + 1 && end + 1 < message.len &&
-                      message.ptr[end] == ':' && message.ptr[end + 1] == ' ' &&
-                      str_ends_with((struct str){message.ptr, colon}, STR(".lua"));
-    return positioned ? str_skip(message, end + 2) : message;
+    if (text.len == 0 || text.ptr[0] != ':' || end == 1)
+        return 0;
+    if (end < text.len && text.ptr[end] == ':')
+        end++;
+    while (end < text.len && text.ptr[end] == ' ')
+        end++;
+    return end;
+}
+
+/* Where the name of a chunk begins that ends at `end` of text: scripts/me.lua, [string "text"]. Lua
+ * shortens such names to 60 characters. */
+static size_t chunk_name_start(struct str text, size_t end)
+{
+    size_t start = end, least = end > NAME_MAX_SHOWN ? end - NAME_MAX_SHOWN : 0;
+    if (text.ptr[end - 1] == ']') {
+        while (start > least) {
+            if (str_starts_with(str_skip(text, --start), STR("[string \"")))
+                return start;
+        }
+        return end;
+    }
+    if (!str_ends_with((struct str){text.ptr, end}, STR(".lua")))
+        return end;
+    while (start > least && strchr(" \t\n\"'()<>", text.ptr[start - 1]) == NULL)
+        start--;
+    return start;
+}
+
+struct str outcome_without_positions(struct str message, char *out)
+{
+    size_t len = 0, taken = 0;
+    for (size_t i = 1; i < message.len; i++) {
+        size_t skipped = line_number_length(str_skip(message, i));
+        size_t start = skipped > 0 ? chunk_name_start(message, i) : i;
+        if (start == i || start < taken)
+            continue;
+        memcpy(out + len, message.ptr + taken, start - taken);
+        len += start - taken;
+        taken = i + skipped;
+        i = taken;
+    }
+    memcpy(out + len, message.ptr + taken, message.len - taken);
+    return (struct str){out, len + message.len - taken};
 }
 
 void outcome_set_error(lua_State *L, lua_State *co, const struct function_spec *spec, bool dev,
@@ -147,7 +212,8 @@ void outcome_set_error(lua_State *L, lua_State *co, const struct function_spec *
         log_str(&line, "trace", d.trace);
     log_end(&line);
     ex->error_code = "handler_error";
-    set_error_body(ex, 502, d.type, without_position(d.message),
+    char shown[MESSAGE_MAX];
+    set_error_body(ex, 502, d.type, outcome_without_positions(d.message, shown),
                    dev ? d.trace : (struct str){NULL, 0});
 }
 
@@ -174,6 +240,15 @@ void outcome_set_limit(enum budget_end end, const struct function_spec *spec, st
             text, sizeof(text),
             "The handler used up its %g seconds of processor time (limit: `cpu` of this function)",
             spec->cpu);
+        break;
+    case BUDGET_STALL:
+        type = "CpuLimitExceeded";
+        ex->error_code = "cpu_limit";
+        snprintf(
+            text, sizeof(text),
+            "The handler used %d ms of processor time in a row where it cannot be suspended: in "
+            "a metamethod that a library function calls (limit: fixed; see also `cpu`)",
+            LIMIT_STALL_MS);
         break;
     case BUDGET_MEMORY:
         type = "MemoryLimitExceeded";

@@ -25,6 +25,10 @@ void outcome_read_result(lua_State *L, int index, struct exchange *ex);
 void outcome_set_error(lua_State *L, lua_State *co, const struct function_spec *spec, bool dev,
                        struct exchange *ex);
 
+/* "scripts/me.lua:3: boom" -> "boom": positions belong to the log, also those of errors that were
+ * caught and put into others. `out` has room for the message; the result lies there. */
+struct str outcome_without_positions(struct str message, char *out);
+
 /* The budget ended: 504 for the wall clock, 500 for processor time and memory, 503 for a cancelled
  * run. Names limit and knob. */
 void outcome_set_limit(enum budget_end end, const struct function_spec *spec, struct exchange *ex);

@@ -16,6 +16,7 @@ struct result {
     lua_State *L;
     int table;
     struct exchange *ex;
+    size_t header_bytes;
 };
 
 static struct str lx_check_memory(lua_State *L, struct str s)
@@ -52,6 +53,21 @@ static bool refuse(struct result *r, const char *format, ...)
         luaL_error(r->L, "out of memory");
     lx_add_header(r, STR("X-Content-Type-Options"), STR("nosniff"), false);
     return false;
+}
+
+/* A number as JavaScript writes it, so that 10/2 is "5". */
+static struct str number_text(lua_State *L, int index, char out[64])
+{
+    double value = lua_tonumber(L, index);
+    if (lua_isinteger(L, index))
+        snprintf(out, 64, "%lld", (long long)lua_tointeger(L, index));
+    else if (isnan(value))
+        snprintf(out, 64, "NaN");
+    else if (isinf(value))
+        snprintf(out, 64, "%sInfinity", value < 0 ? "-" : "");
+    else
+        snprintf(out, 64, "%.14g", value);
+    return str_from(out);
 }
 
 /* ---- showing a value in a message, as Node's util.inspect would, bounded ---- */
@@ -97,11 +113,7 @@ static void show(lua_State *L, int index, struct buf *out, unsigned depth)
         buf_add_str(out, lua_toboolean(L, index) ? STR("true") : STR("false"));
         break;
     case LUA_TNUMBER:
-        if (lua_isinteger(L, index))
-            snprintf(number, sizeof(number), "%lld", (long long)lua_tointeger(L, index));
-        else
-            snprintf(number, sizeof(number), "%.14g", lua_tonumber(L, index));
-        buf_add_str(out, str_from(number));
+        buf_add_str(out, number_text(L, index, number));
         break;
     case LUA_TSTRING: {
         struct str text = {lua_tostring(L, index), lua_rawlen(L, index)};
@@ -143,9 +155,10 @@ static bool read_status(struct result *r)
         status = lua_tonumber(L, -1);
     if (status == 0 || isnan(status))
         return refuse_value(r, message, lua_gettop(L));
-    lua_pop(L, 1);
+    char number[64];
     if (!(status >= 200 && status < 1000))
-        return refuse(r, "Invalid status code: %.14g", status);
+        return refuse(r, "Invalid status code: %s", number_text(L, -1, number).ptr);
+    lua_pop(L, 1);
     r->ex->res.status = (int)status;
     return true;
 }
@@ -166,15 +179,16 @@ static bool add_value(struct result *r, struct str name, bool replace)
 {
     lua_State *L = r->L;
     struct str value;
+    char number[64];
     switch (lua_type(L, -1)) {
     case LUA_TSTRING:
         value = (struct str){lua_tostring(L, -1), lua_rawlen(L, -1)};
         break;
     case LUA_TNUMBER:
+        value = number_text(L, -1, number);
+        break;
     case LUA_TBOOLEAN:
-        value.ptr = luaL_tolstring(L, -1, &value.len);
-        value = lx_check_memory(L, arena_copy(&r->ex->arena, value));
-        lua_pop(L, 1);
+        value = lua_toboolean(L, -1) ? STR("true") : STR("false");
         break;
     default:
         return refuse(r, "TypeError: Invalid value \"%s\" for header \"%.*s\"",
@@ -183,9 +197,15 @@ static bool add_value(struct result *r, struct str name, bool replace)
     if (!header_value_is_valid(value))
         return refuse(r, "TypeError: Invalid character in header content [\"%.*s\"]",
                       STR_ARG(name));
+    if (is_framing(name))
+        return true;
+    r->header_bytes += name.len + value.len;
+    if (r->ex->res.headers.len >= LIMIT_RESPONSE_HEADERS ||
+        r->header_bytes > LIMIT_RESPONSE_HEADER_BYTES)
+        return refuse(r, "The response has more than %d headers, or %d bytes in them",
+                      LIMIT_RESPONSE_HEADERS, LIMIT_RESPONSE_HEADER_BYTES);
     value = lx_check_memory(L, arena_copy(&r->ex->arena, value));
-    if (!is_framing(name))
-        lx_add_header(r, lx_check_memory(L, arena_copy(&r->ex->arena, name)), value, replace);
+    lx_add_header(r, lx_check_memory(L, arena_copy(&r->ex->arena, name)), value, replace);
     return true;
 }
 
@@ -238,8 +258,7 @@ static bool decode_body(struct result *r, struct str text)
     char *out = arena_alloc(&r->ex->arena, BASE64_DECODED_MAX(text.len));
     if (out == NULL)
         luaL_error(r->L, "out of memory");
-    ptrdiff_t len = base64_decode(text, BASE64_STANDARD, out, NULL);
-    r->ex->res.body = (struct str){out, len > 0 ? (size_t)len : 0};
+    r->ex->res.body = (struct str){out, base64_decode_loosely(text, out)};
     return true;
 }
 
@@ -304,7 +323,7 @@ static void read_table(struct result *r)
 
 void outcome_read_result(lua_State *L, int index, struct exchange *ex)
 {
-    struct result r = {L, lua_absindex(L, index), ex};
+    struct result r = {L, lua_absindex(L, index), ex, 0};
     ex->res.status = 200;
     ex->res.headers.len = 0;
     ex->res.body = (struct str){NULL, 0};

@@ -1,5 +1,5 @@
-/* The matcher: an attempt walks pattern and subject together and recurses where it may have to come
- * back (repetitions, captures). */
+/* The matcher: an attempt walks pattern and subject together and notes the places where it may have
+ * to come back (repetitions, captures). When the walk fails it goes back to the last of them. */
 #include "run/pattern.h"
 
 #include <ctype.h>
@@ -8,17 +8,14 @@
 
 #include "run/budget.h"
 
-enum { CAPTURE_OPEN = -1, CAPTURE_POSITION = -2 };
-enum { STEPS = 512, PLAIN_HEAD = 1024, PLAIN_WINDOW = 256 * 1024 };
-
-static const char *attempt(struct pattern *m, const char *s, const char *p);
+enum { STEPS = 512 };
 
 static inline void work(struct pattern *m, size_t amount)
 {
     m->steps += (unsigned)amount;
     if (m->steps >= STEPS) {
         m->steps = 0;
-        budget_step(m->L);
+        m->is_due = budget_step_or_pause(m->L);
     }
 }
 
@@ -140,69 +137,114 @@ static bool matches_one(struct pattern *m, const char *s, const char *p, const c
     }
 }
 
-/* ---- repetitions --------------------------------------------------------------------------- */
+/* ---- places to come back to ---------------------------------------------------------------- */
 
-static const char *match_longest(struct pattern *m, const char *s, const char *p, const char *end)
+static struct pattern_choice *add_choice(struct pattern *m, enum pattern_kind kind)
 {
-    ptrdiff_t count = 0;
-    while (matches_one(m, s + count, p, end)) {
-        count++;
-        work(m, 1);
-    }
-    for (; count >= 0; count--) {
-        const char *result = attempt(m, s + count, end + 1);
-        if (result != NULL)
-            return result;
-    }
-    return NULL;
+    if (m->depth == PATTERN_DEPTH - 1)
+        luaL_error(m->L, "pattern too complex");
+    struct pattern_choice *choice = &m->choices[m->depth++];
+    choice->kind = kind;
+    return choice;
 }
 
-static const char *match_shortest(struct pattern *m, const char *s, const char *p, const char *end)
+/* An item that repeats: its first try begins at `s`, what follows it at `rest`. */
+static struct pattern_choice *add_repetition(struct pattern *m, enum pattern_kind kind,
+                                             const char *s, const char *rest)
 {
-    for (;; s++) {
-        const char *result = attempt(m, s, end + 1);
-        if (result != NULL)
-            return result;
-        if (!matches_one(m, s, p, end))
-            return NULL;
+    struct pattern_choice *choice = add_choice(m, kind);
+    choice->s = s;
+    choice->p = m->p;
+    choice->rest = rest;
+    choice->count = 0;
+    m->s = s;
+    m->p = rest;
+    return choice;
+}
+
+/* As many repetitions as there are. False: paused meanwhile. */
+static bool count_longest(struct pattern *m)
+{
+    struct pattern_choice *choice = &m->choices[m->depth - 1];
+    const char *s = choice->s + choice->count, *p = choice->p, *end = choice->rest - 1;
+    while (matches_one(m, s, p, end)) {
+        s++;
+        work(m, 1);
+        if (m->is_due)
+            break;
     }
+    choice->count = s - choice->s;
+    m->s = s;
+    m->is_counting = m->is_due;
+    return !m->is_due;
+}
+
+/* Back to the last place where something else can be tried; false when there is none. */
+static bool come_back(struct pattern *m)
+{
+    while (m->depth > 0) {
+        struct pattern_choice *choice = &m->choices[m->depth - 1];
+        m->p = choice->rest;
+        switch (choice->kind) {
+        case PATTERN_LONGEST:
+            if (choice->count-- > 0) {
+                m->s = choice->s + choice->count;
+                return true;
+            }
+            break;
+        case PATTERN_SHORTEST:
+            if (matches_one(m, choice->s, choice->p, choice->rest - 1)) {
+                m->s = ++choice->s;
+                return true;
+            }
+            break;
+        case PATTERN_OPTIONAL:
+            m->s = choice->s;
+            m->depth--;
+            return true;
+        case PATTERN_OPENED:
+            m->level--;
+            break;
+        case PATTERN_CLOSED:
+            m->captures[choice->capture].len = PATTERN_UNFINISHED;
+            break;
+        }
+        m->depth--;
+    }
+    return false;
 }
 
 /* ---- captures ------------------------------------------------------------------------------ */
 
-static const char *open_capture(struct pattern *m, const char *s, const char *p, ptrdiff_t kind)
+static void open_capture(struct pattern *m)
 {
+    bool is_position = m->p + 1 < m->text_end && m->p[1] == ')';
     if (m->level >= PATTERN_CAPTURES)
         luaL_error(m->L, "too many captures");
-    m->captures[m->level].start = s;
-    m->captures[m->level].len = kind;
+    m->captures[m->level].start = m->s;
+    m->captures[m->level].len = is_position ? PATTERN_POSITION : PATTERN_UNFINISHED;
     m->level++;
-    const char *result = attempt(m, s, p);
-    if (result == NULL)
-        m->level--;
-    return result;
+    add_choice(m, PATTERN_OPENED);
+    m->p += is_position ? 2 : 1;
 }
 
-static const char *close_capture(struct pattern *m, const char *s, const char *p)
+static void close_capture(struct pattern *m)
 {
     unsigned i = m->level;
-    while (i > 0 && m->captures[i - 1].len != CAPTURE_OPEN)
+    while (i > 0 && m->captures[i - 1].len != PATTERN_UNFINISHED)
         i--;
     if (i == 0)
         luaL_error(m->L, "invalid pattern capture");
-    struct pattern_capture *capture = &m->captures[i - 1];
-    capture->len = s - capture->start;
-    const char *result = attempt(m, s, p);
-    if (result == NULL)
-        capture->len = CAPTURE_OPEN;
-    return result;
+    m->captures[i - 1].len = m->s - m->captures[i - 1].start;
+    add_choice(m, PATTERN_CLOSED)->capture = i - 1;
+    m->p++;
 }
 
 /* %1 to %9: the same text again. */
 static const char *match_back_reference(struct pattern *m, const char *s, unsigned char digit)
 {
     int index = digit - '1';
-    if (index < 0 || index >= (int)m->level || m->captures[index].len == CAPTURE_OPEN)
+    if (index < 0 || index >= (int)m->level || m->captures[index].len == PATTERN_UNFINISHED)
         luaL_error(m->L, "invalid capture index %%%d", index + 1);
     size_t len = (size_t)m->captures[index].len;
     if ((size_t)(m->subject_end - s) < len)
@@ -244,62 +286,52 @@ static bool is_frontier(struct pattern *m, const char *s, const char *p, const c
 
 /* ---- the walk ------------------------------------------------------------------------------ */
 
-/* An item with its repetition. Sets *s and *p and returns false to go on from there; returns true
- * when *s is the result. */
-static bool match_item(struct pattern *m, const char **s, const char **p)
+/* An item with its repetition. False when it does not match. */
+static bool match_item(struct pattern *m)
 {
-    const char *end = item_end(m, *p);
+    const char *end = item_end(m, m->p), *s = m->s;
     char suffix = end < m->text_end ? *end : '\0';
     switch (suffix) {
     case '*':
-        *s = match_longest(m, *s, *p, end);
-        return true;
     case '+':
-        *s = matches_one(m, *s, *p, end) ? match_longest(m, *s + 1, *p, end) : NULL;
+        if (suffix == '+' && !matches_one(m, s, m->p, end))
+            return false;
+        add_repetition(m, PATTERN_LONGEST, suffix == '+' ? s + 1 : s, end + 1);
+        m->is_counting = true;
         return true;
     case '-':
-        *s = match_shortest(m, *s, *p, end);
+        add_repetition(m, PATTERN_SHORTEST, s, end + 1);
         return true;
     case '?':
-        if (matches_one(m, *s, *p, end)) {
-            const char *result = attempt(m, *s + 1, end + 1);
-            if (result != NULL) {
-                *s = result;
-                return true;
-            }
+        if (matches_one(m, s, m->p, end)) {
+            add_repetition(m, PATTERN_OPTIONAL, s, end + 1);
+            m->s++;
         }
-        *p = end + 1;
-        return false;
+        m->p = end + 1;
+        return true;
     default:
-        if (!matches_one(m, *s, *p, end)) {
-            *s = NULL;
-            return true;
-        }
-        (*s)++;
-        *p = end;
-        return false;
+        if (!matches_one(m, s, m->p, end))
+            return false;
+        m->s++;
+        m->p = end;
+        return true;
     }
 }
 
-/* %b, %f and %1: like match_item. `p` is at the '%'; there is a character behind it. */
-static bool match_special(struct pattern *m, const char **s, const char **p)
+/* %b, %f and %1: like match_item. There is a character behind the '%'. */
+static bool match_special(struct pattern *m)
 {
-    unsigned char kind = (unsigned char)(*p)[1];
-    if (kind == 'b') {
-        *s = match_balance(m, *s, *p + 2);
-        *p += 4;
-    } else if (kind == 'f') {
-        const char *set = *p + 2;
+    unsigned char kind = (unsigned char)m->p[1];
+    if (kind == 'f') {
+        const char *set = m->p + 2;
         if (set >= m->text_end || *set != '[')
             luaL_error(m->L, "missing '[' after '%%f' in pattern");
-        *p = item_end(m, set);
-        if (!is_frontier(m, *s, set, *p))
-            *s = NULL;
-    } else {
-        *s = match_back_reference(m, *s, kind);
-        *p += 2;
+        m->p = item_end(m, set);
+        return is_frontier(m, m->s, set, m->p);
     }
-    return *s == NULL;
+    m->s = kind == 'b' ? match_balance(m, m->s, m->p + 2) : match_back_reference(m, m->s, kind);
+    m->p += kind == 'b' ? 4 : 2;
+    return m->s != NULL;
 }
 
 static bool is_special(unsigned char kind)
@@ -307,36 +339,38 @@ static bool is_special(unsigned char kind)
     return kind == 'b' || kind == 'f' || isdigit(kind);
 }
 
-static const char *walk(struct pattern *m, const char *s, const char *p)
+/* One step; false when the walk cannot go on from here. */
+static bool advance(struct pattern *m)
 {
-    for (bool is_done = false; !is_done;) {
-        work(m, 1);
-        if (p == m->text_end)
-            return s;
-        if (*p == '(') {
-            bool is_position = p + 1 < m->text_end && p[1] == ')';
-            return is_position ? open_capture(m, s, p + 2, CAPTURE_POSITION)
-                               : open_capture(m, s, p + 1, CAPTURE_OPEN);
-        }
-        if (*p == ')')
-            return close_capture(m, s, p + 1);
-        if (*p == '$' && p + 1 == m->text_end)
-            return s == m->subject_end ? s : NULL;
-        if (*p == '%' && p + 1 < m->text_end && is_special((unsigned char)p[1]))
-            is_done = match_special(m, &s, &p);
-        else
-            is_done = match_item(m, &s, &p);
+    char c = *m->p;
+    if (c == '(') {
+        open_capture(m);
+        return true;
     }
-    return s;
+    if (c == ')') {
+        close_capture(m);
+        return true;
+    }
+    if (c == '$' && m->p + 1 == m->text_end) {
+        m->p++;
+        return m->s == m->subject_end;
+    }
+    if (c == '%' && m->p + 1 < m->text_end && is_special((unsigned char)m->p[1]))
+        return match_special(m);
+    return match_item(m);
 }
 
-static const char *attempt(struct pattern *m, const char *s, const char *p)
+static enum pattern_end walk(struct pattern *m)
 {
-    if (m->depth-- == 0)
-        luaL_error(m->L, "pattern too complex");
-    const char *result = walk(m, s, p);
-    m->depth++;
-    return result;
+    for (;;) {
+        work(m, 1);
+        if (m->is_counting ? !count_longest(m) : m->is_due)
+            return PATTERN_PAUSED;
+        if (m->p == m->text_end)
+            return PATTERN_FOUND;
+        if (!advance(m) && !come_back(m))
+            return PATTERN_FAILED;
+    }
 }
 
 /* ---- interface ----------------------------------------------------------------------------- */
@@ -350,72 +384,21 @@ void pattern_init(struct pattern *pattern, lua_State *L, const char *subject, si
     pattern->text = text;
     pattern->text_end = text + text_len;
     pattern->steps = 0;
+    pattern->is_due = false;
 }
 
-const char *pattern_match(struct pattern *pattern, const char *at)
+enum pattern_end pattern_match(struct pattern *pattern, const char *at)
 {
+    pattern->start = pattern->s = at;
+    pattern->p = pattern->text;
+    pattern->is_counting = false;
     pattern->level = 0;
-    pattern->depth = PATTERN_DEPTH;
-    return attempt(pattern, at, pattern->text);
+    pattern->depth = 0;
+    return walk(pattern); /* which pauses at once when an attempt before this one used the slice */
 }
 
-void pattern_push_capture(struct pattern *pattern, unsigned index, const char *start,
-                          const char *end)
+enum pattern_end pattern_go_on(struct pattern *pattern)
 {
-    lua_State *L = pattern->L;
-    if (index >= pattern->level) {
-        if (index != 0)
-            luaL_error(L, "invalid capture index %%%d", (int)index + 1);
-        lua_pushlstring(L, start, (size_t)(end - start));
-        return;
-    }
-    const struct pattern_capture *capture = &pattern->captures[index];
-    if (capture->len == CAPTURE_OPEN)
-        luaL_error(L, "unfinished capture");
-    if (capture->len == CAPTURE_POSITION)
-        lua_pushinteger(L, capture->start - pattern->subject + 1);
-    else
-        lua_pushlstring(L, capture->start, (size_t)capture->len);
-}
-
-int pattern_push_captures(struct pattern *pattern, const char *start, const char *end)
-{
-    unsigned count = pattern->level == 0 && start != NULL ? 1 : pattern->level;
-    luaL_checkstack(pattern->L, (int)count, "too many captures");
-    for (unsigned i = 0; i < count; i++)
-        pattern_push_capture(pattern, i, start, end);
-    return (int)count;
-}
-
-bool pattern_is_plain(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] != '\0' && strchr("^$*+?.([%-", text[i]) != NULL)
-            return false;
-    }
-    return true;
-}
-
-/* The head of the needle is looked for window by window; where it is found the rest is compared. */
-const char *pattern_find_plain(lua_State *L, const char *text, size_t len, const char *needle,
-                               size_t needle_len)
-{
-    size_t head = needle_len < PLAIN_HEAD ? needle_len : PLAIN_HEAD;
-    while (len >= needle_len) {
-        size_t part = len < PLAIN_WINDOW ? len : PLAIN_WINDOW;
-        const char *found = memmem(text, part, needle, head);
-        size_t done = part - head + 1; /* no head begins there */
-        if (found != NULL) {
-            done = (size_t)(found - text);
-            if (len - done < needle_len)
-                return NULL;
-            if (memcmp(found + head, needle + head, needle_len - head) == 0)
-                return found;
-            done++;
-        }
-        text += done;
-        len -= done;
-        budget_step(L);
-    }
-    return NULL;
+    pattern->is_due = false;
+    return walk(pattern);
 }

@@ -48,10 +48,14 @@ int script_read(const char *path, struct buf *out, struct err *err)
         buf_add(out, file->data, file->len);
         return buf_failed(out) ? err_set(err, -ENOMEM, "out of memory") : 0;
     }
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* Not waiting: a pipe that nobody writes to would hold the loop for ever. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd == -1)
         return err_set(err, -errno, "cannot be opened: %s", strerror(errno));
-    int rc = read_all(fd, out, err);
+    struct stat st;
+    int rc = fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+                 ? read_all(fd, out, err)
+                 : err_set(err, -EINVAL, "is not a file");
     close(fd);
     return rc;
 }
@@ -70,8 +74,7 @@ static bool name_is_valid(struct str name)
         return false;
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                    c == '_' || c == '-';
+        bool word = str_is_alnum(c) || c == '_' || c == '-';
         if (!word && !(c == '.' && name.ptr[i + 1] != '.'))
             return false;
     }
@@ -91,7 +94,7 @@ int script_candidate(const char *script, struct str root, struct str name, unsig
     char relative[256];
     if (!name_is_valid(name) || name.len >= sizeof(relative))
         return -EINVAL;
-    if (which > 1 || (which == 1 && is_embedded(script)))
+    if (which > 1)
         return -ENOENT;
     memcpy(relative, name.ptr, name.len);
     relative[name.len] = '\0';

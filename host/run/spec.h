@@ -25,7 +25,10 @@ struct function_spec {
     struct str root;   /* folder of functions.lua; `require` looks beside the script, then here */
     struct str *paths; /* route patterns; none: PREFIX/NAME and below */
     unsigned path_count;
-    unsigned methods; /* bits; METHOD_ALL when nothing was said */
+    struct str *excluded; /* patterns of paths that `paths` match and the function does not want */
+    unsigned excluded_count;
+    bool prefer_static; /* a file of the site comes before it */
+    unsigned methods;   /* bits; METHOD_ALL when nothing was said */
     struct policy policy;
     double timeout;       /* seconds of wall clock */
     double cpu;           /* seconds of processor time */

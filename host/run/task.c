@@ -15,13 +15,13 @@
 /* What unwinding may cost: <close> variables of a script that was ended from outside. */
 #define UNWIND_CPU_NS (20 * 1000 * 1000ull)
 #define SLICE_NS      (LIMIT_SLICE_MS * 1000 * 1000ull)
-#define SHARE_MAX_NS  (10 * SLICE_NS) /* of a turn, for queued tasks */
+#define SHARE_MAX_NS  (3 * SLICE_NS) /* of a turn, for queued tasks */
 
 static struct {
     uv_idle_t idle; /* turns the loop while tasks are queued */
     uv_check_t check;
-    struct list
-        vms; /* with queued tasks; they take turns, so that each function waits for itself */
+    struct list vms;    /* with queued tasks; what has run least is first */
+    uint64_t floor_ns;  /* vm->ran_ns of the last one that had its turn */
     uint64_t turned_ns; /* when the last turn ended, or the queue ceased to be empty */
     uint64_t spent_ns;  /* run time of tasks since then */
     bool open;
@@ -171,7 +171,9 @@ void task_resume(struct task *task, int nargs)
     int results = 0;
     int status = lua_resume(task->co, NULL, nargs, &results);
     budget_leave(task->budget);
-    queue.spent_ns += uv_hrtime() - task->budget->slice_start_ns;
+    uint64_t took = uv_hrtime() - task->budget->slice_start_ns;
+    queue.spent_ns += took;
+    vm->ran_ns += took;
     tell_running(vm, false);
     vm->budget = &vm->unlimited;
     vm->task = NULL;
@@ -202,6 +204,18 @@ void task_start(struct task *task, int nargs)
     task_enqueue(task);
 }
 
+/* A function that burns its time waits behind those that do not, whatever it has queued: each state
+ * is placed by how long it has run. One that comes back from idling has no claim on the past. */
+static void queue_vm(struct vm *vm)
+{
+    if (vm->ran_ns < queue.floor_ns)
+        vm->ran_ns = queue.floor_ns;
+    struct list *after = queue.vms.prev;
+    while (after != &queue.vms && container_of(after, struct vm, in_queue)->ran_ns > vm->ran_ns)
+        after = after->prev;
+    list_push(after->next, &vm->in_queue);
+}
+
 /* What is queued of one state, for a moment; only what is there now: a task that queues itself
  * again waits for the next turn. */
 static void run_some(struct vm *vm)
@@ -223,7 +237,7 @@ static void run_some(struct vm *vm)
     }
     list_remove(&mark);
     if (!list_is_empty(&vm->queued) && list_is_empty(&vm->in_queue))
-        list_push(&queue.vms, &vm->in_queue);
+        queue_vm(vm);
     if (instance != NULL)
         instance_unref(instance);
 }
@@ -238,14 +252,13 @@ static void on_turn(uv_check_t *check)
     uint64_t share = now - queue.turned_ns;
     share = share > SLICE_NS ? share : SLICE_NS;
     uint64_t end = now + (share < SHARE_MAX_NS ? share : SHARE_MAX_NS);
-    struct list mark;
-    list_push(&queue.vms, &mark);
-    while (queue.vms.next != &mark && uv_hrtime() < end) {
+    while (!list_is_empty(&queue.vms) && uv_hrtime() < end) {
         struct vm *vm = container_of(queue.vms.next, struct vm, in_queue);
         list_remove(&vm->in_queue);
+        if (vm->ran_ns > queue.floor_ns)
+            queue.floor_ns = vm->ran_ns;
         run_some(vm);
     }
-    list_remove(&mark);
     queue.turned_ns = uv_hrtime();
     queue.spent_ns = 0;
     if (list_is_empty(&queue.vms)) {
@@ -270,7 +283,7 @@ void task_enqueue(struct task *task)
         queue.turned_ns = uv_hrtime();
     list_push(&task->vm->queued, &task->in_queue);
     if (list_is_empty(&task->vm->in_queue))
-        list_push(&queue.vms, &task->vm->in_queue);
+        queue_vm(task->vm);
     uv_idle_start(&queue.idle, on_idle);
     uv_check_start(&queue.check, on_turn);
 }

@@ -49,8 +49,8 @@ struct task *task_new(struct vm *vm, struct budget *budget, void (*done)(struct 
  * waits, is sliced or is done. */
 void task_resume(struct task *task, int nargs);
 
-/* Starts a READY task now; at the next turn when this one has taken a slice already, so that many
- * new requests which burn time do not keep the loop from turning. */
+/* Starts a READY task, or goes on with a WAITING one, now; at the next turn when this one has taken
+ * a slice already, so that many requests which burn time do not keep the loop from turning. */
 void task_start(struct task *task, int nargs);
 
 /* Lets a task that is not running go on at the next turn of the loop. */

@@ -1,56 +1,92 @@
-/* Gives memory back: incremental collections, then malloc_trim. */
+/* Gives memory back: incremental collections, then the allocators' own trim. */
 #include "run/tidy.h"
 
 #include <malloc.h>
 #include <stdbool.h>
 
+#include "base/pool.h"
+#include "base/stack.h"
 #include "run/instance.h"
 
 enum {
-    TICK_MS = 10,       /* between two pieces of work */
+    REST_MS = 200, /* after its last run; one that is busy is collected by its own allocations */
+    TICK_MS = 10,  /* between two pieces of work */
     PIECE_NS = 1000000, /* ... of this length */
-    TRIM_MS = 500       /* malloc_trim walks the whole heap: not more often than this */
+    TRIM_MS = 500,      /* malloc_trim walks the whole heap: not more often than this */
+    SMALL_BYTES = 8192  /* garbage of a state, beside a quarter of it, that may stay */
 };
 
 static struct {
     uv_timer_t timer;
     struct list instances; /* to collect; each holds a reference */
     bool open;
-    bool trim; /* something was freed since the last malloc_trim */
+    size_t freed; /* bytes since the last malloc_trim */
 } tidy;
 
 static void on_timer(uv_timer_t *timer);
 
-/* The first cycle may have been under way before the run ended; a second one sees all of it. True
- * when done. */
+/* The first cycle may have been under way before the run ended, and Lua halves its table of strings
+ * once a cycle: so one follows the other as long as that frees something. True when done. */
 static bool collect(struct instance *instance)
 {
+    struct vm *vm = instance->vm;
     uint64_t end = uv_hrtime() + PIECE_NS;
-    while (instance->cycles_left > 0 && uv_hrtime() < end)
-        instance->cycles_left -= lua_gc(instance->vm->L, LUA_GCSTEP, 0) != 0;
-    return instance->cycles_left == 0;
+    while (uv_hrtime() < end) {
+        if (lua_gc(vm->L, LUA_GCSTEP, 0) == 0)
+            continue;
+        bool was_first = instance->before_cycle == 0;
+        bool freed = vm->used < instance->before_cycle - instance->before_cycle / 16;
+        instance->before_cycle = vm->used;
+        if (!was_first && !freed)
+            return true;
+    }
+    return false;
 }
 
 static void release(struct instance *instance)
 {
+    size_t used = instance->vm->used;
     list_remove(&instance->tidying);
+    if (used < instance->grown_to)
+        tidy.freed += instance->grown_to - used;
     if (instance->vm->task_count == 0)
-        instance->settled = instance->vm->used;
+        instance->settled = used;
     instance_unref(instance);
+}
+
+/* The first that has rested long enough, or NULL. */
+static struct instance *first_rested(uint64_t now)
+{
+    for (struct list *at = tidy.instances.next; at != &tidy.instances; at = at->next) {
+        struct instance *instance = container_of(at, struct instance, tidying);
+        bool rests = instance->vm->task_count == 0 && now - instance->rests_since_ms >= REST_MS;
+        if (rests || instance->refs == 1) /* nobody else has it: it is about to be freed */
+            return instance;
+    }
+    return NULL;
+}
+
+static void trim(void)
+{
+    tidy.freed = 0;
+    pool_trim();
+    stack_trim();
+    malloc_trim(0);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
-    if (!list_is_empty(&tidy.instances)) {
-        struct instance *instance = container_of(tidy.instances.next, struct instance, tidying);
-        tidy.trim = true;
-        if (instance->refs == 1 || collect(instance)) /* nobody else: it is about to be freed */
+    struct instance *instance = first_rested(uv_now(timer->loop));
+    if (instance != NULL) {
+        if (instance->refs == 1 || collect(instance))
             release(instance);
         uv_timer_start(timer, on_timer, list_is_empty(&tidy.instances) ? TRIM_MS : TICK_MS, 0);
-    } else if (tidy.trim) {
-        tidy.trim = false;
-        malloc_trim(0);
+        return;
     }
+    if (tidy.freed >= TIDY_WORTH)
+        trim();
+    if (!list_is_empty(&tidy.instances))
+        uv_timer_start(timer, on_timer, TRIM_MS, 0);
 }
 
 void tidy_open(uv_loop_t *loop)
@@ -58,7 +94,7 @@ void tidy_open(uv_loop_t *loop)
     list_init(&tidy.instances);
     uv_timer_init(loop, &tidy.timer);
     tidy.open = true;
-    tidy.trim = false;
+    tidy.freed = 0;
 }
 
 void tidy_close(void)
@@ -73,20 +109,26 @@ void tidy_close(void)
 
 void tidy_instance(struct instance *instance)
 {
-    if (!tidy.open || !list_is_empty(&instance->tidying) ||
-        instance->vm->used <= 2 * instance->settled + TIDY_WORTH)
+    if (!tidy.open)
+        return;
+    instance->rests_since_ms = uv_now(tidy.timer.loop);
+    size_t used = instance->vm->used;
+    if (!list_is_empty(&instance->tidying) ||
+        used <= instance->settled + instance->settled / 4 + SMALL_BYTES)
         return;
     instance_ref(instance);
     list_push(&tidy.instances, &instance->tidying);
-    instance->cycles_left = 2;
-    uv_timer_start(&tidy.timer, on_timer, TICK_MS, 0);
+    instance->before_cycle = 0;
+    instance->grown_to = used;
+    if (!uv_is_active((uv_handle_t *)&tidy.timer))
+        uv_timer_start(&tidy.timer, on_timer, REST_MS, 0);
 }
 
-void tidy_after_free(void)
+void tidy_after_free(size_t bytes)
 {
-    if (!tidy.open)
+    if (!tidy.open || bytes < TIDY_WORTH)
         return;
-    tidy.trim = true;
+    tidy.freed += bytes;
     if (!uv_is_active((uv_handle_t *)&tidy.timer))
         uv_timer_start(&tidy.timer, on_timer, TRIM_MS, 0);
 }

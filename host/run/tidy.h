@@ -9,7 +9,7 @@
 
 struct instance;
 
-enum { TIDY_WORTH = 512 * 1024 }; /* bytes that are worth the trouble */
+enum { TIDY_WORTH = 64 * 1024 }; /* bytes for which the allocators' trim is worth the trouble */
 
 /* Before the first run and after the last one on this loop. Without, the others do nothing. */
 void tidy_open(uv_loop_t *loop);
@@ -19,7 +19,7 @@ void tidy_close(void);
  * soon. */
 void tidy_instance(struct instance *instance);
 
-/* A state was freed that had grown beyond TIDY_WORTH. */
-void tidy_after_free(void);
+/* So much was freed at once, or is about to be. */
+void tidy_after_free(size_t bytes);
 
 #endif

@@ -11,13 +11,14 @@
 #include <sys/random.h>
 
 #include "base/log.h"
+#include "base/pool.h"
 
 static void *on_alloc(void *arg, void *block, size_t old_size, size_t size)
 {
     struct vm *vm = arg;
     size_t held = block != NULL ? old_size : 0; /* for new blocks old_size is a type */
     if (size == 0) {
-        free(block);
+        pool_free(block, held);
         vm->used -= held;
         return NULL;
     }
@@ -25,7 +26,7 @@ static void *on_alloc(void *arg, void *block, size_t old_size, size_t size)
         vm->denials++;
         return NULL;
     }
-    void *moved = realloc(block, size);
+    void *moved = pool_resize(block, held, size);
     if (moved == NULL)
         return NULL;
     vm->used = vm->used - held + size;

@@ -24,6 +24,8 @@ int luaL_error(lua_State *L, const char *format, ...) __attribute__((noreturn));
 int lua_error(lua_State *L) __attribute__((noreturn));
 
 struct client;
+struct metrics;
+struct worker_metrics;
 struct issuers;
 struct store;
 struct instance;
@@ -41,7 +43,10 @@ struct services {
     const struct verifier
         *verifiers; /* the deployment's issuers, for jwt.require_scope and company */
     unsigned verifier_count;
+    struct str claim_namespace; /* dropped from the claims that these verify; may be empty */
     bool dev;
+    struct metrics *metrics;     /* the table of all workers, where names get a place */
+    struct worker_metrics *page; /* this worker's */
     /* Where the name of the function that runs right now is written for the supervisor
      * (VM_NAME_BYTES, shared memory); NULL: nowhere. */
     char *running_name;
@@ -55,6 +60,10 @@ struct services {
      * .env files. */
     bool (*env_is_default)(void *arg, const char *name);
     void *env_arg;
+    /* The number of a function's version whose files have this content, where `current` was the one
+     * before (0: none): greater, and the same in every worker. NULL: current + 1. */
+    unsigned (*number)(void *arg, struct str name, uint64_t content, unsigned current);
+    void *number_arg;
 };
 
 /* Why the host makes a coroutine yield; anything but VM_YIELD_SCRIPT passes up through the script's
@@ -82,6 +91,7 @@ struct vm {
     unsigned task_count;           /* tasks that exist: run, wait or have not been freed */
     struct list queued;            /* tasks that go on at a turn of the loop; see task.c */
     struct list in_queue;          /* ... its list of states with such tasks */
+    uint64_t ran_ns;               /* ... and the order there: run time, or more */
     enum vm_yield yield;           /* set right before the host yields, cleared by task_resume */
     bool relays;         /* every coroutine around the running one can pass a host's yield up */
     bool globals_frozen; /* scripts may not set globals any more (sandbox_freeze) */

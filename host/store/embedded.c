@@ -3,7 +3,8 @@
  * What one turn of the loop asks for, and what comes in while a batch is being written, goes into
  * the next batch: one transaction and one wait for the disk for all of it. LMDB lets one writer in
  * at a time, so batches of several workers follow one another. Nothing on the loop waits for the
- * disk or for a lock. */
+ * disk or for a lock. What was written is given back a slice a turn: whoever asked goes on at once,
+ * and a thousand scripts in a row would keep all others waiting. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -27,6 +28,8 @@ struct embedded {
     struct list batch;
     bool sweep;
     unsigned swept;
+    struct list written; /* of the batch before, to be given back */
+    uv_idle_t slice;     /* runs while `written` is not empty */
 };
 
 static void on_turn(uv_prepare_t *turn);
@@ -117,6 +120,24 @@ static void wake(struct embedded *e)
         uv_prepare_start(&e->turn, on_turn);
 }
 
+static void give_one(struct embedded *e)
+{
+    struct store_request *request = container_of(e->written.next, struct store_request, node);
+    list_remove(&request->node);
+    give_back(e, request);
+}
+
+/* A callback may close the store: that gives back all that is left. */
+static void on_slice(uv_idle_t *slice)
+{
+    struct embedded *e = container_of(slice, struct embedded, slice);
+    uint64_t end = uv_hrtime() + LIMIT_KV_SLICE_NS;
+    while (!list_is_empty(&e->written) && uv_hrtime() < end)
+        give_one(e);
+    if (list_is_empty(&e->written))
+        uv_idle_stop(slice);
+}
+
 static void on_worked(uv_work_t *work, int status)
 {
     struct embedded *e = container_of(work, struct embedded, work);
@@ -125,17 +146,16 @@ static void on_worked(uv_work_t *work, int status)
     e->sweep_due |= e->sweep && e->swept == LIMIT_KV_BATCH;
     if (e->sweep_due || !list_is_empty(&e->queue))
         wake(e);
-    struct list batch;
-    list_init(&batch);
     while (!list_is_empty(&e->batch)) {
         struct list *node = e->batch.next;
         list_remove(node);
-        list_push(&batch, node);
+        list_push(&e->written, node);
     }
-    while (!list_is_empty(&batch)) {
-        struct store_request *request = container_of(batch.next, struct store_request, node);
-        list_remove(&request->node);
-        give_back(e, request);
+    while (e->closing && !list_is_empty(&e->written))
+        give_one(e);
+    if (!list_is_empty(&e->written)) {
+        uv_idle_start(&e->slice, on_slice);
+        on_slice(&e->slice);
     }
 }
 
@@ -210,6 +230,9 @@ static void close_store(struct store *store)
         return;
     e->closing = true;
     uv_close((uv_handle_t *)&e->turn, NULL);
+    uv_close((uv_handle_t *)&e->slice, NULL);
+    while (!list_is_empty(&e->written))
+        give_one(e);
     while (!list_is_empty(&e->queue)) {
         struct store_request *request = container_of(e->queue.next, struct store_request, node);
         list_remove(&request->node);
@@ -248,6 +271,8 @@ struct store *store_open(uv_loop_t *loop, const char *file, struct err *err)
     e->loop = loop;
     list_init(&e->queue);
     list_init(&e->batch);
+    list_init(&e->written);
+    uv_idle_init(loop, &e->slice);
     uv_prepare_init(loop, &e->turn);
     return &e->store;
 }

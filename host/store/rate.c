@@ -8,24 +8,12 @@
 
 int rate_table_init(struct rate_table *table)
 {
-    pthread_mutexattr_t attributes;
     if (getrandom(table->key, sizeof(table->key), 0) != (ssize_t)sizeof(table->key))
         return -EIO;
-    int rc = pthread_mutexattr_init(&attributes);
-    if (rc == 0)
-        rc = pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    if (rc == 0)
-        rc = pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    int rc = 0;
     for (unsigned i = 0; rc == 0 && i < RATE_LOCKS; i++)
-        rc = pthread_mutex_init(&table->locks[i], &attributes);
-    pthread_mutexattr_destroy(&attributes);
-    return -rc;
-}
-
-static void lock(pthread_mutex_t *mutex)
-{
-    if (pthread_mutex_lock(mutex) == EOWNERDEAD)
-        pthread_mutex_consistent(mutex);
+        rc = shared_lock_init(&table->locks[i]);
+    return rc;
 }
 
 static bool is_live(const struct rate_caller *caller, uint64_t now_ms)
@@ -80,8 +68,8 @@ struct rate_verdict rate_take(struct rate_table *table, struct str name, unsigne
 {
     struct siphash hash = siphash(table->key, name);
     struct rate_set *set = &table->sets[hash.low % RATE_SETS];
-    pthread_mutex_t *mutex = &table->locks[hash.low % RATE_LOCKS];
-    lock(mutex);
+    struct shared_lock *lock = &table->locks[hash.low % RATE_LOCKS];
+    shared_lock_take(lock);
     struct rate_caller *caller = enter(set, &hash, window_ms, now_ms);
     /* A reload may have made the window shorter. */
     if (caller->ends_ms > now_ms + window_ms)
@@ -90,6 +78,6 @@ struct rate_verdict rate_take(struct rate_table *table, struct str name, unsigne
                                    .reset_ms = caller->ends_ms - now_ms};
     caller->count += verdict.pass;
     verdict.remaining = caller->count < limit ? limit - (unsigned)caller->count : 0;
-    pthread_mutex_unlock(mutex);
+    shared_lock_give(lock);
     return verdict;
 }

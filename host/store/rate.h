@@ -13,11 +13,11 @@
 #ifndef LUAFN_STORE_RATE_H
 #define LUAFN_STORE_RATE_H
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/limits.h"
+#include "base/shared_lock.h"
 #include "base/str.h"
 
 enum {
@@ -40,7 +40,7 @@ struct rate_set {
 
 struct rate_table {
     uint64_t key[2];
-    pthread_mutex_t locks[RATE_LOCKS];
+    struct shared_lock locks[RATE_LOCKS];
     struct rate_set sets[RATE_SETS];
 };
 

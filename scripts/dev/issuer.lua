@@ -1,7 +1,10 @@
 -- The development issuer: a small OpenID provider on the origin of `luafn dev`, in Auth0's manner.
 -- It has demo users in place of passwords and serves applications on this machine only.
+local addresses = require "lib.addresses"
 local authorize = require "lib.authorize"
-local clients = require "lib.clients"
+local config = require "lib.config"
+local keys = require "lib.keys"
+local settings = require "lib.settings"
 local token = require "lib.token"
 local tokens = require "lib.tokens"
 local users = require "lib.users"
@@ -24,29 +27,73 @@ local function discovery()
     subject_types_supported = { "public" },
     id_token_signing_alg_values_supported = { "RS256" },
     token_endpoint_auth_methods_supported = { "none", "client_secret_post", "client_secret_basic" },
-    scopes_supported = {
-      "openid", "profile", "email", "offline_access", table.unpack(clients.scopes),
-    },
+    scopes_supported = { "openid", "profile", "email", "offline_access" },
     claims_supported = { "sub", "iss", "aud", "exp", "iat", "name", "nickname", "email" },
   })
 end
 
-local function keys()
-  return web.json(200, { keys = { tokens.jwk() } })
+local function key_set()
+  return web.json(200, keys.set())
 end
 
--- For the demo page: who there is with which roles, and what the functions expect of tokens.
+local MAIN = env.JWT_AUDIENCE -- the API of the demo page
+
+-- For the pages: who there is with which roles, and what the functions expect of tokens.
 local function list_users()
   return web.json(200, {
     users = users.describe(),
-    rbac = users.rbac,
+    rbac = config.apis[MAIN] and settings.api(MAIN, "rbac") or false,
     issuer = env.JWT_ISSUER or tokens.issuer,
-    audience = clients.audience,
+    audience = MAIN,
   })
 end
 
--- The fields of a JSON body. Only JSON is taken: pages of other origins cannot send that without
--- asking first, and are not allowed to.
+local function sorted_names(map)
+  local names = {}
+  for name in pairs(map) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+-- For the issuer's page: all of dev/auth.lua but its secrets, as it stands with the switches.
+local function tell_all()
+  local apps, apis, roles = json.array {}, json.array {}, json.array {}
+  for i, id in ipairs(sorted_names(config.applications)) do
+    local app = config.applications[id]
+    apps[i] = { id = id, name = app.name, type = app.type, callbacks = app.callbacks, grants = app.grants }
+  end
+  for i, id in ipairs(sorted_names(config.apis)) do
+    local api = config.apis[id]
+    apis[i] = {
+      id = id,
+      name = api.name,
+      scopes = json.array(api.scopes),
+      rbac = settings.api(id, "rbac"),
+      add_permissions = settings.api(id, "add_permissions"),
+      token_lifetime = api.token_lifetime,
+      browser_lifetime = api.browser_lifetime,
+    }
+  end
+  for i, name in ipairs(sorted_names(config.roles)) do
+    roles[i] = { name = name, permits = config.roles[name] }
+  end
+  local kids = json.array {}
+  for i, jwk in ipairs(keys.set().keys) do
+    kids[i] = jwk.kid
+  end
+  return web.json(200, {
+    applications = apps,
+    apis = apis,
+    roles = roles,
+    users = users.describe(),
+    keys = kids,
+    issuer = tokens.issuer,
+  })
+end
+
+-- The fields of a JSON body. Only JSON from a page of our own is taken, or from a program.
 local function json_fields(event)
   local kind = event.headers["content-type"] or ""
   return kind:find("^application/json") and web.body(event) or {}
@@ -56,21 +103,36 @@ end
 local function switch_role(event)
   local fields = json_fields(event)
   local user = users.find(fields.sub)
-  if not user or not users.roles[fields.role or ""] or type(fields.on) ~= "boolean" then
+  if not user or not config.roles[fields.role or ""] or type(fields.on) ~= "boolean" then
     return web.error(400, "invalid_request", 'Send JSON: {"sub":…,"role":…,"on":true or false}')
   end
-  user.role[fields.role] = fields.on or nil
+  settings.set_role(user, fields.role, fields.on)
   return list_users()
 end
 
--- Whether roles decide at all, as in the settings of an API.
-local function switch_rbac(event)
-  local on = json_fields(event).on
-  if type(on) ~= "boolean" then
-    return web.error(400, "invalid_request", 'Send JSON: {"on":true or false}')
+-- A switch of an API, as in its settings: whether roles decide at all, and so on.
+local function switch_api(event)
+  local fields = json_fields(event)
+  local audience, name = fields.audience or MAIN, fields.name or "rbac"
+  local is_known = config.apis[audience] and (name == "rbac" or name == "add_permissions")
+  if not is_known or type(fields.on) ~= "boolean" then
+    return web.error(
+      400,
+      "invalid_request",
+      'Send JSON: {"on":true or false}, and "audience" and "name" ("rbac", "add_permissions")'
+    )
   end
-  users.rbac = on
+  settings.set_api(audience, name, fields.on)
   return list_users()
+end
+
+-- The next key signs from now on.
+local function rotate(event)
+  if json_fields(event).rotate ~= true then
+    return web.error(400, "invalid_request", 'Send JSON: {"rotate":true}')
+  end
+  settings.rotate()
+  return tell_all()
 end
 
 -- A token that is wrong in one way, to see it refused.
@@ -91,13 +153,15 @@ end
 -- `open`: pages of other origins on this machine may call it.
 local endpoints = {
   ["/.well-known/openid-configuration"] = { open = true, GET = discovery },
-  ["/.well-known/jwks.json"] = { open = true, GET = keys },
+  ["/.well-known/jwks.json"] = { open = true, GET = key_set },
   ["/authorize"] = { GET = authorize.ask, POST = authorize.choose },
   ["/oauth/token"] = { open = true, POST = token.issue },
   ["/oauth/revoke"] = { open = true, POST = token.revoke },
   ["/userinfo"] = { open = true, GET = token.userinfo, POST = token.userinfo },
   ["/v2/logout"] = { GET = authorize.logout },
-  ["/dev/rbac"] = { POST = switch_rbac },
+  ["/dev/issuer"] = { GET = tell_all },
+  ["/dev/rbac"] = { POST = switch_api },
+  ["/dev/rotate"] = { POST = rotate },
   ["/dev/token"] = { POST = spoilt_token },
   ["/dev/users"] = { GET = list_users, POST = switch_role },
 }
@@ -113,7 +177,7 @@ end
 -- A page elsewhere can let its own name mean this machine, and would then be of our origin; the
 -- name it calls us by gives it away.
 local function is_called_by_own_name(event)
-  return clients.is_loopback("http://" .. (event.headers.host or ""))
+  return addresses.is_loopback("http://" .. (event.headers.host or ""))
 end
 
 local function handler(event)
@@ -121,6 +185,9 @@ local function handler(event)
     return web.error(403, "forbidden", "The development issuer answers to names of this machine only")
   end
   local endpoint = endpoints[event.route or event.path]
+  if event.path:find("^/dev/") and event.httpMethod == "POST" and not web.is_from_here(event) then
+    return web.error(403, "forbidden", "This was not sent from a page of the issuer")
+  end
   local method = event.httpMethod == "HEAD" and "GET" or event.httpMethod
   if method == "OPTIONS" and endpoint.open then return web.preflight(event) end
   local serve = (method == "GET" or method == "POST") and endpoint[method]

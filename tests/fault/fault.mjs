@@ -11,9 +11,10 @@ export const LONG = process.env.FAULT_LONG === '1';
 // A sanitizer brings its own malloc, which no library can stand before.
 export const SANITIZED = fs.readFileSync(BIN, 'latin1').includes('__asan_init');
 
-const WORD = { pid: 0, kinds: 1, countdown: 2, forever: 3, error: 4, trickle: 5, logFull: 6, struck: 7, seen: 8 };
-export const KIND = { alloc: 1, read: 2, write: 4, accept: 8, epoll: 16, open: 32, connect: 64 };
+const WORD = { pid: 0, kinds: 1, countdown: 2, forever: 3, error: 4, trickle: 5, logFull: 6, struck: 7, seen: 8, clock: 9, boot: 10 };
+export const KIND = { alloc: 1, read: 2, write: 4, accept: 8, epoll: 16, open: 32, connect: 64, socket: 128, map: 256, fork: 512 };
 export const ERRNO = os.constants.errno;
+const SIGABRT = os.constants.signals.SIGABRT;
 
 // Built by the Makefile from shim.c.
 const SHIM = path.resolve(ROOT, process.env.FAULT_SHIM ?? `build/fault/shim${SANITIZED ? '-calls' : ''}.so`);
@@ -25,6 +26,7 @@ export class Faults {
     fs.writeFileSync(this.file, Buffer.alloc(4096));
     this.fd = fs.openSync(this.file, 'r+');
     this.pid = 0;
+    this.passed = 0;
     later(t, () => { fs.closeSync(this.fd); fs.rmSync(this.dir, { recursive: true }); });
   }
 
@@ -44,7 +46,7 @@ export class Faults {
   set(words) {
     for (const [word, value] of Object.entries(words)) {
       const buf = Buffer.alloc(4);
-      buf.writeUInt32LE(value);
+      buf.writeUInt32LE(value >>> 0);
       fs.writeSync(this.fd, buf, 0, 4, WORD[word] * 4);
     }
   }
@@ -55,32 +57,74 @@ export class Faults {
     this.set({ kinds });
   }
 
+  // The stacks of processes that crashed since the last call, each { signal, frames }.
+  crashes() {
+    const file = `${this.file}.crash`;
+    if (!fs.existsSync(file)) return [];
+    const text = fs.readFileSync(file, 'latin1');
+    fs.rmSync(file);
+    return text.split(/^signal /m).slice(1).map((one) => {
+      const [first, ...frames] = one.trimEnd().split('\n');
+      return { signal: parseInt(first, 10), frames };
+    });
+  }
+
+  // Time passes for what the host keeps or waits with; its timers do not notice.
+  pass(seconds) {
+    this.passed += seconds;
+    this.set({ boot: this.passed });
+  }
+
   disarm() { this.set({ kinds: 0 }); }
   get struck() { return this.#get('struck'); }
   get seen() { return this.#get('seen'); }
 }
 
-// What became of one request while a call failed: { res }, { closed: why } or { hung: true }.
-// Whoever waits longer than `patience` gets the memory back and must then come to an end.
-export async function attempt(faults, host, options, { patience = 1500 } = {}) {
+// Whose fault a crash is: "libuv: abort in uv_listen" for a library that gives up by itself,
+// "libcurl: signal 11 in curl_multi_socket_action" for one that trips, else "luafn". The name is that
+// of the library's function which the program called.
+export function blame({ signal, frames }) {
+  const object = (frame) => path.basename(frame ?? '').replace(/[.+].*/, '');
+  const names = frames.map((frame) => frame.split(' ')[1]);
+  const at = frames.findIndex((frame) => object(frame) !== 'libc');
+  const library = object(frames[at]);
+  if (at < 0 || !library.startsWith('lib')) return 'luafn';
+  if (signal === SIGABRT && names[at - 1] !== 'abort') return 'luafn'; // an assertion: called wrongly
+  let end = at;
+  while (object(frames[end + 1]) === library) end += 1;
+  return `${library}: ${signal === SIGABRT ? 'abort' : `signal ${signal}`} in ${names[end]}`;
+}
+
+// One request on a connection of its own: { res }, { closed: why } or { hung: true, why }. One that takes
+// longer than `patience` calls `relief` and must then come to an end.
+export async function ask(host, options, patience, relief) {
   let wire;
   try {
     wire = await Wire.connect(host.address, host.port);
-    wire.send(options.bytes ?? requestText({ host: `${host.address}:${host.port}`, ...options }));
+    const headers = typeof options.headers === 'function' ? options.headers() : options.headers;
+    wire.send(options.bytes ?? requestText({ host: `${host.address}:${host.port}`, ...options, headers }));
     const read = (ms) => wire.response({ head: options.method === 'HEAD', ms });
     try {
       return { res: await read(patience) };
     } catch (e) {
       if (!/ within /.test(e.message)) throw e;
-      faults.disarm();
+      relief();
       return { res: await read(4000), late: true };
     }
   } catch (e) {
     if (/closed before|ECONNRESET|EPIPE|hang up/.test(`${e.code} ${e.message}`)) return { closed: e.message };
     return { hung: true, why: e.message };
   } finally {
-    faults.disarm();
     wire?.close();
+  }
+}
+
+// What became of one request while a call failed; the fault ends with it.
+export async function attempt(faults, host, options, { patience = 1500 } = {}) {
+  try {
+    return await ask(host, options, patience, () => faults.disarm());
+  } finally {
+    faults.disarm();
   }
 }
 
@@ -96,4 +140,18 @@ export function isFrame(res) {
   }
 }
 
+// Seconds of processor that a process has used.
+export function processor(pid) {
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const [, user, system] = /\) \S(?: \S+){10} (\d+) (\d+)/.exec(stat);
+  return (Number(user) + Number(system)) / 100;
+}
+
 export const descriptors = (pid) => fs.readdirSync(`/proc/${pid}/fd`).length;
+// What its next descriptor will be.
+export function lowestFree(pid) {
+  const open = new Set(fs.readdirSync(`/proc/${pid}/fd`).map(Number));
+  let fd = 0;
+  while (open.has(fd)) fd += 1;
+  return fd;
+}

@@ -2,12 +2,15 @@
  *
  * The file is a row of 32-bit words (enum word) which the test writes and every process that has
  * the library maps. Kinds of calls are counted down; the call that takes `countdown` to zero
- * fails, alone or with all that follow. Apart from that, reads and writes can be cut to single
- * bytes, and the log's descriptors be a full disk.
+ * fails, alone or with all that follow until the test lifts that, as on a machine that is full.
+ * Apart from that, reads and writes can be cut to single bytes, the log's descriptors be a full
+ * disk, and clocks be set.
  *
  * Only sockets are meant by reads and writes (and files by single-byte reads): libuv ends the
  * process when its own wake-up descriptors fail, which the kernel never does. Descriptors 0 to 2
  * belong to the log. */
+#include "shim.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -22,15 +25,48 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-enum word { PID, KINDS, COUNTDOWN, FOREVER, ERROR, TRICKLE, LOG_FULL, STRUCK, SEEN, WORDS };
-enum kind { ALLOC = 1, READ = 2, WRITE = 4, ACCEPT = 8, EPOLL = 16, OPEN = 32, CONNECT = 64 };
+enum word {
+    PID,
+    KINDS,
+    COUNTDOWN,
+    FOREVER,
+    ERROR,
+    TRICKLE,
+    LOG_FULL,
+    STRUCK,
+    SEEN,
+    CLOCK,
+    BOOT,
+    WORDS
+};
+enum kind {
+    ALLOC = 1,
+    READ = 2,
+    WRITE = 4,
+    ACCEPT = 8,
+    EPOLL = 16,
+    OPEN = 32,
+    CONNECT = 64,
+    SOCKET = 128,
+    MAP = 256,
+    FORK = 512
+};
 enum trickle { TRICKLE_READS = 1, TRICKLE_WRITES = 2 };
 
 static _Atomic uint32_t nowhere[WORDS];
-static _Atomic uint32_t *control = nowhere;
+static _Atomic uint32_t *_Atomic control = nowhere;
+
+/* ---- faults ---- */
+
+void shim_end(void)
+{
+    control = nowhere;
+}
 
 __attribute__((constructor)) static void map_control(void)
 {
@@ -55,7 +91,7 @@ static bool fails(uint32_t kind)
     if (seen != control[COUNTDOWN] && (seen < control[COUNTDOWN] || !control[FOREVER]))
         return false;
     control[STRUCK]++;
-    errno = kind == ALLOC ? ENOMEM : (int)control[ERROR];
+    errno = kind == ALLOC || kind == MAP ? ENOMEM : (int)control[ERROR];
     return true;
 }
 
@@ -196,15 +232,20 @@ ssize_t recv(int fd, void *to, size_t size, int flags)
     return socket_fails(fd, READ) ? -1 : real(fd, to, cut_read(fd, size), flags);
 }
 
+/* A log is written to by write(2), or, where it is a socket, by send(2). */
+static bool log_is_full(int fd)
+{
+    if ((fd != 1 && fd != 2) || (control[LOG_FULL] & (uint32_t)fd) == 0)
+        return false;
+    control[STRUCK]++;
+    errno = ENOSPC;
+    return true;
+}
+
 ssize_t write(int fd, const void *from, size_t size)
 {
     REAL(write);
-    if ((fd == 1 || fd == 2) && (control[LOG_FULL] & (uint32_t)fd) != 0) {
-        control[STRUCK]++;
-        errno = ENOSPC;
-        return -1;
-    }
-    if (socket_fails(fd, WRITE))
+    if (log_is_full(fd) || socket_fails(fd, WRITE))
         return -1;
     return real(fd, from, size > 1 && cuts_writes(fd) ? 1 : size);
 }
@@ -212,8 +253,9 @@ ssize_t write(int fd, const void *from, size_t size)
 ssize_t send(int fd, const void *from, size_t size, int flags)
 {
     REAL(send);
-    return socket_fails(fd, WRITE) ? -1
-                                   : real(fd, from, size > 1 && cuts_writes(fd) ? 1 : size, flags);
+    if (log_is_full(fd) || socket_fails(fd, WRITE))
+        return -1;
+    return real(fd, from, size > 1 && cuts_writes(fd) ? 1 : size, flags);
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count)
@@ -232,6 +274,35 @@ int accept4(int fd, __SOCKADDR_ARG address, socklen_t *len, int flags)
 {
     REAL(accept4);
     return fails(ACCEPT) ? -1 : real(fd, address, len, flags);
+}
+
+int socket(int domain, int type, int protocol)
+{
+    REAL(socket);
+    return fails(SOCKET) ? -1 : real(domain, type, protocol);
+}
+
+void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    REAL(mmap);
+    return fails(MAP) ? MAP_FAILED : real(at, size, protection, flags, fd, offset);
+}
+
+int fcntl(int fd, int command, ...)
+{
+    REAL(fcntl);
+    va_list args;
+    va_start(args, command);
+    void *argument = va_arg(args, void *);
+    va_end(args);
+    bool copies = command == F_DUPFD || command == F_DUPFD_CLOEXEC;
+    return copies && fails(SOCKET) ? -1 : real(fd, command, argument);
+}
+
+pid_t fork(void)
+{
+    REAL(fork);
+    return fails(FORK) ? -1 : real();
 }
 
 int connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t len)
@@ -279,4 +350,34 @@ int openat(int folder, const char *path, int flags, ...)
     mode_t mode = mode_argument(flags, args);
     va_end(args);
     return fails(OPEN) ? -1 : real(folder, path, flags, mode);
+}
+
+/* ---- clocks: by how many seconds the wall's has been set (signed), and the one since boot ---- */
+
+int clock_gettime(clockid_t id, struct timespec *out)
+{
+    REAL(clock_gettime);
+    int result = real(id, out);
+    if (result == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
+        out->tv_sec += (int32_t)control[CLOCK];
+    if (result == 0 && id == CLOCK_BOOTTIME)
+        out->tv_sec += (int32_t)control[BOOT];
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict out, void *restrict zone)
+{
+    REAL(gettimeofday);
+    int result = real(out, zone);
+    out->tv_sec += (int32_t)control[CLOCK];
+    return result;
+}
+
+time_t time(time_t *out)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (out != NULL)
+        *out = now.tv_sec;
+    return now.tv_sec;
 }

@@ -32,12 +32,14 @@ async function sweep(w, name, make, kind, error) {
   const tally = {};
   for (let n = 1; ; n += 1) {
     const one = make();
+    w.faults.pass(one.pause ?? 0);
     w.faults.arm({ kinds: KIND[kind], n, error: ERRNO[error] });
     const out = await attempt(w.faults, w.host, one.request, { patience: 8000 });
     const { struck } = w.faults;
     const what = `${name}, ${kind} ${n} with ${error}`;
     const got = judge(w, what, one, out, struck);
     if (HARMLESS.includes(error) && kind !== 'open') assert.equal(got, 'right', what);
+    w.faults.pass(one.pause ?? 0);
     const again = await attempt(w.faults, w.host, one.request);
     assert.equal(judge(w, `${what}, and then again`, one, again, 0), 'right');
     if (struck === 0) return { points: n - 1, tally };

@@ -1,10 +1,12 @@
 // The deployment that the sweeps ask, what they ask it, and who judges the answers.
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { deployment, folder, lua, ROOT, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
+import { jws, newKey } from '../lib/jws.mjs';
 import { later } from '../lib/later.mjs';
 import { Faults, isFrame } from './fault.mjs';
 
@@ -24,15 +26,16 @@ const SHOWS = [{ id: 1, url: 'http://tv/1', name: 'one' }, { id: 2, url: 'http:/
 async function upstream(t) {
   const server = http.createServer((req, res) => {
     res.writeHead(200, { 'Content-Type': 'application/json', Connection: 'close' });
-    res.end(JSON.stringify(SHOWS));
+    res.end(JSON.stringify(req.method === 'POST' ? { active: false } : SHOWS));
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   later(t, () => { server.close(); server.closeAllConnections(); });
   return `http://127.0.0.1:${server.address().port}/shows`;
 }
 
-// The folder, the issuer and the server behind `shows`; nothing is started.
-export async function prepare(t, { backend = 'openssl', scripts = {}, tv } = {}) {
+// The folder, the issuer and the server behind `shows`; nothing is started. `scripts` are public, unless
+// `fields` says more of them, which is made of the issuer.
+export async function prepare(t, { backend = 'openssl', scripts = {}, fields = () => ({}), tv } = {}) {
   const issuer = (await Issuer.start(t)).tenant();
   const url = tv ?? await upstream(t);
   const open = 'auth = "public"';
@@ -41,13 +44,17 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, tv } = {})
     echo: ECHO,
     raise: 'return function() error("on purpose") end',
     me: CLAIMS,
+    bound: CLAIMS,
+    opaque: CLAIMS,
     shows,
     ...scripts,
   }, {
     fields: {
-      hello: open, echo: open, raise: open, me: 'auth = true',
+      hello: open, echo: open, raise: open, me: 'auth = true', bound: 'auth = { dpop = true }',
+      opaque: `auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, introspection = { url = ${lua(url)}, client_id = "a", client_secret = "b" } }`,
       shows: `${open}, fetch = { "127.0.0.1" }, env = { "JWT_*", "TV_API_URL" }`,
       ...Object.fromEntries(Object.keys(scripts).map((name) => [name, open])),
+      ...fields(issuer),
     },
     more: `  publish = "web", auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, backend = ${lua(backend)} },\n`,
     files: {
@@ -60,11 +67,21 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, tv } = {})
 }
 
 // The same, served by one worker under `faults`.
-export async function world(t, { faults = new Faults(t), env = {}, ...rest } = {}) {
+export async function world(t, { faults = new Faults(t), ...rest } = {}) {
   const { issuer, dir } = await prepare(t, rest);
-  const host = await start(t, { dir, env: { ...faults.env, ...env } });
+  const host = await start(t, { dir, env: faults.env });
   [faults.pid] = host.workers();
   return { faults, issuer, host, worker: faults.pid };
+}
+
+// A token bound to a key, and a proof made for it; `over` changes the proof's claims.
+const holder = newKey('ES256', 'holder');
+const { kty, crv, x, y } = holder.jwk;
+const sha256 = (text) => crypto.createHash('sha256').update(text).digest('base64url');
+export const jkt = sha256(JSON.stringify({ crv, kty, x, y }));
+export function withProof(host, token, over = {}) {
+  const claims = { jti: crypto.randomUUID(), htm: 'GET', htu: host.url(`${FN}bound`), iat: Math.floor(Date.now() / 1000), ath: sha256(token), ...over };
+  return { Authorization: `DPoP ${token}`, DPoP: jws({ alg: 'ES256', typ: 'dpop+jwt', jwk: { kty, crv, x, y } }, claims, ['ES256', holder.privateKey]) };
 }
 
 let serial = 0;
@@ -73,7 +90,8 @@ const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 export const spoil = (token) => `${token.slice(0, -9)}${token.at(-9) === 'A' ? 'B' : 'A'}${token.slice(-8)}`;
 
 // Each makes a request (a new one each time, where caches would hide work), says what the right
-// answer is, and whether 200 would be a breach.
+// answer is, whether 200 would be a breach, and the seconds after which a fetch that failed, or found
+// nothing, may be made again.
 export const types = (w) => {
   const { issuer } = w;
   const kept = { good: issuer.token(), bad: spoil(issuer.token()) };
@@ -97,7 +115,23 @@ export const types = (w) => {
     'me, bad signature seen before': guarded(() => kept.bad, refused('jwt_invalid'), true),
     'me, expired': guarded(() => issuer.token({ exp: 1595000000, ...fresh() }), refused('jwt_expired'), true),
     'me, wrong audience': guarded(() => issuer.token({ aud: 'https://other', ...fresh() }), refused('jwt_invalid'), true),
-    'me, unknown kid': guarded(() => issuer.token(fresh(), { kid: 'kx', by: 'k3' }), (r) => r.status === 401 || r.status === 503, true),
+    'me, unknown kid, asked for with a fetch': () => ({
+      request: { path: `${FN}me`, headers: bearer(issuer.token(fresh(), { kid: 'kx', by: 'k3' })) }, right: (r) => r.status === 401 || r.status === 503, bad: true, pause: 61,
+    }),
+    'bound, with its proof': () => {
+      const token = issuer.token({ cnf: { jkt }, ...fresh() });
+      return { request: { path: `${FN}bound`, headers: () => withProof(w.host, token) }, right: me };
+    },
+    'bound, a proof for another method': () => ({
+      request: { path: `${FN}bound`, headers: withProof(w.host, issuer.token({ cnf: { jkt } }), { htm: 'PUT' }) }, right: refused('invalid_dpop_proof'), bad: true,
+    }),
+    "bound, another's token": () => {
+      const token = issuer.token({ cnf: { jkt: sha256('x') } });
+      return { request: { path: `${FN}bound`, headers: withProof(w.host, token) }, right: refused('jwt_invalid'), bad: true };
+    },
+    'opaque, asked for with a fetch': () => ({
+      request: { path: `${FN}opaque`, headers: bearer(`opaque-${fresh().jti}`) }, right: (r) => r.status === 401, bad: true, pause: 2,
+    }),
     'me, no token': () => ({ request: { path: `${FN}me` }, right: is(401), bad: true }),
     'shows, with a fetch': () => ({
       request: { path: `${FN}shows`, headers: bearer(issuer.token(fresh())) },

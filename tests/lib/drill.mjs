@@ -77,7 +77,7 @@ export async function mixDrill(t, { requests, clients, abuseShare = 0.5, pick = 
       const res = await h.call(abuse.name, { suffix: '?go', ms: 120000 * SLOW });
       got.abuse += 1;
       // Beside others of its function it may also meet their end of memory, or find no slot.
-      if (!isRight(abuse, res, true) && res.status !== 503) got.faults.push(`${abuse.name}: ${res.status} ${res.text.slice(0, 100)}`);
+      if (!isRight(abuse, res) && res.status !== 503) got.faults.push(`${abuse.name}: ${res.status} ${res.text.slice(0, 100)}`);
     } else {
       const res = await h.call('honest', { suffix: `?n=${n}`, ms: 120000 * SLOW });
       got.honest += 1;

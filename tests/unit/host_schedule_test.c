@@ -163,6 +163,50 @@ static void test_clock_that_jumps_back(void **state)
     schedule_release(turn.slot);
 }
 
+/* By more than a while: an hour, and to 1970, and an hour just after the day's only run. */
+static void test_clock_that_is_set_back(void **state)
+{
+    static const struct {
+        const char *expression;
+        int64_t ran, back;
+        bool anew;
+    } cases[] = {
+        {"* * * * *", 7200, 3600, true},
+        {"* * * * *", 7200, LIMIT_SCHEDULE_BACK, false},
+        {"* * * * * *", 7200, LIMIT_SCHEDULE_BACK + 1, true},
+        {"*/30 * * * *", 7200, 3600, true},
+        {"@hourly", 7200, 3600, false},
+        {"@daily", 86400, 3600, false},
+        {"@daily", 86400, 3 * 86400, true},
+        {"@daily", 86400, START, true},
+        {"@hourly", 7200, START, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct schedule_board *board = schedule_board_new();
+        const char *expression = cases[i].expression;
+        struct schedule_turn turn;
+        int64_t now = START + cases[i].ran;
+        assert_non_null(board);
+        assert_int_equal(take(board, expression, now - 1, &turn), SCHEDULE_WAIT);
+        assert_int_equal(take(board, expression, now, &turn), SCHEDULE_RUN);
+        schedule_release(turn.slot);
+        struct cron cron = parse(expression);
+        now -= cases[i].back;
+        int64_t due = cron_next(&cron, cases[i].anew ? now : START + cases[i].ran);
+        enum schedule_verdict verdict = take(board, expression, now, &turn);
+        if (verdict != (cases[i].anew ? SCHEDULE_SET_BACK : SCHEDULE_WAIT))
+            fail_msg("%s, set back by %lld: %d", expression, (long long)cases[i].back, verdict);
+        assert_int_equal(take(board, expression, now, &turn), SCHEDULE_WAIT); /* one is told */
+        assert_int_equal(take(board, expression, due - 1, &turn), SCHEDULE_WAIT);
+        assert_int_equal(take(board, expression, due, &turn), SCHEDULE_RUN);
+        assert_int_equal(turn.due, due);
+        assert_false(turn.missed);
+        schedule_release(turn.slot);
+        schedule_board_free(board);
+    }
+}
+
 static void test_overlap(void **state)
 {
     struct schedule_turn turn, other;
@@ -221,6 +265,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_begins_after_it_was_first_seen, set_up, tear_down),
         cmocka_unit_test(test_late),
         cmocka_unit_test_setup_teardown(test_clock_that_jumps_back, set_up, tear_down),
+        cmocka_unit_test(test_clock_that_is_set_back),
         cmocka_unit_test_setup_teardown(test_overlap, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_runner_that_died, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full, set_up, tear_down),

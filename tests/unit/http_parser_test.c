@@ -138,6 +138,8 @@ static const struct item items[] = {
     ITEM("length empty", 400, POST "Content-Length:\r\n\r\n"),
     ITEM("length 0", PASS, POST "Content-Length: 0\r\n\r\n"),
     ITEM("length with spaces around", PASS, POST "Content-Length: \t 5 \r\n\r\nhello"),
+    ITEM("length with tabs around", PASS, POST "Content-Length:\t5 \t \r\n\r\nhello"),
+    ITEM("length with a tab in it", 400, POST "Content-Length: 5\t5\r\n\r\nhello"),
     ITEM("length 2^64", 400, POST "Content-Length: 18446744073709551616\r\n\r\n"),
     ITEM("length 2^64-1", 413, POST "Content-Length: 18446744073709551615\r\n\r\n"),
     ITEM("length over limit", 413, POST "Content-Length: 1001\r\n\r\n"),

@@ -184,9 +184,9 @@ static void test_roles(void **state)
     struct fixture f;
     struct str target;
     make_request(&f, "/adm/x", NULL, NULL);
-    assert_true(redirect_match_roles(&rule, &f.req, editor, 2, &f.arena, &target));
-    assert_false(redirect_match_roles(&rule, &f.req, viewer, 2, &f.arena, &target));
-    assert_false(redirect_match_roles(&rule, &f.req, NULL, 0, &f.arena, &target));
+    assert_true(redirect_match_roles(&rule, &f.req, f.req.path, editor, 2, &f.arena, &target));
+    assert_false(redirect_match_roles(&rule, &f.req, f.req.path, viewer, 2, &f.arena, &target));
+    assert_false(redirect_match_roles(&rule, &f.req, f.req.path, NULL, 0, &f.arena, &target));
     arena_free(&f.arena);
 }
 

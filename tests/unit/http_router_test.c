@@ -212,6 +212,35 @@ static void test_taken(void **state)
     router_free(router);
 }
 
+static void test_excluded(void **state)
+{
+    (void)state;
+    static int all, other;
+    struct router *router = router_new();
+    struct route_match match;
+    struct err err;
+    assert_int_equal(router_add(router, STR("/x/*"), METHOD_ALL, &all, &err), 0);
+    assert_int_equal(router_add(router, STR("/*"), METHOD_ALL, &other, &err), 0);
+    assert_int_equal(router_add(router, STR("/x/:a/b"), GET, &other, &err), 0);
+    assert_int_equal(router_exclude(router, STR("/x/no/:any?"), &all, &err), 0);
+    assert_int_equal(router_exclude(router, STR("/x/no/:any?"), &all, &err), 0);
+    assert_int_equal(router_exclude(router, STR("/x/NO"), &all, &err), 0);
+    assert_int_equal(router_exclude(router, STR("no"), &all, &err), -EINVAL);
+    static const struct {
+        const char *path;
+        const void *target;
+    } cases[] = {{"/x/yes", &all},   {"/x/no", &other}, {"/x/no/1/", &other}, {"/x/no/1/2", &all},
+                 {"/x/NO/", &other}, {"/x", &all},      {"/y", &other},       {"/x/no/b", &other}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(router_match(router, METHOD_GET, str_from(cases[i].path), &match),
+                         ROUTE_FOUND);
+        assert_ptr_equal(match.target, cases[i].target);
+    }
+    assert_int_equal(router_add(router, STR("/x/:a/b"), METHOD_ALL, &all, &err), -EEXIST);
+    assert_ptr_equal(router_taken_by(router), &other);
+    router_free(router);
+}
+
 static double now(void)
 {
     struct timespec ts;
@@ -255,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_refused_patterns),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_taken),
+        cmocka_unit_test(test_excluded),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -379,13 +380,39 @@ static void test_embedded(void **state)
     arena_free(&ex.arena);
 }
 
+/* Out of descriptors nobody knows whether there is such a file. */
+static void test_no_descriptors(void **state)
+{
+    (void)state;
+    const struct static_site site = {.folder = folder};
+    struct rlimit before, none;
+    struct exchange *ex = exchange_new(NULL, NULL);
+    assert_non_null(ex);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    bool found = static_serve(&site, ex, STR("/app.js"));
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_true(found);
+    assert_int_equal(ex->res.status, 503);
+    assert_string_equal(ex->error_code, "out_of_files");
+    exchange_release(ex);
+    ex = exchange_new(NULL, NULL);
+    assert_non_null(ex);
+    assert_true(static_serve(&site, ex, STR("/app.js")));
+    assert_int_equal(ex->res.status, 200);
+    exchange_release(ex);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_paths),          cmocka_unit_test(test_methods),
         cmocka_unit_test(test_inner_link),     cmocka_unit_test(test_etag),
         cmocka_unit_test(test_range),          cmocka_unit_test(test_too_big),
-        cmocka_unit_test(test_not_found_page), cmocka_unit_test(test_embedded),
+        cmocka_unit_test(test_not_found_page), cmocka_unit_test(test_no_descriptors),
+        cmocka_unit_test(test_embedded),
     };
     return cmocka_run_group_tests(tests, make_site, remove_site);
 }

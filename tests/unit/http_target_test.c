@@ -60,6 +60,8 @@ static void test_normal_paths(void **state)
         {"/a%20b/%C3%A9", "/a%20b/%C3%A9"},
         {"/a/%252e%252e/b", "/a/%252e%252e/b"},
         {"/%61", "/%61"},
+        {"/%F0%9F%98%80/%ef%bf%bf", "/%F0%9F%98%80/%ef%bf%bf"},
+        {"/100%25", "/100%25"},
     };
     struct arena arena;
     arena_init(&arena);
@@ -76,9 +78,37 @@ static void test_refused_paths(void **state)
 {
     (void)state;
     static const char *const cases[] = {
-        "",           "a",         "*",      "/..",        "/../etc/passwd", "/a/../..",
-        "/a/../../b", "/%2e%2e/x", "/a%2fb", "/a%2Fb",     "/a%5cb",         "/a%5Cb",
-        "/a\\b",      "/a%00",     "/%00",   "/..\\..\\x", "/.%2e/x",        "/a/%2e%2e/%2e./x",
+        "",
+        "a",
+        "*",
+        "/..",
+        "/../etc/passwd",
+        "/a/../..",
+        "/a/../../b",
+        "/%2e%2e/x",
+        "/a%2fb",
+        "/a%2Fb",
+        "/a%5cb",
+        "/a%5Cb",
+        "/a\\b",
+        "/a%00",
+        "/%00",
+        "/..\\..\\x",
+        "/.%2e/x",
+        "/a/%2e%2e/%2e./x",
+        "/100%",
+        "/%zz",
+        "/%4",
+        "/%%41",
+        "/%C0%AE%C0%AE/x",
+        "/%c0%af",
+        "/%e0%80%af",
+        "/%f0%80%80%af",
+        "/%ED%A0%80",
+        "/%FF",
+        "/%C3",
+        "/%80",
+        "/%F4%90%80%80",
     };
     struct arena arena;
     arena_init(&arena);

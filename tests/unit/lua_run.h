@@ -15,6 +15,7 @@ struct lua_run {
     enum budget_end end;
     unsigned slices;
     double ms;      /* of processor time: the machine may be busy */
+    double longest; /* of the slices */
     char text[256]; /* the result or the error, as text */
 };
 
@@ -55,10 +56,13 @@ static inline struct lua_run run_text(struct vm *vm, struct budget *budget, cons
     if (run.status == LUA_OK) {
         do {
             vm->yield = VM_YIELD_SCRIPT;
+            double slice_began = thread_ms();
             budget_enter(budget, co);
             run.status = lua_resume(co, NULL, 0, &results);
             budget_leave(budget);
             run.slices++;
+            double took = thread_ms() - slice_began;
+            run.longest = took > run.longest ? took : run.longest;
         } while (run.status == LUA_YIELD);
     }
     run.ms = thread_ms() - began;

@@ -163,6 +163,24 @@ static void interim_answers_are_no_answers(void **state)
     assert_string_equal(out.body, "body");
 }
 
+static void fresh_calls_leave_no_connection(void **state)
+{
+    struct fixture *fx = *state;
+    for (int fresh = 0; fresh < 2; fresh++) {
+        char url[256];
+        struct client_request req = request_to(fx, url, sizeof(url), "/a");
+        req.fresh = fresh == 1;
+        fake_route(&fx->fake, "/a")->body = "x";
+        assert_int_equal(call_with(fx, &req).status, 200);
+        for (int turns = 0; turns < 20; turns++)
+            uv_run(&fx->loop, UV_RUN_NOWAIT);
+        unsigned left = 0;
+        for (struct fake_conn *conn = fx->fake.conns; conn != NULL; conn = conn->next)
+            left++;
+        assert_int_equal(left, 1); /* that of the first, which is not fresh */
+    }
+}
+
 static void methods_and_bodies(void **state)
 {
     static const struct {
@@ -756,6 +774,7 @@ int main(void)
         CASE(compressed_answers_are_unpacked),
         CASE(failures_have_names),
         CASE(headers_are_checked),
+        CASE(fresh_calls_leave_no_connection),
         CASE(interim_answers_are_no_answers),
         CASE(large_bodies_are_sent_at_once),
         CASE(many_calls_share_connections),

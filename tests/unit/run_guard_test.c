@@ -123,10 +123,21 @@ static const struct text_case waits[] = {
     {"local co = coroutine.wrap(function() coroutine.yield(wait()) return 'last' end)\n"
      "return co() .. co()",
      "waitedlast", false, 2},
-    /* Inside callbacks of C nothing waits; beside them it does. */
-    {"return ('x'):gsub('x', wait)", "cannot wait here", true, 1},
-    {"return ('x'):gsub('x', function() return coroutine.wrap(wait)() end)", "cannot wait here",
-     true, 1},
+    /* In callbacks of library functions too. */
+    {"return (('x'):gsub('x', wait))", "waited", false, 2},
+    {"return (('axb'):gsub('.', function(c) return c == 'x' and coroutine.wrap(wait)() end))",
+     "awaitedb", false, 2},
+    {"return (('ab'):gsub('()', function(at) return at .. wait() end))", "1waiteda2waitedb3waited",
+     false, 4},
+    {"local t = {3, 1, 2} table.sort(t, function(a, b) wait() return a < b end)\n"
+     "return table.concat(t)",
+     "123", false, 0},
+    {"return tostring(setmetatable({}, {__tostring = wait}))", "waited", false, 2},
+    {"local n = 0 return load(function() n = n + 1 wait() return ({'return ', '7'})[n] end)()", "7",
+     false, 4},
+    /* Where a library function calls a metamethod nothing waits; beside it it does. */
+    {"return table.concat(setmetatable({}, {__index = wait}), '', 1, 1)", "cannot wait here", true,
+     1},
     {"local s = ('x'):gsub('x', 'y') return s .. wait()", "ywaited", false, 2},
     {"local x <close> = setmetatable({}, {__close = function() wait() end}) return 1", "1", false,
      2},
@@ -190,6 +201,25 @@ static const struct text_case languages[] = {
      "table.sort(t, function(a, b) return a.k < b.k end)\n"
      "for i = 2, 100 do assert(t[i - 1].k < t[i].k or t[i - 1].i < t[i].i) end return 'stable'",
      "stable", false, 1},
+    /* One run, many, and more than fit in one piece of a scratch list; mixed, in order and the
+     * other way round. */
+    {"for _, n in ipairs {9, 1000, 131073} do\n"
+     "  for _, f in ipairs {function(i) return i * 7919 % 1009 end, function(i) return i end,\n"
+     "                      function(i) return -i end} do\n"
+     "    local t, u, sum = {}, {}, 0\n"
+     "    for i = 1, n do t[i] = f(i) u[i] = {f(i), i} sum = sum + f(i) end\n"
+     "    table.sort(t) table.sort(u, function(a, b) return a[1] < b[1] end)\n"
+     "    assert(#t == n and #u == n)\n"
+     "    for i = 1, n do\n"
+     "      sum = sum - t[i] assert(t[i] == u[i][1])\n"
+     "      assert(i == 1 or t[i - 1] < t[i] or t[i - 1] == t[i] and u[i - 1][2] < u[i][2])\n"
+     "    end\n"
+     "    assert(sum == 0)\n"
+     "  end\n"
+     "end return 'sorted'",
+     "sorted", false, 1},
+    {"local t = setmetatable({2, 3, 1}, {}) table.sort(t) return table.concat(t, ',')", "1,2,3",
+     false, 1},
     {"local t = {3, 'x', 1} table.sort(t)", "attempt to compare", true, 1},
     {"local t = {3, 2, 1} pcall(table.sort, t, function() error('x') end)\n"
      "return table.concat(t, ',')",

@@ -482,6 +482,84 @@ static void test_close_gives_back(void **state)
     assert_value(f, "a", NULL);
 }
 
+/* ---- many at once, each of which costs its caller something ---- */
+
+enum { BUSY = 200, BUSY_NS = 100000 };
+
+static struct {
+    struct store *close_in; /* the callback that is half way closes it; NULL: none does */
+    unsigned given, in_turn, most, in_order, done_well;
+    struct store_request requests[BUSY];
+    char keys[BUSY][8];
+} busy;
+
+static void on_busy_done(struct store_request *request)
+{
+    uint64_t end = uv_hrtime() + BUSY_NS;
+    while (uv_hrtime() < end)
+        continue;
+    busy.in_order += request == &busy.requests[busy.given];
+    busy.done_well += request->status == 0;
+    busy.given++;
+    busy.in_turn++;
+    if (busy.given == BUSY / 2 && busy.close_in != NULL)
+        store_close(busy.close_in);
+}
+
+static void on_busy_turn(uv_prepare_t *turn)
+{
+    (void)turn;
+    if (busy.in_turn > busy.most)
+        busy.most = busy.in_turn;
+    busy.in_turn = 0;
+}
+
+/* All of them are written in one batch. */
+static void submit_busy(struct fixture *f)
+{
+    memset(&busy, 0, sizeof(busy));
+    for (unsigned i = 0; i < BUSY; i++) {
+        snprintf(busy.keys[i], sizeof(busy.keys[i]), "%u", i);
+        busy.requests[i] = make_request(STORE_SET, busy.keys[i]);
+        busy.requests[i].value = text_value("busy");
+        busy.requests[i].done = on_busy_done;
+        store_submit(f->store, &busy.requests[i]);
+    }
+}
+
+/* 20 ms of work for those who asked are not done in one turn of the loop. */
+static void test_given_back_in_slices(void **state)
+{
+    struct fixture *f = *state;
+    uv_prepare_t turn;
+    uv_prepare_init(&f->loop, &turn);
+    uv_prepare_start(&turn, on_busy_turn);
+    submit_busy(f);
+    while (busy.given < BUSY)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    on_busy_turn(&turn);
+    assert_int_equal(busy.in_order, BUSY);
+    assert_int_equal(busy.done_well, BUSY);
+    assert_in_range(busy.most, 1, 3 * LIMIT_KV_SLICE_NS / BUSY_NS);
+    uv_close((uv_handle_t *)&turn, NULL);
+    uv_run(&f->loop, UV_RUN_NOWAIT);
+}
+
+/* Closing in the middle: what was written is told as written, once. */
+static void test_close_in_a_slice(void **state)
+{
+    struct fixture *f = *state;
+    submit_busy(f);
+    busy.close_in = f->store;
+    while (busy.given < BUSY)
+        uv_run(&f->loop, UV_RUN_ONCE);
+    fixture_close(f);
+    assert_int_equal(busy.given, BUSY);
+    assert_int_equal(busy.done_well, BUSY);
+    fixture_open(f);
+    assert_value(f, "199", "busy");
+}
+
 /* A long run of random requests beside a model. */
 static void test_model(void **state)
 {
@@ -532,6 +610,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_one_turn_one_sync, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_close_gives_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_given_back_in_slices, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_close_in_a_slice, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_model, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

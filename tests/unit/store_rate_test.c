@@ -113,7 +113,7 @@ static void test_killed_in_between(void **state)
     pid_t pid = fork();
     if (pid == 0) {
         for (unsigned i = 0; i < RATE_LOCKS; i++)
-            pthread_mutex_lock(&table->locks[i]);
+            shared_lock_take(&table->locks[i]);
         _exit(0); /* with all locks */
     }
     waitpid(pid, NULL, 0);

@@ -138,6 +138,10 @@ test('parallel: as long as the longest, results in order, a fault is raised', as
       fault: 'return function() local ok, err = pcall(parallel, function() sleep(0.05) end, function() error("boom", 0) end) return tostring(ok) .. tostring(err) end',
       nested: 'return function() local a = parallel(function() local x, y = parallel(function() sleep(0.01) return 1 end, function() return 2 end) return x + y end) return tostring(a) end',
       none: 'return function() parallel() return "ok" end',
+      several: `return function()
+        local a, b, c, d = parallel(function() return "a", "b" end, function() end, function() sleep(0.01) return 1, 2 end)
+        return table.concat({ tostring(a), tostring(b), tostring(c), tostring(d) }, " ")
+      end`,
     }, { fields: { both: LOOPBACK } }),
   });
   const t0 = performance.now();
@@ -147,6 +151,7 @@ test('parallel: as long as the longest, results in order, a fault is raised', as
   assert.match((await h.call('fault')).text, /^false.*boom/);
   assert.equal((await h.call('nested')).text, '3');
   assert.equal((await h.call('none')).text, 'ok');
+  assert.equal((await h.call('several')).text, 'a nil 1 nil', 'the first result of each');
 });
 
 test('after_response: the answer does not wait for it', async (t) => {

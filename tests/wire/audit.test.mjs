@@ -310,5 +310,5 @@ test('audit: faults, hosts that are not there, refusals by 403', async (t) => {
     assert.equal(stderr.trim().split('\n').length, 1);
   }
   const bad = await run(t, ['audit', 'http://127.0.0.1:9/x', '--token', 'junk'], { dir });
-  assert.equal(bad.code, 1);
+  assert.equal(bad.code, 2);
 });

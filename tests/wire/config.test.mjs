@@ -52,6 +52,30 @@ test('functions.lua: each fault with its place, exit 1, nothing starts', async (
   }
 });
 
+test('functions.lua: all faults at once, each with its line', async (t) => {
+  const text = `return {
+  functons = {},
+  functions = {
+    a = { script = "scripts/me.lua", timout = 1 },
+    b = { script = "scripts/gone.lua" },
+    me = { script = "scripts/me.lua" },
+  },
+  auth = { issuer = env.JWT_ISSUER, audience = "a" },
+  limits = { body = "much" },
+}
+`;
+  const { code, stderr } = await run(t, ['check'], { files: { ...SCRIPT, 'functions.lua': text } });
+  assert.equal(code, 1);
+  assert.deepEqual(stderr.match(/^functions\.lua:\d+: [\w.]+/gm), ['functions.lua:2: functons', 'functions.lua:8: auth.issuer',
+    'functions.lua:4: functions.a.timout', 'functions.lua:5: functions.b.script', 'functions.lua:9: limits.body']);
+  assert.match(stderr, /^not set: JWT_ISSUER \(put it into \.env/m);
+  const many = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`f${i}`, 'script = "scripts/me.lua", timout = 1']));
+  const cut = await run(t, ['check'], { files: { ...SCRIPT, 'functions.lua': config(many) } });
+  assert.equal(cut.code, 1);
+  assert.ok(cut.stderr.match(/did you mean `timeout`/g).length >= 5, cut.stderr);
+  assert.ok(cut.stderr.split('\n').every((line) => line === '' || line.endsWith('`?')), 'whole lines only');
+});
+
 test('scripts: one that does not load stops serve and is reported by check', async (t) => {
   const scripts = {
     syntax: ['local x = \nreturn x +', /scripts\/syntax\.lua:\d+:/],
@@ -110,10 +134,11 @@ test('functions = "folder": NAME.lua, NAME/NAME.lua, NAME/index.lua', async (t) 
     files: {
       'functions.lua': 'return { functions = "scripts" }\n', 'scripts/one.lua': say('one'), 'scripts/two/two.lua': say('two'),
       'scripts/three/index.lua': say('three'), 'scripts/lib/helper.lua': 'return {}', 'scripts/notes.txt': 'x',
+      'scripts/node_modules/index.lua': say('no'), 'scripts/two.lua': say('the folder wins'), 'scripts/one_test.lua': say('no'), 'scripts/.four.lua': say('no'),
     },
   });
   for (const name of ['one', 'two', 'three']) assert.equal((await h.call(name)).text, name);
-  for (const name of ['helper', 'notes', 'lib']) assert.equal((await h.call(name)).status, 404, name);
+  for (const name of ['helper', 'notes', 'lib', 'node_modules', 'one_test', '.four']) assert.equal((await h.call(name)).status, 404, name);
 });
 
 test('a script\'s own keys; functions.lua wins', async (t) => {

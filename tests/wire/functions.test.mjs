@@ -46,6 +46,29 @@ test('event: path, method, query', async (t) => {
   }
 });
 
+test('event and context: every way to look at them shows every field', async (t) => {
+  const looks = {
+    pairs: 'for k in pairs(t) do names[#names + 1] = k end',
+    next: 'for k in next, t do names[#names + 1] = k end',
+    rawget: 'for _, k in ipairs(known) do if rawget(t, k) ~= nil then names[#names + 1] = k end end',
+    index: 'for _, k in ipairs(known) do if t[k] ~= nil then names[#names + 1] = k end end',
+    after: 'local _ = t.path, t.functionName; for k in next, t do names[#names + 1] = k end',
+  };
+  const script = (look) => `return function(event, context)
+    local known = { "httpMethod", "path", "headers", "multiValueHeaders", "queryStringParameters", "multiValueQueryStringParameters",
+      "isBase64Encoded", "params", "rawUrl", "rawQuery", "awsRequestId", "clientContext", "functionName", "functionVersion",
+      "getRemainingTimeInMillis", "memoryLimitInMB" }
+    local names = {}
+    for _, t in ipairs { event, context } do ${look} end
+    table.sort(names)
+    return { statusCode = 200, body = table.concat(names, " ") }
+  end`;
+  const h = await start(t, { files: deployment(Object.fromEntries(Object.entries(looks).map(([name, look]) => [name, script(look)]))) });
+  const wanted = (await h.call('index')).text;
+  assert.equal(wanted.split(" ").length, 16);
+  for (const name of Object.keys(looks)) assert.equal((await h.call(name)).text, wanted, name);
+});
+
 test('event: headers', async (t) => {
   const h = await dump(t);
   const e = (await h.request({
@@ -152,6 +175,10 @@ const results = [
   ['json-half', '"{no end"', 200, '{no end', { 'content-type': 'text/plain; charset=utf-8' }],
   ['own-type', '{ statusCode = 200, headers = { ["content-TYPE"] = "text/csv" }, body = "{}" }', 200, '{}', { 'content-type': 'text/csv' }],
   ['base64', '{ statusCode = 200, body = "AP8KQQ==", isBase64Encoded = true }', 200, Buffer.from([0, 255, 10, 65])],
+  ['base64-lines', '{ statusCode = 200, body = "AP8K\\nQQ==\\n", isBase64Encoded = true }', 200, Buffer.from([0, 255, 10, 65])],
+  ['base64-url', '{ statusCode = 200, body = "-_8", isBase64Encoded = true }', 200, Buffer.from('-_8', 'base64')],
+  ['base64-rest', '{ statusCode = 200, body = "AP9=AP8", isBase64Encoded = true }', 200, Buffer.from('AP9=AP8', 'base64')],
+  ['headers-numbers', '{ statusCode = 200, headers = { ["X-A"] = 10 / 2, ["X-B"] = 0.5, ["X-C"] = 0/0, ["X-D"] = -1/0 }, body = "" }', 200, '', { 'x-a': '5', 'x-b': '0.5', 'x-c': 'NaN', 'x-d': '-Infinity' }],
   ['base64-bad', '{ statusCode = 200, body = "!!!", isBase64Encoded = true }', 200, ''],
   ['headers-kinds', '{ statusCode = 200, headers = { ["X-N"] = 5, ["X-B"] = true, ["X-L"] = { "a", "b" } }, body = "" }', 200, '',
     { 'x-n': '5', 'x-b': 'true', 'x-l': ['a', 'b'] }],
@@ -165,6 +192,8 @@ const results = [
   ['status-word', '{ statusCode = "abc" }', 500, `${NUMERICAL}'abc'`],
   ['status-zero', '{ statusCode = 0 }', 500, `${NUMERICAL}0`],
   ['status-null', '{ statusCode = json.null }', 500, `${NUMERICAL}null`],
+  ['status-nan', '{ statusCode = 0/0 }', 500, `${NUMERICAL}NaN`],
+  ['status-infinity', '{ statusCode = 1/0 }', 500, 'Invalid status code: Infinity'],
   ['status-99', '{ statusCode = 99 }', 500, /./],
   ['status-1000', '{ statusCode = 1000 }', 500, /./],
   ['body-table', '{ statusCode = 200, body = { a = 1 } }', 500, `${BODY}{ a: 1 }`],
@@ -266,6 +295,31 @@ test('a handler that raises: 502, nothing of the inside in serve', async (t) => 
     assert.equal((await h.call('fine')).text, 'fine');
   }
   assert.match((await h.call('text')).json().errorMessage, /boom/);
+});
+
+test('a handler that raises: positions inside of messages, values that are no texts', async (t) => {
+  const raisers = {
+    wrapped: ['local _, e = pcall(function() error("deep") end) error("outer: " .. e .. " (" .. e .. ")")', 'outer: deep (deep)'],
+    loaded: ['assert(load("x ="))', 'unexpected symbol near <eof>'],
+    in_load: ['load("error(\\"inner\\")")()', 'inner'],
+    time: ['error("at 12:30: no", 0)', 'at 12:30: no'],
+    number: ['error(42)', '42'],
+    nothing: ['error(nil)', '(the handler raised a nil value)'],
+    shown: ['error(setmetatable({}, { __tostring = function() return "shown" end }))', 'shown'],
+    odd: ['error(setmetatable({}, { __tostring = function() return {} end }))', '(the handler raised a table without a `message`)'],
+    loops: ['error(setmetatable({}, { __tostring = function() while true do end end }))', '(the handler raised a table without a `message`)'],
+    waits: ['error(setmetatable({}, { __tostring = function() sleep(1) return "x" end }))', '(the handler raised a table without a `message`)'],
+    child: ['parallel(function() error("child") end, function() sleep(9) end)', 'child'],
+  };
+  const scripts = Object.fromEntries(Object.entries(raisers).map(([name, [text]]) => [name, `return function() ${text} end`]));
+  const h = await start(t, { files: deployment(scripts) });
+  for (const [name, [, message]] of Object.entries(raisers)) {
+    for (let i = 0; i < 2; i++) {
+      const res = await h.call(name);
+      assert.equal(res.status, 502, name);
+      assert.deepEqual(res.json(), { errorType: 'Error', errorMessage: message }, name);
+    }
+  }
 });
 
 test('a handler that raises: with a trace in dev', async (t) => {

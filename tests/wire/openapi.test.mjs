@@ -46,3 +46,28 @@ test('/_luafn/openapi.json of a running host', async (t) => {
   assert.equal(res.status, 200);
   checkDocument(await res.json());
 });
+
+test('proofs of possession and opaque tokens are told of', async (t) => {
+  const document = async (dpop, more = '') => {
+    const { code, stdout, stderr } = await run(t, ['routes', '--openapi'], {
+      files: {
+        'a.lua': files['a.lua'],
+        'functions.lua': `return { functions = { open = { script = "a.lua", auth = "public" }, me = { script = "a.lua", path = "/me/:id", auth = { scope = "a" } }, off = { script = "a.lua", auth = { dpop = false } }, on = { script = "a.lua", auth = { dpop = true } } },
+          auth = { issuer = "https://issuer.example/", audience = "x", dpop = ${dpop}${more} } }`,
+      },
+    });
+    assert.equal(code, 0, stderr);
+    return JSON.parse(stdout);
+  };
+  const proof = (doc, path) => doc.paths[path].get.parameters.filter((p) => p.name === 'DPoP' && p.in === 'header').map((p) => p.required);
+  const at = '/.netlify/functions';
+  for (const [dpop, wanted] of [['true', [true]], ['"optional"', [false]], ['false', []]]) {
+    const doc = await document(dpop);
+    assert.deepEqual(proof(doc, '/me/{id}'), wanted, dpop);
+    assert.equal(doc.paths['/me/{id}'].get.parameters.length, 1 + wanted.length);
+    assert.deepEqual([proof(doc, `${at}/on`), proof(doc, `${at}/off`), proof(doc, `${at}/open`)], [[true], [], []]);
+    assert.equal(doc.components.securitySchemes.issuer.description, undefined);
+  }
+  const asked = await document('false', ', introspection = { url = "https://issuer.example/i", client_id = "a", client_secret = "b" }');
+  assert.match(asked.components.securitySchemes.issuer.description, /opaque token .*RFC 7662/);
+});

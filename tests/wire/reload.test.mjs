@@ -1,3 +1,4 @@
+// measures time
 // Changes on disk: taken up within a second, whole, and only when they load.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';

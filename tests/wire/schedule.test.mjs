@@ -1,24 +1,10 @@
 // Scheduled functions, and background ones: each run once, none lost.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import http from 'node:http';
 import test from 'node:test';
 import { deployment, eventually, lua, run, SLOW, sleep, start, write } from '../lib/host.mjs';
-import { later } from '../lib/later.mjs';
-
-const LOOPBACK = 'fetch = { "127.0.0.1" }';
-
-// Counts what is posted to it.
-async function counter(t) {
-  const seen = [];
-  const server = http.createServer((req, res) => {
-    let body = '';
-    req.on('data', (d) => { body += d; });
-    req.on('end', () => { seen.push(body); res.end(); });
-  });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  later(t, () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); }));
-  return { seen, url: `http://127.0.0.1:${server.address().port}/` };
-}
+import { counter, LOOPBACK, scheduleDrill } from '../lib/schedule-drill.mjs';
 
 // Posts a line about each run.
 const reporter = (url, more = '') => `return function(event)
@@ -109,7 +95,7 @@ test('SIGTERM waits for a run, and for background work', async (t) => {
 test('600 calls of a background function: each runs once', async (t) => {
   const up = await counter(t);
   const h = await start(t, {
-    files: deployment({ 'count-background': `return function(event) fetch(${lua(up.url)}, { method = "POST", body = event.body }) end` }, { fields: { 'count-background': LOOPBACK } }),
+    files: deployment({ 'count-background': `return function(event) fetch(${lua(up.url)}, { method = "POST", body = event.body }) end` }, { fields: { 'count-background': `${LOOPBACK}, queue = 600` } }),
     workers: 2,
   });
   for (let i = 0; i < 600; i += 30) {
@@ -120,6 +106,33 @@ test('600 calls of a background function: each runs once', async (t) => {
   await h.stop();
   assert.equal(up.seen.length, 600);
   assert.equal(new Set(up.seen).size, 600);
+});
+
+test('a background call that finds no slot is refused, not promised', async (t) => {
+  const held = []; // what the handlers wait for
+  const up = http.createServer((req, res) => held.push(res)).listen(0, '127.0.0.1');
+  await once(up, 'listening');
+  const h = await start(t, {
+    files: deployment({ 'slow-background': `return function() fetch("http://127.0.0.1:${up.address().port}/") end` },
+      { fields: { 'slow-background': `${LOOPBACK}, concurrency = 1, queue = 1` } }),
+  });
+  const answers = [];
+  for (let i = 0; i < 3; i++) answers.push(await h.call('slow-background', { method: 'POST', body: 'x' }));
+  assert.deepEqual(answers.map((r) => r.status), [202, 202, 503]);
+  assert.ok(Number(answers[2].headers['retry-after']) > 0);
+  assert.equal(answers[2].json().error, 'no_free_slot');
+  for (let i = 0; i < 2; i++) {
+    await eventually(() => held.length > i, 5, 'a run');
+    held[i].end();
+  }
+  await h.stop();
+  up.close();
+});
+
+test('a schedule that calls a background function each second: none lost, none twice', async (t) => {
+  const got = await scheduleDrill(t, { seconds: 4 });
+  assert.deepEqual(got.faults, []);
+  assert.ok(got.runs >= 3, `${got.runs} runs`);
 });
 
 test('a changed schedule is taken up', async (t) => {

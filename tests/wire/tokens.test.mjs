@@ -1,7 +1,7 @@
 // Who may call what: policies as data, the library in Lua, and the answers to those who may not.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { deployment, lua, start } from '../lib/host.mjs';
+import { deployment, folder, launch, lua, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer, keys, token } from '../lib/issuer.mjs';
 import { request } from '../lib/wire.mjs';
 
@@ -94,6 +94,7 @@ for (const backend of ['openssl', 'libjwt']) {
     const { h, issuer } = await guarded(t, {
       admin: `auth = { role = "admin"${everywhere ? '' : `, ${namespace}`} }`,
       org: 'auth = { claims = { org_id = "org_1" } }',
+      some: 'auth = { claims = { org_id = { "org_1", "org_2" }, level = 3.0, tested = true } }',
     }, { authMore: `${authMore}${everywhere ? `, ${namespace}` : ''}` });
     const get = async (name, claims) => (await h.call(name, { headers: issuer.bearer(claims) })).status;
     assert.equal(await get('admin', { roles: ['user', 'admin'] }), 200);
@@ -104,6 +105,12 @@ for (const backend of ['openssl', 'libjwt']) {
     assert.deepEqual(res.json(), { error: 'access_denied', error_description: "User does not have the 'admin' role" });
     assert.equal(await get('org', { org_id: 'org_1' }), 200);
     assert.equal(await get('org', { org_id: 'org_2' }), 403);
+    assert.equal(await get('org', { org_id: ['org_2', 'org_1'] }), 200);
+    const some = { org_id: 'org_2', level: 3, tested: true };
+    for (const over of [{}, { org_id: 'org_1' }, { org_id: ['x', 'org_1'] }, { level: [1, 3] }]) assert.equal(await get('some', { ...some, ...over }), 200);
+    for (const over of [{ org_id: 'org_3' }, { org_id: undefined }, { org_id: [['org_1']] }, { org_id: { org_1: 1 } }, { level: '3' }, { level: 4 }, { level: 3.5 }, { tested: 'true' }, { tested: 1 }, { tested: null }]) {
+      assert.equal(await get('some', { ...some, ...over }), 403, JSON.stringify(over));
+    }
     // A namespaced copy never takes the place of what was verified.
     const shadow = await h.call('admin', { headers: issuer.bearer({ 'https://ns.example/exp': 5, 'https://ns.example/iss': 'x', roles: ['admin'] }) });
     assert.equal(shadow.status, 200);
@@ -225,6 +232,25 @@ test('keys that cannot be had: 503, and 200 as soon as they can', async (t) => {
   assert.equal((await h.call('me', { headers: issuer.bearer() })).status, 200);
 });
 
+test('a restart while the issuer is down: 200 from the keys on disk, ready at once', async (t) => {
+  const tenant = (await Issuer.start(t)).tenant();
+  const dir = folder(t, deployment({ me: OK }, { fields: { me: 'auth = true' }, more: auth(tenant) }));
+  const once = async (expected) => {
+    const host = launch(dir, { workers: 2 });
+    await host.listening;
+    for (let i = 0; i < 8; i++) assert.equal((await host.call('me', { headers: tenant.bearer({ sub: `s${i}` }) })).status, expected);
+    assert.equal((await host.call('me', { headers: tenant.bearer({}, { by: 'k3' }) })).status, expected === 200 ? 401 : 503);
+    await host.stop();
+  };
+  tenant.state = { oidc: { status: 503, body: '{}' } };
+  await once(503);
+  tenant.state = {};
+  await once(200);
+  tenant.state = { oidc: { close: true }, jwks: { close: true } };
+  await once(200);
+  assert.deepEqual(tenant.hits.jwks > 0, true);
+});
+
 test('a slow issuer holds up nobody but those who wait for its keys', async (t) => {
   const fixture = await Issuer.start(t);
   const slow = fixture.tenant('slow');
@@ -247,11 +273,12 @@ test('a fetch for each need: cold, parallel, warm, rotated', async (t) => {
   issuer.state = { keys: [keys.k3.jwk] };
   assert.equal((await h.call('me', { headers: issuer.bearer({}, { kid: 'k3', by: 'k3' }) })).status, 200, 'a new key is picked up');
   assert.equal(issuer.hits.jwks, 2);
-  for (let i = 0; i < 10; i++) {
+  for (let i = 0; i < 30; i++) {
     const res = await h.call('me', { headers: issuer.bearer({}, { kid: `u${i}` }) });
     assert.equal(res.status, 401);
   }
-  assert.ok(issuer.hits.jwks <= 3, `unknown kids made ${issuer.hits.jwks - 2} fetches`);
+  // LIMIT_KEYS_STRAYS: one at once, others where they come slowly (on a busy machine all do).
+  assert.ok(issuer.hits.jwks <= 2 + 3, `unknown kids made ${issuer.hits.jwks - 2} fetches`);
   assert.equal((await h.call('me', { headers: issuer.bearer({}, { kid: 'k3', by: 'k3' }) })).status, 200);
 });
 

@@ -1,9 +1,13 @@
+// measures time
 // A worker whose loop stops is killed and replaced, and the function at fault is suspended in the end; a new generation that fails is
 // taken back where the one before did well.
 import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import test from 'node:test';
-import { deployment, eventually, folder, start, write } from '../lib/host.mjs';
+import { deployment, eventually, folder, sleep, start, write } from '../lib/host.mjs';
+import { later } from '../lib/later.mjs';
 
 const children = (pid) => fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).filter(Boolean).map(Number);
 
@@ -34,6 +38,32 @@ test('a stopped loop: killed, named, and suspended after three times until the s
   assert.equal((await h.call('hello')).status, 200, 'the others serve');
   write(dir, { 'scripts/burn.lua': 'return function() return "cool" end' });
   await eventually(async () => (await h.call('burn')).text === 'cool', 5, 'a changed script serves again');
+});
+
+test('a worker that the machine gives no time is not killed for it', async (t) => {
+  const h = await start(t, {
+    files: deployment({ burn: 'return function() while true do end end' }, { fields: { burn: 'cpu = 30, timeout = 60' } }),
+    args: ['--drain', '0.1s'],
+  });
+  const [worker] = h.workers();
+  const cpu = /Cpus_allowed_list:\s*(\d+)/.exec(fs.readFileSync('/proc/self/status', 'latin1'))[1];
+  const turns = () => Number(fs.readFileSync(`/proc/${worker}/schedstat`, 'latin1').split(' ')[0]) / 1e6;
+  execFileSync('taskset', ['-cp', cpu, String(worker)]);
+  execFileSync('chrt', ['-i', '-p', '0', String(worker)]); // runs when nobody else wants to
+  const others = Array.from({ length: 16 }, () => spawn('taskset', ['-c', cpu, 'yes'], { stdio: 'ignore' }));
+  later(t, () => others.forEach((o) => o.kill('SIGKILL')));
+  await Promise.all(others.map((o) => once(o, 'spawn')));
+  const burn = h.call('burn').catch(() => null);
+  const before = turns();
+  await sleep(4);
+  t.diagnostic(`${(turns() - before).toFixed(1)} ms of processor time in 4 s`);
+  assert.ok(turns() - before < 1000, 'it was starved, or this test shows nothing');
+  assert.doesNotMatch(h.stderr, /loop has stopped/);
+  assert.deepEqual(h.workers(), [worker]);
+  others.forEach((o) => o.kill('SIGKILL'));
+  process.kill(worker, 'SIGSTOP');
+  await eventually(() => h.stderr.includes('loop has stopped'), 6, 'one that stands still is killed');
+  await burn;
 });
 
 test('rollback: a new generation that fails its first requests is taken back', async (t) => {

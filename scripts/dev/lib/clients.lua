@@ -1,36 +1,41 @@
--- The applications and the API that this issuer knows.
-local clients = {}
+-- The applications: what each may do, and where its users may be sent.
+local addresses = require "lib.addresses"
+local config = require "lib.config"
 
-clients.list = {
-  ["luafn-demo"] = { -- a page in a browser: it can keep no secret, PKCE stands in for it
-    grants = { authorization_code = true, refresh_token = true },
-  },
-  ["luafn-machine"] = { -- a program that acts for itself
-    secret = "luafn-machine-secret",
-    grants = { client_credentials = true },
-  },
+local GRANTS = {
+  spa = { authorization_code = true, refresh_token = true },
+  web = { authorization_code = true, refresh_token = true },
+  m2m = { client_credentials = true },
 }
 
-clients.audience = env.JWT_AUDIENCE or "https://api/tv-shows"
-clients.scopes = { "read:shows", "create:shows" }
+local clients = {}
 
--- http(s) on this machine. Nothing that parsers read in different ways gets this far: user names,
--- backslashes and white space are refused.
-function clients.is_loopback(text)
-  local parsed = text and not text:find("\\", 1, true) and url.parse(text)
-  if not parsed or parsed.user then return false end
-  if parsed.scheme ~= "http" and parsed.scheme ~= "https" then return false end
-  return parsed.host == "localhost" or parsed.host == "127.0.0.1" or parsed.host == "[::1]"
+-- The application of that client id, or nil.
+function clients.find(id)
+  return type(id) == "string" and config.applications[id] or nil
 end
 
--- May codes be sent there?
-function clients.is_callback(text)
-  return clients.is_loopback(text) and not text:find("#", 1, true)
+function clients.may(client, grant)
+  return GRANTS[client.type][grant] == true
 end
 
--- "http://localhost:8888/callback?x" -> "http://localhost:8888"
-function clients.origin_of(text)
-  return text:match("^%a+://[^/?#]+")
+local function is_listed(list, wanted)
+  for _, address in ipairs(list) do
+    if address == wanted then return true end
+  end
+  return false
+end
+
+-- May codes be sent there? Compared to the letter where the application lists its callbacks.
+function clients.is_callback(client, address)
+  if not addresses.is_loopback(address) or address:find("#", 1, true) then return false end
+  return not client.callbacks or is_listed(client.callbacks, address)
+end
+
+-- May users be led there after signing out? `client` may be nil: any page of this machine.
+function clients.is_way_out(client, address)
+  if not addresses.is_loopback(address) then return false end
+  return not (client and client.logout_urls) or is_listed(client.logout_urls, address)
 end
 
 return clients

@@ -11,19 +11,23 @@ end
 
 local STYLE = [[
 :root { color-scheme: light dark; --ink: #171a21; --soft: #596070; --paper: #f7f6f2; --card: #fff;
-  --line: #e0ded6; --accent: #24408e; }
+  --line: #e0ded6; --edge: #8b8f9a; --accent: #24408e; --on-accent: #fff; }
 @media (prefers-color-scheme: dark) { :root { --ink: #eceef3; --soft: #a2aaba; --paper: #13151a;
-  --card: #1b1e25; --line: #31353f; --accent: #9db7ff; } }
+  --card: #1b1e25; --line: #31353f; --edge: #6d7482; --accent: #9db7ff; --on-accent: #10131c; } }
 body { margin: 0; min-height: 100vh; display: grid; place-items: center; background: var(--paper);
   color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; }
 main { box-sizing: border-box; width: min(28rem, 100% - 2rem); margin: 1rem; padding: 2rem; background: var(--card);
   border: 1px solid var(--line); border-radius: 1rem; }
 h1 { margin: 0 0 .5rem; font-size: 1.4rem; }
 p { margin: 0 0 1.25rem; color: var(--soft); }
-button { display: block; width: 100%; margin: .6rem 0 0; padding: .8rem 1rem; text-align: left;
-  font: inherit; color: inherit; background: none; border: 1px solid var(--line);
+ul { margin: 0 0 1.25rem; padding-left: 1.25rem; }
+button { display: block; width: 100%; margin: .75rem 0 0; padding: .8rem 1rem; text-align: left;
+  font: inherit; color: inherit; background: none; border: 1px solid var(--edge);
   border-radius: .7rem; cursor: pointer; }
 button:hover { border-color: var(--accent); }
+.choice { display: grid; grid-template-columns: 1fr 1fr; gap: .75rem; }
+.choice button { margin: 0; text-align: center; }
+.choice .first { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
 button:focus-visible, a:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 small { display: block; color: var(--soft); }
 a { color: var(--accent); }]]
@@ -39,7 +43,7 @@ local function page(status, title, content, policy, head)
     headers = {
       ["Content-Type"] = "text/html; charset=utf-8",
       ["Cache-Control"] = "no-store",
-      ["Referrer-Policy"] = "no-referrer",
+      ["Referrer-Policy"] = "same-origin", -- the forms must tell where they come from
       ["X-Content-Type-Options"] = "nosniff",
       ["Content-Security-Policy"] = policy,
     },
@@ -72,12 +76,35 @@ function pages.login(users, action)
       pages.escape(user.sub),
       i == 1 and " autofocus" or "",
       pages.escape(user.name),
-      pages.escape(user.email),
-      pages.escape(roles ~= "" and roles or "no role")
+      pages.escape(user.email or user.sub),
+      pages.escape(user.blocked and "blocked" or roles ~= "" and roles or "no role")
     )
   end
   parts[#parts + 1] = "</form>\n"
   return page(200, "Sign in", table.concat(parts), "frame-ancestors 'none'")
+end
+
+-- May the application have what it asks for? Two buttons, no script.
+function pages.consent(client, user, params, action)
+  local scopes = {}
+  for scope in (params.scope or "openid"):gmatch("%S+") do
+    scopes[#scopes + 1] = "<li><code>" .. pages.escape(scope) .. "</code></li>"
+  end
+  local content = ([[
+<p>%s asks for access to %s in your name, %s:</p>
+<ul>%s</ul>
+<form method="post" action="%s" class="choice">
+<button name="consent" value="decline">Decline</button>
+<button name="consent" value="accept" class="first" autofocus>Accept</button>
+</form>
+]]):format(
+    pages.escape(client.name or params.client_id),
+    pages.escape(params.audience or "your profile"),
+    pages.escape(user.name),
+    table.concat(scopes),
+    pages.escape(action)
+  )
+  return page(200, "Authorize", content, "frame-ancestors 'none'")
 end
 
 function pages.message(status, title, text)

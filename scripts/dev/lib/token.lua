@@ -1,5 +1,6 @@
 -- /oauth/token and what belongs to it: codes, secrets and refresh tokens become access tokens.
 local clients = require "lib.clients"
+local config = require "lib.config"
 local state = require "lib.state"
 local tokens = require "lib.tokens"
 local users = require "lib.users"
@@ -11,6 +12,17 @@ local function is_text(value)
   return type(value) == "string" and value ~= ""
 end
 
+local NOT_GRANTED = 'Client is not authorized to access "%s". You might probably want to create a '
+  .. '"client-grant" associated to this API. See: '
+  .. "https://auth0.com/docs/api/v2#!/Client_Grants/post_client_grants"
+
+-- The tokens, if there is still such a user who may have some.
+local function for_user(grant, family)
+  local user = users.find(grant.sub)
+  if not user or user.blocked then return web.error(403, "unauthorized", "user is blocked") end
+  return web.json(200, tokens.for_user(user, grant, family))
+end
+
 function grants.authorization_code(client_id, fields)
   local code = is_text(fields.code) and state.codes:take(fields.code)
   if not code or code.client_id ~= client_id or code.redirect_uri ~= fields.redirect_uri then
@@ -20,27 +32,28 @@ function grants.authorization_code(client_id, fields)
   if not is_text(verifier) or crypto.sha256(verifier, "base64url") ~= code.challenge then
     return web.error(403, "invalid_grant", "Failed to verify code verifier")
   end
-  return web.json(200, tokens.for_user(code))
+  return for_user(code)
 end
 
 function grants.refresh_token(client_id, fields)
   local grant, family
   if is_text(fields.refresh_token) then
-    grant, family = tokens.use_refresh(fields.refresh_token)
+    grant, family = tokens.use_refresh(fields.refresh_token, client_id)
   end
-  if not grant or grant.client_id ~= client_id then
-    return web.error(403, "invalid_grant", "Unknown or invalid refresh token.")
-  end
-  return web.json(200, tokens.for_user(grant, family))
+  if not grant then return web.error(403, "invalid_grant", "Unknown or invalid refresh token.") end
+  return for_user(grant, family)
 end
 
 function grants.client_credentials(client_id, fields)
-  if fields.audience ~= clients.audience then
-    local audience = is_text(fields.audience) and fields.audience or ""
+  local audience = is_text(fields.audience) and fields.audience or ""
+  if not config.apis[audience] then
     local text = "Service not enabled within domain: " .. audience
     return web.error(403, "access_denied", text)
   end
-  return web.json(200, tokens.for_machine(client_id, is_text(fields.scope) and fields.scope or nil))
+  local granted = (clients.find(client_id).grants or {})[audience]
+  if not granted then return web.error(403, "access_denied", NOT_GRANTED:format(audience)) end
+  local requested = is_text(fields.scope) and fields.scope or nil
+  return web.json(200, tokens.for_machine(client_id, audience, granted, requested))
 end
 
 -- Name and secret, from the body or from a Basic header (RFC 6749 2.3.1).
@@ -58,12 +71,12 @@ function token.issue(event)
   local fields = web.body(event)
   if not fields then return web.error(400, "invalid_request", "A form or JSON body is required") end
   local client_id, secret = credentials(event, fields)
-  local client = is_text(client_id) and clients.list[client_id]
+  local client = clients.find(client_id)
   local known = client
     and (not client.secret or is_text(secret) and crypto.equals(secret, client.secret))
   if not known then return web.error(401, "access_denied", "Unauthorized") end
   local grant = grants[fields.grant_type]
-  if not grant or not client.grants[fields.grant_type] then
+  if not grant or not clients.may(client, fields.grant_type) then
     local name = is_text(fields.grant_type) and fields.grant_type or ""
     local text = ("Grant type '%s' not allowed for the client."):format(name)
     return web.error(403, "unauthorized_client", text)

@@ -1,5 +1,5 @@
 -- Requests taken apart, answers put together.
-local clients = require "lib.clients"
+local addresses = require "lib.addresses"
 
 local web = {}
 
@@ -58,11 +58,24 @@ function web.with_query(target, params)
   return target .. (target:find("?", 1, true) and "&" or "?") .. url.query(params)
 end
 
+-- Path and query of the request, for forms that come back to it.
+function web.target(event)
+  return event.path .. "?" .. (event.rawQuery or "")
+end
+
+-- Was it sent by a page of this origin? Programs other than browsers say nothing about that.
+function web.is_from_here(event)
+  local site, origin = event.headers["sec-fetch-site"], event.headers.origin
+  if site and site ~= "same-origin" then return false end
+  return not origin or addresses.is_loopback(origin)
+    and origin:match("^%a+://(.*)$") == event.headers.host
+end
+
 -- Lets pages of this machine read an answer.
 function web.allow_origin(event, answer)
   local origin = event.headers.origin
   answer.headers.Vary = "Origin"
-  if clients.is_loopback(origin) then answer.headers["Access-Control-Allow-Origin"] = origin end
+  if addresses.is_loopback(origin) then answer.headers["Access-Control-Allow-Origin"] = origin end
   return answer
 end
 

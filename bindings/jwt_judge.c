@@ -1,0 +1,132 @@
+/* From a token to claims in Lua: the verdict, the wait for a key that it lacks, and what map_claims
+ * makes of the claims. */
+#include <lauxlib.h>
+#include <string.h>
+
+#include "auth/dpop.h"
+#include "auth/token.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/list.h"
+#include "bindings/jwt_internal.h"
+#include "net/token_wait.h"
+#include "run/await.h"
+#include "run/guard.h"
+#include "run/outcome.h"
+#include "run/tree.h"
+#include "run/vm.h"
+
+/* Texts of one verdict; emptied before the next. Nothing in it outlives the step. */
+static struct arena scratch;
+
+/* ---- waiting for keys ---- */
+
+struct keys_op {
+    struct op op;
+    struct issuer_wait wait;
+    int (*next)(lua_State *L); /* the step that judges again */
+};
+
+static void on_keys(struct issuer_wait *wait)
+{
+    op_complete(&container_of(wait, struct keys_op, wait)->op);
+}
+
+static void cancel_keys(struct op *op)
+{
+    struct keys_op *k = container_of(op, struct keys_op, op);
+    if (k->wait.done != NULL)
+        issuer_cancel(&k->wait);
+}
+
+static int finish_keys(lua_State *L, struct op *op)
+{
+    struct keys_op *k = container_of(op, struct keys_op, op);
+    int (*next)(lua_State *) = k->next;
+    lua_pop(L, 1); /* the operation */
+    return next(L);
+}
+
+static const struct op_type keys_type = {
+    .name = "keys", .cancel = cancel_keys, .finish = finish_keys};
+
+static struct issuers *issuers_of(lua_State *L)
+{
+    return vm_of(L)->services->issuers;
+}
+
+int jwt_await_keys(lua_State *L, const struct verdict *verdict, int (*next)(lua_State *L))
+{
+    struct verdict lacking = *verdict;
+    char kid[LIMIT_KID_BYTES];
+    size_t len = verdict->kid.len < sizeof(kid) ? verdict->kid.len : sizeof(kid);
+    memcpy(kid, verdict->kid.ptr != NULL ? verdict->kid.ptr : "", len);
+    if (!verdict->opaque) /* it is in `scratch`; an opaque token is the caller's */
+        lacking.kid = (struct str){kid, len};
+    struct keys_op *k = (struct keys_op *)op_new(L, &keys_type, sizeof(*k));
+    list_init(&k->wait.node);
+    k->next = next;
+    k->wait.done = on_keys;
+    if (token_want(issuers_of(L), &lacking, &k->wait) != 0)
+        return await(L, &k->op);
+    k->wait.done = NULL;
+    lua_pop(L, 1);
+    return next(L);
+}
+
+void jwt_judge(lua_State *L, const struct jwt_verifier *v, struct str token, bool waited,
+               struct verdict *verdict)
+{
+    arena_reset(&scratch);
+    token_verify(v->verifiers, v->count, token, clock_now(), false, &scratch, verdict);
+    if (verdict->status == VERIFY_NEEDS_KEY && waited && token_is_settled(issuers_of(L), verdict))
+        token_verify(v->verifiers, v->count, token, clock_now(), true, &scratch, verdict);
+    if (verdict->status != VERIFY_OK ||
+        !dpop_refuses_bearer(verdict->verifier->dpop.mode, verdict->claims->json))
+        return;
+    claims_unref(verdict->claims); /* proofs are checked by policies alone */
+    *verdict =
+        (struct verdict){.status = VERIFY_REFUSED, .code = "jwt_invalid", .text = STR(DPOP_NEEDED)};
+}
+
+/* ---- claims ---- */
+
+static int l_push_tree(lua_State *L)
+{
+    tree_push(L, lua_touserdata(L, 1));
+    return 1;
+}
+
+void jwt_push_claims(lua_State *L, const struct jwt_verifier *v, struct verdict *verdict)
+{
+    json_t *plain = claims_plain(verdict->claims, v->claim_namespace);
+    int status = LUA_ERRMEM;
+    if (plain != NULL) {
+        lua_pushcfunction(L, l_push_tree);
+        lua_pushlightuserdata(L, plain);
+        status = lua_pcall(L, 1, 1, 0);
+    }
+    json_decref(plain);
+    claims_unref(verdict->claims);
+    verdict->claims = NULL;
+    if (plain == NULL)
+        luaL_error(L, "out of memory");
+    if (status != LUA_OK)
+        lua_error(L);
+}
+
+bool jwt_has_no_claims(lua_State *L, int status, struct str *why)
+{
+    if (status != LUA_OK && status != LUA_YIELD) {
+        guard_caught(L, status);
+        struct str text = {"", 0};
+        if (lua_istable(L, -1))
+            lua_getfield(L, -1, "message");
+        if (lua_type(L, -1) == LUA_TSTRING)
+            text.ptr = lua_tolstring(L, -1, &text.len);
+        *why = outcome_without_positions(text, lua_newuserdatauv(L, text.len + 1, 0));
+        return true;
+    }
+    *why = STR("The mapClaims function returned an empty object");
+    return lua_isnil(L, -1) || (lua_islightuserdata(L, -1) && lua_touserdata(L, -1) == NULL);
+}

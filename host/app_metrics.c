@@ -1,0 +1,205 @@
+/* /_luafn/metrics, in Prometheus' text format: the figures of the whole host. */
+#include "app.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "auth/cache.h"
+#include "base/log.h"
+
+/* ---- what is counted elsewhere ---- */
+
+void app_publish(struct app *app)
+{
+    if (app->page == NULL)
+        return;
+    struct metric_copies *to = &app->page->copies;
+    const struct metric_copies *from = &app->copied;
+    struct token_cache_stats cache = token_cache_stats();
+    to->cache_hits = from->cache_hits + cache.hits;
+    to->cache_misses = from->cache_misses + cache.misses;
+    to->log_dropped = from->log_dropped + log_dropped();
+    app->page->gauges.cache_bytes = cache.bytes;
+    if (app->server == NULL)
+        return;
+    struct server_stats server = server_stats(app->server);
+    to->accepted = from->accepted + server.accepted;
+    to->refused = from->refused + server.refused;
+    to->connection_timeouts = from->connection_timeouts + server.timeouts;
+    to->malformed = from->malformed + server.parse_errors;
+    app->page->gauges.connections = server.open;
+}
+
+void app_publish_gauges(struct app *app)
+{
+    struct metric_gauges *gauges = &app->page->gauges;
+    gauges->serving = app->ready && app->server != NULL;
+    gauges->keyless = app->issuers != NULL && !issuers_ready(app->issuers);
+    gauges->draining = gauges->serving && app->draining;
+    for (unsigned i = 0; app->current != NULL && i < app->current->function_count; i++) {
+        const struct function *f = app->current->functions[i];
+        f->metrics->memory_bytes = f->current != NULL ? f->current->vm->used : 0;
+        f->metrics->generation = f->generation;
+    }
+}
+
+/* ---- writing it down ---- */
+
+static void begin(struct buf *out, const char *name, const char *type, const char *help)
+{
+    buf_printf(out, "# HELP luafn_%s %s\n# TYPE luafn_%s %s\n", name, help, name, type);
+}
+
+static void add_one(struct buf *out, const char *name, const char *type, const char *help,
+                    uint64_t value)
+{
+    begin(out, name, type, help);
+    buf_printf(out, "luafn_%s %llu\n", name, (unsigned long long)value);
+}
+
+/* `label`: as `function="me"`, or empty. */
+static void add_durations(struct buf *out, const char *name, const char *label,
+                          const struct metric_durations *d)
+{
+    const bool labelled = label[0] != '\0';
+    const char *open = labelled ? "{" : "", *comma = labelled ? "," : "";
+    const char *close = labelled ? "}" : "";
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < METRIC_BOUNDS; i++) {
+        sum += d->buckets[i];
+        buf_printf(out, "luafn_%s_bucket{%s%sle=\"%g\"} %llu\n", name, label, comma,
+                   metric_bounds[i], (unsigned long long)sum);
+    }
+    sum += d->buckets[METRIC_BOUNDS];
+    buf_printf(out, "luafn_%s_bucket{%s%sle=\"+Inf\"} %llu\n", name, label, comma,
+               (unsigned long long)sum);
+    buf_printf(out, "luafn_%s_sum%s%s%s %.6f\nluafn_%s_count%s%s%s %llu\n", name, open, label,
+               close, (double)d->sum_us / 1e6, name, open, label, close, (unsigned long long)sum);
+}
+
+struct field {
+    const char *name, *type, *help;
+    size_t offset;
+};
+
+static uint64_t read_field(const void *from, const struct field *field)
+{
+    return *(const uint64_t *)(const void *)((const char *)from + field->offset);
+}
+
+static void add_host(struct buf *out, const struct worker_metrics *sum)
+{
+#define AT(member) offsetof(struct worker_metrics, member)
+    static const struct field fields[] = {
+        {"requests_total", "counter", "Requests answered or given up.", AT(requests)},
+        {"connections", "gauge", "Open connections.", AT(gauges.connections)},
+        {"connections_accepted_total", "counter", "Connections accepted.", AT(copies.accepted)},
+        {"connections_refused_total", "counter", "Connections over the limit.", AT(copies.refused)},
+        {"connection_timeouts_total", "counter", "Connections past a timeout.",
+         AT(copies.connection_timeouts)},
+        {"malformed_requests_total", "counter", "Requests refused by the parser.",
+         AT(copies.malformed)},
+        {"auth_refused_total", "counter", "401 and 403 of policies.", AT(auth_refused)},
+        {"rate_limited_total", "counter", "429 of rate_limit.", AT(rate_refused)},
+        {"keys_unavailable_total", "counter", "503 for want of keys.", AT(keys_unavailable)},
+        {"token_cache_hits_total", "counter", "Tokens whose signature was known to be good.",
+         AT(copies.cache_hits)},
+        {"token_cache_misses_total", "counter", "Tokens that were not in the cache.",
+         AT(copies.cache_misses)},
+        {"token_cache_bytes", "gauge", "Memory of the token caches.", AT(gauges.cache_bytes)},
+        {"config_reloads_total", "counter", "Configurations swapped in, counted in each worker.",
+         AT(reloads)},
+        {"log_dropped_total", "counter", "Log lines that could not be written.",
+         AT(copies.log_dropped)},
+        {"workers_serving", "gauge", "Workers that have loaded everything.", AT(gauges.serving)},
+    };
+#undef AT
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        add_one(out, fields[i].name, fields[i].type, fields[i].help, read_field(sum, &fields[i]));
+    begin(out, "responses_total", "counter", "Answers by first digit of the status.");
+    for (int digit = 1; digit <= 5; digit++)
+        buf_printf(out, "luafn_responses_total{class=\"%dxx\"} %llu\n", digit,
+                   (unsigned long long)sum->responses[digit]);
+    begin(out, "token_checks_total", "counter", "How checks by policies ended.");
+    for (unsigned i = 0; i < METRIC_TOKENS; i++)
+        buf_printf(out, "luafn_token_checks_total{code=\"%s\"} %llu\n", metrics_token_codes[i],
+                   (unsigned long long)sum->tokens[i]);
+    begin(out, "request_duration_seconds", "histogram", "From the complete head to the answer.");
+    add_durations(out, "request_duration_seconds", "", &sum->durations);
+}
+
+static void add_functions(struct buf *out, const struct metrics *metrics,
+                          const struct worker_metrics *sum)
+{
+#define AT(member) offsetof(struct function_metrics, member)
+    static const struct field fields[] = {
+        {"requests_total", "counter", "Requests that reached the function.", AT(requests)},
+        {"errors_total", "counter", "Runs that ended in an error or at a limit.", AT(errors)},
+        {"timeouts_total", "counter", "Runs past their wall clock.", AT(timeouts)},
+        {"cpu_limits_total", "counter", "Runs past their processor time.", AT(cpu_limits)},
+        {"memory_limits_total", "counter", "Runs out of memory.", AT(memory_limits)},
+        {"no_slot_total", "counter", "Requests refused for want of a slot.", AT(no_slot)},
+        {"cancelled_total", "counter", "Runs whose client left.", AT(cancelled)},
+        {"loads_total", "counter", "Successful loads, counted in each worker.", AT(loads)},
+        {"load_failures_total", "counter", "Failed loads, counted in each worker.",
+         AT(load_failures)},
+        {"rollbacks_total", "counter", "Generations taken back.", AT(rollbacks)},
+        {"cpu_nanoseconds_total", "counter", "Processor time of runs that were measured.",
+         AT(cpu_ns)},
+        {"generation", "gauge", "Which version serves, the newest of all workers.", AT(generation)},
+        {"memory_bytes", "gauge", "Lua memory of the instances.", AT(memory_bytes)},
+    };
+#undef AT
+    uint64_t count = metrics->name_count;
+    char name[64], label[METRIC_NAME_BYTES + 16];
+    for (size_t m = 0; m < sizeof(fields) / sizeof(fields[0]); m++) {
+        snprintf(name, sizeof(name), "function_%s", fields[m].name);
+        begin(out, name, fields[m].type, fields[m].help);
+        for (unsigned i = 0; i < count; i++)
+            buf_printf(out, "luafn_%s{function=\"%s\"} %llu\n", name, metrics_name(metrics, i),
+                       (unsigned long long)read_field(&sum->functions[i], &fields[m]));
+    }
+    begin(out, "function_duration_seconds", "histogram", "From the complete head to the answer.");
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(label, sizeof(label), "function=\"%s\"", metrics_name(metrics, i));
+        add_durations(out, "function_duration_seconds", label, &sum->functions[i].durations);
+    }
+}
+
+static void add_issuer(struct issuer *issuer, void *arg)
+{
+    struct buf *out = arg;
+    struct issuer_stats stats;
+    issuer_stats(issuer, &stats);
+    buf_add_str(out, STR("luafn_keys_age_seconds{issuer="));
+    buf_add_json(out, stats.url); /* quoted as Prometheus wants it, too */
+    buf_printf(out, "} %.0f\n", stats.keys_age);
+}
+
+void app_answer_metrics(struct app *app, struct exchange *ex)
+{
+    const struct metrics *metrics = app->options.metrics;
+    struct buf out = BUF_INIT;
+    app_publish(app);
+    app_publish_gauges(app);
+    struct worker_metrics *sum = metrics != NULL ? metrics_sum(metrics) : NULL;
+    if (sum == NULL) {
+        ex->res = (struct response){.status = 500};
+        exchange_answer(ex);
+        return;
+    }
+    add_host(&out, sum);
+    add_one(&out, "workers", "gauge", "Worker processes that there should be.", metrics->workers);
+    add_one(&out, "worker_restarts_total", "counter", "Workers that ended and were replaced.",
+            metrics->restarts);
+    add_one(&out, "worker_hangs_total", "counter", "Workers killed because their loop stood still.",
+            metrics->hangs);
+    add_one(&out, "upgrades_total", "counter", "Times that another program took over.",
+            metrics->upgrades);
+    add_functions(&out, metrics, sum);
+    begin(&out, "keys_age_seconds", "gauge", "Age of the key set in the worker asked; -1: none.");
+    issuers_each(app->issuers, add_issuer, &out);
+    free(sum);
+    app_answer_text(ex, 200, STR("text/plain; version=0.0.4; charset=utf-8"), &out);
+}

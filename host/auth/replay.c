@@ -1,0 +1,69 @@
+/* A set-associative table of 64-bit words: 32 bits of hash, 32 bits of time. A set is a cache line;
+ * workers claim a word by compare-and-swap. All look for a place in the same order, so that two who
+ * bring the same proof at the same time want the same word, and the one who comes second looks
+ * again and finds it taken by its own. */
+#include "auth/replay.h"
+
+#include <errno.h>
+#include <openssl/sha.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/limits.h"
+
+enum { WAYS = 8, SETS = LIMIT_DPOP_PROOFS / WAYS };
+_Static_assert((SETS & (SETS - 1)) == 0, "a power of two");
+
+static _Atomic uint64_t (*table)[WAYS];
+
+int replay_setup(void)
+{
+    if (table != NULL)
+        return 0;
+    void *memory = mmap(NULL, SETS * sizeof(*table), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return -ENOMEM;
+    table = memory;
+    return 0;
+}
+
+static void hash(struct str who, struct str id, uint32_t *set, uint32_t *tag)
+{
+    unsigned char digest[SHA256_DIGEST_LENGTH], parts[2 * SHA256_DIGEST_LENGTH];
+    SHA256((const unsigned char *)who.ptr, who.len, parts);
+    SHA256((const unsigned char *)id.ptr, id.len, parts + SHA256_DIGEST_LENGTH);
+    SHA256(parts, sizeof(parts), digest);
+    memcpy(set, digest, sizeof(*set));
+    memcpy(tag, digest + sizeof(*set), sizeof(*tag));
+    *set &= SETS - 1;
+}
+
+enum replay_result replay_admit(struct str who, struct str id, double now, double until)
+{
+    uint32_t set, tag;
+    if (replay_setup() != 0)
+        return REPLAY_FULL;
+    hash(who, id, &set, &tag);
+    uint64_t entry = (uint64_t)tag << 32 | (uint32_t)(until + 1);
+    for (;;) {
+        _Atomic uint64_t *place = NULL;
+        uint64_t old = 0;
+        for (unsigned i = 0; i < WAYS; i++) {
+            uint64_t word = atomic_load(&table[set][i]);
+            bool live = (double)(uint32_t)word >= now;
+            if (live && word >> 32 == tag)
+                return REPLAY_SEEN;
+            if (!live && place == NULL) {
+                place = &table[set][i];
+                old = word;
+            }
+        }
+        if (place == NULL)
+            return REPLAY_FULL;
+        if (atomic_compare_exchange_strong(place, &old, entry))
+            return REPLAY_NEW;
+    }
+}

@@ -1,0 +1,17 @@
+/* A lock in memory that processes share. One that dies while it holds the lock leaves it to the
+ * next, with whatever is behind it as it was then: write so that any moment will do. */
+#ifndef LUAFN_BASE_SHARED_LOCK_H
+#define LUAFN_BASE_SHARED_LOCK_H
+
+#include <pthread.h>
+
+struct shared_lock {
+    pthread_mutex_t mutex;
+};
+
+/* 0 or a negative errno. Needs no clearing. */
+int shared_lock_init(struct shared_lock *lock) __attribute__((warn_unused_result));
+void shared_lock_take(struct shared_lock *lock);
+void shared_lock_give(struct shared_lock *lock);
+
+#endif

@@ -1,0 +1,26 @@
+/* How functions.lua is read, between the files that read it. All of these run under lua_pcall, with
+ * the table of functions.lua at the top of the stack; 0, or a negative errno with the reason in the
+ * reader's err. */
+#ifndef LUAFN_CONFIG_INTERNAL_H
+#define LUAFN_CONFIG_INTERNAL_H
+
+#include "config.h"
+#include "run/options.h"
+
+/* Runs the text and reads what it returns into `config`. `shown` is the file's name in messages. */
+int config_run(struct config *config, struct str source, const char *shown, struct err *err)
+    __attribute__((warn_unused_result));
+
+/* Every member; goes on after a fault, so that all are told. */
+int config_read_top(struct options_reader *r, struct config *config);
+
+/* The lists `redirects` and `headers`. */
+int config_read_redirects(struct options_reader *r, struct config *config);
+int config_read_headers(struct options_reader *r, struct config *config);
+
+/* -ENOMEM, said. */
+int config_out_of_memory(struct options_reader *r);
+/* 0 where the value at the top of the stack, the member `key`, is a table. */
+int config_must_be_table(struct options_reader *r, const char *key);
+
+#endif

@@ -1,0 +1,28 @@
+/* The files of a Netlify site that a configuration takes in: _redirects and _headers, in the
+ * publish folder and beside functions.lua, and the rules of netlify.toml. */
+#ifndef LUAFN_CONFIG_SITE_H
+#define LUAFN_CONFIG_SITE_H
+
+#include "config.h"
+
+/* Adds their rules after those that the configuration has: redirects of functions.lua come first,
+ * then those of the publish folder, then those beside functions.lua, then those of netlify.toml;
+ * the first that matches counts. Header rules go the other way round, since there the last one
+ * wins. 0 or -ENOMEM. */
+int config_read_site(struct config *config) __attribute__((warn_unused_result));
+
+/* More redirects at the end of the list, and header rules before those that are there. Word for
+ * word the same redirects are taken once. `file` is for messages. 0 or -ENOMEM. */
+int config_add_redirects(struct config *config, const char *file, const struct redirect_rule *rules,
+                         unsigned count) __attribute__((warn_unused_result));
+int config_add_headers(struct config *config, const struct header_rule *rules, unsigned count)
+    __attribute__((warn_unused_result));
+
+/* A note "file:line: ..."; line 0: "file: ...". Out of memory it is lost. */
+void config_add_note(struct config *config, bool fault, const char *file, unsigned line,
+                     const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* Remembers the file for config_site_hash. */
+void config_add_file(struct config *config, const char *path);
+
+#endif

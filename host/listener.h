@@ -1,0 +1,23 @@
+/* Sockets that listen: made from addresses before any worker, and owned by the supervisor. */
+#ifndef LUAFN_LISTENER_H
+#define LUAFN_LISTENER_H
+
+#include "base/err.h"
+
+enum { LISTENER_MAX = 16 };
+
+struct listener {
+    int fd;
+    char url[128]; /* "http://127.0.0.1:8888" */
+};
+
+/* Binds "HOST:PORT", "[V6]:PORT" or "PORT" (port 0 picks one), which `option` was given; `scheme`
+ * is for the URL. 0, or a negative errno with the reason; -EINVAL: that is no address. */
+int listener_bind(const char *option, const char *address, const char *scheme, struct listener *out,
+                  struct err *err);
+
+/* Takes a socket that somebody else has bound and made listen. 0, or -ENOTSOCK and the like with
+ * the reason; the descriptor stays the caller's then. */
+int listener_adopt(int fd, const char *scheme, struct listener *out, struct err *err);
+
+#endif

@@ -1,0 +1,192 @@
+/* Taking connections, and what becomes of them when there is no room.
+ *
+ * A connection for which there is no memory is taken off the queue and closed. Where accept itself
+ * fails (no descriptor, no buffers), libuv tries again and again within its callback and would
+ * never come back to the loop; so the acceptor closes its handle, rests, and listens anew on a copy
+ * of the descriptor that was kept for this. Meanwhile who is connected is served, and who comes
+ * waits in the kernel's queue, or for another worker. */
+#include "net/acceptor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "net/conn.h"
+
+enum { BACKLOG = 511, REST_MS = 100 };
+
+struct acceptor {
+    uv_tcp_t tcp; /* open unless `resting` or `gone` */
+    struct server *server;
+    struct list in_server;
+    int fd; /* owned: of which `tcp` has a copy */
+    bool admin;
+    bool starved; /* a connection waits in libuv that could not be taken */
+    bool resting;
+    bool closing; /* `tcp` is */
+    bool gone;    /* to be freed */
+};
+
+static void reject_next(struct acceptor *acceptor);
+
+static void on_rejected(uv_handle_t *handle)
+{
+    struct server *server = handle->data;
+    server->rejecting = false;
+    list_each(node, &server->acceptors)
+    {
+        struct acceptor *acceptor = container_of(node, struct acceptor, in_server);
+        if (acceptor->starved) {
+            reject_next(acceptor);
+            break;
+        }
+    }
+    server_handle_closed(server);
+}
+
+/* Without memory for a connection it is taken off the queue and closed: left there, it would keep
+ * libuv from looking at the socket again. */
+static void reject_next(struct acceptor *acceptor)
+{
+    struct server *server = acceptor->server;
+    acceptor->starved = server->rejecting;
+    if (server->rejecting || uv_tcp_init(server->loop, &server->reject) != 0)
+        return;
+    server->reject.data = server;
+    server->rejecting = true;
+    server->handles++;
+    if (uv_accept((uv_stream_t *)&acceptor->tcp, (uv_stream_t *)&server->reject) == 0)
+        server->stats.refused++;
+    uv_close((uv_handle_t *)&server->reject, on_rejected);
+}
+
+/* ---- the handle ---- */
+
+static void acceptor_free(struct acceptor *acceptor)
+{
+    close(acceptor->fd);
+    free(acceptor);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct acceptor *acceptor = handle->data;
+    struct server *server = acceptor->server;
+    acceptor->closing = false;
+    if (acceptor->gone)
+        acceptor_free(acceptor);
+    server_handle_closed(server);
+}
+
+static void close_handle(struct acceptor *acceptor)
+{
+    acceptor->closing = true;
+    uv_close((uv_handle_t *)&acceptor->tcp, on_closed);
+}
+
+static void on_wake(uv_timer_t *timer)
+{
+    acceptors_wake(timer->data);
+}
+
+static void rest(struct acceptor *acceptor)
+{
+    acceptor->resting = true;
+    uv_timer_start(&acceptor->server->rest, on_wake, REST_MS, 0);
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+    struct acceptor *acceptor = stream->data;
+    struct server *server = acceptor->server;
+    if (status != 0) {
+        server->stats.refused++;
+        close_handle(acceptor);
+        rest(acceptor);
+        return;
+    }
+    server_start_clock(server);
+    if (conn_accept(server, stream, acceptor->admin) != 0)
+        reject_next(acceptor);
+}
+
+/* Begins to listen. After an error the handle is closing. */
+static int listen_anew(struct acceptor *acceptor)
+{
+    struct server *server = acceptor->server;
+    int fd = fcntl(acceptor->fd, F_DUPFD_CLOEXEC, 0);
+    int error = fd >= 0 ? uv_tcp_init(server->loop, &acceptor->tcp) : -errno;
+    if (error != 0) {
+        if (fd >= 0)
+            close(fd);
+        return error;
+    }
+    acceptor->tcp.data = acceptor;
+    server->handles++;
+    error = uv_tcp_open(&acceptor->tcp, fd);
+    if (error != 0)
+        close(fd);
+    else
+        error = uv_listen((uv_stream_t *)&acceptor->tcp, BACKLOG, on_connection);
+    if (error != 0)
+        close_handle(acceptor);
+    return error;
+}
+
+/* ---- the interface ---- */
+
+void acceptors_wake(struct server *server)
+{
+    list_each(node, &server->acceptors)
+    {
+        struct acceptor *acceptor = container_of(node, struct acceptor, in_server);
+        if (!acceptor->resting)
+            continue;
+        acceptor->resting = false;
+        if (acceptor->closing || listen_anew(acceptor) != 0)
+            rest(acceptor);
+    }
+}
+
+static void acceptor_close(struct acceptor *acceptor)
+{
+    list_remove(&acceptor->in_server);
+    acceptor->gone = true;
+    if (acceptor->resting && !acceptor->closing)
+        acceptor_free(acceptor);
+    else if (!acceptor->closing)
+        close_handle(acceptor);
+}
+
+void acceptors_close(struct server *server, bool admin_too)
+{
+    list_each(node, &server->acceptors)
+    {
+        struct acceptor *acceptor = container_of(node, struct acceptor, in_server);
+        if (admin_too || !acceptor->admin)
+            acceptor_close(acceptor);
+    }
+}
+
+int acceptor_open(struct server *server, int fd, bool admin)
+{
+    struct acceptor *acceptor = calloc(1, sizeof(*acceptor));
+    if (acceptor == NULL) {
+        close(fd);
+        return UV_ENOMEM;
+    }
+    const int unsent = LIMIT_KERNEL_UNSENT; /* connections have it from their listener */
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
+    acceptor->server = server;
+    acceptor->fd = fd;
+    acceptor->admin = admin;
+    list_push(&server->acceptors, &acceptor->in_server);
+    int error = listen_anew(acceptor);
+    acceptor->resting = error != 0;
+    if (error != 0)
+        acceptor_close(acceptor);
+    return error;
+}

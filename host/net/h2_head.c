@@ -1,0 +1,65 @@
+/* HTTP/2: a request's head, written down as one of HTTP/1.1 for the parser. */
+#include "net/h2_internal.h"
+
+/* What would end the request line early; the parser judges the rest. */
+static bool is_one_word(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if ((unsigned char)text.ptr[i] <= ' ' || text.ptr[i] == 0x7f)
+            return false;
+    }
+    return text.len > 0;
+}
+
+/* The method comes in any order with the path, so both are kept until the line can be written. */
+static bool add_pseudo(struct h2_stream *s, struct str name, struct str value)
+{
+    struct arena *arena = &s->ex->arena;
+    if (str_eq(name, STR(":method")))
+        s->ex->req.method_name = arena_copy(arena, value);
+    else if (str_eq(name, STR(":path")))
+        s->ex->req.target = arena_copy(arena, value);
+    else if (str_eq(name, STR(":authority")))
+        s->authority = arena_copy(arena, value);
+    return !str_eq(name, STR(":method")) && !str_eq(name, STR(":path")) ? true : is_one_word(value);
+}
+
+static void add_field(struct h2_stream *s, struct str name, struct str value)
+{
+    if (s->head.len > s->parser.limits->header_bytes)
+        return; /* enough to be refused for */
+    if (str_eq(name, STR("host")) && s->authority.len > 0 && str_eq_nocase(value, s->authority))
+        return;
+    s->chunked = s->chunked && !str_eq(name, STR("content-length"));
+    buf_add_str(&s->head, name);
+    buf_add_str(&s->head, STR(": "));
+    buf_add_str(&s->head, value);
+    buf_add_str(&s->head, STR("\r\n"));
+}
+
+int h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    struct h2_stream *s = h2_stream_new(arg, frame->hd.stream_id);
+    if (s == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    s->chunked = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0;
+    return nghttp2_session_set_stream_user_data(session, s->id, s);
+}
+
+int h2_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+                 size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
+{
+    (void)flags;
+    (void)arg;
+    struct h2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    if (s == NULL || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0; /* trailers */
+    struct str n = {(const char *)name, name_len};
+    struct str v = {(const char *)value, value_len};
+    if (n.len > 0 && n.ptr[0] == ':')
+        return add_pseudo(s, n, v) ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    add_field(s, n, v);
+    return 0;
+}

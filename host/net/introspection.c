@@ -1,0 +1,342 @@
+/* Asking about tokens. Answers are kept in a table without chains: of two tokens that want the same
+ * place the later one has it, and the other is asked for again. */
+#include "net/introspection.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "auth/opaque.h"
+#include "auth/strict_json.h"
+#include "base/base64.h"
+#include "base/siphash.h"
+#include "net/discovery.h"
+#include "net/issuer_internal.h"
+
+struct answer {
+    struct siphash hash;
+    double until;          /* steady; 0: no answer */
+    struct claims *claims; /* owned; NULL: not active */
+};
+
+struct introspection {
+    struct list node;
+    struct opaque_source source;
+    struct issuers *all;
+    char *url;           /* owned */
+    char *authorization; /* owned: the header's value */
+    char host_text[256];
+    struct str host; /* slice of host_text: what the operator named may be private */
+    bool loopback;
+    double ttl;
+    uint64_t key[2];
+    struct list flights;
+    unsigned flying;
+    bool failing;
+    double retry_at;
+    struct answer answers[LIMIT_INTROSPECTION_ANSWERS];
+};
+
+/* One question under way. */
+struct flight {
+    struct list node;
+    struct introspection *owner;
+    struct siphash hash;
+    struct client_call *call;
+    struct list waiting;
+};
+
+static double now_of(const struct introspection *in)
+{
+    return in->all->steady(in->all->clock_arg);
+}
+
+static bool same_hash(struct siphash a, struct siphash b)
+{
+    return a.low == b.low && a.high == b.high;
+}
+
+/* ---- what is known ---- */
+
+static struct answer *place_of(struct introspection *in, struct siphash hash)
+{
+    return &in->answers[hash.low % LIMIT_INTROSPECTION_ANSWERS];
+}
+
+/* Takes the claims over. */
+static void keep(struct introspection *in, struct siphash hash, struct claims *claims, double until)
+{
+    struct answer *answer = place_of(in, hash);
+    claims_unref(answer->claims);
+    *answer = (struct answer){hash, until, claims};
+}
+
+static enum opaque_state find(struct opaque_source *source, struct str token,
+                              struct claims **claims)
+{
+    struct introspection *in = container_of(source, struct introspection, source);
+    struct siphash hash = siphash(in->key, token);
+    const struct answer *answer = place_of(in, hash);
+    if (now_of(in) >= answer->until || !same_hash(answer->hash, hash))
+        return OPAQUE_UNKNOWN;
+    *claims = answer->claims;
+    return answer->claims != NULL ? OPAQUE_ACTIVE : OPAQUE_INACTIVE;
+}
+
+/* ---- asking ---- */
+
+static void land(struct flight *flight)
+{
+    list_remove(&flight->node);
+    flight->owner->flying--;
+    while (!list_is_empty(&flight->waiting)) {
+        struct issuer_wait *wait = container_of(flight->waiting.next, struct issuer_wait, node);
+        list_remove(&wait->node);
+        wait->done(wait);
+    }
+    free(flight);
+}
+
+static void say_failed(struct introspection *in, const char *why)
+{
+    if (!in->failing)
+        log_message(LOG_WARN, "introspection %s: %s", in->url, why);
+    in->failing = true;
+    in->retry_at = now_of(in) + LIMIT_INTROSPECTION_RETRY;
+}
+
+/* An answer of the endpoint, as RFC 7662 section 2.2 has it. Takes the JSON over. */
+static void take_answer(struct introspection *in, struct siphash hash, json_t *json)
+{
+    double now = now_of(in);
+    if (!json_is_true(json_object_get(json, "active"))) {
+        json_decref(json);
+        keep(in, hash, NULL, now + LIMIT_INTROSPECTION_INACTIVE);
+        return;
+    }
+    struct claims *claims = claims_new(json, ALG_NONE_KNOWN, false);
+    if (claims == NULL) {
+        say_failed(in, "out of memory");
+        return;
+    }
+    double left = claims->expires - in->all->wall(in->all->clock_arg);
+    keep(in, hash, claims, now + (left < in->ttl ? fmax(left, 1) : in->ttl));
+}
+
+static void on_answer(void *arg, const struct client_response *res)
+{
+    struct flight *flight = arg;
+    struct introspection *in = flight->owner;
+    flight->call = NULL;
+    json_t *json = res->error == 0 && res->status == 200 ? strict_json_load(res->body, NULL) : NULL;
+    if (json_is_boolean(json_object_get(json, "active"))) {
+        if (in->failing)
+            log_message(LOG_INFO, "introspection %s: answers again", in->url);
+        in->failing = false;
+        take_answer(in, flight->hash, json);
+    } else {
+        char status[64];
+        snprintf(status, sizeof(status), "status %ld without a plain answer", res->status);
+        say_failed(in, res->error != 0 ? res->error_text : status);
+        json_decref(json);
+    }
+    land(flight);
+}
+
+static void add_form(struct buf *buf, struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        bool plain = str_is_alnum(c) || c == '-' || c == '.' || c == '_';
+        buf_printf(buf, plain ? "%c" : "%%%02X", (unsigned char)c);
+    }
+}
+
+static int start(struct introspection *in, struct flight *flight, struct str body)
+{
+    const struct header headers[] = {
+        {STR("Accept"), STR("application/json")},
+        {STR("Authorization"), str_from(in->authorization)},
+        {STR("Content-Type"), STR("application/x-www-form-urlencoded")},
+    };
+    const struct client_request req = {
+        .method = STR("POST"),
+        .url = str_from(in->url),
+        .headers = headers,
+        .header_count = sizeof(headers) / sizeof(headers[0]),
+        .body = body,
+        .timeout = LIMIT_KEYS_FETCH_TIMEOUT,
+        .max_bytes = LIMIT_INTROSPECTION_BYTES,
+        .rules = {.hosts = &in->host,
+                  .host_count = 1,
+                  .any_public = true,
+                  .allow_loopback = in->loopback,
+                  .https_only = true},
+    };
+    struct err err;
+    int rc = client_start(in->all->client, &req, on_answer, flight, &flight->call, &err);
+    if (rc != 0)
+        say_failed(in, err.text);
+    return rc;
+}
+
+static struct flight *take_off(struct introspection *in, struct siphash hash, struct str token)
+{
+    struct buf body = BUF_INIT;
+    struct flight *flight = calloc(1, sizeof(*flight));
+    if (flight == NULL)
+        return NULL;
+    flight->owner = in;
+    flight->hash = hash;
+    list_init(&flight->waiting);
+    buf_add_str(&body, STR("token_type_hint=access_token&token="));
+    add_form(&body, token);
+    bool ok = !buf_failed(&body) && start(in, flight, buf_str(&body)) == 0;
+    buf_free(&body);
+    if (!ok) {
+        free(flight);
+        return NULL;
+    }
+    list_push(&in->flights, &flight->node);
+    in->flying++;
+    return flight;
+}
+
+static struct flight *flight_of(struct introspection *in, struct siphash hash)
+{
+    list_each(node, &in->flights)
+    {
+        struct flight *flight = container_of(node, struct flight, node);
+        if (same_hash(flight->hash, hash))
+            return flight;
+    }
+    return NULL;
+}
+
+int introspection_want(struct opaque_source *source, struct str token, struct issuer_wait *wait)
+{
+    struct introspection *in = container_of(source, struct introspection, source);
+    struct siphash hash = siphash(in->key, token);
+    struct flight *flight = flight_of(in, hash);
+    list_init(&wait->node);
+    if (flight == NULL && in->all->trusted == NULL && in->flying < LIMIT_INTROSPECTIONS &&
+        !(in->failing && now_of(in) < in->retry_at))
+        flight = take_off(in, hash, token);
+    if (flight == NULL)
+        return 0;
+    list_push(&flight->waiting, &wait->node);
+    return 1;
+}
+
+/* ---- endpoints ---- */
+
+/* RFC 6749 section 2.3.1: both form-encoded, then HTTP's Basic. NULL when out of memory. */
+static char *basic(struct str id, struct str secret)
+{
+    struct buf plain = BUF_INIT;
+    add_form(&plain, id);
+    buf_add_char(&plain, ':');
+    add_form(&plain, secret);
+    char *text = buf_failed(&plain) ? NULL : calloc(1, sizeof("Basic ") + plain.len / 3 * 4 + 8);
+    if (text != NULL) {
+        memcpy(text, "Basic ", 6);
+        text[6 + base64_encode(buf_str(&plain), BASE64_STANDARD, text + 6)] = '\0';
+    }
+    buf_free(&plain);
+    return text;
+}
+
+static void introspection_free(struct introspection *in)
+{
+    for (size_t i = 0; i < LIMIT_INTROSPECTION_ANSWERS; i++)
+        claims_unref(in->answers[i].claims);
+    free(in->url);
+    free(in->authorization);
+    free(in);
+}
+
+static struct introspection *introspection_new(struct issuers *issuers,
+                                               const struct introspection_spec *spec,
+                                               char *authorization)
+{
+    struct client_url parts;
+    struct introspection *in = calloc(1, sizeof(*in));
+    if (in == NULL) {
+        free(authorization);
+        return NULL;
+    }
+    in->all = issuers;
+    in->source.find = find;
+    in->authorization = authorization;
+    in->url = strndup(spec->url.ptr, spec->url.len);
+    list_init(&in->flights);
+    if (in->url == NULL || getrandom(in->key, sizeof(in->key), 0) != sizeof(in->key)) {
+        introspection_free(in);
+        return NULL;
+    }
+    if (client_parse_url(spec->url, &parts, NULL) == 0) {
+        memcpy(in->host_text, parts.host, sizeof(parts.host));
+        in->loopback = parts.loopback;
+    }
+    in->host = str_from(in->host_text);
+    list_push(&issuers->introspections, &in->node);
+    return in;
+}
+
+struct opaque_source *introspection_get(struct issuers *issuers,
+                                        const struct introspection_spec *spec, struct err *err)
+{
+    if (discovery_check_url(spec->url, true, err) != 0)
+        return NULL;
+    char *authorization = basic(spec->client_id, spec->client_secret);
+    struct introspection *in = NULL;
+    list_each(node, &issuers->introspections)
+    {
+        struct introspection *other = container_of(node, struct introspection, node);
+        if (authorization != NULL && str_eq(str_from(other->url), spec->url) &&
+            strcmp(other->authorization, authorization) == 0)
+            in = other;
+    }
+    if (in != NULL)
+        free(authorization);
+    else if (authorization != NULL)
+        in = introspection_new(issuers, spec, authorization);
+    if (in == NULL) {
+        err_set(err, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    in->ttl = spec->cache;
+    return &in->source;
+}
+
+void introspections_stop(struct issuers *issuers)
+{
+    list_each(node, &issuers->introspections)
+    {
+        struct introspection *in = container_of(node, struct introspection, node);
+        list_each(at, &in->flights)
+        {
+            struct flight *flight = container_of(at, struct flight, node);
+            list_each(waiting, &flight->waiting)
+            {
+                list_remove(waiting);
+            }
+            client_cancel(flight->call);
+            list_remove(&flight->node);
+            free(flight);
+        }
+        in->flying = LIMIT_INTROSPECTIONS; /* none any more */
+    }
+}
+
+void introspections_free(struct issuers *issuers)
+{
+    list_each(node, &issuers->introspections)
+    {
+        list_remove(node);
+        introspection_free(container_of(node, struct introspection, node));
+    }
+}

@@ -1,0 +1,346 @@
+/* What each field of event and context is, from the exchange. */
+#include "run/event_fields.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "http/content_type.h"
+#include "http/target.h"
+#include "run/invocation.h"
+#include "run/tree.h"
+
+static void push_str(lua_State *L, struct str s)
+{
+    lua_pushlstring(L, s.ptr != NULL ? s.ptr : "", s.len);
+}
+
+static struct request *request_of(struct invocation *inv)
+{
+    return &inv->ex->req;
+}
+
+/* A piece of text in the arena, or an error of the script: a request must not die half-way of a
+ * failed allocation. */
+static struct str lx_check_memory(lua_State *L, struct str s)
+{
+    if (s.ptr == NULL)
+        luaL_error(L, "out of memory");
+    return s;
+}
+
+/* ---- event ---- */
+
+static void push_method(lua_State *L, struct invocation *inv)
+{
+    push_str(L, request_of(inv)->method_name);
+}
+
+static void push_path(lua_State *L, struct invocation *inv)
+{
+    push_str(L, inv->call->path);
+}
+
+static void push_raw_query(lua_State *L, struct invocation *inv)
+{
+    push_str(L, request_of(inv)->query);
+}
+
+static void push_raw_url(lua_State *L, struct invocation *inv)
+{
+    const struct request *req = request_of(inv);
+    struct str url = arena_printf(&inv->ex->arena, "%.*s://%.*s%.*s%s%.*s", STR_ARG(req->scheme),
+                                  STR_ARG(req->host), STR_ARG(inv->call->path),
+                                  req->query.ptr != NULL ? "?" : "", STR_ARG(req->query));
+    push_str(L, lx_check_memory(L, url));
+}
+
+static void push_route(lua_State *L, struct invocation *inv)
+{
+    if (inv->instance->spec.path_count > 0)
+        push_str(L, inv->call->match->pattern);
+    else
+        lua_pushnil(L);
+}
+
+static void push_params(lua_State *L, struct invocation *inv)
+{
+    const struct route_match *match = inv->call->match;
+    lua_createtable(L, 0, (int)match->param_count);
+    for (unsigned i = 0; i < match->param_count; i++) {
+        struct str value = percent_decode(&inv->ex->arena, match->params[i].value, false);
+        push_str(L, match->params[i].name);
+        push_str(L, lx_check_memory(L, value));
+        lua_rawset(L, -3);
+    }
+}
+
+/* Is the body text, by its Content-Type alone? */
+static bool is_text(const struct request *req)
+{
+    static const char *const also[] = {"application/x-www-form-urlencoded",
+                                       "application/csp-report", NULL};
+    const struct str *header = headers_get(&req->headers, STR("content-type"));
+    return header != NULL && content_type_is_text(*header, also);
+}
+
+static void push_is_base64(lua_State *L, struct invocation *inv)
+{
+    lua_pushboolean(L, !is_text(request_of(inv)));
+}
+
+static void push_body(lua_State *L, struct invocation *inv)
+{
+    const struct request *req = request_of(inv);
+    /* As on Netlify: a body without a Content-Type is no body. */
+    if (req->body.ptr == NULL || req->method == METHOD_GET || req->method == METHOD_HEAD ||
+        headers_get(&req->headers, STR("content-type")) == NULL) {
+        lua_pushnil(L);
+    } else if (is_text(req)) {
+        push_str(L, req->body);
+    } else {
+        luaL_Buffer b;
+        char *out = luaL_buffinitsize(L, &b, BASE64_ENCODED_MAX(req->body.len));
+        luaL_pushresultsize(&b, base64_encode(req->body, BASE64_STANDARD, out));
+    }
+}
+
+/* ---- headers: names are lower case; duplicates are joined, cookies with "; " ---- */
+
+/* What the host knows better than the client: these names of the client's are dropped. */
+static const char *const own_headers[] = {"client-ip",
+                                          "x-nf-client-connection-ip",
+                                          "x-nf-request-id",
+                                          "x-nf-account-id",
+                                          "x-nf-site-id",
+                                          "x-nf-geo",
+                                          NULL};
+static const char GEO[] = "e30="; /* base64 of {} */
+
+static bool is_own_header(struct str name)
+{
+    for (const char *const *own = own_headers; *own != NULL; own++) {
+        if (str_eq(name, str_from(*own)))
+            return true;
+    }
+    return false;
+}
+
+static void push_own_header(lua_State *L, struct invocation *inv, unsigned index)
+{
+    switch (index) {
+    case 0:
+    case 1:
+        push_str(L, request_of(inv)->client_ip);
+        break;
+    case 2:
+        lua_pushstring(L, inv->ex->request_id);
+        break;
+    case 3:
+        lua_pushliteral(L, "");
+        break;
+    case 4:
+        lua_pushliteral(L, "unlinked");
+        break;
+    default:
+        lua_pushstring(L, GEO);
+    }
+}
+
+static void push_headers(lua_State *L, struct invocation *inv)
+{
+    const struct headers *headers = &request_of(inv)->headers;
+    lua_createtable(L, 0, (int)headers->len + 6);
+    for (uint32_t i = 0; i < headers->len; i++) {
+        struct str name = headers->items[i].name;
+        if (is_own_header(name))
+            continue;
+        push_str(L, name); /* stack: headers, name */
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TSTRING) {
+            lua_pushstring(L, str_eq(name, STR("cookie")) ? "; " : ", ");
+            push_str(L, headers->items[i].value);
+            lua_concat(L, 3);
+        } else {
+            lua_pop(L, 1);
+            push_str(L, headers->items[i].value);
+        }
+        lua_rawset(L, -3);
+    }
+    for (unsigned i = 0; own_headers[i] != NULL; i++) {
+        push_own_header(L, inv, i);
+        lua_setfield(L, -2, own_headers[i]);
+    }
+}
+
+/* Netlify gives the joined value, in a list of one. */
+static void push_multi_headers(lua_State *L, struct invocation *inv)
+{
+    push_headers(L, inv);
+    lua_createtable(L, 0, 8);
+    for (lua_pushnil(L); lua_next(L, -3) != 0;) { /* stack: headers, multi, name, value */
+        lua_pushvalue(L, -2);
+        lua_createtable(L, 1, 0);
+        lua_rotate(L, -3, -1); /* stack: headers, multi, name, name, list, value */
+        lua_rawseti(L, -2, 1);
+        tree_push_array_mt(L);
+        lua_setmetatable(L, -2);
+        lua_rawset(L, -4);
+    }
+    lua_remove(L, -2);
+}
+
+/* ---- query: names keep their brackets; several values are joined with ", " ---- */
+
+static int lx_query(lua_State *L, struct invocation *inv, struct query_pair **pairs)
+{
+    int count = query_parse(&inv->ex->arena, request_of(inv)->query, pairs);
+    return count >= 0 ? count : luaL_error(L, "out of memory");
+}
+
+static void push_query(lua_State *L, struct invocation *inv)
+{
+    struct query_pair *pairs = NULL;
+    int count = lx_query(L, inv, &pairs);
+    lua_createtable(L, 0, count);
+    for (int i = 0; i < count; i++) {
+        push_str(L, pairs[i].name);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TSTRING) {
+            lua_pushliteral(L, ", ");
+            push_str(L, pairs[i].value);
+            lua_concat(L, 3);
+        } else {
+            lua_pop(L, 1);
+            push_str(L, pairs[i].value);
+        }
+        lua_rawset(L, -3);
+    }
+}
+
+static void push_multi_query(lua_State *L, struct invocation *inv)
+{
+    struct query_pair *pairs = NULL;
+    int count = lx_query(L, inv, &pairs);
+    lua_createtable(L, 0, count);
+    for (int i = 0; i < count; i++) {
+        push_str(L, pairs[i].name);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) != LUA_TTABLE) {
+            lua_pop(L, 1);
+            lua_createtable(L, 1, 0);
+            tree_push_array_mt(L);
+            lua_setmetatable(L, -2);
+            lua_pushvalue(L, -2);
+            lua_pushvalue(L, -2);
+            lua_rawset(L, -5);
+        } /* stack: multi, name, list */
+        push_str(L, pairs[i].value);
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+        lua_pop(L, 2);
+    }
+}
+
+const struct field event_fields[] = {
+    {"body", push_body},
+    {"headers", push_headers},
+    {"httpMethod", push_method},
+    {"isBase64Encoded", push_is_base64},
+    {"multiValueHeaders", push_multi_headers},
+    {"multiValueQueryStringParameters", push_multi_query},
+    {"params", push_params},
+    {"path", push_path},
+    {"queryStringParameters", push_query},
+    {"rawQuery", push_raw_query},
+    {"rawUrl", push_raw_url},
+    {"route", push_route},
+    {NULL, NULL},
+};
+
+/* ---- context ---- */
+
+static void push_name(lua_State *L, struct invocation *inv)
+{
+    push_str(L, inv->instance->spec.name);
+}
+
+static void push_version(lua_State *L, struct invocation *inv)
+{
+    lua_pushfstring(L, "%d", (int)inv->instance->generation);
+}
+
+static void push_request_id(lua_State *L, struct invocation *inv)
+{
+    lua_pushstring(L, inv->ex->request_id);
+}
+
+static void push_memory(lua_State *L, struct invocation *inv)
+{
+    lua_pushinteger(L, (lua_Integer)(inv->instance->spec.memory >> 20));
+}
+
+/* The deadline is a value of the closure, so that one kept after the request still answers: 0. */
+static int l_remaining(lua_State *L)
+{
+    lua_Integer deadline = lua_tointeger(L, lua_upvalueindex(1));
+    lua_Integer now = (lua_Integer)(uv_hrtime() / 1000000);
+    lua_pushinteger(L, deadline > now ? deadline - now : 0);
+    return 1;
+}
+
+static void push_remaining(lua_State *L, struct invocation *inv)
+{
+    lua_pushinteger(L, (lua_Integer)(inv->budget.deadline_ns / 1000000));
+    lua_pushcclosure(L, l_remaining, 1);
+}
+
+static void push_identity(lua_State *L, struct invocation *inv)
+{
+    if (inv->call->claims == NULL) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, 0, 2);
+    push_str(L, inv->call->token);
+    lua_setfield(L, -2, "token");
+    tree_push(L, inv->call->shown);
+    lua_setfield(L, -2, "claims");
+}
+
+/* The claims of an identity that a check in Lua has put into the context, which is at index 1.
+ * [-0, +1]: them, or nil */
+static void push_set_claims(lua_State *L)
+{
+    lua_pushliteral(L, "identityContext");
+    if (lua_rawget(L, 1) == LUA_TTABLE) {
+        lua_pushliteral(L, "claims");
+        lua_rawget(L, -2);
+        lua_remove(L, -2);
+    } else {
+        lua_pop(L, 1);
+        lua_pushnil(L);
+    }
+}
+
+static void push_client_context(lua_State *L, struct invocation *inv)
+{
+    lua_createtable(L, 0, 1);
+    push_set_claims(L);
+    if (lua_isnil(L, -1) && inv->call->claims != NULL) {
+        lua_pop(L, 1);
+        tree_push(L, inv->call->shown);
+    }
+    lua_setfield(L, -2, "user");
+}
+
+const struct field context_fields[] = {
+    {"awsRequestId", push_request_id},
+    {"clientContext", push_client_context},
+    {"functionName", push_name},
+    {"functionVersion", push_version},
+    {"getRemainingTimeInMillis", push_remaining},
+    {"identityContext", push_identity},
+    {"memoryLimitInMB", push_memory},
+    {NULL, NULL},
+};

@@ -1,0 +1,262 @@
+/* Workers: made, watched, replaced. */
+#include "supervisor_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+enum { BLAMES_MAX = 3, BLAME_SECONDS = 60, RESPAWN_MS = 200 };
+
+static struct worker_metrics *page_of(struct supervisor *s, unsigned index)
+{
+    return &s->carried.metrics->pages[s->carried.first_page + index];
+}
+
+/* ---- birth ---- */
+
+static _Noreturn void run_child(struct supervisor *s, unsigned index)
+{
+    /* When the parent is killed, its workers must not hold the port. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != s->self)
+        _exit(WORKER_EXIT_FAILED);
+    close(s->signal_fd);
+    upgrade_forget(&s->upgrade);
+    if (s->options->ready_fd >= 0)
+        close(s->options->ready_fd);
+    signal(SIGHUP, SIG_IGN); /* until the worker listens to it: it loads what there is anyway */
+    signal(SIGUSR2, SIG_IGN);
+    sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
+    struct worker_options options = s->options->worker;
+    options.listen_fds = s->fds;
+    options.listen_count = s->listener_count;
+    options.slot = &s->shared->slots[index];
+    options.suspensions = s->shared->suspensions;
+    options.app.board = s->carried.board;
+    options.app.rates = s->carried.rates;
+    options.app.generations = s->carried.generations;
+    options.app.tell_notes = index == 0;
+    options.app.metrics = s->carried.metrics;
+    options.app.page = s->carried.first_page + index;
+    options.app.running_name = options.slot->running;
+    int status = worker_run(&options);
+    munmap(s->shared, sizeof(*s->shared));
+    carried_close(&s->carried);
+    exit(status);
+}
+
+void children_spawn(struct supervisor *s, unsigned index)
+{
+    struct child *child = &s->children[index];
+    atomic_store(&s->shared->slots[index].heartbeat_ns, supervisor_now());
+    atomic_store(&s->shared->slots[index].ready, 0);
+    atomic_store(&s->shared->slots[index].reloading, 0);
+    s->shared->slots[index].running[0] = '\0';
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        run_child(s, index);
+    if (pid == -1) {
+        log_message(LOG_ERROR, "cannot start a worker: %s", strerror(errno));
+        child->respawn_at_ns = supervisor_now() + 1000000000u;
+        return;
+    }
+    *child = (struct child){.pid = pid, .born_ns = supervisor_now()};
+}
+
+void children_signal(struct supervisor *s, int signal)
+{
+    for (unsigned i = 0; i < s->options->workers; i++) {
+        if (s->children[i].pid > 0)
+            kill(s->children[i].pid, signal);
+    }
+}
+
+/* ---- death ---- */
+
+unsigned children_alive(const struct supervisor *s)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < s->options->workers; i++)
+        count += s->children[i].pid > 0;
+    return count;
+}
+
+static void log_death(const struct child *child, int status)
+{
+    struct log_line line;
+    log_begin(&line, LOG_ERROR, "worker ended; another takes its place");
+    log_int(&line, "pid", child->pid);
+    if (WIFSIGNALED(status))
+        log_int(&line, "signal", WTERMSIG(status));
+    else
+        log_int(&line, "status", WEXITSTATUS(status));
+    log_end(&line);
+}
+
+static void on_end(struct supervisor *s, unsigned index, int status)
+{
+    struct child *child = &s->children[index];
+    bool refused = WIFEXITED(status) && WEXITSTATUS(status) != WORKER_EXIT_OK && !s->announced;
+    metrics_clear_gauges(page_of(s, index));
+    atomic_store(&s->shared->slots[index].ready, 0);
+    if (refused && !s->stopping) {
+        child->pid = 0;
+        supervisor_stop(s, WORKER_EXIT_FAILED); /* the worker has said why */
+        return;
+    }
+    if (!s->stopping) {
+        log_death(child, status);
+        s->carried.metrics->restarts++;
+        /* One that dies young waits a little, so that a broken one does not eat the machine. */
+        bool young = supervisor_now() - child->born_ns < 1000000000u;
+        child->respawn_at_ns = supervisor_now() + (young ? RESPAWN_MS * 1000000u : 1);
+    } else if (s->status == 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_OK) &&
+               !WIFSIGNALED(status)) {
+        s->status = WORKER_EXIT_FAILED;
+    }
+    child->pid = 0;
+}
+
+void children_reap(struct supervisor *s)
+{
+    for (;;) {
+        int status;
+        pid_t pid = waitpid(-1, &status, WNOHANG);
+        if (pid <= 0)
+            return;
+        upgrade_on_exit(&s->upgrade, pid, status);
+        for (unsigned i = 0; i < s->options->workers; i++) {
+            if (s->children[i].pid == pid)
+                on_end(s, i, status);
+        }
+    }
+}
+
+/* ---- hearts ---- */
+
+static struct suspension *find_suspension(struct supervisor *s, const char *name)
+{
+    struct suspension *list = s->shared->suspensions, *free_one = NULL;
+    for (unsigned i = 0; i < SUSPENSIONS_MAX; i++) {
+        if (atomic_load(&list[i].active) && strcmp(list[i].name, name) == 0)
+            return &list[i];
+        if (!atomic_load(&list[i].active))
+            free_one = &list[i];
+    }
+    return free_one;
+}
+
+/* Three hung workers in a minute while the same function ran: it is suspended until its files
+ * change. */
+static void blame(struct supervisor *s, const char *name)
+{
+    const unsigned ring = sizeof(s->blames) / sizeof(s->blames[0]);
+    struct blame *b = &s->blames[s->blame_count++ % ring];
+    b->at_ns = supervisor_now();
+    snprintf(b->name, sizeof(b->name), "%s", name);
+    unsigned count = 0;
+    for (unsigned i = 0; i < ring; i++)
+        count += strcmp(s->blames[i].name, name) == 0 &&
+                 b->at_ns - s->blames[i].at_ns < BLAME_SECONDS * 1000000000ull;
+    struct suspension *suspension = count >= BLAMES_MAX ? find_suspension(s, name) : NULL;
+    if (suspension == NULL)
+        return;
+    snprintf(suspension->name, sizeof(suspension->name), "%s", name);
+    atomic_store(&suspension->content, 0);
+    atomic_store(&suspension->active, 1);
+    log_message(
+        LOG_ERROR,
+        "function %s hung %u workers within a minute; it is suspended until its script changes",
+        name, count);
+}
+
+/* Is the process ready to run, and what processor time has it had? false where the kernel does not
+ * tell. */
+static bool is_runnable(pid_t pid, uint64_t *cpu_ns)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    size_t len = fread(text, 1, sizeof(text) - 1, file);
+    fclose(file);
+    text[len] = '\0';
+    const char *rest = strrchr(text, ')'); /* behind the name, which may contain anything */
+    if (rest == NULL || rest[1] == '\0')
+        return false;
+    enum { STATE, USER_TICKS = 11, KERNEL_TICKS };
+    struct str fields = str_from(rest + 2), field;
+    uint64_t ticks[2] = {0};
+    bool runnable = false;
+    for (int i = STATE; i <= KERNEL_TICKS && str_split_next(&fields, ' ', &field); i++) {
+        if (i == STATE)
+            runnable = str_eq(field, STR("R"));
+        else if (i >= USER_TICKS && str_to_u64(field, UINT64_MAX, &ticks[i - USER_TICKS]) != 0)
+            return false;
+    }
+    *cpu_ns = (ticks[0] + ticks[1]) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+    return runnable;
+}
+
+/* On a machine that is too busy a loop does not turn either, and to kill its worker, which takes
+ * time from others to start again, makes that worse. So of a process that could run only the time
+ * counts that it was given, from when it was seen to be late: we may have been kept waiting, too.
+ */
+static uint64_t stopped_ns(struct child *child, uint64_t beat)
+{
+    const uint64_t unseen = (uint64_t)(LIMIT_WATCHDOG / 4 * 1e9);
+    uint64_t late = supervisor_now() - beat, cpu = 0;
+    if (late < unseen)
+        return 0;
+    bool runnable = is_runnable(child->pid, &cpu);
+    if (child->late_beat_ns != beat) {
+        child->late_beat_ns = beat;
+        child->late_cpu_ns = cpu;
+    }
+    return runnable ? unseen + cpu - child->late_cpu_ns : late;
+}
+
+static void check_heart(struct supervisor *s, unsigned index)
+{
+    struct child *child = &s->children[index];
+    struct worker_slot *slot = &s->shared->slots[index];
+    uint64_t beat = atomic_load(&slot->heartbeat_ns);
+    if (child->pid <= 0 || stopped_ns(child, beat) < (uint64_t)(LIMIT_WATCHDOG * 1e9))
+        return;
+    char name[VM_NAME_BYTES];
+    memcpy(name, slot->running, sizeof(name));
+    name[sizeof(name) - 1] = '\0';
+    struct log_line line;
+    log_begin(&line, LOG_ERROR, "a worker's loop has stopped; killing it");
+    log_int(&line, "pid", child->pid);
+    log_str(&line, "function", name[0] != '\0' ? str_from(name) : STR("(none)"));
+    log_end(&line);
+    s->carried.metrics->hangs++;
+    kill(child->pid, SIGKILL);
+    atomic_store(&slot->heartbeat_ns, supervisor_now());
+    if (name[0] != '\0')
+        blame(s, name);
+}
+
+unsigned children_check(struct supervisor *s)
+{
+    unsigned ready = 0;
+    for (unsigned i = 0; i < s->options->workers; i++) {
+        struct child *child = &s->children[i];
+        ready += child->pid > 0 && atomic_load(&s->shared->slots[i].ready) == 1;
+        check_heart(s, i);
+        if (child->pid == 0 && child->respawn_at_ns != 0 && !s->stopping &&
+            supervisor_now() >= child->respawn_at_ns)
+            children_spawn(s, i);
+    }
+    return ready;
+}

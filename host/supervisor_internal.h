@@ -1,0 +1,75 @@
+/* What the files of the supervisor share. */
+#ifndef LUAFN_SUPERVISOR_INTERNAL_H
+#define LUAFN_SUPERVISOR_INTERNAL_H
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include "base/limits.h"
+#include "carried.h"
+#include "supervisor.h"
+#include "upgrade.h"
+
+struct child {
+    pid_t pid; /* 0: none */
+    uint64_t born_ns;
+    uint64_t respawn_at_ns; /* 0: not waiting */
+    /* Of a heart that is late: its last beat, and the processor time of the process when it was
+     * first seen to be late. */
+    uint64_t late_beat_ns;
+    uint64_t late_cpu_ns;
+};
+
+/* Memory that this supervisor and its workers share. */
+struct shared {
+    struct suspension suspensions[SUSPENSIONS_MAX];
+    struct worker_slot slots[LIMIT_WORKERS];
+};
+
+/* A worker that was killed while this function ran. */
+struct blame {
+    char name[VM_NAME_BYTES];
+    uint64_t at_ns;
+};
+
+struct supervisor {
+    struct blame blames[16]; /* the newest ones, in a ring */
+    unsigned blame_count;
+    struct supervisor_options *options;
+    const struct listener *listeners;
+    unsigned listener_count;
+    int fds[LISTENER_MAX]; /* -1 once it takes nothing new */
+    struct shared *shared;
+    struct carried carried; /* memory that outlives this program in an upgrade */
+    struct child children[LIMIT_WORKERS];
+    struct upgrade upgrade;
+    int signal_fd;
+    sigset_t old_mask;
+    pid_t self;
+    bool announced;
+    bool stopping;
+    bool reloading;       /* the service manager waits for the end of it */
+    uint64_t kill_at_ns;  /* when draining takes too long */
+    uint64_t watchdog_ns; /* between two signs of life for the service manager; 0: none wanted */
+    uint64_t next_sign_ns;
+    int status;
+};
+
+uint64_t supervisor_now(void); /* CLOCK_MONOTONIC, nanoseconds */
+
+/* ---- supervisor_children.c ---- */
+
+void children_spawn(struct supervisor *s, unsigned index);
+void children_signal(struct supervisor *s, int signal);
+/* Takes note of every worker that has ended. */
+void children_reap(struct supervisor *s);
+unsigned children_alive(const struct supervisor *s);
+/* Looks at each heart and replaces who is dead. Returns how many are ready. */
+unsigned children_check(struct supervisor *s);
+
+/* ---- supervisor.c ---- */
+
+/* Takes nothing new and lets what runs end; the second time it ends what runs. */
+void supervisor_stop(struct supervisor *s, int status);
+
+#endif

@@ -1,0 +1,4 @@
+-- L13 error: raises a function
+return function()
+  error(print)
+end

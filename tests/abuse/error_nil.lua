@@ -1,0 +1,4 @@
+-- L13 error: raises nil
+return function()
+  error(nil)
+end

@@ -1,0 +1,4 @@
+-- L02 cpu: a goto loop in the handler of xpcall
+return function()
+  xpcall(error, function() ::again:: goto again end) return "no"
+end

@@ -1,0 +1,24 @@
+# Starts a program as systemd does with a socket unit: perl activate.pl NAMES COMMAND...; a listening socket on loopback for each name
+# ("http:admin"), from descriptor 3 on. Their ports go to stderr first.
+use strict;
+use warnings;
+use Socket;
+use Fcntl;
+use POSIX ();
+my @names = split /:/, shift;
+my @sockets;
+for (@names) {
+    socket(my $socket, AF_INET, SOCK_STREAM, 0) or die $!;
+    bind($socket, sockaddr_in(0, INADDR_LOOPBACK)) or die $!;
+    listen($socket, 128) or die $!;
+    push @sockets, $socket;
+}
+print STDERR 'ports ' . join(' ', map { (sockaddr_in(getsockname($_)))[0] } @sockets) . "\n";
+# First out of the way, so that no descriptor is overwritten that is still wanted.
+my @copies = map { fcntl($_, F_DUPFD, 20) or die $! } @sockets;
+POSIX::dup2($copies[$_], 3 + $_) // die $! for 0 .. $#copies;
+POSIX::close($_) for @copies;
+$ENV{LISTEN_PID} = $ENV{FOREIGN_PID} // $$;
+$ENV{LISTEN_FDS} = scalar @names;
+$ENV{LISTEN_FDNAMES} = join ':', @names;
+exec @ARGV or die $!;

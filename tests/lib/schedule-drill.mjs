@@ -1,0 +1,52 @@
+// A schedule that calls a background function each second: 60 runs a minute, none lost, none twice.
+import http from 'node:http';
+import { deployment, eventually, folder, freePort, lua, sleep, start } from './host.mjs';
+import { later } from './later.mjs';
+
+export const LOOPBACK = 'fetch = { "127.0.0.1" }';
+
+// Keeps what is posted to it.
+export async function counter(t) {
+  const seen = [];
+  const server = http.createServer((req, res) => {
+    let body = '';
+    req.on('data', (d) => { body += d; });
+    req.on('end', () => { seen.push(body); res.end(); });
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  later(t, () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); }));
+  return { seen, url: `http://127.0.0.1:${server.address().port}/` };
+}
+
+// Runs for `seconds`. Each due second is posted twice: by the schedule, and by the background
+// function that the schedule calls. Result: { runs, jobs, faults }.
+export async function scheduleDrill(t, { seconds = 600, workers = 2, tell = () => {} }) {
+  const up = await counter(t);
+  const post = (text) => `fetch(${lua(up.url)}, { method = "POST", body = ${text} })`;
+  const dir = folder(t, deployment({
+    tick: `return function(event)
+      local due = json.decode(event.body).next_run
+      ${post('"run " .. due')}
+      local res = fetch(env.SELF .. "/.netlify/functions/job-background", { method = "POST", body = due, headers = { ["content-type"] = "text/plain" } })
+      if res.status ~= 202 then ${post('"refused " .. due')} end
+    end`,
+    'job-background': `return function(event) sleep(0.2) ${post('"job " .. event.body')} end`,
+  }, { fields: { tick: `schedule = "* * * * * *", env = { "SELF" }, ${LOOPBACK}`, 'job-background': `auth = "public", ${LOOPBACK}` } }));
+  const port = await freePort();
+  const h = await start(t, { dir, workers, listen: `127.0.0.1:${port}`, env: { SELF: `http://127.0.0.1:${port}` } });
+  const of = (kind) => up.seen.filter((s) => s.startsWith(`${kind} `)).map((s) => Date.parse(s.slice(kind.length + 1)) / 1000).sort((a, b) => a - b);
+  for (const end = Date.now() + seconds * 1000; Date.now() < end; await sleep(1)) tell(`${of('run').length} runs`);
+  await h.stop();
+  await eventually(() => of('job').length >= of('run').length, 5, 'the last jobs').catch(() => {});
+
+  const runs = of('run');
+  const jobs = of('job');
+  const faults = up.seen.filter((s) => s.startsWith('refused'));
+  for (const [kind, list] of [['run', runs], ['job', jobs]]) {
+    list.forEach((due, i) => {
+      if (i > 0 && due !== list[i - 1] + 1) faults.push(`${kind}: ${due} after ${list[i - 1]}`);
+    });
+  }
+  if (jobs.length !== runs.length) faults.push(`${runs.length} runs, ${jobs.length} jobs`);
+  return { runs: runs.length, jobs: jobs.length, faults };
+}

@@ -1,0 +1,189 @@
+// Opaque tokens (RFC 7662): the provider is asked, once for many, and its word is taken no further
+// than it goes.
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import test from 'node:test';
+import { deployment, eventually, lua, run, sleep, start } from '../lib/host.mjs';
+import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
+import { later } from '../lib/later.mjs';
+
+const ME = 'return function(e, c) return json.encode(c.identityContext or { nobody = true }) end';
+const SECRET = 's3cret:with/odd chars';
+const BASIC = `Basic ${Buffer.from('host%20id:s3cret%3Awith%2Fodd%20chars').toString('base64')}`;
+const now = () => Math.floor(Date.now() / 1000);
+
+// An endpoint whose answers a test sets: tokens { text: answer }, or `reply` for all.
+async function endpoint(t) {
+  const it = { tokens: {}, asked: [], faults: [] };
+  const server = http.createServer(async (req, res) => {
+    let body = '';
+    for await (const piece of req) body += piece;
+    const form = new URLSearchParams(body);
+    if (req.method !== 'POST' || req.headers.authorization !== BASIC || form.get('token_type_hint') !== 'access_token'
+      || req.headers['content-type'] !== 'application/x-www-form-urlencoded') it.faults.push([req.method, req.headers, body]);
+    it.asked.push(form.get('token'));
+    if (it.gate) await it.gate;
+    const { status = 200, text } = it.reply ?? { text: JSON.stringify(it.tokens[form.get('token')] ?? { active: false }) };
+    if (status === 0) { res.destroy(); return; }
+    res.writeHead(status, { 'Content-Type': 'application/json', ...(it.reply?.headers ?? {}) });
+    res.end(text);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  later(t, () => { server.close(); server.closeAllConnections(); });
+  it.url = `http://127.0.0.1:${server.address().port}/introspect`;
+  return it;
+}
+
+async function world(t, { cache = 60, workers } = {}) {
+  const issuer = (await Issuer.start(t)).tenant();
+  const at = await endpoint(t);
+  const h = await start(t, {
+    workers,
+    files: deployment({ me: ME, shows: ME, open: ME, inlua: `return jwt.require_scope("read:shows", ${ME.slice(7)})`, verify: 'return function(e) local c, f = jwt.verify(e.body) return json.encode(c or f) end' }, {
+      fields: { me: 'auth = true', shows: 'auth = { scope = "read:shows" }', open: 'auth = "public"' },
+      more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, introspection = { url = ${lua(at.url)}, client_id = "host id", client_secret = ${lua(SECRET)}, cache = ${cache} } },`,
+    }),
+  });
+  const ask = (token, name = 'me', options = {}) => h.call(name, { headers: { Authorization: `Bearer ${token}` }, ...options });
+  return { h, at, issuer, ask };
+}
+
+test('an active token passes, with what the provider says as claims; others are refused', async (t) => {
+  const { h, at, issuer, ask } = await world(t);
+  at.tokens = {
+    'opaque-1': { active: true, sub: 'u1', scope: 'read:shows', client_id: 'c', iss: issuer.issuer, aud: ['x', AUDIENCE], exp: now() + 600 },
+    'two.parts': { active: true, sub: 'u2' },
+    'a/b+c=': { active: true, sub: 'u3' },
+  };
+  const good = await ask('opaque-1');
+  assert.equal(good.status, 200, good.text);
+  assert.deepEqual(good.json().claims, at.tokens['opaque-1']);
+  assert.equal(good.json().token, 'opaque-1');
+  assert.equal((await ask('opaque-1', 'shows')).status, 200);
+  for (const token of ['two.parts', 'a/b+c=']) {
+    assert.equal((await ask(token)).status, 200, token);
+    const denied = await ask(token, 'shows');
+    assert.equal(denied.status, 403);
+    assert.match(denied.header('www-authenticate'), /error="insufficient_scope", scope="read:shows"/);
+  }
+  assert.deepEqual(at.asked, ['opaque-1', 'two.parts', 'a/b+c=']);
+  const none = await ask('unknown');
+  assert.equal(none.status, 401);
+  assert.deepEqual(none.json(), { error: 'jwt_invalid', error_description: 'The token is not active' });
+  assert.equal(none.header('www-authenticate'), 'Bearer realm="luafn", error="invalid_token"');
+  assert.equal((await h.call('me', { headers: issuer.bearer() })).status, 200, 'a JWT is checked here');
+  assert.equal((await ask('a.b.c')).json().error_description, 'Invalid token provided');
+  assert.equal((await h.call('me')).json().error, 'invalid_header');
+  assert.deepEqual(at.asked.slice(3), ['unknown'], 'and nobody is asked for it');
+  assert.deepEqual(at.faults, []);
+});
+
+test('what an answer says is held against the token', async (t) => {
+  const { at, issuer, ask } = await world(t);
+  const rows = {
+    iss1: [{ iss: 'https://other/' }, 401], iss2: [{ iss: 5 }, 401], iss3: [{ iss: issuer.base }, 401], iss4: [{ iss: issuer.issuer }, 200],
+    aud1: [{ aud: 'other' }, 401], aud2: [{ aud: [] }, 401], aud3: [{ aud: null }, 401], aud4: [{ aud: AUDIENCE }, 200],
+    exp1: [{ exp: now() - 1 }, 401], exp2: [{ exp: 'soon' }, 401], exp3: [{ exp: 1e300 }, 401], exp4: [{ exp: now() + 60 }, 200],
+    nbf1: [{ nbf: now() + 600 }, 401], nbf2: [{ nbf: true }, 401], nbf3: [{ nbf: now() - 5 }, 200], none: [{}, 200],
+  };
+  for (const [token, [more, status]] of Object.entries(rows)) {
+    at.tokens[token] = { active: true, sub: token, ...more };
+    const res = await ask(token);
+    assert.equal(res.status, status, `${token} ${res.text}`);
+    if (status === 200) assert.equal(res.json().claims.sub, token);
+    else assert.ok(!res.text.includes(at.url));
+  }
+});
+
+test('an answer that is none is a 503, and asked for again; never a 200', async (t) => {
+  const active = JSON.stringify({ active: true, sub: 'u' });
+  const replies = {
+    's500': { status: 500, text: active }, 's401': { status: 401, text: active }, 's201': { status: 201, text: active },
+    'redirect': { status: 302, text: active, headers: { Location: '/elsewhere' } }, 'gone': { status: 0 },
+    'list': { text: `[${active}]` }, 'text': { text: '{"active":"true"}' }, 'one': { text: '{"active":1}' }, 'nothing': { text: '{}' },
+    'twice': { text: '{"active":false,"active":true}' }, 'broken': { text: active.slice(0, -1) }, 'empty': { text: '' },
+    'long': { text: JSON.stringify({ active: true, pad: 'x'.repeat(70000) }) }, 'deep': { text: `{"active":true,"x":${'['.repeat(50)}${']'.repeat(50)}}` },
+  };
+  // A host for each: all wait for their second at the same time.
+  await Promise.all(Object.entries(replies).map(async ([token, reply]) => {
+    const { at, ask } = await world(t);
+    at.reply = reply;
+    const res = await ask(token);
+    assert.equal(res.status, 503, `${token}: ${res.text}`);
+    assert.equal(res.json().error, 'keys_unavailable');
+    assert.ok(Number(res.header('retry-after')) > 0);
+    assert.doesNotMatch(res.text, /127\.0\.0\.1|introspect/);
+    const asked = at.asked.length;
+    assert.equal((await ask(token)).status, 503);
+    assert.equal(at.asked.length, asked, 'not at once again');
+    await sleep(1.05);
+    at.reply = { text: active };
+    assert.equal((await ask(token)).status, 200, token);
+  }));
+});
+
+test('one question for many; answers are believed for their time', async (t) => {
+  const { at, ask } = await world(t, { cache: 1 });
+  let open;
+  at.gate = new Promise((resolve) => { open = resolve; });
+  at.tokens.t = { active: true, sub: 'u' };
+  const all = Array.from({ length: 20 }, () => ask('t'));
+  await sleep(0.2);
+  open();
+  assert.deepEqual([...new Set((await Promise.all(all)).map((r) => r.status))], [200]);
+  assert.equal(at.asked.length, 1);
+  at.tokens.t = { active: false };
+  await sleep(1.1);
+  assert.equal((await ask('t')).status, 401, 'revoked');
+  at.tokens.short = { active: true, sub: 'u', exp: now() + 1 };
+  await ask('short');
+  await sleep(2.1);
+  const before = at.asked.length;
+  assert.equal((await ask('short')).json().error, 'jwt_expired');
+  assert.equal(at.asked.length, before + 1, 'no answer outlives its exp');
+});
+
+test('in Lua, and where a token is not needed', async (t) => {
+  const { at, ask } = await world(t);
+  at.tokens.t = { active: true, sub: 'u', scope: 'read:shows' };
+  assert.deepEqual((await ask('t', 'open')).json(), { nobody: true }, 'an open function asks nobody');
+  assert.equal((await ask('t', 'inlua')).json().claims.sub, 'u');
+  assert.equal((await ask('t', 'open')).json().claims.sub, 'u');
+  assert.equal((await ask('x', 'inlua')).status, 401);
+  const verify = async (body) => (await ask('t', 'verify', { method: 'POST', body, headers: { 'Content-Type': 'text/plain' } })).json();
+  assert.equal((await verify('t')).sub, 'u');
+  assert.equal((await verify('y')).message, 'The token is not active');
+  at.reply = { status: 500, text: '' };
+  assert.equal((await ask('z', 'inlua')).status, 503);
+});
+
+test('a flood of tokens that nobody knows: questions are bounded, known tokens pass', async (t) => {
+  const { at, ask } = await world(t);
+  at.tokens.good = { active: true, sub: 'u' };
+  assert.equal((await ask('good')).status, 200);
+  let open;
+  let most = 0;
+  at.gate = new Promise((resolve) => { open = resolve; });
+  let answered = 0;
+  const flood = Array.from({ length: 200 }, (_, i) => ask(`bad-${i}`).finally(() => { answered += 1; }));
+  await eventually(() => answered + at.asked.length - 1 === 200, 5, 'each asked about, or answered');
+  most = at.asked.length - 1;
+  assert.ok(most <= 64, `${most} at once`);
+  assert.equal((await ask('good')).status, 200, 'from memory');
+  open();
+  const statuses = (await Promise.all(flood)).map((r) => r.status);
+  assert.ok(statuses.every((s) => s === 401 || s === 503));
+  assert.equal(statuses.filter((s) => s === 401).length, most);
+});
+
+test('options that are none', async (t) => {
+  const good = 'url = "https://x.example/i", client_id = "a", client_secret = "b"';
+  const rows = { 5: 'must be a table', '{}': 'url: must be', '{ url = "ftp://x" }': 'url: must be', '{ url = "https://x.example/i" }': 'client_id: is missing',
+    '{ url = "https://x.example/i", client_id = "a" }': 'client_secret: is missing', [`{ ${good}, cache = 0 }`]: 'cache: must be between', [`{ ${good}, ttl = 5 }`]: 'unknown key',
+    '{ url = "http://x.example/i", client_id = "a", client_secret = "b" }': 'must be https', [`{ ${good} }`]: null };
+  for (const [value, text] of Object.entries(rows)) {
+    const r = await run(t, ['check'], { files: deployment({ me: ME }, { fields: { me: 'auth = true' }, more: `  auth = { issuer = "https://x.example/", audience = "a", introspection = ${value} },` }) });
+    assert.equal(r.code, text ? 1 : 0, value + r.stderr + r.stdout);
+    if (text) assert.ok((r.stderr + r.stdout).includes(text), `${value}\n${r.stderr}${r.stdout}`);
+  }
+});

@@ -1,0 +1,131 @@
+// /_luafn/metrics, ready and live of the whole host, whichever worker answers.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import { deployment, eventually, folder, ROOT, start, write } from '../lib/host.mjs';
+import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
+import { parseMetrics } from '../lib/prometheus.mjs';
+
+const SCRIPTS = {
+  hello: 'return function() return "hello" end',
+  fails: 'return function() error("no") end',
+  slow: 'return function() sleep(0.06) return "slow" end',
+};
+
+async function scrape(h) {
+  const res = await h.admin('metrics');
+  assert.equal(res.status, 200);
+  assert.match(res.header('content-type'), /^text\/plain; version=0\.0\.4/);
+  const got = parseMetrics(res.text);
+  assert.deepEqual(got.faults, []);
+  return { ...got, value: (name) => got.series.get(`luafn_${name}`) };
+}
+
+test('the checker of the format finds what is wrong with it', () => {
+  const good = '# HELP a_total x\n# TYPE a_total counter\na_total{b="c\\"d"} 1\n# HELP h x\n# TYPE h histogram\nh_bucket{le="1"} 1\nh_bucket{le="+Inf"} 2\nh_sum 1.5\nh_count 2\n';
+  assert.deepEqual(parseMetrics(good).faults, []);
+  for (const [from, to] of [['a_total{', 'b_total{'], ['"c\\"d"', '"c"d"'], ['} 1\n#', '} one\n#'], ['_total x', '_total'], ['h_count 2', 'h_count 3'],
+    ['le="1"} 1', 'le="1"} 3'], ['h_sum 1.5\n', ''], ['a_total counter', 'a_total thing'], ['h_count 2\n', 'h_count 2\nh_count 2\n'], ['h_count 2\n', 'h_count 2']]) {
+    assert.ok(good.includes(from), from);
+    assert.notDeepEqual(parseMetrics(good.replace(from, to)).faults, [], `${from} -> ${to}`);
+  }
+});
+
+test('figures are the sum of all workers, and outlive one that is killed', async (t) => {
+  const h = await start(t, { files: deployment(SCRIPTS), workers: 3 });
+  for (let i = 0; i < 60; i++) assert.equal((await h.call('hello')).status, 200);
+  for (let i = 0; i < 9; i++) assert.equal((await h.call('fails')).status, 502);
+  for (let i = 0; i < 6; i++) assert.equal((await h.call('slow')).status, 200);
+  const check = (m) => {
+    assert.equal(m.value('function_requests_total{function="hello"}'), 60);
+    assert.equal(m.value('function_errors_total{function="fails"}'), 9);
+    assert.equal(m.value('function_duration_seconds_count{function="slow"}'), 6);
+    assert.equal(m.value('function_duration_seconds_bucket{function="slow",le="0.05"}'), 0);
+    assert.ok(m.value('function_duration_seconds_sum{function="slow"}') > 0.3);
+    assert.equal(m.value('responses_total{class="5xx"}'), 9);
+    assert.ok(m.value('function_memory_bytes{function="hello"}') > 10000);
+    assert.equal(m.value('function_generation{function="hello"}'), 1);
+  };
+  const first = await scrape(h);
+  check(first);
+  assert.equal(first.value('worker_restarts_total'), 0);
+  assert.equal(first.value('workers'), 3);
+  const before = h.workers();
+  for (const pid of before) process.kill(pid, 'SIGKILL');
+  await eventually(() => { const w = h.workers(); return w.length === 3 && !w.some((p) => before.includes(p)); }, 5, 'three new workers');
+  await eventually(() => h.admin('ready').then((r) => r.json().serving === 3, () => false), 5, 'they serve');
+  for (let i = 0; i < 5; i++) check(await scrape(h));
+  const last = await scrape(h);
+  assert.equal(last.value('worker_restarts_total'), 3);
+  assert.ok(last.value('connections_accepted_total') > first.value('connections_accepted_total'));
+  assert.ok(last.value('connections') <= 3, 'no connection of a dead worker is counted');
+});
+
+test('token outcomes by code, cache hits, key-set age', async (t) => {
+  const issuer = (await Issuer.start(t)).tenant();
+  const h = await start(t, {
+    files: deployment({ me: 'return function() return "me" end' }, { fields: { me: 'auth = { scope = "read:shows" }' }, more: `auth = { issuer = "${issuer.issuer}", audience = "${AUDIENCE}" },` }),
+  });
+  const ask = (token) => h.call('me', { headers: token === undefined ? {} : { Authorization: `Bearer ${token}` } });
+  const good = issuer.token({ scope: 'read:shows' });
+  assert.equal((await ask(good)).status, 200);
+  assert.equal((await ask(good)).status, 200);
+  assert.equal((await ask()).status, 401);
+  assert.equal((await ask('a.b.c')).status, 401);
+  assert.equal((await ask(issuer.token({ scope: 'read:shows', exp: 1000 }))).status, 401);
+  assert.equal((await ask(issuer.token({ scope: 'other' }))).status, 403);
+  const m = await scrape(h);
+  const counts = Object.fromEntries(['ok', 'invalid_header', 'jwt_invalid', 'jwt_expired', 'access_denied', 'other'].map((c) => [c, m.value(`token_checks_total{code="${c}"}`)]));
+  assert.deepEqual(counts, { ok: 2, invalid_header: 1, jwt_invalid: 1, jwt_expired: 1, access_denied: 1, other: 0 });
+  assert.ok(m.value('token_cache_hits_total') >= 1);
+  const age = m.value(`keys_age_seconds{issuer="${issuer.issuer}"}`);
+  assert.ok(age >= 0 && age < 60, `${age}`);
+});
+
+test('a function counts on over reloads, and one that is gone keeps its figures', async (t) => {
+  const dir = folder(t, deployment(SCRIPTS));
+  const h = await start(t, { dir });
+  await h.call('hello');
+  await h.call('slow');
+  write(dir, deployment({ hello: 'return function() return "new" end' }));
+  h.kill('SIGHUP');
+  await eventually(() => h.call('hello').then((r) => r.text === 'new'), 5, 'the new one');
+  await eventually(async () => {
+    const m = await scrape(h);
+    assert.ok(m.value('function_requests_total{function="hello"}') >= 2);
+    assert.equal(m.value('function_requests_total{function="slow"}'), 1);
+    return m.value('function_generation{function="hello"}') === 2 && m.value('config_reloads_total') === 1;
+  }, 5, 'generation 2');
+});
+
+test('ready and live tell of the whole host', async (t) => {
+  const h = await start(t, { files: deployment({ ...SCRIPTS, long: 'return function() sleep(1.5) return "x" end' }), workers: 2 });
+  const ready = await h.admin('ready');
+  assert.equal(ready.status, 200);
+  assert.deepEqual(ready.json(), { ready: true, functions: true, keys: true, draining: false, workers: 2, serving: 2, faults: [] });
+  assert.equal((await h.admin('live')).status, 200);
+  const [one] = h.workers();
+  process.kill(one, 'SIGSTOP'); // a worker that hangs is neither live nor dead: the other one answers
+  await eventually(() => h.stderr.includes('loop has stopped'), 6, 'it is killed');
+  await eventually(() => h.admin('ready').then((r) => r.json().serving === 2, () => false), 5, 'two again');
+  const long = Array.from({ length: 4 }, () => h.call('long'));
+  await eventually(async () => /long"\} 4$/m.test((await h.admin('metrics')).text), 5, 'four run');
+  h.kill('SIGTERM');
+  await eventually(() => h.admin('ready').then((r) => r.status === 503 && r.json().draining, () => false), 1, 'not ready while it drains');
+  for (const res of await Promise.all(long)) assert.equal(res.text, 'x');
+});
+
+test('every metric of the dashboard exists', async (t) => {
+  const h = await start(t, { files: deployment(SCRIPTS) });
+  await h.call('hello');
+  const { families } = await scrape(h);
+  const dashboard = JSON.parse(fs.readFileSync(path.join(ROOT, 'deploy/grafana-dashboard.json'), 'utf8'));
+  const expressions = dashboard.panels.flatMap((p) => (p.targets ?? []).map((x) => x.expr));
+  assert.ok(expressions.length >= 10);
+  const known = new Set(families.keys());
+  for (const name of new Set(expressions.join(' ').match(/luafn_\w+/g))) {
+    assert.ok(known.has(name) || known.has(name.replace(/_(bucket|sum|count)$/, '')), name);
+  }
+  for (const panel of dashboard.panels) assert.ok(panel.title && panel.gridPos && (panel.type === 'row' || panel.targets.length > 0), panel.title);
+});

@@ -25,8 +25,11 @@ const SHOWS = [{ id: 1, url: 'http://tv/1', name: 'one' }, { id: 2, url: 'http:/
 
 async function upstream(t) {
   const server = http.createServer((req, res) => {
-    res.writeHead(200, { 'Content-Type': 'application/json', Connection: 'close' });
-    res.end(JSON.stringify(req.method === 'POST' ? { active: false } : SHOWS));
+    // The whole question first: an end that closes on bytes it has not read resets the connection.
+    req.resume().on('end', () => {
+      res.writeHead(200, { 'Content-Type': 'application/json', Connection: 'close' });
+      res.end(JSON.stringify(req.method === 'POST' ? { active: false } : SHOWS));
+    });
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   later(t, () => { server.close(); server.closeAllConnections(); });

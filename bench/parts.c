@@ -100,7 +100,7 @@ static void http_parts(void)
 
 /* ---- tokens ---- */
 
-static char *token_text;
+static char *token_text, *other_text; /* other_text: of another user */
 static struct key *key;
 static struct verifier verifier;
 
@@ -120,13 +120,26 @@ static void run_verify(void)
     token_clear(&token);
 }
 
-static void run_judge(void)
+static void judge(const char *text)
 {
     struct verdict verdict;
-    token_verify(&verifier, 1, str_from(token_text), NOW, true, &arena, &verdict);
+    token_verify(&verifier, 1, str_from(text), NOW, true, &arena, &verdict);
     need(verdict.status == VERIFY_OK, "the check");
     claims_unref(verdict.claims);
     arena_reset(&arena);
+}
+
+static void run_judge(void)
+{
+    judge(token_text);
+}
+
+/* In turn, in a cache that has room for the claims of one. */
+static void run_judge_cold(void)
+{
+    static bool other;
+    other = !other;
+    judge(other ? other_text : token_text);
 }
 
 static void run_judge_new(void)
@@ -140,9 +153,11 @@ static void token_parts(void)
     struct key_source source;
 
     key = auth_rsa(RSA_A, "k1");
-    token_text = auth_token(key, ALG_RS256, GOOD_HEADER,
-                            CLAIMS_WITH(",\"azp\":\"cid\",\"scope\":\"openid profile read:shows\""
-                                        ",\"email\":\"ada.lovelace@example.com\""));
+#define CLAIMS_OF(user)                                                                            \
+    CLAIMS_WITH(",\"azp\":\"cid\",\"scope\":\"openid profile read:shows\",\"email\":\"" user       \
+                "@example.com\"")
+    token_text = auth_token(key, ALG_RS256, GOOD_HEADER, CLAIMS_OF("ada.lovelace"));
+    other_text = auth_token(key, ALG_RS256, GOOD_HEADER, CLAIMS_OF("mary.somerville"));
     key_source_init(&source);
     struct keyset *set = auth_keyset(&key, 1, ALG_RS256);
     key_source_set(&source, set);
@@ -152,9 +167,14 @@ static void token_parts(void)
     count("token-parse-and-RS256", 200, run_verify);
     count("token-check-new", 200, run_judge_new);
     count("token-check-cached", 1000, run_judge);
+    token_cache_setup(8 * 1024);
+    count("token-check-cold", 500, run_judge_cold);
+    need(token_cache_stats().evictions == 0, "room for both");
+    token_cache_setup(LIMIT_TOKEN_CACHE_BYTES);
     token_cache_clear();
     key_source_clear(&source);
     free(token_text);
+    free(other_text);
     key_unref(key);
 }
 

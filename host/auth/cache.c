@@ -1,4 +1,5 @@
-/* Verified tokens: a hash table with chains, and a list in order of use.
+/* Verified tokens: a hash table with chains, and two lists in order of use, the warm ones and,
+ * less recently used than any of those, the cold ones.
  *
  * Whoever sends tokens chooses them, so they are hashed under a key that is drawn at the first use:
  * nobody can aim at a chain, nor at a slot of the table of bad tokens, which keeps 128 bits of hash
@@ -13,17 +14,20 @@
 #include "base/list.h"
 #include "base/limits.h"
 
-enum { BAD_SLOTS = 256, FIRST_BUCKETS = 256 };
+enum { BAD_SLOTS = 256, FIRST_BUCKETS = 256, WARM_SHARE = 8 };
 
 struct entry {
-    struct list used;   /* in cache.used */
+    struct list used;   /* in cache.warm or cache.cold */
     struct entry *next; /* in the chain */
-    struct siphash hash;
-    struct claims *claims; /* a reference */
+    uint64_t hash;
+    struct claims *claims; /* warm: a reference. NULL: cold */
+    char *text;            /* warm: the token, owned */
     uint32_t source, generation;
-    size_t bytes; /* what it counts for */
-    size_t len;
-    char token[];
+    uint32_t warmth; /* warm: what text and claims count for */
+    uint16_t text_len, header_len, claims_len, signature_len;
+    uint8_t alg; /* enum alg */
+    bool at_jwt;
+    char bytes[]; /* the token's parts, decoded */
 };
 
 struct bad {
@@ -33,12 +37,12 @@ struct bad {
 };
 
 static struct {
-    bool ready; /* `key` is drawn, `used` is a list */
+    bool ready; /* `key` is drawn, `warm` and `cold` are lists */
     uint64_t key[2];
     size_t max_bytes;
     struct entry **buckets; /* owned; NULL before the first entry */
     size_t bucket_count;    /* a power of two */
-    struct list used;       /* the most recent first */
+    struct list warm, cold; /* the most recent first */
     struct token_cache_stats stats;
     struct bad bad[BAD_SLOTS];
 } cache = {.max_bytes = LIMIT_TOKEN_CACHE_BYTES};
@@ -48,7 +52,8 @@ static bool is_on(void)
 {
     if (!cache.ready && cache.max_bytes > 0 &&
         getrandom(cache.key, sizeof(cache.key), 0) == (ssize_t)sizeof(cache.key)) {
-        list_init(&cache.used);
+        list_init(&cache.warm);
+        list_init(&cache.cold);
         cache.ready = true;
     }
     return cache.ready && cache.max_bytes > 0;
@@ -62,48 +67,68 @@ static struct siphash hash_of(struct str token)
     return siphash(cache.key, token.len > TAIL ? str_skip(token, token.len - TAIL) : token);
 }
 
-static struct entry **bucket_of(struct siphash hash)
+static size_t decoded_len(const struct entry *e)
 {
-    return &cache.buckets[hash.low & (cache.bucket_count - 1)];
+    return (size_t)e->header_len + e->claims_len + e->signature_len;
+}
+
+static size_t cold_bytes(const struct entry *e)
+{
+    return sizeof(*e) + decoded_len(e);
+}
+
+/* A cold entry has no text. But each token has one spelling only, so the same bytes in parts of the
+ * same length are the same text. */
+static bool decodes_to(struct str text, const struct entry *e)
+{
+    struct token token;
+    return token_decode(text, &token) == 0 && token.header_text.len == e->header_len &&
+           token.claims_text.len == e->claims_len && token.signature.len == e->signature_len &&
+           memcmp(token.bytes, e->bytes, decoded_len(e)) == 0;
+}
+
+static bool is_of(const struct entry *e, struct str text)
+{
+    return e->claims != NULL ? str_eq((struct str){e->text, e->text_len}, text)
+                             : e->text_len == text.len && decodes_to(text, e);
+}
+
+/* ---- the table ---- */
+
+static struct entry **bucket_of(uint64_t hash)
+{
+    return &cache.buckets[hash & (cache.bucket_count - 1)];
 }
 
 /* The link that leads to the token's entry, or to NULL at the chain's end. */
-static struct entry **find(struct siphash hash, struct str token)
+static struct entry **find(struct siphash hash, struct str text)
 {
-    struct entry **link = bucket_of(hash);
+    struct entry **link = bucket_of(hash.low);
     for (; *link != NULL; link = &(*link)->next) {
-        const struct entry *e = *link;
-        if (e->hash.low == hash.low && str_eq((struct str){e->token, e->len}, token))
+        if ((*link)->hash == hash.low && is_of(*link, text))
             break;
     }
     return link;
 }
 
-/* list_push puts a node before another one: before the first is the front. */
-static void mark_used(struct entry *e)
+static struct entry **link_of(const struct entry *e)
 {
-    list_remove(&e->used);
-    list_push(cache.used.next, &e->used);
+    struct entry **link = bucket_of(e->hash);
+    while (*link != e) {
+        assert(*link != NULL); /* what is in a list of use is in its bucket's chain */
+        link = &(*link)->next;
+    }
+    return link;
 }
 
-static void unlink_entry(struct entry **link)
+static void rehash(struct list *list)
 {
-    struct entry *e = *link;
-    assert(e != NULL); /* what is in the list of use is in its bucket's chain */
-    *link = e->next;
-    list_remove(&e->used);
-    cache.stats.bytes -= e->bytes;
-    cache.stats.entries--;
-    claims_unref(e->claims);
-    free(e);
-}
-
-static void evict_until(size_t bytes)
-{
-    while (cache.stats.bytes > bytes) {
-        const struct entry *oldest = container_of(cache.used.prev, struct entry, used);
-        unlink_entry(find(oldest->hash, (struct str){oldest->token, oldest->len}));
-        cache.stats.evictions++;
+    list_each(node, list)
+    {
+        struct entry *e = container_of(node, struct entry, used);
+        struct entry **bucket = bucket_of(e->hash);
+        e->next = *bucket;
+        *bucket = e;
     }
 }
 
@@ -120,14 +145,60 @@ static bool make_room(void)
     free(cache.buckets);
     cache.buckets = buckets;
     cache.bucket_count = count;
-    list_each(node, &cache.used)
-    {
-        struct entry *e = container_of(node, struct entry, used);
-        struct entry **bucket = bucket_of(e->hash);
-        e->next = *bucket;
-        *bucket = e;
-    }
+    rehash(&cache.warm);
+    rehash(&cache.cold);
     return true;
+}
+
+/* ---- warm and cold ---- */
+
+/* list_push puts a node before another one: before the first is the front. */
+static void put_first(struct list *list, struct entry *e)
+{
+    list_remove(&e->used);
+    list_push(list->next, &e->used);
+}
+
+static void cool(struct entry *e)
+{
+    if (e->claims == NULL)
+        return;
+    cache.stats.bytes -= e->warmth;
+    cache.stats.warm_bytes -= e->warmth;
+    claims_unref(e->claims);
+    free(e->text);
+    e->claims = NULL;
+    e->text = NULL;
+    put_first(&cache.cold, e);
+}
+
+static void unlink_entry(struct entry **link)
+{
+    struct entry *e = *link;
+    *link = e->next;
+    cool(e);
+    list_remove(&e->used);
+    cache.stats.bytes -= cold_bytes(e);
+    cache.stats.entries--;
+    free(e);
+}
+
+static struct entry *oldest(const struct list *list)
+{
+    return container_of(list->prev, struct entry, used);
+}
+
+/* Cools what exceeds the warm share, but for the one used last. Evicts until there are no more than
+ * `bytes`. */
+static void trim(size_t bytes)
+{
+    while (cache.stats.warm_bytes > cache.max_bytes / WARM_SHARE &&
+           cache.warm.prev != cache.warm.next)
+        cool(oldest(&cache.warm));
+    while (cache.stats.bytes > bytes) {
+        unlink_entry(link_of(oldest(list_is_empty(&cache.cold) ? &cache.warm : &cache.cold)));
+        cache.stats.evictions++;
+    }
 }
 
 /* What a JSON value takes in memory, near enough for a bound: jansson does not say. */
@@ -149,9 +220,69 @@ static size_t json_bytes(const json_t *value)
 }
 
 /* The top level counts twice, for the copy without a namespace. */
-static size_t entry_bytes(struct str token, const struct claims *claims)
+static size_t warmth_of(struct str text, const struct claims *claims)
 {
-    return sizeof(struct entry) + token.len + sizeof(struct claims) + 2 * json_bytes(claims->json);
+    return text.len + sizeof(*claims) + 2 * json_bytes(claims->json);
+}
+
+/* Of a cold entry. False when out of memory, or when that is more than the cache may hold. */
+static bool warm_with(struct entry *e, struct str text, struct claims *claims)
+{
+    size_t warmth = warmth_of(text, claims);
+    char *copy = cold_bytes(e) + warmth <= cache.max_bytes ? malloc(text.len) : NULL;
+    if (copy == NULL)
+        return false;
+    memcpy(copy, text.ptr, text.len);
+    e->text = copy;
+    e->claims = claims_ref(claims);
+    e->warmth = (uint32_t)warmth;
+    cache.stats.bytes += warmth;
+    cache.stats.warm_bytes += warmth;
+    put_first(&cache.warm, e);
+    trim(cache.max_bytes);
+    return true;
+}
+
+static bool warm(struct entry *e, struct str text)
+{
+    json_t *json;
+    struct str claims_text = {e->bytes + e->header_len, e->claims_len};
+    if (token_read_claims(claims_text, &json) != 0)
+        return false;
+    struct claims *claims = claims_new(json, (enum alg)e->alg, e->at_jwt);
+    bool done = claims != NULL && warm_with(e, text, claims);
+    claims_unref(claims);
+    return done;
+}
+
+/* Cold, in no chain and no list. NULL when out of memory. */
+static struct entry *entry_new(const struct token *token, const struct key_source *source,
+                               const struct claims *claims)
+{
+    size_t len = token->header_text.len + token->claims_text.len + token->signature.len;
+    struct entry *e = malloc(sizeof(*e) + len);
+    if (e == NULL)
+        return NULL;
+    *e = (struct entry){.source = source->id,
+                        .generation = source->generation,
+                        .text_len = (uint16_t)token->text.len,
+                        .header_len = (uint16_t)token->header_text.len,
+                        .claims_len = (uint16_t)token->claims_text.len,
+                        .signature_len = (uint16_t)token->signature.len,
+                        .alg = (uint8_t)claims->alg,
+                        .at_jwt = claims->at_jwt};
+    memcpy(e->bytes, token->bytes, len);
+    list_init(&e->used);
+    return e;
+}
+
+static void insert(struct entry *e)
+{
+    struct entry **bucket = bucket_of(e->hash);
+    e->next = *bucket;
+    *bucket = e;
+    cache.stats.bytes += cold_bytes(e);
+    cache.stats.entries++;
 }
 
 /* ---- bad signatures ---- */
@@ -186,44 +317,34 @@ struct claims *token_cache_find(struct str token, const struct key_source *sourc
         unlink_entry(link);
         e = NULL;
     }
-    if (e == NULL || e->source != source->id) {
+    if (e == NULL || e->source != source->id || (e->claims == NULL && !warm(e, token))) {
         *bad = is_bad(tail, token, source);
         cache.stats.negative_hits += *bad;
         cache.stats.misses += !*bad;
         return NULL;
     }
-    mark_used(e);
+    put_first(&cache.warm, e);
     cache.stats.hits++;
     return e->claims;
 }
 
-void token_cache_add(struct str token, const struct key_source *source, struct claims *claims)
+void token_cache_add(const struct token *token, const struct key_source *source,
+                     struct claims *claims)
 {
-    size_t bytes = entry_bytes(token, claims);
-    if (!is_on() || bytes > cache.max_bytes || !make_room())
+    if (!is_on() || !make_room())
         return;
-    struct siphash hash = hash_of(token);
-    struct entry **before = find(hash, token);
+    struct siphash hash = hash_of(token->text);
+    struct entry **before = find(hash, token->text);
     if (*before != NULL)
         unlink_entry(before);
-    struct entry *e = malloc(sizeof(*e) + token.len);
+    struct entry *e = entry_new(token, source, claims);
     if (e == NULL)
         return;
-    evict_until(cache.max_bytes - bytes);
-    *e = (struct entry){.hash = hash,
-                        .claims = claims_ref(claims),
-                        .source = source->id,
-                        .generation = source->generation,
-                        .bytes = bytes,
-                        .len = token.len};
-    memcpy(e->token, token.ptr, token.len);
-    struct entry **bucket = bucket_of(e->hash);
-    e->next = *bucket;
-    *bucket = e;
-    list_init(&e->used);
-    mark_used(e);
-    cache.stats.bytes += bytes;
-    cache.stats.entries++;
+    e->hash = hash.low;
+    insert(e);
+    put_first(&cache.cold, e);
+    if (!warm_with(e, token->text, claims))
+        unlink_entry(link_of(e));
 }
 
 void token_cache_add_bad(struct str token, const struct key_source *source)
@@ -241,11 +362,17 @@ void token_cache_remove(struct str token)
         unlink_entry(link);
 }
 
+static void clear(struct list *list)
+{
+    while (!list_is_empty(list))
+        unlink_entry(link_of(oldest(list)));
+}
+
 void token_cache_clear(void)
 {
-    while (cache.ready && !list_is_empty(&cache.used)) {
-        const struct entry *e = container_of(cache.used.next, struct entry, used);
-        unlink_entry(find(e->hash, (struct str){e->token, e->len}));
+    if (cache.ready) {
+        clear(&cache.warm);
+        clear(&cache.cold);
     }
     free(cache.buckets);
     cache.buckets = NULL;
@@ -257,7 +384,7 @@ void token_cache_setup(size_t max_bytes)
 {
     cache.max_bytes = max_bytes;
     if (cache.ready)
-        evict_until(max_bytes);
+        trim(max_bytes);
 }
 
 struct token_cache_stats token_cache_stats(void)

@@ -1,5 +1,6 @@
 /* Taking a compact JWS apart. Each part is decoded and read as plain JSON; what is not that is
- * scanned for depth and only then given to jansson. The order puts the cheap refusals first. */
+ * scanned for depth and only then given to jansson. The order puts the cheap refusals first: three
+ * parts that decode come before any JSON. */
 #include "auth/token.h"
 
 #include <errno.h>
@@ -96,42 +97,52 @@ static int parse_json(struct str text, size_t flags, json_t **out)
     return -errno;
 }
 
-/* Decodes into token->bytes, over what was there: jansson has copied it. */
-static int decode(struct token *token, struct str part, struct str *out)
+/* Decodes to `at`, behind what is there, and moves it on. */
+static bool decode(struct str part, char **at, struct str *out)
 {
     size_t len;
-    if (base64url_decode(part, token->bytes, &len) != 0)
-        return -EINVAL;
-    *out = (struct str){token->bytes, len};
-    return 0;
+    if (base64url_decode(part, *at, &len) != 0)
+        return false;
+    *out = (struct str){*at, len};
+    *at += len;
+    return true;
 }
 
-static int parse_parts(struct token *token, const struct str part[3])
+int token_decode(struct str text, struct token *token)
 {
-    struct str text;
-    int rc = decode(token, part[0], &text);
-    if (rc == 0)
-        rc = parse_json(text, JSON_DECODE_ANY, &token->header);
-    if (rc == 0 && json_is_null(token->header))
-        rc = -EINVAL;
-    if (rc == 0)
-        rc = decode(token, part[1], &text);
-    if (rc == 0)
-        rc = parse_json(text, 0, &token->claims);
-    if (rc == 0 && !json_is_object(token->claims))
-        rc = -EINVAL;
-    return rc == 0 ? decode(token, part[2], &token->signature) : rc;
+    struct str part[3];
+    char *at = token->bytes;
+    token->header = NULL;
+    token->claims = NULL;
+    if (text.len > LIMIT_TOKEN_BYTES || !split(text, part))
+        return -EINVAL;
+    token->text = text;
+    token->signing_input = (struct str){text.ptr, part[0].len + 1 + part[1].len};
+    bool good = decode(part[0], &at, &token->header_text) &&
+                decode(part[1], &at, &token->claims_text) &&
+                decode(part[2], &at, &token->signature);
+    return good ? 0 : -EINVAL;
+}
+
+int token_read_claims(struct str text, json_t **claims)
+{
+    int rc = parse_json(text, 0, claims);
+    if (rc != 0 || json_is_object(*claims))
+        return rc;
+    json_decref(*claims);
+    *claims = NULL;
+    return -EINVAL;
 }
 
 int token_parse(struct str text, struct token *token)
 {
-    token->header = NULL;
-    token->claims = NULL;
-    struct str part[3];
-    if (text.len > LIMIT_TOKEN_BYTES || !split(text, part))
-        return -EINVAL;
-    token->signing_input = (struct str){text.ptr, part[0].len + 1 + part[1].len};
-    int rc = parse_parts(token, part);
+    int rc = token_decode(text, token);
+    if (rc == 0)
+        rc = parse_json(token->header_text, JSON_DECODE_ANY, &token->header);
+    if (rc == 0 && json_is_null(token->header))
+        rc = -EINVAL;
+    if (rc == 0)
+        rc = token_read_claims(token->claims_text, &token->claims);
     if (rc != 0)
         token_clear(token);
     return rc;

@@ -17,16 +17,25 @@
 #include "base/limits.h"
 
 struct token {
+    struct str text;          /* the whole; borrowed */
     struct str signing_input; /* "header.payload"; borrowed from the text */
-    struct str signature;     /* raw bytes, in `bytes`; empty when the third part is */
-    json_t *header;           /* owned; usually an object, maybe another JSON value but null */
-    json_t *claims;           /* owned; an object */
-    char bytes[BASE64URL_DECODED_MAX(LIMIT_TOKEN_BYTES)];
+    /* The parts' bytes, one after the other in `bytes`. There is one text that decodes to them. */
+    struct str header_text, claims_text, signature; /* the signature may be empty */
+    json_t *header; /* owned; usually an object, maybe another JSON value but null */
+    json_t *claims; /* owned; an object */
+    char bytes[BASE64URL_DECODED_MAX(LIMIT_TOKEN_BYTES) + 6]; /* that macro's 3 spare ones a part */
 };
 
 /* 0; then token_clear releases it. -EINVAL: refused. -ENOMEM. After a failure there is nothing to
  * clear. An integer beyond 64 bits becomes the nearest double. */
 int token_parse(struct str text, struct token *token) __attribute__((warn_unused_result));
+
+/* The first half of it: the parts and their bytes, whose JSON is not read; nothing to clear. 0 or
+ * -EINVAL. */
+int token_decode(struct str text, struct token *token) __attribute__((warn_unused_result));
+
+/* The claims from their text. 0 and *claims (owned), -EINVAL or -ENOMEM. */
+int token_read_claims(struct str text, json_t **claims) __attribute__((warn_unused_result));
 
 void token_clear(struct token *token);
 

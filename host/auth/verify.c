@@ -135,7 +135,7 @@ static bool check_signature(struct check *check, const struct token *token)
         return refuse(check, STR("invalid signature"));
     int rc = verify_with(key, check, token);
     if (rc == 0) {
-        token_cache_add(check->token, source, check->claims);
+        token_cache_add(token, source, check->claims);
         return true;
     }
     if (rc == -ENOMEM)

@@ -12,28 +12,46 @@ static int forget(void **state)
     return 0;
 }
 
-static struct claims *claims_of(const char *sub)
+/* A token of that subject; its last part tells it apart from all others. Valid until the next but
+ * three. */
+static struct str text_of(const char *sub)
 {
-    return claims_new(json_pack("{s:s,s:s}", "iss", "i", "sub", sub), ALG_RS256, false);
+    static struct buf texts[4];
+    static unsigned turn;
+    struct buf *text = &texts[turn++ % 4], claims = BUF_INIT;
+    buf_printf(&claims, "{\"iss\":\"i\",\"sub\":\"%s\",\"n\":[1,2.5,null]}", sub);
+    buf_clear(text);
+    base64url_encode("{\"alg\":\"RS256\"}", 15, text);
+    buf_add_char(text, '.');
+    base64url_encode(claims.data, claims.len, text);
+    buf_add_char(text, '.');
+    base64url_encode(sub, strlen(sub), text);
+    buf_free(&claims);
+    return buf_str(text);
 }
 
-/* Adds a token whose subject is its own text. */
-static void add(const char *token, const struct key_source *source)
+static void add(const char *sub, const struct key_source *source)
 {
-    struct claims *claims = claims_of(token);
-    token_cache_add(str_from(token), source, claims);
+    struct token token;
+    assert_int_equal(token_parse(text_of(sub), &token), 0);
+    struct claims *claims = claims_new(json_incref(token.claims), ALG_RS256, true);
+    token_cache_add(&token, source, claims);
     claims_unref(claims);
+    token_clear(&token);
 }
 
 /* Is the token there, with its own claims? */
-static bool has(const char *token, const struct key_source *source)
+static bool has(const char *sub, const struct key_source *source)
 {
     bool bad;
-    struct claims *claims = token_cache_find(str_from(token), source, &bad);
+    struct claims *claims = token_cache_find(text_of(sub), source, &bad);
     assert_false(bad);
-    if (claims != NULL)
-        assert_true(str_eq(claims->subject, str_from(token)));
-    return claims != NULL;
+    if (claims == NULL)
+        return false;
+    assert_true(str_eq(claims->subject, str_from(sub)) && str_eq(claims->issuer, STR("i")));
+    assert_true(claims->alg == ALG_RS256 && claims->at_jwt);
+    assert_int_equal(json_array_size(json_object_get(claims->json, "n")), 3);
+    return true;
 }
 
 static void finds_what_was_added(void **state)
@@ -49,8 +67,8 @@ static void finds_what_was_added(void **state)
     assert_false(has("a.b.cc", &one));
     add("a.b.c", &one); /* again: replaced, not doubled */
     assert_int_equal(token_cache_stats().entries, 2);
-    token_cache_remove(STR("a.b.c"));
-    token_cache_remove(STR("never there"));
+    token_cache_remove(text_of("a.b.c"));
+    token_cache_remove(text_of("never there"));
     assert_false(has("a.b.c", &one));
     assert_true(has("a.b.d", &one));
 }
@@ -97,13 +115,21 @@ static void bad_ones_drive_out_no_good_ones(void **state)
     assert_int_equal(token_cache_stats().entries, 1);
 }
 
+/* Bytes of one token, and of one whose claims are there. */
+static void measure(size_t *cold, size_t *warm)
+{
+    add("probe", &one);
+    *warm = token_cache_stats().bytes;
+    *cold = *warm - token_cache_stats().warm_bytes;
+    token_cache_clear();
+}
+
 static void evicts_the_least_recently_used(void **state)
 {
     (void)state;
-    add("probe", &one);
-    size_t each = token_cache_stats().bytes;
-    token_cache_clear();
-    token_cache_setup(3 * each + each / 2);
+    size_t cold, warm;
+    measure(&cold, &warm);
+    token_cache_setup(warm + 2 * cold + cold / 2);
     uint64_t evicted = token_cache_stats().evictions;
     add("tok 1", &one);
     add("tok 2", &one);
@@ -125,13 +151,80 @@ static void stays_within_its_bytes(void **state)
         snprintf(text, sizeof(text), "token %d", i);
         add(text, &one);
         assert_true(token_cache_stats().bytes <= LIMIT);
+        assert_true(token_cache_stats().warm_bytes <= LIMIT / 8);
     }
-    assert_true(token_cache_stats().entries > 50);
+    assert_true(token_cache_stats().entries > 500);
     assert_true(has("token 4999", &one));
     assert_false(has("token 0", &one));
     token_cache_setup(LIMIT / 2);
     assert_true(token_cache_stats().bytes <= LIMIT / 2);
     assert_true(has("token 4999", &one));
+}
+
+/* A cold token is found as long as it is there, and its claims are what they were. */
+static void reads_the_claims_of_a_cold_one_again(void **state)
+{
+    (void)state;
+    size_t cold, warm;
+    measure(&cold, &warm);
+    token_cache_setup(8 * 3 * warm); /* three warm ones */
+    char text[32];
+    for (int i = 0; i < 20; i++) {
+        snprintf(text, sizeof(text), "t-%02d", i);
+        add(text, &one);
+    }
+    assert_int_equal(token_cache_stats().entries, 20);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 20; i++) {
+            snprintf(text, sizeof(text), "t-%02d", i);
+            assert_true(has(text, &one));
+            assert_true(token_cache_stats().warm_bytes <= 3 * warm);
+        }
+    }
+    assert_false(has("t-20", &one));
+    one.generation++;
+    for (int i = 0; i < 20; i++) {
+        snprintf(text, sizeof(text), "t-%02d", i);
+        assert_false(has(text, &one));
+    }
+    assert_int_equal(token_cache_stats().bytes, 0);
+}
+
+/* A text of the same length with the same end, which is all that the hash looks at. */
+static void compares_the_whole_of_a_cold_one(void **state)
+{
+    (void)state;
+    bool bad;
+    char text[512];
+    const char *sub = "the signature of this token is longer than what is hashed of it";
+    token_cache_setup(8 * 1024);
+    add(sub, &one);
+    struct str token = text_of(sub);
+    assert_true(token.len < sizeof(text));
+    for (int cold = 0; cold < 2; cold++) {
+        for (size_t i = 0; i + 64 < token.len; i++) {
+            memcpy(text, token.ptr, token.len);
+            text[i] = text[i] == 'A' ? 'B' : 'A';
+            assert_null(token_cache_find((struct str){text, token.len}, &one, &bad));
+        }
+        add("another one", &one); /* the warm share holds one alone */
+    }
+    assert_true(has(sub, &one));
+}
+
+/* The user of a claim set keeps it while its entry is cooled. */
+static void claims_outlive_the_warmth(void **state)
+{
+    (void)state;
+    bool bad;
+    token_cache_setup(8 * 1024);
+    add("a", &one);
+    struct claims *claims = claims_ref(token_cache_find(text_of("a"), &one, &bad));
+    add("b", &one);
+    assert_int_equal(claims->refs, 1);
+    assert_true(str_eq(claims->subject, STR("a")));
+    claims_unref(claims);
+    assert_true(has("a", &one));
 }
 
 /* Many more entries than the table began with. */
@@ -193,7 +286,7 @@ static void shares_claims(void **state)
     (void)state;
     bool bad;
     add("a", &one);
-    struct claims *claims = claims_ref(token_cache_find(STR("a"), &one, &bad));
+    struct claims *claims = claims_ref(token_cache_find(text_of("a"), &one, &bad));
     token_cache_clear();
     assert_int_equal(claims->refs, 1);
     assert_true(str_eq(claims->subject, STR("a")));
@@ -216,6 +309,9 @@ int main(void)
         cmocka_unit_test_setup(bad_ones_drive_out_no_good_ones, forget),
         cmocka_unit_test_setup(evicts_the_least_recently_used, forget),
         cmocka_unit_test_setup(stays_within_its_bytes, forget),
+        cmocka_unit_test_setup(reads_the_claims_of_a_cold_one_again, forget),
+        cmocka_unit_test_setup(compares_the_whole_of_a_cold_one, forget),
+        cmocka_unit_test_setup(claims_outlive_the_warmth, forget),
         cmocka_unit_test_setup(grows, forget),
         cmocka_unit_test_setup(can_be_switched_off, forget),
         cmocka_unit_test_setup(counts, forget),

@@ -38,6 +38,6 @@ export function deployment(dir, { issuer, tvApi }, more = 0) {
   return dir;
 }
 
-export const command = (port, { workers = 1, log = 'none', args = [] } = {}) => [
-  BIN, 'serve', '--workers', String(workers), '--log', log, '--listen', `127.0.0.1:${port}`, ...args,
+export const command = (port, { bin = BIN, workers = 1, log = 'none', args = [] } = {}) => [
+  bin, 'serve', '--workers', String(workers), '--log', log, '--listen', `127.0.0.1:${port}`, ...args,
 ];

@@ -92,7 +92,11 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
             conn_tls_input(conn, bytes);
         else
             conn_input(conn, bytes);
-        conn_pump(conn);
+        /* A read that fills its room is followed by the next at once, unless it is stopped. */
+        if (bytes.len == CONN_INPUT_BYTES)
+            conn_pump(conn);
+        else
+            server_gather(conn);
     }
 }
 

@@ -48,6 +48,8 @@ struct server {
     struct list conns;
     struct list acceptors;
     struct list dirty; /* connections with something to flush */
+    unsigned gathered; /* of them, by server_gather, */
+    uint64_t gathered_since; /* the first at this time, of uv_hrtime */
     uv_timer_t timer;  /* runs while there are connections */
     uv_timer_t rest;   /* wakes the acceptors that rest */
     uv_poll_t room;    /* closed as soon as it was opened: see make_room */
@@ -116,6 +118,10 @@ struct conn {
 void deadline_set(struct server *server, struct deadline *deadline, enum deadline_kind kind);
 /* The connection will be pumped before the loop sleeps. */
 void server_mark_dirty(struct conn *conn);
+/* The same, with those of the same turn that come after it, but not much later: who reads several
+ * answers, a proxy or a load generator beside us, is then woken once, and waking it costs the writer
+ * more than the write. */
+void server_gather(struct conn *conn);
 /* For every handle that was counted in server->handles, when it has closed. */
 void server_handle_closed(struct server *server);
 void server_start_clock(struct server *server); /* there is a connection, or will be */

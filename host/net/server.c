@@ -12,6 +12,7 @@
 #include "net/conn.h"
 
 enum { LINGER_MS = 1000, GREET_MS = 500, TICK_MS_MAX = 250 };
+enum { GATHER_MAX = 32, GATHER_NS = 200000 };
 
 void server_limits_init(struct server_limits *limits)
 {
@@ -125,6 +126,7 @@ void server_mark_dirty(struct conn *conn)
 /* What is marked while this runs waits for the next turn, so that nobody starves the loop. */
 static void flush_dirty(struct server *server)
 {
+    server->gathered = 0;
     struct list *last = server->dirty.prev;
     bool done = list_is_empty(&server->dirty);
     while (!done && !list_is_empty(&server->dirty)) {
@@ -135,6 +137,17 @@ static void flush_dirty(struct server *server)
     }
     if (list_is_empty(&server->dirty))
         uv_idle_stop(&server->idle);
+}
+
+void server_gather(struct conn *conn)
+{
+    struct server *server = conn->server;
+    server_mark_dirty(conn);
+    uint64_t now = uv_hrtime();
+    if (server->gathered++ == 0)
+        server->gathered_since = now;
+    else if (server->gathered >= GATHER_MAX || now - server->gathered_since > GATHER_NS)
+        flush_dirty(server);
 }
 
 static void on_check(uv_check_t *check)

@@ -227,6 +227,44 @@ static void test_half_closed_client_is_answered(void **state)
     stop(f);
 }
 
+/* All of them ask in the same turn of the loop, and are answered. */
+static void ask_at_once(struct fixture *f, struct client *c[4], const char *text)
+{
+    for (int i = 0; i < 4; i++) {
+        c[i] = client_new(f);
+        client_send(c[i], "GET / HTTP/1.1\r\n" H "\r\n");
+        AWAIT(f, has(c[i], "hello"));
+        f->watched[f->watched_count++] = c[i]->fd;
+    }
+    for (int i = 0; i < 4; i++)
+        client_send(c[i], text);
+    AWAIT(f, has(c[0], "looked") && has(c[1], "looked") && has(c[2], "looked") &&
+                 has(c[3], "looked"));
+    for (int i = 0; i < 4; i++)
+        client_close(c[i]);
+}
+
+static void test_answers_of_a_turn_go_together(void **state)
+{
+    (void)state;
+    struct client *c[4];
+    struct fixture *f = start_default();
+    ask_at_once(f, c, "GET /look HTTP/1.1\r\n" H "\r\n");
+    /* unless the machine was too slow for that */
+    assert_true(f->seen == 0 || f->last_ns - f->first_ns > 150000);
+    stop(f);
+}
+
+static void test_no_answer_waits_for_slow_ones(void **state)
+{
+    (void)state;
+    struct client *c[4];
+    struct fixture *f = start_default();
+    ask_at_once(f, c, "GET /slow HTTP/1.1\r\n" H "\r\n");
+    assert_true(f->seen >= 2);
+    stop(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +278,8 @@ int main(void)
         cmocka_unit_test(test_expect_continue),
         cmocka_unit_test(test_continue_waits_its_turn),
         cmocka_unit_test(test_half_closed_client_is_answered),
+        cmocka_unit_test(test_answers_of_a_turn_go_together),
+        cmocka_unit_test(test_no_answer_waits_for_slow_ones),
     };
     return cmocka_run_group_tests_name("net_server", tests, NULL, NULL);
 }

@@ -32,6 +32,10 @@ struct fixture {
     const char *error_code; /* of the last finished exchange */
     int status;
     struct exchange *held; /* a reference of ours; NULL when none */
+    int watched[4];        /* clients' ends, for /look and /slow */
+    unsigned watched_count;
+    unsigned seen; /* of them had an answer when the last of those ran */
+    uint64_t first_ns, last_ns; /* when the first and the last of them ran */
 };
 
 static struct fixture *fixture; /* for callbacks that carry an exchange alone */
@@ -73,6 +77,24 @@ static inline void on_head(void *arg, struct exchange *ex)
         exchange_answer_error(ex, 401, STR("denied"), STR("no"));
 }
 
+/* How many answers are out already? */
+static inline void look(struct fixture *f)
+{
+    char c;
+    f->last_ns = uv_hrtime();
+    if (f->first_ns == 0)
+        f->first_ns = f->last_ns;
+    f->seen = 0;
+    for (unsigned i = 0; i < f->watched_count; i++)
+        f->seen += recv(f->watched[i], &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+static inline void burn(uint64_t ns)
+{
+    for (uint64_t until = uv_hrtime() + ns; uv_hrtime() < until;)
+        ;
+}
+
 static inline void on_request(void *arg, struct exchange *ex)
 {
     struct fixture *f = arg;
@@ -100,6 +122,10 @@ static inline void on_request(void *arg, struct exchange *ex)
     } else if (str_eq(path, STR("/twice"))) {
         answer(ex, 200, STR("first"));
         exchange_answer_error(ex, 500, STR("second"), STR("second"));
+    } else if (str_eq(path, STR("/look")) || str_eq(path, STR("/slow"))) {
+        look(f);
+        burn(str_eq(path, STR("/slow")) ? 1000000 : 0);
+        answer(ex, 200, STR("looked"));
     } else if (str_eq(path, STR("/admin"))) {
         answer(ex, 200, exchange_is_admin(ex) ? STR("admin") : STR("public"));
     } else {

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct str string_of(const json_t *value)
 {
@@ -47,6 +48,30 @@ void claims_unref(struct claims *claims)
     json_decref(claims->plain);
     free(claims->plain_namespace);
     free(claims);
+}
+
+/* What a JSON value takes in memory, near enough for a bound: jansson does not say. */
+static size_t json_bytes(const json_t *value)
+{
+    enum { NODE = 64, OBJECT = 256, MEMBER = 96 };
+    if (json_is_string(value))
+        return NODE + json_string_length(value);
+    size_t sum = NODE;
+    for (size_t i = 0; i < json_array_size(value); i++)
+        sum += sizeof(json_t *) + json_bytes(json_array_get(value, i));
+    if (!json_is_object(value))
+        return sum;
+    json_t *object = (json_t *)value; /* the iterators want it so; nothing is changed */
+    const char *key;
+    json_t *member;
+    json_object_foreach(object, key, member) sum += MEMBER + strlen(key) + json_bytes(member);
+    return sum + OBJECT;
+}
+
+/* The top level counts twice, for the copy without a namespace. */
+size_t claims_bytes(const struct claims *claims)
+{
+    return sizeof(*claims) + 2 * json_bytes(claims->json);
 }
 
 /* As the original's claimToArray: one space separates, an array's strings count as they are, and

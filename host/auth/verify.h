@@ -36,6 +36,7 @@ struct claims {
 struct claims *claims_new(json_t *json, enum alg alg, bool at_jwt);
 struct claims *claims_ref(struct claims *claims);
 void claims_unref(struct claims *claims); /* NULL is fine */
+size_t claims_bytes(const struct claims *claims); /* in memory, near enough for a bound */
 
 enum profile { PROFILE_ANY, PROFILE_AT_JWT /* RFC 9068: typ and required claims */ };
 

@@ -23,7 +23,7 @@ static void push_object(lua_State *L, const json_t *object)
     lua_createtable(L, 0, (int)json_object_size(object));
     json_t *source = (json_t *)(uintptr_t)object; /* jansson's iterators take no const */
     for (void *it = json_object_iter(source); it != NULL; it = json_object_iter_next(source, it)) {
-        lua_pushstring(L, json_object_iter_key(it));
+        lua_pushlstring(L, json_object_iter_key(it), json_object_iter_key_len(it));
         tree_push(L, json_object_iter_value(it));
         lua_rawset(L, -3);
     }

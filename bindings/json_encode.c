@@ -99,37 +99,48 @@ static void add_escape(struct buf *out, unsigned char c)
     }
 }
 
-static void encode_string(struct encoder *enc, int index)
+/* From the first byte on that is not plain; `whole`: length of the string. */
+static void encode_rest(struct encoder *enc, struct str s, size_t whole)
 {
-    struct str s;
-    s.ptr = lua_tolstring(enc->L, index, &s.len);
-    size_t whole = s.len;
-    if (buf_reserve(enc->out, s.len + 2) != 0)
-        return;
-    buf_add_char(enc->out, '"');
     while (s.len > 0) {
-        size_t run = json_text_plain(s);
-        buf_add(enc->out, s.ptr, run);
-        s = str_skip(s, run);
-        if (s.len == 0)
-            break;
+        size_t bad, run;
         if ((unsigned char)*s.ptr < 0x80) {
             add_escape(enc->out, (unsigned char)*s.ptr);
             s = str_skip(s, 1);
-            continue;
+        } else {
+            run = json_text_wide(s, &bad);
+            if (bad < run) {
+                fail(enc, "invalid UTF-8 at byte %zu of a string", whole - s.len + bad + 1);
+                return;
+            }
+            buf_add(enc->out, s.ptr, run);
+            s = str_skip(s, run);
         }
-        size_t bad;
-        run = json_text_wide(s, &bad);
-        if (bad < run) {
-            fail(enc, "invalid UTF-8 at byte %zu of a string", whole - s.len + bad + 1);
-            return;
-        }
+        run = json_text_plain(s);
         buf_add(enc->out, s.ptr, run);
         s = str_skip(s, run);
     }
     buf_add_char(enc->out, '"');
 }
 
+static void encode_string(struct encoder *enc, int index)
+{
+    struct str s;
+    s.ptr = lua_tolstring(enc->L, index, &s.len);
+    size_t whole = s.len, run = json_text_plain(s);
+    if (buf_reserve(enc->out, s.len + 2) != 0)
+        return;
+    char *at = enc->out->data + enc->out->len;
+    *at = '"';
+    memcpy(at + 1, s.ptr, run);
+    enc->out->len += 1 + run;
+    if (run == s.len) { /* nearly always; there is room */
+        at[1 + run] = '"';
+        enc->out->len++;
+        return;
+    }
+    encode_rest(enc, str_skip(s, run), whole);
+}
 static void add_newline(struct encoder *enc)
 {
     if (enc->style.indent == 0)
@@ -281,12 +292,16 @@ static void encode_object(struct encoder *enc, int table)
     buf_add_char(enc->out, '}');
 }
 
+/* Is it an array by its mark? Any other metatable may be the event's, whose members are made when
+ * they are read. */
 static bool is_marked(struct encoder *enc, int table)
 {
-    if (enc->array_mark == NULL || !lua_getmetatable(enc->L, table))
+    if (!lua_getmetatable(enc->L, table))
         return false;
     bool marked = lua_topointer(enc->L, -1) == enc->array_mark;
     lua_pop(enc->L, 1);
+    if (!marked)
+        event_materialize(enc->L, table);
     return marked;
 }
 
@@ -297,7 +312,6 @@ static void encode_table(struct encoder *enc)
         fail(enc, "nested deeper than %d levels", LIMIT_JSON_DEPTH);
         return;
     }
-    event_materialize(L, lua_gettop(L));
     budget_step(
         L); /* a huge, emptied table that is referred to often costs much and writes little */
     int top = lua_gettop(L);

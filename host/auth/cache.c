@@ -43,7 +43,7 @@ static struct {
     struct entry **buckets; /* owned; NULL before the first entry */
     size_t bucket_count;    /* a power of two */
     struct list warm, cold; /* the most recent first */
-    struct entry *last;     /* found last, warm: a request asks for its policy, then for its script */
+    struct entry *last; /* found last, warm: a request asks for its policy, then for its script */
     struct token_cache_stats stats;
     struct bad bad[BAD_SLOTS];
 } cache = {.max_bytes = LIMIT_TOKEN_CACHE_BYTES};

@@ -35,7 +35,7 @@ struct claims {
 /* Takes over `json` (an object), also when it fails. NULL when out of memory. */
 struct claims *claims_new(json_t *json, enum alg alg, bool at_jwt);
 struct claims *claims_ref(struct claims *claims);
-void claims_unref(struct claims *claims); /* NULL is fine */
+void claims_unref(struct claims *claims);         /* NULL is fine */
 size_t claims_bytes(const struct claims *claims); /* in memory, near enough for a bound */
 
 enum profile { PROFILE_ANY, PROFILE_AT_JWT /* RFC 9068: typ and required claims */ };

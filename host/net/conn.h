@@ -47,12 +47,12 @@ struct server {
     struct list deadlines[DEADLINE_NONE];
     struct list conns;
     struct list acceptors;
-    struct list dirty; /* connections with something to flush */
-    unsigned gathered; /* of them, by server_gather, */
+    struct list dirty;       /* connections with something to flush */
+    unsigned gathered;       /* of them, by server_gather, */
     uint64_t gathered_since; /* the first at this time, of uv_hrtime */
-    uv_timer_t timer;  /* runs while there are connections */
-    uv_timer_t rest;   /* wakes the acceptors that rest */
-    uv_poll_t room;    /* closed as soon as it was opened: see make_room */
+    uv_timer_t timer;        /* runs while there are connections */
+    uv_timer_t rest;         /* wakes the acceptors that rest */
+    uv_poll_t room;          /* closed as soon as it was opened: see make_room */
     uv_check_t check;
     uv_prepare_t prepare;
     uv_idle_t idle;       /* runs while `dirty` is not empty, so that the loop does not sleep */
@@ -119,8 +119,8 @@ void deadline_set(struct server *server, struct deadline *deadline, enum deadlin
 /* The connection will be pumped before the loop sleeps. */
 void server_mark_dirty(struct conn *conn);
 /* The same, with those of the same turn that come after it, but not much later: who reads several
- * answers, a proxy or a load generator beside us, is then woken once, and waking it costs the writer
- * more than the write. */
+ * answers, a proxy or a load generator beside us, is then woken once, and waking it costs the
+ * writer more than the write. */
 void server_gather(struct conn *conn);
 /* For every handle that was counted in server->handles, when it has closed. */
 void server_handle_closed(struct server *server);

@@ -5,8 +5,8 @@ local verifier = jwt.verifier {
   -- Our issuer writes its own claims under a namespace; scope and roles become lists.
   map_claims = function(claims)
     local user = jwt.remove_namespaces("http://schemas.sandrino.dev/", claims)
-    user.scope = json.array(jwt.claim_to_array(user.scope))
-    user.roles = json.array(jwt.claim_to_array(user.roles))
+    user.scope = jwt.claim_to_array(user.scope)
+    user.roles = jwt.claim_to_array(user.roles)
     return user
   end,
 }

@@ -238,8 +238,8 @@ static void ask_at_once(struct fixture *f, struct client *c[4], const char *text
     }
     for (int i = 0; i < 4; i++)
         client_send(c[i], text);
-    AWAIT(f, has(c[0], "looked") && has(c[1], "looked") && has(c[2], "looked") &&
-                 has(c[3], "looked"));
+    AWAIT(f,
+          has(c[0], "looked") && has(c[1], "looked") && has(c[2], "looked") && has(c[3], "looked"));
     for (int i = 0; i < 4; i++)
         client_close(c[i]);
 }

@@ -34,7 +34,7 @@ struct fixture {
     struct exchange *held; /* a reference of ours; NULL when none */
     int watched[4];        /* clients' ends, for /look and /slow */
     unsigned watched_count;
-    unsigned seen; /* of them had an answer when the last of those ran */
+    unsigned seen;              /* of them had an answer when the last of those ran */
     uint64_t first_ns, last_ns; /* when the first and the last of them ran */
 };
 

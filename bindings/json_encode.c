@@ -76,7 +76,7 @@ static void fail_key(struct encoder *enc, int index)
 static void encode_number(struct encoder *enc)
 {
     if (lua_isinteger(enc->L, -1)) {
-        json_number_add_integer(enc->out, lua_tointeger(enc->L, -1));
+        buf_add_integer(enc->out, lua_tointeger(enc->L, -1));
         return;
     }
     lua_Number value = lua_tonumber(enc->L, -1);

@@ -8,29 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The digits of `value`, with a point before the last `decimals` of them. */
-static void add_decimal(struct buf *out, bool negative, uint64_t value, int decimals)
-{
-    char text[32];
-    char *end = text + sizeof(text);
-    char *p = end;
-    do {
-        *--p = (char)('0' + value % 10);
-        value /= 10;
-        if (--decimals == 0)
-            *--p = '.';
-    } while (value > 0 || decimals >= 0);
-    if (negative)
-        *--p = '-';
-    buf_add(out, p, (size_t)(end - p));
-}
-
-void json_number_add_integer(struct buf *out, lua_Integer value)
-{
-    uint64_t magnitude = value < 0 ? 0u - (uint64_t)value : (uint64_t)value;
-    add_decimal(out, value < 0, magnitude, 0);
-}
-
 /* Numbers of at most 15 digits and few decimals, which is nearly all: `digits` and the power of ten
  * are exact, so their quotient is the double that the text stands for. */
 static bool add_short_float(struct buf *out, double value)
@@ -42,7 +19,7 @@ static bool add_short_float(struct buf *out, double value)
         if (digits >= 1e15)
             return false;
         if (digits / powers[decimals] == magnitude) {
-            add_decimal(out, value < 0, (uint64_t)digits, decimals);
+            buf_add_decimal(out, value < 0, (uint64_t)digits, decimals);
             return true;
         }
     }
@@ -53,7 +30,7 @@ void json_number_add_float(struct buf *out, double value)
 {
     bool negative_zero = value == 0 && signbit(value);
     if (fabs(value) < 9007199254740992.0 && floor(value) == value && !negative_zero) {
-        json_number_add_integer(out, (lua_Integer)value);
+        buf_add_integer(out, (int64_t)value);
         return;
     }
     if (!negative_zero && add_short_float(out, value))

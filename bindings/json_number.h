@@ -8,8 +8,6 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-void json_number_add_integer(struct buf *out, lua_Integer value);
-
 /* The shortest form that reads back the same; `value` must be finite. Whole numbers below 2^53 have
  * no fraction, as in JavaScript; minus zero is "-0". */
 void json_number_add_float(struct buf *out, double value);

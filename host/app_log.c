@@ -19,12 +19,12 @@ static void log_text(const struct exchange *ex, double ms)
     log_end(&line);
 }
 
-static void log_access(const struct exchange *ex, double ms)
+static void log_access(const struct exchange *ex, uint64_t ns)
 {
     if (log_format() == LOG_FORMAT_NONE)
         return;
     if (log_format() == LOG_FORMAT_TEXT) {
-        log_text(ex, ms);
+        log_text(ex, (double)ns / 1e6);
         return;
     }
     struct log_line line;
@@ -34,7 +34,7 @@ static void log_access(const struct exchange *ex, double ms)
     log_str(&line, "path", (struct str){ex->req.target.ptr, str_find(ex->req.target, '?')});
     log_int(&line, "status", ex->res.status);
     log_int(&line, "bytes", (int64_t)ex->bytes_sent);
-    log_double(&line, "ms", ms, 3);
+    log_decimal(&line, "ms", (ns + 500) / 1000, 3);
     if (ex->function != NULL) {
         log_str(&line, "function", str_from(ex->function));
         log_int(&line, "generation", ex->generation);
@@ -62,7 +62,7 @@ void app_finished(void *arg, struct exchange *ex)
     app->page->requests++;
     int digit = ex->res.status / 100;
     app->page->responses[digit >= 1 && digit <= 5 ? digit : 0]++;
-    log_access(ex, (double)ns / 1e6);
+    log_access(ex, ns);
     /* What malloc keeps of large bodies is given back a moment later. */
     tidy_after_free(ex->arena.total + ex->req.body.len + ex->res.body.len);
 }

@@ -102,7 +102,7 @@ static void on_run_end(void *arg)
     log_str(&line, "request_id", str_from(run->ex->request_id));
     log_str(&line, "due", run->due);
     log_int(&line, "status", status);
-    log_double(&line, "ms", (double)ns / 1e6, 1);
+    log_decimal(&line, "ms", (ns + 50000) / 100000, 1);
     log_end(&line);
 }
 

@@ -48,6 +48,28 @@ void buf_printf(struct buf *buf, const char *format, ...)
     buf->len += (size_t)len;
 }
 
+void buf_add_decimal(struct buf *buf, bool negative, uint64_t value, int decimals)
+{
+    char text[32];
+    char *end = text + sizeof(text);
+    char *p = end;
+    do {
+        *--p = (char)('0' + value % 10);
+        value /= 10;
+        if (--decimals == 0)
+            *--p = '.';
+    } while (value > 0 || decimals >= 0);
+    if (negative)
+        *--p = '-';
+    buf_add(buf, p, (size_t)(end - p));
+}
+
+void buf_add_integer(struct buf *buf, int64_t value)
+{
+    uint64_t magnitude = value < 0 ? 0u - (uint64_t)value : (uint64_t)value;
+    buf_add_decimal(buf, value < 0, magnitude, 0);
+}
+
 static void add_json_escape(struct buf *buf, unsigned char c)
 {
     static const char names[] = "btnvfr"; /* 0x08 to 0x0d; \v has no short form in JSON */

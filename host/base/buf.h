@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/str.h"
 
@@ -58,6 +59,11 @@ static inline void buf_add_char(struct buf *buf, char c)
 }
 
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The number that is `value` over ten to the `decimals`, with so many digits behind a point; none:
+ * a whole number. */
+void buf_add_decimal(struct buf *buf, bool negative, uint64_t value, int decimals);
+void buf_add_integer(struct buf *buf, int64_t value);
 
 /* The text as a JSON string in quotes: control characters, quotes and backslashes escaped, bytes
  * that are not UTF-8 replaced by U+FFFD. Safe to put into any JSON document. */

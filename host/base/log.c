@@ -73,6 +73,7 @@ static void add_key(struct log_line *line, const char *key)
 void log_begin(struct log_line *line, enum log_level level, const char *message)
 {
     line->buf = BUF_INIT;
+    line->start = 0;
     line->fd = STDERR_FILENO;
     if (current_format == LOG_FORMAT_TEXT) {
         buf_printf(&line->buf, "%-5s %s", level_names[level], message);
@@ -86,13 +87,12 @@ void log_begin(struct log_line *line, enum log_level level, const char *message)
 
 void log_begin_access(struct log_line *line)
 {
-    line->buf = BUF_INIT;
+    line->buf = held;
+    line->start = held.len;
     line->fd = STDOUT_FILENO;
-    if (current_format == LOG_FORMAT_TEXT) {
-        buf_reserve(&line->buf, 256);
+    held = BUF_INIT;
+    if (current_format == LOG_FORMAT_TEXT)
         return;
-    }
-    buf_reserve(&line->buf, 512);
     buf_add_str(&line->buf, STR("{\"time\":\""));
     add_time(&line->buf);
     buf_add_char(&line->buf, '"');
@@ -122,13 +122,13 @@ void log_str(struct log_line *line, const char *key, struct str value)
 void log_int(struct log_line *line, const char *key, int64_t value)
 {
     add_key(line, key);
-    buf_printf(&line->buf, "%lld", (long long)value);
+    buf_add_integer(&line->buf, value);
 }
 
-void log_double(struct log_line *line, const char *key, double value, int decimals)
+void log_decimal(struct log_line *line, const char *key, uint64_t value, int decimals)
 {
     add_key(line, key);
-    buf_printf(&line->buf, "%.*f", decimals, value);
+    buf_add_decimal(&line->buf, false, value, decimals);
 }
 
 void log_json(struct log_line *line, const char *key, struct str json)
@@ -137,20 +137,32 @@ void log_json(struct log_line *line, const char *key, struct str json)
     buf_add_str(&line->buf, json);
 }
 
+/* The line joins those that are held, or is cut off again. */
+static void hold(struct log_line *line)
+{
+    held = line->buf;
+    if (buf_failed(&held)) {
+        held.failed = false;
+        held.len = line->start;
+        dropped++;
+    }
+    if (held.len >= HELD_MAX)
+        log_flush();
+}
+
 void log_end(struct log_line *line)
 {
     if (current_format != LOG_FORMAT_TEXT)
         buf_add_char(&line->buf, '}');
     buf_add_char(&line->buf, '\n');
-    if (buf_failed(&line->buf)) {
-        dropped++;
-    } else if (line->fd == STDOUT_FILENO) {
-        buf_add_str(&held, buf_str(&line->buf));
-        if (held.len >= HELD_MAX)
-            log_flush();
-    } else {
-        dropped += log_sink_write(line->fd, buf_str(&line->buf));
+    if (line->fd == STDOUT_FILENO) {
+        hold(line);
+        return;
     }
+    if (buf_failed(&line->buf))
+        dropped++;
+    else
+        dropped += log_sink_write(line->fd, buf_str(&line->buf));
     buf_free(&line->buf);
 }
 

@@ -23,7 +23,8 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_format { LOG_FORMAT_JSON, LOG_FORMAT_TEXT, LOG_FORMAT_NONE };
 
 struct log_line {
-    struct buf buf; /* owned until log_end */
+    struct buf buf; /* owned until log_end; of an access line, behind those that are held */
+    size_t start;   /* of the line in it */
     int fd;
 };
 
@@ -35,12 +36,13 @@ bool log_wants(enum log_level level);
 
 /* An event line; `message` is a constant sentence without a period. */
 void log_begin(struct log_line *line, enum log_level level, const char *message);
-/* An access line. */
+/* An access line; one at a time. */
 void log_begin_access(struct log_line *line);
 
 void log_str(struct log_line *line, const char *key, struct str value);
 void log_int(struct log_line *line, const char *key, int64_t value);
-void log_double(struct log_line *line, const char *key, double value, int decimals);
+/* `value` over ten to the `decimals`. */
+void log_decimal(struct log_line *line, const char *key, uint64_t value, int decimals);
 /* `json` must be one valid JSON value. */
 void log_json(struct log_line *line, const char *key, struct str json);
 

@@ -171,3 +171,17 @@ test('routes and check: the next run, and what is wrong', async (t) => {
   assert.equal(script.code, 1);
   assert.match(script.stderr, /scripts\/job\.lua:2: schedule: '9' is no weekday/);
 });
+
+test('more schedules than there is room for: the one too many is named, the others go on', async (t) => {
+  const rows = Array.from({ length: 1025 }, (_, i) => `    y${i} = { script = "scripts/y.lua", schedule = "0 0 1 1 *" },`);
+  const h = await start(t, {
+    files: {
+      'scripts/y.lua': 'return function() return "y" end',
+      'functions.lua': `return {\n  functions = {\n${rows.join('\n')}\n    hello = { script = "scripts/y.lua", auth = "public" },\n  },\n}\n`,
+    },
+  });
+  const said = /more than 1024 schedules: y\d+ is not run/g;
+  await eventually(() => h.stderr.match(said), 5 * SLOW, 'the refusal');
+  assert.equal(h.stderr.match(said).length, 1);
+  assert.equal((await h.call('hello')).text, 'y');
+});

@@ -12,8 +12,8 @@ import { freePort } from '../tests/lib/host.mjs';
 import { Issuer } from '../tests/lib/issuer.mjs';
 import { request } from '../tests/lib/wire.mjs';
 import * as luafn from './lib/luafn.mjs';
-import { HERE, OUT } from './lib/peers.mjs';
-import { CLIENT_CORE, output, start, usage } from './lib/proc.mjs';
+import { OUT } from './lib/peers.mjs';
+import { start, usage, wrk } from './lib/proc.mjs';
 import { table } from './lib/table.mjs';
 
 const { values: want, positionals: builds } = parseArgs({
@@ -23,18 +23,13 @@ const { values: want, positionals: builds } = parseArgs({
 const tokenCounts = { hello: 0, me: 1, many: 20000 };
 const cases = want.case ?? ['hello', 'me'];
 
-async function wrk(server, name, file, seconds) {
-  const at = `http://127.0.0.1:${server.at.port}/.netlify/functions/${name === 'hello' ? 'hello' : 'me'}`;
-  const out = await output('taskset', ['-c', CLIENT_CORE, 'wrk', '-t1', '-c64', `-d${seconds}s`, '-s', path.join(HERE, 'wrk.lua'), at, ...(file ? ['--', 'tokens', file] : [])]);
-  const got = JSON.parse(/^JSON (.*)$/m.exec(out)[1]);
-  if (got.requests === 0 || got.bad + got.broken > 0) throw new Error(`${at}: ${out}`);
-  return got.requests;
-}
+const url = (server, name) => `http://127.0.0.1:${server.at.port}/.netlify/functions/${name === 'hello' ? 'hello' : 'me'}`;
 
-async function timed(server, name, file, seconds) {
+async function timed(server, name, send) {
   const before = usage(server.pid).cpu;
-  const requests = await wrk(server, name, file, seconds);
-  return ((usage(server.pid).cpu - before) * 1e6) / requests;
+  const got = await wrk(url(server, name), send, { seconds: 1 });
+  if (got.requests === 0 || got.bad + got.broken > 0) throw new Error(`${name}: ${JSON.stringify(got)}`);
+  return ((usage(server.pid).cpu - before) * 1e6) / got.requests;
 }
 
 const cleanup = [];
@@ -55,13 +50,13 @@ try {
     servers.push(await start(bin, luafn.command(port, { bin: path.resolve(bin) }), { port, cwd, ready }));
   }
   for (const name of cases) {
-    const tokens = tokenCounts[name] > 0 ? file(tokenCounts[name]) : null;
+    const send = tokenCounts[name] > 0 ? ['tokens', file(tokenCounts[name])] : undefined;
     const got = servers.map(() => []);
-    for (const server of servers) await wrk(server, name, tokens, name === 'many' ? 3 : 1);
+    for (const server of servers) await wrk(url(server, name), send, { seconds: name === 'many' ? 3 : 1 });
     for (let round = 0; round < Number(want.rounds); round++) {
       const order = servers.map((_, i) => i);
       if (round % 2) order.reverse();
-      for (const i of order) got[i].push(await timed(servers[i], name, tokens, 1));
+      for (const i of order) got[i].push(await timed(servers[i], name, send));
     }
     console.log(`\n## ${name}\n`);
     console.log(table(builds.map((bin, i) => ({

@@ -16,8 +16,8 @@ import { freePort, ROOT } from '../tests/lib/host.mjs';
 import { AUDIENCE, Issuer, keys } from '../tests/lib/issuer.mjs';
 import { request } from '../tests/lib/wire.mjs';
 import { extras } from './lib/extras.mjs';
-import { compile, HERE, OUT, peers as all } from './lib/peers.mjs';
-import { CLIENT_CORE, output, SERVER_CORE, start, usage } from './lib/proc.mjs';
+import { compile, OUT, peers as all } from './lib/peers.mjs';
+import { CLIENT_CORE, output, SERVER_CORE, start, usage, wrk } from './lib/proc.mjs';
 import { draw } from './lib/svg.mjs';
 import { cell, median, table } from './lib/table.mjs';
 
@@ -78,18 +78,13 @@ async function up(peer, ctx) {
   return start(peer.name, peer.command(port, ctx), { port, cwd: peer.cwd, env: peer.env, ready });
 }
 
-async function wrk(url, send, seconds) {
-  const out = await output('taskset', ['-c', CLIENT_CORE, 'wrk', '-t1', `-c${want.connections}`, `-d${seconds}s`, '-s', path.join(HERE, 'wrk.lua'), url, ...(send ? ['--', ...send] : [])]);
-  const m = /^JSON (.*)$/m.exec(out);
-  if (!m) throw new Error(`wrk said:\n${out}`);
-  return JSON.parse(m[1]);
-}
+const load = (url, send, seconds) => wrk(url, send, { seconds, connections: want.connections });
 
 // Warms a running server up, then measures it.
 async function timed(server, url, send, seconds = Number(want.seconds)) {
-  await wrk(url, send, want.warm);
+  await load(url, send, want.warm);
   const before = usage(server.pid);
-  const got = await wrk(url, send, seconds);
+  const got = await load(url, send, seconds);
   const after = usage(server.pid);
   assert(got.requests > 0, `${url}: no answer within ${seconds} s`);
   assert.equal(got.bad + got.broken, 0, `${url}: ${got.bad} bad answers, ${got.broken} broken connections`);

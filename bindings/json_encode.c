@@ -86,26 +86,13 @@ static void encode_number(struct encoder *enc)
         fail(enc, isnan(value) ? "cannot encode NaN" : "cannot encode an infinite number");
 }
 
-static void add_escape(struct buf *out, unsigned char c)
-{
-    static const char names[] = "btn?fr"; /* 0x08 to 0x0d; \v has no short form in JSON */
-    if (c == '"' || c == '\\') {
-        buf_add(out, (const char[]){'\\', (char)c}, 2);
-    } else if (c >= 0x08 && c <= 0x0d && c != 0x0b) {
-        buf_add(out, (const char[]){'\\', names[c - 0x08]}, 2);
-    } else {
-        static const char hex[] = "0123456789abcdef";
-        buf_add(out, (const char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
-    }
-}
-
 /* From the first byte on that is not plain; `whole`: length of the string. */
 static void encode_rest(struct encoder *enc, struct str s, size_t whole)
 {
     while (s.len > 0) {
         size_t bad, run;
         if ((unsigned char)*s.ptr < 0x80) {
-            add_escape(enc->out, (unsigned char)*s.ptr);
+            buf_add_json_escape(enc->out, (unsigned char)*s.ptr);
             s = str_skip(s, 1);
         } else {
             run = json_text_wide(s, &bad);

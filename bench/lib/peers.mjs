@@ -8,7 +8,7 @@ import { ROOT } from '../../tests/lib/host.mjs';
 import { AUDIENCE } from '../../tests/lib/issuer.mjs';
 import * as luafn from './luafn.mjs';
 
-export const HERE = path.join(ROOT, 'bench');
+const HERE = path.join(ROOT, 'bench');
 export const OUT = path.join(ROOT, 'build', 'bench');
 const peer = (name) => path.join(HERE, 'peers', name);
 const first = (program, ...args) => execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim().split('\n')[0];

@@ -3,6 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
+import path from 'node:path';
 import { sleep } from '../../tests/lib/host.mjs';
 
 const TICK = Number(execFileSync('getconf', ['CLK_TCK']));
@@ -60,6 +61,15 @@ const accepts = (port) => new Promise((resolve) => {
   const socket = net.connect({ host: '127.0.0.1', port });
   socket.on('connect', () => { socket.destroy(); resolve(true); }).on('error', () => resolve(false));
 });
+
+// Load from one thread of wrk: what wrk.lua measured. `send`: its arguments.
+export async function wrk(url, send, { seconds, connections = 64 }) {
+  const script = path.join(import.meta.dirname, '../wrk.lua');
+  const out = await output('taskset', ['-c', CLIENT_CORE, 'wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, url, ...(send ? ['--', ...send] : [])]);
+  const m = /^JSON (.*)$/m.exec(out);
+  if (!m) throw new Error(`wrk said:\n${out}`);
+  return JSON.parse(m[1]);
+}
 
 // Starts a server on `cores`; `ready` asks it once it accepts connections, until that is true.
 export async function start(name, [program, ...args], { port, cwd, env = {}, cores = SERVER_CORE, ready = () => true, log = 'ignore', patience = 10000 }) {

@@ -70,14 +70,16 @@ void buf_add_integer(struct buf *buf, int64_t value)
     buf_add_decimal(buf, value < 0, magnitude, 0);
 }
 
-static void add_json_escape(struct buf *buf, unsigned char c)
+void buf_add_json_escape(struct buf *buf, unsigned char c)
 {
-    static const char names[] = "btnvfr"; /* 0x08 to 0x0d; \v has no short form in JSON */
-    if (c >= 0x08 && c <= 0x0d && c != 0x0b) {
-        buf_add_char(buf, '\\');
-        buf_add_char(buf, names[c - 0x08]);
+    static const char names[] = "btn?fr"; /* 0x08 to 0x0d; \v has no short form in JSON */
+    if (c == '"' || c == '\\') {
+        buf_add(buf, (const char[]){'\\', (char)c}, 2);
+    } else if (c >= 0x08 && c <= 0x0d && c != 0x0b) {
+        buf_add(buf, (const char[]){'\\', names[c - 0x08]}, 2);
     } else {
-        buf_printf(buf, "\\u%04x", c);
+        static const char hex[] = "0123456789abcdef";
+        buf_add(buf, (const char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]}, 6);
     }
 }
 
@@ -108,11 +110,8 @@ void buf_add_json(struct buf *buf, struct str s)
             break;
         unsigned char c = (unsigned char)s.ptr[0];
         size_t used = 1;
-        if (c == '"' || c == '\\') {
-            buf_add_char(buf, '\\');
-            buf_add_char(buf, (char)c);
-        } else if (c < 0x80) {
-            add_json_escape(buf, c);
+        if (c < 0x80) {
+            buf_add_json_escape(buf, c);
         } else if ((used = sequence_length(s)) > 0) {
             buf_add(buf, s.ptr, used);
         } else {

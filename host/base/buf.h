@@ -68,6 +68,8 @@ void buf_add_integer(struct buf *buf, int64_t value);
 /* The text as a JSON string in quotes: control characters, quotes and backslashes escaped, bytes
  * that are not UTF-8 replaced by U+FFFD. Safe to put into any JSON document. */
 void buf_add_json(struct buf *buf, struct str s);
+/* One character below 0x80 as it is escaped in such a string. */
+void buf_add_json_escape(struct buf *buf, unsigned char c);
 
 /* Drops the first `count` bytes. */
 void buf_consume(struct buf *buf, size_t count);

@@ -12,7 +12,8 @@ bool str_eq_nocase(struct str a, struct str b)
     if (a.len != b.len || a.len == 0)
         return a.len == b.len;
     /* letters differ in this bit alone: most other texts are told by their first byte */
-    return ((a.ptr[0] ^ b.ptr[0]) & ~0x20) == 0 && strncasecmp(a.ptr, b.ptr, a.len) == 0;
+    return ((a.ptr[0] ^ b.ptr[0]) & ~0x20) == 0 &&
+           (memcmp(a.ptr, b.ptr, a.len) == 0 || strncasecmp(a.ptr, b.ptr, a.len) == 0);
 }
 
 bool str_ends_with(struct str s, struct str suffix)
@@ -23,6 +24,12 @@ bool str_ends_with(struct str s, struct str suffix)
 size_t str_find(struct str s, char c)
 {
     const char *hit = s.len > 0 ? memchr(s.ptr, c, s.len) : NULL;
+    return hit != NULL ? (size_t)(hit - s.ptr) : s.len;
+}
+
+size_t str_find_text(struct str s, struct str text)
+{
+    const char *hit = text.len > 0 && s.len > 0 ? memmem(s.ptr, s.len, text.ptr, text.len) : NULL;
     return hit != NULL ? (size_t)(hit - s.ptr) : s.len;
 }
 

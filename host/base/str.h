@@ -47,6 +47,9 @@ bool str_ends_with(struct str s, struct str suffix);
 /* Index of the first `c`, or s.len. */
 size_t str_find(struct str s, char c);
 
+/* Index of the first `text`, or s.len; an empty one is nowhere. */
+size_t str_find_text(struct str s, struct str text);
+
 /* Without spaces and tabs at both ends. */
 struct str str_trim(struct str s);
 

@@ -216,6 +216,17 @@ static const struct http_fault *on_byte(struct head_scan *scan, char c)
     return NULL;
 }
 
+/* Tokens and cookies are most of a head's bytes. */
+static void note_credential(struct head_scan *scan, struct str name, size_t at, size_t len)
+{
+    enum { LONG = 128, EDGE = 16 }; /* its ends are left out, and with them whatever is around it */
+    if (len >= LONG &&
+        (str_eq_nocase(name, STR("authorization")) || str_eq_nocase(name, STR("cookie")))) {
+        scan->credential = at + EDGE;
+        scan->credential_len = len - 2 * (size_t)EDGE;
+    }
+}
+
 /* Whole lines, as nearly all are: NAME ":" VALUE CR LF. What is otherwise, or has not come yet, is
  * left to on_byte. */
 static size_t skip_lines(struct head_scan *scan, const char *p, const char *end)
@@ -229,6 +240,8 @@ static size_t skip_lines(struct head_scan *scan, const char *p, const char *end)
         if (end - behind < 2 || behind[0] != '\r' || behind[1] != '\n')
             break;
         scan->lines++;
+        note_credential(scan, (struct str){p, (size_t)(colon - p)},
+                        scan->bytes + (size_t)(colon + 1 - from), (size_t)(behind - colon - 1));
         p = behind + 2;
     }
     return (size_t)(p - from);

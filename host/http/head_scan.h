@@ -43,6 +43,8 @@ struct head_scan {
     char word[8];            /* the method, then the version's digits */
     enum http_method method; /* METHOD_COUNT while unknown */
     int version_minor;
+    size_t credential, credential_len; /* inside of a long one that came in one piece; from the
+                                          request line's start */
 };
 
 /* For a request head of at most `limit` bytes. */

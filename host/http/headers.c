@@ -57,6 +57,19 @@ const struct str *headers_get(const struct headers *headers, struct str name)
     return NULL;
 }
 
+const struct str *headers_get_single(const struct headers *headers, struct str name, bool *many)
+{
+    const struct str *found = NULL;
+    *many = false;
+    for (uint32_t i = 0; i < headers->len && !*many; i++) {
+        if (!str_eq_nocase(headers->items[i].name, name))
+            continue;
+        *many = found != NULL;
+        found = &headers->items[i].value;
+    }
+    return *many ? NULL : found;
+}
+
 uint32_t headers_count(const struct headers *headers, struct str name)
 {
     uint32_t count = 0;

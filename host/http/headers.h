@@ -3,6 +3,7 @@
 #ifndef LUAFN_HTTP_HEADERS_H
 #define LUAFN_HTTP_HEADERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/arena.h"
@@ -29,6 +30,9 @@ int headers_set(struct headers *headers, struct arena *arena, struct str name, s
 
 /* The value of the first field of that name (any case), or NULL. */
 const struct str *headers_get(const struct headers *headers, struct str name);
+
+/* The same where only one field has that name. With several *many is true, and NULL. */
+const struct str *headers_get_single(const struct headers *headers, struct str name, bool *many);
 
 /* How many fields have that name (any case). */
 uint32_t headers_count(const struct headers *headers, struct str name);

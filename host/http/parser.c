@@ -87,10 +87,16 @@ static const llhttp_settings_t *settings(void)
     return &table;
 }
 
-static llhttp_errno_t run_llhttp(struct collector *c, size_t len)
+/* Without the inside of a long credential: a value's bytes are all one to llhttp as long as they
+ * are what the scanner lets pass. */
+static llhttp_errno_t run_llhttp(struct collector *c, const struct head_scan *scan)
 {
+    size_t before = scan->credential, behind = before + scan->credential_len;
     llhttp_init(&c->llhttp, HTTP_REQUEST, settings());
-    return llhttp_execute(&c->llhttp, c->head, len);
+    llhttp_errno_t error = before > 0 ? llhttp_execute(&c->llhttp, c->head, before) : HPE_OK;
+    if (error != HPE_OK)
+        return error;
+    return llhttp_execute(&c->llhttp, c->head + behind, scan->bytes - behind);
 }
 
 /* Tabs behind a length are optional whitespace (RFC 9110 5.6.3), which llhttp 8.1 refuses: they
@@ -118,9 +124,9 @@ static const struct http_fault *parse_head(const struct parser *parser, char *he
     if (req->headers.items == NULL)
         return &out_of_memory;
     req->headers.cap = lines;
-    llhttp_errno_t error = run_llhttp(&c, len);
+    llhttp_errno_t error = run_llhttp(&c, &parser->scan);
     if (error == HPE_INVALID_CONTENT_LENGTH && blank_tabs(&c, len))
-        error = run_llhttp(&c, len);
+        error = run_llhttp(&c, &parser->scan);
     if (error == HPE_USER)
         return &out_of_memory;
     if (error != HPE_PAUSED || !c.complete || llhttp_get_error_pos(&c.llhttp) != head + len ||

@@ -110,6 +110,8 @@ static bool is_plain(struct str path)
 {
     for (size_t i = 0; i < path.len; i++) {
         char c = path.ptr[i];
+        if (c >= '/' && c != '\\')
+            continue;
         if (c == '%' || c == '\\' || c == '\0' || (c & 0x80) != 0)
             return false;
         if (c != '.' || i == 0 || path.ptr[i - 1] != '/')

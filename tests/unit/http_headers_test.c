@@ -24,6 +24,13 @@ static void test_order_and_look_up(void **state)
     assert_null(headers_get(&headers, STR("c")));
     assert_int_equal(headers_count(&headers, STR("A")), 2);
     assert_int_equal(headers_count(&headers, STR("ab")), 0);
+    bool many = true;
+    assert_true(str_eq(*headers_get_single(&headers, STR("B"), &many), STR("2")));
+    assert_false(many);
+    assert_null(headers_get_single(&headers, STR("c"), &many));
+    assert_false(many);
+    assert_null(headers_get_single(&headers, STR("a"), &many));
+    assert_true(many);
     arena_free(&arena);
 }
 

@@ -344,6 +344,57 @@ static void test_details_of_a_request(void **state)
     parser_free(&parser);
 }
 
+/* One with a credential of `len` bytes; `odd` (0: none) stands in its middle. NULL value: refused.
+ */
+static void read_credential(const char *name, size_t len, char odd, size_t cut, const char *wanted)
+{
+    char text[1024], value[512];
+    for (size_t i = 0; i < len; i++)
+        value[i] = (char)('!' + i % 90);
+    value[len] = '\0';
+    if (odd != 0)
+        value[len / 2] = odd;
+    int size = snprintf(
+        text, sizeof(text),
+        "\r\nPOST /p HTTP/1.1\r\nHost: a\r\n%s:  %s \r\nContent-Length: 0\t\r\nX: y\r\n\r\n", name,
+        value);
+    struct parser parser;
+    struct arena arena;
+    struct request req = {0};
+    parser_init(&parser, &limits);
+    arena_init(&arena);
+    struct str input = {text, cut < (size_t)size ? cut : (size_t)size};
+    enum parser_event event = parser_feed(&parser, &input, &arena, &req);
+    if (event == PARSER_MORE) {
+        input = (struct str){text + cut, (size_t)size - cut};
+        event = parser_feed(&parser, &input, &arena, &req);
+    }
+    assert_int_equal(event, wanted != NULL ? PARSER_DONE : PARSER_FAULT);
+    if (wanted != NULL) {
+        assert_int_equal(req.headers.len, 4);
+        assert_true(str_eq(req.headers.items[0].value, STR("a")));
+        assert_true(str_eq(req.headers.items[1].name, str_from(wanted)));
+        assert_true(str_eq(req.headers.items[1].value, str_from(value)));
+        assert_true(str_eq(req.headers.items[3].value, STR("y")));
+    }
+    arena_free(&arena);
+    parser_free(&parser);
+}
+
+/* llhttp does not see all of a long one. */
+static void test_long_credentials_are_whole(void **state)
+{
+    (void)state;
+    for (size_t len = 1; len < 500; len++) {
+        read_credential("Authorization", len, 0, 1000, "authorization");
+        read_credential("cOOKIE", len, 0, 1000, "cookie");
+        read_credential("X-Long", len, 0, 1000, "x-long");
+        read_credential("Cookie", len, 0, 40 + len / 2, "cookie");
+        read_credential("Cookie", len, '\x01', 1000, NULL);
+        read_credential("Authorization", len, '\r', 1000, NULL);
+    }
+}
+
 /* A request whose parts have the given sizes. */
 static struct str build(size_t target, unsigned headers, size_t value)
 {
@@ -493,6 +544,7 @@ int main(void)
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_requests_are_read_right),
         cmocka_unit_test(test_details_of_a_request),
+        cmocka_unit_test(test_long_credentials_are_whole),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_wasteful_chunks_end_early),
         cmocka_unit_test(test_trailers_are_bounded),

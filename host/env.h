@@ -1,8 +1,10 @@
 /* Environment variables of functions: the process's, and those of .env files beside functions.lua.
  *
  * Precedence as in Netlify Dev: process, .env.development.local (dev), .env.local, .env.development
- * (dev), .env. dotenv syntax: NAME=value, an optional `export`, # comments, 'literal' and
- * "escaped\n" values, which may span lines. */
+ * (dev), .env. The syntax is that of dotenv 16, and so are the values: NAME=value, an optional
+ * `export`, # comments (also right behind an unquoted value), 'literal' and "escaped\n" values,
+ * which may span lines; of two in one file the last counts. What dotenv passes over, a line that is
+ * no assignment or a quote that is never closed, is an error here. */
 #ifndef LUAFN_ENV_H
 #define LUAFN_ENV_H
 

@@ -185,6 +185,34 @@ test('.env: syntax', async (t) => {
   assert.deepEqual((await h.call('e')).json(), { A: 'plain', B: 'two\nlines # kept', C: 'single $A', D: 'spaced', E: '' });
 });
 
+// What dotenv 16 makes of the same lines.
+test('.env: values are those of dotenv', async (t) => {
+  const cases = [
+    ['A=1\nA=2\n', { A: '2' }],
+    ['A="1"\nB=x\nA=\n', { A: '', B: 'x' }],
+    ['A=word#rest\nB=#\nC=a # b # c', { A: 'word', B: '', C: 'a' }],
+    ['A="a\\tb\\$c\\"d\\\\e"', { A: 'a\\tb\\$c\\"d\\\\e' }],
+    ['A="a\\nb\\rc"\nB=\'a\\nb\'\nC=a\\nb', { A: 'a\nb\rc', B: 'a\\nb', C: 'a\\nb' }],
+    ['A="one\r\ntwo" # c\r\nB=x\r\n', { A: 'one\ntwo', B: 'x' }],
+    ['A="C:\\dir\\"\nB="x"', { A: 'C:\\dir\\', B: 'x' }],
+    ['A=`say "it\'s"`#c', { A: 'say "it\'s"' }],
+    ['A="{"a": 1}"\nB=\'it\'s\' # c', { A: '{"a": 1}', B: "it's" }],
+    ['A: 1\nexport\tB=2\n  export   C =3', { A: '1', B: '2', C: '3' }],
+    ['\ufeffA=1', { A: '1' }],
+  ];
+  for (const [text, want] of cases) {
+    const dir = folder(t, deployment({ e: ENV }, { fields: { e: 'env = { "*" }' }, files: { '.env': text } }));
+    const { code, stdout, stderr } = await run(t, ['invoke', 'e'], { dir });
+    assert.equal(code, 0, `${text}: ${stderr}`);
+    assert.deepEqual(JSON.parse(stdout), want, text);
+  }
+  for (const [text, place] of [['A="x" y', 1], ['A=1\nB="x\n\n', 2], ['A=1\n\nB', 3], ['A:1', 1]]) {
+    const { code, stderr } = await run(t, ['check'], { files: { ...good(), '.env': text } });
+    assert.equal(code, 1, text);
+    assert.match(stderr, new RegExp(`\\.env:${place}: `), text);
+  }
+});
+
 test('.env: functions.lua sees it', async (t) => {
   const files = {
     ...SCRIPT, '.env': `JWT_ISSUER=https://you.auth0.example/\nJWT_AUDIENCE=${AUDIENCE}\n`,

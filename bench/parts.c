@@ -19,6 +19,7 @@
 #include "http/router.h"
 #include "run/function.h"
 #include "run/invocation.h"
+#include "run/json_decode.h"
 
 enum { WARM = 20 };
 

@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "bindings/bindings.h"
+#include "run/lazy.h"
 #include "run/vm.h"
 
 /* The dev issuer's private keys: for the dev issuer alone. */
@@ -78,15 +79,6 @@ static void on_variable(void *arg, const char *name, const char *value)
     pack->len += name_size + value_size;
 }
 
-static int l_next(lua_State *L)
-{
-    lua_settop(L, 2);
-    if (lua_next(L, 1))
-        return 2;
-    lua_pushnil(L);
-    return 1;
-}
-
 /* Fills the table on top of the stack. */
 static void lx_fill(lua_State *L, const struct vm *vm)
 {
@@ -112,7 +104,7 @@ static void lx_fill(lua_State *L, const struct vm *vm)
 /* pairs(env) */
 static int l_pairs(lua_State *L)
 {
-    lua_pushcfunction(L, l_next);
+    lua_pushcfunction(L, lazy_next);
     lua_newtable(L);
     lx_fill(L, vm_of(L));
     lua_pushnil(L);

@@ -15,6 +15,8 @@
 #include "base/limits.h"
 #include "net/client.h"
 #include "run/await.h"
+#include "run/json_decode.h"
+#include "run/lazy.h"
 #include "run/invocation.h"
 
 enum { HEADERS_MAX = 100 };
@@ -227,6 +229,7 @@ static unsigned read_headers(lua_State *L, struct header *out)
         luaL_error(L, "fetch: headers must be a table");
     int table = lua_gettop(L);
     luaL_checkstack(L, HEADERS_MAX * 2 + 8, "fetch");
+    lazy_make_whole(L, table);
     for (lua_pushnil(L); lua_next(L, table) != 0;) { /* stack: ..., name, value */
         if (count == HEADERS_MAX - 2)
             luaL_error(L, "fetch: more than %d headers", HEADERS_MAX - 2);

@@ -1,5 +1,5 @@
-/* JSON straight from and to Lua values, without a tree in between; and jansson trees to Lua, for
- * claims.
+/* JSON straight from Lua values, without a tree in between (the other way is run/json_decode.h);
+ * and jansson trees to Lua.
  *
  * Integers stay integers (64 bit; larger ones become floats), arrays stay arrays, also when they
  * are or become empty (a decoded array has the json.array metatable), null is the light userdata
@@ -29,11 +29,6 @@ struct buf *json_scratch(void);
  * something else that outlives an error. `style` NULL: compact, unsorted. */
 int json_encode_value(lua_State *L, int index, struct buf *out);
 int json_encode_styled(lua_State *L, int index, const struct json_style *style, struct buf *out);
-
-/* Decodes a text and pushes the value [+1]; or returns -1 and pushes a message with the position
- * [+1]. Duplicate keys: the last wins. Raises when out of memory or when the budget has ended. The
- * text may be anywhere but in json_scratch(). */
-int json_decode_text(lua_State *L, struct str text);
 
 /* Pushes a copy of a jansson value, as run/tree.h does; NULL pushes nil. Raises when out of memory.
  * [-0, +1] */

@@ -4,7 +4,6 @@
  * walks the array part of a table; only a table that keeps integers elsewhere is counted first. The
  * frames of the recursion are linked, so that a refusal can name the place: ".items[3].f". */
 #include "bindings/json.h"
-#include "run/event.h"
 
 #include <lauxlib.h>
 #include <math.h>
@@ -12,33 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bindings/json_number.h"
-#include "bindings/json_text.h"
-#include "bindings/keys.h"
 #include "base/limits.h"
+#include "bindings/json_internal.h"
+#include "bindings/keys.h"
 #include "run/budget.h"
-
-/* One table on the way down to the value. */
-struct frame {
-    const struct frame *up;
-    lua_Integer index; /* in an array; 0: in an object */
-    int key;           /* stack index of the object's key */
-};
-
-struct encoder {
-    lua_State *L;
-    struct buf *out;
-    size_t start; /* where in `out` this text begins */
-    struct json_style style;
-    const void *array_mark; /* the json.array metatable */
-    int depth;
-    const struct frame *frame; /* innermost */
-    bool failed;
-    char reason[96];
-    char path[160];
-};
-
-static void encode_value(struct encoder *enc);
+#include "run/json_text.h"
+#include "run/lazy.h"
 
 static void add_path(struct encoder *enc, const struct frame *frame)
 {
@@ -81,7 +59,7 @@ static void encode_number(struct encoder *enc)
     }
     lua_Number value = lua_tonumber(enc->L, -1);
     if (isfinite(value))
-        json_number_add_float(enc->out, value);
+        buf_add_float(enc->out, value);
     else
         fail(enc, isnan(value) ? "cannot encode NaN" : "cannot encode an infinite number");
 }
@@ -114,20 +92,20 @@ static void encode_string(struct encoder *enc, int index)
 {
     struct str s;
     s.ptr = lua_tolstring(enc->L, index, &s.len);
-    size_t whole = s.len, run = json_text_plain(s);
     if (buf_reserve(enc->out, s.len + 2) != 0)
         return;
     char *at = enc->out->data + enc->out->len;
-    *at = '"';
-    memcpy(at + 1, s.ptr, run);
+    *at++ = '"';
+    size_t run = json_text_copy(at, s);
     enc->out->len += 1 + run;
     if (run == s.len) { /* nearly always; there is room */
-        at[1 + run] = '"';
+        at[run] = '"';
         enc->out->len++;
         return;
     }
-    encode_rest(enc, str_skip(s, run), whole);
+    encode_rest(enc, str_skip(s, run), s.len);
 }
+
 static void add_newline(struct encoder *enc)
 {
     if (enc->style.indent == 0)
@@ -144,6 +122,8 @@ static void add_separator(struct encoder *enc, bool first)
         buf_add_char(enc->out, ',');
     add_newline(enc);
 }
+
+static void encode_value(struct encoder *enc);
 
 static void encode_element(struct encoder *enc, struct frame *frame, lua_Integer index)
 {
@@ -215,8 +195,7 @@ static void encode_array(struct encoder *enc, int table)
     buf_add_char(enc->out, ']');
 }
 
-/* Key and value are on top of the stack; the value is taken off. */
-static void encode_member(struct encoder *enc, struct frame *frame, bool first)
+void json_encode_member(struct encoder *enc, struct frame *frame, bool first)
 {
     lua_State *L = enc->L;
     if (lua_type(L, -2) != LUA_TSTRING) {
@@ -249,7 +228,7 @@ static void lx_encode_sorted(struct encoder *enc, int table, struct frame *frame
         lua_pushlstring(L, keys[i].ptr, keys[i].len);
         lua_pushvalue(L, -1);
         lua_rawget(L, table);
-        encode_member(enc, frame, i == 0);
+        json_encode_member(enc, frame, i == 0);
         if (!enc->failed)
             lua_pop(L, 1);
     }
@@ -269,7 +248,7 @@ static void encode_object(struct encoder *enc, int table)
         bool first = true;
         enc->frame = &frame;
         do {
-            encode_member(enc, &frame, first);
+            json_encode_member(enc, &frame, first);
             first = false;
         } while (!enc->failed && lua_next(L, table));
     }
@@ -279,17 +258,14 @@ static void encode_object(struct encoder *enc, int table)
     buf_add_char(enc->out, '}');
 }
 
-/* Is it an array by its mark? Any other metatable may be the event's, whose members are made when
- * they are read. */
-static bool is_marked(struct encoder *enc, int table)
+/* A metatable other than the mark of arrays may be that of a table whose members are made when they
+ * are read. True: it was one and is written. */
+static bool encode_lazy(struct encoder *enc, int table)
 {
-    if (!lua_getmetatable(enc->L, table))
-        return false;
-    bool marked = lua_topointer(enc->L, -1) == enc->array_mark;
-    lua_pop(enc->L, 1);
-    if (!marked)
-        event_materialize(enc->L, table);
-    return marked;
+    if (enc->style.indent == 0 && !enc->style.sort_keys && json_encode_claims(enc, table))
+        return true;
+    lazy_make_whole(enc->L, table);
+    return false;
 }
 
 static void encode_table(struct encoder *enc)
@@ -302,7 +278,13 @@ static void encode_table(struct encoder *enc)
     budget_step(
         L); /* a huge, emptied table that is referred to often costs much and writes little */
     int top = lua_gettop(L);
-    bool marked = is_marked(enc, top);
+    bool marked = false;
+    if (lua_getmetatable(L, top)) {
+        marked = lua_topointer(L, -1) == enc->array_mark;
+        lua_pop(L, 1);
+        if (!marked && encode_lazy(enc, top))
+            return;
+    }
     lua_pushnil(L);
     if (!lua_next(L, top))
         buf_add(enc->out, marked ? "[]" : "{}", 2);
@@ -313,7 +295,6 @@ static void encode_table(struct encoder *enc)
     lua_settop(L, top);
 }
 
-/* The value on top of the stack, which stays there. */
 static void encode_value(struct encoder *enc)
 {
     lua_State *L = enc->L;

@@ -8,6 +8,7 @@
 static const luaL_Reg functions[] = {
     {"claim_to_array", l_jwt_claim_to_array},
     {"has_scope", l_jwt_has_scope},
+    {"mapping", l_jwt_mapping},
     {"public_jwk", l_jwt_public_jwk},
     {"remove_namespaces", l_jwt_remove_namespaces},
     {"require_auth", l_jwt_require_auth},

@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "bindings/jwt_internal.h"
+#include "run/claims_table.h"
 #include "run/tree.h"
 
 static bool is_absent(lua_State *L, int index)
@@ -87,8 +88,10 @@ static bool list_has_word(lua_State *L, int index, struct str word)
 
 bool jwt_claim_has_word(lua_State *L, int index, const char *name, struct str word)
 {
+    struct claims_table view;
+    bool lazy = claims_table_view(L, index, &view);
     lua_pushstring(L, name);
-    int type = lua_rawget(L, index);
+    int type = lazy ? lua_gettable(L, index) : lua_rawget(L, index); /* no metamethods of scripts */
     bool found = false;
     if (type == LUA_TSTRING) {
         struct str text;
@@ -120,14 +123,6 @@ int l_jwt_has_scope(lua_State *L)
 
 enum { USUAL_CLAIMS = 12 }; /* what room is made for at once */
 
-/* Position of the first `ns` in `name`, or name.len. */
-static size_t find_text(struct str name, struct str ns)
-{
-    const char *hit =
-        ns.len > 0 && name.len >= ns.len ? memmem(name.ptr, name.len, ns.ptr, ns.len) : NULL;
-    return hit != NULL ? (size_t)(hit - name.ptr) : name.len;
-}
-
 /* The key of the member that lua_next has left below its value; ptr NULL: not a text. */
 static struct str member_name(lua_State *L)
 {
@@ -144,7 +139,7 @@ static bool copy_plain(lua_State *L, struct str ns)
     for (lua_pushnil(L); lua_next(L, 2) != 0;
          lua_pop(L, 1)) { /* stack: ns, claims, out, name, value */
         struct str name = member_name(L);
-        if (name.ptr != NULL && find_text(name, ns) < name.len) {
+        if (name.ptr != NULL && str_find_text(name, ns) < name.len) {
             others = true;
             continue;
         }
@@ -160,7 +155,7 @@ static void copy_stripped(lua_State *L, struct str ns)
 {
     for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) { /* stack: as above */
         struct str name = member_name(L);
-        size_t at = name.ptr != NULL ? find_text(name, ns) : 0;
+        size_t at = name.ptr != NULL ? str_find_text(name, ns) : 0;
         if (name.ptr == NULL || at == name.len)
             continue;
         lua_pushlstring(L, name.ptr, at);
@@ -184,6 +179,11 @@ int l_jwt_remove_namespaces(lua_State *L)
     ns.ptr = luaL_checklstring(L, 1, &ns.len);
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
+    if (claims_push_mapped(L, 2, &(struct sheet_map){.namespace = ns})) {
+        claims_table_wrap(L);
+        return 1;
+    }
+    claims_table_make(L, 2);
     lua_createtable(L, 0, USUAL_CLAIMS);
     if (copy_plain(L, ns))
         copy_stripped(L, ns);

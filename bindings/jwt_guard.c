@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "bindings/jwt_internal.h"
+#include "run/claims_table.h"
 #include "run/event.h"
 
 /* Upvalues of a guarded handler. */
@@ -90,14 +91,17 @@ static int verified(lua_State *L, const struct jwt_verifier *v, struct verdict *
                     struct str token)
 {
     lua_settop(L, CONTEXT);
-    jwt_push_claims(L, v, verdict);
     lua_createtable(L, 0, 2);
-    jwt_set_text(L, "token", token);
-    lua_insert(L, 3); /* stack: event, context, identity, claims */
-    if (lua_type(L, lua_upvalueindex(UP_MAP)) == LUA_TNIL)
+    claims_push_token(L, token);
+    lua_setfield(L, -2, "token");
+    if (jwt_push_mapped(L, lua_upvalueindex(UP_MAP), v, verdict))
         return admit(L);
+    if (lua_isnil(L, lua_upvalueindex(UP_MAP))) {
+        jwt_push_claims(L, v, verdict);
+        return admit(L);
+    }
     lua_pushvalue(L, lua_upvalueindex(UP_MAP));
-    lua_insert(L, 4);
+    jwt_push_claims(L, v, verdict);
     return mapped(L, lua_pcallk(L, 1, 1, 0, 0, mapped), 0);
 }
 

@@ -11,6 +11,8 @@
 int l_jwt_claim_to_array(lua_State *L);
 int l_jwt_has_scope(lua_State *L);
 int l_jwt_remove_namespaces(lua_State *L);
+/* jwt_mapping.c: the two for each token, declared. */
+int l_jwt_mapping(lua_State *L);
 /* Is `word` one of the whole words of the member `name` (text or list) of the claims at `index`? */
 bool jwt_claim_has_word(lua_State *L, int index, const char *name, struct str word);
 bool jwt_has_scope(lua_State *L, int index, struct str scope);
@@ -42,16 +44,20 @@ struct jwt_verifier {
 
 /* jwt_judge.c */
 
-/* Judges the token; the verdict's texts live until the next one. A key that was waited for and is
- * not there does not exist, unless the issuer cannot be asked: then the verdict stays
- * VERIFY_NEEDS_KEY, which is a 503. */
+/* Judges the token; the verdict's texts and claims live until the next one, which drops them. A key
+ * that was waited for and is not there does not exist, unless the issuer cannot be asked: then the
+ * verdict stays VERIFY_NEEDS_KEY, which is a 503. */
 void jwt_judge(lua_State *L, const struct jwt_verifier *v, struct str token, bool waited,
                struct verdict *verdict);
 /* Waits for the key that the verdict lacks, then goes on with `next`; at once where waiting is of
  * no use. To be returned, as `await` is. */
 int jwt_await_keys(lua_State *L, const struct verdict *verdict, int (*next)(lua_State *L));
-/* Takes the verdict's claims; they are pushed without the deployment's namespace. [-0, +1] */
-void jwt_push_claims(lua_State *L, const struct jwt_verifier *v, struct verdict *verdict);
+/* The verdict's claims, without the deployment's namespace. [-0, +1] */
+void jwt_push_claims(lua_State *L, const struct jwt_verifier *v, const struct verdict *verdict);
+/* The verdict's claims as the function at the index `map` makes them, where jwt.mapping made that
+ * one and it has mapped them before; else false, and nothing. [-0, +(0|1)] */
+bool jwt_push_mapped(lua_State *L, int map, const struct jwt_verifier *v,
+                     const struct verdict *verdict);
 /* Is what map_claims gave, at the top of the stack, no claims? Then why, in a text that lives as
  * long as what is pushed. `status`: of the call. */
 bool jwt_has_no_claims(lua_State *L, int status, struct str *why);
@@ -69,8 +75,6 @@ int jwt_refuse_unavailable(lua_State *L);
 int jwt_push_refusal(lua_State *L, struct str code, struct str text);
 /* Continues a call whose one result is the answer. */
 int jwt_return_result(lua_State *L, int status, lua_KContext ctx);
-/* Sets a field of the table on top. */
-void jwt_set_text(lua_State *L, const char *name, struct str value);
 
 /* jwt_guard.c */
 int l_jwt_require_auth(lua_State *L);

@@ -11,13 +11,15 @@
 #include "bindings/jwt_internal.h"
 #include "net/token_wait.h"
 #include "run/await.h"
+#include "run/claims_table.h"
 #include "run/guard.h"
 #include "run/outcome.h"
-#include "run/tree.h"
 #include "run/vm.h"
 
-/* Texts of one verdict; emptied before the next. Nothing in it outlives the step. */
+/* Of one verdict, until the next: its texts, and a reference to its claims, so that Lua may raise
+ * while they are in use. */
 static struct arena scratch;
+static struct claims *judged;
 
 /* ---- waiting for keys ---- */
 
@@ -78,41 +80,25 @@ void jwt_judge(lua_State *L, const struct jwt_verifier *v, struct str token, boo
                struct verdict *verdict)
 {
     arena_reset(&scratch);
+    claims_unref(judged);
+    judged = NULL;
     token_verify(v->verifiers, v->count, token, clock_now(), false, &scratch, verdict);
     if (verdict->status == VERIFY_NEEDS_KEY && waited && token_is_settled(issuers_of(L), verdict))
         token_verify(v->verifiers, v->count, token, clock_now(), true, &scratch, verdict);
-    if (verdict->status != VERIFY_OK ||
-        !dpop_refuses_bearer(verdict->verifier->dpop.mode, verdict->claims->json))
+    if (verdict->status != VERIFY_OK)
         return;
-    claims_unref(verdict->claims); /* proofs are checked by policies alone */
-    *verdict =
+    judged = verdict->claims;
+    if (!dpop_refuses_bearer(verdict->verifier->dpop.mode, verdict->claims->json))
+        return;
+    *verdict = /* proofs are checked by policies alone */
         (struct verdict){.status = VERIFY_REFUSED, .code = "jwt_invalid", .text = STR(DPOP_NEEDED)};
 }
 
 /* ---- claims ---- */
 
-static int l_push_tree(lua_State *L)
+void jwt_push_claims(lua_State *L, const struct jwt_verifier *v, const struct verdict *verdict)
 {
-    tree_push(L, lua_touserdata(L, 1));
-    return 1;
-}
-
-void jwt_push_claims(lua_State *L, const struct jwt_verifier *v, struct verdict *verdict)
-{
-    json_t *plain = claims_plain(verdict->claims, v->claim_namespace);
-    int status = LUA_ERRMEM;
-    if (plain != NULL) {
-        lua_pushcfunction(L, l_push_tree);
-        lua_pushlightuserdata(L, plain);
-        status = lua_pcall(L, 1, 1, 0);
-    }
-    json_decref(plain);
-    claims_unref(verdict->claims);
-    verdict->claims = NULL;
-    if (plain == NULL)
-        luaL_error(L, "out of memory");
-    if (status != LUA_OK)
-        lua_error(L);
+    claims_table_push(L, verdict->claims, v->claim_namespace);
 }
 
 bool jwt_has_no_claims(lua_State *L, int status, struct str *why)

@@ -8,7 +8,8 @@
 #include "bindings/json.h"
 #include "bindings/jwt_internal.h"
 
-void jwt_set_text(lua_State *L, const char *name, struct str value)
+/* Sets a field of the table on top. */
+static void set_text(lua_State *L, const char *name, struct str value)
 {
     lua_pushlstring(L, value.ptr != NULL ? value.ptr : "", value.len);
     lua_setfield(L, -2, name);
@@ -27,13 +28,13 @@ static void push_response(lua_State *L, int status, struct str code, struct str 
     if (buf_failed(body))
         luaL_error(L, "out of memory");
     lua_createtable(L, 0, 3);
-    jwt_set_text(L, "body", buf_str(body));
+    set_text(L, "body", buf_str(body));
     lua_pushinteger(L, status);
     lua_setfield(L, -2, "statusCode");
     lua_createtable(L, 0, 2);
-    jwt_set_text(L, "Content-Type", STR("application/json"));
+    set_text(L, "Content-Type", STR("application/json"));
     if (challenge != NULL)
-        jwt_set_text(L, "WWW-Authenticate", str_from(challenge));
+        set_text(L, "WWW-Authenticate", str_from(challenge));
     lua_setfield(L, -2, "headers");
 }
 
@@ -56,8 +57,8 @@ int jwt_refuse(lua_State *L, struct str code, struct str text, int handle_error)
     }
     lua_pushvalue(L, handle_error);
     lua_createtable(L, 0, 2);
-    jwt_set_text(L, "code", code);
-    jwt_set_text(L, "message", text);
+    set_text(L, "code", code);
+    set_text(L, "message", text);
     lua_callk(L, 1, 1, 0, jwt_return_result);
     return 1;
 }
@@ -104,7 +105,7 @@ int jwt_push_refusal(lua_State *L, struct str code, struct str text)
 {
     lua_pushnil(L);
     lua_createtable(L, 0, 2);
-    jwt_set_text(L, "code", code);
-    jwt_set_text(L, "message", text);
+    set_text(L, "code", code);
+    set_text(L, "message", text);
     return 2;
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "run/lazy.h"
+
 static int compare(const void *a, const void *b)
 {
     const struct str *x = a;
@@ -16,6 +18,7 @@ static int compare(const void *a, const void *b)
 struct str *keys_sorted(lua_State *L, int table, size_t *count)
 {
     size_t n = 0;
+    lazy_make_whole(L, table);
     lua_pushnil(L);
     for (; lua_next(L, table); n++)
         lua_pop(L, 1);

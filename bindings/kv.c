@@ -11,6 +11,7 @@
 #include "bindings/bindings.h"
 #include "bindings/json.h"
 #include "run/await.h"
+#include "run/json_decode.h"
 #include "run/vm.h"
 #include "store/store.h"
 

@@ -235,7 +235,6 @@ modules[#modules + 1] = {
       summary = "A claim as an array: nil and null give an empty one, a table is returned as it is, a string is split at single spaces (empty parts stay), anything else becomes the only element.",
       args = { { "value", "any", "" } },
       returns = { { "any[]", "" } },
-      run = false,
       example = [[
 local scopes = jwt.claim_to_array("read:shows create:shows")
 assert(#scopes == 2 and scopes[1] == "read:shows")
@@ -247,10 +246,20 @@ assert(#jwt.claim_to_array(nil) == 0)]],
       args = { { "claims", "table", "verified claims" }, { "scope", "string", "" } },
       returns = { { "boolean", "" } },
       errors = "`scope` is not a string.",
-      run = false,
       example = [[
 assert(jwt.has_scope({ scope = "read:shows openid" }, "read:shows"))
 assert(not jwt.has_scope({ scope = "read:shows2" }, "read:shows"))]],
+    },
+    {
+      name = "jwt.mapping",
+      summary = "A function for `map_claims`: first the namespace goes, as by `jwt.remove_namespaces`, then the members in `lists` become lists, as by `jwt.claim_to_array`; those that are not there, empty ones. As only the claims decide, it is worked out once for a token that comes again.",
+      args = { { "options", "table", "`namespace?` (text); `lists?` (at most 16 names)" } },
+      returns = { { "fun(claims: table): table", "gives a new table" } },
+      errors = "An unknown option, or one of the wrong type.",
+      example = [[
+local map = jwt.mapping { namespace = "https://app.example/", lists = { "scope", "roles" } }
+local claims = map { ["https://app.example/roles"] = "admin user", sub = "me" }
+assert(claims.roles[2] == "user" and #claims.scope == 0 and claims.sub == "me")]],
     },
     {
       name = "jwt.public_jwk",
@@ -270,9 +279,8 @@ return { statusCode = 200, body = json.encode { keys = json.array { jwt.public_j
       name = "jwt.remove_namespaces",
       summary = "A copy of the claims in which the first occurrence of the namespace in every name is dropped. A registered claim of the token itself is never overwritten.",
       args = { { "namespace", "string", "" }, { "claims", "table", "" } },
-      returns = { { "table", "a new table" } },
+      returns = { { "table", "a new table; lists and tables that were not read before are its own" } },
       errors = "`claims` is not a table.",
-      run = false,
       example = [[
 local claims = jwt.remove_namespaces("https://app.example/", { ["https://app.example/roles"] = "admin" })
 assert(claims.roles == "admin")]],
@@ -332,7 +340,6 @@ local token = jwt.sign({ sub = "me", exp = os.time() + 60 },
       summary = "The token in an Authorization header: `Bearer`, in any case, one space, the token.",
       args = { { "header?", "string", "" } },
       returns = { { "string?", "the token, or nil" }, { "luafn.TokenError?", "code `invalid_header`" } },
-      run = false,
       example = [[
 assert(jwt.token_from_header("Bearer abc") == "abc")
 local token, err = jwt.token_from_header(nil)

@@ -245,6 +245,13 @@ function jwt.claim_to_array(value) end
 ---@return boolean
 function jwt.has_scope(claims, scope) end
 
+---A function for `map_claims`: first the namespace goes, as by `jwt.remove_namespaces`, then the members in `lists` become lists, as by `jwt.claim_to_array`; those that are not there, empty ones. As only the claims decide, it is worked out once for a token that comes again.
+---
+---Raises: An unknown option, or one of the wrong type.
+---@param options table `namespace?` (text); `lists?` (at most 16 names)
+---@return fun(claims: table): table # gives a new table
+function jwt.mapping(options) end
+
 ---The public half of a PEM key as a JWK, for a key set of one's own; its `kid` is the RFC 7638 thumbprint.
 ---
 ---Raises: The algorithm is not known.
@@ -260,7 +267,7 @@ function jwt.public_jwk(pem, algorithm, certificate) end
 ---Raises: `claims` is not a table.
 ---@param namespace string
 ---@param claims table
----@return table # a new table
+---@return table # a new table; lists and tables that were not read before are its own
 function jwt.remove_namespaces(namespace, claims) end
 
 ---A handler that runs only for callers with a good token of the issuer of functions.lua; others get 401.

@@ -314,30 +314,6 @@ static struct exchange *detach_background(struct exchange *ex)
     return copy;
 }
 
-static void drop_tree(void *tree)
-{
-    json_decref(tree);
-}
-
-/* What the handler sees of the claims. False when out of memory. */
-static bool show_claims(struct visit *visit, struct call *call)
-{
-    if (call->claims == NULL)
-        return true;
-    struct str ns = visit->function->spec->policy.namespace;
-    if (ns.len == 0) {
-        call->shown = call->claims->json;
-        return true;
-    }
-    json_t *plain = claims_plain(call->claims, ns);
-    if (plain == NULL || arena_defer(&call->ex->arena, drop_tree, plain) != 0) {
-        json_decref(plain);
-        return false;
-    }
-    call->shown = plain;
-    return true;
-}
-
 static void call_function(struct visit *visit, struct verdict *verdict)
 {
     struct exchange *ex = visit->ex;
@@ -359,13 +335,6 @@ static void call_function(struct visit *visit, struct verdict *verdict)
     call->function = visit->function;
     call->ex = target;
     call->claims = verdict->claims;
-    if (!show_claims(visit, call)) {
-        claims_unref(call->claims);
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
-        if (background)
-            exchange_release(target);
-        return;
-    }
     if (call->claims != NULL)
         call->token = policy_token(ex);
     call->path = ex->req.path;

@@ -27,7 +27,10 @@ struct claims *claims_new(json_t *json, enum alg alg, bool at_jwt)
     claims->issuer = string_of(json_object_get(json, "iss"));
     claims->subject = string_of(json_object_get(json, "sub"));
     claims->expires = number_of(json_object_get(json, "exp"));
-    claims->not_before = number_of(json_object_get(json, "nbf"));
+    const json_t *not_before = json_object_get(json, "nbf");
+    claims->has_not_before = not_before != NULL;
+    claims->not_before = number_of(not_before);
+    claims->audience = json_object_get(json, "aud");
     claims->subject_hash = claims->subject.len > 0 ? str_hash(claims->subject) : 0;
     claims->alg = alg;
     claims->at_jwt = at_jwt;
@@ -47,6 +50,8 @@ void claims_unref(struct claims *claims)
     json_decref(claims->json);
     json_decref(claims->plain);
     free(claims->plain_namespace);
+    free(claims->sheet.sheet);
+    free(claims->plain_sheet.sheet);
     free(claims);
 }
 
@@ -68,7 +73,7 @@ static size_t json_bytes(const json_t *value)
     return sum + OBJECT;
 }
 
-/* The top level counts twice, for the copy without a namespace. */
+/* Twice, for the copy without a namespace, whose values are the same, and for the sheets. */
 size_t claims_bytes(const struct claims *claims)
 {
     return sizeof(*claims) + 2 * json_bytes(claims->json);
@@ -146,15 +151,15 @@ static bool is_registered(struct str name)
 static int set_plain(json_t *plain, const json_t *claims, struct str ns, struct str name,
                      json_t *value)
 {
-    const char *at = ns.len > 0 ? memmem(name.ptr, name.len, ns.ptr, ns.len) : NULL;
-    if (at == NULL)
+    size_t before = str_find_text(name, ns);
+    if (before == name.len)
         return json_object_setn_nocheck(plain, name.ptr, name.len, value);
-    size_t before = (size_t)(at - name.ptr), after = name.len - before - ns.len;
+    size_t after = name.len - before - ns.len;
     char *rest = malloc(before + after + 1);
     if (rest == NULL)
         return -1;
     memcpy(rest, name.ptr, before);
-    memcpy(rest + before, at + ns.len, after);
+    memcpy(rest + before, name.ptr + before + ns.len, after);
     bool taken = is_registered((struct str){rest, before + after}) &&
                  json_object_getn(claims, rest, before + after) != NULL;
     int rc = taken ? 0 : json_object_setn_nocheck(plain, rest, before + after, value);
@@ -194,7 +199,21 @@ json_t *claims_plain(struct claims *claims, struct str ns)
     }
     json_decref(claims->plain);
     free(claims->plain_namespace);
+    free(claims->plain_sheet.sheet);
+    claims->plain_sheet = (struct claims_sheet){NULL, false};
     claims->plain = plain;
     claims->plain_namespace = copy;
     return json_incref(plain);
+}
+
+const struct sheet *claims_sheet(struct claims *claims, struct str ns)
+{
+    json_t *plain = claims_plain(claims, ns);
+    if (plain == NULL)
+        return NULL;
+    json_decref(plain); /* the claims hold it */
+    struct claims_sheet *made = plain == claims->json ? &claims->sheet : &claims->plain_sheet;
+    if (!made->tried)
+        *made = (struct claims_sheet){sheet_new(plain), true};
+    return made->sheet;
 }

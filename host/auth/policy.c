@@ -223,10 +223,10 @@ static struct str after_scheme(struct str header, struct str scheme)
 static int read_credentials(const struct policy *policy, const struct exchange *ex,
                             struct credentials *given, struct verdict *verdict)
 {
-    const struct headers *headers = &ex->req.headers;
     struct str both = STR("");
-    const struct str *header = headers_get(headers, STR("authorization"));
-    if (headers_count(headers, STR("authorization")) > 1)
+    bool many;
+    const struct str *header = headers_get_single(&ex->req.headers, STR("authorization"), &many);
+    if (many)
         header = &both;
     *given = (struct credentials){.token = {NULL, 0}};
     if (header != NULL && policy_dpop(policy) >= DPOP_OPTIONAL) {

@@ -2,6 +2,7 @@
 #include "auth/strict_json.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "base/limits.h"
 
@@ -40,10 +41,12 @@ json_t *strict_json_watched(struct str text, size_t flags, json_error_t *error)
 {
     json_free_t plain_free;
     json_t *value;
+    if (text.len == 0 || memchr(text.ptr, '\0', text.len) != NULL)
+        text = STR("");
     json_get_alloc_funcs(&plain_malloc, &plain_free);
     out_of_memory = false;
     json_set_alloc_funcs(watched_malloc, plain_free);
-    value = json_loadb(text.ptr != NULL ? text.ptr : "", text.len, flags, error);
+    value = json_loadb(text.ptr, text.len, flags, error);
     json_set_alloc_funcs(plain_malloc, plain_free);
     if (out_of_memory) {
         json_decref(value);

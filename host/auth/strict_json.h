@@ -18,9 +18,10 @@ json_t *strict_json_load(struct str text, const char **why) __attribute__((warn_
  * and what is parsed is later walked by functions that have none. */
 bool strict_json_is_shallow(struct str text);
 
-/* json_loadb(), but NULL (errno ENOMEM, else EINVAL) when memory ran out anywhere: jansson 2.14
- * goes on without the characters that it had no memory for, and returns a value that nobody wrote.
- * Its json_dumps() does the same; json_dumpb() does not. */
+/* json_loadb() without two faults of jansson 2.14; NULL then, errno ENOMEM or EINVAL. Where memory
+ * runs out it goes on without the characters that it had none for, and returns a value that nobody
+ * wrote (json_dumps() does the same; json_dumpb() does not). And a NUL behind a number is left out:
+ * a text with a NUL anywhere is refused, as RFC 8259 has none. */
 json_t *strict_json_watched(struct str text, size_t flags, json_error_t *error)
     __attribute__((warn_unused_result));
 

@@ -14,22 +14,33 @@
 #include "auth/dpop.h"
 #include "auth/keyset.h"
 #include "auth/opaque.h"
+#include "auth/sheet.h"
 #include "base/arena.h"
 #include "base/str.h"
+
+/* Made when it is first asked for. */
+struct claims_sheet {
+    struct sheet *sheet; /* owned; NULL: none, or not yet */
+    bool tried;
+};
 
 /* What a token says, once its signature was found good. Immutable, refcounted. */
 struct claims {
     unsigned refs;
-    json_t *json;          /* owned: the payload, an object */
-    struct str issuer;     /* borrowed from json */
-    struct str subject;    /* empty when absent */
-    double expires;        /* NaN when absent or not a number */
-    double not_before;     /* NaN when absent or not a number */
-    uint64_t subject_hash; /* for logs; 0 when there is no subject */
-    enum alg alg;          /* of the token's header, */
-    bool at_jwt;           /* and whether its `typ` is that of RFC 9068 */
-    json_t *plain;         /* owned: what claims_plain made last, NULL before */
-    char *plain_namespace; /* owned: for which namespace */
+    json_t *json;              /* owned: the payload, an object */
+    struct str issuer;         /* borrowed from json */
+    struct str subject;        /* empty when absent */
+    double expires;            /* NaN when absent or not a number */
+    double not_before;         /* NaN when absent or not a number, */
+    bool has_not_before;       /* which this tells apart */
+    const json_t *audience;    /* borrowed from json; NULL when absent */
+    uint64_t subject_hash;     /* for logs; 0 when there is no subject */
+    enum alg alg;              /* of the token's header, */
+    bool at_jwt;               /* and whether its `typ` is that of RFC 9068 */
+    struct claims_sheet sheet; /* of json */
+    json_t *plain;             /* owned: what claims_plain made last, NULL before */
+    char *plain_namespace;     /* owned: for which namespace */
+    struct claims_sheet plain_sheet;
 };
 
 /* Takes over `json` (an object), also when it fails. NULL when out of memory. */
@@ -135,5 +146,9 @@ json_t *claims_without_namespace(struct str ns, const json_t *claims);
 /* The same for a verified token, made once and kept with its claims; with an empty `ns` the claims
  * as they are. New reference, or NULL when out of memory. Not to be changed. */
 json_t *claims_plain(struct claims *claims, struct str ns);
+
+/* The same as a sheet. Borrowed, until another namespace is asked for or the claims end. NULL: it
+ * has none (auth/sheet.h), or out of memory. */
+const struct sheet *claims_sheet(struct claims *claims, struct str ns);
 
 #endif

@@ -61,7 +61,7 @@ static bool is_audience(const struct verifier *verifier, const json_t *value)
 
 bool check_audience(struct check *check)
 {
-    const json_t *aud = json_object_get(check->claims->json, "aud");
+    const json_t *aud = check->claims->audience;
     if (is_audience(check->verifier, aud))
         return true;
     for (size_t i = 0; i < json_array_size(aud); i++) {
@@ -90,7 +90,7 @@ static bool is_date(double seconds)
 bool check_not_before(struct check *check)
 {
     const struct claims *claims = check->claims;
-    if (isnan(claims->not_before) && json_object_get(claims->json, "nbf") == NULL)
+    if (!claims->has_not_before)
         return true;
     if (!is_date(claims->not_before))
         return refuse(check, STR("invalid nbf value"));

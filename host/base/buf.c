@@ -2,6 +2,7 @@
 #include "base/buf.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -68,6 +69,42 @@ void buf_add_integer(struct buf *buf, int64_t value)
 {
     uint64_t magnitude = value < 0 ? 0u - (uint64_t)value : (uint64_t)value;
     buf_add_decimal(buf, value < 0, magnitude, 0);
+}
+
+/* Numbers of at most 15 digits and few decimals, which is nearly all: `digits` and the power of ten
+ * are exact, so their quotient is the double that the text stands for. */
+static bool add_short_float(struct buf *out, double value)
+{
+    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6};
+    double magnitude = fabs(value);
+    for (int decimals = 1; decimals <= 6; decimals++) {
+        double digits = rint(magnitude * powers[decimals]);
+        if (digits >= 1e15)
+            return false;
+        if (digits / powers[decimals] == magnitude) {
+            buf_add_decimal(out, value < 0, (uint64_t)digits, decimals);
+            return true;
+        }
+    }
+    return false;
+}
+
+void buf_add_float(struct buf *out, double value)
+{
+    bool negative_zero = value == 0 && signbit(value);
+    if (fabs(value) < 9007199254740992.0 && floor(value) == value && !negative_zero) {
+        buf_add_integer(out, (int64_t)value);
+        return;
+    }
+    if (!negative_zero && add_short_float(out, value))
+        return;
+    char text[40];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    buf_add_str(out, str_from(text));
 }
 
 void buf_add_json_escape(struct buf *buf, unsigned char c)

@@ -64,6 +64,9 @@ void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(
  * a whole number. */
 void buf_add_decimal(struct buf *buf, bool negative, uint64_t value, int decimals);
 void buf_add_integer(struct buf *buf, int64_t value);
+/* The shortest form that reads back the same; `value` must be finite. Whole numbers below 2^53 have
+ * no fraction, as in JavaScript; minus zero is "-0". */
+void buf_add_float(struct buf *buf, double value);
 
 /* The text as a JSON string in quotes: control characters, quotes and backslashes escaped, bytes
  * that are not UTF-8 replaced by U+FFFD. Safe to put into any JSON document. */

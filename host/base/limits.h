@@ -83,6 +83,7 @@
 #define LIMIT_JSON_DEPTH            64                 /* encode and decode in scripts */
 #define LIMIT_JSON_BYTES            (16 * 1024 * 1024) /* a text that json.encode makes */
 #define LIMIT_JSON_TREE_BYTES       (256 * 1024)       /* a Lua value made a jansson tree: claims */
+#define LIMIT_MAPPED_LISTS          16                 /* names in jwt.mapping */
 #define LIMIT_SCRIPT_BYTES          (1024 * 1024)
 #define LIMIT_CHAIN_INDEXES         100  /* a.b.c in one expression; see run/chain.h */
 #define LIMIT_CHAIN_LOGICAL         1000 /* `and`, `or` in one expression */

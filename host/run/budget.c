@@ -163,14 +163,16 @@ void budget_enter(struct budget *budget, lua_State *co)
         arm(co);
 }
 
-void budget_leave(struct budget *budget)
+uint64_t budget_leave(struct budget *budget)
 {
     assert(current == budget);
     running = NULL;
     atomic_signal_fence(memory_order_seq_cst);
-    budget->cpu_used_ns += slice_used(budget, uv_hrtime()) + LIMIT_RESUME_NS;
+    uint64_t now = uv_hrtime();
+    budget->cpu_used_ns += slice_used(budget, now) + LIMIT_RESUME_NS;
     current = NULL;
     stack_base = NULL;
+    return now - budget->slice_start_ns;
 }
 
 lua_State *budget_switch(lua_State *co)

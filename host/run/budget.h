@@ -54,7 +54,8 @@ void budget_stop(void);
  * `budget->end` is set must be dropped, neither closed with lua_resetthread nor used again: the
  * error may have left a hook, and Lua 5.4 then keeps hooks off in that thread for ever. */
 void budget_enter(struct budget *budget, lua_State *co);
-void budget_leave(struct budget *budget);
+/* Nanoseconds since budget_enter. */
+uint64_t budget_leave(struct budget *budget);
 /* The coroutine wrappers tell which coroutine runs now; returns the one before. */
 lua_State *budget_switch(lua_State *co);
 

@@ -6,6 +6,7 @@
 
 #include "run/event_fields.h"
 #include "run/invocation.h"
+#include "run/lazy.h"
 
 /* A slot serves one invocation at a time and is then used again. Memory: a userdata anchored in the
  * registry. */
@@ -58,20 +59,11 @@ static void fill_in(lua_State *L, int table, const struct field *field, struct i
     lua_setmetatable(L, table);
 }
 
-static int l_next(lua_State *L)
-{
-    lua_settop(L, 2);
-    if (lua_next(L, 1))
-        return 2;
-    lua_pushnil(L);
-    return 1;
-}
-
 static int l_pairs(lua_State *L)
 {
     struct event_slot *slot = lua_touserdata(L, lua_upvalueindex(1));
     fill_in(L, 1, fields_of(L), slot->inv);
-    lua_pushcfunction(L, l_next);
+    lua_pushcfunction(L, lazy_next);
     lua_pushvalue(L, 1);
     return 2;
 }
@@ -108,10 +100,12 @@ bool event_authorization(lua_State *L, int index, struct str *out)
     if (looked_at)
         return false;
     const struct headers *headers = &inv->ex->req.headers;
-    const struct str *value = headers_get(headers, STR("authorization"));
+    bool many;
+    const struct str *value = headers_get_single(headers, STR("authorization"), &many);
     *out = value != NULL ? *value : (struct str){NULL, 0};
-    if (value == NULL || headers_count(headers, STR("authorization")) == 1)
+    if (!many)
         return true;
+    value = headers_get(headers, STR("authorization"));
     *out = arena_printf(&inv->ex->arena, "%.*s, ", STR_ARG(*value));
     if (out->ptr == NULL)
         luaL_error(L, "out of memory");

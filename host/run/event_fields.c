@@ -8,6 +8,7 @@
 #include "base/base64.h"
 #include "http/content_type.h"
 #include "http/target.h"
+#include "run/claims_table.h"
 #include "run/invocation.h"
 #include "run/tree.h"
 
@@ -295,6 +296,11 @@ static void push_remaining(lua_State *L, struct invocation *inv)
     lua_pushcclosure(L, l_remaining, 1);
 }
 
+static void push_claims(lua_State *L, struct invocation *inv)
+{
+    claims_table_push(L, inv->call->claims, inv->instance->spec.policy.namespace);
+}
+
 static void push_identity(lua_State *L, struct invocation *inv)
 {
     if (inv->call->claims == NULL) {
@@ -302,9 +308,9 @@ static void push_identity(lua_State *L, struct invocation *inv)
         return;
     }
     lua_createtable(L, 0, 2);
-    push_str(L, inv->call->token);
+    claims_push_token(L, inv->call->token);
     lua_setfield(L, -2, "token");
-    tree_push(L, inv->call->shown);
+    push_claims(L, inv);
     lua_setfield(L, -2, "claims");
 }
 
@@ -329,7 +335,7 @@ static void push_client_context(lua_State *L, struct invocation *inv)
     push_set_claims(L);
     if (lua_isnil(L, -1) && inv->call->claims != NULL) {
         lua_pop(L, 1);
-        tree_push(L, inv->call->shown);
+        push_claims(L, inv);
     }
     lua_setfield(L, -2, "user");
 }

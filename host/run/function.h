@@ -16,7 +16,6 @@ struct call {
     struct function *function;
     struct exchange *ex;   /* held by the invocation once it has started */
     struct claims *claims; /* owned; NULL: no verified token */
-    const json_t *shown;   /* the claims as the handler sees them, without the policy's namespace */
     struct str token;      /* in the arena; with claims */
     struct str path;       /* event.path: what the client asked for, before rewrites */
     const struct route_match *match;

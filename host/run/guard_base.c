@@ -3,9 +3,10 @@
 
 #include "base/limits.h"
 #include "run/budget.h"
-#include "run/event.h"
+#include "run/claims_table.h"
 #include "run/guard.h"
 #include "run/guard_parts.h"
+#include "run/lazy.h"
 #include "run/vm.h"
 
 /* ---- protected calls ----------------------------------------------------------------------- */
@@ -81,8 +82,9 @@ static int l_xpcall(lua_State *L)
 
 static int l_getmetatable(lua_State *L)
 {
+    struct claims_table claims;
     luaL_checkany(L, 1);
-    if (!lua_getmetatable(L, 1)) {
+    if (!lua_getmetatable(L, 1) || claims_table_view(L, 1, &claims)) {
         lua_pushnil(L);
         return 1;
     }
@@ -108,6 +110,7 @@ static int l_setmetatable(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_argexpected(L, lua_isnil(L, 2) || lua_istable(L, 2), 2, "nil or table");
+    claims_table_make(L, 1);
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
         return luaL_error(L, "cannot change a protected metatable");
     if (lua_istable(L, 2)) {
@@ -127,6 +130,7 @@ static int l_rawset(lua_State *L)
     lua_settop(L, 3);
     if (guard_push_sealed(L, 1))
         return luaL_error(L, "this table is read-only");
+    claims_table_make(L, 1);
     lua_rawset(L, 1);
     return 1;
 }
@@ -139,18 +143,18 @@ static int l_rawget(lua_State *L)
     if (guard_push_sealed(L, 1))
         lua_replace(L, 1);
     else
-        event_materialize(L, 1);
+        lazy_make_whole(L, 1);
     lua_rawget(L, 1);
     return 1;
 }
 
-/* Stock `next`, which also walks over an event: its fields are made on first reading. */
+/* Stock `next`, which also walks over tables whose members are made when they are read. */
 static int l_next(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 2);
     if (lua_isnil(L, 2))
-        event_materialize(L, 1);
+        lazy_make_whole(L, 1);
     if (lua_next(L, 1))
         return 2;
     lua_pushnil(L);

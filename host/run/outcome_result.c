@@ -9,6 +9,7 @@
 
 #include "base/base64.h"
 #include "base/limits.h"
+#include "run/lazy.h"
 #include "run/outcome.h"
 
 /* All values are read raw: no metamethod of a result runs. */
@@ -83,6 +84,7 @@ static void show_table(lua_State *L, int index, struct buf *out, unsigned depth)
     }
     buf_add_str(out, list ? STR("[ ") : STR("{"));
     unsigned count = 0;
+    lazy_make_whole(L, index);
     for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
         if (count++ >= 8) {
             lua_pop(L, 2);
@@ -237,6 +239,7 @@ static bool read_headers(struct result *r, const char *member, bool multi)
         return type == LUA_TNIL || type == LUA_TLIGHTUSERDATA ||
                refuse(r, "TypeError: `%s` must be a table", member);
     }
+    lazy_make_whole(L, -1);
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
         struct str name = {"", 0};
         if (lua_type(L, -2) == LUA_TSTRING)

@@ -170,8 +170,7 @@ void task_resume(struct task *task, int nargs)
     budget_enter(task->budget, task->co);
     int results = 0;
     int status = lua_resume(task->co, NULL, nargs, &results);
-    budget_leave(task->budget);
-    uint64_t took = uv_hrtime() - task->budget->slice_start_ns;
+    uint64_t took = budget_leave(task->budget);
     queue.spent_ns += took;
     vm->ran_ns += took;
     tell_running(vm, false);

@@ -76,7 +76,7 @@ struct vm_thread {
     int anchor; /* luaL_ref in the registry */
 };
 
-enum { VM_IDLE_THREADS = 16 };
+enum { VM_IDLE_THREADS = 16, VM_CLAIMS_REFS = 3 };
 
 struct vm {
     lua_State *L;             /* owned: the main thread; nothing runs on it after loading */
@@ -86,13 +86,14 @@ struct vm {
     struct budget unlimited;
     struct vm_thread idle[VM_IDLE_THREADS];
     unsigned idle_count;
-    struct event_slot *free_slots; /* of run/event.c; in the state's memory */
-    struct task *task;             /* being resumed now; NULL: none */
-    unsigned task_count;           /* tasks that exist: run, wait or have not been freed */
-    struct list queued;            /* tasks that go on at a turn of the loop; see task.c */
-    struct list in_queue;          /* ... its list of states with such tasks */
-    uint64_t ran_ns;               /* ... and the order there: run time, or more */
-    enum vm_yield yield;           /* set right before the host yields, cleared by task_resume */
+    struct event_slot *free_slots;   /* of run/event.c; in the state's memory */
+    int claims_refs[VM_CLAIMS_REFS]; /* of run/claims_table.c: in the registry; 0: not made yet */
+    struct task *task;               /* being resumed now; NULL: none */
+    unsigned task_count;             /* tasks that exist: run, wait or have not been freed */
+    struct list queued;              /* tasks that go on at a turn of the loop; see task.c */
+    struct list in_queue;            /* ... its list of states with such tasks */
+    uint64_t ran_ns;                 /* ... and the order there: run time, or more */
+    enum vm_yield yield;             /* set right before the host yields, cleared by task_resume */
     bool relays;         /* every coroutine around the running one can pass a host's yield up */
     bool globals_frozen; /* scripts may not set globals any more (sandbox_freeze) */
     int depth;           /* script coroutines that resume or close each other right now */

@@ -3,12 +3,10 @@ local verifier = jwt.verifier {
   issuer = env.JWT_ISSUER,
   audience = env.JWT_AUDIENCE,
   -- Our issuer writes its own claims under a namespace; scope and roles become lists.
-  map_claims = function(claims)
-    local user = jwt.remove_namespaces("http://schemas.sandrino.dev/", claims)
-    user.scope = jwt.claim_to_array(user.scope)
-    user.roles = jwt.claim_to_array(user.roles)
-    return user
-  end,
+  map_claims = jwt.mapping {
+    namespace = "http://schemas.sandrino.dev/",
+    lists = { "scope", "roles" },
+  },
 }
 
 local auth = {}

@@ -8,6 +8,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/json.h"
+#include "run/json_decode.h"
 
 static lua_State *L;
 
@@ -308,7 +309,8 @@ static void test_decode_refuses(void **state)
 static void test_decode_prefixes(void **state)
 {
     (void)state;
-    static const char text[] = "{\"a\\u00e4\\ud834\\udd1e\":[1.5e3,-7,\"\xc3\xa4\",true,null,{}]}";
+    static const char text[] = "[{\"key\":1,\"b\":2},{\"key\":3,\"b\":4},"
+                               "{\"a\\u00e4\\ud834\\udd1e\":[1.5e3,-7,\"\xc3\xa4\",true,null,{}]}]";
     for (size_t len = 0; len < sizeof(text) - 1; len++) {
         char *copy = malloc(len + 1); /* a byte too many: malloc(0) may be NULL */
         assert_non_null(copy);

@@ -42,8 +42,8 @@ static struct vm vm;
 static lua_State *L;
 
 static const struct binding modules[] = {
-    {"base64", open_base64}, {"crypto", open_crypto}, {"env", open_env}, {"json", open_json},
-    {"log", open_log},       {"time", open_time},     {"url", open_url},
+    {"base64", open_base64}, {"crypto", open_crypto}, {"env", open_env},   {"json", open_json},
+    {"jwt", open_jwt},       {"log", open_log},       {"time", open_time}, {"url", open_url},
 };
 
 static int set_up(void **state)

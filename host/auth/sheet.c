@@ -1,0 +1,140 @@
+/* Claims as JSON text with places. */
+#include "auth/sheet.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "auth/sheet_internal.h"
+#include "base/buf.h"
+
+size_t sheet_bytes(size_t count, size_t text_len)
+{
+    return sizeof(struct sheet) + count * sizeof(struct sheet_member) + text_len;
+}
+
+void sheet_fill(struct sheet *sheet, struct str text, const struct sheet_member *places,
+                size_t count)
+{
+    static uint64_t last_serial;
+    size_t head = sheet_bytes(count, 0);
+    *sheet = (struct sheet){.serial = ++last_serial,
+                            .bytes = (uint32_t)(head + text.len),
+                            .count = (uint32_t)count,
+                            .text = (uint32_t)head,
+                            .text_len = (uint32_t)text.len};
+    memcpy(sheet->members, places, count * sizeof(*places));
+    memcpy((char *)sheet + head, text.ptr, text.len);
+}
+
+/* ---- writing ---- */
+
+static void add_value(struct buf *out, const json_t *value);
+
+/* One member; its places into `at`. False when its name is written otherwise than it reads. */
+static bool add_member(struct buf *out, struct str name, const json_t *value,
+                       struct sheet_member *at)
+{
+    at->name = (uint32_t)out->len + 1;
+    at->name_len = (uint32_t)name.len;
+    buf_add_json(out, name);
+    bool plain = out->len - at->name == name.len + 1;
+    buf_add_char(out, ':');
+    at->value = (uint32_t)out->len;
+    add_value(out, value);
+    at->value_len = (uint32_t)out->len - at->value;
+    return plain;
+}
+
+/* The members' places into `places`, unless NULL. False when a name is written otherwise than it
+ * reads. */
+static bool add_object(struct buf *out, const json_t *object, struct sheet_member *places)
+{
+    json_t *source = (json_t *)(uintptr_t)object; /* jansson's iterators take no const */
+    bool plain = true;
+    size_t count = 0;
+    buf_add_char(out, '{');
+    for (void *it = json_object_iter(source); it != NULL; it = json_object_iter_next(source, it)) {
+        struct str name = {json_object_iter_key(it), json_object_iter_key_len(it)};
+        struct sheet_member at;
+        if (count > 0)
+            buf_add_char(out, ',');
+        plain = add_member(out, name, json_object_iter_value(it), &at) && plain;
+        if (places != NULL)
+            places[count] = at;
+        count++;
+    }
+    buf_add_char(out, '}');
+    return plain;
+}
+
+static void add_array(struct buf *out, const json_t *array)
+{
+    buf_add_char(out, '[');
+    for (size_t i = 0; i < json_array_size(array); i++) {
+        if (i > 0)
+            buf_add_char(out, ',');
+        add_value(out, json_array_get(array, i));
+    }
+    buf_add_char(out, ']');
+}
+
+static void add_value(struct buf *out, const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        (void)add_object(out, value, NULL);
+        break;
+    case JSON_ARRAY:
+        add_array(out, value);
+        break;
+    case JSON_STRING:
+        buf_add_json(out, (struct str){json_string_value(value), json_string_length(value)});
+        break;
+    case JSON_INTEGER:
+        buf_add_integer(out, json_integer_value(value));
+        break;
+    case JSON_REAL:
+        buf_add_float(out, json_real_value(value));
+        break;
+    case JSON_NULL:
+        buf_add_str(out, STR("null"));
+        break;
+    default:
+        buf_add_str(out, json_is_true(value) ? STR("true") : STR("false"));
+    }
+}
+
+static struct sheet *assemble(struct str text, const struct sheet_member *places, size_t count)
+{
+    struct sheet *sheet = malloc(sheet_bytes(count, text.len));
+    if (sheet != NULL)
+        sheet_fill(sheet, text, places, count);
+    return sheet;
+}
+
+struct sheet *sheet_new(const json_t *object)
+{
+    struct sheet_member places[SHEET_MEMBERS];
+    size_t count = json_object_size(object);
+    if (count > SHEET_MEMBERS)
+        return NULL;
+    struct buf text = BUF_INIT;
+    struct sheet *sheet = NULL;
+    if (add_object(&text, object, places) && !buf_failed(&text))
+        sheet = assemble(buf_str(&text), places, count);
+    buf_free(&text);
+    return sheet;
+}
+
+/* ---- reading ---- */
+
+int sheet_find(const struct sheet *sheet, struct str name)
+{
+    const char *text = sheet_text(sheet).ptr;
+    for (unsigned i = 0; i < sheet->count; i++) {
+        const struct sheet_member *m = &sheet->members[i];
+        if (m->name_len == name.len && memcmp(text + m->name, name.ptr, name.len) == 0)
+            return (int)i;
+    }
+    return -1;
+}

@@ -216,11 +216,19 @@ void app_on_request(void *arg, struct exchange *ex)
 
 /* ---- 3. may the caller? ---- */
 
+/* Nothing but this keeps a function's deployment from being freed when a reload replaces it. */
+static void wait_is_over(struct visit *visit)
+{
+    if (visit->function != NULL)
+        visit->function->awaited--;
+    visit->ex->on_gone = NULL;
+    visit->ex->owner = NULL;
+}
+
 static void on_keys(struct issuer_wait *wait)
 {
     struct visit *visit = container_of(wait, struct visit, wait);
-    visit->ex->on_gone = NULL;
-    visit->ex->owner = NULL;
+    wait_is_over(visit);
     visit->resume(visit, true);
     exchange_release(visit->ex); /* the wait's */
 }
@@ -229,6 +237,7 @@ static void on_gone_while_waiting(struct exchange *ex)
 {
     struct visit *visit = ex->owner;
     issuer_cancel(&visit->wait);
+    wait_is_over(visit);
     exchange_release(ex);
 }
 
@@ -241,6 +250,8 @@ static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
     if (token_want(visit->app->issuers, verdict, &visit->wait) == 0)
         return false;
     exchange_hold(visit->ex);
+    if (visit->function != NULL)
+        visit->function->awaited++;
     visit->ex->on_gone = on_gone_while_waiting;
     visit->ex->owner = visit;
     return true;

@@ -30,7 +30,8 @@ struct function *function_new(const struct function_spec *spec, const struct ser
 
 bool function_is_idle(const struct function *function)
 {
-    return function->running == 0 && list_is_empty(&function->queue) && function->loading == NULL;
+    return function->running == 0 && function->awaited == 0 && list_is_empty(&function->queue) &&
+           function->loading == NULL;
 }
 
 void function_free(struct function *function)

@@ -41,6 +41,7 @@ struct function {
     struct err error;
     struct script_files files; /* of the newest load, good or bad */
     unsigned running;
+    unsigned awaited; /* requests that wait for a key before they are judged, and then call it */
     struct list invocations; /* those that run */
     struct list queue;       /* calls that wait */
     unsigned queued;

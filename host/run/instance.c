@@ -168,6 +168,7 @@ static void free_policy(struct instance *instance)
  * is gone when that is closed. */
 static void release(struct instance *instance)
 {
+    list_remove(&instance->tidying);
     tidy_after_free(instance->vm->peak);
     vm_free(instance->vm);
     free_policy(instance);

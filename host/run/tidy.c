@@ -18,7 +18,7 @@ enum {
 
 static struct {
     uv_timer_t timer;
-    struct list instances; /* to collect; each holds a reference */
+    struct list instances; /* to collect; borrowed: whoever frees one takes it out */
     bool open;
     size_t freed; /* bytes since the last malloc_trim */
 } tidy;
@@ -43,7 +43,7 @@ static bool collect(struct instance *instance)
     return false;
 }
 
-static void release(struct instance *instance)
+static void finish(struct instance *instance)
 {
     size_t used = instance->vm->used;
     list_remove(&instance->tidying);
@@ -51,7 +51,6 @@ static void release(struct instance *instance)
         tidy.freed += instance->grown_to - used;
     if (instance->vm->task_count == 0)
         instance->settled = used;
-    instance_unref(instance);
 }
 
 /* The first that has rested long enough, or NULL. */
@@ -59,8 +58,7 @@ static struct instance *first_rested(uint64_t now)
 {
     for (struct list *at = tidy.instances.next; at != &tidy.instances; at = at->next) {
         struct instance *instance = container_of(at, struct instance, tidying);
-        bool rests = instance->vm->task_count == 0 && now - instance->rests_since_ms >= REST_MS;
-        if (rests || instance->refs == 1) /* nobody else has it: it is about to be freed */
+        if (instance->vm->task_count == 0 && now - instance->rests_since_ms >= REST_MS)
             return instance;
     }
     return NULL;
@@ -78,8 +76,8 @@ static void on_timer(uv_timer_t *timer)
 {
     struct instance *instance = first_rested(uv_now(timer->loop));
     if (instance != NULL) {
-        if (instance->refs == 1 || collect(instance))
-            release(instance);
+        if (collect(instance))
+            finish(instance);
         uv_timer_start(timer, on_timer, list_is_empty(&tidy.instances) ? TRIM_MS : TICK_MS, 0);
         return;
     }
@@ -103,7 +101,7 @@ void tidy_close(void)
         return;
     tidy.open = false;
     while (!list_is_empty(&tidy.instances))
-        release(container_of(tidy.instances.next, struct instance, tidying));
+        list_remove(tidy.instances.next);
     uv_close((uv_handle_t *)&tidy.timer, NULL);
 }
 
@@ -116,7 +114,6 @@ void tidy_instance(struct instance *instance)
     if (!list_is_empty(&instance->tidying) ||
         used <= instance->settled + instance->settled / 4 + SMALL_BYTES)
         return;
-    instance_ref(instance);
     list_push(&tidy.instances, &instance->tidying);
     instance->before_cycle = 0;
     instance->grown_to = used;

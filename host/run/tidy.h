@@ -16,7 +16,7 @@ void tidy_open(uv_loop_t *loop);
 void tidy_close(void);
 
 /* After the last of its runs: has the instance grown beyond what it needs? Then it is collected
- * soon. */
+ * soon. Borrowed: whoever frees it takes it out of the list (instance->tidying). */
 void tidy_instance(struct instance *instance);
 
 /* So much was freed at once, or is about to be. */

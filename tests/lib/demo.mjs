@@ -1,9 +1,8 @@
 // The scripts of the repository, me and shows, before a provider of the test's choice.
 import fs from 'node:fs';
-import http from 'node:http';
 import path from 'node:path';
 import { lua, ROOT, start } from './host.mjs';
-import { later } from './later.mjs';
+import { upstream } from './upstream.mjs';
 
 const SHOWS = [
   { id: 1, url: 'https://www.tvmaze.com/shows/1/under-the-dome', name: 'Under the Dome', rating: 6.5 },
@@ -11,12 +10,7 @@ const SHOWS = [
 ];
 export const WANTED = SHOWS.map(({ id, url, name }) => ({ id, url, name }));
 
-async function tvApi(t) {
-  const server = http.createServer((req, res) => res.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(SHOWS)));
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  later(t, () => { server.close(); server.closeAllConnections(); });
-  return `http://127.0.0.1:${server.address().port}/shows`;
-}
+const tvApi = async (t) => `${await upstream(t, (req, res) => res.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(SHOWS)))}/shows`;
 
 // me is guarded by lib/auth.lua alone, as in the article; so is shows, which wants read:shows.
 export async function demo(t, { issuer, audience, backend = 'openssl' }) {

@@ -1,21 +1,18 @@
 // A schedule that calls a background function each second: 60 runs a minute, none lost, none twice.
-import http from 'node:http';
 import { deployment, eventually, folder, freePort, lua, sleep, start } from './host.mjs';
-import { later } from './later.mjs';
+import { upstream } from './upstream.mjs';
 
 export const LOOPBACK = 'fetch = { "127.0.0.1" }';
 
 // Keeps what is posted to it.
 export async function counter(t) {
   const seen = [];
-  const server = http.createServer((req, res) => {
+  const origin = await upstream(t, (req, res) => {
     let body = '';
     req.on('data', (d) => { body += d; });
     req.on('end', () => { seen.push(body); res.end(); });
   });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  later(t, () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); }));
-  return { seen, url: `http://127.0.0.1:${server.address().port}/` };
+  return { seen, url: `${origin}/` };
 }
 
 // Runs for `seconds`. Each due second is posted twice: by the schedule, and by the background

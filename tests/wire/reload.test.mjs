@@ -7,6 +7,7 @@ import test from 'node:test';
 import { config, deployment, eventually, folder, SLOW, sleep, start, write } from '../lib/host.mjs';
 import { atomicWrite, renameDrill } from '../lib/drill.mjs';
 import { percentile } from '../lib/process.mjs';
+import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { requestText } from '../lib/wire.mjs';
 
 const says = (text) => `return function(event, context) return ${JSON.stringify(text)} .. " " .. context.functionVersion end`;
@@ -196,6 +197,7 @@ test('files that go and come, folders renamed, links swapped, times that lie', a
 test('what runs finishes on the generation that it began with', async (t) => {
   const slow = (n) => `local made = "${n}"
     return function(event, context)
+      log.info("begun")
       after_response(function() sleep(0.3) log.info("after", { made = made, version = context.functionVersion }) end)
       sleep(0.4)
       return made .. " " .. context.functionVersion
@@ -203,15 +205,52 @@ test('what runs finishes on the generation that it began with', async (t) => {
   const dir = folder(t, deployment({ a: slow('old') }, { fields: { a: 'memory = "16MB"' } }));
   const h = await dev(t, dir);
   const running = [h.call('a'), h.call('a')];
-  await sleep(0.1);
+  const log = () => h.stdout + h.stderr;
+  await eventually(() => (log().match(/"begun"/g) ?? []).length === 2, 2, 'both run');
   atomicWrite(path.join(dir, 'scripts/a.lua'), slow('new'));
   await eventually(async () => /generation\{function="a"\} 2$/m.test((await h.get('/_luafn/metrics')).text), 1, 'generation 2');
   const late = h.call('a');
   assert.deepEqual((await Promise.all(running)).map((r) => [r.text, r.header('x-luafn-generation')]), [['old 1', 'a@1'], ['old 1', 'a@1']]);
   assert.equal((await late).text, 'new 2');
-  const log = () => h.stdout + h.stderr;
   await eventually(() => (log().match(/"after"/g) ?? []).length === 3, 2, 'the work after the answers');
   assert.equal((log().match(/"made":"old"/g) ?? []).length, 2);
+});
+
+test('who waits for keys is judged by the policy, and answered by the script, that there were', async (t) => {
+  const issuer = (await Issuer.start(t)).tenant();
+  issuer.state.delay = 1.6; // discovery, and then the keys; what was replaced is freed within a second
+  const files = (version, auth) => deployment({ a: says(version) }, {
+    fields: { a: `auth = ${auth}` }, more: `  auth = { issuer = "${issuer.issuer}", audience = "${AUDIENCE}" },`,
+  });
+  const h = await start(t, { files: files('old', 'true') });
+  const asks = () => h.call('a', { headers: issuer.bearer(), ms: 20000 * SLOW });
+  const waits = asks();
+  const leaves = await h.connect();
+  leaves.send(requestText({ path: '/.netlify/functions/a', headers: issuer.bearer() }));
+  await eventually(() => issuer.hits.oidc > 0, 5, 'the issuer is asked');
+  write(h.dir, files('new', '{ scope = "write:shows" }'));
+  h.kill('SIGHUP');
+  await eventually(() => /"generation":2/.test(h.stderr), 5, 'the new generation');
+  leaves.close();
+  const res = await waits;
+  assert.deepEqual([res.status, res.text], [200, 'old 1']);
+  assert.equal((await asks()).status, 403);
+});
+
+// What a run leaves behind is collected a moment after it; a deployment that is replaced is freed within a second. Here the one is
+// always due when the other comes.
+test('what there is to collect goes with its generation', async (t) => {
+  const files = deployment({ a: 'return function(event, context) local t = {} for i = 1, 5000 do t[i] = { i } end return context.functionVersion end' });
+  const h = await start(t, { files });
+  let version = 1;
+  for (const t0 = Date.now(); Date.now() - t0 < 2500 || version < 10;) {
+    assert.equal((await h.call('a')).text, String(version));
+    h.kill('SIGHUP');
+    version += 1;
+    await eventually(async () => (await h.call('a')).text === String(version), 5, `generation ${version}`);
+  }
+  assert.equal(h.workers().length, 1);
+  assert.doesNotMatch(h.stderr, /worker ended/);
 });
 
 test('<close> variables run when a client leaves, on a deadline, at the end', async (t) => {
@@ -222,6 +261,7 @@ test('<close> variables run when a client leaves, on a deadline, at the end', as
         local held <close> = setmetatable({}, { __close = function() log.info("closed " .. name) end })
         local function inner()
           local deeper <close> = setmetatable({}, { __close = function() log.info("deeper " .. name) end })
+          log.info("held " .. name)
           sleep(20)
         end
         coroutine.wrap(inner)()
@@ -229,20 +269,20 @@ test('<close> variables run when a client leaves, on a deadline, at the end', as
     }, { fields: { hold: 'timeout = 1' } }),
     args: ['--drain', '0.2s'],
   });
-  const seen = (what) => eventually(() => (h.stdout + h.stderr).includes(`closed ${what}`), 3, `closed ${what}`);
+  const seen = (what) => eventually(() => (h.stdout + h.stderr).includes(what), 3, what);
   const wire = await h.connect();
   wire.send(requestText({ path: '/.netlify/functions/hold?as=gone' }));
-  await sleep(0.1);
+  await seen('held gone');
   wire.close();
-  await seen('gone');
+  await seen('closed gone');
   assert.equal((await h.call('hold', { suffix: '?as=late' })).status, 504);
-  await seen('late');
+  await seen('closed late');
   const last = await h.connect();
   last.send(requestText({ path: '/.netlify/functions/hold?as=shutdown' }));
-  await sleep(0.1);
+  await seen('held shutdown');
   h.kill('SIGTERM');
   await h.exit;
-  await seen('shutdown');
+  await seen('closed shutdown');
 });
 
 for (const workers of [1, 2]) {

@@ -5,7 +5,7 @@ import http from 'node:http';
 import net from 'node:net';
 import test from 'node:test';
 import { deployment, eventually, lua, SLOW, start } from '../lib/host.mjs';
-import { later } from '../lib/later.mjs';
+import { upstream } from '../lib/upstream.mjs';
 import { requestText, Wire } from '../lib/wire.mjs';
 
 const FN = '/.netlify/functions';
@@ -33,13 +33,6 @@ function open(h, path, headers = {}) {
 }
 
 const rss = (pid) => Number(/VmRSS:\s+(\d+) kB/.exec(fs.readFileSync(`/proc/${pid}/status`, 'latin1'))[1]) / 1024;
-
-async function upstream(t, onRequest) {
-  const server = http.createServer(onRequest);
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  later(t, () => { server.close(); server.closeAllConnections(); });
-  return `http://127.0.0.1:${server.address().port}`;
-}
 
 test('pieces arrive as they are written, head first', async (t) => {
   const h = await start(t, {
@@ -243,26 +236,31 @@ test('stream.sse: format, headers, refusals', async (t) => {
 });
 
 test('fetch with stream: head first, pieces, the end', async (t) => {
+  let second; // sends it, once the first piece has been seen
   const U = lua(await upstream(t, (req, res) => {
-    if (req.url === '/moved') { res.writeHead(302, { Location: '/slow' }); res.end('nobody reads this'); return; }
+    if (req.url === '/moved') { res.writeHead(302, { Location: '/steps' }); res.end('nobody reads this'); return; }
+    if (req.url === '/seen') { second(); res.end(); return; }
     if (req.url === '/empty') { res.writeHead(204); res.end(); return; }
     if (req.url === '/cut') { res.writeHead(200, { 'Content-Length': 100 }); res.write('some'); setTimeout(() => res.destroy(), 50); return; }
     if (req.url === '/hang') { res.writeHead(200); res.write('first'); return; }
     if (req.url === '/mute') return;
     res.writeHead(201, { 'X-Up': 'yes' });
-    res.flushHeaders();
-    setTimeout(() => res.write('one'), 100);
-    setTimeout(() => res.end('two'), 200);
+    res.write('one');
+    if (req.url === '/steps') second = () => res.end('two');
+    else res.end('two');
   }));
   const list = (path, options = '') => `return function()
     local res = fetch(${U} .. "${path}", { stream = true${options} })
     local seen = {}
-    local ok, why = pcall(function() for piece in res:chunks() do seen[#seen + 1] = piece end end)
+    local ok, why = pcall(function() for piece in res:chunks() do
+      seen[#seen + 1] = piece
+      if piece == "one" then fetch(${U} .. "/seen") end
+    end end)
     return json.encode { status = res.status, up = res.headers["x-up"], url = res.url, seen = json.array(seen), ok = ok, why = tostring(why), body = res.body }
   end`;
   const h = await start(t, {
     files: deployment({
-      slow: list('/slow'), moved: list('/moved'), empty: list('/empty'), cut: list('/cut'),
+      steps: list('/steps'), moved: list('/moved'), empty: list('/empty'), cut: list('/cut'),
       hang: list('/hang', ', timeout = 1'),
       mute: `return function() return tostring(select(2, pcall(fetch, ${U} .. "/mute", { stream = true, timeout = 0.2 }))) end`,
       text: `return function() local r = fetch(${U} .. "/slow", { stream = true }) return tostring(select(2, pcall(r.text, r))) .. tostring(select(2, pcall(fetch(${U} .. "/slow").chunks, {}))) end`,
@@ -277,12 +275,12 @@ test('fetch with stream: head first, pieces, the end', async (t) => {
         for i = 1, 100 do for piece in fetch(${U} .. "/hang", { stream = true }):chunks() do break end end
         return "all" end`,
       forget: `return function() fetch(${U} .. "/hang", { stream = true }) return "gone" end`,
-    }, { fields: Object.fromEntries(['slow', 'moved', 'empty', 'cut', 'hang', 'mute', 'text', 'leave', 'many', 'turns', 'forget'].map((n) => [n, LOOPBACK])) }),
+    }, { fields: Object.fromEntries(['steps', 'moved', 'empty', 'cut', 'hang', 'mute', 'text', 'leave', 'many', 'turns', 'forget'].map((n) => [n, LOOPBACK])) }),
   });
-  for (const name of ['slow', 'moved']) {
+  for (const name of ['steps', 'moved']) {
     const got = (await h.call(name)).json();
     assert.deepEqual([got.status, got.up, got.seen, got.ok], [201, 'yes', ['one', 'two'], true]);
-    assert.match(got.url, /\/slow$/);
+    assert.match(got.url, /\/steps$/);
     assert.equal(got.body, undefined);
   }
   const empty = (await h.call('empty')).json();

@@ -9,15 +9,17 @@
 #define REQUEST_PREFIX "access-control-request-"
 
 /* What to send as Access-Control-Allow-Origin; ptr NULL when the request's origin is not allowed or
- * there is none. */
+ * there is none. Not a text of the configuration, which the answer may outlive. */
 static struct str allowed_origin(const struct cors *cors, const struct exchange *ex)
 {
     const struct str *origin = headers_get(&ex->req.headers, STR("origin"));
     if (origin == NULL)
         return (struct str){NULL, 0};
     for (unsigned i = 0; i < cors->origin_count; i++) {
-        if (str_eq(cors->origins[i], STR("*")) || str_eq(cors->origins[i], *origin))
-            return cors->origins[i];
+        if (str_eq(cors->origins[i], STR("*")))
+            return STR("*");
+        if (str_eq(cors->origins[i], *origin))
+            return *origin;
     }
     return (struct str){NULL, 0};
 }

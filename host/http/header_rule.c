@@ -77,10 +77,20 @@ bool header_rule_matches(const struct header_rule *rule, struct str path)
     return glob(pattern, path);
 }
 
+/* A copy: an answer that waits for its turn outlives the configuration that the rule is of. */
+static int set_field(struct exchange *ex, const struct header *field)
+{
+    struct str name = arena_copy(&ex->arena, field->name);
+    struct str value = arena_copy(&ex->arena, field->value);
+    return name.ptr != NULL && value.ptr != NULL
+               ? headers_set(&ex->res.headers, &ex->arena, name, value)
+               : -ENOMEM;
+}
+
 int header_rules_apply(const struct header_rule *rules, unsigned count, struct exchange *ex,
                        struct str path, bool replace)
 {
-    struct headers *headers = &ex->res.headers;
+    const struct headers *headers = &ex->res.headers;
     for (unsigned i = 0; i < count; i++) {
         /* Where the answer's own fields stay, the first rule that adds one wins: go backwards. */
         const struct header_rule *rule = &rules[replace ? i : count - 1 - i];
@@ -90,7 +100,7 @@ int header_rules_apply(const struct header_rule *rules, unsigned count, struct e
             const struct header *field = &rule->values[v];
             if (!replace && headers_get(headers, field->name) != NULL)
                 continue;
-            if (headers_set(headers, &ex->arena, field->name, field->value) != 0)
+            if (set_field(ex, field) != 0)
                 return -ENOMEM;
         }
     }

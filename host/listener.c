@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -105,4 +106,22 @@ int listener_adopt(int fd, const char *scheme, struct listener *out, struct err 
     out->fd = fd;
     describe(fd, scheme, out->url, sizeof(out->url));
     return 0;
+}
+
+/* A filter of the kernel that sees each packet from its TCP header on (RFC 9293 section 3.1: the
+ * flags are in octet 13) and lets all pass but SYN without ACK. Connections that come out of the
+ * queue have it too, where it changes nothing. */
+void listener_end(int fd)
+{
+    enum { FLAGS_AT = 13, SYN = 0x02, ACK = 0x10, ALL = 0x7fffffff };
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, ALL),
+    };
+    const struct sock_fprog filter = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+    /* Where the kernel has no such filters a connection may still be reset, as said above. */
+    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
 }

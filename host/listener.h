@@ -20,4 +20,10 @@ int listener_bind(const char *option, const char *address, const char *scheme, s
  * the reason; the descriptor stays the caller's then. */
 int listener_adopt(int fd, const char *scheme, struct listener *out, struct err *err);
 
+/* Before the last of those who listen closes it: from now on no connection begins, and what waits
+ * in the queue can be taken. Closing resets what waits there, so whoever connected in between would
+ * have believed to be let in. A beginning that falls into this time is repeated by the client's
+ * kernel (after a second), and refused then. Holds for every process that has the socket. */
+void listener_end(int fd);
+
 #endif

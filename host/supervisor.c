@@ -48,6 +48,9 @@ void supervisor_stop(struct supervisor *s, int status)
     if (s->upgrade.state != UPGRADE_DONE)
         notify_send("STOPPING=1\nSTATUS=answering what runs");
     take_nothing_new(s);
+    bool last = s->upgrade.state == UPGRADE_NONE && !s->options->foreign;
+    for (unsigned i = 0; i < s->options->workers; i++)
+        atomic_store(&s->shared->slots[i].last, last);
     children_signal(s, SIGTERM);
 }
 
@@ -86,7 +89,8 @@ static void begin_upgrade(struct supervisor *s)
 {
     struct inherited what = {.listen_count = s->listener_count,
                              .admin_fd = s->options->worker.admin_fd,
-                             .carried_fd = s->carried.fd};
+                             .carried_fd = s->carried.fd,
+                             .foreign = s->options->foreign};
     if (!s->announced || s->stopping)
         return;
     memcpy(what.listen_fds, s->fds, sizeof(s->fds));

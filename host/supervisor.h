@@ -13,6 +13,7 @@
 struct supervisor_options {
     struct worker_options worker; /* `slot`, `listen_fds` are filled in here */
     unsigned workers;
+    bool foreign;             /* the sockets are a service manager's, which goes on listening */
     char **argv;              /* of the program; NULL: it cannot be upgraded */
     int carried_fd, ready_fd; /* of the program before, in an upgrade (upgrade.h); -1: none */
 };

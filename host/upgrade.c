@@ -33,18 +33,18 @@ static void keep_open(int fd)
         fcntl(fd, F_SETFD, 0);
 }
 
-/* "PARENT ADMIN CARRIED READY LISTEN..."; numbers, -1 for none. */
+/* "PARENT ADMIN CARRIED READY FOREIGN LISTEN..."; numbers, -1 for none. */
 static void describe(const struct inherited *what, char *text, size_t size)
 {
-    int len = snprintf(text, size, "%d %d %d %d", (int)getppid(), what->admin_fd, what->carried_fd,
-                       what->ready_fd);
+    int len = snprintf(text, size, "%d %d %d %d %d", (int)getppid(), what->admin_fd,
+                       what->carried_fd, what->ready_fd, what->foreign);
     for (unsigned i = 0; i < what->listen_count; i++)
         len += snprintf(text + len, size - (size_t)len, " %d", what->listen_fds[i]);
 }
 
 static _Noreturn void become(char *const *argv, const struct inherited *what, const sigset_t *mask)
 {
-    char text[16 * (LISTENER_MAX + 4)], pid[16];
+    char text[16 * (LISTENER_MAX + 5)], pid[16];
     /* Where nobody looks after the new one, it must not outlive the old one that is killed. */
     if (!notify_wanted())
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -156,17 +156,19 @@ bool upgrade_inherited(struct inherited *out)
     *out = (struct inherited){.admin_fd = -1, .carried_fd = -1, .ready_fd = -1};
     if (text == NULL)
         return false;
-    char copy[16 * (LISTENER_MAX + 4)];
+    char copy[16 * (LISTENER_MAX + 5)];
     snprintf(copy, sizeof(copy), "%s", text);
     unsetenv(VARIABLE);
     struct str rest = str_from(copy);
-    long parent, admin, carried, ready, fd;
+    long parent, admin, carried, ready, foreign, fd;
     if (!take_number(&rest, &parent) || (pid_t)parent != getppid() || !take_number(&rest, &admin) ||
-        !take_number(&rest, &carried) || !take_number(&rest, &ready))
+        !take_number(&rest, &carried) || !take_number(&rest, &ready) ||
+        !take_number(&rest, &foreign))
         return false;
     out->admin_fd = (int)admin;
     out->carried_fd = (int)carried;
     out->ready_fd = (int)ready;
+    out->foreign = foreign != 0;
     while (rest.ptr != NULL && out->listen_count < LISTENER_MAX && take_number(&rest, &fd))
         out->listen_fds[out->listen_count++] = (int)fd;
     fcntl(out->carried_fd, F_SETFD, FD_CLOEXEC);

@@ -34,6 +34,7 @@ struct upgrade {
 struct inherited {
     int listen_fds[LISTENER_MAX];
     unsigned listen_count;
+    bool foreign;                       /* as in supervisor.h */
     int admin_fd, carried_fd, ready_fd; /* -1: none */
 };
 

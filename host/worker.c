@@ -11,6 +11,7 @@
 #include "auth/key.h"
 #include "base/log.h"
 #include "base/limits.h"
+#include "listener.h"
 #include "run/budget.h"
 
 enum { HEARTBEAT_MS = 250, SWEEP_MS = 1000, SETTLE_MS = 10, SIGNALS = 3 };
@@ -45,12 +46,23 @@ static void on_drained(void *arg)
 }
 
 /* What waited in the queues of the sockets has been taken by now. */
-static void on_settled(uv_timer_t *timer)
+static void on_looked(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
     uv_timer_start(&worker->drain_timer, on_drain_timeout,
                    (uint64_t)(worker->options->drain * 1000), 0);
     app_drain(&worker->app, on_drained, worker);
+}
+
+/* Nobody else comes; after one more turn the queues are empty. */
+static void on_settled(uv_timer_t *timer)
+{
+    struct worker *worker = timer->data;
+    const struct worker_options *o = worker->options;
+    bool last = o->slot != NULL && atomic_load(&o->slot->last) == 1;
+    for (unsigned i = 0; last && i < o->listen_count; i++)
+        listener_end(o->listen_fds[i]);
+    uv_timer_start(timer, on_looked, 1, 0);
 }
 
 static void on_drain_timeout(uv_timer_t *timer)

@@ -13,6 +13,7 @@ struct worker_slot {
         heartbeat_ns;      /* CLOCK_MONOTONIC, written each time the loop's clock timer fires */
     _Atomic int ready;     /* 1: it serves */
     _Atomic int reloading; /* set with a SIGHUP, cleared when that has come to an end */
+    _Atomic int last;      /* set before a SIGTERM after which nobody has these sockets */
     char running[VM_NAME_BYTES]; /* the function that runs right now; empty: none */
 };
 

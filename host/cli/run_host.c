@@ -125,6 +125,7 @@ int run_host_take_over(struct run_host_plan *plan)
     if (upgrade_inherited(&before)) {
         plan->supervisor.carried_fd = before.carried_fd;
         plan->supervisor.ready_fd = before.ready_fd;
+        plan->supervisor.foreign = before.foreign;
         for (unsigned i = 0; rc == 0 && i < before.listen_count; i++)
             rc = adopt(plan, before.listen_fds[i], false);
         if (rc == 0 && before.admin_fd >= 0)
@@ -134,6 +135,7 @@ int run_host_take_over(struct run_host_plan *plan)
     unsigned count = notify_sockets(sockets, LISTENER_MAX + 1);
     for (unsigned i = 0; rc == 0 && i < count; i++)
         rc = adopt(plan, sockets[i].fd, strcmp(sockets[i].name, "admin") == 0);
+    plan->supervisor.foreign = plan->listener_count > 0;
     return rc;
 }
 

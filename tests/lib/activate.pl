@@ -1,5 +1,6 @@
 # Starts a program as systemd does with a socket unit: perl activate.pl NAMES COMMAND...; a listening socket on loopback for each name
-# ("http:admin"), from descriptor 3 on. Their ports go to stderr first.
+# ("http:admin"), from descriptor 3 on. Their ports go to stderr first. With $KEEPER a process keeps the
+# sockets, as systemd does, until it is killed; its pid goes to that file.
 use strict;
 use warnings;
 use Socket;
@@ -12,6 +13,13 @@ for (@names) {
     bind($socket, sockaddr_in(0, INADDR_LOOPBACK)) or die $!;
     listen($socket, 128) or die $!;
     push @sockets, $socket;
+}
+if (my $keeper = delete $ENV{KEEPER}) {
+    my $pid = fork() // die $!;
+    if ($pid == 0) { open(STDERR, '>', '/dev/null'); open(STDOUT, '>', '/dev/null'); sleep 1 while 1 }
+    open(my $file, '>', $keeper) or die $!;
+    print $file $pid;
+    close($file);
 }
 print STDERR 'ports ' . join(' ', map { (sockaddr_in(getsockname($_)))[0] } @sockets) . "\n";
 # First out of the way, so that no descriptor is overwritten that is still wanted.

@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { config, deployment, eventually, folder, launch, ROOT, run, sleep, SLOW, start, write } from '../lib/host.mjs';
+import { later } from '../lib/later.mjs';
 import { activate, ear, handedOver } from '../lib/systemd.mjs';
 import { request } from '../lib/wire.mjs';
 
@@ -79,6 +80,26 @@ test('sockets that are handed over take the place of --listen and --admin, by na
       if (name !== 'admin') assert.match(h.stderr, new RegExp(`listening on http://127.0.0.1:${ports[i]}\n`));
     }
     await h.stop();
+  }
+});
+
+test('when it stops, sockets that the service manager keeps take connections still, also after an upgrade', async (t) => {
+  for (const upgrades of [0, 1]) {
+    const dir = folder(t, files());
+    const keeper = path.join(dir, 'keeper');
+    const h = await start(t, { dir, under: activate('http'), env: { KEEPER: keeper } });
+    later(t, () => process.kill(Number(fs.readFileSync(keeper, 'utf8')), 'SIGKILL'));
+    [h.port] = handedOver(h);
+    if (upgrades > 0) {
+      h.kill('SIGUSR2');
+      await eventually(() => h.stderr.includes('the new program serves'), 10, 'an upgrade');
+    }
+    assert.equal((await h.call('hello')).text, 'hello');
+    h.kill('SIGTERM');
+    assert.deepEqual(await h.exit, { code: 0, signal: null });
+    const t0 = Date.now();
+    (await h.connect()).close(); // it waits in the queue, for who is started next
+    assert.ok(Date.now() - t0 < 900, 'at the first try');
   }
 });
 

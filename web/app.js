@@ -160,3 +160,6 @@ await attempt(async () => {
   await finishSignIn();
   if (tokens()) document.querySelector('input[name=kind][value=token]').checked = true;
 });
+// What is clicked before all this is there would be lost, or ask nobody.
+for (const id of ['sign-out', 'call-me', 'call-shows']) byId(id).disabled = false;
+for (const id of ['sign-in', 'rbac']) byId(id).disabled = !issuer;

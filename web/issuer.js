@@ -92,6 +92,7 @@ byId('rotate').addEventListener('click', async () => {
 
 try {
   show(await read(await ask('/dev/issuer')));
+  byId('rotate').disabled = false;
 } catch (error) {
   notify(error.message);
 }

@@ -3,15 +3,18 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { noBrowser, open, ownFiles } from '../lib/browser.mjs';
 import { start } from '../lib/host.mjs';
+import { looks } from '../lib/looks.mjs';
 
 const CHECKS = ['Header', 'Algorithm', 'Issuer', 'Audience', 'Signature', 'Expiry', 'Scope'];
 
 const dev = (t) => start(t, { command: 'dev', files: ownFiles() });
 
+const ready = (page) => page.locator('body:not(#left) #call-me:enabled').waitFor();
+
 async function visit(t, url, options) {
   const page = await open(t, options);
   await page.goto(url);
-  await page.locator('#users li').nth(1).waitFor();
+  await ready(page);
   return page;
 }
 
@@ -63,9 +66,11 @@ async function renew(page) {
   await page.waitForFunction(() => document.querySelector('#stale').textContent === '');
 }
 
+// The page says that nobody is signed in before it is left for the issuer, which leads back to it.
 async function signOut(page) {
+  await page.evaluate(() => { document.body.id = 'left'; });
   await page.click('#sign-out');
-  await page.locator('#sign-in').waitFor();
+  await ready(page);
   assert.equal(await page.textContent('#who'), 'Not signed in');
 }
 
@@ -137,6 +142,21 @@ test('the story, with the issuer on another origin', { skip: noBrowser }, async 
   const host = await dev(t);
   const origin = `http://localhost:${host.port}`;
   await story(await visit(t, origin), origin);
+});
+
+test('nothing can be clicked before the scripts listen and know the issuer; a click that waits counts', { skip: noBrowser }, async (t) => {
+  const host = await dev(t);
+  const page = await open(t);
+  let letIn;
+  const held = new Promise((resolve) => { letIn = resolve; });
+  await page.route('**/dev/users', async (route) => { await held; await route.continue(); });
+  await page.goto(host.url());
+  assert.equal(await page.locator('button:enabled, #rbac:enabled').count(), 0);
+  const answer = call(page, 'me');
+  letIn();
+  assert.equal((await answer).status, 401);
+  assert.equal(await page.locator('#sign-in:enabled, .call:enabled').count(), 3);
+  assert.deepEqual(page.faults, []);
 });
 
 test('each wrong token fails at its check, with the reason', { skip: noBrowser }, async (t) => {
@@ -216,39 +236,15 @@ test('all of it with the keyboard alone', { skip: noBrowser }, async (t) => {
   await page.locator('details[open] pre').waitFor();
 });
 
-// Texts whose contrast with what lies behind them is under 4.5 (WCAG 2.2, 1.4.3), and the number
-// of all that were looked at.
-function faintTexts() {
-  const rgba = (text) => text.match(/[\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].reduce((sum, value, i) => {
-    const c = value / 255;
-    return sum + (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4) * [0.2126, 0.7152, 0.0722][i];
-  }, 0.05);
-  const behind = (node) => {
-    const colour = rgba(getComputedStyle(node).backgroundColor);
-    return colour[3] === 0 ? behind(node.parentElement) : colour;
-  };
-  const texts = [...document.body.querySelectorAll('*')].filter((node) => node.checkVisibility()
-    && !node.closest(':disabled, label:has(:disabled)')
-    && [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim()));
-  const ratio = (node) => {
-    const [low, high] = [rgba(getComputedStyle(node).color), behind(node)].map(light).sort((a, b) => a - b);
-    return high / low;
-  };
-  const faint = texts.filter((node) => ratio(node) < 4.5);
-  return { count: texts.length, faint: faint.map((node) => `${ratio(node).toFixed(2)} ${node.outerHTML.slice(0, 80)}`) };
-}
-
 for (const colorScheme of ['light', 'dark']) {
   test(`legible and within a narrow window, ${colorScheme}`, { skip: noBrowser }, async (t) => {
     const host = await dev(t);
     const page = await visit(t, host.url(), { colorScheme, viewport: { width: 360, height: 740 } });
     const look = async (atLeast) => {
-      const { count, faint } = await page.evaluate(faintTexts);
+      const { faint, texts, wider } = await looks(page);
       assert.deepEqual(faint, []);
-      assert.ok(count >= atLeast, `${count} texts seen`);
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      assert.ok(wide <= 0, `${wide} px too wide`);
+      assert.ok(texts >= atLeast, `${texts} texts seen`);
+      assert.ok(wider <= 0, `${wider} px too wide`);
     };
     await call(page, 'me');
     await look(20);

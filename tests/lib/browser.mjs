@@ -15,6 +15,17 @@ const ARGS = [
 // For node:test's `skip`: false, or why there is nothing to test with.
 export const noBrowser = fs.existsSync(CHROMIUM) ? false : `${CHROMIUM} is missing; apt-get install chromium`;
 
+// HOLD=700 make e2e: what a page waits for comes up to so many milliseconds late. A test that clicks
+// or looks too early fails then, as it would once in a while on a busy machine.
+const HOLD = Number(process.env.HOLD ?? 0);
+const HELD = /\.(js|css)(\?|$)|\/(dev|oauth|authorize|v2|\.well-known)\b/;
+
+function holdBack(context) {
+  return context.route(HELD, (route) => {
+    setTimeout(() => route.continue().catch(() => { /* the page is gone */ }), Math.random() * HOLD);
+  });
+}
+
 let browser; // one for all tests of a file
 after(async () => (await browser)?.close());
 
@@ -25,6 +36,7 @@ export async function open(t, options = {}) {
   const context = await (await browser).newContext({ viewport: { width: 1200, height: 860 }, ...options });
   later(t, () => context.close());
   context.setDefaultTimeout(8000 * SLOW);
+  if (HOLD > 0) await holdBack(context);
   const page = await context.newPage();
   page.faults = [];
   page.on('pageerror', (error) => page.faults.push(error.message));
@@ -32,7 +44,11 @@ export async function open(t, options = {}) {
     // A 401 is logged as an error too; here it is part of the story.
     if (message.type() === 'error' && !/status of 40[13]/.test(message.text())) page.faults.push(message.text());
   });
-  page.on('requestfailed', (request) => page.faults.push(`${request.url()}: ${request.failure().errorText}`));
+  page.on('requestfailed', (request) => {
+    // Aborted is what the page itself took back, as when it is left with a request under way.
+    const { errorText } = request.failure();
+    if (errorText !== 'net::ERR_ABORTED') page.faults.push(`${request.url()}: ${errorText}`);
+  });
   return page;
 }
 

@@ -11,13 +11,15 @@ import { later } from '../lib/later.mjs';
 
 const children = (pid) => fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(/\s+/).filter(Boolean).map(Number);
 
-// Stands in for C code that never returns: the worker is stopped by a signal while the function runs.
+// Stands in for C code that never returns: the worker is stopped by a signal while the function runs, or, rarely, between two of its
+// slices, when it is nobody's fault.
 async function hang(h) {
   const [worker] = await eventually(() => { const c = children(h.child.pid); return c.length === 1 && c; }, 5, 'one worker');
   await eventually(() => h.call('hello').then((r) => r.status === 200, () => false), 5, 'it serves');
   const burn = h.call('burn').catch(() => null);
   const before = h.stderr.match(/loop has stopped/g)?.length ?? 0;
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await h.call('hello'); // it came behind the other one, which runs by now; both are answered between slices
+  await sleep(0.02);
   process.kill(worker, 'SIGSTOP');
   await eventually(() => (h.stderr.match(/loop has stopped/g)?.length ?? 0) > before, 6, 'the watchdog kills it');
   await eventually(() => { const c = children(h.child.pid); return c.length === 1 && c[0] !== worker; }, 5, 'another takes its place');
@@ -30,8 +32,9 @@ test('a stopped loop: killed, named, and suspended after three times until the s
     { fields: { burn: 'cpu = 30, timeout = 60' } },
   ));
   const h = await start(t, { dir, args: ['--watch'] });
-  for (let i = 0; i < 3; i++) await hang(h);
-  assert.match(h.stderr, /loop has stopped.*"function":"burn"/);
+  const blamed = () => h.stderr.match(/loop has stopped.*"function":"burn"/g)?.length ?? 0;
+  for (let i = 0; i < 6 && blamed() < 3; i++) await hang(h);
+  assert.equal(blamed(), 3, h.stderr);
   const res = await eventually(() => h.call('burn').then((r) => r.status === 503 && r, () => false), 8, 'it is suspended');
   assert.equal(res.json().error, 'function_suspended');
   assert.ok(res.header('retry-after'));

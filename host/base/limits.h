@@ -142,12 +142,13 @@
 /* ---- inside scripts (run/guard_*.c) ---- */
 #define LIMIT_TABLE_COUNT   10000000          /* elements that one call of table.* touches */
 #define LIMIT_STRING_SCAN   (8 * 1024 * 1024) /* for library calls that nothing interrupts */
+#define LIMIT_PACK_FORMAT   (64 * 1024)       /* of string.pack, packsize and unpack */
 #define LIMIT_FORMAT_QUOTED (256 * 1024)      /* a text for %q: 40 ns a byte */
 #define LIMIT_DATE_FORMAT   1024              /* os.date: each conversion is a strftime */
 #define LIMIT_LOAD_BYTES                                                                           \
     (16 * 1024)                           /* a text for `load`: the error message for a chain      \
                                              of n indexes takes n * n in 5.4.4 */
 #define LIMIT_C_STACK_BYTES (1024 * 1024) /* in use, before coroutines stop nesting */
-#define LIMIT_PCALL_FRAMES  2000          /* calls around a pcall: unwinding n takes n * n */
+#define LIMIT_PCALL_FRAMES  1000          /* calls around a pcall: unwinding n takes n * n */
 
 #endif

@@ -18,16 +18,18 @@ void guard_copy(lua_State *L, int stock, const char *const *names)
 
 static int l_bounded(lua_State *L)
 {
-    if (lua_type(L, 1) == LUA_TSTRING && lua_rawlen(L, 1) > LIMIT_STRING_SCAN)
+    lua_Integer limit = lua_tointeger(L, lua_upvalueindex(2));
+    if (lua_type(L, 1) == LUA_TSTRING && lua_rawlen(L, 1) > (lua_Unsigned)limit)
         return luaL_argerror(L, 1, "string too long");
     budget_step(L);
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
-void guard_copy_bounded(lua_State *L, int stock, const char *name)
+void guard_copy_bounded(lua_State *L, int stock, const char *name, size_t limit)
 {
     lua_getfield(L, stock, name);
-    lua_pushcclosure(L, l_bounded, 1);
+    lua_pushinteger(L, (lua_Integer)limit);
+    lua_pushcclosure(L, l_bounded, 2);
     lua_setfield(L, -2, name);
 }
 

@@ -21,8 +21,8 @@ void guard_fill_os(lua_State *L, int stock);
 void guard_copy(lua_State *L, int stock, const char *const *names);
 
 /* Sets `name` in the table on top to the stock function behind a check that its first argument, if
- * a text, is not longer than LIMIT_STRING_SCAN. */
-void guard_copy_bounded(lua_State *L, int stock, const char *name);
+ * a text, has at most `limit` bytes. */
+void guard_copy_bounded(lua_State *L, int stock, const char *name, size_t limit);
 
 /* table.sort; guard_sort.c. */
 int guard_sort(lua_State *L);

@@ -128,6 +128,54 @@ static int l_format(lua_State *L)
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
+/* ---- utf8.len ------------------------------------------------------------------------------ */
+
+/* The last byte (from 1) of a block that begins at `first`: the one behind it begins a character,
+ * or those before it are more than belong to one, which Lua then finds in this block. */
+static lua_Integer block_end(const char *text, lua_Integer first, lua_Integer last)
+{
+    enum { LONGEST = 6 };
+    lua_Integer end = first + BLOCK - 1;
+    for (int i = 0; i < LONGEST && end < last && ((unsigned char)text[end] & 0xc0) == 0x80; i++)
+        end++;
+    return end < last ? end : last;
+}
+
+static lua_Integer position(lua_State *L, int arg, lua_Integer absent, size_t len)
+{
+    lua_Integer at = luaL_optinteger(L, arg, absent);
+    return at < 0 && -(lua_Unsigned)at <= len ? (lua_Integer)len + at + 1 : at;
+}
+
+/* Upvalue: Lua's own, called for a block at a time. */
+static int l_utf8_len(lua_State *L)
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+    lua_Integer first = position(L, 2, 1, len), last = position(L, 3, -1, len);
+    budget_step(L);
+    if (len <= BLOCK || first < 1 || first > last || last > (lua_Integer)len)
+        return lua_tocfunction(L, lua_upvalueindex(1))(L); /* also for its errors */
+    lua_settop(L, 4);
+    lua_Integer count = 0;
+    for (lua_Integer end; first <= last; first = end + 1) {
+        end = block_end(text, first, last);
+        lua_pushvalue(L, lua_upvalueindex(1));
+        lua_pushvalue(L, 1);
+        lua_pushinteger(L, first);
+        lua_pushinteger(L, end);
+        lua_pushvalue(L, 4);
+        lua_call(L, 4, 2);
+        if (!lua_isinteger(L, -2))
+            return 2;
+        count += lua_tointeger(L, -2);
+        lua_pop(L, 2);
+        budget_step(L);
+    }
+    lua_pushinteger(L, count);
+    return 1;
+}
+
 /* ---- os.date, os.time ---------------------------------------------------------------------- */
 
 /* Upvalue: Lua's own, which reads the system's clock by itself. */
@@ -160,9 +208,9 @@ void guard_fill_string(lua_State *L, int stock)
 {
     static const char *const names[] = {"byte", "char", "len", "sub", NULL};
     guard_copy(L, stock, names);
-    guard_copy_bounded(L, stock, "pack");
-    guard_copy_bounded(L, stock, "packsize");
-    guard_copy_bounded(L, stock, "unpack");
+    guard_copy_bounded(L, stock, "pack", LIMIT_PACK_FORMAT);
+    guard_copy_bounded(L, stock, "packsize", LIMIT_PACK_FORMAT);
+    guard_copy_bounded(L, stock, "unpack", LIMIT_PACK_FORMAT);
     lua_getfield(L, stock, "format");
     lua_pushcclosure(L, l_format, 1);
     lua_setfield(L, -2, "format");
@@ -173,10 +221,12 @@ void guard_fill_utf8(lua_State *L, int stock)
 {
     static const char *const names[] = {"char", "charpattern", NULL};
     guard_copy(L, stock, names);
-    guard_copy_bounded(L, stock, "codepoint");
-    guard_copy_bounded(L, stock, "codes");
-    guard_copy_bounded(L, stock, "len");
-    guard_copy_bounded(L, stock, "offset");
+    guard_copy_bounded(L, stock, "codepoint", LIMIT_STRING_SCAN);
+    guard_copy_bounded(L, stock, "codes", LIMIT_STRING_SCAN);
+    guard_copy_bounded(L, stock, "offset", LIMIT_STRING_SCAN);
+    lua_getfield(L, stock, "len");
+    lua_pushcclosure(L, l_utf8_len, 1);
+    lua_setfield(L, -2, "len");
 }
 
 void guard_fill_os(lua_State *L, int stock)

@@ -62,10 +62,8 @@ static void test_slices_change_nothing(void **state)
 }
 
 /* Without the guard the script gives the same: the replacements are Lua's functions. */
-static void test_same_as_stock(void **state)
+static void same_as_stock(const char *path)
 {
-    (void)state;
-    const char *path = "tests/lua/features.lua";
     unsigned slices;
     struct vm *vm = script_vm(0);
     const char *ours = run_sliced(vm, path, 0, &slices);
@@ -76,6 +74,13 @@ static void test_same_as_stock(void **state)
     assert_string_equal(ours, lua_tostring(stock, -1));
     lua_close(stock);
     vm_free(vm);
+}
+
+static void test_same_as_stock(void **state)
+{
+    (void)state;
+    same_as_stock("tests/lua/features.lua");
+    same_as_stock("tests/lua/utf8_len.lua");
 }
 
 /* ---- the host's waits ---------------------------------------------------------------------- */

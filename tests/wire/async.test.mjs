@@ -113,15 +113,16 @@ test('fetch: loopback only where it is listed', async (t) => {
 test('fetch does not block the host', async (t) => {
   const up = await upstream(t);
   const h = await start(t, {
-    files: deployment({ wait: `return function() return fetch(${lua(up.url)} .. "/wait?ms=300"):text() end`, hello: 'return function() return "hello" end' },
+    files: deployment({ wait: `return function() return fetch(${lua(up.url)} .. "/wait?ms=500"):text() end`, hello: 'return function() return "hello" end' },
       { fields: { wait: LOOPBACK } }),
   });
   const t0 = performance.now();
-  const slow = Promise.all(Array.from({ length: 20 }, () => h.call('wait')));
+  let answered = 0;
+  const slow = Promise.all(Array.from({ length: 20 }, () => h.call('wait').then((r) => { answered += 1; return r.status; })));
   assert.equal((await h.call('hello')).text, 'hello');
-  assert.ok(performance.now() - t0 < 250 * SLOW);
-  assert.ok((await slow).every((r) => r.status === 200));
-  assert.ok(performance.now() - t0 < 1500 * SLOW, 'all at the same time');
+  assert.equal(answered, 0, 'before those that wait');
+  assert.deepEqual(await slow, Array(20).fill(200));
+  assert.ok(performance.now() - t0 < 3000 * SLOW, 'all at the same time');
 });
 
 test('parallel: as long as the longest, results in order, a fault is raised', async (t) => {
@@ -144,9 +145,12 @@ test('parallel: as long as the longest, results in order, a fault is raised', as
       end`,
     }, { fields: { both: LOOPBACK } }),
   });
-  const t0 = performance.now();
-  assert.deepEqual((await h.call('both')).json(), ['a', 'b', 200]);
-  const took = performance.now() - t0;
+  let took = Infinity;
+  for (let round = 0; round < 5 && took >= 380 * SLOW; round++) { // the machine may be busy
+    const t0 = performance.now();
+    assert.deepEqual((await h.call('both')).json(), ['a', 'b', 200]);
+    took = performance.now() - t0;
+  }
   assert.ok(took >= 195 && took < 380 * SLOW, `${took} ms`);
   assert.match((await h.call('fault')).text, /^false.*boom/);
   assert.equal((await h.call('nested')).text, '3');
@@ -165,9 +169,8 @@ test('after_response: the answer does not wait for it', async (t) => {
       bad: 'return function() after_response(function() error("late boom") end) return "fine" end',
     }, { fields: { later: LOOPBACK } }),
   });
-  const t0 = performance.now();
   assert.equal((await h.call('later')).text, 'now');
-  assert.ok(performance.now() - t0 < 250 * SLOW);
+  assert.equal(up.seen.length, 0, 'not yet');
   await eventually(() => up.seen.some((r) => r.path === '/after' && r.body === 'done'), 3, 'the work after the answer');
   assert.equal((await h.call('bad')).text, 'fine');
   await eventually(() => h.stderr.includes('late boom') || h.stdout.includes('late boom'), 2, 'its fault in the log');

@@ -1,7 +1,7 @@
 // Who may call what: policies as data, the library in Lua, and the answers to those who may not.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { deployment, folder, launch, lua, start } from '../lib/host.mjs';
+import { deployment, folder, launch, lua, SLOW, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer, keys, token } from '../lib/issuer.mjs';
 import { request } from '../lib/wire.mjs';
 
@@ -256,11 +256,11 @@ test('a slow issuer holds up nobody but those who wait for its keys', async (t) 
   const slow = fixture.tenant('slow');
   slow.state = { delay: 0.6 };
   const h = await start(t, { files: deployment({ me: OK, open: OK }, { fields: { me: 'auth = true' }, more: auth(slow) }) });
-  const waiting = h.call('me', { headers: slow.bearer() });
-  const t0 = Date.now();
+  let judged = false;
+  const waiting = h.call('me', { headers: slow.bearer() }).then((res) => { judged = true; return res.status; });
   assert.equal((await h.call('open')).status, 200);
-  assert.ok(Date.now() - t0 < 400);
-  assert.equal((await waiting).status, 200);
+  assert.equal(judged, false, 'before the one that waits');
+  assert.equal(await waiting, 200);
 });
 
 test('a fetch for each need: cold, parallel, warm, rotated', async (t) => {
@@ -333,7 +333,7 @@ test('tokens: size and structure at the limits, quickly', async (t) => {
   const status = async (tok) => {
     const t0 = Date.now();
     const res = await h.call('me', { headers: { Authorization: `Bearer ${tok}` } });
-    assert.ok(Date.now() - t0 < 500, 'in time');
+    assert.ok(Date.now() - t0 < 1000 * SLOW, 'in time');
     return res.status;
   };
   assert.equal(await status(sized(8100)), 200);

@@ -141,8 +141,8 @@ static struct kv_op *lx_begin(lua_State *L, enum store_kind kind)
     bool reads = kind == STORE_GET || kind == STORE_LIST;
     if (vm->services == NULL || vm->services->store == NULL || vm->spec == NULL)
         luaL_error(L, "kv is not available here");
-    if (!reads && (vm->task == NULL || !vm_can_yield(L)))
-        luaL_error(L, "kv cannot wait for a write here");
+    if ((!reads || store_is_remote(vm->services->store)) && (vm->task == NULL || !vm_can_yield(L)))
+        luaL_error(L, "kv cannot wait here");
     struct kv_op *waiter = (struct kv_op *)op_new(L, &kv_type, sizeof(*waiter));
     waiter->call = calloc(1, sizeof(*waiter->call));
     if (waiter->call == NULL)

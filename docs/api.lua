@@ -387,7 +387,7 @@ end
 
 modules[#modules + 1] = {
   name = "kv",
-  summary = "Values that outlive a request, shared by all workers and kept through restarts. Each function has a namespace of its own, unless functions.lua gives it another with `kv`. A key is UTF-8, 1 to 600 bytes; a value is a string or what JSON can hold, up to 1 MB, and comes back as what it was. Reading is immediate; what writes waits until it is on the disk.",
+  summary = "Values that outlive a request, shared by all workers and kept through restarts. Each function has a namespace of its own, unless functions.lua gives it another with `kv`. A key is UTF-8, 1 to 600 bytes; a value is a string or what JSON can hold, up to 1 MB, and comes back as what it was. Reading is immediate; what writes waits until it is on the disk. With KV_URL all of it is on a server that many machines share, and reading waits, too.",
   functions = {
     {
       name = "kv.cas",

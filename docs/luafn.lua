@@ -324,7 +324,7 @@ function jwt.verifier(options) end
 ---@return luafn.TokenError?
 function jwt.verify(token, options) end
 
----Values that outlive a request, shared by all workers and kept through restarts. Each function has a namespace of its own, unless functions.lua gives it another with `kv`. A key is UTF-8, 1 to 600 bytes; a value is a string or what JSON can hold, up to 1 MB, and comes back as what it was. Reading is immediate; what writes waits until it is on the disk.
+---Values that outlive a request, shared by all workers and kept through restarts. Each function has a namespace of its own, unless functions.lua gives it another with `kv`. A key is UTF-8, 1 to 600 bytes; a value is a string or what JSON can hold, up to 1 MB, and comes back as what it was. Reading is immediate; what writes waits until it is on the disk. With KV_URL all of it is on a server that many machines share, and reading waits, too.
 ---@class luafn.kv
 kv = {}
 

@@ -21,6 +21,7 @@ struct visit {
     struct app *app;
     struct exchange *ex;
     struct function *function;
+    struct claims *claims; /* owned until the function is called; NULL: nobody's */
     struct route_match match;
     struct str path; /* as the client sent it, normalised */
 };
@@ -257,13 +258,22 @@ static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
     return true;
 }
 
-static void call_function(struct visit *visit, struct verdict *verdict);
+static void call_function(struct visit *visit);
 
 static enum policy_result check(struct visit *visit, bool keys_final, struct verdict *verdict)
 {
     *verdict = (struct verdict){0};
     return policy_check(&visit->function->spec->policy, visit->ex, clock_now(), keys_final,
                         verdict);
+}
+
+static void let_in(void *arg, bool pass)
+{
+    struct visit *visit = arg;
+    if (pass)
+        call_function(visit);
+    else
+        claims_unref(visit->claims);
 }
 
 /* A key that we lack is fetched once. After that it does not exist, unless the issuer cannot be
@@ -282,10 +292,8 @@ static void authorize(struct visit *visit, bool waited)
     if (result == POLICY_ALLOW) {
         if (verdict.claims != NULL)
             metrics_count_token(visit->app->page, "ok");
-        if (app_rate_refuses(visit->app, ex, visit->function->spec, verdict.claims))
-            claims_unref(verdict.claims);
-        else
-            call_function(visit, &verdict);
+        visit->claims = verdict.claims;
+        app_rate(visit->app, ex, visit->function, verdict.claims, let_in, visit);
         return;
     }
     if (result == POLICY_NEEDS_KEY) {
@@ -325,11 +333,11 @@ static struct exchange *detach_background(struct exchange *ex)
     return copy;
 }
 
-static void call_function(struct visit *visit, struct verdict *verdict)
+static void call_function(struct visit *visit)
 {
     struct exchange *ex = visit->ex;
-    if (verdict->claims != NULL)
-        ex->sub_hash = verdict->claims->subject_hash;
+    if (visit->claims != NULL)
+        ex->sub_hash = visit->claims->subject_hash;
     const struct function_spec *spec = visit->function->spec;
     /* A 202 is a promise: what would be refused is answered as a call that waits. */
     bool background = spec->background && spec->cron == NULL && !visit->app->options.direct &&
@@ -337,7 +345,7 @@ static void call_function(struct visit *visit, struct verdict *verdict)
     struct exchange *target = background ? detach_background(ex) : ex;
     struct call *call = target != NULL ? arena_zalloc(&target->arena, sizeof(*call)) : NULL;
     if (call == NULL) {
-        claims_unref(verdict->claims);
+        claims_unref(visit->claims);
         if (target != NULL && background)
             exchange_release(target);
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
@@ -345,7 +353,7 @@ static void call_function(struct visit *visit, struct verdict *verdict)
     }
     call->function = visit->function;
     call->ex = target;
-    call->claims = verdict->claims;
+    call->claims = visit->claims;
     if (call->claims != NULL)
         call->token = policy_token(ex);
     call->path = ex->req.path;
@@ -365,16 +373,14 @@ static void call_function(struct visit *visit, struct verdict *verdict)
 static void run_by_hand(struct visit *visit)
 {
     struct exchange *ex = visit->ex;
-    struct verdict nobody = {0};
     if (app_schedule_request(ex, visit->function->spec, (int64_t)clock_now()) == 0)
-        call_function(visit, &nobody);
+        call_function(visit);
     else
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
 }
 
 void app_call_scheduled(struct app *app, struct function *function, struct exchange *ex)
 {
-    struct verdict nobody = {0};
     struct visit *visit = arena_zalloc(&ex->arena, sizeof(*visit));
     ex->function = arena_copy(&ex->arena, function->spec->name).ptr;
     if (visit == NULL || ex->function == NULL) {
@@ -386,5 +392,5 @@ void app_call_scheduled(struct app *app, struct function *function, struct excha
     visit->ex = ex;
     visit->function = function;
     visit->path = ex->req.path;
-    call_function(visit, &nobody);
+    call_function(visit);
 }

@@ -25,7 +25,8 @@ struct app_options {
     const char *tls_cert, *tls_key; /* PEM files; NULL: plain HTTP */
     const char *const *defaults;    /* environment that `dev` provides: name, value, ..., NULL */
     const char *state_folder;       /* ".luafn" beside functions.lua; NULL: keep nothing on disk */
-    const char *kv_file;            /* of the store; NULL: scripts have no kv */
+    const char *kv_file;            /* of the embedded store; NULL: none */
+    bool kv_local;                  /* KV_URL does not count */
     struct rate_table *rates;       /* borrowed: that of all workers; NULL: nothing is limited */
     struct generation_table *generations; /* borrowed: that of all workers; NULL: counted here */
     const struct binding *bindings;
@@ -49,15 +50,16 @@ struct app {
     struct server *server;
     struct client *client;
     struct issuers *issuers;
-    struct store *store;               /* NULL: none */
-    struct deployment *current;        /* NULL until the first one is loaded */
-    struct deployment *loading;        /* NULL: none under way */
-    struct deployment *retired;        /* old ones that still have work */
-    struct err config_error;           /* of the newest reload; empty: it was good */
-    struct watch *watch;               /* NULL: changes are taken up on SIGHUP only */
-    struct script_files refused_files; /* of a script that kept a new configuration from being
-                                          swapped in: it is tried again when they change */
-    uint64_t config_hash;              /* of functions.lua and .env files as last loaded */
+    struct store *store;                /* NULL: none */
+    struct redis_address store_address; /* of one on a server; host empty: it is embedded */
+    struct deployment *current;         /* NULL until the first one is loaded */
+    struct deployment *loading;         /* NULL: none under way */
+    struct deployment *retired;         /* old ones that still have work */
+    struct err config_error;            /* of the newest reload; empty: it was good */
+    struct watch *watch;                /* NULL: changes are taken up on SIGHUP only */
+    struct script_files refused_files;  /* of a script that kept a new configuration from being
+                                           swapped in: it is tried again when they change */
+    uint64_t config_hash;               /* of functions.lua and .env files as last loaded */
     uint64_t site_hash;  /* of the other files that the current one was made from, as last tried */
     struct list proxies; /* rewrites to other hosts under way */
     unsigned proxy_count;
@@ -151,10 +153,12 @@ void app_proxy_close(struct app *app);
 void app_decorate(struct exchange *ex);
 /* The server refuses this exchange itself: a page of an allowed origin may still read why. */
 void app_refused(void *arg, struct exchange *ex);
-/* app_rate.c: counts a request that is about to be let in. True when it is over the function's
- * limit and was answered. `claims` may be NULL. */
-bool app_rate_refuses(struct app *app, struct exchange *ex, const struct function_spec *spec,
-                      const struct claims *claims);
+/* app_rate.c: counts a request that is about to be let in, and calls `done`, from within or later.
+ * `pass` false: it is over the function's limit and was answered, or the client has left. `claims`
+ * may be NULL. */
+typedef void app_rate_done(void *arg, bool pass);
+void app_rate(struct app *app, struct exchange *ex, struct function *function,
+              const struct claims *claims, app_rate_done *done, void *arg);
 /* Tells where the caller stands. */
 void app_rate_headers(struct exchange *ex);
 /* app_admin.c: /_luafn/live, ready, metrics, routes. True when the path is one of them and ex was

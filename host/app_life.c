@@ -48,6 +48,29 @@ static void tell_notes(const struct config *config)
                     STR_ARG(config->notes[i].text));
 }
 
+/* Without it the host still serves: what uses kv raises. Its place is that of the first
+ * configuration which loads, for as long as the program runs. */
+static void open_store(struct app *app, const struct config *config)
+{
+    static const struct redis_address none;
+    struct err err;
+    bool remote = config->kv_remote && !app->options.kv_local;
+    const struct redis_address *address = remote ? &config->kv_address : &none;
+    if (app->store != NULL) {
+        if (app->options.tell_notes && memcmp(&app->store_address, address, sizeof(*address)) != 0)
+            log_message(LOG_WARN, "KV_URL has changed: a restart takes it up");
+        return;
+    }
+    if (remote) {
+        app->store_address = *address;
+        app->store = store_connect(app->loop, &config->kv_address);
+    } else if (app->options.kv_file != NULL) {
+        app->store = store_open(app->loop, app->options.kv_file, &err);
+        if (app->store == NULL)
+            log_message(LOG_ERROR, "%s", err.text);
+    }
+}
+
 void app_reload(struct app *app)
 {
     struct err err;
@@ -60,6 +83,8 @@ void app_reload(struct app *app)
     struct config *config = load_config(app, &err);
     if (config != NULL && app->options.tell_notes)
         tell_notes(config);
+    if (config != NULL)
+        open_store(app, config);
     const struct services services = {.loop = app->loop,
                                       .client = app->client,
                                       .issuers = app->issuers,
@@ -183,17 +208,6 @@ static void on_deployment_loaded(struct deployment *deployment, void *arg)
         app_reload(app);
 }
 
-/* Without its file the host still serves: what uses kv raises. */
-static void open_store(struct app *app)
-{
-    struct err err;
-    if (app->options.kv_file == NULL)
-        return;
-    app->store = store_open(app->loop, app->options.kv_file, &err);
-    if (app->store == NULL)
-        log_message(LOG_ERROR, "%s", err.text);
-}
-
 int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options,
              void (*on_ready)(struct app *app, int status))
 {
@@ -210,7 +224,6 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
         return -ENOMEM;
     issuers_trust(app->issuers, options->trusted);
     invocation_pool_open(loop);
-    open_store(app);
     if (app_schedule_open(app) != 0)
         return -ENOMEM;
     if (options->metrics == NULL)

@@ -66,29 +66,112 @@ void app_rate_headers(struct exchange *ex)
         add_number(ex, STR("Retry-After"), ex->rate_reset);
 }
 
-bool app_rate_refuses(struct app *app, struct exchange *ex, const struct function_spec *spec,
-                      const struct claims *claims)
+/* Tells the client where it stands. May it pass? */
+static bool judge(struct app *app, struct exchange *ex, const struct rate_limit *limit,
+                  struct rate_verdict verdict)
 {
-    const struct rate_limit *limit = &spec->rate_limit;
-    if (limit->limit == 0 || app->options.rates == NULL)
-        return false;
-    struct str name = caller_name(ex, spec, claims);
-    if (name.ptr == NULL) {
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
-        return true;
-    }
-    struct rate_verdict verdict =
-        rate_take(app->options.rates, name, limit->limit, (uint64_t)(limit->window * 1000),
-                  uv_hrtime() / 1000000);
     ex->rate_limit = limit->limit;
     ex->rate_remaining = verdict.remaining;
     ex->rate_reset = (unsigned)((verdict.reset_ms + 999) / 1000);
     if (verdict.pass)
-        return false;
+        return true;
     ex->rate_refused = true;
     app->page->rate_refused++;
     ex->error_code = "rate_limited";
     exchange_answer_error(ex, 429, STR("rate_limited"),
                           STR("Too many requests; Retry-After says when to come back"));
-    return true;
+    return false;
+}
+
+static uint64_t window_ms(const struct rate_limit *limit)
+{
+    return (uint64_t)(limit->window * 1000);
+}
+
+static bool count_here(struct app *app, struct exchange *ex, const struct rate_limit *limit,
+                       struct str name)
+{
+    return judge(
+        app, ex, limit,
+        rate_take(app->options.rates, name, limit->limit, window_ms(limit), uv_hrtime() / 1000000));
+}
+
+/* ---- counting elsewhere ---- */
+
+/* In the exchange's arena. The store cannot be called back: it is waited for even when the client
+ * has left. */
+struct rate_wait {
+    struct store_request request;
+    struct app *app;
+    struct exchange *ex; /* held */
+    struct function *function;
+    app_rate_done *done;
+    void *arg;
+    bool gone; /* the client is */
+};
+
+static void on_gone_while_counting(struct exchange *ex)
+{
+    struct rate_wait *wait = ex->owner;
+    wait->gone = true;
+}
+
+/* Without its store each machine counts for itself: a limit that is not exact is better than a
+ * function that nobody can call, or that everybody can. */
+static void on_counted(struct store_request *request)
+{
+    struct rate_wait *wait = container_of(request, struct rate_wait, request);
+    struct exchange *ex = wait->ex;
+    const struct rate_limit *limit = &wait->function->spec->rate_limit;
+    const struct rate_verdict verdict = {.pass = request->changed,
+                                         .remaining = (unsigned)request->number,
+                                         .reset_ms = request->reset_ms};
+    wait->function->awaited--;
+    ex->on_gone = NULL;
+    ex->owner = NULL;
+    bool pass = !wait->gone;
+    if (pass && request->status == 0)
+        pass = judge(wait->app, ex, limit, verdict);
+    else if (pass)
+        pass = count_here(wait->app, ex, limit, request->key);
+    wait->done(wait->arg, pass);
+    exchange_release(ex);
+}
+
+static void count_there(struct rate_wait *wait, struct str name)
+{
+    const struct rate_limit *limit = &wait->function->spec->rate_limit;
+    wait->request = (struct store_request){.kind = STORE_COUNT,
+                                           .key = name,
+                                           .ttl_ms = window_ms(limit),
+                                           .limit = limit->limit,
+                                           .done = on_counted};
+    exchange_hold(wait->ex);
+    wait->function->awaited++;
+    wait->ex->on_gone = on_gone_while_counting;
+    wait->ex->owner = wait;
+    store_submit(wait->app->store, &wait->request);
+}
+
+void app_rate(struct app *app, struct exchange *ex, struct function *function,
+              const struct claims *claims, app_rate_done *done, void *arg)
+{
+    const struct rate_limit *limit = &function->spec->rate_limit;
+    if (limit->limit == 0 || app->options.rates == NULL) {
+        done(arg, true);
+        return;
+    }
+    bool there = app->store != NULL && store_is_remote(app->store);
+    struct str name = caller_name(ex, function->spec, claims);
+    struct rate_wait *wait = there ? arena_zalloc(&ex->arena, sizeof(*wait)) : NULL;
+    if (name.ptr == NULL || (there && wait == NULL)) {
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        done(arg, false);
+    } else if (there) {
+        *wait = (struct rate_wait){
+            .app = app, .ex = ex, .function = function, .done = done, .arg = arg};
+        count_there(wait, name);
+    } else {
+        done(arg, count_here(app, ex, limit, name));
+    }
 }

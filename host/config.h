@@ -13,6 +13,7 @@
 #include "http/redirect.h"
 #include "net/server.h"
 #include "run/spec.h"
+#include "store/redis_url.h"
 
 enum { CONFIG_FILES_MAX = 16 };
 
@@ -58,6 +59,8 @@ struct config {
     struct server_limits limits;
     bool compression;   /* of text, for clients that ask for it */
     size_t token_cache; /* bytes of the verified-token cache, a worker; 0: off */
+    bool kv_remote;     /* KV_URL is set: */
+    struct redis_address kv_address;
 };
 
 /* Variables that `dev` provides where nobody else does; NULL-terminated list of name, value, name,

@@ -10,7 +10,7 @@
 set -eu
 
 want="gcc make libc6-dev pkg-config liblua5.4-dev libuv1-dev libjansson-dev libjwt-dev libssl-dev
-      libcurl4-openssl-dev libnghttp2-dev libbrotli-dev zlib1g-dev liblmdb-dev libseccomp-dev node-llhttp"
+      libcurl4-openssl-dev libnghttp2-dev libbrotli-dev zlib1g-dev liblmdb-dev libhiredis-dev libseccomp-dev node-llhttp"
 
 # The tests bring a Node of their own (tests/package.json); this one only has to run npm. A newer
 # Node from elsewhere carries its npm along and conflicts with Debian's package of that name.
@@ -20,7 +20,7 @@ node_and_npm() {
     echo nodejs npm
 }
 
-for_test="libcmocka-dev lua5.4 curl ca-certificates $(node_and_npm)"
+for_test="libcmocka-dev redis-tools lua5.4 curl ca-certificates $(node_and_npm)"
 for_check="clang clang-format clang-tidy libclang-rt-14-dev cppcheck lua-check valgrind chromium"
 for_bench="wrk nghttp2-client util-linux openssl nginx libnginx-mod-http-lua lua-resty-core lua-luaossl lua-cjson haproxy"
 

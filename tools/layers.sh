@@ -19,6 +19,7 @@ owned=(
     '^jwt\.h$:^host/auth/'
     '^openssl/:^(host/auth/|bindings/crypto\.c$|host/net/tls\.[ch]$|host/cli/|host/main\.c$)'
     '^lmdb\.h$:^host/store/'
+    '^hiredis/:^host/store/redis'
     '^(zlib\.h$|brotli/):^host/http/encoding\.c$'
     '^nghttp2/:^host/net/h2[a-z_]*\.[ch]$'
     '^curl/:^(host/net/client[a-z_]*\.[ch]$|host/cli/|host/main\.c$)'

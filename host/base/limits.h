@@ -116,20 +116,22 @@
 #define LIMIT_SCHEDULE_LATE 60   /* runs that are later are passed over, but for the newest */
 
 /* ---- kv: the embedded store ---- */
-#define LIMIT_KV_KEY_BYTES   600 /* as Netlify Blobs */
-#define LIMIT_KV_VALUE_BYTES (1024 * 1024)
-#define LIMIT_KV_SPACE_NAME  128                  /* a namespace's name */
-#define LIMIT_KV_SPACE_KEYS  1000000              /* keys of a namespace */
-#define LIMIT_KV_SPACE_BYTES (256 * 1024 * 1024)  /* of a namespace: keys, values, overhead */
-#define LIMIT_KV_BYTES       (1024 * 1024 * 1024) /* of all */
-#define LIMIT_KV_OVERHEAD    64                   /* what a key counts beside its bytes */
-#define LIMIT_KV_MAP_BYTES   ((size_t)8 << 30)    /* addresses: pages are half empty at worst */
-#define LIMIT_KV_LIST        1000                 /* keys that one list gives */
-#define LIMIT_KV_LIST_STEPS  5000                 /* keys that one list looks at */
-#define LIMIT_KV_BATCH       1024                 /* writes that share one sync */
-#define LIMIT_KV_BATCH_BYTES (8 * 1024 * 1024)
-#define LIMIT_KV_SLICE_NS    1000000 /* of a loop's turn, for those whose writes are done */
-#define LIMIT_KV_TTL         (100.0 * 365 * 86400) /* "for ever" is said by leaving it out */
+#define LIMIT_KV_KEY_BYTES    600 /* as Netlify Blobs */
+#define LIMIT_KV_VALUE_BYTES  (1024 * 1024)
+#define LIMIT_KV_SPACE_NAME   128                  /* a namespace's name */
+#define LIMIT_KV_SPACE_KEYS   1000000              /* keys of a namespace */
+#define LIMIT_KV_SPACE_BYTES  (256 * 1024 * 1024)  /* of a namespace: keys, values, overhead */
+#define LIMIT_KV_BYTES        (1024 * 1024 * 1024) /* of all */
+#define LIMIT_KV_OVERHEAD     64                   /* what a key counts beside its bytes */
+#define LIMIT_KV_MAP_BYTES    ((size_t)8 << 30)    /* addresses: pages are half empty at worst */
+#define LIMIT_KV_LIST         1000                 /* keys that one list gives */
+#define LIMIT_KV_LIST_STEPS   5000                 /* keys that one list looks at */
+#define LIMIT_KV_BATCH        1024                 /* writes that share one sync */
+#define LIMIT_KV_BATCH_BYTES  (8 * 1024 * 1024)
+#define LIMIT_KV_SLICE_NS     1000000 /* of a loop's turn, for those whose writes are done */
+#define LIMIT_KV_TTL          (100.0 * 365 * 86400) /* "for ever" is said by leaving it out */
+#define LIMIT_KV_SERVER_MS    2000 /* KV_URL: for the next reply; then the connection is given up */
+#define LIMIT_KV_SERVER_BYTES (16 * 1024 * 1024) /* commands that wait to be sent */
 
 /* ---- rate limits ---- */
 #define LIMIT_RATE_CALLERS (64 * 1024) /* counted at once; more share counts (host/rate.h) */

@@ -48,6 +48,7 @@ int local_open(struct local *local, const struct local_options *o)
                                         .bindings = o->bindings,
                                         .own_functions = o->own_functions,
                                         .kv_file = o->kv_file,
+                                        .kv_local = o->kv_local,
                                         .direct = true,
                                         .trusted = local->trusted};
     if (app_init(&local->app, &local->loop, &options, on_ready) != 0)

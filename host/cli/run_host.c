@@ -188,8 +188,8 @@ int run_host_drop(const struct run_host *r)
     return cli_fault("%s", err.text);
 }
 
-/* What the workers keep beside functions.lua. 0 or an exit status. */
-static int prepare_state(struct run_host_plan *plan)
+/* What the workers keep beside functions.lua; `remote`: kv is elsewhere. 0 or an exit status. */
+static int prepare_state(struct run_host_plan *plan, bool remote)
 {
     struct app_options *app = &plan->supervisor.worker.app;
     struct err err;
@@ -201,13 +201,13 @@ static int prepare_state(struct run_host_plan *plan)
     if (rc != 0) {
         log_message(LOG_WARN,
                     "the folder .luafn beside functions.lua cannot be written: %s; keys will not "
-                    "outlive a restart, and there is no kv",
-                    strerror(-rc));
+                    "outlive a restart%s",
+                    strerror(-rc), remote ? "" : ", and there is no kv");
         return 0;
     }
     app->state_folder = plan->keys_folder;
     snprintf(plan->kv_file, sizeof(plan->kv_file), "%s/kv.mdb", folder);
-    if (store_check(plan->kv_file, &err) != 0)
+    if (!remote && store_check(plan->kv_file, &err) != 0)
         return cli_fault("%s", err.text);
     app->kv_file = plan->kv_file;
     return 0;
@@ -224,7 +224,7 @@ int run_host_go(struct run_host_plan *plan)
     budget_stop();
     if (config == NULL)
         return cli_fault("%s", err.text);
-    int rc = prepare_state(plan);
+    int rc = prepare_state(plan, config->kv_remote);
     plan_sandbox(plan, config);
     config_free(config);
     if (rc == 0 && plan->announce != NULL)

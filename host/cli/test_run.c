@@ -57,7 +57,8 @@ static int open_world(struct file_run *run, struct test_case *test)
                                           .trust = true,
                                           .bindings = test_bindings(),
                                           .own_functions = own,
-                                          .kv_file = run->folder[0] != '\0' ? kv_file : NULL};
+                                          .kv_file = run->folder[0] != '\0' ? kv_file : NULL,
+                                          .kv_local = true};
     test_now = test;
     list_init(&test->flights);
     log_setup(LOG_FORMAT_NONE, (enum log_level)(LOG_ERROR + 1)); /* faults are reported below */

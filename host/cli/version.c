@@ -25,6 +25,7 @@ int print_version(void)
     printf("nghttp2 %s\n", h2_library_version());
     printf("libcurl %s\n", client_library_version());
     printf("LMDB %s\n", store_library_version());
+    printf("hiredis %s\n", store_client_version());
     unsigned brotli = encoding_brotli_version();
     printf("zlib %s\n", encoding_zlib_version());
     printf("brotli %u.%u.%u\n", brotli >> 24, (brotli >> 12) & 0xfff, brotli & 0xfff);

@@ -251,7 +251,7 @@ static void free_store(struct store *store)
 }
 
 static const struct store_backend embedded = {
-    .name = "embedded",
+    .is_remote = false,
     .submit = submit,
     .sweep = sweep,
     .close = close_store,

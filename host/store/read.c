@@ -78,9 +78,7 @@ static bool walk_look(struct walk *w, uint64_t now_ms)
     buf_clear(&r->position);
     buf_add_str(&r->position, key);
     if (record_is_live(&record, now_ms) && str_starts_with(key, r->key)) {
-        uint16_t len = (uint16_t)key.len;
-        buf_add(&r->out, &len, sizeof(len));
-        buf_add_str(&r->out, key);
+        store_add_key(&r->out, key);
         w->found++;
     }
     return true;

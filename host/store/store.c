@@ -3,6 +3,13 @@
 
 #include <errno.h>
 
+void store_add_key(struct buf *out, struct str key)
+{
+    uint16_t len = (uint16_t)key.len;
+    buf_add(out, &len, sizeof(len));
+    buf_add_str(out, key);
+}
+
 bool store_next_key(struct str *rest, struct str *key)
 {
     uint16_t len;
@@ -27,6 +34,14 @@ const char *store_error_text(int status)
         return "the number would not fit into 64 bits";
     case STORE_DAMAGED:
         return "the store's file is damaged";
+    case STORE_UNREACHABLE:
+        return "the store's server cannot be reached";
+    case STORE_LOST:
+        return "the connection to the store's server was lost: it may have been done";
+    case STORE_REFUSED:
+        return "the store's server refuses this";
+    case STORE_FOREIGN:
+        return "the value there is of another program";
     case -ENOSPC:
         return "no space is left on the disk";
     case -ENOMEM:

@@ -5,8 +5,8 @@
  * store), else from the loop. Writes are durable when `done` is called. What the bytes of a value
  * mean is the caller's business, but for counters: those are JSON integers.
  *
- * The embedded store (embedded.c) is an LMDB file that all workers share. A store elsewhere would
- * be one more `struct store_backend`: nobody above this interface would notice. */
+ * The embedded store (embedded.c) is an LMDB file that all workers share. The other (redis.c) is a
+ * server that many machines share; it also counts for rate limits. */
 #ifndef LUAFN_STORE_STORE_H
 #define LUAFN_STORE_STORE_H
 
@@ -19,7 +19,15 @@
 #include "base/list.h"
 #include "base/str.h"
 
-enum store_kind { STORE_GET, STORE_LIST, STORE_SET, STORE_DELETE, STORE_INCR, STORE_CAS };
+enum store_kind {
+    STORE_GET,
+    STORE_LIST,
+    STORE_SET,
+    STORE_DELETE,
+    STORE_INCR,
+    STORE_CAS,
+    STORE_COUNT /* a request of a rate limit; only where store_is_remote */
+};
 
 enum store_type { STORE_ABSENT, STORE_TEXT, STORE_JSON };
 
@@ -31,21 +39,24 @@ struct store_value {
 /* Every slice is the requester's, and so is the request itself; both must live until `done`. */
 struct store_request {
     enum store_kind kind;
-    struct str space; /* namespace: 1 to LIMIT_KV_SPACE_NAME bytes */
-    struct str key;   /* 1 to LIMIT_KV_KEY_BYTES bytes; STORE_LIST: prefix, may be empty */
+    struct str space; /* namespace: 1 to LIMIT_KV_SPACE_NAME bytes; none for STORE_COUNT */
+    /* 1 to LIMIT_KV_KEY_BYTES bytes; STORE_LIST: prefix, may be empty; STORE_COUNT: the caller */
+    struct str key;
     /* STORE_SET; STORE_CAS (STORE_ABSENT: deletes). JSON is compared by its bytes: the caller sends
      * one form of each value. */
     struct store_value value;
     struct store_value expected; /* STORE_CAS; STORE_ABSENT: the key must not be there */
     int64_t by;                  /* STORE_INCR */
-    uint64_t ttl_ms;             /* 0: for ever. STORE_INCR: of a counter that it makes */
-    struct str after;            /* STORE_LIST: begin behind this key; empty: at the start */
-    unsigned limit;              /* STORE_LIST: keys at most */
+    /* 0: for ever. STORE_INCR: of a counter that it makes. STORE_COUNT: the window */
+    uint64_t ttl_ms;
+    struct str after; /* STORE_LIST: begin behind this key; empty: at the start */
+    unsigned limit;   /* STORE_LIST: keys at most. STORE_COUNT: requests in a window */
 
     /* the result */
     int status;            /* 0 or negative; store_error_text says it in words */
-    bool changed;          /* DELETE: it was there; CAS: it was as expected */
-    int64_t number;        /* INCR: the new value */
+    bool changed;          /* DELETE: it was there; CAS: it was as expected; COUNT: it may pass */
+    int64_t number;        /* INCR: the new value. COUNT: requests that may still follow */
+    uint64_t reset_ms;     /* COUNT: until the window ends */
     enum store_type found; /* GET: of the value in `out` */
     struct buf
         out;   /* owned by the requester. GET: the value. LIST: store_next_key takes it apart */
@@ -59,7 +70,7 @@ struct store_request {
 struct store;
 
 struct store_backend {
-    const char *name; /* "embedded" */
+    bool is_remote;
     void (*submit)(struct store *store, struct store_request *request);
     void (*sweep)(struct store *store);
     void (*close)(struct store *store);
@@ -77,12 +88,18 @@ enum {
     STORE_FULL = -10002,      /* a limit of the namespace or of the whole store */
     STORE_NO_NUMBER = -10003, /* STORE_INCR of something else than an integer */
     STORE_OVERFLOW = -10004,  /* STORE_INCR past 64 bits */
-    STORE_DAMAGED = -10005    /* the file contradicts itself */
+    STORE_DAMAGED = -10005,   /* the file contradicts itself */
+    /* of a store on another machine */
+    STORE_UNREACHABLE = -10006, /* nothing was done */
+    STORE_LOST = -10007,        /* nobody knows whether it was done */
+    STORE_REFUSED = -10008,     /* the server does not do it; the log says why */
+    STORE_FOREIGN = -10009      /* what is there is no value of ours */
 };
 const char *store_error_text(int status);
 
-/* Of LMDB: "0.9.24". */
+/* Of LMDB: "0.9.24"; of hiredis, as it was compiled against: "0.14.1". */
 const char *store_library_version(void);
+const char *store_client_version(void);
 
 /* Is the embedded store's file good? One that is not is renamed to FILE.corrupt-TIME, and the log
  * says so; no file is good. Must come before the first store_open of the machine's processes, from
@@ -91,6 +108,17 @@ int store_check(const char *file, struct err *err) __attribute__((warn_unused_re
 
 /* The embedded store. Once a process. NULL with the reason. */
 struct store *store_open(uv_loop_t *loop, const char *file, struct err *err);
+
+/* A store on a server that speaks Redis' protocol; redis_url.h. It connects when it is first asked.
+ * NULL when out of memory. */
+struct redis_address;
+struct store *store_connect(uv_loop_t *loop, const struct redis_address *address);
+
+/* Do reads have to be waited for, and does it count for rate limits? */
+static inline bool store_is_remote(const struct store *store)
+{
+    return store->backend->is_remote;
+}
 
 /* Takes over the request until `done`. */
 static inline void store_submit(struct store *store, struct store_request *request)
@@ -120,5 +148,8 @@ static inline void store_free(struct store *store)
 
 /* Takes the next key off a LIST's `out`; false at the end. */
 bool store_next_key(struct str *rest, struct str *key);
+
+/* For stores: puts a key there. */
+void store_add_key(struct buf *out, struct str key);
 
 #endif

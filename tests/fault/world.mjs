@@ -70,9 +70,9 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
 }
 
 // The same, served by one worker under `faults`.
-export async function world(t, { faults = new Faults(t), ...rest } = {}) {
+export async function world(t, { faults = new Faults(t), env = {}, ...rest } = {}) {
   const { issuer, dir } = await prepare(t, rest);
-  const host = await start(t, { dir, env: faults.env });
+  const host = await start(t, { dir, env: { ...faults.env, ...env } });
   [faults.pid] = host.workers();
   return { faults, issuer, host, worker: faults.pid };
 }

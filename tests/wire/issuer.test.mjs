@@ -34,6 +34,8 @@ const AUTH = {
 
 const text = (auth) => `return ${lua(auth)}\n`;
 
+const renew = (h, token, client_id = 'luafn-demo') => post(h, '/oauth/token', { grant_type: 'refresh_token', client_id, refresh_token: token });
+
 const dev = (t, auth = text(AUTH), dir = folder(t, { ...deployment({ hello: 'return function() return "hello" end' }), 'dev/auth.lua': auth })) => (
   start(t, { command: 'dev', dir }));
 
@@ -222,22 +224,31 @@ test('refresh tokens rotate over restarts; reuse and revocation end the family',
   const dir = folder(t, { ...deployment({ hello: 'return function() return "hello" end' }), 'dev/auth.lua': text(AUTH) });
   const h = await dev(t, null, dir);
   const first = await signIn(h, 'auth0|ann', { scope: 'openid offline_access' });
-  const refresh = (host, token, client_id = 'luafn-demo') => post(host, '/oauth/token', { grant_type: 'refresh_token', client_id, refresh_token: token });
-  assert.equal((await refresh(h, first.refresh_token, 'listed')).status, 403, 'of another application');
+  assert.equal((await renew(h, first.refresh_token, 'listed')).status, 403, 'of another application');
   await h.stop();
 
   const again = await dev(t, null, dir);
   assert.ok(paramsOf(await again.get(asked(again).target, { Cookie: first.cookie })).code, 'still signed in');
-  const second = (await refresh(again, first.refresh_token)).json();
+  const second = (await renew(again, first.refresh_token)).json();
   assert.ok(second.refresh_token && second.refresh_token !== first.refresh_token);
-  const reuse = await refresh(again, first.refresh_token);
+  const reuse = await renew(again, first.refresh_token);
   assert.equal(reuse.status, 403);
   assert.deepEqual(reuse.json(), { error: 'invalid_grant', error_description: 'Unknown or invalid refresh token.' });
-  assert.equal((await refresh(again, second.refresh_token)).status, 403);
+  assert.equal((await renew(again, second.refresh_token)).status, 403);
 
   const other = await signIn(again, 'auth0|ann', { scope: 'openid offline_access' });
   assert.equal((await post(again, '/oauth/revoke', { client_id: 'luafn-demo', token: other.refresh_token })).status, 200);
-  assert.equal((await refresh(again, other.refresh_token)).status, 403);
+  assert.equal((await renew(again, other.refresh_token)).status, 403);
+});
+
+test('refresh tokens are kept in memory while the server of KV_URL is away', async (t) => {
+  const h = await start(t, { command: 'dev', env: { KV_URL: 'redis://127.0.0.1:1' },
+    files: { ...deployment({ hello: 'return function() return "hello" end' }), 'dev/auth.lua': text(AUTH) } });
+  const first = await signIn(h, 'auth0|ann', { scope: 'openid offline_access' });
+  const second = await renew(h, first.refresh_token);
+  assert.equal(second.status, 200, second.text);
+  assert.equal((await renew(h, first.refresh_token)).status, 403, 'used');
+  assert.match(h.stderr, /the store at 127\.0\.0\.1:1 cannot be reached/);
 });
 
 test('two keys are published, with certificates; the next one takes over', async (t) => {

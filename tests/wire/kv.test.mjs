@@ -4,32 +4,28 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { deployment, eventually, folder, run, start } from '../lib/host.mjs';
+import { CALL, call } from '../lib/kv.mjs';
+import { Redis } from '../lib/redis.mjs';
 
-// Calls kv with arguments from the request's body, { call, args, n }; answers with all results.
-const CALL = `
-return function(event)
-  local input = json.decode(event.body)
-  for i = 1, input.n do if input.args[i] == json.null then input.args[i] = nil end end
-  local results = table.pack(pcall(kv[input.call], table.unpack(input.args, 1, input.n)))
-  local out = json.array()
-  for i = 1, results.n do out[i] = results[i] == nil and json.null or results[i] end
-  return json.encode(out)
-end
-`;
+// The same of either store: a file, and a server.
+const stores = {
+  'a file': async () => ({}),
+  'a server': async (t) => ({ KV_URL: (await Redis.start(t)).url }),
+};
 
-async function call(h, name, ...args) {
-  const body = JSON.stringify({ call: name, args, n: args.length });
-  const options = { method: 'POST', headers: { 'Content-Type': 'application/json' }, body };
-  const res = await h.call('call', options);
-  assert.equal(res.status, 200, res.text);
-  const [ok, ...results] = res.json();
-  return ok ? results : { raised: results[0] };
+function both(name, fn) {
+  for (const [where, env] of Object.entries(stores)) {
+    test(`${name}: ${where}`, async (t) => {
+      const more = await env(t);
+      await fn(t, (options) => start(t, { ...options, env: more }));
+    });
+  }
 }
 
 const file = (h) => path.join(h.dir, '.luafn', 'kv.mdb');
 
-test('every call, and every type of value', async (t) => {
-  const h = await start(t, { files: deployment({ call: CALL }) });
+both('every call, and every type of value', async (t, begin) => {
+  const h = await begin({ files: deployment({ call: CALL }) });
   const rows = [
     [['get', 'a'], [null]],
     [['set', 'a', 'text'], [true]],
@@ -64,8 +60,8 @@ test('every call, and every type of value', async (t) => {
   }
 });
 
-test('wrong use raises', async (t) => {
-  const h = await start(t, { files: deployment({ call: CALL }) });
+both('wrong use raises', async (t, begin) => {
+  const h = await begin({ files: deployment({ call: CALL }) });
   const rows = [
     [['get', ''], /a key has 1 to 600 bytes/],
     [['get', 'x'.repeat(601)], /a key has 1 to 600 bytes/],
@@ -86,8 +82,8 @@ test('wrong use raises', async (t) => {
   assert.deepEqual(await call(h, 'set', 'x'.repeat(600), 'b', { ttl: 1 }), [true]);
 });
 
-test('a value with a ttl is gone when it is over; a counter keeps its first end', async (t) => {
-  const h = await start(t, { files: deployment({ call: CALL }) });
+both('a value with a ttl is gone when it is over; a counter keeps its first end', async (t, begin) => {
+  const h = await begin({ files: deployment({ call: CALL }) });
   await call(h, 'set', 'long', 'x', { ttl: 100 });
   await call(h, 'set', 'short', 'x', { ttl: 0.3 });
   await call(h, 'incr', 'n', 1, { ttl: 0.3 });
@@ -97,16 +93,16 @@ test('a value with a ttl is gone when it is over; a counter keeps its first end'
   assert.deepEqual(await call(h, 'list'), [['long']]);
 });
 
-test('each function has a namespace, unless functions.lua names one for several', async (t) => {
+both('each function has a namespace, unless functions.lua names one for several', async (t, begin) => {
   const add = 'return function() return tostring(kv.incr("n")) end';
   const fields = { c: 'kv = "both"', d: 'kv = "both"' };
-  const h = await start(t, { files: deployment({ a: add, b: add, c: add, d: add }, { fields }) });
+  const h = await begin({ files: deployment({ a: add, b: add, c: add, d: add }, { fields }) });
   const counts = [];
   for (const name of ['a', 'a', 'b', 'c', 'd']) counts.push((await h.call(name)).text);
   assert.deepEqual(counts, ['1', '2', '1', '1', '2']);
 });
 
-test('while a script loads, and in a callback of gsub: reading and writing', async (t) => {
+both('while a script loads, and in a callback of gsub: reading and writing', async (t, begin) => {
   const scripts = {
     top: 'local n = kv.incr("loads") return function() return n .. " " .. kv.get("loads") end',
     inner: `return function()
@@ -116,7 +112,7 @@ test('while a script loads, and in a callback of gsub: reading and writing', asy
       return text .. " " .. tostring(kv.get("a"))
     end`,
   };
-  const h = await start(t, { files: deployment(scripts) });
+  const h = await begin({ files: deployment(scripts) });
   assert.equal((await h.call('top')).text, '1 1');
   assert.equal((await h.call('inner')).text, 'nil true b');
 });
@@ -130,17 +126,7 @@ test('check has no store: kv raises there', async (t) => {
   assert.equal(good.code, 0);
 });
 
-test('KV_URL names no store that there is', async (t) => {
-  const files = deployment({ call: CALL });
-  for (const command of ['serve', 'check']) {
-    const { code, stderr } = await run(t, [command, ...(command === 'serve' ? ['--listen', '127.0.0.1:0'] : [])],
-      { files, env: { KV_URL: 'redis://127.0.0.1' } });
-    assert.equal(code, 1, command);
-    assert.match(stderr, /KV_URL is set, but kv lives in a file beside functions\.lua, \.luafn\/kv\.mdb/);
-  }
-});
-
-test('two workers: increments and comparisons are atomic', async (t) => {
+both('two workers: increments and comparisons are atomic', async (t, begin) => {
   const scripts = {
     add: 'return function() return tostring(kv.incr("n")) end',
     append: `return function(event)
@@ -153,7 +139,7 @@ test('two workers: increments and comparisons are atomic', async (t) => {
     end`,
   };
   const fields = { append: 'kv = "list"' };
-  const h = await start(t, { files: deployment(scripts, { fields }), workers: 2 });
+  const h = await begin({ files: deployment(scripts, { fields }), workers: 2 });
   const numbers = await Promise.all(Array.from({ length: 300 }, async () => Number((await h.call('add')).text)));
   assert.deepEqual(numbers.sort((a, b) => a - b), Array.from({ length: 300 }, (_, i) => i + 1));
   const all = Array.from({ length: 30 }, (_, i) => i);
@@ -219,8 +205,8 @@ test('kill -9 in the middle of 10000 writes: what was acknowledged is there', as
   }
 });
 
-test('a killed worker loses nothing and blocks nobody', async (t) => {
-  const h = await start(t, { files: deployment({ add: 'return function() return tostring(kv.incr("n")) end' }), workers: 2 });
+both('a killed worker loses nothing and blocks nobody', async (t, begin) => {
+  const h = await begin({ files: deployment({ add: 'return function() return tostring(kv.incr("n")) end' }), workers: 2 });
   let answered = 0;
   let sent = 0;
   const client = async () => {

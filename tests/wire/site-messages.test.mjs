@@ -85,8 +85,8 @@ test('faults without a line', async (t) => {
     assert.equal(code, 1);
     return stderr.trimEnd().split('\n');
   };
-  assert.deepEqual(await check({}, { env: { KV_URL: 'redis://x' } }), [
-    'KV_URL is set, but kv lives in a file beside functions.lua, .luafn/kv.mdb; stores on other machines are not supported: unset KV_URL',
+  assert.deepEqual(await check({}, { env: { KV_URL: 'x' } }), [
+    'KV_URL: redis://[[user]:password@]host[:port][/database] is expected',
   ]);
   assert.deepEqual(await check({ 'functions.lua': 'return {}', 'netlify.toml': '[functions]\ndirectory = "none"' }), [
     "netlify.toml: functions: 'none' is not a folder of functions here",

@@ -1,0 +1,202 @@
+/* The store on a server that many machines share. How durable a write is that was acknowledged, is
+ * the server's configuration. */
+#include <hiredis/hiredis.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "store/redis_command.h"
+#include "store/redis_link.h"
+#include "store/store.h"
+
+struct redis {
+    struct store store;
+    struct redis_link *link;
+    struct buf scratch; /* of the command that is being made */
+    char prefix[64];
+};
+
+static struct redis *redis_of(struct store *store)
+{
+    return container_of(store, struct redis, store);
+}
+
+/* ---- replies ---- */
+
+static int error_status(struct redis *r, const char *text)
+{
+    static const struct {
+        const char *begins;
+        int status;
+    } known[] = {
+        {"OOM ", STORE_FULL},
+        {"ERR value is not an integer", STORE_NO_NUMBER},
+        {"ERR increment or decrement would overflow", STORE_OVERFLOW},
+        {"WRONGTYPE ", STORE_FOREIGN},
+    };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strncmp(text, known[i].begins, strlen(known[i].begins)) == 0)
+            return known[i].status;
+    }
+    redis_link_tell(r->link, text);
+    return STORE_REFUSED;
+}
+
+static struct str text_of(const struct redisReply *reply)
+{
+    return (struct str){reply->str, reply->len};
+}
+
+static int read_value(struct store_request *q, const struct redisReply *reply)
+{
+    struct str text = text_of(reply);
+    q->found = STORE_ABSENT;
+    if (reply->type == REDIS_REPLY_NIL)
+        return 0;
+    if (reply->type != REDIS_REPLY_STRING || text.len == 0)
+        return STORE_FOREIGN;
+    bool is_number = redis_is_integer(text);
+    if (!is_number && text.ptr[0] != 't' && text.ptr[0] != 'j')
+        return STORE_FOREIGN;
+    q->found = text.ptr[0] == 't' ? STORE_TEXT : STORE_JSON;
+    buf_add_str(&q->out, is_number ? text : str_skip(text, 1));
+    return buf_failed(&q->out) ? -ENOMEM : 0;
+}
+
+static bool are_strings(const struct redisReply *list)
+{
+    for (size_t i = 0; i < list->elements; i++) {
+        const struct redisReply *key = list->element[i];
+        if (key->type != REDIS_REPLY_STRING || key->len > LIMIT_KV_KEY_BYTES)
+            return false;
+    }
+    return true;
+}
+
+static int read_list(struct store_request *q, const struct redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3 ||
+        reply->element[0]->type != REDIS_REPLY_INTEGER ||
+        reply->element[1]->type != REDIS_REPLY_STRING ||
+        reply->element[2]->type != REDIS_REPLY_ARRAY || !are_strings(reply->element[2]))
+        return STORE_FOREIGN;
+    const struct redisReply *keys = reply->element[2];
+    q->more = reply->element[0]->integer != 0;
+    buf_add_str(&q->position, text_of(reply->element[1]));
+    for (size_t i = 0; i < keys->elements; i++)
+        store_add_key(&q->out, text_of(keys->element[i]));
+    return buf_failed(&q->out) || buf_failed(&q->position) ? -ENOMEM : 0;
+}
+
+static int read_count(struct store_request *q, const struct redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
+        return STORE_FOREIGN;
+    for (unsigned i = 0; i < 3; i++) {
+        if (reply->element[i]->type != REDIS_REPLY_INTEGER || reply->element[i]->integer < 0)
+            return STORE_FOREIGN;
+    }
+    q->changed = reply->element[0]->integer != 0;
+    q->number = reply->element[1]->integer;
+    q->reset_ms = (uint64_t)reply->element[2]->integer;
+    return 0;
+}
+
+static int read_reply(struct redis *r, struct store_request *q, const struct redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_ERROR)
+        return error_status(r, reply->str);
+    switch (q->kind) {
+    case STORE_GET:
+        return read_value(q, reply);
+    case STORE_LIST:
+        return read_list(q, reply);
+    case STORE_COUNT:
+        return read_count(q, reply);
+    case STORE_INCR:
+        if (reply->type != REDIS_REPLY_STRING || !redis_is_integer(text_of(reply)))
+            return STORE_FOREIGN;
+        q->number = strtoll(reply->str, NULL, 10);
+        return 0;
+    default:
+        q->changed = reply->type == REDIS_REPLY_INTEGER && reply->integer != 0;
+        return reply->type == REDIS_REPLY_INTEGER ? 0 : STORE_FOREIGN;
+    }
+}
+
+static void on_reply(void *arg, struct list *node, const struct redisReply *reply, int status)
+{
+    struct store_request *q = container_of(node, struct store_request, node);
+    q->status = reply != NULL ? read_reply(arg, q, reply) : status;
+    q->done(q);
+}
+
+/* ---- the store ---- */
+
+static int send_request(struct redis *r, struct store_request *request)
+{
+    struct redis_command command;
+    if (request->value.bytes.len > LIMIT_KV_VALUE_BYTES)
+        return STORE_TOO_LARGE;
+    int rc = redis_command_make(&r->scratch, r->prefix, request, &command);
+    return rc != 0 ? rc : redis_link_send(r->link, &request->node, command.parts, command.count);
+}
+
+static void submit(struct store *store, struct store_request *request)
+{
+    list_init(&request->node);
+    request->status = send_request(redis_of(store), request);
+    if (request->status != 0)
+        request->done(request);
+}
+
+/* The server does it. */
+static void sweep(struct store *store)
+{
+    (void)store;
+}
+
+static void close_store(struct store *store)
+{
+    redis_link_close(redis_of(store)->link);
+}
+
+static void free_store(struct store *store)
+{
+    struct redis *r = redis_of(store);
+    redis_link_free(r->link);
+    buf_free(&r->scratch);
+    free(r);
+}
+
+static const struct store_backend redis_backend = {
+    .is_remote = true,
+    .submit = submit,
+    .sweep = sweep,
+    .close = close_store,
+    .free = free_store,
+};
+
+struct store *store_connect(uv_loop_t *loop, const struct redis_address *address)
+{
+    struct redis *r = calloc(1, sizeof(*r));
+    if (r == NULL)
+        return NULL;
+    r->store.backend = &redis_backend;
+    snprintf(r->prefix, sizeof(r->prefix), "%s", address->prefix);
+    r->link = redis_link_new(loop, address, on_reply, r);
+    if (r->link == NULL) {
+        free(r);
+        return NULL;
+    }
+    return &r->store;
+}
+
+#define TEXT(number)  TEXT_(number)
+#define TEXT_(number) #number
+
+const char *store_client_version(void)
+{
+    return TEXT(HIREDIS_MAJOR) "." TEXT(HIREDIS_MINOR) "." TEXT(HIREDIS_PATCH);
+}

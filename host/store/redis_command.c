@@ -1,0 +1,237 @@
+/* What has several steps is a script of the server, and nothing comes between these. */
+#include "store/redis_command.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- scripts: KEYS[1] the namespace, ARGV[1] the key, the last one its time to live or 0 ---- */
+
+#define HEAD                                                                                       \
+    "local space, key, ttl = KEYS[1], ARGV[1], ARGV[#ARGV]\n"                                      \
+    "local at = space .. ':' .. key\n"                                                             \
+    "local function keep()\n"                                                                      \
+    "  redis.call('ZADD', space, 0, key)\n"                                                        \
+    "  if ttl == '0' then return end\n"                                                            \
+    "  redis.call('PEXPIRE', at, ttl)\n"                                                           \
+    "  local t, expiring = redis.call('TIME'), space .. '!'\n"                                     \
+    "  local now = t[1] * 1000 + math.floor(t[2] / 1000)\n"                                        \
+    "  local old = redis.call('ZRANGEBYSCORE', expiring, '-inf', now, 'LIMIT', 0, 10)\n"           \
+    "  for _, k in ipairs(old) do\n"                                                               \
+    "    redis.call('ZREM', expiring, k)\n"                                                        \
+    "    if redis.call('EXISTS', space .. ':' .. k) == 0 then redis.call('ZREM', space, k) end\n"  \
+    "  end\n"                                                                                      \
+    "  redis.call('ZADD', expiring, now + ttl + 1000, key)\n"                                      \
+    "end\n"
+
+static const char set_script[] = HEAD "redis.call('SET', at, ARGV[2]) keep() return 1";
+
+static const char delete_script[] = HEAD "redis.call('ZREM', space, key)\n"
+                                         "redis.call('ZREM', space .. '!', key)\n"
+                                         "return redis.call('DEL', at)";
+
+static const char cas_script[] =
+    HEAD "if (redis.call('GET', at) or '') ~= ARGV[2] then return 0 end\n"
+         "if ARGV[3] == '' then redis.call('DEL', at) redis.call('ZREM', space, key)\n"
+         "else redis.call('SET', at, ARGV[3]) keep() end\n"
+         "return 1";
+
+/* The number is read again as text: in the server's Lua it would be a double. */
+static const char incr_script[] =
+    HEAD "local made = redis.call('EXISTS', at) == 0\n"
+         "local result = redis.pcall('INCRBY', at, ARGV[2])\n"
+         "if type(result) == 'table' and result.err then return result end\n"
+         "if made then keep() end\n"
+         "return redis.call('GET', at)";
+
+/* ARGV: the bounds of the keys, how many, 0. Gives whether there are more, the last one, and those
+ * that have not expired. */
+static const char list_script[] =
+    "local space, count, live = KEYS[1], tonumber(ARGV[3]), {}\n"
+    "local keys = redis.call('ZRANGEBYLEX', space, ARGV[1], ARGV[2], 'LIMIT', 0, count + 1)\n"
+    "for i = 1, math.min(#keys, count) do\n"
+    "  if redis.call('EXISTS', space .. ':' .. keys[i]) == 1 then live[#live + 1] = keys[i]\n"
+    "  else redis.call('ZREM', space, keys[i]) end\n"
+    "end\n"
+    "return {#keys > count and 1 or 0, keys[math.min(#keys, count)] or '', live}";
+
+/* KEYS[1] the caller; ARGV: the limit, the window. Gives whether it may pass, how many may follow,
+ * and how long the window lasts. */
+static const char count_script[] =
+    "local limit, window = tonumber(ARGV[1]), tonumber(ARGV[2])\n"
+    "local count = tonumber(redis.call('GET', KEYS[1]) or '0')\n"
+    "local left = redis.call('PTTL', KEYS[1])\n"
+    "if left < 0 then redis.call('SET', KEYS[1], 0, 'PX', window) count, left = 0, window end\n"
+    "if count >= limit then return {0, 0, left} end\n"
+    "redis.call('INCR', KEYS[1])\n"
+    "return {1, limit - count - 1, left}";
+
+/* ---- commands ---- */
+
+/* PREFIX:kv:{SPACE}. A brace or a percent sign in the name would make it ambiguous. */
+static void add_space(struct buf *out, const char *prefix, struct str space)
+{
+    buf_printf(out, "%s:kv:{", prefix);
+    for (size_t i = 0; i < space.len; i++) {
+        if (strchr("%{}", space.ptr[i]) != NULL)
+            buf_printf(out, "%%%02x", (unsigned char)space.ptr[i]);
+        else
+            buf_add_char(out, space.ptr[i]);
+    }
+    buf_add_char(out, '}');
+}
+
+bool redis_is_integer(struct str text)
+{
+    int64_t value = 0;
+    char copy[24], again[24];
+    if (text.len == 0 || text.len >= sizeof(copy))
+        return false;
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    value = strtoll(copy, NULL, 10);
+    snprintf(again, sizeof(again), "%" PRId64, value);
+    return strcmp(copy, again) == 0;
+}
+
+static void add_value(struct buf *out, struct store_value value)
+{
+    if (value.type == STORE_ABSENT)
+        return;
+    if (value.type == STORE_TEXT || !redis_is_integer(value.bytes))
+        buf_add_char(out, value.type == STORE_TEXT ? 't' : 'j');
+    buf_add_str(out, value.bytes);
+}
+
+/* The parts of a command, one behind the other in a buffer until all are there. */
+struct command {
+    struct buf *text;
+    size_t ends[REDIS_PARTS];
+    unsigned count;
+};
+
+static void part_ends(struct command *c)
+{
+    c->ends[c->count++] = c->text->len;
+}
+
+static void add_part(struct command *c, struct str part)
+{
+    buf_add_str(c->text, part);
+    part_ends(c);
+}
+
+static void add_number(struct command *c, int64_t value)
+{
+    buf_add_integer(c->text, value);
+    part_ends(c);
+}
+
+static void add_script(struct command *c, const char *script)
+{
+    add_part(c, STR("EVAL"));
+    add_part(c, str_from(script));
+    add_part(c, STR("1"));
+}
+
+static void make_get(struct command *c, const char *prefix, const struct store_request *q)
+{
+    add_part(c, STR("GET"));
+    add_space(c->text, prefix, q->space);
+    buf_add_char(c->text, ':');
+    add_part(c, q->key);
+}
+
+/* From the prefix or behind `after`, whichever is later; keys are UTF-8, which has no byte 0xff. */
+static void make_list(struct command *c, const char *prefix, const struct store_request *q)
+{
+    size_t shared = q->after.len < q->key.len ? q->after.len : q->key.len;
+    int order = shared > 0 ? memcmp(q->after.ptr, q->key.ptr, shared) : 0;
+    bool behind = q->after.len > 0 && (order > 0 || (order == 0 && q->after.len >= q->key.len));
+    add_script(c, list_script);
+    add_space(c->text, prefix, q->space);
+    part_ends(c);
+    buf_add_char(c->text, behind ? '(' : '[');
+    add_part(c, behind ? q->after : q->key);
+    buf_add_char(c->text, '(');
+    buf_add_str(c->text, q->key);
+    buf_add_char(c->text, (char)0xff);
+    part_ends(c);
+    add_number(c, q->limit);
+}
+
+static void make_count(struct command *c, const char *prefix, const struct store_request *q)
+{
+    add_script(c, count_script);
+    buf_printf(c->text, "%s:rate:", prefix);
+    add_part(c, q->key);
+    add_number(c, q->limit);
+    add_number(c, (int64_t)q->ttl_ms);
+}
+
+static void make_write(struct command *c, const char *prefix, const struct store_request *q)
+{
+    const char *scripts[] = {[STORE_SET] = set_script,
+                             [STORE_DELETE] = delete_script,
+                             [STORE_INCR] = incr_script,
+                             [STORE_CAS] = cas_script};
+    add_script(c, scripts[q->kind]);
+    add_space(c->text, prefix, q->space);
+    part_ends(c);
+    add_part(c, q->key);
+    if (q->kind == STORE_INCR)
+        add_number(c, q->by);
+    if (q->kind == STORE_CAS) {
+        add_value(c->text, q->expected);
+        part_ends(c);
+    }
+    if (q->kind == STORE_CAS || q->kind == STORE_SET) {
+        add_value(c->text, q->value);
+        part_ends(c);
+    }
+    add_number(c, (int64_t)q->ttl_ms);
+}
+
+int redis_command_make(struct buf *text, const char *prefix, const struct store_request *q,
+                       struct redis_command *out)
+{
+    struct command c = {.text = text, .count = 0};
+    redis_command_clear(text);
+    if (q->kind == STORE_GET)
+        make_get(&c, prefix, q);
+    else if (q->kind == STORE_LIST)
+        make_list(&c, prefix, q);
+    else if (q->kind == STORE_COUNT)
+        make_count(&c, prefix, q);
+    else
+        make_write(&c, prefix, q);
+    if (buf_failed(text)) {
+        text->failed = false;
+        return -ENOMEM;
+    }
+    out->count = c.count;
+    for (unsigned i = 0; i < c.count; i++) {
+        size_t from = i > 0 ? c.ends[i - 1] : 0;
+        out->parts[i] = (struct str){text->data + from, c.ends[i] - from};
+    }
+    return 0;
+}
+
+void redis_command_clear(struct buf *text)
+{
+    enum { KEPT = 256 * 1024 };
+    buf_clear(text);
+    if (text->cap > KEPT)
+        buf_free(text);
+}
+
+void redis_command_write(struct buf *out, const struct str *parts, unsigned count)
+{
+    buf_printf(out, "*%u\r\n", count);
+    for (unsigned i = 0; i < count; i++) {
+        buf_printf(out, "$%zu\r\n", parts[i].len);
+        buf_add_str(out, parts[i]);
+        buf_add_str(out, STR("\r\n"));
+    }
+}

@@ -1,0 +1,43 @@
+/* One connection to a server that speaks Redis' protocol (RESP 2): commands go out together, a
+ * turn of the loop at a time, and replies come back in the same order.
+ *
+ * It connects when there is something to send, and again after it was lost; after a failure not
+ * before a pause that grows from 0.1 to 2 seconds, in which everything fails at once. While it
+ * connects, commands wait. When no reply comes for LIMIT_KV_SERVER_MS although one is due, the
+ * connection is given up. What is wrong is logged once an outage. */
+#ifndef LUAFN_STORE_REDIS_LINK_H
+#define LUAFN_STORE_REDIS_LINK_H
+
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "store/redis_url.h"
+
+struct redis_link;
+struct redisReply; /* of hiredis */
+
+/* Called once for each redis_link_send, from the loop, never from within it. `reply`: valid during
+ * the call; NULL when there is none, and `status` says why: STORE_UNREACHABLE (nothing was done),
+ * STORE_LOST (it may have been done) or -ECANCELED. */
+typedef void redis_on_reply(void *arg, struct list *node, const struct redisReply *reply,
+                            int status);
+
+/* NULL when out of memory. The address is copied. */
+struct redis_link *redis_link_new(uv_loop_t *loop, const struct redis_address *address,
+                                  redis_on_reply *on_reply, void *arg);
+
+/* Sends the command of these parts; `node` is the caller's and is the link's until it is given
+ * back. 0, -ENOMEM, STORE_UNREACHABLE, or STORE_FULL when too much waits already: then the node was
+ * not taken. */
+int redis_link_send(struct redis_link *link, struct list *node, const struct str *parts,
+                    unsigned count) __attribute__((warn_unused_result));
+
+/* The server refuses to work, by what it says: logged, once an outage. */
+void redis_link_tell(struct redis_link *link, const char *what);
+
+/* Gives back all nodes. Then, when the loop is empty, redis_link_free. */
+void redis_link_close(struct redis_link *link);
+void redis_link_free(struct redis_link *link);
+
+#endif

@@ -39,6 +39,14 @@ static int error_status(struct redis *r, const char *text)
         if (strncmp(text, known[i].begins, strlen(known[i].begins)) == 0)
             return known[i].status;
     }
+    /* It starts, or is a replica since another has taken over. */
+    static const char *const away[] = {"READONLY ", "LOADING ", "MASTERDOWN "};
+    for (size_t i = 0; i < sizeof(away) / sizeof(away[0]); i++) {
+        if (strncmp(text, away[i], strlen(away[i])) == 0) {
+            redis_link_leave(r->link, text);
+            return STORE_UNREACHABLE;
+        }
+    }
     redis_link_tell(r->link, text);
     return STORE_REFUSED;
 }

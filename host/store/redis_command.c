@@ -235,3 +235,22 @@ void redis_command_write(struct buf *out, const struct str *parts, unsigned coun
         buf_add_str(out, STR("\r\n"));
     }
 }
+
+unsigned redis_command_greet(struct buf *out, const struct redis_address *a)
+{
+    const struct str login[] = {STR("AUTH"), str_from(a->user), str_from(a->password)};
+    const struct str password[] = {STR("AUTH"), str_from(a->password)};
+    const struct str database[] = {STR("SELECT"), str_from(a->database)};
+    const struct str ping[] = {STR("PING")};
+    unsigned count = 1;
+    if (a->user[0] != '\0')
+        redis_command_write(out, login, 3);
+    else if (a->password[0] != '\0')
+        redis_command_write(out, password, 2);
+    count += a->password[0] != '\0';
+    if (a->database[0] != '\0')
+        redis_command_write(out, database, 2);
+    count += a->database[0] != '\0';
+    redis_command_write(out, ping, 1);
+    return count;
+}

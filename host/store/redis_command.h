@@ -10,6 +10,7 @@
 #define LUAFN_STORE_REDIS_COMMAND_H
 
 #include "base/buf.h"
+#include "store/redis_url.h"
 #include "store/store.h"
 
 enum { REDIS_PARTS = 8 };
@@ -24,6 +25,10 @@ struct redis_command {
  * follow, and the milliseconds that the window lasts; the others 1 or 0. */
 int redis_command_make(struct buf *text, const char *prefix, const struct store_request *q,
                        struct redis_command *out) __attribute__((warn_unused_result));
+
+/* Appends what begins a connection: the login, the database, and a question that the server answers
+ * when it is ready. How many replies are due for it. */
+unsigned redis_command_greet(struct buf *out, const struct redis_address *address);
 
 /* Appends the parts as they go over the wire. */
 void redis_command_write(struct buf *out, const struct str *parts, unsigned count);

@@ -47,11 +47,22 @@ struct redis_link {
 
 /* ---- words for the log ---- */
 
+/* One line in ten seconds: a server may come and go with each command. */
+static bool may_tell(struct redis_link *link)
+{
+    uint64_t now_ms = uv_now(link->loop);
+    if (now_ms < link->quiet_ms)
+        return false;
+    link->quiet_ms = now_ms + QUIET_MS;
+    return true;
+}
+
 static void tell_down(struct redis_link *link, const char *why)
 {
-    if (!link->down_told)
-        log_message(LOG_ERROR, "the store at %s:%s cannot be reached: %s", link->address.host,
-                    link->address.port, why);
+    if (link->down_told || !may_tell(link))
+        return;
+    log_message(LOG_ERROR, "the store at %s:%s cannot be reached: %s", link->address.host,
+                link->address.port, why);
     link->down_told = true;
 }
 
@@ -65,11 +76,9 @@ static void tell_up(struct redis_link *link)
 
 void redis_link_tell(struct redis_link *link, const char *what)
 {
-    if (uv_now(link->loop) < link->quiet_ms)
-        return;
-    link->quiet_ms = uv_now(link->loop) + QUIET_MS;
-    log_message(LOG_ERROR, "the store at %s:%s refuses: %s", link->address.host, link->address.port,
-                what);
+    if (may_tell(link))
+        log_message(LOG_ERROR, "the store at %s:%s refuses: %s", link->address.host,
+                    link->address.port, what);
 }
 
 /* ---- giving up ---- */
@@ -129,6 +138,11 @@ static void give_up(struct redis_link *link, const char *why)
         link->pause_ms = PAUSE_MAX_MS;
     link->retry_ms = uv_now(link->loop) + link->pause_ms;
     end(link, STORE_LOST, STORE_UNREACHABLE);
+}
+
+void redis_link_leave(struct redis_link *link, const char *why)
+{
+    give_up(link, why);
 }
 
 /* After a turn in which the loop looked at its sockets: this process may have been stopped. */
@@ -280,30 +294,17 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 
 static void greet(struct redis_link *link)
 {
-    const struct redis_address *a = &link->address;
-    struct buf *out = &link->socket->sending;
-    const struct str login[] = {STR("AUTH"), str_from(a->user), str_from(a->password)};
-    const struct str password[] = {STR("AUTH"), str_from(a->password)};
-    const struct str database[] = {STR("SELECT"), str_from(a->database)};
-    const struct str ping[] = {STR("PING")};
-    if (a->password[0] != '\0') {
-        redis_command_write(out, a->user[0] != '\0' ? login : password, a->user[0] != '\0' ? 3 : 2);
-        link->greetings++;
-    }
-    if (a->database[0] != '\0') {
-        redis_command_write(out, database, 2);
-        link->greetings++;
-    }
-    redis_command_write(out, ping, 1);
-    link->greetings++;
-    uv_tcp_nodelay(link->socket->tcp, 1);
-    uv_tcp_keepalive(link->socket->tcp, 1, 60);
-    int rc = buf_failed(out) ? UV_ENOMEM
-                             : uv_read_start((uv_stream_t *)link->socket->tcp, on_alloc, on_read);
+    struct socket *socket = link->socket;
+    link->greetings = redis_command_greet(&socket->sending, &link->address);
+    uv_tcp_nodelay(socket->tcp, 1);
+    uv_tcp_keepalive(socket->tcp, 1, 60);
+    int rc = buf_failed(&socket->sending)
+                 ? UV_ENOMEM
+                 : uv_read_start((uv_stream_t *)socket->tcp, on_alloc, on_read);
     if (rc < 0)
         give_up(link, uv_strerror(rc));
     else
-        write_out(link->socket);
+        write_out(socket);
 }
 
 static void on_dialled(void *arg, uv_tcp_t *tcp, int status)

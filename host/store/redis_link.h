@@ -4,7 +4,7 @@
  * It connects when there is something to send, and again after it was lost; after a failure not
  * before a pause that grows from 0.1 to 2 seconds, in which everything fails at once. While it
  * connects, commands wait. When no reply comes for LIMIT_KV_SERVER_MS although one is due, the
- * connection is given up. What is wrong is logged once an outage. */
+ * connection is given up. What is wrong is logged once an outage, and once in ten seconds. */
 #ifndef LUAFN_STORE_REDIS_LINK_H
 #define LUAFN_STORE_REDIS_LINK_H
 
@@ -33,8 +33,12 @@ struct redis_link *redis_link_new(uv_loop_t *loop, const struct redis_address *a
 int redis_link_send(struct redis_link *link, struct list *node, const struct str *parts,
                     unsigned count) __attribute__((warn_unused_result));
 
-/* The server refuses to work, by what it says: logged, once an outage. */
+/* The server refuses a command, by what it says: logged. */
 void redis_link_tell(struct redis_link *link, const char *what);
+
+/* Lets go of the connection: the server is none for us at the moment, and another may have its
+ * name. All other nodes are given back. */
+void redis_link_leave(struct redis_link *link, const char *why);
 
 /* Gives back all nodes. Then, when the loop is empty, redis_link_free. */
 void redis_link_close(struct redis_link *link);

@@ -125,6 +125,17 @@ test('a server that goes and comes: told once, and taken up again', async (t) =>
   assert.equal(h.stderr.match(/cannot be reached/g).length, 1);
 });
 
+test('a server that becomes a replica is left, and asked again', async (t) => {
+  const redis = await Redis.start(t);
+  const h = await host(t, redis.url);
+  assert.deepEqual(await call(h, 'incr', 'n'), [1]);
+  await redis.ask('replicaof', '127.0.0.1', '1');
+  assert.deepEqual(await call(h, 'incr', 'n'), UNREACHABLE);
+  await eventually(() => /cannot be reached: READONLY/.test(h.stderr), 5, 'the log says so');
+  await redis.ask('replicaof', 'no', 'one');
+  await eventually(async () => (await call(h, 'incr', 'n'))[0] > 1, 5, 'it takes writes again');
+});
+
 test('a server that hangs: an answer after two seconds, and others are served meanwhile', async (t) => {
   const redis = await Redis.start(t);
   const scripts = { call: CALL, hello: 'return function() return "hello" end' };

@@ -157,6 +157,71 @@ test('a server that hangs: an answer after two seconds, and others are served me
   await eventually(async () => (await call(h, 'incr', 'n'))[0] > 1, 5, 'it is back');
 });
 
+// Another way to that port, which can be cut. What goes over it comes in pieces.
+async function line(t, port) {
+  const ends = new Set();
+  const server = net.createServer((near) => {
+    const far = net.connect(port, '127.0.0.1');
+    const cut = () => { near.destroy(); far.destroy(); ends.delete(cut); };
+    ends.add(cut);
+    for (const [from, to] of [[near, far], [far, near]]) {
+      from.on('error', cut).on('close', cut).on('data', (bytes) => {
+        const half = Math.floor(bytes.length / 2);
+        to.write(bytes.subarray(0, half));
+        from.pause();
+        setImmediate(() => { if (!to.destroyed) to.write(bytes.subarray(half)); from.resume(); });
+      });
+    }
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const cut = () => ends.forEach((end) => end());
+  later(t, () => { server.close(); cut(); });
+  return { url: `redis://127.0.0.1:${server.address().port}`, cut };
+}
+
+test('a line that is cut again and again: nothing is counted twice, nothing acknowledged is lost', async (t) => {
+  const redis = await Redis.start(t);
+  const { url, cut } = await line(t, redis.port);
+  const scripts = {
+    add: 'return function() local n, why = kv.incr("n") return n and tostring(n) or { statusCode = 503, body = why } end',
+    mix: `return function()
+      parallel(function() kv.get("n") end, function() kv.set("s" .. math.random(9), { 1 }, { ttl = 0.05 }) end,
+        function() kv.list("s") end, function() kv.cas("x", nil, 1) end, function() kv.delete("x") end)
+      return "ok"
+    end`,
+    limited: OK,
+  };
+  const h = await start(t, { files: deployment(scripts, { fields: { limited: 'rate_limit = { limit = 1000000, window = 60 }' } }), env: { KV_URL: url }, workers: 2 });
+  const seen = new Set();
+  let sent = 0;
+  let others = 0;
+  let cuts = 0;
+  const client = async (name) => {
+    while (cuts < 20) {
+      sent += name === 'add';
+      const res = await h.call(name);
+      if (name !== 'add') {
+        assert.equal(res.status, 200, res.text);
+        others += 1;
+      } else if (res.status === 200) {
+        assert.ok(!seen.has(res.text), `${res.text} came twice`);
+        seen.add(res.text);
+      }
+    }
+  };
+  const clients = Array.from({ length: 12 }, (_, i) => client(['add', 'mix', 'limited'][i % 3]));
+  for (; cuts < 20; cuts++) {
+    const from = seen.size;
+    await eventually(() => seen.size > from + 3, 10, 'numbers come');
+    if (cuts % 5 === 0) h.kill('SIGHUP');
+    cut();
+  }
+  await Promise.all(clients);
+  const count = Number(await redis.ask('get', 'luafn:kv:{add}:n'));
+  assert.ok(seen.size <= count && count <= sent, `${seen.size} acknowledged, ${count} counted, ${sent} sent`);
+  assert.ok(others > 40);
+});
+
 // A server that says these, one after the other, for each piece that it gets.
 async function liar(t, answers) {
   const server = net.createServer((socket) => {

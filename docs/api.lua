@@ -422,7 +422,7 @@ assert(done, why)]],
     },
     {
       name = "kv.get",
-      summary = "Reads a value. Works where nothing can wait, too.",
+      summary = "Reads a value. Without KV_URL it works where nothing can wait, too.",
       args = { { "key", "string", "" } },
       returns = { { "luafn.KvValue?", "nil: there is none, or it has expired" }, { "string?", "the reason, if it could not be read" } },
       errors = "A bad key.",

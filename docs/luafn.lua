@@ -347,7 +347,7 @@ function kv.cas(key, expected, value, options) end
 ---@return string? # why not
 function kv.delete(key) end
 
----Reads a value. Works where nothing can wait, too.
+---Reads a value. Without KV_URL it works where nothing can wait, too.
 ---
 ---Raises: A bad key.
 ---@param key string

@@ -20,6 +20,7 @@ void app_publish(struct app *app)
     to->cache_hits = from->cache_hits + cache.hits;
     to->cache_misses = from->cache_misses + cache.misses;
     to->log_dropped = from->log_dropped + log_dropped();
+    to->store_failures = from->store_failures + (app->store != NULL ? app->store->failures : 0);
     app->page->gauges.cache_bytes = cache.bytes;
     if (app->server == NULL)
         return;
@@ -112,6 +113,8 @@ static void add_host(struct buf *out, const struct worker_metrics *sum)
          AT(reloads)},
         {"log_dropped_total", "counter", "Log lines that could not be written.",
          AT(copies.log_dropped)},
+        {"store_failures_total", "counter", "Requests to KV_URL's server that it did not serve.",
+         AT(copies.store_failures)},
         {"workers_serving", "gauge", "Workers that have loaded everything.", AT(gauges.serving)},
     };
 #undef AT

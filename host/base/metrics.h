@@ -41,7 +41,7 @@ struct function_metrics {
 /* Counted elsewhere in the worker, and written here once a turn of its loop. */
 struct metric_copies {
     uint64_t accepted, refused, connection_timeouts, malformed;
-    uint64_t cache_hits, cache_misses, log_dropped;
+    uint64_t cache_hits, cache_misses, log_dropped, store_failures;
 };
 
 /* As it is now; cleared when the worker ends. */

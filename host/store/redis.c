@@ -133,11 +133,18 @@ static int read_reply(struct redis *r, struct store_request *q, const struct red
     }
 }
 
+static void give_back(struct redis *r, struct store_request *q, int status)
+{
+    q->status = status;
+    r->store.failures +=
+        status == STORE_UNREACHABLE || status == STORE_LOST || status == STORE_REFUSED;
+    q->done(q);
+}
+
 static void on_reply(void *arg, struct list *node, const struct redisReply *reply, int status)
 {
     struct store_request *q = container_of(node, struct store_request, node);
-    q->status = reply != NULL ? read_reply(arg, q, reply) : status;
-    q->done(q);
+    give_back(arg, q, reply != NULL ? read_reply(arg, q, reply) : status);
 }
 
 /* ---- the store ---- */
@@ -154,9 +161,9 @@ static int send_request(struct redis *r, struct store_request *request)
 static void submit(struct store *store, struct store_request *request)
 {
     list_init(&request->node);
-    request->status = send_request(redis_of(store), request);
-    if (request->status != 0)
-        request->done(request);
+    int status = send_request(redis_of(store), request);
+    if (status != 0)
+        give_back(redis_of(store), request, status);
 }
 
 /* The server does it. */

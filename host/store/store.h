@@ -80,6 +80,7 @@ struct store_backend {
 /* The beginning of every backend's struct. */
 struct store {
     const struct store_backend *backend; /* static */
+    uint64_t failures;                   /* requests that a server did not serve */
 };
 
 /* Statuses of the store's own, beside negative errno values. */

@@ -114,7 +114,10 @@ test('a server that goes and comes: told once, and taken up again', async (t) =>
   const h = await host(t, redis.url);
   assert.deepEqual(await call(h, 'incr', 'n'), [1]);
   await redis.stop();
+  const failures = async () => Number(/^luafn_store_failures_total (\d+)$/m.exec((await h.admin('metrics')).text)[1]);
+  assert.equal(await failures(), 0);
   for (let i = 0; i < 5; i++) assert.deepEqual(await call(h, 'incr', 'n'), UNREACHABLE);
+  await eventually(async () => await failures() === 5, 5, 'they are counted');
   await eventually(() => /cannot be reached/.test(h.stderr), 5, 'the log says so');
   await redis.begin();
   await eventually(async () => (await call(h, 'incr', 'n'))[0] === 1, 5, 'it is back, and empty');

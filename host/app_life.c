@@ -54,16 +54,15 @@ static void open_store(struct app *app, const struct config *config)
 {
     static const struct redis_address none;
     struct err err;
-    bool remote = config->kv_remote && !app->options.kv_local;
-    const struct redis_address *address = remote ? &config->kv_address : &none;
+    const struct redis_address *address = app->options.kv_local ? &none : &config->kv_address;
     if (app->store != NULL) {
         if (app->options.tell_notes && memcmp(&app->store_address, address, sizeof(*address)) != 0)
             log_message(LOG_WARN, "KV_URL has changed: a restart takes it up");
         return;
     }
-    if (remote) {
-        app->store_address = *address;
-        app->store = store_connect(app->loop, &config->kv_address);
+    app->store_address = *address;
+    if (address->host[0] != '\0') {
+        app->store = store_connect(app->loop, &app->store_address);
     } else if (app->options.kv_file != NULL) {
         app->store = store_open(app->loop, app->options.kv_file, &err);
         if (app->store == NULL)

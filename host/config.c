@@ -72,8 +72,8 @@ static int load_env(struct config *config, const char *const *defaults, struct e
     if (config_toml_env(config) != 0 || (config->dev && set_netlify(config->env) != 0))
         return err_set(err, -ENOMEM, "out of memory");
     const char *kv_url = env_get(config->env, "KV_URL");
-    config->kv_remote = kv_url != NULL && kv_url[0] != '\0';
-    if (config->kv_remote && redis_url_parse(str_from(kv_url), &config->kv_address, err) != 0)
+    if (kv_url != NULL && kv_url[0] != '\0' &&
+        redis_url_parse(str_from(kv_url), &config->kv_address, err) != 0)
         return -EINVAL;
     for (; defaults != NULL && defaults[0] != NULL; defaults += 2) {
         if (env_set_default(config->env, defaults[0], defaults[1]) != 0)

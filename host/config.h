@@ -57,10 +57,9 @@ struct config {
     unsigned file_count;
     struct cors cors;
     struct server_limits limits;
-    bool compression;   /* of text, for clients that ask for it */
-    size_t token_cache; /* bytes of the verified-token cache, a worker; 0: off */
-    bool kv_remote;     /* KV_URL is set: */
-    struct redis_address kv_address;
+    bool compression;                /* of text, for clients that ask for it */
+    size_t token_cache;              /* bytes of the verified-token cache, a worker; 0: off */
+    struct redis_address kv_address; /* of KV_URL; host empty: it is not set */
 };
 
 /* Variables that `dev` provides where nobody else does; NULL-terminated list of name, value, name,

@@ -33,6 +33,13 @@ size_t str_find_text(struct str s, struct str text)
     return hit != NULL ? (size_t)(hit - s.ptr) : s.len;
 }
 
+bool str_is_before(struct str a, struct str b)
+{
+    size_t shared = a.len < b.len ? a.len : b.len;
+    int order = shared > 0 ? memcmp(a.ptr, b.ptr, shared) : 0;
+    return order < 0 || (order == 0 && a.len < b.len);
+}
+
 struct str str_trim(struct str s)
 {
     while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))

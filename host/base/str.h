@@ -50,6 +50,9 @@ size_t str_find(struct str s, char c);
 /* Index of the first `text`, or s.len; an empty one is nowhere. */
 size_t str_find_text(struct str s, struct str text);
 
+/* The order of bytes; a beginning comes before what it is the beginning of. */
+bool str_is_before(struct str a, struct str b);
+
 /* Without spaces and tabs at both ends. */
 struct str str_trim(struct str s);
 

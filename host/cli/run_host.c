@@ -224,7 +224,7 @@ int run_host_go(struct run_host_plan *plan)
     budget_stop();
     if (config == NULL)
         return cli_fault("%s", err.text);
-    int rc = prepare_state(plan, config->kv_remote);
+    int rc = prepare_state(plan, config->kv_address.host[0] != '\0');
     plan_sandbox(plan, config);
     config_free(config);
     if (rc == 0 && plan->announce != NULL)

@@ -204,6 +204,14 @@ static const luaL_Reg functions[] = {
     {"lower", l_lower}, {"rep", l_rep}, {"reverse", l_reverse}, {"upper", l_upper}, {NULL, NULL},
 };
 
+/* Sets `name` in the table on top to `function`, whose upvalue is the stock function. */
+static void stand_before(lua_State *L, int stock, const char *name, lua_CFunction function)
+{
+    lua_getfield(L, stock, name);
+    lua_pushcclosure(L, function, 1);
+    lua_setfield(L, -2, name);
+}
+
 void guard_fill_string(lua_State *L, int stock)
 {
     static const char *const names[] = {"byte", "char", "len", "sub", NULL};
@@ -211,9 +219,7 @@ void guard_fill_string(lua_State *L, int stock)
     guard_copy_bounded(L, stock, "pack", LIMIT_PACK_FORMAT);
     guard_copy_bounded(L, stock, "packsize", LIMIT_PACK_FORMAT);
     guard_copy_bounded(L, stock, "unpack", LIMIT_PACK_FORMAT);
-    lua_getfield(L, stock, "format");
-    lua_pushcclosure(L, l_format, 1);
-    lua_setfield(L, -2, "format");
+    stand_before(L, stock, "format", l_format);
     luaL_setfuncs(L, functions, 0);
 }
 
@@ -224,19 +230,13 @@ void guard_fill_utf8(lua_State *L, int stock)
     guard_copy_bounded(L, stock, "codepoint", LIMIT_STRING_SCAN);
     guard_copy_bounded(L, stock, "codes", LIMIT_STRING_SCAN);
     guard_copy_bounded(L, stock, "offset", LIMIT_STRING_SCAN);
-    lua_getfield(L, stock, "len");
-    lua_pushcclosure(L, l_utf8_len, 1);
-    lua_setfield(L, -2, "len");
+    stand_before(L, stock, "len", l_utf8_len);
 }
 
 void guard_fill_os(lua_State *L, int stock)
 {
     static const char *const names[] = {"clock", "difftime", NULL};
     guard_copy(L, stock, names);
-    lua_getfield(L, stock, "date");
-    lua_pushcclosure(L, l_date, 1);
-    lua_setfield(L, -2, "date");
-    lua_getfield(L, stock, "time");
-    lua_pushcclosure(L, l_time, 1);
-    lua_setfield(L, -2, "time");
+    stand_before(L, stock, "date", l_date);
+    stand_before(L, stock, "time", l_time);
 }

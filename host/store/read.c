@@ -37,12 +37,6 @@ static struct str key_str(const struct record_key *key)
     return (struct str){(const char *)key->bytes, key->len};
 }
 
-static bool is_before(struct str a, struct str b)
-{
-    int order = memcmp(a.ptr, b.ptr, a.len < b.len ? a.len : b.len);
-    return order < 0 || (order == 0 && a.len < b.len);
-}
-
 /* Stands on the first key to look at. 0, MDB_NOTFOUND, or another error of LMDB. */
 static int walk_begin(struct walk *w, const struct file *file, uint32_t space)
 {
@@ -55,7 +49,7 @@ static int walk_begin(struct walk *w, const struct file *file, uint32_t space)
     w->k = file_key(&w->prefix);
     if (r->after.len > 0)
         record_key_make(&after, file->seed, space, r->after);
-    if (is_before(key_str(&after), key_str(&w->prefix)))
+    if (str_is_before(key_str(&after), key_str(&w->prefix)))
         return mdb_cursor_get(w->cursor, &w->k, &w->v, MDB_SET_RANGE);
     w->k = file_key(&after);
     int rc = mdb_cursor_get(w->cursor, &w->k, &w->v, MDB_SET_RANGE);

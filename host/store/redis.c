@@ -14,7 +14,7 @@ struct redis {
     struct store store;
     struct redis_link *link;
     struct buf scratch; /* of the command that is being made */
-    char prefix[64];
+    const char *prefix; /* of the address */
 };
 
 static struct redis *redis_of(struct store *store)
@@ -34,18 +34,17 @@ static int error_status(struct redis *r, const char *text)
         {"ERR value is not an integer", STORE_NO_NUMBER},
         {"ERR increment or decrement would overflow", STORE_OVERFLOW},
         {"WRONGTYPE ", STORE_FOREIGN},
+        /* It starts, or is a replica since another has taken over. */
+        {"READONLY ", STORE_UNREACHABLE},
+        {"LOADING ", STORE_UNREACHABLE},
+        {"MASTERDOWN ", STORE_UNREACHABLE},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strncmp(text, known[i].begins, strlen(known[i].begins)) == 0)
-            return known[i].status;
-    }
-    /* It starts, or is a replica since another has taken over. */
-    static const char *const away[] = {"READONLY ", "LOADING ", "MASTERDOWN "};
-    for (size_t i = 0; i < sizeof(away) / sizeof(away[0]); i++) {
-        if (strncmp(text, away[i], strlen(away[i])) == 0) {
+        if (!str_starts_with(str_from(text), str_from(known[i].begins)))
+            continue;
+        if (known[i].status == STORE_UNREACHABLE)
             redis_link_leave(r->link, text);
-            return STORE_UNREACHABLE;
-        }
+        return known[i].status;
     }
     redis_link_tell(r->link, text);
     return STORE_REFUSED;
@@ -199,7 +198,7 @@ struct store *store_connect(uv_loop_t *loop, const struct redis_address *address
     if (r == NULL)
         return NULL;
     r->store.backend = &redis_backend;
-    snprintf(r->prefix, sizeof(r->prefix), "%s", address->prefix);
+    r->prefix = address->prefix;
     r->link = redis_link_new(loop, address, on_reply, r);
     if (r->link == NULL) {
         free(r);

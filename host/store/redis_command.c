@@ -45,7 +45,7 @@ static const char incr_script[] =
          "if made then keep() end\n"
          "return redis.call('GET', at)";
 
-/* ARGV: the bounds of the keys, how many, 0. Gives whether there are more, the last one, and those
+/* ARGV: the bounds of the keys, and how many. Gives whether there are more, the last one, and those
  * that have not expired. */
 static const char list_script[] =
     "local space, count, live = KEYS[1], tonumber(ARGV[3]), {}\n"
@@ -146,9 +146,7 @@ static void make_get(struct command *c, const char *prefix, const struct store_r
 /* From the prefix or behind `after`, whichever is later; keys are UTF-8, which has no byte 0xff. */
 static void make_list(struct command *c, const char *prefix, const struct store_request *q)
 {
-    size_t shared = q->after.len < q->key.len ? q->after.len : q->key.len;
-    int order = shared > 0 ? memcmp(q->after.ptr, q->key.ptr, shared) : 0;
-    bool behind = q->after.len > 0 && (order > 0 || (order == 0 && q->after.len >= q->key.len));
+    bool behind = q->after.len > 0 && !str_is_before(q->after, q->key);
     add_script(c, list_script);
     add_space(c->text, prefix, q->space);
     part_ends(c);

@@ -24,7 +24,7 @@ struct socket {
 
 struct redis_link {
     uv_loop_t *loop;
-    struct redis_address address;
+    const struct redis_address *address;
     redis_on_reply *on_reply;
     void *arg;
     struct redis_dial *dial; /* NULL: none under way */
@@ -61,24 +61,24 @@ static void tell_down(struct redis_link *link, const char *why)
 {
     if (link->down_told || !may_tell(link))
         return;
-    log_message(LOG_ERROR, "the store at %s:%s cannot be reached: %s", link->address.host,
-                link->address.port, why);
+    log_message(LOG_ERROR, "the store at %s:%s cannot be reached: %s", link->address->host,
+                link->address->port, why);
     link->down_told = true;
 }
 
 static void tell_up(struct redis_link *link)
 {
     if (link->down_told)
-        log_message(LOG_INFO, "the store at %s:%s answers again", link->address.host,
-                    link->address.port);
+        log_message(LOG_INFO, "the store at %s:%s answers again", link->address->host,
+                    link->address->port);
     link->down_told = false;
 }
 
 void redis_link_tell(struct redis_link *link, const char *what)
 {
     if (may_tell(link))
-        log_message(LOG_ERROR, "the store at %s:%s refuses: %s", link->address.host,
-                    link->address.port, what);
+        log_message(LOG_ERROR, "the store at %s:%s refuses: %s", link->address->host,
+                    link->address->port, what);
 }
 
 /* ---- giving up ---- */
@@ -295,7 +295,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 static void greet(struct redis_link *link)
 {
     struct socket *socket = link->socket;
-    link->greetings = redis_command_greet(&socket->sending, &link->address);
+    link->greetings = redis_command_greet(&socket->sending, link->address);
     uv_tcp_nodelay(socket->tcp, 1);
     uv_tcp_keepalive(socket->tcp, 1, 60);
     int rc = buf_failed(&socket->sending)
@@ -342,7 +342,7 @@ int redis_link_send(struct redis_link *link, struct list *node, const struct str
         if (uv_now(link->loop) < link->retry_ms)
             return STORE_UNREACHABLE;
         link->dial =
-            redis_dial_new(link->loop, link->address.host, link->address.port, on_dialled, link);
+            redis_dial_new(link->loop, link->address->host, link->address->port, on_dialled, link);
         if (link->dial == NULL)
             return -ENOMEM;
     }
@@ -371,7 +371,7 @@ struct redis_link *redis_link_new(uv_loop_t *loop, const struct redis_address *a
     if (link == NULL)
         return NULL;
     link->loop = loop;
-    link->address = *address;
+    link->address = address;
     link->on_reply = on_reply;
     link->arg = arg;
     list_init(&link->queued);

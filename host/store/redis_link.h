@@ -23,7 +23,7 @@ struct redisReply; /* of hiredis */
 typedef void redis_on_reply(void *arg, struct list *node, const struct redisReply *reply,
                             int status);
 
-/* NULL when out of memory. The address is copied. */
+/* NULL when out of memory. The address is borrowed. */
 struct redis_link *redis_link_new(uv_loop_t *loop, const struct redis_address *address,
                                   redis_on_reply *on_reply, void *arg);
 

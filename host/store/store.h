@@ -111,7 +111,7 @@ int store_check(const char *file, struct err *err) __attribute__((warn_unused_re
 struct store *store_open(uv_loop_t *loop, const char *file, struct err *err);
 
 /* A store on a server that speaks Redis' protocol; redis_url.h. It connects when it is first asked.
- * NULL when out of memory. */
+ * The address is borrowed until store_free. NULL when out of memory. */
 struct redis_address;
 struct store *store_connect(uv_loop_t *loop, const struct redis_address *address);
 

@@ -23,15 +23,6 @@ struct slot {
 
 static struct slot slots[SLOTS];
 
-static unsigned next_random(void)
-{
-    static uint64_t seed = 88172645463325252u;
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (unsigned)(seed >> 32);
-}
-
 /* Around the pool's limit there are blocks of both kinds. */
 static size_t random_size(void)
 {

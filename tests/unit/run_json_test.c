@@ -76,15 +76,6 @@ static const struct {
 
 enum { KEYS = sizeof(keys) / sizeof(keys[0]), OBJECTS = 400, MEMBERS = 5 };
 
-static unsigned next_random(void)
-{
-    static uint64_t seed = 88172645463325252u;
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (unsigned)(seed >> 32);
-}
-
 /* The members of the table at 2 are those of the one at 3, which loses them. */
 static void check_equal(lua_State *L)
 {

@@ -18,4 +18,14 @@ static inline double slowness(void)
     return factor > 1 ? factor : 1;
 }
 
+/* The same numbers in every run of a test program. */
+static inline unsigned next_random(void)
+{
+    static uint64_t seed = 88172645463325252u;
+    seed ^= seed << 13;
+    seed ^= seed >> 7;
+    seed ^= seed << 17;
+    return (unsigned)(seed >> 32);
+}
+
 #endif

@@ -42,8 +42,7 @@ ALL_LDFLAGS = $(FLAGS_$(BUILD)) $(LDFLAGS) -pthread -Wl,-z,relro,-z,now
 LIBS        = $(PKG_LIBS) -lm -ldl
 
 # ---- sources -------------------------------------------------------------------------------
-SRC_C := $(wildcard host/*.c host/base/*.c host/store/*.c host/http/*.c host/auth/*.c host/net/*.c host/run/*.c \
-                    host/cli/*.c bindings/*.c)
+SRC_C := $(wildcard host/*.c host/*/*.c bindings/*.c)
 LIB_C := $(filter-out host/main.c,$(SRC_C))
 LIB_O := $(LIB_C:%.c=$(OUT)/%.o)
 

@@ -9,12 +9,12 @@
 
 #include <uv.h>
 
-#include "base/metrics.h"
+#include "shared/metrics.h"
 #include "deployment.h"
 #include "net/server.h"
 #include "schedule.h"
-#include "store/generations.h"
-#include "store/rate.h"
+#include "shared/generations.h"
+#include "shared/rate.h"
 #include "store/store.h"
 #include "watch.h"
 

@@ -1,4 +1,4 @@
-/* rate_limit: whom a request counts for, and what it is told. The counting is store/rate.c. */
+/* rate_limit: whom a request counts for, and what it is told. The counting is shared/rate.c. */
 #include "app.h"
 
 #include <arpa/inet.h>

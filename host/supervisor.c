@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "auth/replay.h"
+#include "shared/replay.h"
 #include "base/log.h"
 #include "notify.h"
 

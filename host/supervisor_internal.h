@@ -6,7 +6,7 @@
 #include <sys/types.h>
 
 #include "base/limits.h"
-#include "carried.h"
+#include "shared/carried.h"
 #include "supervisor.h"
 #include "upgrade.h"
 

@@ -6,7 +6,7 @@
 #include <openssl/sha.h>
 
 #include "auth/key.h"
-#include "auth/replay.h"
+#include "shared/replay.h"
 #include "auth/token.h"
 #include "base/limits.h"
 

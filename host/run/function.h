@@ -5,7 +5,7 @@
 #ifndef LUAFN_RUN_FUNCTION_H
 #define LUAFN_RUN_FUNCTION_H
 
-#include "base/metrics.h"
+#include "shared/metrics.h"
 #include "http/exchange.h"
 #include "http/router.h"
 #include "run/instance.h"

@@ -6,13 +6,13 @@
  *
  * A worker may be killed at any time: the lock is robust, and an entry is complete before it is
  * counted. The numbers end with the program. */
-#ifndef LUAFN_STORE_GENERATIONS_H
-#define LUAFN_STORE_GENERATIONS_H
+#ifndef LUAFN_SHARED_GENERATIONS_H
+#define LUAFN_SHARED_GENERATIONS_H
 
 #include <stdint.h>
 
 #include "base/limits.h"
-#include "base/shared_lock.h"
+#include "shared/lock.h"
 #include "base/str.h"
 
 enum { GENERATIONS_KEPT = 8 }; /* of a function: how far workers may be apart */

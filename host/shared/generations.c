@@ -1,5 +1,5 @@
 /* Numbers for the versions of functions, for all workers together. */
-#include "store/generations.h"
+#include "shared/generations.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* Memory that an upgraded program goes on with. */
-#include "carried.h"
+#include "shared/carried.h"
 
 #include <assert.h>
 #include <errno.h>

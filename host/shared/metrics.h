@@ -5,14 +5,14 @@
  * stays when its worker dies, and the next one counts on in it: nothing vanishes. The names of
  * functions are kept once, for all pages, and never forgotten, so that a function counts on over
  * reloads. */
-#ifndef LUAFN_BASE_METRICS_H
-#define LUAFN_BASE_METRICS_H
+#ifndef LUAFN_SHARED_METRICS_H
+#define LUAFN_SHARED_METRICS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/limits.h"
-#include "base/shared_lock.h"
+#include "shared/lock.h"
 #include "base/str.h"
 
 enum {

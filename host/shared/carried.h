@@ -1,13 +1,13 @@
 /* Memory of the workers that an upgraded program goes on with: metrics, rate limits, which
  * scheduled runs were taken, numbers of generations. A file without a name; its descriptor is
  * handed over. */
-#ifndef LUAFN_CARRIED_H
-#define LUAFN_CARRIED_H
+#ifndef LUAFN_SHARED_CARRIED_H
+#define LUAFN_SHARED_CARRIED_H
 
-#include "base/metrics.h"
-#include "store/generations.h"
+#include "shared/metrics.h"
+#include "shared/generations.h"
 #include "schedule.h"
-#include "store/rate.h"
+#include "shared/rate.h"
 
 struct carried_memory;
 

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "store/rate.h"
+#include "shared/rate.h"
 
 static int set_up(void **state)
 {

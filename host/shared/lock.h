@@ -1,7 +1,7 @@
 /* A lock in memory that processes share. One that dies while it holds the lock leaves it to the
  * next, with whatever is behind it as it was then: write so that any moment will do. */
-#ifndef LUAFN_BASE_SHARED_LOCK_H
-#define LUAFN_BASE_SHARED_LOCK_H
+#ifndef LUAFN_SHARED_LOCK_H
+#define LUAFN_SHARED_LOCK_H
 
 #include <pthread.h>
 

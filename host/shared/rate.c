@@ -1,5 +1,5 @@
 /* Counting requests, for all workers together. */
-#include "store/rate.h"
+#include "shared/rate.h"
 
 #include <errno.h>
 #include <sys/random.h>

@@ -1,5 +1,5 @@
 /* What the host counts, for all workers together. */
-#include "base/metrics.h"
+#include "shared/metrics.h"
 
 #include <stddef.h>
 #include <stdio.h>

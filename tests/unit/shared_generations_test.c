@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "store/generations.h"
+#include "shared/generations.h"
 
 static int set_up(void **state)
 {

@@ -3,8 +3,8 @@
  * A table of fixed size in shared memory, made before the workers are; an entry is a hash and the
  * time at which the proof is too old anyway. Nothing is evicted before that: where a proof finds no
  * place it is not let in. */
-#ifndef LUAFN_AUTH_REPLAY_H
-#define LUAFN_AUTH_REPLAY_H
+#ifndef LUAFN_SHARED_REPLAY_H
+#define LUAFN_SHARED_REPLAY_H
 
 #include "base/str.h"
 

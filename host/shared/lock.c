@@ -1,5 +1,5 @@
 /* A lock that processes share: a robust mutex. */
-#include "base/shared_lock.h"
+#include "shared/lock.h"
 
 #include <errno.h>
 

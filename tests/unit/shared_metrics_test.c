@@ -1,5 +1,5 @@
 /* base/metrics: pages of several workers, added up. */
-#include "base/metrics.h"
+#include "shared/metrics.h"
 
 #include <stdio.h>
 #include <stdlib.h>

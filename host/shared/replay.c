@@ -2,7 +2,7 @@
  * workers claim a word by compare-and-swap. All look for a place in the same order, so that two who
  * bring the same proof at the same time want the same word, and the one who comes second looks
  * again and finds it taken by its own. */
-#include "auth/replay.h"
+#include "shared/replay.h"
 
 #include <errno.h>
 #include <openssl/sha.h>

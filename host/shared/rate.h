@@ -10,14 +10,14 @@
  *
  * A worker may be killed at any time: locks are robust, and a count that was being written is off
  * by one at most. The counts end with the program. */
-#ifndef LUAFN_STORE_RATE_H
-#define LUAFN_STORE_RATE_H
+#ifndef LUAFN_SHARED_RATE_H
+#define LUAFN_SHARED_RATE_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/limits.h"
-#include "base/shared_lock.h"
+#include "shared/lock.h"
 #include "base/str.h"
 
 enum {

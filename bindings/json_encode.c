@@ -15,7 +15,7 @@
 #include "bindings/json_internal.h"
 #include "bindings/keys.h"
 #include "run/budget.h"
-#include "run/json_text.h"
+#include "json/text.h"
 #include "run/lazy.h"
 
 static void add_path(struct encoder *enc, const struct frame *frame)

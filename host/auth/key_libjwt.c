@@ -24,7 +24,7 @@
 #include <strings.h>
 
 #include "auth/base64url.h"
-#include "auth/strict_json.h"
+#include "json/strict.h"
 #include "base/limits.h"
 
 static jwt_alg_t jwt_alg_of(enum alg alg)

@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #include "auth/base64url.h"
-#include "auth/strict_json.h"
+#include "json/strict.h"
 #include "base/limits.h"
 
 static bool set_default(json_t *header, const char *name, json_t *value)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "auth/key_internal.h"
-#include "auth/strict_json.h"
+#include "json/strict.h"
 #include "base/limits.h"
 
 struct keyset {

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "auth/plain_json.h"
-#include "auth/strict_json.h"
+#include "json/plain.h"
+#include "json/strict.h"
 
 /* An integer that cannot fit into 64 bits has at least this many digits. */
 enum { WIDE_DIGITS = 19 };

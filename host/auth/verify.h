@@ -14,7 +14,7 @@
 #include "auth/dpop.h"
 #include "auth/keyset.h"
 #include "auth/opaque.h"
-#include "auth/sheet.h"
+#include "json/sheet.h"
 #include "base/arena.h"
 #include "base/str.h"
 
@@ -148,7 +148,7 @@ json_t *claims_without_namespace(struct str ns, const json_t *claims);
 json_t *claims_plain(struct claims *claims, struct str ns);
 
 /* The same as a sheet. Borrowed, until another namespace is asked for or the claims end. NULL: it
- * has none (auth/sheet.h), or out of memory. */
+ * has none (json/sheet.h), or out of memory. */
 const struct sheet *claims_sheet(struct claims *claims, struct str ns);
 
 #endif

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "auth/strict_json.h"
+#include "json/strict.h"
 #include "cli/explain_internal.h"
 
 enum { VALUE_BYTES = 120 };

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "auth/strict_json.h"
+#include "json/strict.h"
 #include "net/client.h"
 
 static struct str without_slash(struct str url)

@@ -10,7 +10,7 @@
 #include <sys/random.h>
 
 #include "auth/opaque.h"
-#include "auth/strict_json.h"
+#include "json/strict.h"
 #include "base/base64.h"
 #include "base/siphash.h"
 #include "net/discovery.h"

@@ -1,7 +1,7 @@
 /* Claims as a script's table, whose members are made when they are read.
  *
  * Most handlers read one or two members of the ten that a token has, and write all of them into
- * their answer. The table carries the claims' sheet (auth/sheet.h) as memory of the script's state:
+ * their answer. The table carries the claims' sheet (json/sheet.h) as memory of the script's state:
  * it needs neither request nor cache, and lives as long as the script keeps it. To a script it is a
  * plain table: what cannot be had member by member (pairs, next, rawset, setmetatable ...) first
  * makes them all, see run/lazy.h.

@@ -10,8 +10,8 @@
 #include "base/limits.h"
 #include "run/budget.h"
 #include "run/json_keys.h"
-#include "run/json_number.h"
-#include "run/json_text.h"
+#include "json/number.h"
+#include "json/text.h"
 #include "run/tree.h"
 
 struct decoder {

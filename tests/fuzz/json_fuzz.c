@@ -3,7 +3,7 @@
  * here, and names may have a NUL; more than 64 levels are too many. */
 #include <string.h>
 
-#include "auth/strict_json.h"
+#include "json/strict.h"
 #include "bindings/json.h"
 #include "fuzz.h"
 #include "json_same.h"

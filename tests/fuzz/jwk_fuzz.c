@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "auth/key.h"
-#include "auth/strict_json.h"
+#include "json/strict.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,8 +3,8 @@
 
 #include "fuzz.h"
 
-#include "auth/plain_json.h"
-#include "auth/strict_json.h"
+#include "json/plain.h"
+#include "json/strict.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

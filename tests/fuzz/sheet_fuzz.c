@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/sheet.h"
+#include "json/sheet.h"
 #include "json_same.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

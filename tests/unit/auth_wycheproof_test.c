@@ -13,7 +13,7 @@
 
 #include "auth/base64url.h"
 #include "auth/keyset.h"
-#include "auth/strict_json.h"
+#include "json/strict.h"
 
 struct exception {
     int id;

@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 #include "run/json_decode.h"
-#include "run/json_text.h"
+#include "json/text.h"
 
 static size_t plain_by_hand(struct str s)
 {

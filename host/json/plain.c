@@ -1,5 +1,5 @@
 /* Plain JSON, in one pass. Where in doubt, NULL. */
-#include "auth/plain_json.h"
+#include "json/plain.h"
 
 #include <stdbool.h>
 

@@ -1,5 +1,5 @@
 /* What reading and writing JSON strings share: which bytes may be copied as they are. */
-#include "run/json_text.h"
+#include "json/text.h"
 
 #include <endian.h>
 #include <stdint.h>

@@ -2,8 +2,8 @@
  * member of, and to write out again.
  *
  * A sheet has no pointers: it may be copied with memcpy, `bytes` long. */
-#ifndef LUAFN_AUTH_SHEET_H
-#define LUAFN_AUTH_SHEET_H
+#ifndef LUAFN_JSON_SHEET_H
+#define LUAFN_JSON_SHEET_H
 
 #include <jansson.h>
 #include <stdbool.h>

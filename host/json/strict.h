@@ -2,8 +2,8 @@
  *
  * jansson, but with duplicate members refused (RFC 7515 section 10.12), nothing after the value,
  * and a limit on nesting that is checked before the parser recurses. */
-#ifndef LUAFN_AUTH_STRICT_JSON_H
-#define LUAFN_AUTH_STRICT_JSON_H
+#ifndef LUAFN_JSON_STRICT_H
+#define LUAFN_JSON_STRICT_H
 
 #include <jansson.h>
 

@@ -1,5 +1,5 @@
 /* Sheets from sheets: names without a namespace, members as lists. */
-#include "auth/sheet_internal.h"
+#include "json/sheet_internal.h"
 #include "base/buf.h"
 
 static bool has_namespace(const struct sheet *sheet, struct str ns)

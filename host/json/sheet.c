@@ -1,10 +1,10 @@
 /* Claims as JSON text with places. */
-#include "auth/sheet.h"
+#include "json/sheet.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/sheet_internal.h"
+#include "json/sheet_internal.h"
 #include "base/buf.h"
 
 size_t sheet_bytes(size_t count, size_t text_len)

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-#include "auth/plain_json.h"
+#include "json/plain.h"
 
 static void test_reads_as_jansson(void **state)
 {

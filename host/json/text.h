@@ -1,6 +1,6 @@
 /* What reading and writing JSON strings share: which bytes may be copied as they are. */
-#ifndef LUAFN_RUN_JSON_TEXT_H
-#define LUAFN_RUN_JSON_TEXT_H
+#ifndef LUAFN_JSON_TEXT_H
+#define LUAFN_JSON_TEXT_H
 
 #include <stddef.h>
 

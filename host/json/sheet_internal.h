@@ -1,8 +1,8 @@
 /* What makes sheets: sheet.c from claims, sheet_map.c from another sheet. */
-#ifndef LUAFN_AUTH_SHEET_INTERNAL_H
-#define LUAFN_AUTH_SHEET_INTERNAL_H
+#ifndef LUAFN_JSON_SHEET_INTERNAL_H
+#define LUAFN_JSON_SHEET_INTERNAL_H
 
-#include "auth/sheet.h"
+#include "json/sheet.h"
 
 size_t sheet_bytes(size_t count, size_t text_len);
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "auth/sheet.h"
+#include "json/sheet.h"
 #include "auth/verify.h"
 
 static json_t *parse(const char *text)

@@ -1,11 +1,11 @@
 /* JSON as most tokens are written, read fast: an object of names and texts in plain ASCII without
  * escapes, whole numbers, true, false, null, and lists and objects of those.
  *
- * Everything else is left to the strict parser (auth/strict_json.h), which also judges whatever is
+ * Everything else is left to the strict parser (json/strict.h), which also judges whatever is
  * not JSON: this one never refuses, and what it reads, the strict one would read to the same
  * value. */
-#ifndef LUAFN_AUTH_PLAIN_JSON_H
-#define LUAFN_AUTH_PLAIN_JSON_H
+#ifndef LUAFN_JSON_PLAIN_H
+#define LUAFN_JSON_PLAIN_H
 
 #include <jansson.h>
 

@@ -1,5 +1,5 @@
 /* JSON from the outside. */
-#include "auth/strict_json.h"
+#include "json/strict.h"
 
 #include <errno.h>
 #include <string.h>

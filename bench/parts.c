@@ -19,7 +19,7 @@
 #include "http/router.h"
 #include "run/function.h"
 #include "run/invocation.h"
-#include "run/json_decode.h"
+#include "lua/json_decode.h"
 
 enum { WARM = 20 };
 

@@ -4,7 +4,7 @@
 
 #include <lua.h>
 
-#include "run/sandbox.h"
+#include "lua/sandbox.h"
 
 /* Ends with a NULL name. */
 extern const struct binding bindings[];

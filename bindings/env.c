@@ -9,8 +9,8 @@
 
 #include "base/str.h"
 #include "bindings/bindings.h"
-#include "run/lazy.h"
-#include "run/vm.h"
+#include "lua/lazy.h"
+#include "lua/vm.h"
 
 /* The dev issuer's private keys: for the dev issuer alone. */
 static bool is_host_secret(struct str name)

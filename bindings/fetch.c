@@ -15,8 +15,8 @@
 #include "base/limits.h"
 #include "net/client.h"
 #include "run/await.h"
-#include "run/json_decode.h"
-#include "run/lazy.h"
+#include "lua/json_decode.h"
+#include "lua/lazy.h"
 #include "run/invocation.h"
 
 enum { HEADERS_MAX = 100 };

@@ -1,13 +1,13 @@
 /* The json module: arguments and results, the array mark, jansson trees. The text itself is read
- * and written by run/json_decode.c and json_encode.c. */
+ * and written by lua/json_decode.c and json_encode.c. */
 #include "bindings/json.h"
 
 #include <lauxlib.h>
 
 #include "bindings/bindings.h"
 #include "base/limits.h"
-#include "run/json_decode.h"
-#include "run/tree.h"
+#include "lua/json_decode.h"
+#include "lua/tree.h"
 
 enum { SCRATCH_KEEP = 64 * 1024, INDENT_MAX = 8 };
 

@@ -1,4 +1,4 @@
-/* JSON straight from Lua values, without a tree in between (the other way is run/json_decode.h);
+/* JSON straight from Lua values, without a tree in between (the other way is lua/json_decode.h);
  * and jansson trees to Lua.
  *
  * Integers stay integers (64 bit; larger ones become floats), arrays stay arrays, also when they
@@ -30,7 +30,7 @@ struct buf *json_scratch(void);
 int json_encode_value(lua_State *L, int index, struct buf *out);
 int json_encode_styled(lua_State *L, int index, const struct json_style *style, struct buf *out);
 
-/* Pushes a copy of a jansson value, as run/tree.h does; NULL pushes nil. Raises when out of memory.
+/* Pushes a copy of a jansson value, as lua/tree.h does; NULL pushes nil. Raises when out of memory.
  * [-0, +1] */
 void json_push_tree(lua_State *L, const json_t *value);
 
@@ -39,7 +39,7 @@ void json_push_tree(lua_State *L, const json_t *value);
  * exists. */
 json_t *json_to_tree(lua_State *L, int index);
 
-/* Pushes the metatable that marks arrays, the one of run/tree.h. Works without open_json. Raises
+/* Pushes the metatable that marks arrays, the one of lua/tree.h. Works without open_json. Raises
  * when out of memory. [-0, +1] */
 void json_push_array_mt(lua_State *L);
 

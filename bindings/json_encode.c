@@ -14,9 +14,9 @@
 #include "base/limits.h"
 #include "bindings/json_internal.h"
 #include "bindings/keys.h"
-#include "run/budget.h"
+#include "lua/budget.h"
 #include "json/text.h"
-#include "run/lazy.h"
+#include "lua/lazy.h"
 
 static void add_path(struct encoder *enc, const struct frame *frame)
 {

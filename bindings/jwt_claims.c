@@ -6,7 +6,7 @@
 #include "base/str.h"
 #include "bindings/jwt_internal.h"
 #include "run/claims_table.h"
-#include "run/tree.h"
+#include "lua/tree.h"
 
 static bool is_absent(lua_State *L, int index)
 {

@@ -12,9 +12,9 @@
 #include "net/token_wait.h"
 #include "run/await.h"
 #include "run/claims_table.h"
-#include "run/guard.h"
+#include "lua/guard.h"
 #include "run/outcome.h"
-#include "run/vm.h"
+#include "lua/vm.h"
 
 /* Of one verdict, until the next: its texts, and a reference to its claims, so that Lua may raise
  * while they are in use. */

@@ -6,7 +6,7 @@
 #include "base/buf.h"
 #include "bindings/json.h"
 #include "bindings/jwt_internal.h"
-#include "run/tree.h"
+#include "lua/tree.h"
 
 /* Parsing a PEM costs more than a signature: the last one is kept. One a process; a worker has one
  * thread. */

@@ -5,8 +5,8 @@
 #include "bindings/jwt_internal.h"
 #include "net/issuer_link.h"
 #include "run/options.h"
-#include "run/tree.h"
-#include "run/vm.h"
+#include "lua/tree.h"
+#include "lua/vm.h"
 
 static int l_gc(lua_State *L)
 {

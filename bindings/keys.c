@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "run/lazy.h"
+#include "lua/lazy.h"
 
 static int compare(const void *a, const void *b)
 {

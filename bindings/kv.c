@@ -11,8 +11,8 @@
 #include "bindings/bindings.h"
 #include "bindings/json.h"
 #include "run/await.h"
-#include "run/json_decode.h"
-#include "run/vm.h"
+#include "lua/json_decode.h"
+#include "lua/vm.h"
 #include "store/store.h"
 
 /* A request to the store. It has memory of its own, since the store may still work on it when the

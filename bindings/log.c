@@ -12,7 +12,7 @@
 #include "http/exchange.h"
 #include "base/limits.h"
 #include "run/invocation.h"
-#include "run/vm.h"
+#include "lua/vm.h"
 
 /* At most `max` bytes, not cut within a character. */
 static struct str shorten(struct str s, size_t max)

@@ -8,7 +8,7 @@
 #include "base/list.h"
 #include "bindings/bindings.h"
 #include "run/await.h"
-#include "run/guard.h"
+#include "lua/guard.h"
 #include "run/invocation.h"
 
 enum { FUNCTIONS_MAX = 64 };

@@ -11,7 +11,7 @@
 #include "base/list.h"
 #include "bindings/bindings.h"
 #include "run/await.h"
-#include "run/vm.h"
+#include "lua/vm.h"
 
 enum { SECONDS_MAX = 86400 };
 

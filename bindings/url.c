@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "bindings/bindings.h"
 #include "bindings/keys.h"
-#include "run/budget.h"
+#include "lua/budget.h"
 
 static struct str check_str(lua_State *L, int index)
 {

@@ -12,8 +12,8 @@
 #include "config_internal.h"
 #include "config_site.h"
 #include "config_toml.h"
-#include "run/script.h"
-#include "run/source_line.h"
+#include "lua/script.h"
+#include "lua/source_line.h"
 
 /* A Netlify project may have no functions.lua: its netlify.toml stands for it. */
 static bool find_toml(const char *file, char *path)

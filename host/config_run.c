@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "run/guard.h"
-#include "run/vm.h"
+#include "lua/guard.h"
+#include "lua/vm.h"
 
 enum { MEMORY_LIMIT = 64 * 1024 * 1024, MISSING_MAX = 8 };
 

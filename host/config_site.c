@@ -9,7 +9,7 @@
 #include "base/limits.h"
 #include "config_toml.h"
 #include "http/rule_file.h"
-#include "run/script.h"
+#include "lua/script.h"
 
 /* ---- notes and files ---- */
 

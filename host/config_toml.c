@@ -10,7 +10,7 @@
 
 #include "base/toml.h"
 #include "config_site.h"
-#include "run/script.h"
+#include "lua/script.h"
 
 #define FILE_NAME "netlify.toml"
 

@@ -1,6 +1,6 @@
 /* What the kernel takes away from a process, for good, before it runs anything of others.
  *
- * Lua scripts have their own sandbox (run/sandbox.h). This is the wall behind it, for the day when
+ * Lua scripts have their own sandbox (lua/sandbox.h). This is the wall behind it, for the day when
  * somebody gets through: a worker that was taken over can start no program, and sees no files but
  * those that it needs. */
 #ifndef LUAFN_CONFINE_H

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "net/issuer_link.h"
-#include "run/script.h"
+#include "lua/script.h"
 
 /* ---- what functions see of the environment ---- */
 

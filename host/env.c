@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/buf.h"
-#include "run/script.h"
+#include "lua/script.h"
 
 struct variable {
     char *name;  /* owned */

@@ -8,7 +8,7 @@
 #include "auth/policy.h"
 #include "base/clock.h"
 #include "run/cron.h"
-#include "run/script.h"
+#include "lua/script.h"
 
 struct row {
     char methods[64];

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/limits.h"
 #include "listener.h"
-#include "run/budget.h"
+#include "lua/budget.h"
 
 enum { HEARTBEAT_MS = 250, SWEEP_MS = 1000, SETTLE_MS = 10, SIGNALS = 3 };
 

@@ -85,7 +85,7 @@
 #define LIMIT_JSON_TREE_BYTES       (256 * 1024)       /* a Lua value made a jansson tree: claims */
 #define LIMIT_MAPPED_LISTS          16                 /* names in jwt.mapping */
 #define LIMIT_SCRIPT_BYTES          (1024 * 1024)
-#define LIMIT_CHAIN_INDEXES         100  /* a.b.c in one expression; see run/chain.h */
+#define LIMIT_CHAIN_INDEXES         100  /* a.b.c in one expression; see lua/chain.h */
 #define LIMIT_CHAIN_LOGICAL         1000 /* `and`, `or` in one expression */
 #define LIMIT_SCRIPT_JUMPS          5000 /* `elseif`, `break`, `goto` in a script */
 #define LIMIT_COROUTINES            64   /* live ones that resume each other, a request */

@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 #include "cli/load.h"
 #include "cli/dev_place.h"
-#include "run/script.h"
+#include "lua/script.h"
 
 /* A function that says nothing about who may call it is open: worth a word, not a fault. */
 static void warn_open(const struct deployment *deployment)

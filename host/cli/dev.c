@@ -11,7 +11,7 @@
 #include "cli/dev_place.h"
 #include "cli/new_internal.h"
 #include "cli/run_host.h"
-#include "run/script.h"
+#include "lua/script.h"
 
 static const char *const own_functions[] = {
     "luafn-dev-issuer", SCRIPT_EMBEDDED "scripts/dev/issuer.lua", "luafn-dev-tv",

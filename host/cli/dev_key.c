@@ -10,7 +10,7 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
-#include "run/script.h"
+#include "lua/script.h"
 
 static const char NEXT[] = "next";
 

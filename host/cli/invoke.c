@@ -9,7 +9,7 @@
 #include "bindings/bindings.h"
 #include "cli/cli.h"
 #include "cli/local.h"
-#include "run/script.h"
+#include "lua/script.h"
 
 struct invoke {
     const char *config_file, *name, *payload, *method, *path, *subject, *scope;

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "bindings/bindings.h"
 #include "cli/cli.h"
-#include "run/budget.h"
+#include "lua/budget.h"
 #include "run/task.h"
 
 static void on_loaded(struct deployment *deployment, void *arg)

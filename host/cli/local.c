@@ -8,7 +8,7 @@
 #include "cli/cli.h"
 #include "cli/dev_key.h"
 #include "cli/dev_place.h"
-#include "run/budget.h"
+#include "lua/budget.h"
 
 /* ---- the app ---- */
 

@@ -9,7 +9,7 @@
 #include "cli/cli.h"
 #include "cli/new_internal.h"
 #include "config.h"
-#include "run/script.h"
+#include "lua/script.h"
 
 /* The line `functions = {` or `functions = "folder"`, where it stands alone. */
 static struct str find_line(struct str text, struct str *value)

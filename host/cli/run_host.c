@@ -14,7 +14,7 @@
 #include "notify.h"
 #include "upgrade.h"
 #include "base/log_sink.h"
-#include "run/budget.h"
+#include "lua/budget.h"
 
 static int read_log(const struct command *command, const char *text, bool dev)
 {

@@ -8,7 +8,7 @@
 #include "bindings/bindings.h"
 #include "bindings/json.h"
 #include "cli/test_internal.h"
-#include "run/guard.h"
+#include "lua/guard.h"
 #include "run/invocation.h"
 
 struct test_case *test_now;

@@ -10,8 +10,8 @@
 
 #include "cli/cli.h"
 #include "cli/test_internal.h"
-#include "run/budget.h"
-#include "run/script.h"
+#include "lua/budget.h"
+#include "lua/script.h"
 
 enum {
     HEADER_BYTES = 32,

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "run/task.h"
-#include "run/vm.h"
+#include "lua/vm.h"
 
 static const char OP_METATABLE[] = "luafn.op";
 

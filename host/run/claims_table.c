@@ -4,10 +4,10 @@
 #include <lauxlib.h>
 #include <string.h>
 
-#include "run/json_decode.h"
-#include "run/lazy.h"
-#include "run/tree.h"
-#include "run/vm.h"
+#include "lua/json_decode.h"
+#include "lua/lazy.h"
+#include "lua/tree.h"
+#include "lua/vm.h"
 
 /* Its address is a key in the raw table. There is a sheet, which several tables may share, or */
 static const char state_key;

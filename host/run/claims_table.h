@@ -4,7 +4,7 @@
  * their answer. The table carries the claims' sheet (json/sheet.h) as memory of the script's state:
  * it needs neither request nor cache, and lives as long as the script keeps it. To a script it is a
  * plain table: what cannot be had member by member (pairs, next, rawset, setmetatable ...) first
- * makes them all, see run/lazy.h.
+ * makes them all, see lua/lazy.h.
  *
  * Raw, it holds the members that were made or set, under their names, and under a light userdata
  * its sheet, or once something was made, what is kept of that. */

@@ -6,7 +6,7 @@
 
 #include "run/event_fields.h"
 #include "run/invocation.h"
-#include "run/lazy.h"
+#include "lua/lazy.h"
 
 /* A slot serves one invocation at a time and is then used again. Memory: a userdata anchored in the
  * registry. */

@@ -10,7 +10,7 @@
 #include "http/target.h"
 #include "run/claims_table.h"
 #include "run/invocation.h"
-#include "run/tree.h"
+#include "lua/tree.h"
 
 static void push_str(lua_State *L, struct str s)
 {

@@ -10,7 +10,7 @@
 #include "run/instance_internal.h"
 #include "run/locate.h"
 #include "run/options.h"
-#include "run/script.h"
+#include "lua/script.h"
 #include "run/tidy.h"
 
 static const char OPTIONS[] = "luafn.options"; /* registry: the table that the script returned */

@@ -7,10 +7,10 @@
 #define LUAFN_RUN_INSTANCE_H
 
 #include "base/err.h"
-#include "run/sandbox.h"
+#include "lua/sandbox.h"
 #include "run/spec.h"
 #include "run/task.h"
-#include "run/vm.h"
+#include "lua/vm.h"
 
 /* A file that a load looked at. */
 struct script_file {

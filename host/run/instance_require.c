@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "run/chain.h"
+#include "lua/chain.h"
 #include "run/instance_internal.h"
-#include "run/script.h"
+#include "lua/script.h"
 
 const char INSTANCE_LOADED[] = "luafn.loaded";
 

@@ -3,9 +3,9 @@
 
 #include <lauxlib.h>
 
-#include "run/script.h"
-#include "run/source_line.h"
-#include "run/vm.h"
+#include "lua/script.h"
+#include "lua/source_line.h"
+#include "lua/vm.h"
 
 int l_locate(lua_State *L)
 {

@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "run/source_line.h"
+#include "lua/source_line.h"
 
 int options_fault(struct options_reader *r, const char *key, const char *format, ...)
 {

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "base/limits.h"
-#include "run/vm.h"
+#include "lua/vm.h"
 
 #define DESCRIBE_CPU_NS (20 * 1000 * 1000ull)
 

@@ -9,7 +9,7 @@
 #include <lua.h>
 
 #include "http/exchange.h"
-#include "run/budget.h"
+#include "lua/budget.h"
 #include "run/spec.h"
 
 /* Reads the handler's result at `index` into ex->res; a body that is a function makes it streamed.

@@ -9,7 +9,7 @@
 
 #include "base/base64.h"
 #include "base/limits.h"
-#include "run/lazy.h"
+#include "lua/lazy.h"
 #include "run/outcome.h"
 
 /* All values are read raw: no metamethod of a result runs. */

@@ -11,7 +11,7 @@
 
 #include "base/list.h"
 #include "run/await.h"
-#include "run/vm.h"
+#include "lua/vm.h"
 
 struct invocation;
 

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "config.h"
 #include "fuzz.h"
-#include "run/budget.h"
+#include "lua/budget.h"
 
 static char folder[] = "/tmp/luafn-fuzz-XXXXXX";
 static char file[64], script[64];

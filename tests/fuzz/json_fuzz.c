@@ -7,8 +7,8 @@
 #include "bindings/json.h"
 #include "fuzz.h"
 #include "json_same.h"
-#include "run/json_decode.h"
-#include "run/vm.h"
+#include "lua/json_decode.h"
+#include "lua/vm.h"
 
 /* Decodes it and pushes the value, or the message and gives false. */
 static bool decode(lua_State *L, struct str text)

@@ -8,7 +8,7 @@
 
 #include "bindings/bindings.h"
 #include "bindings/json.h"
-#include "run/json_decode.h"
+#include "lua/json_decode.h"
 
 static lua_State *L;
 

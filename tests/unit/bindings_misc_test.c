@@ -13,7 +13,7 @@
 #include "http/exchange.h"
 #include "run/invocation.h"
 #include "run/task.h"
-#include "run/vm.h"
+#include "lua/vm.h"
 
 /* ---- a state with the modules, and a host that knows three variables ---- */
 

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "run/sandbox.h"
-#include "run/vm.h"
+#include "lua/sandbox.h"
+#include "lua/vm.h"
 
 struct lua_run {
     int status;

@@ -7,8 +7,8 @@
 
 #include "bindings/bindings.h"
 #include "run/claims_table.h"
-#include "run/tree.h"
-#include "run/vm.h"
+#include "lua/tree.h"
+#include "lua/vm.h"
 
 enum { ROUNDS = 3000 };
 

@@ -1,0 +1,121 @@
+/* Script files: reading, finding, hashing. */
+#include "lua/script.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/embedded.h"
+#include "base/limits.h"
+
+static const struct embedded_file *find_embedded(const char *path)
+{
+    return embedded_find(path + strlen(SCRIPT_EMBEDDED));
+}
+
+static bool is_embedded(const char *path)
+{
+    return strncmp(path, SCRIPT_EMBEDDED, strlen(SCRIPT_EMBEDDED)) == 0;
+}
+
+static int read_all(int fd, struct buf *out, struct err *err)
+{
+    for (;;) {
+        if (out->len > LIMIT_SCRIPT_BYTES)
+            return err_set(err, -EFBIG, "the script is larger than %d bytes", LIMIT_SCRIPT_BYTES);
+        if (buf_reserve(out, 16 * 1024) != 0)
+            return err_set(err, -ENOMEM, "out of memory");
+        ssize_t n = read(fd, out->data + out->len, out->cap - out->len);
+        if (n == -1 && errno == EINTR)
+            continue;
+        if (n == -1)
+            return err_set(err, -errno, "cannot be read: %s", strerror(errno));
+        if (n == 0)
+            return 0;
+        out->len += (size_t)n;
+    }
+}
+
+int script_read(const char *path, struct buf *out, struct err *err)
+{
+    if (is_embedded(path)) {
+        const struct embedded_file *file = find_embedded(path);
+        if (file == NULL)
+            return err_set(err, -ENOENT, "no such script inside the program");
+        buf_add(out, file->data, file->len);
+        return buf_failed(out) ? err_set(err, -ENOMEM, "out of memory") : 0;
+    }
+    /* Not waiting: a pipe that nobody writes to would hold the loop for ever. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd == -1)
+        return err_set(err, -errno, "cannot be opened: %s", strerror(errno));
+    struct stat st;
+    int rc = fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+                 ? read_all(fd, out, err)
+                 : err_set(err, -EINVAL, "is not a file");
+    close(fd);
+    return rc;
+}
+
+uint64_t script_hash(const char *path)
+{
+    struct buf content = BUF_INIT;
+    uint64_t hash = script_read(path, &content, NULL) == 0 ? str_hash(buf_str(&content)) : 0;
+    buf_free(&content);
+    return hash;
+}
+
+static bool name_is_valid(struct str name)
+{
+    if (name.len == 0 || name.ptr[0] == '.' || name.ptr[name.len - 1] == '.')
+        return false;
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        bool word = str_is_alnum(c) || c == '_' || c == '-';
+        if (!word && !(c == '.' && name.ptr[i + 1] != '.'))
+            return false;
+    }
+    return true;
+}
+
+bool script_exists(const char *path)
+{
+    struct stat st;
+    return is_embedded(path) ? find_embedded(path) != NULL
+                             : stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+int script_candidate(const char *script, struct str root, struct str name, unsigned which,
+                     char *path, size_t size)
+{
+    char relative[256];
+    if (!name_is_valid(name) || name.len >= sizeof(relative))
+        return -EINVAL;
+    if (which > 1)
+        return -ENOENT;
+    memcpy(relative, name.ptr, name.len);
+    relative[name.len] = '\0';
+    for (char *p = relative; *p != '\0'; p++) {
+        if (*p == '.')
+            *p = '/';
+    }
+    const char *slash = strrchr(script, '/');
+    struct str folder = {script, slash != NULL ? (size_t)(slash - script) : 0};
+    if (which == 1)
+        folder = root;
+    int len = snprintf(path, size, "%.*s/%s.lua", STR_ARG(folder), relative);
+    return len > 0 && (size_t)len < size ? 0 : -ENOENT;
+}
+
+const char *script_display_name(const char *path, struct str root)
+{
+    if (is_embedded(path))
+        return path + strlen(SCRIPT_EMBEDDED);
+    if (root.len > 0 && strncmp(path, root.ptr, root.len) == 0 && path[root.len] == '/')
+        return path + root.len + 1;
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}

@@ -1,0 +1,36 @@
+/* Script files: where `require` finds them, reading them, noticing that they changed.
+ *
+ * A script is a file, or "embedded:PATH" for one inside the program (the dev issuer's). */
+#ifndef LUAFN_LUA_SCRIPT_H
+#define LUAFN_LUA_SCRIPT_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SCRIPT_EMBEDDED "embedded:"
+
+/* Reads the whole file, at most LIMIT_SCRIPT_BYTES. 0, or a negative errno and the reason without a
+ * path (-ENOENT, -EACCES, -EFBIG, -ENOMEM ...). */
+int script_read(const char *path, struct buf *out, struct err *err)
+    __attribute__((warn_unused_result));
+
+/* FNV-1a over the content; 0 when the file cannot be read. */
+uint64_t script_hash(const char *path);
+
+/* Where `require(name)` looks: `which` 0 is beside the script, 1 in `root`; name's dots become
+ * slashes. 0 and `path` (NUL-terminated, at most `size` bytes), -EINVAL for a name that is not made
+ * of letters, digits, '_', '-' and dots, -ENOENT when there is no such place. */
+int script_candidate(const char *script, struct str root, struct str name, unsigned which,
+                     char *path, size_t size);
+
+/* Is there such a file? */
+bool script_exists(const char *path);
+
+/* The name under which error messages show a script: relative to `root` where it is below it. */
+const char *script_display_name(const char *path, struct str root);
+
+#endif

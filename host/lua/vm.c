@@ -1,0 +1,135 @@
+/* A Lua state with a memory cap.
+ *
+ * Debian's Lua is 5.4.4; two of its faults that a script could reach are closed here, once per
+ * state: messages that Lua makes where nothing would catch their allocation's failure, and weak
+ * tables. */
+#include "lua/vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/log.h"
+#include "base/pool.h"
+
+static void *on_alloc(void *arg, void *block, size_t old_size, size_t size)
+{
+    struct vm *vm = arg;
+    size_t held = block != NULL ? old_size : 0; /* for new blocks old_size is a type */
+    if (size == 0) {
+        pool_free(block, held);
+        vm->used -= held;
+        return NULL;
+    }
+    if (vm->limit != 0 && size > held && vm->used - held + size > vm->limit) {
+        vm->denials++;
+        return NULL;
+    }
+    void *moved = pool_resize(block, held, size);
+    if (moved == NULL)
+        return NULL;
+    vm->used = vm->used - held + size;
+    if (vm->used > vm->peak)
+        vm->peak = vm->used;
+    return moved;
+}
+
+/* An error outside of every protected call: a fault of the host, never of a script. */
+static int on_panic(lua_State *L)
+{
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not a text";
+    log_message(LOG_ERROR, "unprotected error in Lua: %s", text);
+    return 0; /* Lua aborts */
+}
+
+/* lua_resume and lua_resetthread make these texts outside of any protection; as long as they live
+ * in the state, making them again is a look-up that cannot fail. */
+static void keep_messages(lua_State *L)
+{
+    static const char *const messages[] = {
+        "error in error handling",
+        "cannot resume non-suspended coroutine",
+        "cannot resume dead coroutine",
+        "C stack overflow",
+    };
+    lua_createtable(L, sizeof(messages) / sizeof(messages[0]), 0);
+    for (int i = 0; i < (int)(sizeof(messages) / sizeof(messages[0])); i++) {
+        lua_pushstring(L, messages[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    static const char key;
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+}
+
+/* A weak metatable whose collection is forced by a refused allocation is a use after free in Lua
+ * before 5.4.8, and a table that is a metatable already can gain "__mode" at any time. So the name
+ * itself is taken away: Lua looks the field up by the one string object that it made at its start.
+ * Short strings are equal when they are the same object, and are found by their text; with other,
+ * secret bytes in that object nobody finds it again. */
+static void forget_weak_tables(lua_State *L)
+{
+    char *name = (char *)(uintptr_t)lua_pushlstring(L, "__mode", 6);
+    if (getrandom(name, 6, 0) != 6)
+        luaL_error(L, "no random bytes");
+    lua_pop(L, 1);
+}
+
+static void check_no_weak_tables(lua_State *L)
+{
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "v");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_newtable(L);
+    lua_rawseti(L, -2, 1);
+    lua_gc(L, LUA_GCCOLLECT);
+    if (lua_rawgeti(L, -1, 1) != LUA_TTABLE)
+        luaL_error(L, "this Lua still has weak tables");
+    lua_pop(L, 2);
+}
+
+static int l_prepare(lua_State *L)
+{
+    keep_messages(L);
+    forget_weak_tables(L);
+    check_no_weak_tables(L);
+    return 0;
+}
+
+struct vm *vm_new(size_t limit, const struct services *services)
+{
+    struct vm *vm = calloc(1, sizeof(*vm));
+    if (vm == NULL)
+        return NULL;
+    vm->limit = limit;
+    vm->services = services;
+    vm->budget = &vm->unlimited;
+    vm->relays = true;
+    list_init(&vm->queued);
+    list_init(&vm->in_queue);
+    vm->L = lua_newstate(on_alloc, vm);
+    if (vm->L == NULL) {
+        free(vm);
+        return NULL;
+    }
+    memcpy(lua_getextraspace(vm->L), &vm, sizeof(struct vm *));
+    lua_atpanic(vm->L, on_panic);
+    budget_attach(vm->L);
+    lua_pushcfunction(vm->L, l_prepare);
+    if (lua_pcall(vm->L, 0, 0, 0) != LUA_OK) {
+        vm_free(vm);
+        return NULL;
+    }
+    return vm;
+}
+
+void vm_free(struct vm *vm)
+{
+    if (vm == NULL)
+        return;
+    lua_close(vm->L);
+    list_remove(&vm->in_queue);
+    free(vm);
+}

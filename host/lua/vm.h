@@ -1,0 +1,142 @@
+/* One Lua state with its memory cap, and how C code finds it again from any coroutine.
+ *
+ * Every state belongs to one function instance (or, in tests and for functions.lua, to nobody). All
+ * its coroutines share the `struct vm` through lua_getextraspace. The allocator refuses what would
+ * go over the limit; Lua then collects and tries again, and only a second refusal becomes
+ * LUA_ERRMEM. */
+#ifndef LUAFN_LUA_VM_H
+#define LUAFN_LUA_VM_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "auth/verify.h"
+#include "base/list.h"
+#include "lua/budget.h"
+#include "run/spec.h"
+
+/* Lua's own headers do not say that these never return. */
+int luaL_error(lua_State *L, const char *format, ...) __attribute__((noreturn));
+int lua_error(lua_State *L) __attribute__((noreturn));
+
+struct client;
+struct metrics;
+struct worker_metrics;
+struct issuers;
+struct store;
+struct instance;
+struct task;
+struct event_slot;
+
+enum { VM_NAME_BYTES = 64 };
+
+/* What a worker offers to bindings. All borrowed; NULL where a tool (check, test) has none. */
+struct services {
+    uv_loop_t *loop;
+    struct client *client;
+    struct issuers *issuers;
+    struct store *store; /* of kv */
+    const struct verifier
+        *verifiers; /* the deployment's issuers, for jwt.require_scope and company */
+    unsigned verifier_count;
+    struct str claim_namespace; /* dropped from the claims that these verify; may be empty */
+    bool dev;
+    struct metrics *metrics;     /* the table of all workers, where names get a place */
+    struct worker_metrics *page; /* this worker's */
+    /* Where the name of the function that runs right now is written for the supervisor
+     * (VM_NAME_BYTES, shared memory); NULL: nowhere. */
+    char *running_name;
+    /* The value of an environment variable as `.env` files and the process give it (not filtered by
+     * function), or NULL. */
+    const char *(*getenv)(void *arg, const char *name);
+    /* Calls fn for each variable. */
+    void (*each_env)(void *arg, void (*fn)(void *fn_arg, const char *name, const char *value),
+                     void *fn_arg);
+    /* Does a function that declares no `env` see this variable? In `dev` all, in `serve` those of
+     * .env files. */
+    bool (*env_is_default)(void *arg, const char *name);
+    void *env_arg;
+    /* The number of a function's version whose files have this content, where `current` was the one
+     * before (0: none): greater, and the same in every worker. NULL: current + 1. */
+    unsigned (*number)(void *arg, struct str name, uint64_t content, unsigned current);
+    void *number_arg;
+};
+
+/* Why the host makes a coroutine yield; anything but VM_YIELD_SCRIPT passes up through the script's
+ * own coroutines. */
+enum vm_yield { VM_YIELD_SCRIPT, VM_YIELD_AWAIT, VM_YIELD_SLICE };
+
+/* A coroutine kept for the next task. */
+struct vm_thread {
+    lua_State *co;
+    int anchor; /* luaL_ref in the registry */
+};
+
+enum { VM_IDLE_THREADS = 16, VM_CLAIMS_REFS = 3 };
+
+struct vm {
+    lua_State *L;             /* owned: the main thread; nothing runs on it after loading */
+    size_t used, peak, limit; /* bytes */
+    uint64_t denials;         /* allocations refused */
+    struct budget *budget; /* of what runs now; borrowed; never NULL (an unlimited one otherwise) */
+    struct budget unlimited;
+    struct vm_thread idle[VM_IDLE_THREADS];
+    unsigned idle_count;
+    struct event_slot *free_slots;   /* of run/event.c; in the state's memory */
+    int claims_refs[VM_CLAIMS_REFS]; /* of run/claims_table.c: in the registry; 0: not made yet */
+    struct task *task;               /* being resumed now; NULL: none */
+    unsigned task_count;             /* tasks that exist: run, wait or have not been freed */
+    struct list queued;              /* tasks that go on at a turn of the loop; see task.c */
+    struct list in_queue;            /* ... its list of states with such tasks */
+    uint64_t ran_ns;                 /* ... and the order there: run time, or more */
+    enum vm_yield yield;             /* set right before the host yields, cleared by task_resume */
+    bool relays;         /* every coroutine around the running one can pass a host's yield up */
+    bool globals_frozen; /* scripts may not set globals any more (sandbox_freeze) */
+    int depth;           /* script coroutines that resume or close each other right now */
+    const struct services *services;  /* borrowed */
+    const struct function_spec *spec; /* borrowed; NULL in tools */
+    struct instance *instance;        /* owner; NULL in tools */
+};
+
+/* A state with `limit` bytes (0: no limit) and nothing in it. NULL when out of memory. */
+struct vm *vm_new(size_t limit, const struct services *services);
+void vm_free(struct vm *vm);
+
+/* Marks of a coroutine, kept in the low bits of its pointer to the vm. A thread that the host made
+ * (a task's) carries none: scripts can neither resume nor close it, even when they get hold of it
+ * through coroutine.running. */
+enum vm_mark {
+    VM_MARK_SCRIPT = 1, /* made by coroutine.create or wrap */
+    VM_MARK_HOST = 2, /* suspended by the host, not by the script: nobody but the host resumes it */
+    VM_MARK_KILLED = 4, /* died of the budget's end: hooks may be off in it, it never runs again */
+    VM_MARK_MASK = 7
+};
+
+static inline uintptr_t vm_marks(lua_State *co)
+{
+    return *(uintptr_t *)lua_getextraspace(co) & VM_MARK_MASK;
+}
+
+static inline void vm_set_marks(lua_State *co, uintptr_t marks)
+{
+    uintptr_t *slot = lua_getextraspace(co);
+    *slot = (*slot & ~(uintptr_t)VM_MARK_MASK) | marks;
+}
+
+static inline struct vm *vm_of(lua_State *L)
+{
+    return (struct vm *)(*(uintptr_t *)lua_getextraspace(L) & ~(uintptr_t)VM_MARK_MASK);
+}
+
+/* May the host suspend what runs in `L` now? False inside callbacks of C functions (gsub, sort,
+ * metamethods of C calls), and in coroutines resumed from there. What waits asks this first. */
+static inline bool vm_can_yield(lua_State *L)
+{
+    return vm_of(L)->relays && lua_isyieldable(L);
+}
+
+#endif

@@ -4,7 +4,7 @@
 
 #include "bindings/jwt_internal.h"
 #include "net/issuer_link.h"
-#include "run/options.h"
+#include "options/options.h"
 #include "lua/tree.h"
 #include "lua/vm.h"
 

@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "run/cron.h"
+#include "options/cron.h"
 #include "schedule.h"
 
 /* The worker looks each second anyway, whatever the clock does; the timer is for being on time. */

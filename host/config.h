@@ -12,7 +12,7 @@
 #include "http/header_rule.h"
 #include "http/redirect.h"
 #include "net/server.h"
-#include "run/spec.h"
+#include "options/spec.h"
 #include "store/redis_url.h"
 
 enum { CONFIG_FILES_MAX = 16 };

@@ -4,7 +4,7 @@
 #define LUAFN_CONFIG_FUNCTIONS_H
 
 #include "config.h"
-#include "run/options.h"
+#include "options/options.h"
 
 /* The table of functions.lua is at the top of the stack. 0, or a negative errno with the reason in
  * the reader's err. */

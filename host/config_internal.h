@@ -5,7 +5,7 @@
 #define LUAFN_CONFIG_INTERNAL_H
 
 #include "config.h"
-#include "run/options.h"
+#include "options/options.h"
 
 /* Runs the text and reads what it returns into `config`. `shown` is the file's name in messages. */
 int config_run(struct config *config, struct str source, const char *shown, struct err *err)

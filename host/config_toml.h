@@ -4,7 +4,7 @@
 #define LUAFN_CONFIG_TOML_H
 
 #include "config.h"
-#include "run/options.h"
+#include "options/options.h"
 
 struct toml;
 

@@ -7,7 +7,7 @@
 
 #include "auth/policy.h"
 #include "base/clock.h"
-#include "run/cron.h"
+#include "options/cron.h"
 #include "lua/script.h"
 
 struct row {

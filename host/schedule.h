@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 #include "base/limits.h"
-#include "run/cron.h"
+#include "options/cron.h"
 
 struct schedule_slot {
     _Atomic uint64_t key;   /* hash of name and expression; 0: free */

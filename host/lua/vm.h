@@ -17,7 +17,7 @@
 #include "auth/verify.h"
 #include "base/list.h"
 #include "lua/budget.h"
-#include "run/spec.h"
+#include "options/spec.h"
 
 /* Lua's own headers do not say that these never return. */
 int luaL_error(lua_State *L, const char *format, ...) __attribute__((noreturn));

@@ -9,7 +9,7 @@
 #include "http/exchange.h"
 #include "http/router.h"
 #include "run/instance.h"
-#include "run/spec.h"
+#include "options/spec.h"
 
 /* A request on its way to a function; lives in the exchange's arena. */
 struct call {

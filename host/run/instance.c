@@ -9,7 +9,7 @@
 #include "run/event.h"
 #include "run/instance_internal.h"
 #include "run/locate.h"
-#include "run/options.h"
+#include "options/options.h"
 #include "lua/script.h"
 #include "run/tidy.h"
 

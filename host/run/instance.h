@@ -8,7 +8,7 @@
 
 #include "base/err.h"
 #include "lua/sandbox.h"
-#include "run/spec.h"
+#include "options/spec.h"
 #include "run/task.h"
 #include "lua/vm.h"
 

@@ -10,7 +10,7 @@
 
 #include "http/exchange.h"
 #include "lua/budget.h"
-#include "run/spec.h"
+#include "options/spec.h"
 
 /* Reads the handler's result at `index` into ex->res; a body that is a function makes it streamed.
  * Runs in the coroutine: raises when out of

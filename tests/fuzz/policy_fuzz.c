@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "auth/policy.h"
-#include "run/options.h"
-#include "run/options_auth.h"
+#include "options/options.h"
+#include "options/options_auth.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "run/cron.h"
-#include "run/options.h"
-#include "run/options_auth.h"
+#include "options/cron.h"
+#include "options/options.h"
+#include "options/options_auth.h"
 
 static const char *const config_keys[] = {
     "script",      "path",  "methods",      "auth",         "timeout",    "cpu",      "memory",

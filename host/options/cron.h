@@ -4,8 +4,8 @@
  * @weekly, @monthly, @yearly. A field is `*` or a list of numbers, ranges and steps ("1-5,30",
  * "8-18/2"); months and weekdays also by their English names of three letters; Sunday
  * is 0 and 7. Where day and weekday are both given (neither begins with `*`), either is enough. */
-#ifndef LUAFN_RUN_CRON_H
-#define LUAFN_RUN_CRON_H
+#ifndef LUAFN_OPTIONS_CRON_H
+#define LUAFN_OPTIONS_CRON_H
 
 #include <stdbool.h>
 #include <stdint.h>

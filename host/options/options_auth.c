@@ -5,8 +5,8 @@
 #include <lauxlib.h>
 #include <string.h>
 
-#include "run/options.h"
-#include "run/options_auth.h"
+#include "options/options.h"
+#include "options/options_auth.h"
 
 enum { OWN_KEYS_MAX = 4 }; /* of those who add to a verifier's */
 

@@ -1,7 +1,7 @@
 /* What the configuration says about one function. Plain data, borrowed from the configuration for
  * as long as any generation of the function lives. */
-#ifndef LUAFN_RUN_SPEC_H
-#define LUAFN_RUN_SPEC_H
+#ifndef LUAFN_OPTIONS_SPEC_H
+#define LUAFN_OPTIONS_SPEC_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -3,14 +3,14 @@
  *
  * The readers run under lua_pcall: they may raise when out of memory, and use raw access, so that
  * no metamethod runs. */
-#ifndef LUAFN_RUN_OPTIONS_H
-#define LUAFN_RUN_OPTIONS_H
+#ifndef LUAFN_OPTIONS_OPTIONS_H
+#define LUAFN_OPTIONS_OPTIONS_H
 
 #include <lua.h>
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "run/spec.h"
+#include "options/spec.h"
 
 struct options_reader {
     lua_State *L;

@@ -1,5 +1,5 @@
 /* Cron expressions: reading, and finding the next time. */
-#include "run/cron.h"
+#include "options/cron.h"
 
 #include <errno.h>
 #include <time.h>

@@ -1,9 +1,9 @@
 /* Reading a function's `auth` member into a policy. */
-#ifndef LUAFN_RUN_OPTIONS_AUTH_H
-#define LUAFN_RUN_OPTIONS_AUTH_H
+#ifndef LUAFN_OPTIONS_OPTIONS_AUTH_H
+#define LUAFN_OPTIONS_OPTIONS_AUTH_H
 
 #include "auth/policy.h"
-#include "run/options.h"
+#include "options/options.h"
 
 /* The member `auth` of the table at the top of the stack; absent: *policy unchanged. policy->claims
  * is owned by the caller from then on (json_decref). */

@@ -1,6 +1,6 @@
 /* Reading option tables: members, faults, nearest keys. The whole tables are in options_function.c
  * and options_auth.c. */
-#include "run/options.h"
+#include "options/options.h"
 
 #include <errno.h>
 #include <lauxlib.h>

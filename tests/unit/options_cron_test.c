@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "run/cron.h"
+#include "options/cron.h"
 
 static int64_t at(const char *text)
 {

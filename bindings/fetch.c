@@ -13,7 +13,7 @@
 #include "bindings/json.h"
 #include "http/headers.h"
 #include "base/limits.h"
-#include "net/client.h"
+#include "client/client.h"
 #include "run/await.h"
 #include "lua/json_decode.h"
 #include "lua/lazy.h"

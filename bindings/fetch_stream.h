@@ -4,7 +4,7 @@
 
 #include <lua.h>
 
-#include "net/client.h"
+#include "client/client.h"
 
 struct fetch_stream;
 

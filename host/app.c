@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/target.h"
-#include "net/client_rules.h"
+#include "client/client_rules.h"
 #include "net/token_wait.h"
 #include "base/limits.h"
 #include "run/outcome.h"

@@ -8,7 +8,7 @@
 #include <errno.h>
 
 #include "base/limits.h"
-#include "net/client_rules.h"
+#include "client/client_rules.h"
 
 /* One call; in the exchange's arena, which it holds. */
 struct proxy {

@@ -2,7 +2,7 @@
 #ifndef LUAFN_CLI_AUDIT_PROBE_H
 #define LUAFN_CLI_AUDIT_PROBE_H
 
-#include "net/client.h"
+#include "client/client.h"
 
 struct probe {
     uv_loop_t loop;

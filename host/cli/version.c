@@ -9,7 +9,7 @@
 #include "auth/key.h"
 #include "http/encoding.h"
 #include "http/parser.h"
-#include "net/client.h"
+#include "client/client.h"
 #include "net/h2.h"
 #include "store/store.h"
 

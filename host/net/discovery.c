@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "json/strict.h"
-#include "net/client.h"
+#include "client/client.h"
 
 static struct str without_slash(struct str url)
 {

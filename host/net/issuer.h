@@ -23,7 +23,7 @@
 #include "auth/keyset.h"
 #include "base/err.h"
 #include "base/list.h"
-#include "net/client.h"
+#include "client/client.h"
 
 struct issuers; /* all issuers of a worker */
 struct issuer;

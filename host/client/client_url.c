@@ -1,12 +1,12 @@
 /* URLs, read by libcurl's own parser and handed to it in parsed form: what is judged is what is
  * fetched. */
-#include "net/client_internal.h"
+#include "client/client_internal.h"
 
 #include <ctype.h>
 #include <errno.h>
 
 #include "base/limits.h"
-#include "net/client_rules.h"
+#include "client/client_rules.h"
 
 CURLU *client_url_parse(struct str text, struct err *err)
 {

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "fake_http.h"
-#include "net/client.h"
+#include "client/client.h"
 
 /* ---- libcurl's allocations ---- */
 

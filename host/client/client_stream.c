@@ -1,7 +1,7 @@
 /* Streamed answers: told piece by piece, held back while nobody takes them.
  *
  * libcurl's callbacks only note what has come; the owners are told when libcurl has returned. */
-#include "net/client_internal.h"
+#include "client/client_internal.h"
 
 #include <errno.h>
 

@@ -1,5 +1,5 @@
 /* What a call came to: errors as errnos and for people, header fields by name. */
-#include "net/client_internal.h"
+#include "client/client_internal.h"
 
 #include <ctype.h>
 #include <errno.h>

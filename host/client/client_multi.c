@@ -3,7 +3,7 @@
  * libcurl says which sockets to watch (on_socket) and when to be woken (on_timeout); both wake-ups
  * end in drive(), which takes the finished transfers out and is the only place that calls back.
  * None of it runs inside of libcurl, so a callback may start, cancel or free what it likes. */
-#include "net/client_internal.h"
+#include "client/client_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

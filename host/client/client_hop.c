@@ -3,13 +3,13 @@
  * Redirects are followed here and not by libcurl, so that each hop's URL is judged. The address is
  * judged when a socket is opened, and again before the request is sent, since a pooled connection
  * may have been opened under the rules of another function. */
-#include "net/client_internal.h"
+#include "client/client_internal.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 
 #include "base/limits.h"
-#include "net/client_rules.h"
+#include "client/client_rules.h"
 
 /* ---- what libcurl asks during a transfer ---- */
 

@@ -2,15 +2,15 @@
  *
  * The text decides which kinds of address the host may turn out to have; the address that a name
  * resolves to is then held against those kinds. No sockets, no libcurl: pure. */
-#ifndef LUAFN_NET_CLIENT_RULES_H
-#define LUAFN_NET_CLIENT_RULES_H
+#ifndef LUAFN_CLIENT_CLIENT_RULES_H
+#define LUAFN_CLIENT_CLIENT_RULES_H
 
 #include <stdbool.h>
 #include <sys/socket.h>
 
 #include "base/err.h"
 #include "base/str.h"
-#include "net/client.h"
+#include "client/client.h"
 
 /* Kinds of address; a hop's reach is a set of them. */
 enum client_reach {

@@ -1,11 +1,11 @@
 /* Outbound calls: how one begins, and its one end. */
-#include "net/client_internal.h"
+#include "client/client_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/limits.h"
-#include "net/client_rules.h"
+#include "client/client_rules.h"
 
 /* ---- the end of a call ---- */
 

@@ -3,7 +3,7 @@
  * A function that fetches a URL which somebody else chose is a door into the network behind the
  * host. So private addresses are closed unless the deployment names the host, and the kinds are an
  * allow-list: whatever the IANA registries do not call globally reachable is "inside". */
-#include "net/client_rules.h"
+#include "client/client_rules.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

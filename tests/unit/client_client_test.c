@@ -6,8 +6,8 @@
 
 #include "fake_http.h"
 #include "base/limits.h"
-#include "net/client.h"
-#include "net/client_rules.h"
+#include "client/client.h"
+#include "client/client_rules.h"
 
 struct fixture {
     uv_loop_t loop;

@@ -1,12 +1,12 @@
 /* What the files of the client share: a call and its hops. Nobody else includes this. */
-#ifndef LUAFN_NET_CLIENT_INTERNAL_H
-#define LUAFN_NET_CLIENT_INTERNAL_H
+#ifndef LUAFN_CLIENT_CLIENT_INTERNAL_H
+#define LUAFN_CLIENT_CLIENT_INTERNAL_H
 
 #include <curl/curl.h>
 
 #include "base/arena.h"
 #include "base/list.h"
-#include "net/client.h"
+#include "client/client.h"
 
 enum { CLIENT_SPARE_HANDLES = 64 };
 

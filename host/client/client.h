@@ -2,8 +2,8 @@
  *
  * One client a worker; connections are pooled. TLS uses the system's CA store; proxies of the
  * environment are not used. curl.h is included by the client's own files alone. */
-#ifndef LUAFN_NET_CLIENT_H
-#define LUAFN_NET_CLIENT_H
+#ifndef LUAFN_CLIENT_CLIENT_H
+#define LUAFN_CLIENT_CLIENT_H
 
 #include <stdbool.h>
 #include <uv.h>

@@ -9,7 +9,7 @@
 #include "base/limits.h"
 #include "base/list.h"
 #include "bindings/jwt_internal.h"
-#include "net/token_wait.h"
+#include "issuer/token_wait.h"
 #include "run/await.h"
 #include "run/claims_table.h"
 #include "lua/guard.h"

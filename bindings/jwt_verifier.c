@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "bindings/jwt_internal.h"
-#include "net/issuer_link.h"
+#include "issuer/issuer_link.h"
 #include "options/options.h"
 #include "lua/tree.h"
 #include "lua/vm.h"

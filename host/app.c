@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "http/target.h"
 #include "client/client_rules.h"
-#include "net/token_wait.h"
+#include "issuer/token_wait.h"
 #include "base/limits.h"
 #include "run/outcome.h"
 

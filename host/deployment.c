@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "net/issuer_link.h"
+#include "issuer/issuer_link.h"
 #include "lua/script.h"
 
 /* ---- what functions see of the environment ---- */

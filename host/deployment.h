@@ -6,7 +6,7 @@
 #include "config.h"
 #include "http/router.h"
 #include "http/static.h"
-#include "net/issuer.h"
+#include "issuer/issuer.h"
 #include "run/function.h"
 
 struct deployment {

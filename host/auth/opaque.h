@@ -1,5 +1,5 @@
 /* Tokens that say nothing themselves: somebody else knows about them (RFC 7662). This is what a
- * verifier asks; net/introspection.h answers. */
+ * verifier asks; issuer/introspection.h answers. */
 #ifndef LUAFN_AUTH_OPAQUE_H
 #define LUAFN_AUTH_OPAQUE_H
 

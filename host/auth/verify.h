@@ -76,7 +76,7 @@ struct introspection_spec {
     double cache; /* seconds that an answer is believed */
 };
 
-/* A verifier as the configuration describes it; net/issuer_link.h finds its keys. */
+/* A verifier as the configuration describes it; issuer/issuer_link.h finds its keys. */
 struct verifier_spec {
     struct verifier verifier; /* `keys` is set when it is linked */
     struct str jwks_uri;      /* empty: by discovery */

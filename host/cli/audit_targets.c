@@ -8,7 +8,7 @@
 #include "cli/cli.h"
 #include "cli/load.h"
 #include "cli/dev_place.h"
-#include "net/issuer_store.h"
+#include "issuer/issuer_store.h"
 
 /* ---- routes ---- */
 

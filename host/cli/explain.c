@@ -19,7 +19,7 @@
 #include "cli/explain_rows.h"
 #include "cli/load.h"
 #include "cli/run_host.h"
-#include "net/token_wait.h"
+#include "issuer/token_wait.h"
 
 struct session {
     uv_loop_t loop;

@@ -15,9 +15,9 @@
 #include "base/log.h"
 #include "fake_http.h"
 #include "base/limits.h"
-#include "net/discovery.h"
-#include "net/issuer.h"
-#include "net/kid_gate.h"
+#include "issuer/discovery.h"
+#include "issuer/issuer.h"
+#include "issuer/kid_gate.h"
 
 #define DISCOVERY "/.well-known/openid-configuration"
 #define JWKS      "/jwks.json"

@@ -1,5 +1,5 @@
 /* The disk copy of an issuer's last good key set. */
-#include "net/issuer_store.h"
+#include "issuer/issuer_store.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,10 +1,10 @@
 /* Gives verifiers their keys. */
-#include "net/issuer_link.h"
+#include "issuer/issuer_link.h"
 
 #include <errno.h>
 
-#include "net/discovery.h"
-#include "net/introspection.h"
+#include "issuer/discovery.h"
+#include "issuer/introspection.h"
 
 static int link_own(struct verifier_spec *spec, struct err *err)
 {

@@ -1,10 +1,10 @@
 /* Waiting for what a verdict lacks (VERIFY_NEEDS_KEY): the issuer's key, or the answer about an
  * opaque token. */
-#ifndef LUAFN_NET_TOKEN_WAIT_H
-#define LUAFN_NET_TOKEN_WAIT_H
+#ifndef LUAFN_ISSUER_TOKEN_WAIT_H
+#define LUAFN_ISSUER_TOKEN_WAIT_H
 
 #include "auth/verify.h"
-#include "net/issuer.h"
+#include "issuer/issuer.h"
 
 /* 1: `wait` is queued, done() will come from the loop; issuer_cancel takes it back. 0: nothing to
  * wait for. `issuers` NULL: 0. */

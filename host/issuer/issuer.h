@@ -15,8 +15,8 @@
  *
  * Times are wall-clock times, as the file must mean the same to the next process; a clock that
  * jumps back makes a set look new or due, never a token good. */
-#ifndef LUAFN_NET_ISSUER_H
-#define LUAFN_NET_ISSUER_H
+#ifndef LUAFN_ISSUER_ISSUER_H
+#define LUAFN_ISSUER_ISSUER_H
 
 #include <uv.h>
 

@@ -4,8 +4,8 @@
  * the one worker that fetches from the others that wait for what it brings. All calls are
  * synchronous: files of a few kilobytes, read and written about once in LIMIT_KEYS_TTL, cost less
  * than handing them to a thread. */
-#ifndef LUAFN_NET_ISSUER_STORE_H
-#define LUAFN_NET_ISSUER_STORE_H
+#ifndef LUAFN_ISSUER_ISSUER_STORE_H
+#define LUAFN_ISSUER_ISSUER_STORE_H
 
 #include <stdbool.h>
 

@@ -3,7 +3,7 @@
  * One timer for all issuers ticks each second and starts what is due. It costs nothing measurable
  * and keeps the rules about time in one function (due_now) that a test can drive with its own
  * clock. Its handle does not keep the loop alive. */
-#include "net/issuer_internal.h"
+#include "issuer/issuer_internal.h"
 
 #include <errno.h>
 #include <math.h>
@@ -11,8 +11,8 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "net/discovery.h"
-#include "net/introspection.h"
+#include "issuer/discovery.h"
+#include "issuer/introspection.h"
 
 enum { TICK_MS = 1000 };
 

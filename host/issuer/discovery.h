@@ -1,6 +1,6 @@
 /* OpenID Connect Discovery 1.0: where an issuer's key set is. Pure text, no network. */
-#ifndef LUAFN_NET_DISCOVERY_H
-#define LUAFN_NET_DISCOVERY_H
+#ifndef LUAFN_ISSUER_DISCOVERY_H
+#define LUAFN_ISSUER_DISCOVERY_H
 
 #include <stdbool.h>
 

@@ -1,5 +1,5 @@
 /* OpenID Connect Discovery 1.0. */
-#include "net/discovery.h"
+#include "issuer/discovery.h"
 
 #include <errno.h>
 #include <stdio.h>

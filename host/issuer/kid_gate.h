@@ -2,8 +2,8 @@
  *
  * Anybody can write a kid into a token. So a fetch that does not bring what was asked for begins a
  * cooldown; see issuer.h for the rule. Pure: the caller tells the time. */
-#ifndef LUAFN_NET_KID_GATE_H
-#define LUAFN_NET_KID_GATE_H
+#ifndef LUAFN_ISSUER_KID_GATE_H
+#define LUAFN_ISSUER_KID_GATE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* Asking about tokens. Answers are kept in a table without chains: of two tokens that want the same
  * place the later one has it, and the other is asked for again. */
-#include "net/introspection.h"
+#include "issuer/introspection.h"
 
 #include <errno.h>
 #include <math.h>
@@ -13,8 +13,8 @@
 #include "json/strict.h"
 #include "base/base64.h"
 #include "base/siphash.h"
-#include "net/discovery.h"
-#include "net/issuer_internal.h"
+#include "issuer/discovery.h"
+#include "issuer/issuer_internal.h"
 
 struct answer {
     struct siphash hash;

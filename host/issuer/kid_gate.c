@@ -1,5 +1,5 @@
 /* Which unknown kid may cause a fetch of the key set. */
-#include "net/kid_gate.h"
+#include "issuer/kid_gate.h"
 
 /* Long enough for a flood to be refused LIMIT_KEYS_FLOOD times, too short for a person to notice.
  */

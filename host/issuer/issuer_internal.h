@@ -1,12 +1,12 @@
 /* What the files of the key fetcher share. Nobody else includes this. */
-#ifndef LUAFN_NET_ISSUER_INTERNAL_H
-#define LUAFN_NET_ISSUER_INTERNAL_H
+#ifndef LUAFN_ISSUER_ISSUER_INTERNAL_H
+#define LUAFN_ISSUER_ISSUER_INTERNAL_H
 
 #include "base/log.h"
 #include "base/limits.h"
-#include "net/issuer.h"
-#include "net/issuer_store.h"
-#include "net/kid_gate.h"
+#include "issuer/issuer.h"
+#include "issuer/issuer_store.h"
+#include "issuer/kid_gate.h"
 
 /* Seconds: a set that another worker fetched this recently is as good as fetching now. */
 #define ISSUER_FRESH 2.0

@@ -3,7 +3,7 @@
  * IDLE -> SHARING -> (DISCOVERY ->) KEYS -> IDLE, always from the loop. SHARING looks for what
  * another worker has brought and tries to become the worker that fetches; see issuer_store.h.
  * Waiters are called at the end of the flight, good or not. */
-#include "net/issuer_internal.h"
+#include "issuer/issuer_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "http/response.h"
-#include "net/discovery.h"
+#include "issuer/discovery.h"
 
 enum { SHARE_MS = 50 /* how often a waiting worker looks for what another one brings */ };
 

@@ -1,7 +1,7 @@
 /* One door to the two who fetch. */
-#include "net/token_wait.h"
+#include "issuer/token_wait.h"
 
-#include "net/introspection.h"
+#include "issuer/introspection.h"
 
 static struct issuer *issuer_of(struct issuers *issuers, const struct verdict *verdict)
 {

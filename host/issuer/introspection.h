@@ -4,11 +4,11 @@
  * waits for that answer; at most LIMIT_INTROSPECTIONS are under way. An answer is good for the time
  * that the configuration says, never past its `exp`; "not active" for LIMIT_INTROSPECTION_INACTIVE.
  * Of the token only a keyed hash is kept. */
-#ifndef LUAFN_NET_INTROSPECTION_H
-#define LUAFN_NET_INTROSPECTION_H
+#ifndef LUAFN_ISSUER_INTROSPECTION_H
+#define LUAFN_ISSUER_INTROSPECTION_H
 
 #include "auth/verify.h"
-#include "net/issuer.h"
+#include "issuer/issuer.h"
 
 /* The one for that endpoint and client, made on first use; lives as long as `issuers`. NULL with
  * err: no memory, or a URL that is neither https nor on loopback. Asks nothing yet. */

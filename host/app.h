@@ -11,7 +11,7 @@
 
 #include "shared/metrics.h"
 #include "deployment.h"
-#include "net/server.h"
+#include "server/server.h"
 #include "schedule.h"
 #include "shared/generations.h"
 #include "shared/rate.h"

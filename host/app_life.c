@@ -7,7 +7,7 @@
 
 #include "auth/cache.h"
 #include "base/log.h"
-#include "net/tls.h"
+#include "server/tls.h"
 #include "run/invocation.h"
 #include "run/task.h"
 

@@ -11,7 +11,7 @@
 #include "http/cors.h"
 #include "http/header_rule.h"
 #include "http/redirect.h"
-#include "net/server.h"
+#include "server/server.h"
 #include "options/spec.h"
 #include "store/redis_url.h"
 

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "bindings/bindings.h"
 #include "base/limits.h"
-#include "net/tls.h"
+#include "server/tls.h"
 #include "notify.h"
 #include "upgrade.h"
 #include "base/log_sink.h"

@@ -10,7 +10,7 @@
 #include "http/encoding.h"
 #include "http/parser.h"
 #include "client/client.h"
-#include "net/h2.h"
+#include "server/h2.h"
 #include "store/store.h"
 
 int print_version(void)

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
-#include "net/server.h"
+#include "server/server.h"
 
 enum { BIG = 3 * 1024 * 1024, PATIENCE_MS = 20000 };
 

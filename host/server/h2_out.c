@@ -1,6 +1,6 @@
 /* HTTP/2: from answers to frames. */
 #include "base/limits.h"
-#include "net/h2_internal.h"
+#include "server/h2_internal.h"
 
 enum { FIELDS_MAX = 128 };
 

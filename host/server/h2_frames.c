@@ -3,7 +3,7 @@
  * CONTINUATION headers where it means to count frames (1.52); and a peer that keeps us busy with
  * frames that lead nowhere is found out. */
 #include "base/limits.h"
-#include "net/h2_internal.h"
+#include "server/h2_internal.h"
 
 enum { TYPE_AT = 3, FLAGS_AT = 4 };
 

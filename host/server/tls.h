@@ -3,8 +3,8 @@
  * TLS 1.2 and 1.3, ciphers with forward secrecy only, session tickets (their keys are made once, so
  * that workers forked later understand each other's). Nothing asks for a password on a terminal.
  * This file and tls.c are the only ones of the server that know OpenSSL. */
-#ifndef LUAFN_NET_TLS_H
-#define LUAFN_NET_TLS_H
+#ifndef LUAFN_SERVER_TLS_H
+#define LUAFN_SERVER_TLS_H
 
 #include <stdbool.h>
 #include <stddef.h>

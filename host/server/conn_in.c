@@ -1,5 +1,5 @@
 /* From bytes to requests: parse, pass up, refuse; what there is no room for waits. */
-#include "net/conn.h"
+#include "server/conn.h"
 
 #include "base/limits.h"
 

@@ -5,7 +5,7 @@
  * never come back to the loop; so the acceptor closes its handle, rests, and listens anew on a copy
  * of the descriptor that was kept for this. Meanwhile who is connected is served, and who comes
  * waits in the kernel's queue, or for another worker. */
-#include "net/acceptor.h"
+#include "server/acceptor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
-#include "net/conn.h"
+#include "server/conn.h"
 
 enum { BACKLOG = 511, REST_MS = 100 };
 

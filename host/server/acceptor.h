@@ -1,6 +1,6 @@
 /* The sockets of a server that listen. */
-#ifndef LUAFN_NET_ACCEPTOR_H
-#define LUAFN_NET_ACCEPTOR_H
+#ifndef LUAFN_SERVER_ACCEPTOR_H
+#define LUAFN_SERVER_ACCEPTOR_H
 
 #include <stdbool.h>
 

@@ -1,5 +1,5 @@
 /* One connection: its beginning, its reading and deadlines, its end. */
-#include "net/conn.h"
+#include "server/conn.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* HTTP/2: a request's head, written down as one of HTTP/1.1 for the parser. */
-#include "net/h2_internal.h"
+#include "server/h2_internal.h"
 
 /* What would end the request line early; the parser judges the rest. */
 static bool is_one_word(struct str text)

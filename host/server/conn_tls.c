@@ -1,7 +1,7 @@
 /* A connection under TLS: what is between the socket and the parser. */
 #include <stdlib.h>
 
-#include "net/conn.h"
+#include "server/conn.h"
 
 int conn_tls_start(struct conn *conn)
 {

@@ -1,5 +1,5 @@
 /* TLS over memory: see tls.h. */
-#include "net/tls.h"
+#include "server/tls.h"
 
 #include <errno.h>
 #include <openssl/buffer.h>

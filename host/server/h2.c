@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/limits.h"
-#include "net/h2_internal.h"
+#include "server/h2_internal.h"
 
 enum { BROKEN_MAX = 100 };
 

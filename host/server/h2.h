@@ -4,8 +4,8 @@
  * HTTP/1.1 head and go through the same parser as every other request, its DATA as chunks: what is
  * refused, and how, is the same. nghttp2 is fed and asked for bytes; handlers never run inside of
  * it. */
-#ifndef LUAFN_NET_H2_H
-#define LUAFN_NET_H2_H
+#ifndef LUAFN_SERVER_H2_H
+#define LUAFN_SERVER_H2_H
 
 #include <stdbool.h>
 

@@ -1,5 +1,5 @@
 /* The clock of all deadlines, and the end of everything. */
-#include "net/server.h"
+#include "server/server.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "base/limits.h"
-#include "net/acceptor.h"
-#include "net/conn.h"
+#include "server/acceptor.h"
+#include "server/conn.h"
 
 enum { LINGER_MS = 1000, GREET_MS = 500, TICK_MS_MAX = 250 };
 enum { GATHER_MAX = 32, GATHER_NS = 200000 };

@@ -1,5 +1,5 @@
 /* Answers on their way out: in pipeline order, gathered, with backpressure. */
-#include "net/conn.h"
+#include "server/conn.h"
 
 #include <stdlib.h>
 

@@ -3,8 +3,8 @@
  *
  * The server knows nothing of routes and functions: complete requests go up through `on_request`.
  */
-#ifndef LUAFN_NET_SERVER_H
-#define LUAFN_NET_SERVER_H
+#ifndef LUAFN_SERVER_SERVER_H
+#define LUAFN_SERVER_SERVER_H
 
 #include <uv.h>
 

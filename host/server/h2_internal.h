@@ -1,11 +1,11 @@
 /* What the files of h2 share. */
-#ifndef LUAFN_NET_H2_INTERNAL_H
-#define LUAFN_NET_H2_INTERNAL_H
+#ifndef LUAFN_SERVER_H2_INTERNAL_H
+#define LUAFN_SERVER_H2_INTERNAL_H
 
 #include <nghttp2/nghttp2.h>
 
-#include "net/conn.h"
-#include "net/h2.h"
+#include "server/conn.h"
+#include "server/h2.h"
 
 enum { H2_FRAME_HEADER = 9 };
 

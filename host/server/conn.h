@@ -5,8 +5,8 @@
  * the connection, which is flushed once for all that was answered in the same turn of the loop
  * (conn_out.c). Callbacks of the handlers may answer, drain or close anything: a connection that
  * was closed stays in memory until the loop says so. */
-#ifndef LUAFN_NET_CONN_H
-#define LUAFN_NET_CONN_H
+#ifndef LUAFN_SERVER_CONN_H
+#define LUAFN_SERVER_CONN_H
 
 #include <uv.h>
 
@@ -14,9 +14,9 @@
 #include "base/list.h"
 #include "http/exchange.h"
 #include "http/parser.h"
-#include "net/h2.h"
-#include "net/server.h"
-#include "net/tls.h"
+#include "server/h2.h"
+#include "server/server.h"
+#include "server/tls.h"
 
 enum { CONN_INPUT_BYTES = 64 * 1024 }; /* one read, shared by all connections */
 

@@ -3,7 +3,7 @@
 #ifndef LUAFN_DEPLOYMENT_H
 #define LUAFN_DEPLOYMENT_H
 
-#include "config.h"
+#include "config/config.h"
 #include "http/router.h"
 #include "http/static.h"
 #include "issuer/issuer.h"

@@ -8,7 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/new_internal.h"
-#include "config.h"
+#include "config/config.h"
 #include "lua/script.h"
 
 /* The line `functions = {` or `functions = "folder"`, where it stands alone. */

@@ -8,7 +8,7 @@
 #include "cli/cli.h"
 #include "cli/dev_key.h"
 #include "cli/dev_place.h"
-#include "env.h"
+#include "config/env.h"
 
 struct token_options {
     const char *config_file, *subject, *scope, *expires, *algorithm, *issuer, *secret, *type;

@@ -1,6 +1,6 @@
 /* TOML's texts in quotes, on one line and on many, with their escapes. */
 #include "base/buf.h"
-#include "base/toml_internal.h"
+#include "config/toml_internal.h"
 
 static void add_utf8(struct buf *out, uint32_t c)
 {

@@ -1,9 +1,9 @@
 /* netlify.toml beside functions.lua, or in its place: the keys that mean something here. Each other
  * key gets one warning. What functions.lua says wins. */
-#ifndef LUAFN_CONFIG_TOML_H
-#define LUAFN_CONFIG_TOML_H
+#ifndef LUAFN_CONFIG_CONFIG_TOML_H
+#define LUAFN_CONFIG_CONFIG_TOML_H
 
-#include "config.h"
+#include "config/config.h"
 #include "options/options.h"
 
 struct toml;

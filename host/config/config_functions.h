@@ -1,9 +1,9 @@
 /* The member `functions` of functions.lua: a table of functions, or the name of a folder that holds
  * them. */
-#ifndef LUAFN_CONFIG_FUNCTIONS_H
-#define LUAFN_CONFIG_FUNCTIONS_H
+#ifndef LUAFN_CONFIG_CONFIG_FUNCTIONS_H
+#define LUAFN_CONFIG_CONFIG_FUNCTIONS_H
 
-#include "config.h"
+#include "config/config.h"
 #include "options/options.h"
 
 /* The table of functions.lua is at the top of the stack. 0, or a negative errno with the reason in

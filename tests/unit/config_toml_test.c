@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
-#include "base/toml.h"
+#include "config/toml.h"
 
 /* The tree in one line: {a=1,b=["x"]}. */
 static void write_tree(struct buf *out, const struct toml *node)

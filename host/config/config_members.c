@@ -1,5 +1,5 @@
 /* The members of functions.lua but for functions and rules, which have files of their own. */
-#include "config_internal.h"
+#include "config/config_internal.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 
 #include "base/limits.h"
-#include "config_functions.h"
-#include "config_toml.h"
+#include "config/config_functions.h"
+#include "config/config_toml.h"
 
 static const char *const top_keys[] = {"prefix",  "functions", "auth",   "publish",     "redirects",
                                        "headers", "cors",      "limits", "compression", NULL};

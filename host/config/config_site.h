@@ -1,9 +1,9 @@
 /* The files of a Netlify site that a configuration takes in: _redirects and _headers, in the
  * publish folder and beside functions.lua, and the rules of netlify.toml. */
-#ifndef LUAFN_CONFIG_SITE_H
-#define LUAFN_CONFIG_SITE_H
+#ifndef LUAFN_CONFIG_CONFIG_SITE_H
+#define LUAFN_CONFIG_CONFIG_SITE_H
 
-#include "config.h"
+#include "config/config.h"
 
 /* Adds their rules after those that the configuration has: redirects of functions.lua come first,
  * then those of the publish folder, then those beside functions.lua, then those of netlify.toml;

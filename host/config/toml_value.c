@@ -1,5 +1,5 @@
 /* TOML's values: numbers, dates, lists, tables in braces. */
-#include "base/toml_internal.h"
+#include "config/toml_internal.h"
 
 #include <errno.h>
 #include <math.h>

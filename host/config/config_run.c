@@ -1,5 +1,5 @@
 /* Running functions.lua in a sandbox of its own, in which only `env` is to be had. */
-#include "config_internal.h"
+#include "config/config_internal.h"
 
 #include <errno.h>
 #include <lauxlib.h>

@@ -1,10 +1,10 @@
 /* How functions.lua is read, between the files that read it. All of these run under lua_pcall, with
  * the table of functions.lua at the top of the stack; 0, or a negative errno with the reason in the
  * reader's err. */
-#ifndef LUAFN_CONFIG_INTERNAL_H
-#define LUAFN_CONFIG_INTERNAL_H
+#ifndef LUAFN_CONFIG_CONFIG_INTERNAL_H
+#define LUAFN_CONFIG_CONFIG_INTERNAL_H
 
-#include "config.h"
+#include "config/config.h"
 #include "options/options.h"
 
 /* Runs the text and reads what it returns into `config`. `shown` is the file's name in messages. */

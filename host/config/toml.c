@@ -1,5 +1,5 @@
 /* TOML as a tree: lines, keys, tables. Values are in toml_value.c. */
-#include "base/toml_internal.h"
+#include "config/toml_internal.h"
 
 #include <errno.h>
 #include <stdarg.h>

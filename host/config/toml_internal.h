@@ -1,9 +1,9 @@
 /* Shared by the parts of the TOML reader: structure (toml.c), values (toml_value.c), texts
  * (toml_text.c). */
-#ifndef LUAFN_BASE_TOML_INTERNAL_H
-#define LUAFN_BASE_TOML_INTERNAL_H
+#ifndef LUAFN_CONFIG_TOML_INTERNAL_H
+#define LUAFN_CONFIG_TOML_INTERNAL_H
 
-#include "base/toml.h"
+#include "config/toml.h"
 
 struct toml_reader {
     struct arena *arena;

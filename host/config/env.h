@@ -5,8 +5,8 @@
  * `export`, # comments (also right behind an unquoted value), 'literal' and "escaped\n" values,
  * which may span lines; of two in one file the last counts. What dotenv passes over, a line that is
  * no assignment or a quote that is never closed, is an error here. */
-#ifndef LUAFN_ENV_H
-#define LUAFN_ENV_H
+#ifndef LUAFN_CONFIG_ENV_H
+#define LUAFN_CONFIG_ENV_H
 
 #include <stdbool.h>
 

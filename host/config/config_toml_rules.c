@@ -1,11 +1,11 @@
 /* netlify.toml: [[redirects]] and [[headers]]. A rule that is no good is told and left out. */
-#include "config_toml.h"
+#include "config/config_toml.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "base/toml.h"
-#include "config_site.h"
+#include "config/toml.h"
+#include "config/config_site.h"
 #include "http/rule_file.h"
 
 #define FILE_NAME "netlify.toml"

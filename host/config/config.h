@@ -2,12 +2,12 @@
  * instead.
  *
  * A configuration is immutable once loaded and owns all of its memory. A reload makes a new one. */
-#ifndef LUAFN_CONFIG_H
-#define LUAFN_CONFIG_H
+#ifndef LUAFN_CONFIG_CONFIG_H
+#define LUAFN_CONFIG_CONFIG_H
 
 #include "base/arena.h"
 #include "base/err.h"
-#include "env.h"
+#include "config/env.h"
 #include "http/cors.h"
 #include "http/header_rule.h"
 #include "http/redirect.h"

@@ -1,5 +1,5 @@
 /* The lists of rules in functions.lua: redirects and headers. */
-#include "config_internal.h"
+#include "config/config_internal.h"
 
 #include <lauxlib.h>
 

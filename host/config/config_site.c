@@ -1,5 +1,5 @@
 /* The files of a Netlify site: _redirects, _headers. */
-#include "config_site.h"
+#include "config/config_site.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "base/limits.h"
-#include "config_toml.h"
+#include "config/config_toml.h"
 #include "http/rule_file.h"
 #include "lua/script.h"
 

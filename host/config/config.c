@@ -1,6 +1,6 @@
 /* A configuration: which file it is, its .env files and netlify.toml, and its life. Running
  * functions.lua is in config_run.c, its members in config_members.c. */
-#include "config.h"
+#include "config/config.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config_internal.h"
-#include "config_site.h"
-#include "config_toml.h"
+#include "config/config_internal.h"
+#include "config/config_site.h"
+#include "config/config_toml.h"
 #include "lua/script.h"
 #include "lua/source_line.h"
 

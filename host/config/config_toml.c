@@ -1,5 +1,5 @@
 /* netlify.toml: the file, its folders and its variables. Rules are in config_toml_rules.c. */
-#include "config_toml.h"
+#include "config/config_toml.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "base/toml.h"
-#include "config_site.h"
+#include "config/toml.h"
+#include "config/config_site.h"
 #include "lua/script.h"
 
 #define FILE_NAME "netlify.toml"

@@ -1,5 +1,5 @@
 /* Environment variables of functions. */
-#include "env.h"
+#include "config/env.h"
 
 #include <ctype.h>
 #include <errno.h>

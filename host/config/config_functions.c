@@ -1,5 +1,5 @@
 /* The member `functions` of functions.lua. */
-#include "config_functions.h"
+#include "config/config_functions.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/limits.h"
-#include "config_toml.h"
+#include "config/config_toml.h"
 
 static bool name_is_valid(struct str name)
 {

@@ -2,8 +2,8 @@
  *
  * Strict: a key given twice, a table that is opened twice, bad escapes, bare carriage returns, text
  * that is not UTF-8 and the like are refused, with the line. Everything lives in the arena. */
-#ifndef LUAFN_BASE_TOML_H
-#define LUAFN_BASE_TOML_H
+#ifndef LUAFN_CONFIG_TOML_H
+#define LUAFN_CONFIG_TOML_H
 
 #include "base/arena.h"
 #include "base/err.h"

@@ -4,7 +4,7 @@
 
 #include <stdatomic.h>
 
-#include "app.h"
+#include "app/app.h"
 #include "confine.h"
 
 /* What a worker tells its supervisor, in memory that both see. */

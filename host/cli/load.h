@@ -2,7 +2,7 @@
 #ifndef LUAFN_CLI_LOAD_H
 #define LUAFN_CLI_LOAD_H
 
-#include "deployment.h"
+#include "app/deployment.h"
 
 struct load_options {
     const char *config_file;

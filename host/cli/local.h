@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "app.h"
+#include "app/app.h"
 
 struct local_options {
     const char *config_file;

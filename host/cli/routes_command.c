@@ -4,8 +4,8 @@
 #include "cli/cli.h"
 #include "cli/dev_place.h"
 #include "cli/load.h"
-#include "openapi.h"
-#include "routes.h"
+#include "app/openapi.h"
+#include "app/routes.h"
 
 static int run(int argc, char **argv)
 {

@@ -6,7 +6,7 @@
 
 #include "shared/metrics.h"
 #include "shared/generations.h"
-#include "schedule.h"
+#include "app/schedule.h"
 #include "shared/rate.h"
 
 struct carried_memory;

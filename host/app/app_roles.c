@@ -1,6 +1,6 @@
 /* Who asks, for redirect rules with a Role condition: the roles of a verified token. A token that
  * is no good gives none, so that the rule does not match and the next one decides. */
-#include "app.h"
+#include "app/app.h"
 
 #include "auth/verify.h"
 #include "base/clock.h"

@@ -4,8 +4,8 @@
  * the newest due time that was taken; whoever moves it on has the run. So nothing is lost or
  * doubled while workers come and go: one that begins late takes what is still open. A worker that
  * dies in the middle of a run has had it. */
-#ifndef LUAFN_SCHEDULE_H
-#define LUAFN_SCHEDULE_H
+#ifndef LUAFN_APP_SCHEDULE_H
+#define LUAFN_APP_SCHEDULE_H
 
 #include <stdatomic.h>
 

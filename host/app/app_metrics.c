@@ -1,5 +1,5 @@
 /* /_luafn/metrics, in Prometheus' text format: the figures of the whole host. */
-#include "app.h"
+#include "app/app.h"
 
 #include <stddef.h>
 #include <stdio.h>

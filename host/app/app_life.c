@@ -1,5 +1,5 @@
 /* The app's life: loading a configuration, swapping it in, draining, closing. */
-#include "app.h"
+#include "app/app.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /* The table of routes, for `luafn routes` and /_luafn/routes. */
-#ifndef LUAFN_ROUTES_H
-#define LUAFN_ROUTES_H
+#ifndef LUAFN_APP_ROUTES_H
+#define LUAFN_APP_ROUTES_H
 
 #include "base/buf.h"
-#include "deployment.h"
+#include "app/deployment.h"
 
 /* A JSON array, one object a route: method, path, function, script, auth, limits, generation, and
  * the last load error. */

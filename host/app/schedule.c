@@ -1,5 +1,5 @@
 /* The board of scheduled runs. */
-#include "schedule.h"
+#include "app/schedule.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* rate_limit: whom a request counts for, and what it is told. The counting is shared/rate.c. */
-#include "app.h"
+#include "app/app.h"
 
 #include <arpa/inet.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* One loaded configuration: its functions, routes and issuers. A reload makes a new one beside it
  * and swaps. */
-#ifndef LUAFN_DEPLOYMENT_H
-#define LUAFN_DEPLOYMENT_H
+#ifndef LUAFN_APP_DEPLOYMENT_H
+#define LUAFN_APP_DEPLOYMENT_H
 
 #include "config/config.h"
 #include "http/router.h"

@@ -5,7 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "schedule.h"
+#include "app/schedule.h"
 
 enum { START = 1767225600 /* 2026-01-01 00:00:00 UTC */ };
 

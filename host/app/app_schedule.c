@@ -1,7 +1,7 @@
 /* Scheduled functions: a timer for the next due time, and the request that nobody sent.
  *
  * Every worker keeps time; the board (schedule.h) says who of them has the run. */
-#include "app.h"
+#include "app/app.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "options/cron.h"
-#include "schedule.h"
+#include "app/schedule.h"
 
 /* The worker looks each second anyway, whatever the clock does; the timer is for being on time. */
 enum { NEAR_SECONDS = 2 };

@@ -1,5 +1,5 @@
 /* The table of routes. */
-#include "routes.h"
+#include "app/routes.h"
 
 #include <stdio.h>
 #include <string.h>

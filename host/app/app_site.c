@@ -1,6 +1,6 @@
 /* What is no function: redirects and rewrites, static files, the 404 page; and the headers of every
  * answer. */
-#include "app.h"
+#include "app/app.h"
 
 #include <stdio.h>
 #include <string.h>

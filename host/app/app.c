@@ -1,6 +1,6 @@
 /* THE PAGE TO READ FIRST. See app.h; a request's way is app_on_request and the functions below it,
  * in order. */
-#include "app.h"
+#include "app/app.h"
 
 #include <errno.h>
 #include <string.h>

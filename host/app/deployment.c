@@ -1,5 +1,5 @@
 /* One loaded configuration: its functions, routes and issuers. */
-#include "deployment.h"
+#include "app/deployment.h"
 
 #include <errno.h>
 #include <stdio.h>

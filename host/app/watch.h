@@ -3,8 +3,8 @@
  * inotify follows inodes, loses events when its queue overflows and says nothing on some file
  * systems; so the owner compares contents on each hint, and anyway once in a while. Folders are
  * watched, not files: editors replace files. */
-#ifndef LUAFN_WATCH_H
-#define LUAFN_WATCH_H
+#ifndef LUAFN_APP_WATCH_H
+#define LUAFN_APP_WATCH_H
 
 #include <uv.h>
 

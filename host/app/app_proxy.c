@@ -3,7 +3,7 @@
  * Where it goes is written in the configuration, never in the request (redirect_check refuses
  * placeholders in the host), so that host may be a private one. Redirects of the other side are
  * passed on, not followed. */
-#include "app.h"
+#include "app/app.h"
 
 #include <errno.h>
 

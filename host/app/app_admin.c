@@ -1,9 +1,9 @@
 /* /_luafn/live, ready, routes (and metrics, in app_metrics.c): for those who operate the host. On
  * the admin listener, and in `dev` on the same one. */
-#include "app.h"
+#include "app/app.h"
 
-#include "openapi.h"
-#include "routes.h"
+#include "app/openapi.h"
+#include "app/routes.h"
 
 void app_answer_text(struct exchange *ex, int status, struct str type, struct buf *body)
 {

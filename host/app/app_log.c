@@ -1,5 +1,5 @@
 /* One access line a request, and what it counts. */
-#include "app.h"
+#include "app/app.h"
 
 #include <stdio.h>
 

@@ -4,19 +4,19 @@
  * redirects, static files), has its policy judged (auth/policy, waiting for keys where needed), and
  * hands it to its function (run/function). Everything that answers before a function runs, answers
  * here. Nobody includes this header but main, cli and the worker. */
-#ifndef LUAFN_APP_H
-#define LUAFN_APP_H
+#ifndef LUAFN_APP_APP_H
+#define LUAFN_APP_APP_H
 
 #include <uv.h>
 
 #include "shared/metrics.h"
-#include "deployment.h"
+#include "app/deployment.h"
 #include "server/server.h"
-#include "schedule.h"
+#include "app/schedule.h"
 #include "shared/generations.h"
 #include "shared/rate.h"
 #include "store/store.h"
-#include "watch.h"
+#include "app/watch.h"
 
 struct app_options {
     const char *config_file;

@@ -1,5 +1,5 @@
 /* Notices that files change. */
-#include "watch.h"
+#include "app/watch.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

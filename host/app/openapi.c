@@ -1,5 +1,5 @@
 /* The deployment as an OpenAPI 3.1 document. */
-#include "openapi.h"
+#include "app/openapi.h"
 
 #include <stdio.h>
 

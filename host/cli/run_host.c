@@ -11,8 +11,8 @@
 #include "bindings/bindings.h"
 #include "base/limits.h"
 #include "server/tls.h"
-#include "notify.h"
-#include "upgrade.h"
+#include "process/notify.h"
+#include "process/upgrade.h"
 #include "base/log_sink.h"
 #include "lua/budget.h"
 

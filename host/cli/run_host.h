@@ -3,7 +3,7 @@
 #define LUAFN_CLI_RUN_HOST_H
 
 #include "cli/cli.h"
-#include "supervisor.h"
+#include "process/supervisor.h"
 
 struct run_host {
     const char *config_file; /* "functions.lua" */

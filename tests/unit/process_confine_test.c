@@ -1,6 +1,6 @@
 /* host/confine: what is refused afterwards, and what still works. Each case in a process of its
  * own. */
-#include "confine.h"
+#include "process/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>

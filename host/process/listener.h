@@ -1,6 +1,6 @@
 /* Sockets that listen: made from addresses before any worker, and owned by the supervisor. */
-#ifndef LUAFN_LISTENER_H
-#define LUAFN_LISTENER_H
+#ifndef LUAFN_PROCESS_LISTENER_H
+#define LUAFN_PROCESS_LISTENER_H
 
 #include "base/err.h"
 

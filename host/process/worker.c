@@ -1,5 +1,5 @@
 /* A worker: one process, one event loop, one app. */
-#include "worker.h"
+#include "process/worker.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -11,7 +11,7 @@
 #include "auth/key.h"
 #include "base/log.h"
 #include "base/limits.h"
-#include "listener.h"
+#include "process/listener.h"
 #include "lua/budget.h"
 
 enum { HEARTBEAT_MS = 250, SWEEP_MS = 1000, SETTLE_MS = 10, SIGNALS = 3 };

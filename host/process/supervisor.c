@@ -1,5 +1,5 @@
 /* The parent process: signals, and what happens over time. */
-#include "supervisor_internal.h"
+#include "process/supervisor_internal.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -12,7 +12,7 @@
 
 #include "shared/replay.h"
 #include "base/log.h"
-#include "notify.h"
+#include "process/notify.h"
 
 enum { CHECK_MS = 100, EXIT_GRACE_S = 2 };
 

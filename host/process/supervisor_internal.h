@@ -1,14 +1,14 @@
 /* What the files of the supervisor share. */
-#ifndef LUAFN_SUPERVISOR_INTERNAL_H
-#define LUAFN_SUPERVISOR_INTERNAL_H
+#ifndef LUAFN_PROCESS_SUPERVISOR_INTERNAL_H
+#define LUAFN_PROCESS_SUPERVISOR_INTERNAL_H
 
 #include <signal.h>
 #include <sys/types.h>
 
 #include "base/limits.h"
 #include "shared/carried.h"
-#include "supervisor.h"
-#include "upgrade.h"
+#include "process/supervisor.h"
+#include "process/upgrade.h"
 
 struct child {
     pid_t pid; /* 0: none */

@@ -1,7 +1,7 @@
 /* The service manager (systemd): what it is told, and the sockets that it hands over. Both
  * protocols are a few lines of text and numbers, so no library of its own. */
-#ifndef LUAFN_NOTIFY_H
-#define LUAFN_NOTIFY_H
+#ifndef LUAFN_PROCESS_NOTIFY_H
+#define LUAFN_PROCESS_NOTIFY_H
 
 #include <stdbool.h>
 #include <stdint.h>

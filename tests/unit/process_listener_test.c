@@ -1,5 +1,5 @@
 /* host/listener: a queue that comes to its end without a connection lost. */
-#include "listener.h"
+#include "process/listener.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -4,11 +4,11 @@
  * worker that dies or whose loop has not turned for LIMIT_WATCHDOG is replaced. SIGTERM and SIGINT
  * drain, a second one ends at once; SIGHUP reloads; SIGUSR2 lets another program take over
  * (upgrade.h). */
-#ifndef LUAFN_SUPERVISOR_H
-#define LUAFN_SUPERVISOR_H
+#ifndef LUAFN_PROCESS_SUPERVISOR_H
+#define LUAFN_PROCESS_SUPERVISOR_H
 
-#include "listener.h"
-#include "worker.h"
+#include "process/listener.h"
+#include "process/worker.h"
 
 struct supervisor_options {
     struct worker_options worker; /* `slot`, `listen_fds` are filled in here */

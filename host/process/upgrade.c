@@ -1,5 +1,5 @@
 /* Another program takes over. */
-#include "upgrade.h"
+#include "process/upgrade.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "notify.h"
+#include "process/notify.h"
 
 #define VARIABLE "LUAFN_UPGRADE"
 

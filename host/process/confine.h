@@ -3,8 +3,8 @@
  * Lua scripts have their own sandbox (lua/sandbox.h). This is the wall behind it, for the day when
  * somebody gets through: a worker that was taken over can start no program, and sees no files but
  * those that it needs. */
-#ifndef LUAFN_CONFINE_H
-#define LUAFN_CONFINE_H
+#ifndef LUAFN_PROCESS_CONFINE_H
+#define LUAFN_PROCESS_CONFINE_H
 
 #include <stdbool.h>
 

@@ -1,5 +1,5 @@
 /* Workers: made, watched, replaced. */
-#include "supervisor_internal.h"
+#include "process/supervisor_internal.h"
 
 #include <errno.h>
 #include <stdio.h>

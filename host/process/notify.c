@@ -1,5 +1,5 @@
 /* The service manager. */
-#include "notify.h"
+#include "process/notify.h"
 
 #include <stdarg.h>
 #include <stdio.h>

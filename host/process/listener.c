@@ -1,5 +1,5 @@
 /* Sockets that listen. */
-#include "listener.h"
+#include "process/listener.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,15 +5,15 @@
  * is which. When all workers of the new one serve, it writes a byte to a pipe; only then the old
  * one takes nothing new and lets what runs end. Whatever goes wrong before that byte leaves the old
  * one as it was. */
-#ifndef LUAFN_UPGRADE_H
-#define LUAFN_UPGRADE_H
+#ifndef LUAFN_PROCESS_UPGRADE_H
+#define LUAFN_PROCESS_UPGRADE_H
 
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "listener.h"
+#include "process/listener.h"
 
 enum upgrade_state {
     UPGRADE_NONE,

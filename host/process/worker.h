@@ -1,11 +1,11 @@
 /* A worker: one process, one event loop, one app. Made by the supervisor by fork. */
-#ifndef LUAFN_WORKER_H
-#define LUAFN_WORKER_H
+#ifndef LUAFN_PROCESS_WORKER_H
+#define LUAFN_PROCESS_WORKER_H
 
 #include <stdatomic.h>
 
 #include "app/app.h"
-#include "confine.h"
+#include "process/confine.h"
 
 /* What a worker tells its supervisor, in memory that both see. */
 struct worker_slot {

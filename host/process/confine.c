@@ -1,5 +1,5 @@
 /* What the kernel takes away from a process. */
-#include "confine.h"
+#include "process/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>

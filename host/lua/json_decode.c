@@ -10,7 +10,7 @@
 #include "base/limits.h"
 #include "lua/budget.h"
 #include "lua/json_keys.h"
-#include "json/number.h"
+#include "lua/json_number.h"
 #include "json/text.h"
 #include "lua/tree.h"
 

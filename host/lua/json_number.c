@@ -1,6 +1,6 @@
 /* Numbers in JSON as Lua values. The common ones, integers and floats of few digits, take a short
  * way; strtod decides the rest. */
-#include "json/number.h"
+#include "lua/json_number.h"
 
 #include <math.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* Numbers in JSON as Lua values. */
-#ifndef LUAFN_JSON_NUMBER_H
-#define LUAFN_JSON_NUMBER_H
+#ifndef LUAFN_LUA_JSON_NUMBER_H
+#define LUAFN_LUA_JSON_NUMBER_H
 
 #include <lua.h>
 

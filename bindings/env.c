@@ -11,6 +11,7 @@
 #include "bindings/bindings.h"
 #include "lua/lazy.h"
 #include "lua/vm.h"
+#include "options/spec.h"
 
 /* The dev issuer's private keys: for the dev issuer alone. */
 static bool is_host_secret(struct str name)

@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "bindings/jwt_internal.h"
+#include "lua/lazy.h"
 #include "run/claims_table.h"
 #include "lua/tree.h"
 
@@ -183,7 +184,7 @@ int l_jwt_remove_namespaces(lua_State *L)
         claims_table_wrap(L);
         return 1;
     }
-    claims_table_make(L, 2);
+    lazy_make_whole(L, 2);
     lua_createtable(L, 0, USUAL_CLAIMS);
     if (copy_plain(L, ns))
         copy_stripped(L, ns);

@@ -13,6 +13,7 @@
 #include "run/await.h"
 #include "lua/json_decode.h"
 #include "lua/vm.h"
+#include "options/spec.h"
 #include "store/store.h"
 
 /* A request to the store. It has memory of its own, since the store may still work on it when the

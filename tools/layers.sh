@@ -8,8 +8,8 @@ fault() { echo "$1: $2"; bad=1; }
 
 # room -> rooms whose headers it may include, beside its own and base
 declare -A sees=(
-    [host/base]='' [host/shared]='app' [host/json]='' [host/http]='' [host/store]=''
-    [host/auth]='shared json http' [host/lua]='json auth options run' [host/client]='http'
+    [host/base]='' [host/shared]='' [host/json]='' [host/http]='' [host/store]=''
+    [host/auth]='shared json http' [host/lua]='json' [host/client]='http'
     [host/issuer]='json http auth client' [host/server]='http' [host/options]='json http auth lua'
     [host/config]='json http auth lua options server store'
     [host/run]='shared json http auth lua options'

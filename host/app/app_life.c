@@ -350,7 +350,7 @@ void app_free(struct app *app)
         deployment_free(d);
     }
     if (app->options.board == NULL)
-        schedule_board_free(app->board);
+        board_free(app->board);
     store_free(app->store);
     free(app->own_page);
     token_cache_clear();

@@ -197,7 +197,7 @@ void app_schedule_update(struct app *app)
 
 int app_schedule_open(struct app *app)
 {
-    app->board = app->options.board != NULL ? app->options.board : schedule_board_new();
+    app->board = app->options.board != NULL ? app->options.board : board_new();
     uv_timer_init(app->loop, &app->schedule_timer);
     app->schedule_timer.data = app;
     return app->board != NULL ? 0 : -ENOMEM;

@@ -3,20 +3,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <sys/mman.h>
-
-struct schedule_board *schedule_board_new(void)
-{
-    void *memory = mmap(NULL, sizeof(struct schedule_board), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return memory != MAP_FAILED ? memory : NULL;
-}
-
-void schedule_board_free(struct schedule_board *board)
-{
-    if (board != NULL)
-        munmap(board, sizeof(*board));
-}
 
 /* A changed expression is another schedule: it begins anew. */
 static uint64_t key_of(struct str name, struct str expression)

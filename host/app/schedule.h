@@ -7,24 +7,8 @@
 #ifndef LUAFN_APP_SCHEDULE_H
 #define LUAFN_APP_SCHEDULE_H
 
-#include <stdatomic.h>
-
-#include "base/limits.h"
 #include "options/cron.h"
-
-struct schedule_slot {
-    _Atomic uint64_t key;   /* hash of name and expression; 0: free */
-    _Atomic int64_t last;   /* due time of the newest run, or when the slot was taken; 0: not yet */
-    _Atomic int32_t runner; /* process that runs it now; 0: none */
-};
-
-struct schedule_board {
-    struct schedule_slot slots[LIMIT_SCHEDULES];
-};
-
-/* Zeroed memory that children of this process share, or NULL. */
-struct schedule_board *schedule_board_new(void);
-void schedule_board_free(struct schedule_board *board);
+#include "shared/board.h"
 
 enum schedule_verdict {
     SCHEDULE_WAIT,     /* nothing is due, or another worker has it */

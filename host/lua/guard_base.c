@@ -3,7 +3,6 @@
 
 #include "base/limits.h"
 #include "lua/budget.h"
-#include "run/claims_table.h"
 #include "lua/guard.h"
 #include "lua/guard_parts.h"
 #include "lua/lazy.h"
@@ -82,9 +81,8 @@ static int l_xpcall(lua_State *L)
 
 static int l_getmetatable(lua_State *L)
 {
-    struct claims_table claims;
     luaL_checkany(L, 1);
-    if (!lua_getmetatable(L, 1) || claims_table_view(L, 1, &claims)) {
+    if (!lua_getmetatable(L, 1) || lazy_is_plain(L, 1)) {
         lua_pushnil(L);
         return 1;
     }
@@ -110,7 +108,7 @@ static int l_setmetatable(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_argexpected(L, lua_isnil(L, 2) || lua_istable(L, 2), 2, "nil or table");
-    claims_table_make(L, 1);
+    lazy_make_plain(L, 1);
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
         return luaL_error(L, "cannot change a protected metatable");
     if (lua_istable(L, 2)) {
@@ -130,7 +128,7 @@ static int l_rawset(lua_State *L)
     lua_settop(L, 3);
     if (guard_push_sealed(L, 1))
         return luaL_error(L, "this table is read-only");
-    claims_table_make(L, 1);
+    lazy_make_plain(L, 1);
     lua_rawset(L, 1);
     return 1;
 }

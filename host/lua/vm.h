@@ -14,17 +14,18 @@
 #include <stdint.h>
 #include <uv.h>
 
-#include "auth/verify.h"
 #include "base/list.h"
+#include "base/str.h"
 #include "lua/budget.h"
-#include "options/spec.h"
 
 /* Lua's own headers do not say that these never return. */
 int luaL_error(lua_State *L, const char *format, ...) __attribute__((noreturn));
 int lua_error(lua_State *L) __attribute__((noreturn));
 
 struct client;
+struct function_spec;
 struct metrics;
+struct verifier;
 struct worker_metrics;
 struct issuers;
 struct store;

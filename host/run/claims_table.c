@@ -135,7 +135,7 @@ static int l_newindex(lua_State *L)
     struct claims_table *state = NULL;
     int member = -1;
     if (lua_type(L, 2) != LUA_TSTRING) {
-        claims_table_make(L, 1);
+        lazy_make_whole(L, 1);
     } else if (held(L, 1) != NULL) {
         state = touch(L, 1);
         member = find(L, 2, state);
@@ -148,29 +148,9 @@ static int l_newindex(lua_State *L)
     return 0;
 }
 
-static int l_pairs(lua_State *L)
+/* The lazy_type's: of a table that is one. */
+static void make_whole(lua_State *L, int index)
 {
-    claims_table_make(L, 1);
-    lua_pushcfunction(L, lazy_next);
-    lua_pushvalue(L, 1);
-    return 2;
-}
-
-static void push_metatable(lua_State *L)
-{
-    static const luaL_Reg functions[] = {
-        {"__index", l_index}, {"__newindex", l_newindex}, {"__pairs", l_pairs}, {NULL, NULL}};
-    if (push_kept(L, METATABLE))
-        return;
-    luaL_newlib(L, functions);
-    keep(L, METATABLE);
-}
-
-bool claims_table_make(lua_State *L, int index)
-{
-    index = lua_absindex(L, index);
-    if (held(L, index) == NULL)
-        return false;
     luaL_checkstack(L, 8, NULL);
     struct claims_table *state = touch(L, index);
     for (unsigned i = 0; i < state->sheet->count; i++) {
@@ -186,7 +166,26 @@ bool claims_table_make(lua_State *L, int index)
     lua_setmetatable(L, index);
     lua_pushnil(L);
     lua_rawsetp(L, index, &state_key);
-    return true;
+}
+
+static int l_pairs(lua_State *L)
+{
+    lazy_make_whole(L, 1);
+    lua_pushcfunction(L, lazy_next);
+    lua_pushvalue(L, 1);
+    return 2;
+}
+
+static void push_metatable(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"__index", l_index}, {"__newindex", l_newindex}, {"__pairs", l_pairs}, {NULL, NULL}};
+    if (push_kept(L, METATABLE))
+        return;
+    luaL_newlib(L, functions);
+    static const struct lazy_type lazy = {.make = make_whole, .is_plain = true};
+    lazy_mark(L, &lazy);
+    keep(L, METATABLE);
 }
 
 /* ---- making one ---- */

@@ -32,10 +32,6 @@ struct claims_table {
 /* What the table at `index` has. False: it is no such table (any more). Never raises. [-0, +0] */
 bool claims_table_view(lua_State *L, int index, struct claims_table *view);
 
-/* Makes the members that are not yet and lets go of the sheet: a table as any other. False: it was
- * one. May raise. [-0, +0] */
-bool claims_table_make(lua_State *L, int index);
-
 /* The sheet of a table that is as it was pushed; else NULL. Never raises. [-0, +0] */
 const struct sheet *claims_table_untouched(lua_State *L, int index);
 

@@ -68,19 +68,11 @@ static int l_pairs(lua_State *L)
     return 2;
 }
 
-void event_materialize(lua_State *L, int index)
+static void make_whole(lua_State *L, int index)
 {
-    index = lua_absindex(L, index);
-    if (!lua_istable(L, index) || !lua_getmetatable(L, index))
-        return;
-    lua_pushliteral(L, "__pairs");
-    if (lua_rawget(L, -2) == LUA_TFUNCTION && lua_tocfunction(L, -1) == l_pairs) {
-        lua_pushvalue(L, index);
-        lua_call(L, 1, 0);
-        lua_pop(L, 1);
-    } else {
-        lua_pop(L, 2);
-    }
+    luaL_getmetafield(L, index, "__pairs");
+    lua_pushvalue(L, index);
+    lua_call(L, 1, 0);
 }
 
 bool event_authorization(lua_State *L, int index, struct str *out)
@@ -121,7 +113,7 @@ static void push_metatable(lua_State *L, int slot_index, const struct field *fie
         const char *name;
         lua_CFunction fn;
     } functions[] = {{"__index", l_index}, {"__pairs", l_pairs}};
-    lua_createtable(L, 1, 3);
+    lua_createtable(L, 1, 4);
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         lua_pushvalue(L, slot_index);
         lua_pushlightuserdata(L, (void *)(uintptr_t)fields);
@@ -130,6 +122,8 @@ static void push_metatable(lua_State *L, int slot_index, const struct field *fie
     }
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
+    static const struct lazy_type lazy = {.make = make_whole, .is_plain = false};
+    lazy_mark(L, &lazy);
     lua_pushboolean(L, 0);
     lua_rawseti(L, -2, 1);
 }

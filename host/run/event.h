@@ -23,10 +23,6 @@ void event_push(lua_State *L, struct invocation *inv, int count);
 /* Detaches the tables from the invocation; allocates nothing, never raises. NULL is fine. */
 void event_release(lua_State *L, struct event_slot *slot);
 
-/* Fills in every field of an event or context at `index` and takes the metatable off, for those
- * that walk over it (pairs, json.encode). Does nothing to other values. May raise. [-0, +0] */
-void event_materialize(lua_State *L, int index);
-
 /* When the table at `index` is a live event whose headers the script has not looked at: true, and
  * *out is the Authorization header (ptr NULL: none; several are joined, which no token check
  * accepts). Spares building the headers' table. Raises when out of memory. */

@@ -6,6 +6,7 @@
 #include "lua/script.h"
 #include "lua/source_line.h"
 #include "lua/vm.h"
+#include "options/spec.h"
 
 int l_locate(lua_State *L)
 {

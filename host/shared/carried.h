@@ -6,7 +6,7 @@
 
 #include "shared/metrics.h"
 #include "shared/generations.h"
-#include "app/schedule.h"
+#include "shared/board.h"
 #include "shared/rate.h"
 
 struct carried_memory;

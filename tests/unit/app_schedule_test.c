@@ -27,13 +27,13 @@ static enum schedule_verdict take(struct schedule_board *board, const char *expr
 
 static int set_up(void **state)
 {
-    *state = schedule_board_new();
+    *state = board_new();
     return *state != NULL ? 0 : -1;
 }
 
 static int tear_down(void **state)
 {
-    schedule_board_free(*state);
+    board_free(*state);
     return 0;
 }
 
@@ -137,7 +137,7 @@ static void test_late(void **state)
         {"0 12 * * *", 86400 * 30 + 60, 86400 * 29 + 43200, true},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct schedule_board *board = schedule_board_new();
+        struct schedule_board *board = board_new();
         struct schedule_turn turn;
         (void)state;
         assert_non_null(board);
@@ -147,7 +147,7 @@ static void test_late(void **state)
         if (turn.due - START != cases[i].due || turn.missed != cases[i].missed)
             fail_msg("%s: %lld", cases[i].expression, (long long)(turn.due - START));
         schedule_release(turn.slot);
-        schedule_board_free(board);
+        board_free(board);
     }
 }
 
@@ -183,7 +183,7 @@ static void test_clock_that_is_set_back(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct schedule_board *board = schedule_board_new();
+        struct schedule_board *board = board_new();
         const char *expression = cases[i].expression;
         struct schedule_turn turn;
         int64_t now = START + cases[i].ran;
@@ -203,7 +203,7 @@ static void test_clock_that_is_set_back(void **state)
         assert_int_equal(turn.due, due);
         assert_false(turn.missed);
         schedule_release(turn.slot);
-        schedule_board_free(board);
+        board_free(board);
     }
 }
 

@@ -145,15 +145,16 @@ static void update_deadline(struct conn *conn)
 
 static void on_write_deadline(struct conn *conn)
 {
-    size_t unsent = conn_unsent(conn);
-    bool blocked = unsent == 0 && conn->h2 != NULL && h2_is_blocked(conn->h2);
-    if (blocked || (unsent > 0 && unsent >= conn->unsent_seen)) {
+    bool unsent = conn_unsent(conn) > 0;
+    bool blocked = conn->has_more || (conn->h2 != NULL && h2_is_blocked(conn->h2));
+    bool moves = conn_taken(conn) != conn->taken_seen && (unsent || conn->h2 == NULL);
+    if ((unsent || blocked) && !moves) {
         conn->server->stats.timeouts++;
         conn_close(conn);
         return;
     }
-    conn->unsent_seen = unsent;
-    if (unsent > 0)
+    conn->taken_seen = conn_taken(conn);
+    if (unsent || blocked)
         deadline_set(conn->server, &conn->write_deadline, DEADLINE_WRITE);
 }
 

@@ -41,6 +41,8 @@ bool h2_is_reading(const struct h2 *h2);
 unsigned h2_time_out(struct h2 *h2);
 /* Answers wait although the socket takes bytes: the peer gives no window. */
 bool h2_is_blocked(const struct h2 *h2);
+/* Are there frames that may be sent now? */
+bool h2_has_output(const struct h2 *h2);
 /* Did the last h2_output take bytes of bodies? */
 bool h2_has_moved(const struct h2 *h2);
 

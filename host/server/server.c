@@ -1,6 +1,7 @@
 /* The clock of all deadlines, and the end of everything. */
 #include "server/server.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -66,10 +67,23 @@ static void end_greeting(struct server *server)
     }
 }
 
+#ifdef LUAFN_DEBUG
+static void check_nobody_is_stuck(const struct server *server)
+{
+    list_each(node, &server->conns)
+    {
+        assert(!conn_is_stuck(container_of(node, struct conn, in_server)));
+    }
+}
+#endif
+
 static void on_tick(uv_timer_t *timer)
 {
     struct server *server = timer->data;
     uint64_t now = uv_now(server->loop);
+#ifdef LUAFN_DEBUG
+    check_nobody_is_stuck(server);
+#endif
     if (server->greet_until != 0 && now >= server->greet_until)
         end_greeting(server);
     for (int kind = 0; kind < DEADLINE_NONE; kind++) {

@@ -26,6 +26,7 @@ enum deadline_kind {
     DEADLINE_HEAD,
     DEADLINE_BODY,
     DEADLINE_IDLE,
+    DEADLINE_DRAIN, /* of an idle one, while the server drains */
     DEADLINE_WRITE,
     DEADLINE_LINGER,
     DEADLINE_NONE /* also the number of kinds */
@@ -65,8 +66,6 @@ struct server {
     uv_tcp_t reject;      /* takes a connection that there is no memory for, and closes it */
     bool rejecting;       /* `reject` is in use */
     bool draining;
-    uint64_t
-        greet_until; /* draining: who has connected may still send a first request; 0: no more */
     bool closing;
     void (*on_drained)(void *arg);
     void *drained_arg;
@@ -89,7 +88,6 @@ struct conn {
     struct list in_dirty;
     enum conn_state state;
     bool admin;
-    bool greeted;          /* a first request has begun */
     bool is_reading;       /* uv_read_start is in force */
     bool peer_eof;         /* the peer sends no more */
     bool done_reading;     /* what the peer sends is of no interest any more */
@@ -142,6 +140,8 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind);
 /* Takes an exchange that will not be sent out of the pipeline. One that nobody has seen goes
  * silently. */
 void conn_abandon(struct conn *conn, struct exchange *ex);
+/* Has something arrived that was not read yet? */
+bool conn_has_input(const struct conn *conn);
 /* At once; what is in the pipeline is told. */
 void conn_close(struct conn *conn);
 /* After the last answer: no more input is parsed; closes when the peer has had time to read. */

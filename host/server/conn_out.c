@@ -120,10 +120,17 @@ bool conn_send(struct conn *conn, struct str head, struct str body, struct excha
 
 /* ---- one answer ---- */
 
+/* Draining, the last of the requests that are here is the one that ends the connection. */
+static bool is_last(const struct conn *conn)
+{
+    return conn->server->draining && conn->pipeline_len == 1 && conn->stash.len == 0 &&
+           !conn_has_input(conn);
+}
+
 static bool keeps_alive(const struct conn *conn, const struct exchange *ex)
 {
     bool until_close = ex->res.streamed && ex->req.version_minor == 0;
-    return ex->req.keep_alive && !ex->res.close && !until_close && !conn->server->draining;
+    return ex->req.keep_alive && !ex->res.close && !until_close && !is_last(conn);
 }
 
 static void put_head(struct conn *conn, struct exchange *ex, struct buf *out)

@@ -28,8 +28,11 @@ void h2_input(struct h2 *h2, struct str bytes);
 void h2_output(struct h2 *h2, struct buf *out);
 /* Tells streams whose bytes are out that they may go on. */
 void h2_tell_drained(struct h2 *h2);
-/* No more streams are taken; those that run are answered. */
+/* Tells the peer to begin no more streams (RFC 9113 6.8); what it begins before it has read that is
+ * answered. */
 void h2_drain(struct h2 *h2);
+/* No more streams are taken. */
+void h2_end(struct h2 *h2);
 /* Ends every stream: the connection closes. */
 void h2_abandon(struct h2 *h2);
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/commands.h"
 #include "cli/version.h"
 
 /* `luafn serve --help`, and at the end of a longer line, where it is not the value of an option. */
@@ -25,6 +25,7 @@ int main(int argc, char **argv)
 {
     /* The "C" locale stays: Lua's comparisons and number formats depend on it. */
     signal(SIGPIPE, SIG_IGN);
+    cli_commands = commands;
     if (argc < 2) {
         fprintf(stderr,
                 "luafn: a command is missing; type `luafn help`, or `luafn new hello` to begin\n");

@@ -173,6 +173,7 @@ static int run(int argc, char **argv)
         rc = cli_usage(&command_audit, "a URL is missing, as http://127.0.0.1:8888");
     if (rc != 0)
         return rc;
+    a.command = &command_audit;
     arena_init(&a.arena);
     a.plan.token = str_from(token);
     a.plan.issuer = str_from(issuer);

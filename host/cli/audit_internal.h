@@ -4,6 +4,7 @@
 
 #include "cli/audit_attacks.h"
 #include "cli/audit_probe.h"
+#include "cli/cli.h"
 
 enum { AUDIT_ROUTES = 256 };
 
@@ -13,6 +14,7 @@ struct target {
 };
 
 struct audit {
+    const struct command *command; /* for messages of usage */
     const char *config_file, *key_set_url;
     struct arena arena;
     struct probe probe;

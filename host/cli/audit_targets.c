@@ -114,7 +114,7 @@ static int read_url(struct audit *a, const char *url, bool *has_path)
     struct client_url parts;
     struct err err;
     if (client_parse_url(str_from(url), &parts, &err) != 0)
-        return cli_usage(&command_audit, "'%s': %s", url, err.text);
+        return cli_usage(a->command, "'%s': %s", url, err.text);
     const char *start = strstr(url, "://");
     size_t scheme = start != NULL ? (size_t)(start - url) + 3 : 0;
     size_t len = scheme + strcspn(url + scheme, "/?#");
@@ -184,7 +184,7 @@ int audit_find_keys(struct audit *a)
     struct client_url parts;
     struct err err;
     if (client_parse_url(str_from(a->key_set_url), &parts, &err) != 0)
-        return cli_usage(&command_audit, "--jwks '%s': %s", a->key_set_url, err.text);
+        return cli_usage(a->command, "--jwks '%s': %s", a->key_set_url, err.text);
     struct str host = str_from(parts.host);
     a->probe.rules.hosts = &host;
     bool got = fetch(a, str_from(a->key_set_url));

@@ -1,4 +1,4 @@
-/* The table of commands, options, and messages of usage. */
+/* Options of the command line, and messages of usage. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -7,19 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const struct command *const commands[] = {&command_dev,
-                                          &command_serve,
-                                          &command_new,
-                                          &command_check,
-                                          &command_routes,
-                                          &command_invoke,
-                                          &command_test,
-                                          &command_token,
-                                          &command_explain,
-                                          &command_audit,
-                                          &command_completion,
-                                          &command_help,
-                                          NULL};
+const struct command *const *cli_commands;
 
 int cli_usage(const struct command *command, const char *format, ...)
 {

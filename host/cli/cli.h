@@ -1,4 +1,5 @@
-/* The commands of `luafn`: one file a command, each exporting one entry of the table in cli.c. */
+/* What the commands of `luafn` share. Each is a file of its own that exports one entry of the table
+ * in commands.c. */
 #ifndef LUAFN_CLI_H
 #define LUAFN_CLI_H
 
@@ -20,7 +21,8 @@ struct command {
 extern const struct command command_audit, command_check, command_completion, command_dev,
     command_explain, command_help, command_invoke, command_new, command_routes, command_serve,
     command_test, command_token;
-extern const struct command *const commands[]; /* in the order of the list; ends with NULL */
+/* The table, in the order of the list; ends with NULL. main sets it before a command runs. */
+extern const struct command *const *cli_commands;
 
 /* One option of a command. Kinds: FLAG takes no value; TEXT the last one given; LIST all of them.
  */

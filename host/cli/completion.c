@@ -28,7 +28,7 @@ static bool has_files(const struct command *command)
 
 static void print_commands(void)
 {
-    for (const struct command *const *c = commands; *c != NULL; c++)
+    for (const struct command *const *c = cli_commands; *c != NULL; c++)
         printf("%s ", (*c)->name);
 }
 
@@ -61,7 +61,7 @@ static void print_bash(void)
     print_commands();
     printf("' ;;\n        completion) words='bash zsh fish' ;;\n"
            "        *) case ${COMP_WORDS[1]} in\n");
-    for (const struct command *const *c = commands; *c != NULL; c++) {
+    for (const struct command *const *c = cli_commands; *c != NULL; c++) {
         printf("            %s) words='", (*c)->name);
         print_options(*c);
         printf("--help' ;;\n");
@@ -88,7 +88,7 @@ static void print_zsh(void)
 {
     printf("#compdef luafn\n# luafn: eval \"$(luafn completion zsh)\"\n_luafn() {\n"
            "    local -a commands=(\n");
-    for (const struct command *const *c = commands; *c != NULL; c++) {
+    for (const struct command *const *c = cli_commands; *c != NULL; c++) {
         printf("        '%s:", (*c)->name);
         print_quoted((*c)->summary, "'\\''");
         puts("'");
@@ -100,7 +100,7 @@ static void print_zsh(void)
         "    --log) compadd json text none; return ;;\n"
         "    help) compadd ${commands%%%%:*}; return ;;\n"
         "    completion) compadd bash zsh fish; return ;;\n    esac\n    case $words[2] in\n");
-    for (const struct command *const *c = commands; *c != NULL; c++) {
+    for (const struct command *const *c = cli_commands; *c != NULL; c++) {
         printf("    %s) compadd --", (*c)->name);
         print_options(*c);
         printf("--help%s ;;\n", has_files(*c) ? "; _files" : "");
@@ -112,7 +112,7 @@ static void print_fish(void)
 {
     printf("# luafn: luafn completion fish | source\ncomplete -c luafn -f\n"
            "complete -c luafn -n __fish_use_subcommand -l version\n");
-    for (const struct command *const *c = commands; *c != NULL; c++) {
+    for (const struct command *const *c = cli_commands; *c != NULL; c++) {
         char option[64];
         printf("complete -c luafn -n __fish_use_subcommand -a %s -d '", (*c)->name);
         print_quoted((*c)->summary, "\\'");

@@ -9,7 +9,7 @@
 #include "base/embedded.h"
 #include "cli/dev_key.h"
 #include "cli/dev_place.h"
-#include "cli/new_internal.h"
+#include "base/file.h"
 #include "cli/run_host.h"
 #include "lua/script.h"
 
@@ -104,9 +104,9 @@ static void make_auth_file(const char *config_file)
     if (file == NULL || cli_beside(config_file, "dev", folder, sizeof(folder)) != 0 ||
         cli_beside(config_file, AUTH_FILE, path, sizeof(path)) != 0)
         return;
-    if ((mkdir(folder, 0777) != 0 && errno != EEXIST) || new_exists(path))
+    if ((mkdir(folder, 0777) != 0 && errno != EEXIST) || file_exists(path))
         return;
-    if (new_write_file(path, (struct str){file->data, file->len}) == 0)
+    if (file_create(path, (struct str){file->data, file->len}) == 0)
         fprintf(stderr, "wrote %s: users, roles and applications of the dev issuer\n", path);
 }
 

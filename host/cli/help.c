@@ -12,7 +12,7 @@ static void print_list(void)
         "luafn %s: small Lua functions behind HTTP routes, guarded by token checks, reloaded as they change.\n\n"
         "usage: luafn COMMAND [OPTIONS]\n\n",
         LUAFN_VERSION);
-    for (const struct command *const *c = commands; *c != NULL; c++)
+    for (const struct command *const *c = cli_commands; *c != NULL; c++)
         printf("  %-10s %s\n", (*c)->name, (*c)->summary);
     printf(
         "\n`luafn help COMMAND` tells more. To begin, in an empty folder: luafn new hello && luafn dev\n");
@@ -30,7 +30,7 @@ static int run(int argc, char **argv)
         print_list();
         return EXIT_GOOD;
     }
-    for (const struct command *const *c = commands; *c != NULL; c++) {
+    for (const struct command *const *c = cli_commands; *c != NULL; c++) {
         if (strcmp((*c)->name, name) == 0) {
             printf("usage: luafn %s %s\n\n%s\n%s", (*c)->name, (*c)->arguments, (*c)->summary,
                    (*c)->help);

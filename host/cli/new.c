@@ -3,7 +3,6 @@
  * Nothing that exists is overwritten. functions.lua gets a line only where that is safe: its new
  * text must load, and must have that function; else the person is told what to write. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/embedded.h"
+#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/new_internal.h"
 
@@ -19,12 +19,6 @@ static const struct new_template templates[] = {
     {"background", false}, {"scheduled", false}, {"webhook", false}, {NULL, false}};
 
 /* ---- files ---- */
-
-bool new_exists(const char *path)
-{
-    struct stat st;
-    return lstat(path, &st) == 0;
-}
 
 /* Folders of `path` that are missing below the root. */
 static int make_folders(char *path, size_t from)
@@ -39,25 +33,13 @@ static int make_folders(char *path, size_t from)
     return 0;
 }
 
-int new_write_file(const char *path, struct str text)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd == -1)
-        return -errno;
-    ssize_t n = write(fd, text.ptr, text.len);
-    int rc = n == (ssize_t)text.len ? 0 : -EIO;
-    if (close(fd) != 0)
-        rc = -errno;
-    return rc;
-}
-
 static int write_below(const struct new_function *f, const char *relative, struct str text)
 {
     char path[8300];
     snprintf(path, sizeof(path), "%s%s", f->root, relative);
     int rc = make_folders(path, strlen(f->root));
     if (rc == 0)
-        rc = new_write_file(path, text);
+        rc = file_create(path, text);
     if (rc != 0)
         return cli_fault("%s cannot be written: %s", path, strerror(-rc));
     printf("wrote %s\n", path);
@@ -110,7 +92,7 @@ static int write_helper(const struct new_function *f, const char *source, const 
     char path[8300];
     struct buf text = BUF_INIT;
     snprintf(path, sizeof(path), "%s%s", f->root, relative);
-    if (new_exists(path))
+    if (file_exists(path))
         return 0;
     int rc = fill(f, source, &text);
     if (rc == 0)
@@ -143,7 +125,7 @@ static int check_free(const struct new_function *f)
     for (size_t i = 0; i < 2; i++) {
         char path[8300];
         snprintf(path, sizeof(path), "%s%s/%s%s.lua", f->root, f->folder, f->name, suffixes[i]);
-        if (new_exists(path))
+        if (file_exists(path))
             return cli_fault("%s exists already: it is left as it is; choose another name", path);
     }
     return 0;
@@ -152,7 +134,7 @@ static int check_free(const struct new_function *f)
 static int make(struct new_function *f)
 {
     int rc = new_config_read(f);
-    bool is_first = rc == 0 && !new_exists(f->config_file);
+    bool is_first = rc == 0 && !file_exists(f->config_file);
     if (rc == 0)
         rc = check_free(f);
     if (rc == 0)

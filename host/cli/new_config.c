@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/new_internal.h"
 #include "config/config.h"
@@ -119,7 +120,7 @@ static int replace_config(const struct new_function *f, struct str text)
     char fresh[4200];
     struct stat st;
     snprintf(fresh, sizeof(fresh), "%s.new", f->config_file);
-    int rc = stat(f->config_file, &st) == 0 ? new_write_file(fresh, text) : -errno;
+    int rc = stat(f->config_file, &st) == 0 ? file_create(fresh, text) : -errno;
     if (rc != 0)
         return rc;
     rc = is_good(fresh, f->name) ? 0 : -EINVAL;
@@ -178,7 +179,7 @@ void new_config_add(struct new_function *f)
 int new_config_read(struct new_function *f)
 {
     struct err err;
-    if (!new_exists(f->config_file))
+    if (!file_exists(f->config_file))
         return 0;
     struct config *config = load(f->config_file, &err);
     if (config == NULL)

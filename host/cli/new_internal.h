@@ -30,9 +30,4 @@ bool new_config_insert(const struct new_function *f, struct buf *out);
 /* Adds the function, or tells the person what to add. */
 void new_config_add(struct new_function *f);
 
-/* new.c */
-bool new_exists(const char *path);
-/* A new file; -EEXIST when there is one. 0 or a negative errno. */
-int new_write_file(const char *path, struct str text) __attribute__((warn_unused_result));
-
 #endif

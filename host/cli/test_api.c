@@ -11,8 +11,6 @@
 #include "lua/guard.h"
 #include "run/invocation.h"
 
-struct test_case *test_now;
-
 static const char TESTS[] = "luafn.tests"; /* registry: list of functions */
 
 /* ---- host.invoke: an operation like any other ---- */

@@ -9,6 +9,8 @@
 #include "cli/test_internal.h"
 #include "run/invocation.h"
 
+struct test_case *test_now;
+
 enum { HEADERS_MAX = 100 };
 
 static const char ON_FETCH[] = "luafn.on_fetch"; /* registry: the function that answers */

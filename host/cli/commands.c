@@ -1,0 +1,16 @@
+/* The table of commands. */
+#include "cli/commands.h"
+
+const struct command *const commands[] = {&command_dev,
+                                          &command_serve,
+                                          &command_new,
+                                          &command_check,
+                                          &command_routes,
+                                          &command_invoke,
+                                          &command_test,
+                                          &command_token,
+                                          &command_explain,
+                                          &command_audit,
+                                          &command_completion,
+                                          &command_help,
+                                          NULL};

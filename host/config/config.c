@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "config/config_internal.h"
+#include "config/config_rule_files.h"
 #include "config/config_site.h"
 #include "config/config_toml.h"
 #include "lua/script.h"
@@ -107,7 +108,7 @@ struct config *config_load(const struct config_options *options, struct err *err
                             : options->file;
     if (rc == 0)
         rc = config_run(config, buf_str(&source), shown, err);
-    if (rc == 0 && config_read_site(config) != 0)
+    if (rc == 0 && config_rule_files_read(config) != 0)
         rc = err_set(err, -ENOMEM, "out of memory");
     config->source = arena_copy(&config->arena, buf_str(&source));
     buf_free(&source);

@@ -14,13 +14,4 @@ int config_run(struct config *config, struct str source, const char *shown, stru
 /* Every member; goes on after a fault, so that all are told. */
 int config_read_top(struct options_reader *r, struct config *config);
 
-/* The lists `redirects` and `headers`. */
-int config_read_redirects(struct options_reader *r, struct config *config);
-int config_read_headers(struct options_reader *r, struct config *config);
-
-/* -ENOMEM, said. */
-int config_out_of_memory(struct options_reader *r);
-/* 0 where the value at the top of the stack, the member `key`, is a table. */
-int config_must_be_table(struct options_reader *r, const char *key);
-
 #endif

@@ -1,14 +1,11 @@
-/* The files of a Netlify site: _redirects, _headers. */
+/* What the files of a Netlify site add to a configuration: rules, notes, and their own names. */
 #include "config/config_site.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "base/limits.h"
-#include "config/config_toml.h"
-#include "http/rule_file.h"
 #include "lua/script.h"
 
 /* ---- notes and files ---- */
@@ -111,72 +108,4 @@ int config_add_headers(struct config *config, const struct header_rule *rules, u
     config->headers = all;
     config->header_count = before + count;
     return 0;
-}
-
-/* ---- _redirects and _headers ---- */
-
-struct reading {
-    struct config *config;
-    const char *file; /* as messages show it */
-};
-
-static void on_fault(void *arg, unsigned line, const char *what)
-{
-    struct reading *reading = arg;
-    config_add_note(reading->config, true, reading->file, line, "%s", what);
-}
-
-/* One of the two in that folder, if it is there. */
-static int read_file(struct config *config, struct str folder, bool redirects)
-{
-    char path[PATH_MAX];
-    struct buf text = BUF_INIT;
-    struct err err;
-    snprintf(path, sizeof(path), "%.*s/%s", STR_ARG(folder), redirects ? "_redirects" : "_headers");
-    config_add_file(config, path);
-    struct reading reading = {config, script_display_name(path, config->folder)};
-    int rc = script_read(path, &text, &err);
-    if (rc != 0) {
-        buf_free(&text);
-        if (rc != -ENOENT)
-            config_add_note(config, true, reading.file, 0, "%s", err.text);
-        return 0;
-    }
-    const struct rule_file file = {
-        .arena = &config->arena, .text = buf_str(&text), .fault = on_fault, .arg = &reading};
-    unsigned count = 0;
-    if (redirects) {
-        struct redirect_rule *rules;
-        rc = rule_file_redirects(&file, &rules, &count);
-        if (rc == 0)
-            rc = config_add_redirects(config, reading.file, rules, count);
-    } else {
-        struct header_rule *rules;
-        rc = rule_file_headers(&file, &rules, &count);
-        if (rc == 0)
-            rc = config_add_headers(config, rules, count);
-    }
-    buf_free(&text);
-    return rc;
-}
-
-int config_read_site(struct config *config)
-{
-    int rc = config_toml_headers(config);
-    bool apart = config->publish.len > 0 && !str_eq(config->publish, config->folder);
-    if (rc == 0 && apart)
-        rc = read_file(config, config->publish, true);
-    if (rc == 0)
-        rc = read_file(config, config->folder, true);
-    if (rc == 0)
-        rc = config_toml_redirects(config);
-    if (rc == 0)
-        rc = read_file(config, config->folder, false); /* the last that is put before ... */
-    if (rc == 0 && apart)
-        rc = read_file(config, config->publish, false); /* ... comes first, and loses */
-    if (config->role_path.len == 0)
-        config->role_path = STR("app_metadata.authorization.roles");
-    for (unsigned i = 0; i < config->redirect_count; i++)
-        config->asks_role = config->asks_role || redirect_asks_role(&config->redirects[i]);
-    return rc;
 }

@@ -1,15 +1,9 @@
-/* The files of a Netlify site that a configuration takes in: _redirects and _headers, in the
- * publish folder and beside functions.lua, and the rules of netlify.toml. */
+/* What the files of a Netlify site add to a configuration: rules, notes about what was not
+ * understood, and their own names, so that a change is seen. */
 #ifndef LUAFN_CONFIG_CONFIG_SITE_H
 #define LUAFN_CONFIG_CONFIG_SITE_H
 
 #include "config/config.h"
-
-/* Adds their rules after those that the configuration has: redirects of functions.lua come first,
- * then those of the publish folder, then those beside functions.lua, then those of netlify.toml;
- * the first that matches counts. Header rules go the other way round, since there the last one
- * wins. 0 or -ENOMEM. */
-int config_read_site(struct config *config) __attribute__((warn_unused_result));
 
 /* More redirects at the end of the list, and header rules before those that are there. Word for
  * word the same redirects are taken once. `file` is for messages. 0 or -ENOMEM. */

@@ -1,5 +1,5 @@
-/* Shared by the parts of the TOML reader: structure (toml.c), values (toml_value.c), texts
- * (toml_text.c). */
+/* Shared by the parts of the TOML reader: structure (toml.c), keys and values (toml_value.c), and
+ * what both stand on (toml_parts.c). */
 #ifndef LUAFN_CONFIG_TOML_INTERNAL_H
 #define LUAFN_CONFIG_TOML_INTERNAL_H
 
@@ -33,10 +33,14 @@ static inline void toml_take(struct toml_reader *r, size_t count)
 void toml_skip_blanks(struct toml_reader *r);
 /* The same with line ends and comments. False: a fault. */
 bool toml_skip_lines(struct toml_reader *r);
+/* The rest of a line after what it says. False: a fault. */
+bool toml_end_line(struct toml_reader *r);
 
 /* A new node, or NULL with the reason. */
 struct toml *toml_node(struct toml_reader *r, enum toml_type type);
 void toml_append(struct toml *parent, struct toml *child);
+/* A new table in `parent`, or NULL with the reason. */
+struct toml *toml_add_table(struct toml_reader *r, struct toml *parent, struct str key);
 
 /* One key of a dotted one: bare or quoted. False: a fault. */
 bool toml_read_key(struct toml_reader *r, struct str *key);

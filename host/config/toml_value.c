@@ -1,4 +1,4 @@
-/* TOML's values: numbers, dates, lists, tables in braces. */
+/* TOML's keys, and values: numbers, dates, lists, tables in braces. */
 #include "config/toml_internal.h"
 
 #include <errno.h>
@@ -300,4 +300,72 @@ struct toml *toml_read_value(struct toml_reader *r)
     }
     r->depth--;
     return value;
+}
+
+/* ---- keys ---- */
+
+bool toml_read_key(struct toml_reader *r, struct str *key)
+{
+    if (toml_peek(r) == '"' || toml_peek(r) == '\'')
+        return toml_read_text(r, false, key);
+    size_t len = 0;
+    while (len < r->rest.len) {
+        char c = r->rest.ptr[len];
+        if (!str_is_alnum(c) && c != '_' && c != '-')
+            break;
+        len++;
+    }
+    if (len == 0)
+        return toml_fault(
+                   r, "a key was expected: letters, digits, '_', '-', or a text in quotes") != NULL;
+    *key = arena_copy(r->arena, (struct str){r->rest.ptr, len});
+    toml_take(r, len);
+    return key->ptr != NULL || toml_fault(r, "out of memory") != NULL;
+}
+
+/* A step of a dotted key before "=": only tables that were made that way, in this very place, can
+ * be gone into. */
+static struct toml *step_dotted(struct toml_reader *r, struct toml *table, struct str key)
+{
+    struct toml *found = toml_get(table, key);
+    if (found == NULL) {
+        found = toml_add_table(r, table, key);
+        if (found != NULL)
+            found->is_dotted = true;
+        return found;
+    }
+    if (found->type != TOML_TABLE || found->is_closed || !found->is_dotted)
+        return toml_fault(r, "'%.*s' cannot be added to here", STR_ARG(key));
+    return found;
+}
+
+bool toml_read_pair(struct toml_reader *r, struct toml *table)
+{
+    struct str key = {NULL, 0};
+    for (unsigned depth = 0;; depth++) {
+        if (depth > LIMIT_TOML_DEPTH)
+            return toml_fault(r, "too many dots in a key") != NULL;
+        if (!toml_read_key(r, &key))
+            return false;
+        toml_skip_blanks(r);
+        if (toml_peek(r) != '.')
+            break;
+        toml_take(r, 1);
+        toml_skip_blanks(r);
+        table = step_dotted(r, table, key);
+        if (table == NULL)
+            return false;
+    }
+    if (toml_peek(r) != '=')
+        return toml_fault(r, "'=' was expected after the key '%.*s'", STR_ARG(key)) != NULL;
+    if (toml_get(table, key) != NULL)
+        return toml_fault(r, "the key '%.*s' is given twice", STR_ARG(key)) != NULL;
+    toml_take(r, 1);
+    toml_skip_blanks(r);
+    struct toml *value = toml_read_value(r);
+    if (value == NULL)
+        return false;
+    value->key = key;
+    toml_append(table, value);
+    return true;
 }

@@ -1,6 +1,129 @@
-/* TOML's texts in quotes, on one line and on many, with their escapes. */
-#include "base/buf.h"
+/* What the reader of lines and that of values share: nodes, faults, blanks, and texts in quotes, on
+ * one line and on many, with their escapes. */
 #include "config/toml_internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/buf.h"
+#include "base/limits.h"
+
+const char *toml_type_name(enum toml_type type)
+{
+    static const char *const names[] = {"table",  "list",    "text", "integer",
+                                        "number", "boolean", "date"};
+    return names[type];
+}
+
+struct toml *toml_fault(struct toml_reader *r, const char *format, ...)
+{
+    char message[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    (void)!err_set(r->err, -EINVAL, "%u: %s", r->line, message);
+    return NULL;
+}
+
+struct toml *toml_node(struct toml_reader *r, enum toml_type type)
+{
+    if (++r->nodes > LIMIT_TOML_NODES)
+        return toml_fault(r, "more than %d values", LIMIT_TOML_NODES);
+    struct toml *node = arena_zalloc(r->arena, sizeof(*node));
+    if (node == NULL)
+        return toml_fault(r, "out of memory");
+    node->type = type;
+    node->line = r->line;
+    return node;
+}
+
+void toml_append(struct toml *parent, struct toml *child)
+{
+    if (parent->last != NULL)
+        parent->last->next = child;
+    else
+        parent->first = child;
+    parent->last = child;
+}
+
+struct toml *toml_add_table(struct toml_reader *r, struct toml *parent, struct str key)
+{
+    struct toml *table = toml_node(r, TOML_TABLE);
+    if (table != NULL) {
+        table->key = key;
+        toml_append(parent, table);
+    }
+    return table;
+}
+
+struct toml *toml_get(const struct toml *table, struct str key)
+{
+    if (table == NULL || table->type != TOML_TABLE)
+        return NULL;
+    for (struct toml *node = table->first; node != NULL; node = node->next) {
+        if (str_eq(node->key, key))
+            return node;
+    }
+    return NULL;
+}
+
+/* ---- lines ---- */
+
+void toml_skip_blanks(struct toml_reader *r)
+{
+    while (toml_peek(r) == ' ' || toml_peek(r) == '\t')
+        toml_take(r, 1);
+}
+
+/* At a line end or the end of the text: takes it. False: there is something else. */
+static bool take_line_end(struct toml_reader *r)
+{
+    if (r->rest.len == 0)
+        return true;
+    size_t len = str_starts_with(r->rest, STR("\r\n")) ? 2 : 1;
+    if (r->rest.ptr[len - 1] != '\n')
+        return false;
+    toml_take(r, len);
+    r->line++;
+    return true;
+}
+
+static bool skip_comment(struct toml_reader *r)
+{
+    while (r->rest.len > 0 && toml_peek(r) != '\n' && !str_starts_with(r->rest, STR("\r\n"))) {
+        char c = toml_peek(r);
+        if ((c >= 0 && c < ' ' && c != '\t') || c == 0x7f)
+            return toml_fault(r, "a control character in a comment") != NULL;
+        toml_take(r, 1);
+    }
+    return true;
+}
+
+bool toml_skip_lines(struct toml_reader *r)
+{
+    for (;;) {
+        toml_skip_blanks(r);
+        if (toml_peek(r) == '#') {
+            if (!skip_comment(r))
+                return false;
+        }
+        if (r->rest.len == 0 || !take_line_end(r))
+            return true;
+    }
+}
+
+/* The rest of a line after what it says. */
+bool toml_end_line(struct toml_reader *r)
+{
+    toml_skip_blanks(r);
+    if (toml_peek(r) == '#' && !skip_comment(r))
+        return false;
+    return take_line_end(r) || toml_fault(r, "text after the end of what this line says") != NULL;
+}
+
+/* ---- texts ---- */
 
 static void add_utf8(struct buf *out, uint32_t c)
 {

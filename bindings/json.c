@@ -21,11 +21,6 @@ struct buf *json_scratch(void)
     return &scratch;
 }
 
-void json_push_array_mt(lua_State *L)
-{
-    tree_push_array_mt(L);
-}
-
 void json_push_tree(lua_State *L, const json_t *value)
 {
     if (value != NULL)
@@ -62,7 +57,7 @@ static int l_array(lua_State *L)
         lua_newtable(L);
     }
     luaL_checktype(L, 1, LUA_TTABLE);
-    json_push_array_mt(L);
+    tree_push_array_mt(L);
     if (lua_getmetatable(L, 1)) {
         luaL_argcheck(L, lua_rawequal(L, -1, -2), 1, "the table has another metatable");
         lua_pop(L, 1);

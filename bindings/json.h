@@ -39,8 +39,4 @@ void json_push_tree(lua_State *L, const json_t *value);
  * exists. */
 json_t *json_to_tree(lua_State *L, int index);
 
-/* Pushes the metatable that marks arrays, the one of lua/tree.h. Works without open_json. Raises
- * when out of memory. [-0, +1] */
-void json_push_array_mt(lua_State *L);
-
 #endif

@@ -12,11 +12,32 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "bindings/json_internal.h"
 #include "bindings/keys.h"
 #include "lua/budget.h"
 #include "json/text.h"
 #include "lua/lazy.h"
+#include "lua/tree.h"
+#include "run/claims_table.h"
+
+/* One table on the way down to the value. */
+struct frame {
+    const struct frame *up;
+    lua_Integer index; /* in an array; 0: in an object */
+    int key;           /* stack index of the object's key */
+};
+
+struct encoder {
+    lua_State *L;
+    struct buf *out;
+    size_t start; /* where in `out` this text begins */
+    struct json_style style;
+    const void *array_mark; /* the json.array metatable */
+    int depth;
+    const struct frame *frame; /* innermost */
+    bool failed;
+    char reason[96];
+    char path[160];
+};
 
 static void add_path(struct encoder *enc, const struct frame *frame)
 {
@@ -195,7 +216,9 @@ static void encode_array(struct encoder *enc, int table)
     buf_add_char(enc->out, ']');
 }
 
-void json_encode_member(struct encoder *enc, struct frame *frame, bool first)
+/* Writes a member: key and value are on top of the stack, the value is taken off. `frame` is the
+ * innermost. */
+static void encode_member(struct encoder *enc, struct frame *frame, bool first)
 {
     lua_State *L = enc->L;
     if (lua_type(L, -2) != LUA_TSTRING) {
@@ -228,7 +251,7 @@ static void lx_encode_sorted(struct encoder *enc, int table, struct frame *frame
         lua_pushlstring(L, keys[i].ptr, keys[i].len);
         lua_pushvalue(L, -1);
         lua_rawget(L, table);
-        json_encode_member(enc, frame, i == 0);
+        encode_member(enc, frame, i == 0);
         if (!enc->failed)
             lua_pop(L, 1);
     }
@@ -248,7 +271,7 @@ static void encode_object(struct encoder *enc, int table)
         bool first = true;
         enc->frame = &frame;
         do {
-            json_encode_member(enc, &frame, first);
+            encode_member(enc, &frame, first);
             first = false;
         } while (!enc->failed && lua_next(L, table));
     }
@@ -258,11 +281,99 @@ static void encode_object(struct encoder *enc, int table)
     buf_add_char(enc->out, '}');
 }
 
+/* ---- claims: what a script has not touched is text already ---- */
+
+/* From the name's quote to the value's end, for the members `from` to `to`; they are side by side.
+ */
+static struct str run_of(const struct sheet *sheet, unsigned from, unsigned to)
+{
+    const char *start = sheet_name(sheet, from).ptr - 1;
+    struct str last = sheet_value(sheet, to);
+    return (struct str){start, (size_t)(last.ptr + last.len - start)};
+}
+
+/* The raw table stands for this member, which it may have lost. */
+static bool encode_made(struct encoder *enc, int table, struct frame *frame, struct str name,
+                        bool first)
+{
+    lua_State *L = enc->L;
+    lua_pushlstring(L, name.ptr, name.len);
+    lua_pushvalue(L, -1);
+    bool there = lua_rawget(L, table) != LUA_TNIL;
+    if (there)
+        encode_member(enc, frame, first);
+    return there;
+}
+
+/* Members besides those of the sheet. */
+static void encode_others(struct encoder *enc, int table, struct frame *frame,
+                          const struct sheet *sheet, bool first)
+{
+    lua_State *L = enc->L;
+    for (lua_pushnil(L); !enc->failed && lua_next(L, table) != 0;) {
+        struct str name = {NULL, 0};
+        if (lua_type(L, -2) == LUA_TSTRING)
+            name.ptr = lua_tolstring(L, -2, &name.len);
+        if (name.ptr == NULL || sheet_find(sheet, name) >= 0) {
+            lua_pop(L, 1);
+            continue;
+        }
+        encode_member(enc, frame, first);
+        first = false;
+    }
+}
+
+static void encode_members(struct encoder *enc, int table, const struct claims_table *view)
+{
+    const struct sheet *sheet = view->sheet;
+    struct frame frame = {enc->frame, 0, 0};
+    int top = lua_gettop(enc->L);
+    bool first = true;
+    enc->frame = &frame;
+    for (unsigned i = 0; i < sheet->count && !enc->failed; i++) {
+        unsigned from = i;
+        while (i < sheet->count && (view->made >> i & 1) == 0)
+            i++;
+        if (i > from) {
+            if (!first)
+                buf_add_char(enc->out, ',');
+            buf_add_str(enc->out, run_of(sheet, from, i - 1));
+            first = false;
+        }
+        if (i < sheet->count && encode_made(enc, table, &frame, sheet_name(sheet, i), first))
+            first = false;
+        if (!enc->failed)
+            lua_settop(enc->L, top);
+    }
+    if (view->others && !enc->failed)
+        encode_others(enc, table, &frame, sheet, first);
+    enc->frame = frame.up;
+}
+
+/* Writes the table at `table` and says true, if it is one of claims whose members are not all made.
+ * On one line. */
+static bool encode_claims(struct encoder *enc, int table)
+{
+    struct claims_table view;
+    if (!claims_table_view(enc->L, table, &view))
+        return false;
+    if (view.made == 0 && !view.others) {
+        buf_add_str(enc->out, sheet_text(view.sheet));
+        return true;
+    }
+    buf_add_char(enc->out, '{');
+    enc->depth++;
+    encode_members(enc, table, &view);
+    enc->depth--;
+    buf_add_char(enc->out, '}');
+    return true;
+}
+
 /* A metatable other than the mark of arrays may be that of a table whose members are made when they
  * are read. True: it was one and is written. */
 static bool encode_lazy(struct encoder *enc, int table)
 {
-    if (enc->style.indent == 0 && !enc->style.sort_keys && json_encode_claims(enc, table))
+    if (enc->style.indent == 0 && !enc->style.sort_keys && encode_claims(enc, table))
         return true;
     lazy_make_whole(enc->L, table);
     return false;
@@ -334,7 +445,7 @@ int json_encode_styled(lua_State *L, int index, const struct json_style *style, 
     luaL_checkstack(L, 8, NULL);
     int top = lua_gettop(L);
     lua_pushvalue(L, index);
-    json_push_array_mt(L);
+    tree_push_array_mt(L);
     enc.array_mark = lua_topointer(L, -1);
     lua_pop(L, 1);
     encode_value(&enc);

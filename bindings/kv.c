@@ -12,6 +12,7 @@
 #include "bindings/json.h"
 #include "run/await.h"
 #include "lua/json_decode.h"
+#include "lua/tree.h"
 #include "lua/vm.h"
 #include "options/spec.h"
 #include "store/store.h"
@@ -90,7 +91,7 @@ static int push_list(lua_State *L, const struct store_request *r)
 {
     struct str rest = buf_str(&r->out), key;
     lua_newtable(L);
-    json_push_array_mt(L);
+    tree_push_array_mt(L);
     lua_setmetatable(L, -2);
     for (lua_Integer i = 1; store_next_key(&rest, &key); i++) {
         lua_pushlstring(L, key.ptr, key.len);

@@ -170,9 +170,7 @@ void app_finished(void *arg, struct exchange *ex);
 void app_publish(struct app *app);
 /* The same for what takes longer, such as the memory of functions; once a second. */
 void app_publish_gauges(struct app *app);
-/* Answers /_luafn/metrics. */
-void app_answer_metrics(struct app *app, struct exchange *ex);
-/* app_admin.c: fills and sends an answer that nobody keeps; `body` is freed. */
-void app_answer_text(struct exchange *ex, int status, struct str type, struct buf *body);
+/* Appends all that is counted, as Prometheus text. False: no memory, or nothing is counted. */
+bool app_write_metrics(struct app *app, struct buf *out);
 
 #endif

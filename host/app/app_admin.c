@@ -5,7 +5,7 @@
 #include "app/openapi.h"
 #include "app/routes.h"
 
-void app_answer_text(struct exchange *ex, int status, struct str type, struct buf *body)
+static void answer_text(struct exchange *ex, int status, struct str type, struct buf *body)
 {
     struct str copy =
         buf_failed(body) ? (struct str){NULL, 0} : arena_copy(&ex->arena, buf_str(body));
@@ -21,7 +21,14 @@ static void answer_live(struct app *app, struct exchange *ex)
     (void)app;
     struct buf body = BUF_INIT;
     buf_add_str(&body, STR("{\"status\":\"live\"}"));
-    app_answer_text(ex, 200, STR("application/json"), &body);
+    answer_text(ex, 200, STR("application/json"), &body);
+}
+
+static void answer_metrics(struct app *app, struct exchange *ex)
+{
+    struct buf body = BUF_INIT;
+    bool written = app_write_metrics(app, &body);
+    answer_text(ex, written ? 200 : 500, STR("text/plain; version=0.0.4; charset=utf-8"), &body);
 }
 
 /* ---- ready: the whole host's state ---- */
@@ -83,7 +90,7 @@ static void answer_ready(struct app *app, struct exchange *ex)
                (unsigned long long)(r.serving - r.draining));
     add_faults(app, &body);
     buf_add_char(&body, '}');
-    app_answer_text(ex, ready ? 200 : 503, STR("application/json"), &body);
+    answer_text(ex, ready ? 200 : 503, STR("application/json"), &body);
 }
 
 static void answer_routes(struct app *app, struct exchange *ex)
@@ -91,7 +98,7 @@ static void answer_routes(struct app *app, struct exchange *ex)
     struct buf body = BUF_INIT;
     if (app->current != NULL)
         routes_write_json(app->current, &body);
-    app_answer_text(ex, app->current != NULL ? 200 : 503, STR("application/json"), &body);
+    answer_text(ex, app->current != NULL ? 200 : 503, STR("application/json"), &body);
 }
 
 static void answer_openapi(struct app *app, struct exchange *ex)
@@ -99,7 +106,7 @@ static void answer_openapi(struct app *app, struct exchange *ex)
     struct buf body = BUF_INIT;
     if (app->current != NULL)
         openapi_write(app->current, &body);
-    app_answer_text(ex, app->current != NULL ? 200 : 503, STR("application/json"), &body);
+    answer_text(ex, app->current != NULL ? 200 : 503, STR("application/json"), &body);
 }
 
 bool app_admin(struct app *app, struct exchange *ex, struct str path)
@@ -110,7 +117,7 @@ bool app_admin(struct app *app, struct exchange *ex, struct str path)
     } pages[] = {
         {{"/_luafn/live", 12}, answer_live},
         {{"/_luafn/ready", 13}, answer_ready},
-        {{"/_luafn/metrics", 15}, app_answer_metrics},
+        {{"/_luafn/metrics", 15}, answer_metrics},
         {{"/_luafn/routes", 14}, answer_routes},
         {{"/_luafn/openapi.json", 20}, answer_openapi},
     };

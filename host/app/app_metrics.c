@@ -180,29 +180,25 @@ static void add_issuer(struct issuer *issuer, void *arg)
     buf_printf(out, "} %.0f\n", stats.keys_age);
 }
 
-void app_answer_metrics(struct app *app, struct exchange *ex)
+bool app_write_metrics(struct app *app, struct buf *out)
 {
     const struct metrics *metrics = app->options.metrics;
-    struct buf out = BUF_INIT;
     app_publish(app);
     app_publish_gauges(app);
     struct worker_metrics *sum = metrics != NULL ? metrics_sum(metrics) : NULL;
-    if (sum == NULL) {
-        ex->res = (struct response){.status = 500};
-        exchange_answer(ex);
-        return;
-    }
-    add_host(&out, sum);
-    add_one(&out, "workers", "gauge", "Worker processes that there should be.", metrics->workers);
-    add_one(&out, "worker_restarts_total", "counter", "Workers that ended and were replaced.",
+    if (sum == NULL)
+        return false;
+    add_host(out, sum);
+    add_one(out, "workers", "gauge", "Worker processes that there should be.", metrics->workers);
+    add_one(out, "worker_restarts_total", "counter", "Workers that ended and were replaced.",
             metrics->restarts);
-    add_one(&out, "worker_hangs_total", "counter", "Workers killed because their loop stood still.",
+    add_one(out, "worker_hangs_total", "counter", "Workers killed because their loop stood still.",
             metrics->hangs);
-    add_one(&out, "upgrades_total", "counter", "Times that another program took over.",
+    add_one(out, "upgrades_total", "counter", "Times that another program took over.",
             metrics->upgrades);
-    add_functions(&out, metrics, sum);
-    begin(&out, "keys_age_seconds", "gauge", "Age of the key set in the worker asked; -1: none.");
-    issuers_each(app->issuers, add_issuer, &out);
+    add_functions(out, metrics, sum);
+    begin(out, "keys_age_seconds", "gauge", "Age of the key set in the worker asked; -1: none.");
+    issuers_each(app->issuers, add_issuer, out);
     free(sum);
-    app_answer_text(ex, 200, STR("text/plain; version=0.0.4; charset=utf-8"), &out);
+    return true;
 }

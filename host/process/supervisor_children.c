@@ -89,16 +89,23 @@ unsigned children_alive(const struct supervisor *s)
     return count;
 }
 
-static void log_death(const struct child *child, int status)
+static void log_death(const struct child *child, int status, const char *message)
 {
     struct log_line line;
-    log_begin(&line, LOG_ERROR, "worker ended; another takes its place");
+    log_begin(&line, LOG_ERROR, message);
     log_int(&line, "pid", child->pid);
     if (WIFSIGNALED(status))
         log_int(&line, "signal", WTERMSIG(status));
     else
         log_int(&line, "status", WEXITSTATUS(status));
     log_end(&line);
+}
+
+/* Of one that was told to stop; SIGTERM may reach it before it listens to that. */
+static bool has_stopped_well(int status)
+{
+    return WIFEXITED(status) ? WEXITSTATUS(status) == WORKER_EXIT_OK
+                             : WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM;
 }
 
 static void on_end(struct supervisor *s, unsigned index, int status)
@@ -113,13 +120,13 @@ static void on_end(struct supervisor *s, unsigned index, int status)
         return;
     }
     if (!s->stopping) {
-        log_death(child, status);
+        log_death(child, status, "worker ended; another takes its place");
         s->carried.metrics->restarts++;
         /* One that dies young waits a little, so that a broken one does not eat the machine. */
         bool young = supervisor_now() - child->born_ns < 1000000000u;
         child->respawn_at_ns = supervisor_now() + (young ? RESPAWN_MS * 1000000u : 1);
-    } else if (s->status == 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == WORKER_EXIT_OK) &&
-               !WIFSIGNALED(status)) {
+    } else if (!has_stopped_well(status)) {
+        log_death(child, status, "worker ended badly while it stopped");
         s->status = WORKER_EXIT_FAILED;
     }
     child->pid = 0;

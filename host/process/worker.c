@@ -84,13 +84,15 @@ static void stop(struct worker *worker)
     uv_timer_start(&worker->drain_timer, on_settled, SETTLE_MS, 0);
 }
 
+/* All but the heart, which beats for as long as something else is open: what ends slowly is no hung
+ * loop. */
 static void close_all(struct worker *worker)
 {
     if (worker->closing)
         return;
     worker->closing = true;
     app_close(&worker->app);
-    uv_close((uv_handle_t *)&worker->heartbeat, NULL);
+    uv_unref((uv_handle_t *)&worker->heartbeat);
     uv_close((uv_handle_t *)&worker->sweep, NULL);
     uv_close((uv_handle_t *)&worker->drain_timer, NULL);
     uv_close((uv_handle_t *)&worker->flush, NULL);
@@ -258,6 +260,8 @@ int worker_run(const struct worker_options *options)
         worker.status = WORKER_EXIT_FAILED;
         close_all(&worker);
     }
+    uv_run(&worker.loop, UV_RUN_DEFAULT);
+    uv_close((uv_handle_t *)&worker.heartbeat, NULL);
     uv_run(&worker.loop, UV_RUN_DEFAULT);
     app_free(&worker.app);
     if (uv_loop_close(&worker.loop) != 0 && worker.status == WORKER_EXIT_OK)

@@ -30,14 +30,24 @@ struct function *function_new(const struct function_spec *spec, const struct ser
 
 bool function_is_idle(const struct function *function)
 {
-    return function->running == 0 && function->awaited == 0 && list_is_empty(&function->queue) &&
-           function->loading == NULL;
+    return function->running == 0 && function->awaited == 0 && list_is_empty(&function->queue);
+}
+
+static void cancel_load(struct function *function)
+{
+    function->load_again = false;
+    if (function->loading == NULL)
+        return;
+    instance_cancel_load(function->loading);
+    instance_unref(function->loading);
+    function->loading = NULL;
 }
 
 void function_free(struct function *function)
 {
     if (function == NULL)
         return;
+    cancel_load(function);
     instance_unref(function->current);
     instance_unref(function->fallback);
     script_files_free(&function->files);
@@ -135,6 +145,8 @@ static void on_instance_loaded(struct instance *instance, void *arg)
 
 void function_load(struct function *function)
 {
+    if (function->ended)
+        return;
     if (function->loading != NULL) {
         function->load_again = true;
         return;
@@ -257,7 +269,8 @@ static void start(struct call *call)
 
 bool function_accepts(const struct function *function)
 {
-    if (function->suspended || (function->current == NULL && function->loading == NULL))
+    if (function->ended || function->suspended ||
+        (function->current == NULL && function->loading == NULL))
         return false;
     bool has_slot = function->current != NULL && function->running < function->spec->concurrency;
     return has_slot || function->queued < function->spec->queue;
@@ -268,7 +281,9 @@ void function_call(struct call *call)
     struct function *function = call->function;
     function->metrics->requests++;
     list_init(&call->waiting);
-    if (function->suspended)
+    if (function->ended)
+        answer_unstarted(call, set_cancelled);
+    else if (function->suspended)
         answer_unstarted(call, set_suspended);
     else if (function->current == NULL && function->loading == NULL)
         answer_unstarted(call, set_not_loaded);
@@ -313,6 +328,8 @@ void function_release_slot(struct function *function, bool spoiled)
 
 void function_cancel_all(struct function *function)
 {
+    function->ended = true;
+    cancel_load(function);
     while (!list_is_empty(&function->queue)) {
         struct call *call = container_of(function->queue.next, struct call, waiting);
         struct exchange *ex = call->ex;

@@ -36,6 +36,7 @@ struct function {
     uint64_t content;     /* of the files of that one */
     bool renewing;        /* a fresh state is wanted for the version that is there */
     bool load_again;      /* a change came in while loading */
+    bool ended;           /* function_cancel_all: starts and loads nothing any more */
     bool first_load_done; /* the deployment's note */
     bool failed;          /* the newest load failed: `error` says why */
     struct err error;
@@ -60,10 +61,12 @@ struct function {
  * before. */
 struct function *function_new(const struct function_spec *spec, const struct services *services,
                               const struct binding *bindings, unsigned last_generation);
-/* Everything that runs or waits must have ended (function_cancel_all). */
+/* Everything that runs or waits must have ended (function_is_idle). A load that is under way ends
+ * with it, while the loop can still close its timer. */
 void function_free(struct function *function);
 
-/* Loads a new generation (at once, or after the one that is loading). */
+/* Loads a new generation (at once, or after the one that is loading). The load is the function's:
+ * its end is told to on_loaded, unless the function ends before. */
 void function_load(struct function *function);
 
 /* Would a call be started or queued now? If not, function_call answers it with an error at once. */
@@ -76,8 +79,9 @@ void function_call(struct call *call);
  * `rollback` runs, where the one before had good ones. */
 void function_judge(struct function *function, struct instance *instance, bool good);
 
-/* Ends everything that runs or waits; clients get 503. */
+/* Ends everything that runs, waits or loads; clients get 503. Nothing begins after it. */
 void function_cancel_all(struct function *function);
+/* Does nothing run or wait? A load that nobody waits for is no work. */
 bool function_is_idle(const struct function *function);
 
 /* For invocation.c: a slot is free again. `spoiled`: the instance ran out of memory and must be

@@ -145,6 +145,17 @@ static void on_load_done(struct task *task, int status)
     end_load(instance, INSTANCE_FAILED);
 }
 
+void instance_cancel_load(struct instance *instance)
+{
+    instance->load_budget.end = BUDGET_CANCELLED;
+    instance->state = INSTANCE_FAILED;
+    task_cancel(instance->loader);
+    task_free(instance->loader);
+    instance->loader = NULL;
+    close_timer(instance);
+    instance_unref(instance); /* the loader's */
+}
+
 static void on_load_timeout(uv_timer_t *timer)
 {
     struct instance *instance = container_of(timer, struct instance, load_timer);

@@ -65,6 +65,11 @@ struct instance *instance_load(const struct function_spec *spec, const struct se
                                const struct binding *bindings,
                                void (*loaded)(struct instance *, void *), void *arg);
 
+/* Ends the load of an instance that is INSTANCE_LOADING, from the loop: what its script waits for
+ * is cancelled, its <close> variables run, `loaded` is not called. The caller keeps its reference,
+ * to an instance that failed. */
+void instance_cancel_load(struct instance *instance);
+
 struct instance *instance_ref(struct instance *instance);
 void instance_unref(struct instance *instance);
 

@@ -290,6 +290,7 @@ void task_enqueue(struct task *task)
 int task_queue_open(uv_loop_t *loop)
 {
     list_init(&queue.vms);
+    queue.spent_ns = 0;
     int rc = uv_idle_init(loop, &queue.idle);
     if (rc == 0)
         rc = uv_check_init(loop, &queue.check);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "auth/key_internal.h"
-#include "json/strict.h"
+#include "json/provider.h"
 #include "base/limits.h"
 
 struct keyset {
@@ -152,7 +152,7 @@ int keyset_parse(struct str json, struct keyset **out, struct err *err)
     if (json.len > LIMIT_JWKS_BYTES)
         return err_set(err, -EINVAL, "The JSON Web Key Set is over %d bytes long",
                        LIMIT_JWKS_BYTES);
-    root = strict_json_load(json, &why);
+    root = provider_json_load(json, &why);
     if (root == NULL)
         return err_set(err, errno == ENOMEM ? -ENOMEM : -EINVAL,
                        "The JSON Web Key Set cannot be read: %s", why);

@@ -10,9 +10,6 @@
 #include "json/plain.h"
 #include "json/strict.h"
 
-/* An integer that cannot fit into 64 bits has at least this many digits. */
-enum { WIDE_DIGITS = 19 };
-
 /* Splits at exactly two dots. A token with ten thousand of them costs three searches. */
 static bool split(struct str text, struct str part[3])
 {
@@ -29,72 +26,12 @@ static bool split(struct str text, struct str part[3])
     return part[0].len > 0 && part[1].len > 0 && str_find(part[2], '.') == part[2].len;
 }
 
-/* The index after the string that begins with the quote at `i`; text.len when it does not end. */
-static size_t skip_string(struct str text, size_t i)
-{
-    for (i++; i < text.len; i++) {
-        if (text.ptr[i] == '\\')
-            i++;
-        else if (text.ptr[i] == '"')
-            return i + 1;
-    }
-    return text.len;
-}
-
-/* Length of the run of digits at the front. */
-static size_t digits(struct str s)
-{
-    size_t n = 0;
-    while (n < s.len && s.ptr[n] >= '0' && s.ptr[n] <= '9')
-        n++;
-    return n;
-}
-
-/* Copies the text with "e0" after each integer that may not fit into 64 bits, which makes it a
- * double of the same value. A number's fraction or exponent is not mistaken for an integer, because
- * '.', 'e' and the sign are copied together with the digits that follow. */
-static size_t mark_wide_integers(struct str text, char *out)
-{
-    size_t len = 0;
-    for (size_t i = 0; i < text.len;) {
-        size_t run = text.ptr[i] == '"' ? skip_string(text, i) - i : digits(str_skip(text, i));
-        size_t step = run > 0 ? run : 1;
-        bool after = i > 0 && strchr(".eE+", text.ptr[i - 1]) != NULL;
-        char next = i + step < text.len ? text.ptr[i + step] : ' ';
-        memcpy(out + len, text.ptr + i, step);
-        len += step;
-        if (text.ptr[i] != '"' && run >= WIDE_DIGITS && !after && strchr(".eE", next) == NULL) {
-            memcpy(out + len, "e0", 2);
-            len += 2;
-        }
-        i += step;
-    }
-    return len;
-}
-
-static int parse_wide(struct str text, size_t flags, json_t **out)
-{
-    char marked[LIMIT_TOKEN_BYTES]; /* at most 21/19 of the decoded text, which is 3/4 of this */
-    size_t len = mark_wide_integers(text, marked);
-    json_error_t error;
-    *out = strict_json_watched((struct str){marked, len}, flags, &error);
-    return *out != NULL ? 0 : -errno;
-}
-
 static int parse_json(struct str text, size_t flags, json_t **out)
 {
     *out = plain_json_load(text);
-    if (*out != NULL)
-        return 0;
-    if (!strict_json_is_shallow(text))
-        return -EINVAL;
-    json_error_t error;
-    *out = strict_json_watched(text, flags | JSON_REJECT_DUPLICATES, &error);
-    if (*out != NULL)
-        return 0;
-    if (errno == EINVAL && json_error_code(&error) == json_error_numeric_overflow)
-        return parse_wide(text, flags | JSON_REJECT_DUPLICATES, out);
-    return -errno;
+    if (*out == NULL)
+        *out = strict_json_load_wide(text, flags | JSON_REJECT_DUPLICATES, NULL);
+    return *out != NULL ? 0 : -errno;
 }
 
 /* Decodes to `at`, behind what is there, and moves it on. */

@@ -120,16 +120,6 @@ void buf_add_json_escape(struct buf *buf, unsigned char c)
     }
 }
 
-/* Bytes of the well-formed sequence that starts s, or 0. */
-static size_t sequence_length(struct str s)
-{
-    for (size_t len = 2; len <= 4 && len <= s.len; len++) {
-        if (str_is_utf8((struct str){s.ptr, len}))
-            return len;
-    }
-    return 0;
-}
-
 void buf_add_json(struct buf *buf, struct str s)
 {
     buf_add_char(buf, '"');
@@ -149,7 +139,7 @@ void buf_add_json(struct buf *buf, struct str s)
         size_t used = 1;
         if (c < 0x80) {
             buf_add_json_escape(buf, c);
-        } else if ((used = sequence_length(s)) > 0) {
+        } else if ((used = str_utf8_length(s)) > 0) {
             buf_add(buf, s.ptr, used);
         } else {
             used = 1;

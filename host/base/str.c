@@ -184,15 +184,18 @@ unsigned str_distance(struct str a, struct str b)
     return row[b.len];
 }
 
-/* Length of the well-formed sequence at p, or 0. Table 3-7 of the Unicode standard. */
-static size_t utf8_sequence(const unsigned char *p, size_t left)
+/* Table 3-7 of the Unicode standard. */
+size_t str_utf8_length(struct str s)
 {
+    const unsigned char *p = (const unsigned char *)s.ptr;
+    if (s.len == 0)
+        return 0;
     if (p[0] < 0x80)
         return 1;
     size_t len = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : 0;
     if (p[0] >= 0xf0 && p[0] <= 0xf4)
         len = 4;
-    if (len == 0 || len > left)
+    if (len == 0 || len > s.len)
         return 0;
     unsigned low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
     unsigned high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
@@ -207,9 +210,8 @@ static size_t utf8_sequence(const unsigned char *p, size_t left)
 
 bool str_is_utf8(struct str s)
 {
-    const unsigned char *p = (const unsigned char *)s.ptr;
     for (size_t i = 0; i < s.len;) {
-        size_t step = utf8_sequence(p + i, s.len - i);
+        size_t step = str_utf8_length(str_skip(s, i));
         if (step == 0)
             return false;
         i += step;

@@ -100,5 +100,7 @@ static inline int str_hex_value(char c)
 
 /* Is this well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms)? */
 bool str_is_utf8(struct str s);
+/* Bytes of the well-formed character at the front; 0: there is none. */
+size_t str_utf8_length(struct str s);
 
 #endif

@@ -65,10 +65,9 @@ static const char *find_reason(struct str part)
         return "empty";
     if (base64url_decode(part, bytes, &len) != 0)
         return "not canonical base64url: other characters, padding, or unused bits that are not zero";
-    json_t *value = strict_json_load((struct str){bytes, len}, &why);
-    bool is_object = json_is_object(value);
+    json_t *value = strict_json_load_wide((struct str){bytes, len}, JSON_REJECT_DUPLICATES, &why);
     if (value != NULL)
-        why = is_object ? "a character or a number that is refused" : "not a JSON object";
+        why = "not a JSON object";
     json_decref(value);
     return why;
 }

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "json/strict.h"
+#include "json/provider.h"
 #include "client/client.h"
 
 static struct str without_slash(struct str url)
@@ -53,7 +53,7 @@ int discovery_read(struct str document, struct str issuer, char **jwks_uri, bool
                    struct err *err)
 {
     const char *why;
-    json_t *root = strict_json_load(document, &why);
+    json_t *root = provider_json_load(document, &why);
     if (root == NULL) {
         return err_set(err, -EBADMSG, "The OpenID configuration is not valid JSON: %s", why);
     }

@@ -4,10 +4,15 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/limits.h"
 
-/* Brackets outside strings, counted before the recursive parser sees the text. */
-bool strict_json_is_shallow(struct str text)
+/* An integer that cannot fit into 64 bits has at least this many digits. */
+enum { WIDE_DIGITS = 19 };
+
+/* At most LIMIT_TOKEN_JSON_DEPTH levels, brackets outside strings? The text need not be valid.
+ * jansson's own limit is 2048, and what is parsed is later walked by functions that have none. */
+static bool is_shallow(struct str text)
 {
     unsigned depth = 0;
     bool quoted = false;
@@ -56,22 +61,106 @@ json_t *strict_json_watched(struct str text, size_t flags, json_error_t *error)
     return value;
 }
 
+/* ---- integers beyond 64 bits ---- */
+
+/* The index after the string that begins with the quote at `i`; text.len when it does not end. */
+static size_t skip_string(struct str text, size_t i)
+{
+    for (i++; i < text.len; i++) {
+        if (text.ptr[i] == '\\')
+            i++;
+        else if (text.ptr[i] == '"')
+            return i + 1;
+    }
+    return text.len;
+}
+
+/* Length of the run of digits at the front. */
+static size_t digits(struct str s)
+{
+    size_t n = 0;
+    while (n < s.len && s.ptr[n] >= '0' && s.ptr[n] <= '9')
+        n++;
+    return n;
+}
+
+/* Copies the text with "e0" after each integer that may not fit into 64 bits, which makes it a
+ * double of the same value. A number's fraction or exponent is not mistaken for an integer, because
+ * '.', 'e' and the sign are copied together with the digits that follow. */
+static void mark_wide_integers(struct str text, struct buf *out)
+{
+    for (size_t i = 0; i < text.len;) {
+        size_t run = text.ptr[i] == '"' ? skip_string(text, i) - i : digits(str_skip(text, i));
+        size_t step = run > 0 ? run : 1;
+        bool after = i > 0 && strchr(".eE+", text.ptr[i - 1]) != NULL;
+        char next = i + step < text.len ? text.ptr[i + step] : ' ';
+        buf_add(out, text.ptr + i, step);
+        if (text.ptr[i] != '"' && run >= WIDE_DIGITS && !after && strchr(".eE", next) == NULL)
+            buf_add(out, "e0", 2);
+        i += step;
+    }
+}
+
+static json_t *parse_wide(struct str text, size_t flags, json_error_t *error)
+{
+    struct buf marked = BUF_INIT;
+    mark_wide_integers(text, &marked);
+    bool failed = buf_failed(&marked);
+    json_t *value = failed ? NULL : strict_json_watched(buf_str(&marked), flags, error);
+    int code = failed ? ENOMEM : errno;
+    buf_free(&marked);
+    errno = code;
+    return value;
+}
+
+/* ---- all of it ---- */
+
+static const char *describe(struct str text, const json_error_t *error)
+{
+    if (errno == ENOMEM)
+        return "out of memory";
+    if (str_starts_with(text, STR("\xef\xbb\xbf")))
+        return "it begins with a byte order mark";
+    switch (json_error_code(error)) {
+    case json_error_duplicate_key:
+        return "a member is there twice";
+    case json_error_invalid_utf8:
+        return "it is not UTF-8";
+    case json_error_null_character:
+        return "it has the character U+0000";
+    case json_error_numeric_overflow:
+        return "a number is beyond what a float holds";
+    default:
+        return strstr(error->text, "invalid Unicode") != NULL ? "it has half of a surrogate pair"
+                                                              : "it is not valid JSON";
+    }
+}
+
+static json_t *load(struct str text, size_t flags, bool wide, const char **why)
+{
+    json_error_t error;
+    if (!is_shallow(text)) {
+        *why = "it is nested too deeply";
+        errno = EINVAL;
+        return NULL;
+    }
+    json_t *value = strict_json_watched(text, flags, &error);
+    if (value == NULL && wide && errno == EINVAL &&
+        json_error_code(&error) == json_error_numeric_overflow)
+        value = parse_wide(text, flags, &error);
+    if (value == NULL)
+        *why = describe(text, &error);
+    return value;
+}
+
 json_t *strict_json_load(struct str text, const char **why)
 {
     const char *ignored;
-    json_error_t error;
-    json_t *value;
-    if (why == NULL)
-        why = &ignored;
-    errno = EINVAL;
-    *why = "it is nested too deeply";
-    if (!strict_json_is_shallow(text))
-        return NULL;
-    *why = "it is not valid JSON";
-    value = strict_json_watched(text, JSON_REJECT_DUPLICATES, &error);
-    if (value == NULL && errno == ENOMEM)
-        *why = "out of memory";
-    else if (value == NULL && json_error_code(&error) == json_error_duplicate_key)
-        *why = "a member is there twice";
-    return value;
+    return load(text, JSON_REJECT_DUPLICATES, false, why != NULL ? why : &ignored);
+}
+
+json_t *strict_json_load_wide(struct str text, size_t flags, const char **why)
+{
+    const char *ignored;
+    return load(text, flags, true, why != NULL ? why : &ignored);
 }

@@ -1,4 +1,4 @@
-/* JSON from the outside: key sets, token headers, claims.
+/* JSON from the outside: token headers, claims, answers about one token.
  *
  * jansson, but with duplicate members refused (RFC 7515 section 10.12), nothing after the value,
  * and a limit on nesting that is checked before the parser recurses. */
@@ -14,9 +14,10 @@
  * or EINVAL. New reference. */
 json_t *strict_json_load(struct str text, const char **why) __attribute__((warn_unused_result));
 
-/* At most LIMIT_TOKEN_JSON_DEPTH levels? The text need not be valid. jansson's own limit is 2048,
- * and what is parsed is later walked by functions that have none. */
-bool strict_json_is_shallow(struct str text);
+/* The same with flags of jansson's in place of JSON_REJECT_DUPLICATES, and with integers beyond 64
+ * bits, which become the nearest double. */
+json_t *strict_json_load_wide(struct str text, size_t flags, const char **why)
+    __attribute__((warn_unused_result));
 
 /* json_loadb() without two faults of jansson 2.14; NULL then, errno ENOMEM or EINVAL. Where memory
  * runs out it goes on without the characters that it had none for, and returns a value that nobody

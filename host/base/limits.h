@@ -59,11 +59,14 @@
 #define LIMIT_TOKEN_CACHE_BYTES  (16 * 1024 * 1024)
 
 /* ---- opaque tokens (introspection), an endpoint and worker ---- */
-#define LIMIT_INTROSPECTIONS         64          /* questions under way */
+#define LIMIT_INTROSPECTIONS 64 /* questions under way */
+#define LIMIT_INTROSPECTION_NEWCOMERS                                                              \
+    48 /* of them about tokens that were not active before: whoever was let in gets the others */
 #define LIMIT_INTROSPECTION_BYTES    (64 * 1024) /* an answer */
-#define LIMIT_INTROSPECTION_ANSWERS  2048        /* remembered */
+#define LIMIT_INTROSPECTION_ANSWERS  2048        /* remembered; as many refusals, apart */
 #define LIMIT_INTROSPECTION_INACTIVE 10.0        /* seconds that a "not active" is believed */
-#define LIMIT_INTROSPECTION_RETRY    1.0         /* after a failure */
+#define LIMIT_INTROSPECTION_FAILURES 3           /* in a row: then nobody is asked for ... */
+#define LIMIT_INTROSPECTION_RETRY    1.0         /* ... so long; a token that failed waits alone */
 
 /* ---- functions ---- */
 #define LIMIT_FN_TIMEOUT            10.0  /* wall clock; functions.lua timeout */

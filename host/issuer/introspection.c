@@ -1,5 +1,5 @@
-/* Asking about tokens. Answers are kept in a table without chains: of two tokens that want the same
- * place the later one has it, and the other is asked for again. */
+/* Asking about tokens. What is known is kept in tables without chains: of two tokens that want the
+ * same place the later one has it, and the other is asked for again. */
 #include "issuer/introspection.h"
 
 #include <errno.h>
@@ -16,10 +16,19 @@
 #include "issuer/discovery.h"
 #include "issuer/issuer_internal.h"
 
+/* Seconds between two lines about answers that are none: anybody can cause one. */
+static const double QUIET = 60;
+
 struct answer {
     struct siphash hash;
     double until;          /* steady; 0: no answer */
-    struct claims *claims; /* owned; NULL: not active */
+    struct claims *claims; /* owned; NULL: no answer */
+};
+
+struct refusal {
+    struct siphash hash;
+    double until; /* steady */
+    bool unclear; /* not refused: its answer said nothing */
 };
 
 struct introspection {
@@ -35,9 +44,12 @@ struct introspection {
     uint64_t key[2];
     struct list flights;
     unsigned flying;
-    bool failing;
-    double retry_at;
+    bool taken;        /* our credentials: there has been a plain answer */
+    unsigned failures; /* in a row */
+    double retry_at;   /* while they are LIMIT_INTROSPECTION_FAILURES */
+    double quiet_until;
     struct answer answers[LIMIT_INTROSPECTION_ANSWERS];
+    struct refusal refusals[LIMIT_INTROSPECTION_ANSWERS];
 };
 
 /* One question under way. */
@@ -66,12 +78,29 @@ static struct answer *place_of(struct introspection *in, struct siphash hash)
     return &in->answers[hash.low % LIMIT_INTROSPECTION_ANSWERS];
 }
 
-/* Takes the claims over. */
+/* Takes the claims over; NULL: none are known any more. */
 static void keep(struct introspection *in, struct siphash hash, struct claims *claims, double until)
 {
     struct answer *answer = place_of(in, hash);
+    if (claims == NULL && !same_hash(answer->hash, hash))
+        return;
     claims_unref(answer->claims);
     *answer = (struct answer){hash, until, claims};
+}
+
+static void refuse(struct introspection *in, struct siphash hash, double seconds, bool unclear)
+{
+    in->refusals[hash.low % LIMIT_INTROSPECTION_ANSWERS] =
+        (struct refusal){hash, now_of(in) + seconds, unclear};
+    if (!unclear)
+        keep(in, hash, NULL, 0);
+}
+
+/* NULL: none that is still in force. */
+static const struct refusal *find_refusal(const struct introspection *in, struct siphash hash)
+{
+    const struct refusal *refusal = &in->refusals[hash.low % LIMIT_INTROSPECTION_ANSWERS];
+    return now_of(in) < refusal->until && same_hash(refusal->hash, hash) ? refusal : NULL;
 }
 
 static enum opaque_state find(struct opaque_source *source, struct str token,
@@ -80,10 +109,12 @@ static enum opaque_state find(struct opaque_source *source, struct str token,
     struct introspection *in = container_of(source, struct introspection, source);
     struct siphash hash = siphash(in->key, token);
     const struct answer *answer = place_of(in, hash);
-    if (now_of(in) >= answer->until || !same_hash(answer->hash, hash))
-        return OPAQUE_UNKNOWN;
-    *claims = answer->claims;
-    return answer->claims != NULL ? OPAQUE_ACTIVE : OPAQUE_INACTIVE;
+    if (now_of(in) < answer->until && same_hash(answer->hash, hash)) {
+        *claims = answer->claims;
+        return OPAQUE_ACTIVE;
+    }
+    const struct refusal *refusal = find_refusal(in, hash);
+    return refusal != NULL && !refusal->unclear ? OPAQUE_INACTIVE : OPAQUE_UNKNOWN;
 }
 
 /* ---- asking ---- */
@@ -100,48 +131,92 @@ static void land(struct flight *flight)
     free(flight);
 }
 
+static bool is_down(const struct introspection *in)
+{
+    return in->failures >= LIMIT_INTROSPECTION_FAILURES;
+}
+
+static void complain(struct introspection *in, const char *why)
+{
+    double now = now_of(in);
+    if (now < in->quiet_until)
+        return;
+    log_message(LOG_WARN, "introspection %s: %s", in->url, why);
+    in->quiet_until = now + QUIET;
+}
+
+/* The endpoint has not answered. */
 static void say_failed(struct introspection *in, const char *why)
 {
-    if (!in->failing)
-        log_message(LOG_WARN, "introspection %s: %s", in->url, why);
-    in->failing = true;
+    in->failures++;
     in->retry_at = now_of(in) + LIMIT_INTROSPECTION_RETRY;
+    complain(in, why);
+}
+
+static void say_plain(struct introspection *in)
+{
+    if (is_down(in)) {
+        log_message(LOG_INFO, "introspection %s: answers again", in->url);
+        in->quiet_until = 0;
+    }
+    in->taken = true;
+    in->failures = 0;
 }
 
 /* An answer of the endpoint, as RFC 7662 section 2.2 has it. Takes the JSON over. */
 static void take_answer(struct introspection *in, struct siphash hash, json_t *json)
 {
-    double now = now_of(in);
+    say_plain(in);
     if (!json_is_true(json_object_get(json, "active"))) {
         json_decref(json);
-        keep(in, hash, NULL, now + LIMIT_INTROSPECTION_INACTIVE);
+        refuse(in, hash, LIMIT_INTROSPECTION_INACTIVE, false);
         return;
     }
     struct claims *claims = claims_new(json, ALG_NONE_KNOWN, false);
     if (claims == NULL) {
-        say_failed(in, "out of memory");
+        complain(in, "out of memory");
         return;
     }
     double left = claims->expires - in->all->wall(in->all->clock_arg);
-    keep(in, hash, claims, now + (left < in->ttl ? fmax(left, 1) : in->ttl));
+    keep(in, hash, claims, now_of(in) + (left < in->ttl ? fmax(left, 1) : in->ttl));
+}
+
+/* What is no plain answer: the endpoint's failure, or this token's alone. `why` its JSON could not
+ * be read; may be NULL. */
+static void take_trouble(struct introspection *in, struct siphash hash,
+                         const struct client_response *res, const char *why)
+{
+    char text[320];
+    bool too_large = res->error == -EMSGSIZE, refused = res->status >= 400 && res->status < 500;
+    snprintf(text, sizeof(text), "status %ld without a plain answer%s%s", res->status,
+             why != NULL ? ": " : "", why != NULL ? why : "");
+    if ((res->error != 0 && !too_large) || res->status >= 500) {
+        refuse(in, hash, LIMIT_INTROSPECTION_RETRY, true);
+        say_failed(in, res->error != 0 ? res->error_text : text);
+        return;
+    }
+    in->failures = 0;
+    /* A 4xx may mean our request as well, until the endpoint has once liked it. */
+    refused = refused && in->taken && res->status != 408 && res->status != 425 &&
+              res->status != 429; /* "later" is no refusal */
+    refuse(in, hash, refused ? LIMIT_INTROSPECTION_INACTIVE : LIMIT_INTROSPECTION_RETRY, !refused);
+    complain(in, too_large ? res->error_text : text);
 }
 
 static void on_answer(void *arg, const struct client_response *res)
 {
     struct flight *flight = arg;
     struct introspection *in = flight->owner;
+    const char *why = NULL;
     flight->call = NULL;
-    json_t *json = res->error == 0 && res->status == 200 ? strict_json_load(res->body, NULL) : NULL;
+    json_t *json = res->error == 0 && res->status == 200
+                       ? strict_json_load_wide(res->body, JSON_REJECT_DUPLICATES, &why)
+                       : NULL;
     if (json_is_boolean(json_object_get(json, "active"))) {
-        if (in->failing)
-            log_message(LOG_INFO, "introspection %s: answers again", in->url);
-        in->failing = false;
         take_answer(in, flight->hash, json);
     } else {
-        char status[64];
-        snprintf(status, sizeof(status), "status %ld without a plain answer", res->status);
-        say_failed(in, res->error != 0 ? res->error_text : status);
         json_decref(json);
+        take_trouble(in, flight->hash, res, why);
     }
     land(flight);
 }
@@ -216,14 +291,22 @@ static struct flight *flight_of(struct introspection *in, struct siphash hash)
     return NULL;
 }
 
+static bool may_ask(struct introspection *in, struct siphash hash)
+{
+    const struct answer *before = place_of(in, hash);
+    bool is_known = before->claims != NULL && same_hash(before->hash, hash);
+    unsigned most = is_known ? LIMIT_INTROSPECTIONS : LIMIT_INTROSPECTION_NEWCOMERS;
+    return in->all->trusted == NULL && in->flying < most && find_refusal(in, hash) == NULL &&
+           !(is_down(in) && now_of(in) < in->retry_at);
+}
+
 int introspection_want(struct opaque_source *source, struct str token, struct issuer_wait *wait)
 {
     struct introspection *in = container_of(source, struct introspection, source);
     struct siphash hash = siphash(in->key, token);
     struct flight *flight = flight_of(in, hash);
     list_init(&wait->node);
-    if (flight == NULL && in->all->trusted == NULL && in->flying < LIMIT_INTROSPECTIONS &&
-        !(in->failing && now_of(in) < in->retry_at))
+    if (flight == NULL && may_ask(in, hash))
         flight = take_off(in, hash, token);
     if (flight == NULL)
         return 0;

@@ -3,7 +3,13 @@
  * One an endpoint and worker, beside the issuers. Whoever asks for a token that is being asked for
  * waits for that answer; at most LIMIT_INTROSPECTIONS are under way. An answer is good for the time
  * that the configuration says, never past its `exp`; "not active" for LIMIT_INTROSPECTION_INACTIVE.
- * Of the token only a keyed hash is kept. */
+ * Of the token only a keyed hash is kept.
+ *
+ * Anybody can send any text as a token, so what one of them brings about concerns that one alone:
+ * an answer in the 400s refuses it (once the endpoint has answered us plainly; before, it may mean
+ * our credentials), anything else that is no plain answer leaves it unknown for
+ * LIMIT_INTROSPECTION_RETRY. Only failures in a row, of connections, time-outs and 5xx, make the
+ * endpoint count as down. Refusals are kept apart from answers, so that they drive none out. */
 #ifndef LUAFN_ISSUER_INTROSPECTION_H
 #define LUAFN_ISSUER_INTROSPECTION_H
 
@@ -16,7 +22,7 @@ struct opaque_source *introspection_get(struct issuers *issuers,
                                         const struct introspection_spec *spec, struct err *err);
 
 /* Asks. 1: `wait` is queued, done() will come, answered or not. 0: nothing to wait for; too many
- * are waiting, or the endpoint failed a moment ago. */
+ * are waiting, or the endpoint, or this token, failed a moment ago. */
 int introspection_want(struct opaque_source *source, struct str token, struct issuer_wait *wait);
 
 /* For issuers_free: no callback comes after the first; the second frees. */

@@ -12,9 +12,9 @@ const SECRET = 's3cret:with/odd chars';
 const BASIC = `Basic ${Buffer.from('host%20id:s3cret%3Awith%2Fodd%20chars').toString('base64')}`;
 const now = () => Math.floor(Date.now() / 1000);
 
-// An endpoint whose answers a test sets: tokens { text: answer }, or `reply` for all.
+// An endpoint whose answers a test sets: tokens { text: answer }, replies { text: reply }, or `reply` for all.
 async function endpoint(t) {
-  const it = { tokens: {}, asked: [], faults: [] };
+  const it = { tokens: {}, replies: {}, asked: [], faults: [] };
   const server = http.createServer(async (req, res) => {
     let body = '';
     for await (const piece of req) body += piece;
@@ -23,9 +23,10 @@ async function endpoint(t) {
       || req.headers['content-type'] !== 'application/x-www-form-urlencoded') it.faults.push([req.method, req.headers, body]);
     it.asked.push(form.get('token'));
     if (it.gate) await it.gate;
-    const { status = 200, text } = it.reply ?? { text: JSON.stringify(it.tokens[form.get('token')] ?? { active: false }) };
+    const reply = it.reply ?? it.replies[form.get('token')];
+    const { status = 200, text } = reply ?? { text: JSON.stringify(it.tokens[form.get('token')] ?? { active: false }) };
     if (status === 0) { res.destroy(); return; }
-    res.writeHead(status, { 'Content-Type': 'application/json', ...(it.reply?.headers ?? {}) });
+    res.writeHead(status, { 'Content-Type': 'application/json', ...(reply?.headers ?? {}) });
     res.end(text);
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -95,31 +96,62 @@ test('what an answer says is held against the token', async (t) => {
   }
 });
 
-test('an answer that is none is a 503, and asked for again; never a 200', async (t) => {
-  const active = JSON.stringify({ active: true, sub: 'u' });
-  const replies = {
-    's500': { status: 500, text: active }, 's401': { status: 401, text: active }, 's201': { status: 201, text: active },
-    'redirect': { status: 302, text: active, headers: { Location: '/elsewhere' } }, 'gone': { status: 0 },
-    'list': { text: `[${active}]` }, 'text': { text: '{"active":"true"}' }, 'one': { text: '{"active":1}' }, 'nothing': { text: '{}' },
-    'twice': { text: '{"active":false,"active":true}' }, 'broken': { text: active.slice(0, -1) }, 'empty': { text: '' },
-    'long': { text: JSON.stringify({ active: true, pad: 'x'.repeat(70000) }) }, 'deep': { text: `{"active":true,"x":${'['.repeat(50)}${']'.repeat(50)}}` },
-  };
-  // A host for each: all wait for their second at the same time.
-  await Promise.all(Object.entries(replies).map(async ([token, reply]) => {
-    const { at, ask } = await world(t);
-    at.reply = reply;
+// What an endpoint may answer about one token, and what its bearer hears: before the endpoint has once
+// answered plainly (then a 4xx may as well mean our credentials), and after.
+const ACTIVE = JSON.stringify({ active: true, sub: 'u' });
+const ODD = {
+  s400: [{ status: 400, text: '{"error":"invalid_token"}' }, 503, 401], s401: [{ status: 401, text: ACTIVE }, 503, 401], s403: [{ status: 403, text: '<html>' }, 503, 401],
+  s404: [{ status: 404, text: '' }, 503, 401], s429: [{ status: 429, text: ACTIVE, headers: { 'Retry-After': '9' } }, 503, 503], s201: [{ status: 201, text: ACTIVE }, 503, 503],
+  s204: [{ status: 204 }, 503, 503], redirect: [{ status: 302, text: ACTIVE, headers: { Location: '/elsewhere' } }, 503, 503], html: [{ text: '<html>' }, 503, 503],
+  list: [{ text: `[${ACTIVE}]` }, 503, 503], text: [{ text: '{"active":"true"}' }, 503, 503], one: [{ text: '{"active":1}' }, 503, 503], nothing: [{ text: '{}' }, 503, 503],
+  twice: [{ text: '{"active":false,"active":true}' }, 503, 503], half: [{ text: '{"active":true,"x":"\\ud800"}' }, 503, 503], beyond: [{ text: '{"active":true,"x":1e400}' }, 503, 503],
+  broken: [{ text: ACTIVE.slice(0, -1) }, 503, 503], empty: [{ text: '' }, 503, 503], long: [{ text: JSON.stringify({ active: true, pad: 'x'.repeat(70000) }) }, 503, 503],
+  deep: [{ text: `{"active":true,"x":${'['.repeat(50)}${']'.repeat(50)}}` }, 503, 503],
+};
+
+test('an answer that is none concerns its token alone; never a 200', async (t) => {
+  const { h, at, ask } = await world(t);
+  const odd = async (token, reply, status) => {
+    at.replies[token] = reply;
     const res = await ask(token);
-    assert.equal(res.status, 503, `${token}: ${res.text}`);
-    assert.equal(res.json().error, 'keys_unavailable');
-    assert.ok(Number(res.header('retry-after')) > 0);
+    assert.equal(res.status, status, `${token}: ${res.text}`);
+    assert.equal(res.json().error, status === 401 ? 'jwt_invalid' : 'keys_unavailable');
+    assert.equal(Number(res.header('retry-after')) > 0, status === 503);
     assert.doesNotMatch(res.text, /127\.0\.0\.1|introspect/);
-    const asked = at.asked.length;
-    assert.equal((await ask(token)).status, 503);
-    assert.equal(at.asked.length, asked, 'not at once again');
-    await sleep(1.05);
-    at.reply = { text: active };
-    assert.equal((await ask(token)).status, 200, token);
-  }));
+  };
+  for (const [token, [reply, before]] of Object.entries(ODD)) await odd(`first-${token}`, reply, before);
+  at.tokens.good = { active: true, sub: 'u', big: 1 };
+  at.replies.good = { text: '{"active":true,"sub":"u","big":99999999999999999999}' };
+  assert.equal((await ask('good')).status, 200);
+  for (const [token, [reply, , after]] of Object.entries(ODD)) {
+    await odd(`then-${token}`, reply, after);
+    at.tokens[`good-${token}`] = { active: true, sub: 'u' };
+    assert.equal((await ask(`good-${token}`)).status, 200, `beside ${token}`);
+  }
+  at.replies = { 'first-s204': { text: ACTIVE } };
+  assert.equal(await eventually(async () => (await ask('first-s204')).status === 200, 5, 'asked for again'), true);
+  const lines = h.stderr.split('\n').filter((line) => line.includes('without a plain answer'));
+  assert.equal(lines.length, 1, 'one line, however many send such tokens');
+});
+
+test('an endpoint that fails: known tokens pass, and all do when it is back', async (t) => {
+  for (const reply of [{ status: 500, text: ACTIVE }, { status: 0 }]) {
+    const { at, ask } = await world(t);
+    at.tokens.known = { active: true, sub: 'u' };
+    assert.equal((await ask('known')).status, 200);
+    for (let i = 0; i < 6; i++) { // one caller's token makes it fail, again and again
+      at.replies[`bad-${i}`] = reply;
+      assert.equal((await ask(`bad-${i}`)).status, 503);
+      at.tokens[`good-${i}`] = { active: true, sub: 'u' };
+      assert.equal((await ask(`good-${i}`)).status, 200);
+    }
+    at.reply = reply;
+    for (let i = 0; i < 6; i++) assert.equal((await ask(`down-${i}`)).status, 503);
+    assert.equal((await ask('known')).status, 200);
+    at.reply = undefined;
+    at.tokens.back = { active: true, sub: 'u' };
+    await eventually(async () => (await ask('back')).status === 200, 5, 'back');
+  }
 });
 
 test('one question for many; answers are believed for their time', async (t) => {

@@ -165,7 +165,7 @@ modules[#modules + 1] = {
         { "options?", "luafn.FetchOptions", "" },
       },
       returns = { { "luafn.FetchResponse", "" } },
-      errors = "No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB.",
+      errors = "No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).",
       run = false,
       example = [[
 local res = fetch(env.TV_API_URL, { headers = { accept = "application/json" }, timeout = 5 })

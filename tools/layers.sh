@@ -23,7 +23,7 @@ declare -A sees=(
 owned=(
     '^llhttp\.h$:^host/http/parser\.c$'
     '^jwt\.h$:^host/auth/'
-    '^openssl/:^(host/auth/|host/shared/replay\.c$|bindings/crypto\.c$|host/server/tls\.[ch]$|host/cli/|host/main\.c$)'
+    '^openssl/:^(host/auth/|host/shared/replay\.c$|bindings/crypto\.c$|host/server/tls\.[ch]$|host/client/client_socket\.c$|host/cli/|host/main\.c$)'
     '^lmdb\.h$:^host/store/'
     '^hiredis/:^host/store/redis'
     '^(zlib\.h$|brotli/):^host/http/encoding\.c$'

@@ -27,6 +27,7 @@
 #define LIMIT_COMPRESS_MIN     1024               /* smaller answers are not compressed ... */
 #define LIMIT_COMPRESS_MAX     (512 * 1024)       /* nor larger ones: the loop waits meanwhile */
 #define LIMIT_DRAIN            30.0               /* SIGTERM to exit; --drain */
+#define LIMIT_DRAIN_GRACE      1.0                /* draining: a kept connection that is silent */
 #define LIMIT_WORKERS          256                /* --workers */
 #define LIMIT_METRIC_FUNCTIONS 512  /* names with metrics of their own, since the start */
 #define LIMIT_UPGRADE          60.0 /* for a new program to be ready; then the old one goes on */

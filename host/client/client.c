@@ -24,6 +24,7 @@ static void call_free(struct client_call *call)
     list_remove(&call->node);
     list_remove(&call->in_streams);
     list_remove(&call->in_lively);
+    client_socket_give_up(call);
     if (call->easy != NULL)
         keep_or_free_handle(call->client, call->easy);
     curl_slist_free_all(call->lines);
@@ -60,17 +61,22 @@ void client_on_hop_done(struct client_call *call, CURLcode result)
 {
     struct err err = {.text = ""};
     curl_multi_remove_handle(call->client->multi, call->easy);
-    if (result != CURLE_OK) {
+    bool stale = result != CURLE_OK && call->fault == FAULT_STALE;
+    if (result != CURLE_OK && !stale) {
         int code = client_explain(call, result, &err);
         client_call_end(call, code, err.text);
         return;
     }
-    const char *location = client_hop_location(call);
-    int code = location != NULL ? client_hop_follow(call, location, &err) : 0;
+    const char *location = stale ? NULL : client_hop_location(call);
+    int code = 0;
+    if (stale)
+        code = client_hop_again(call);
+    else if (location != NULL)
+        code = client_hop_follow(call, location, &err);
     if (code != 0 && err.text[0] == '\0') {
         client_describe_errno(&err, code);
     }
-    if (location == NULL || code != 0) {
+    if ((location == NULL && !stale) || code != 0) {
         client_call_end(call, code, err.text);
     }
 }
@@ -92,6 +98,7 @@ struct client *client_new(uv_loop_t *loop)
     client->open = 1;
     list_init(&client->calls);
     list_init(&client->watches);
+    list_init(&client->sockets);
     if (!client_multi_open(client)) {
         free(client);
         return NULL;

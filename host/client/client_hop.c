@@ -13,6 +13,29 @@
 
 /* ---- what libcurl asks during a transfer ---- */
 
+static long number_of(struct client_call *call, CURLINFO what)
+{
+    long number = 0;
+    curl_easy_getinfo(call->easy, what, &number);
+    return number;
+}
+
+/* The connection ends with this answer. */
+static void leave_connection(struct client_call *call)
+{
+    curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
+}
+
+/* An answer that ends with its head, whatever its fields say. Servers are known to send a body all
+ * the same; when it is late, it is the next answer. HTTP/2 has its frames. */
+static bool is_bodiless(struct client_call *call)
+{
+    long status = number_of(call, CURLINFO_RESPONSE_CODE);
+    long version = number_of(call, CURLINFO_HTTP_VERSION);
+    return (version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1) &&
+           (str_eq(call->method, STR("HEAD")) || status == 204 || status == 304);
+}
+
 static size_t on_head_line(char *line, size_t size, size_t count, void *arg)
 {
     struct client_call *call = arg;
@@ -24,9 +47,23 @@ static size_t on_head_line(char *line, size_t size, size_t count, void *arg)
         return 0;
     }
     bool empty = size * count > 0 && (line[0] == '\r' || line[0] == '\n');
+    if (empty && is_bodiless(call))
+        leave_connection(call);
     if (empty && call->on_stream != NULL)
         client_stream_on_head(call);
     return size * count;
+}
+
+/* What libcurl (7.88) read behind an answer it drops, and says so here alone; the rest of it would
+ * be the next answer. */
+static int on_trace(CURL *easy, curl_infotype type, char *text, size_t len, void *arg)
+{
+    (void)easy;
+    struct str line = {text, len};
+    if (type == CURLINFO_TEXT &&
+        (str_starts_with(line, STR("Excess found")) || str_starts_with(line, STR("Leftovers"))))
+        leave_connection(arg);
+    return 0;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
@@ -55,7 +92,32 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
         call->fault = FAULT_RULES;
         return CURL_SOCKET_BAD;
     }
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    return client_socket_open(call, address);
+}
+
+/* RFC 9110 9.2.2 */
+static bool is_idempotent(struct str method)
+{
+    static const char *const names[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (str_eq(method, str_from(names[i])))
+            return true;
+    }
+    return false;
+}
+
+/* libcurl comes here again when a pooled connection has ended without an answer. */
+static enum client_fault judge_connection(struct client_call *call, const char *peer, int own_port)
+{
+    if ((call->reach & client_reach_of_text(peer)) == 0)
+        return FAULT_RULES;
+    if (number_of(call, CURLINFO_REQUEST_SIZE) > 0 && !is_idempotent(call->method))
+        return FAULT_TWICE;
+    if (number_of(call, CURLINFO_NUM_CONNECTS) > 0) {
+        client_socket_use(call, own_port);
+        return FAULT_NONE;
+    }
+    return client_socket_is_quiet(call, own_port) ? FAULT_NONE : FAULT_STALE;
 }
 
 /* Before each request, on new and on pooled connections alike. */
@@ -63,14 +125,10 @@ static int on_before_request(void *arg, char *peer, char *local, int peer_port, 
 {
     (void)local;
     (void)peer_port;
-    (void)local_port;
     struct client_call *call = arg;
-    if ((call->reach & client_reach_of_text(peer)) == 0) {
-        call->fault = FAULT_RULES;
-        return CURL_PREREQFUNC_ABORT;
-    }
-    call->fault = FAULT_NONE; /* another address of that name was refused; this one will do */
-    return CURL_PREREQFUNC_OK;
+    /* Another address of that name may have been refused; this one may do. */
+    call->fault = judge_connection(call, peer, local_port);
+    return call->fault == FAULT_NONE ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
 /* ---- a hop ---- */
@@ -140,6 +198,11 @@ static void set_constants(struct client_call *call)
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, call);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, client_socket_on_close);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, call->client);
+    curl_easy_setopt(easy, CURLOPT_VERBOSE, 1L);
+    curl_easy_setopt(easy, CURLOPT_DEBUGFUNCTION, on_trace);
+    curl_easy_setopt(easy, CURLOPT_DEBUGDATA, call);
     curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_before_request);
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
 }
@@ -164,7 +227,7 @@ int client_hop_begin(struct client_call *call)
     set_method(call);
     curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->lines);
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, left);
-    curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, call->fresh ? 1L : 0L);
+    curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, call->fresh || call->again ? 1L : 0L);
     /* Nor is it kept: the next such call would not take it. */
     curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, call->fresh ? 1L : 0L);
     /* As long as the whole: libcurl deals it out over the addresses of a name. */
@@ -177,14 +240,15 @@ int client_hop_begin(struct client_call *call)
     return 0;
 }
 
-/* ---- redirects ---- */
-
-static long status_of(struct client_call *call)
+int client_hop_again(struct client_call *call)
 {
-    long status = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-    return status;
+    call->again = true;
+    int code = client_hop_begin(call);
+    call->again = false;
+    return code;
 }
+
+/* ---- redirects ---- */
 
 static bool is_redirect(long status)
 {
@@ -218,7 +282,7 @@ static void adapt_method(struct client_call *call, long status)
 const char *client_hop_location(struct client_call *call)
 {
     struct curl_header *found;
-    if (call->max_redirects == 0 || !is_redirect(status_of(call)) ||
+    if (call->max_redirects == 0 || !is_redirect(number_of(call, CURLINFO_RESPONSE_CODE)) ||
         curl_easy_header(call->easy, "Location", 0, CURLH_HEADER, -1, &found) != CURLHE_OK) {
         return NULL;
     }
@@ -245,7 +309,7 @@ int client_hop_follow(struct client_call *call, const char *location, struct err
     if (!client_url_same_origin(call->url, next)) {
         drop_headers(call, client_header_is_secret);
     }
-    adapt_method(call, status_of(call));
+    adapt_method(call, number_of(call, CURLINFO_RESPONSE_CODE));
     curl_url_cleanup(call->url);
     call->url = next;
     return client_hop_begin(call);

@@ -20,6 +20,7 @@ struct client {
     struct list lively;  /* streams with something new */
     uv_timer_t tick;     /* turns while there are streams: their silence is limited */
     struct list watches;
+    struct list sockets;               /* of connections, idle ones too: see client_socket.c */
     bool unwatched;                    /* is one of the calls? */
     bool spoilt;                       /* multi ran out of memory: without calls, to be replaced */
     CURL *spare[CLIENT_SPARE_HANDLES]; /* owned: reset handles, cheaper than new ones */
@@ -27,7 +28,15 @@ struct client {
     unsigned open; /* uv handles not yet closed; the memory goes with the last */
 };
 
-enum client_fault { FAULT_NONE, FAULT_RULES, FAULT_BODY, FAULT_HEAD, FAULT_MEMORY };
+enum client_fault {
+    FAULT_NONE,
+    FAULT_RULES,
+    FAULT_BODY,
+    FAULT_HEAD,
+    FAULT_MEMORY,
+    FAULT_STALE, /* a pooled connection that may not be used again; nothing was sent */
+    FAULT_TWICE  /* the request was sent once, and may not be sent again */
+};
 
 struct client_call {
     struct list node;
@@ -44,6 +53,7 @@ struct client_call {
     unsigned reach;            /* this hop's client_reach bits */
     unsigned redirects, max_redirects;
     bool fresh;
+    bool again;        /* this hop begins anew, on a new connection */
     uint64_t deadline; /* uv_hrtime */
     size_t max_bytes;
     struct buf received;
@@ -74,6 +84,8 @@ bool client_url_same_origin(CURLU *a, CURLU *b);
 
 /* Sends this hop's request. Nothing moves before the loop's next turn. 0, -ETIMEDOUT, -ENOMEM. */
 int client_hop_begin(struct client_call *call) __attribute__((warn_unused_result));
+/* The same on a new connection, after FAULT_STALE. */
+int client_hop_again(struct client_call *call) __attribute__((warn_unused_result));
 /* Has this hop's answer a place to go on to, and is that wanted? NULL if not. */
 const char *client_hop_location(struct client_call *call);
 /* Goes on there. 0 or a negative errno; `err` may stay empty. */
@@ -88,6 +100,20 @@ void client_call_end(struct client_call *call, int error, const char *text);
 void client_on_hop_done(struct client_call *call, CURLcode result);
 void client_unref(struct client *client);
 void client_on_handle_closed(uv_handle_t *handle); /* its data is the client */
+
+/* ---- client_socket.c ---- */
+
+/* A socket for a connection of this call; -1 with errno. */
+int client_socket_open(struct client_call *call, const struct curl_sockaddr *address);
+/* libcurl's CURLOPT_CLOSESOCKETFUNCTION; `arg` is the client. */
+int client_socket_on_close(void *arg, curl_socket_t fd);
+/* The connection that this call has opened, by the port of its own end, is about to be used. */
+void client_socket_use(struct client_call *call, int own_port);
+/* The call ends: what it opened and did not use is closed, or will be. */
+void client_socket_give_up(struct client_call *call);
+/* May the pooled connection that libcurl has chosen for this call carry its request? Not if
+ * anything waits in it, unless it is HTTP/2. */
+bool client_socket_is_quiet(struct client_call *call, int own_port);
 
 /* ---- client_multi.c ---- */
 

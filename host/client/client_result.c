@@ -6,7 +6,11 @@
 
 static int errno_of(struct client_call *call, CURLcode code)
 {
-    long os_error = 0;
+    long os_error = 0, sent = 0;
+    /* The connection that it went over is gone, and there is no other. */
+    curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &sent);
+    if (sent > 0 && (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST))
+        return -ECONNRESET;
     switch (code) {
     case CURLE_COULDNT_CONNECT:
         curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &os_error);
@@ -53,6 +57,12 @@ int client_explain(struct client_call *call, CURLcode code, struct err *err)
         return err_set(err, -EMSGSIZE, "head of the answer is too large (EMSGSIZE)");
     case FAULT_MEMORY:
         return client_describe_errno(err, -ENOMEM);
+    case FAULT_TWICE:
+        return err_set(err, -ECONNRESET,
+                       "connection was closed before the answer; a %s is not sent twice "
+                       "(ECONNRESET)",
+                       call->method.ptr);
+    case FAULT_STALE: /* not reached: such a hop begins anew */
     case FAULT_NONE:
         break;
     }
@@ -92,5 +102,3 @@ int client_collect_headers(struct client_call *call, struct client_response *res
     }
     return 0;
 }
-
-/* Calls back and ends the call. */

@@ -2,6 +2,7 @@
 #include "server/conn.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "base/limits.h"
 
@@ -119,8 +120,9 @@ static void update_reading(struct conn *conn)
 
 static enum deadline_kind deadline_of(const struct conn *conn)
 {
+    enum deadline_kind idle = conn->server->draining ? DEADLINE_DRAIN : DEADLINE_IDLE;
     if (conn->tls != NULL && !tls_is_open(conn->tls))
-        return DEADLINE_HANDSHAKE;
+        return conn->server->draining ? DEADLINE_DRAIN : DEADLINE_HANDSHAKE;
     if (!conn->is_reading || conn->done_reading)
         return DEADLINE_NONE;
     if (conn->h2 != NULL && h2_is_reading(conn->h2))
@@ -130,7 +132,7 @@ static enum deadline_kind deadline_of(const struct conn *conn)
     if (conn->reading != NULL)
         return conn->parser.state == PARSER_IN_HEAD ? DEADLINE_HEAD : DEADLINE_BODY;
     if (list_is_empty(&conn->pipeline) && conn_unsent(conn) == 0)
-        return DEADLINE_IDLE;
+        return idle;
     return DEADLINE_NONE;
 }
 
@@ -145,23 +147,47 @@ static void update_deadline(struct conn *conn)
 
 static void on_write_deadline(struct conn *conn)
 {
-    size_t unsent = conn_unsent(conn);
-    bool blocked = unsent == 0 && conn->h2 != NULL && h2_is_blocked(conn->h2);
-    if (blocked || (unsent > 0 && unsent >= conn->unsent_seen)) {
+    bool unsent = conn_unsent(conn) > 0;
+    bool blocked = conn->has_more || (conn->h2 != NULL && h2_is_blocked(conn->h2));
+    bool moves = conn_taken(conn) != conn->taken_seen && (unsent || conn->h2 == NULL);
+    if ((unsent || blocked) && !moves) {
         conn->server->stats.timeouts++;
         conn_close(conn);
         return;
     }
-    conn->unsent_seen = unsent;
-    if (unsent > 0)
+    conn->taken_seen = conn_taken(conn);
+    if (unsent || blocked)
         deadline_set(conn->server, &conn->write_deadline, DEADLINE_WRITE);
+}
+
+bool conn_has_input(const struct conn *conn)
+{
+    uv_os_fd_t fd;
+    char byte;
+    return uv_fileno((const uv_handle_t *)&conn->tcp, &fd) == 0 &&
+           recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void on_idle_deadline(struct conn *conn)
+{
+    if (conn->is_reading && conn_has_input(conn)) {
+        update_deadline(conn);
+        return;
+    }
+    if (conn->h2 != NULL) {
+        h2_end(conn->h2);
+        conn_flush(conn);
+    }
+    conn_close(conn);
 }
 
 void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
 {
     if (kind == DEADLINE_WRITE) {
         on_write_deadline(conn);
-    } else if (kind == DEADLINE_IDLE || kind == DEADLINE_LINGER) {
+    } else if (kind == DEADLINE_IDLE || kind == DEADLINE_DRAIN) {
+        on_idle_deadline(conn);
+    } else if (kind == DEADLINE_LINGER) {
         conn_close(conn);
     } else if (kind == DEADLINE_HANDSHAKE) {
         conn->server->stats.timeouts++;
@@ -178,15 +204,10 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
 
 /* ---- the turn and the end ---- */
 
-/* Nothing under way, and nothing more to expect. Who was let in just before the end has a request
- * on its way, most likely. */
+/* Nothing under way, and nothing more to expect. */
 static bool is_over(const struct conn *conn)
 {
-    bool expected = !conn->greeted && conn->h2 == NULL && conn->server->greet_until != 0;
-    bool ending = conn->done_reading || (conn->server->draining && !expected);
-    if (conn->h2 != NULL && !conn->done_reading && !h2_is_idle(conn->h2))
-        return false;
-    return ending && list_is_empty(&conn->pipeline) && conn_unsent(conn) == 0;
+    return conn->done_reading && list_is_empty(&conn->pipeline) && conn_unsent(conn) == 0;
 }
 
 void conn_pump(struct conn *conn)

@@ -26,6 +26,7 @@ enum deadline_kind {
     DEADLINE_HEAD,
     DEADLINE_BODY,
     DEADLINE_IDLE,
+    DEADLINE_DRAIN, /* of an idle one, while the server drains */
     DEADLINE_WRITE,
     DEADLINE_LINGER,
     DEADLINE_NONE /* also the number of kinds */
@@ -65,8 +66,6 @@ struct server {
     uv_tcp_t reject;      /* takes a connection that there is no memory for, and closes it */
     bool rejecting;       /* `reject` is in use */
     bool draining;
-    uint64_t
-        greet_until; /* draining: who has connected may still send a first request; 0: no more */
     bool closing;
     void (*on_drained)(void *arg);
     void *drained_arg;
@@ -89,11 +88,11 @@ struct conn {
     struct list in_dirty;
     enum conn_state state;
     bool admin;
-    bool greeted;          /* a first request has begun */
     bool is_reading;       /* uv_read_start is in force */
     bool peer_eof;         /* the peer sends no more */
     bool done_reading;     /* what the peer sends is of no interest any more */
     bool continue_due;     /* the request being read waits for 100 Continue */
+    bool has_more;         /* conn_flush stopped at the high-water mark, not for want of answers */
     bool failed;           /* a write failed: close */
     bool resets;           /* closing breaks the connection, so that the peer notices */
     bool fresh;            /* bytes came since the deadline was last set */
@@ -104,9 +103,10 @@ struct conn {
     size_t ready_bytes;       /* bodies of answers in the pipeline that wait for their turn */
     struct buf stash;         /* read but not parsed, as the pipeline was full */
     size_t stash_used;
-    size_t discarded; /* bytes */
-    size_t probed;    /* bytes that were HTTP/2's preface so far; its length: it is decided */
-    size_t unsent_seen;
+    size_t discarded;    /* bytes */
+    size_t probed;       /* bytes that were HTTP/2's preface so far; its length: it is decided */
+    uint64_t handed;     /* bytes that libuv was given to send, ever */
+    uint64_t taken_seen; /* conn_taken when the write deadline was set */
     struct deadline read_deadline;
     struct deadline write_deadline;
     uv_shutdown_t shutdown;
@@ -140,6 +140,8 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind);
 /* Takes an exchange that will not be sent out of the pipeline. One that nobody has seen goes
  * silently. */
 void conn_abandon(struct conn *conn, struct exchange *ex);
+/* Has something arrived that was not read yet? */
+bool conn_has_input(const struct conn *conn);
 /* At once; what is in the pipeline is told. */
 void conn_close(struct conn *conn);
 /* After the last answer: no more input is parsed; closes when the peer has had time to read. */
@@ -177,6 +179,13 @@ void conn_tls_bye(struct conn *conn);
 extern const struct exchange_sink conn_sink;
 /* Bytes handed to libuv that the kernel has not taken. */
 size_t conn_unsent(const struct conn *conn);
+/* Of all that libuv was given, what the kernel has taken. */
+uint64_t conn_taken(const struct conn *conn);
+/* Is so much unsent, `out` included, that no more is put to it? */
+bool conn_is_full(const struct conn *conn, const struct buf *out);
+/* Is there something to send, and nobody who will wake the connection? Never between two turns of
+ * the loop: a debug build looks. */
+bool conn_is_stuck(const struct conn *conn);
 /* Hands bytes to the kernel, or queues them. Returns true when `ex` was taken over with its body,
  * which is then borrowed. */
 bool conn_send(struct conn *conn, struct str head, struct str body, struct exchange *ex);

@@ -12,7 +12,6 @@ static struct exchange *begin(struct conn *conn)
     list_push(&conn->pipeline, &ex->in_conn);
     conn->pipeline_len++;
     conn->reading = ex;
-    conn->greeted = true;
     return ex;
 }
 

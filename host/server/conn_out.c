@@ -23,6 +23,17 @@ size_t conn_unsent(const struct conn *conn)
     return uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp);
 }
 
+uint64_t conn_taken(const struct conn *conn)
+{
+    return conn->handed - conn_unsent(conn);
+}
+
+static void watch_taking(struct conn *conn, enum deadline_kind kind)
+{
+    conn->taken_seen = conn_taken(conn);
+    deadline_set(conn->server, &conn->write_deadline, kind);
+}
+
 static void on_write(uv_write_t *req, int status)
 {
     struct pending *pending = req->data;
@@ -36,9 +47,7 @@ static void on_write(uv_write_t *req, int status)
         conn_close(conn);
         return;
     }
-    conn->unsent_seen = conn_unsent(conn);
-    deadline_set(conn->server, &conn->write_deadline,
-                 conn->unsent_seen > 0 ? DEADLINE_WRITE : DEADLINE_NONE);
+    watch_taking(conn, conn_unsent(conn) > 0 ? DEADLINE_WRITE : DEADLINE_NONE);
     if (conn->state == CONN_OPEN)
         conn_pump(conn);
 }
@@ -70,10 +79,9 @@ static bool queue(struct conn *conn, struct str head, struct str body, struct ex
         conn->failed = true;
         return false;
     }
-    if (conn->write_deadline.kind == DEADLINE_NONE) {
-        conn->unsent_seen = conn_unsent(conn);
-        deadline_set(conn->server, &conn->write_deadline, DEADLINE_WRITE);
-    }
+    conn->handed += copied + (borrow ? body.len : 0);
+    if (conn->write_deadline.kind == DEADLINE_NONE)
+        watch_taking(conn, DEADLINE_WRITE);
     return borrow;
 }
 
@@ -92,6 +100,7 @@ static bool send_raw(struct conn *conn, struct str head, struct str body, struct
             return false;
         }
         sent = count > 0 ? (size_t)count : 0;
+        conn->handed += sent;
     }
     if (sent == total)
         return false;
@@ -111,10 +120,17 @@ bool conn_send(struct conn *conn, struct str head, struct str body, struct excha
 
 /* ---- one answer ---- */
 
+/* Draining, the last of the requests that are here is the one that ends the connection. */
+static bool is_last(const struct conn *conn)
+{
+    return conn->server->draining && conn->pipeline_len == 1 && conn->stash.len == 0 &&
+           !conn_has_input(conn);
+}
+
 static bool keeps_alive(const struct conn *conn, const struct exchange *ex)
 {
     bool until_close = ex->res.streamed && ex->req.version_minor == 0;
-    return ex->req.keep_alive && !ex->res.close && !until_close && !conn->server->draining;
+    return ex->req.keep_alive && !ex->res.close && !until_close && !is_last(conn);
 }
 
 static void put_head(struct conn *conn, struct exchange *ex, struct buf *out)
@@ -194,13 +210,17 @@ static void finish_all(struct server *server, struct list *sent)
     }
 }
 
-/* Moves answers from the pipeline to the wire or the buffer; true when the last one is among them.
- */
+/* Moves answers from the pipeline to the wire or the buffer; true when the last one is among them,
+ * after which nothing counts. */
 static bool put_answers(struct conn *conn, struct buf *out, struct list *sent)
 {
     bool last = false;
-    while (!last && !conn->failed && !list_is_empty(&conn->pipeline) &&
-           conn_unsent(conn) + out->len < LIMIT_WRITE_HIGH_WATER) {
+    conn->has_more = false;
+    while (!last && !conn->failed && !list_is_empty(&conn->pipeline)) {
+        if (conn_is_full(conn, out)) {
+            conn->has_more = true;
+            break;
+        }
         struct exchange *ex = container_of(conn->pipeline.next, struct exchange, in_conn);
         enum progress progress = put_answer(conn, ex, out);
         if (progress == WAITING)
@@ -214,16 +234,46 @@ static bool put_answers(struct conn *conn, struct buf *out, struct list *sent)
     return last;
 }
 
-/* A peer that takes no answers may do so by its window alone. */
-static void after_h2(struct conn *conn)
+/* Who wakes the connection when there is more to send: the kernel, by on_write, when it took less
+ * than it was given; we ourselves when it took all and the high-water mark alone had stopped us;
+ * else the peer, by its window, or whoever works on the answer. What waits has a deadline, whoever
+ * it waits for. */
+static void see_to_the_rest(struct conn *conn)
 {
-    bool blocked = conn_unsent(conn) == 0 && h2_is_blocked(conn->h2);
-    bool waits = conn->write_deadline.kind != DEADLINE_NONE;
-    if (blocked && (!waits || h2_has_moved(conn->h2)))
-        deadline_set(conn->server, &conn->write_deadline, DEADLINE_WRITE);
-    else if (!blocked && waits && conn_unsent(conn) == 0)
-        deadline_set(conn->server, &conn->write_deadline, DEADLINE_NONE);
-    h2_tell_drained(conn->h2);
+    if (conn_unsent(conn) > 0)
+        return;
+    if (conn->has_more)
+        server_mark_dirty(conn);
+    bool waits = conn->has_more || (conn->h2 != NULL && h2_is_blocked(conn->h2));
+    bool moved = conn->h2 != NULL ? h2_has_moved(conn->h2) : conn_taken(conn) != conn->taken_seen;
+    bool has_deadline = conn->write_deadline.kind != DEADLINE_NONE;
+    if (waits && (!has_deadline || moved))
+        watch_taking(conn, DEADLINE_WRITE);
+    else if (!waits && has_deadline)
+        watch_taking(conn, DEADLINE_NONE);
+}
+
+bool conn_is_full(const struct conn *conn, const struct buf *out)
+{
+    return conn_unsent(conn) + out->len >= LIMIT_WRITE_HIGH_WATER;
+}
+
+/* Is the front's answer, or a part of it, there to be put? */
+static bool front_is_ready(const struct conn *conn)
+{
+    if (list_is_empty(&conn->pipeline))
+        return false;
+    const struct exchange *ex = container_of(conn->pipeline.next, struct exchange, in_conn);
+    if (ex->state < EXCHANGE_STREAMING)
+        return conn->reading == ex && conn->continue_due;
+    return !ex->head_sent || ex->stream.len > 0 || exchange_is_complete(ex);
+}
+
+bool conn_is_stuck(const struct conn *conn)
+{
+    if (conn->state != CONN_OPEN || conn_unsent(conn) > 0 || !list_is_empty(&conn->in_dirty))
+        return false;
+    return conn->h2 != NULL ? h2_has_output(conn->h2) : front_is_ready(conn);
 }
 
 void conn_flush(struct conn *conn)
@@ -247,8 +297,11 @@ void conn_flush(struct conn *conn)
     finish_all(conn->server, &sent);
     if (conn->state == CONN_OPEN && last && !conn->failed)
         conn_linger(conn);
+    if (conn->state != CONN_OPEN || conn->failed)
+        return;
+    see_to_the_rest(conn);
     if (conn->h2 != NULL)
-        after_h2(conn);
+        h2_tell_drained(conn->h2);
     else
         tell_drained(conn);
 }

@@ -271,6 +271,11 @@ void h2_drain(struct h2 *h2)
     if (h2->draining)
         return;
     h2->draining = true;
+    nghttp2_submit_shutdown_notice(h2->session);
+}
+
+void h2_end(struct h2 *h2)
+{
     nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
                           nghttp2_session_get_last_proc_stream_id(h2->session), NGHTTP2_NO_ERROR,
                           NULL, 0);

@@ -28,8 +28,11 @@ void h2_input(struct h2 *h2, struct str bytes);
 void h2_output(struct h2 *h2, struct buf *out);
 /* Tells streams whose bytes are out that they may go on. */
 void h2_tell_drained(struct h2 *h2);
-/* No more streams are taken; those that run are answered. */
+/* Tells the peer to begin no more streams (RFC 9113 6.8); what it begins before it has read that is
+ * answered. */
 void h2_drain(struct h2 *h2);
+/* No more streams are taken. */
+void h2_end(struct h2 *h2);
 /* Ends every stream: the connection closes. */
 void h2_abandon(struct h2 *h2);
 
@@ -41,6 +44,8 @@ bool h2_is_reading(const struct h2 *h2);
 unsigned h2_time_out(struct h2 *h2);
 /* Answers wait although the socket takes bytes: the peer gives no window. */
 bool h2_is_blocked(const struct h2 *h2);
+/* Are there frames that may be sent now? */
+bool h2_has_output(const struct h2 *h2);
 /* Did the last h2_output take bytes of bodies? */
 bool h2_has_moved(const struct h2 *h2);
 

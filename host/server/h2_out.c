@@ -154,7 +154,12 @@ void h2_output(struct h2 *h2, struct buf *out)
 {
     struct conn *conn = h2->conn;
     h2->moved = false;
-    while (!conn->failed && conn_unsent(conn) + out->len < LIMIT_WRITE_HIGH_WATER) {
+    conn->has_more = false;
+    while (!conn->failed) {
+        if (conn_is_full(conn, out)) {
+            conn->has_more = true;
+            break;
+        }
         const uint8_t *bytes;
         ssize_t count = nghttp2_session_mem_send(h2->session, &bytes);
         conn->failed |= count < 0;
@@ -190,6 +195,11 @@ void h2_tell_drained(struct h2 *h2)
         s->ex->on_drained = NULL;
         on_drained(s->ex);
     }
+}
+
+bool h2_has_output(const struct h2 *h2)
+{
+    return nghttp2_session_want_write(h2->session) != 0;
 }
 
 bool h2_has_moved(const struct h2 *h2)

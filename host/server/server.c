@@ -1,6 +1,7 @@
 /* The clock of all deadlines, and the end of everything. */
 #include "server/server.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -11,7 +12,7 @@
 #include "server/acceptor.h"
 #include "server/conn.h"
 
-enum { LINGER_MS = 1000, GREET_MS = 500, TICK_MS_MAX = 250 };
+enum { LINGER_MS = 1000, TICK_MS_MAX = 250 };
 enum { GATHER_MAX = 32, GATHER_NS = 200000 };
 
 void server_limits_init(struct server_limits *limits)
@@ -56,22 +57,23 @@ static struct conn *conn_of(struct deadline *deadline, enum deadline_kind kind)
     return container_of(deadline, struct conn, read_deadline);
 }
 
-/* Draining: those that still have not asked for anything are closed. */
-static void end_greeting(struct server *server)
+#ifdef LUAFN_DEBUG
+static void check_nobody_is_stuck(const struct server *server)
 {
-    server->greet_until = 0;
     list_each(node, &server->conns)
     {
-        conn_pump(container_of(node, struct conn, in_server));
+        assert(!conn_is_stuck(container_of(node, struct conn, in_server)));
     }
 }
+#endif
 
 static void on_tick(uv_timer_t *timer)
 {
     struct server *server = timer->data;
     uint64_t now = uv_now(server->loop);
-    if (server->greet_until != 0 && now >= server->greet_until)
-        end_greeting(server);
+#ifdef LUAFN_DEBUG
+    check_nobody_is_stuck(server);
+#endif
     for (int kind = 0; kind < DEADLINE_NONE; kind++) {
         struct list *list = &server->deadlines[kind];
         while (!list_is_empty(list)) {
@@ -258,6 +260,7 @@ struct server *server_new(uv_loop_t *loop, const struct server_handlers *handler
     server->durations[DEADLINE_HEAD] = milliseconds(limits->head_timeout);
     server->durations[DEADLINE_BODY] = milliseconds(limits->body_timeout);
     server->durations[DEADLINE_IDLE] = milliseconds(limits->idle_timeout);
+    server->durations[DEADLINE_DRAIN] = milliseconds(LIMIT_DRAIN_GRACE);
     server->durations[DEADLINE_WRITE] = milliseconds(limits->write_timeout);
     server->durations[DEADLINE_LINGER] = LINGER_MS;
     init_lists(server);
@@ -313,7 +316,6 @@ void server_conn_closed(struct server *server)
 void server_drain(struct server *server, void (*done)(void *arg), void *arg)
 {
     server->draining = true;
-    server->greet_until = uv_now(server->loop) + GREET_MS;
     server->on_drained = done;
     server->drained_arg = arg;
     acceptors_close(server, false); /* who operates the host may still look */

@@ -62,8 +62,9 @@ int server_listen_fd(struct server *server, int fd, bool admin) __attribute__((w
 /* Did this exchange come in over an admin socket? */
 bool exchange_is_admin(const struct exchange *ex);
 
-/* Stops accepting (but on admin sockets), closes idle connections; others close after their answers
- * (with Connection: close). `done` is called when the last one is gone. */
+/* Stops accepting (but on admin sockets). Who is connected is answered once more, with Connection:
+ * close or GOAWAY, as a request may be on its way that nobody else will see; a connection that
+ * stays silent for LIMIT_DRAIN_GRACE is closed. `done` is called when the last one is gone. */
 void server_drain(struct server *server, void (*done)(void *arg), void *arg);
 
 /* Closes everything at once, once; a drain under way is not reported any more. `done` when all

@@ -246,6 +246,7 @@ static void test_drain(void **state)
     bool drained = false;
     server_drain(f->server, on_done, &drained);
     AWAIT(f, idle->eof);
+    assert_int_equal(occurrences(idle, "hello"), 1);
     assert_false(drained);
     assert_false(busy->eof);
     answer_held(f, STR("held"));
@@ -255,6 +256,61 @@ static void test_drain(void **state)
     AWAIT(f, drained);
     assert_int_equal(f->gone, 0);
     client_close(idle);
+    stop(f);
+}
+
+/* What a kept connection asks for once more is answered, to the last request of a pipeline; and so
+ * is what one asks for first that had connected only. */
+static void test_drain_answers_once_more(void **state)
+{
+    (void)state;
+    struct fixture *f = start_default();
+    struct client *kept = client_new(f), *many = client_new(f), *fresh = client_new(f);
+    client_send(kept, "GET / HTTP/1.1\r\n" H "\r\n");
+    client_send(many, "GET / HTTP/1.1\r\n" H "\r\n");
+    AWAIT(f, has(kept, "hello") && has(many, "hello") && server_stats(f->server).open == 3);
+    bool drained = false;
+    server_drain(f->server, on_done, &drained);
+    client_send(kept, "POST /echo HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\nbody");
+    client_send(fresh, "GET / HTTP/1.1\r\n" H "\r\n");
+    struct buf burst = BUF_INIT; /* at once: what comes after the last answer is not answered */
+    for (unsigned i = 0; i < 2 * LIMIT_PIPELINE; i++)
+        buf_add_str(&burst, STR("GET / HTTP/1.1\r\n" H "\r\n"));
+    assert_int_equal(send(many->fd, burst.data, burst.len, MSG_NOSIGNAL), burst.len);
+    buf_free(&burst);
+    AWAIT(f, kept->eof && many->eof && fresh->eof);
+    assert_true(has(kept, "body"));
+    assert_int_equal(occurrences(kept, "Connection: close\r\n"), 1);
+    assert_int_equal(occurrences(many, "hello"), 1 + 2 * LIMIT_PIPELINE);
+    assert_int_equal(occurrences(many, "Connection: close\r\n"), 1);
+    assert_true(has(fresh, "hello"));
+    client_close(kept);
+    client_close(many);
+    client_close(fresh);
+    AWAIT(f, drained);
+    stop(f);
+}
+
+/* The grace is that of each silence: it begins with the end of what ran. */
+static void test_drain_after_a_long_answer(void **state)
+{
+    (void)state;
+    struct fixture *f = start_default();
+    struct client *c = client_new(f), *silent = client_new(f);
+    client_send(c, "GET /stream HTTP/1.1\r\n" H "\r\n");
+    AWAIT(f, f->held != NULL && has(c, "\r\n\r\n") && server_stats(f->server).open == 2);
+    bool drained = false;
+    server_drain(f->server, on_done, &drained);
+    AWAIT(f, silent->eof); /* one grace is over */
+    exchange_stream_end(f->held);
+    AWAIT(f, has(c, "\r\n0\r\n\r\n"));
+    assert_false(c->eof);
+    client_send(c, "GET / HTTP/1.1\r\n" H "\r\n");
+    AWAIT(f, c->eof);
+    assert_true(has(c, "hello"));
+    client_close(c);
+    client_close(silent);
+    AWAIT(f, drained);
     stop(f);
 }
 
@@ -356,6 +412,8 @@ int main(void)
         cmocka_unit_test(test_streams),
         cmocka_unit_test(test_stream_backpressure),
         cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_drain_answers_once_more),
+        cmocka_unit_test(test_drain_after_a_long_answer),
         cmocka_unit_test(test_drain_without_connections),
         cmocka_unit_test(test_close_tells_who_is_at_work),
         cmocka_unit_test(test_connections_have_a_limit),

@@ -12,6 +12,7 @@
 #include "http/exchange.h"
 #include "base/limits.h"
 #include "run/invocation.h"
+#include "lua/show.h"
 #include "lua/vm.h"
 
 /* At most `max` bytes, not cut within a character. */
@@ -29,7 +30,8 @@ static struct str shorten(struct str s, size_t max)
 static const char *lx_message(lua_State *L, int index)
 {
     struct str s;
-    s.ptr = luaL_tolstring(L, index, &s.len);
+    show_push(L, index);
+    s.ptr = lua_tolstring(L, -1, &s.len);
     bool cut = s.len > LIMIT_LOG_LINE;
     s = shorten(s, LIMIT_LOG_LINE);
     bool text = log_format() == LOG_FORMAT_TEXT;

@@ -50,12 +50,26 @@ unit() {
     done
 }
 
+# Each file of tests/lua as the body of a function: `lua5.4` and `luafn invoke` must give the same.
 lua() {
-    local file
-    for file in tests/lua/*_test.lua; do
-        [ -e "$file" ] || { echo '# lua: no tests'; return; }
-        tap "lua $(basename "$file" _test.lua)" lua5.4 "$file"
+    local file name site=$work/lua bin ok=0 bad=0
+    bin=$(realpath "${LUAFN_BIN:-build/luafn}")
+    mkdir -p "$site/scripts"
+    echo 'return { functions = "scripts", limits = { body = "6MB" } }' >"$site/functions.lua"
+    for file in tests/lua/*.lua; do
+        name=$(basename "$file" .lua)
+        { printf 'return function() '; cat "$file"; printf '\nend\n'; } >"$site/scripts/$name.lua"
+        (cd "$site" && lua5.4 -e "io.write((select(2, pcall(dofile('scripts/$name.lua')))))") >"$work/stock" 2>&1
+        (cd "$site" && "$bin" invoke "$name") >"$work/ours" 2>"$work/status"
+        if [ -s "$work/stock" ] && diff "$work/stock" "$work/ours" >"$work/diff"; then
+            ok=$((ok + 1))
+        else
+            bad=$((bad + 1))
+            echo "# lua $name: what lua5.4 gives (<) and what luafn does (>)"
+            cut -c 1-500 "$work/diff" "$work/status"
+        fi
     done
+    count lua $ok $bad 0
 }
 
 node_files() { # node_files TIER FILES-AT-A-TIME FILE...

@@ -88,7 +88,7 @@
 #define LIMIT_JSON_BYTES            (16 * 1024 * 1024) /* a text that json.encode makes */
 #define LIMIT_JSON_TREE_BYTES       (256 * 1024)       /* a Lua value made a jansson tree: claims */
 #define LIMIT_MAPPED_LISTS          16                 /* names in jwt.mapping */
-#define LIMIT_SCRIPT_BYTES          (1024 * 1024)
+#define LIMIT_SCRIPT_BYTES          (1024 * 1024)      /* a file, and a text for `load` */
 #define LIMIT_CHAIN_INDEXES         100  /* a.b.c in one expression; see lua/chain.h */
 #define LIMIT_CHAIN_LOGICAL         1000 /* `and`, `or` in one expression */
 #define LIMIT_SCRIPT_JUMPS          5000 /* `elseif`, `break`, `goto` in a script */
@@ -151,10 +151,7 @@
 #define LIMIT_PACK_FORMAT   (64 * 1024)       /* of string.pack, packsize and unpack */
 #define LIMIT_FORMAT_QUOTED (256 * 1024)      /* a text for %q: 40 ns a byte */
 #define LIMIT_DATE_FORMAT   1024              /* os.date: each conversion is a strftime */
-#define LIMIT_LOAD_BYTES                                                                           \
-    (16 * 1024)                           /* a text for `load`: the error message for a chain      \
-                                             of n indexes takes n * n in 5.4.4 */
-#define LIMIT_C_STACK_BYTES (1024 * 1024) /* in use, before coroutines stop nesting */
-#define LIMIT_PCALL_FRAMES  1000          /* calls around a pcall: unwinding n takes n * n */
+#define LIMIT_C_STACK_BYTES (1024 * 1024)     /* in use, before coroutines stop nesting */
+#define LIMIT_PCALL_FRAMES  1000              /* calls around a pcall: unwinding n takes n * n */
 
 #endif

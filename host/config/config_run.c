@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "lua/chunk.h"
 #include "lua/guard.h"
 #include "lua/vm.h"
 
@@ -51,13 +52,13 @@ static void push_env(lua_State *L, struct loader *loader)
 static int l_run(lua_State *L)
 {
     struct loader *loader = lua_touserdata(L, 1);
-    struct str source = loader->reader.source;
+    struct str source = chunk_body(loader->reader.source);
     guard_open(L);
     push_env(L, loader);
     lua_setglobal(L, "env");
     char name[256];
     snprintf(name, sizeof(name), "@%s", loader->reader.file);
-    if (luaL_loadbufferx(L, source.ptr != NULL ? source.ptr : "", source.len, name, "t") != LUA_OK)
+    if (chunk_load(L, source, name) != LUA_OK)
         return lua_error(L);
     lua_call(L, 0, 1);
     if (!lua_istable(L, -1)) {

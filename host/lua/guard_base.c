@@ -1,6 +1,4 @@
 /* The base library. */
-#include <string.h>
-
 #include "base/limits.h"
 #include "lua/budget.h"
 #include "lua/guard.h"
@@ -12,7 +10,7 @@
 
 /* An error that is raised again by each of n pcalls walks all frames at each: with slices, that
  * make Lua forget its own limit of 200, a kill could take minutes. */
-static void check_frames(lua_State *L)
+void guard_check_frames(lua_State *L)
 {
     lua_Debug frame;
     if (lua_getstack(L, LIMIT_PCALL_FRAMES, &frame))
@@ -33,7 +31,7 @@ static int finish_pcall(lua_State *L, int status, lua_KContext extra)
 static int l_pcall(lua_State *L)
 {
     luaL_checkany(L, 1);
-    check_frames(L);
+    guard_check_frames(L);
     lua_pushboolean(L, 1);
     lua_insert(L, 1);
     int status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, finish_pcall);
@@ -67,7 +65,7 @@ static int finish_xpcall(lua_State *L, int status, lua_KContext context)
 static int l_xpcall(lua_State *L)
 {
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    check_frames(L);
+    guard_check_frames(L);
     lua_pushvalue(L, 1);
     lua_copy(L, 2, 1);
     lua_replace(L, 2); /* handler, function, arguments */
@@ -96,14 +94,7 @@ static int l_getmetatable(lua_State *L)
     return 1;
 }
 
-static void refuse_field(lua_State *L, const char *name, const char *why)
-{
-    lua_pushstring(L, name);
-    if (lua_rawget(L, 2) != LUA_TNIL)
-        luaL_error(L, "'%s' is not supported: %s", name, why);
-    lua_pop(L, 1);
-}
-
+/* __mode is taken and changes nothing: there are no weak tables (lua/vm.c), all stay strong. */
 static int l_setmetatable(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -111,10 +102,10 @@ static int l_setmetatable(lua_State *L)
     lazy_make_plain(L, 1);
     if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
         return luaL_error(L, "cannot change a protected metatable");
-    if (lua_istable(L, 2)) {
-        refuse_field(L, "__gc", "finalizers cannot be interrupted");
-        refuse_field(L, "__mode", "there are no weak tables here");
-    }
+    lua_settop(L, 2);
+    lua_pushliteral(L, "__gc");
+    if (lua_istable(L, 2) && lua_rawget(L, 2) != LUA_TNIL)
+        return luaL_error(L, "'__gc' is not supported: finalizers cannot be interrupted");
     lua_settop(L, 2);
     lua_setmetatable(L, 1);
     return 1;
@@ -146,81 +137,20 @@ static int l_rawget(lua_State *L)
     return 1;
 }
 
-/* Stock `next`, which also walks over tables whose members are made when they are read. */
+/* Stock `next`, which also walks over sealed tables and over those whose members are made when they
+ * are read. */
 static int l_next(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 2);
-    if (lua_isnil(L, 2))
+    if (guard_push_sealed(L, 1))
+        lua_replace(L, 1);
+    else if (lua_isnil(L, 2))
         lazy_make_whole(L, 1);
     if (lua_next(L, 1))
         return 2;
     lua_pushnil(L);
     return 1;
-}
-
-/* ---- load ---------------------------------------------------------------------------------- */
-
-static int load_text(lua_State *L, bool from_text)
-{
-    size_t len;
-    const char *text = lua_tolstring(L, 1, &len);
-    if (len > LIMIT_LOAD_BYTES)
-        return luaL_argerror(L, 1, "text to load is too long");
-    const char *name = luaL_optstring(L, 2, from_text ? text : "=(load)");
-    int status = luaL_loadbufferx(L, text, len, name, "t");
-    if (status != LUA_OK) {
-        guard_caught(L, status);
-        lua_pushnil(L);
-        lua_insert(L, -2);
-        return 2;
-    }
-    if (lua_toboolean(L, 5)) {
-        lua_pushvalue(L, 4);
-        lua_setupvalue(L, -2, 1);
-    }
-    return 1;
-}
-
-/* The reader gave a piece, on top. Stack: reader, name, mode, env, has env, text so far. They are
- * joined: readers are called before the parser runs, not in it. */
-static int take_piece(lua_State *L, int status, lua_KContext context)
-{
-    (void)status;
-    for (;;) {
-        size_t len = 0;
-        if (!lua_isnil(L, -1) && lua_tolstring(L, -1, &len) == NULL)
-            return luaL_error(L, "reader function must return a string");
-        if (len == 0)
-            break;
-        if (lua_rawlen(L, 6) + len > LIMIT_LOAD_BYTES)
-            return luaL_error(L, "text to load is too long");
-        lua_concat(L, 2);
-        lua_pushvalue(L, 1);
-        lua_callk(L, 0, 1, context, take_piece);
-    }
-    lua_pop(L, 1);
-    lua_replace(L, 1);
-    return load_text(L, false);
-}
-
-static int l_load(lua_State *L)
-{
-    bool from_text = lua_isstring(L, 1);
-    if (!from_text)
-        luaL_checktype(L, 1, LUA_TFUNCTION);
-    const char *mode = luaL_optstring(L, 3, "bt");
-    if (strchr(mode, 't') == NULL)
-        return luaL_argerror(L, 3, "only text can be loaded");
-    bool has_env = !lua_isnone(L, 4);
-    lua_settop(L, 4);
-    lua_pushboolean(L, has_env);
-    if (from_text)
-        return load_text(L, true);
-    lua_pushliteral(L, "");
-    lua_pushvalue(L, 1);
-    lua_callk(L, 0, 1, 0, take_piece);
-    return take_piece(L, LUA_OK, 0);
 }
 
 /* ---- tostring ------------------------------------------------------------------------------ */
@@ -249,7 +179,7 @@ static int l_tostring(lua_State *L)
 
 static const luaL_Reg functions[] = {
     {"getmetatable", l_getmetatable},
-    {"load", l_load},
+    {"load", guard_load},
     {"next", l_next},
     {"pcall", l_pcall},
     {"rawget", l_rawget},
@@ -262,8 +192,9 @@ static const luaL_Reg functions[] = {
 
 void guard_fill_base(lua_State *L, int stock)
 {
-    static const char *const names[] = {"assert", "error",  "ipairs",   "pairs", "rawequal",
-                                        "rawlen", "select", "tonumber", "type",  NULL};
+    static const char *const names[] = {"assert",   "error",    "ipairs", "pairs",
+                                        "rawequal", "rawlen",   "select", "tonumber",
+                                        "type",     "_VERSION", NULL};
     guard_copy(L, stock, names);
     luaL_setfuncs(L, functions, 0);
     lua_pushvalue(L, -1);

@@ -1,4 +1,4 @@
-/* What the guard's files share. Included by guard*.c and sandbox.c only. */
+/* What the guard's files share. Included by guard*.c, sandbox.c and show.c only. */
 #ifndef LUAFN_LUA_GUARD_PARTS_H
 #define LUAFN_LUA_GUARD_PARTS_H
 
@@ -23,6 +23,15 @@ void guard_copy(lua_State *L, int stock, const char *const *names);
 /* Sets `name` in the table on top to the stock function behind a check that its first argument, if
  * a text, has at most `limit` bytes. */
 void guard_copy_bounded(lua_State *L, int stock, const char *name, size_t limit);
+
+/* Lua's messages call the functions of the table on top "NAME.function" from now on. [-0, +0] */
+void guard_name_module(lua_State *L, const char *name);
+
+/* Raises where a protected call is nested in too many calls. */
+void guard_check_frames(lua_State *L);
+
+/* load; guard_load.c. */
+int guard_load(lua_State *L);
 
 /* table.sort; guard_sort.c. */
 int guard_sort(lua_State *L);

@@ -87,8 +87,8 @@ static int l_remove(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_Integer size = guard_length(L, 1);
     lua_Integer position = luaL_optinteger(L, 2, size);
-    if (!lua_isnoneornil(L, 2))
-        luaL_argcheck(L, (lua_Unsigned)position - 1u <= (lua_Unsigned)size, 2,
+    if (position != size)
+        luaL_argcheck(L, (lua_Unsigned)position - 1u <= (lua_Unsigned)size, 1,
                       "position out of bounds");
     if (position < size)
         check_count(L, (lua_Unsigned)size - (lua_Unsigned)position);
@@ -120,10 +120,10 @@ static int go_on_move(lua_State *L, int status, lua_KContext done)
 
 static int l_move(lua_State *L)
 {
-    luaL_checktype(L, 1, LUA_TTABLE);
     lua_Integer from = luaL_checkinteger(L, 2);
     lua_Integer last = luaL_checkinteger(L, 3);
     lua_Integer to = luaL_checkinteger(L, 4);
+    luaL_checktype(L, 1, LUA_TTABLE);
     if (lua_isnoneornil(L, 5)) {
         lua_settop(L, 4);
         lua_pushvalue(L, 1);
@@ -145,7 +145,8 @@ static void add_element(lua_State *L, luaL_Buffer *result, lua_Integer i)
 {
     lua_geti(L, 1, i);
     if (!lua_isstring(L, -1))
-        luaL_error(L, "invalid value (at index %I) in table for 'concat'", (LUAI_UACINT)i);
+        luaL_error(L, "invalid value (%s) at index %I in table for 'concat'", luaL_typename(L, -1),
+                   (LUAI_UACINT)i);
     luaL_addvalue(result);
 }
 

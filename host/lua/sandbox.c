@@ -8,11 +8,26 @@
 #include "base/log.h"
 #include "lua/guard.h"
 #include "lua/guard_parts.h"
+#include "lua/show.h"
 #include "lua/vm.h"
 
 static const char builtin_key; /* registry[&builtin_key] = { [name of the host] = true } */
 
-/* ---- print --------------------------------------------------------------------------------- */
+/* ---- print, warn
+ * --------------------------------------------------------------------------------- */
+
+/* The text on top to the log. Upvalue: log.info or log.warn, or nil. */
+static int write_line(lua_State *L, enum log_level level)
+{
+    if (lua_isnil(L, lua_upvalueindex(1))) {
+        log_message(level, "%s", lua_tostring(L, -1));
+        return 0;
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, -2);
+    lua_call(L, 1, 0);
+    return 0;
+}
 
 /* Upvalue: log.info, or nil. */
 static int l_print(lua_State *L)
@@ -23,28 +38,35 @@ static int l_print(lua_State *L)
     for (int i = 1; i <= count; i++) {
         if (i > 1)
             luaL_addchar(&line, '\t');
-        luaL_tolstring(L, i, NULL);
+        show_push(L, i);
         luaL_addvalue(&line);
     }
     luaL_pushresult(&line);
-    if (lua_isnil(L, lua_upvalueindex(1))) {
-        log_message(LOG_INFO, "%s", lua_tostring(L, -1));
-        return 0;
-    }
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_insert(L, -2);
-    lua_call(L, 1, 0);
-    return 0;
+    return write_line(L, LOG_INFO);
 }
 
-static void set_print(lua_State *L)
+/* warn(...): the texts, joined. What begins with '@' switches warnings on and off elsewhere; here
+ * they are on. Upvalue: log.warn, or nil. */
+static int l_warn(lua_State *L)
+{
+    int count = lua_gettop(L);
+    luaL_checkstring(L, 1);
+    for (int i = 2; i <= count; i++)
+        luaL_checkstring(L, i);
+    if (count == 1 && *lua_tostring(L, 1) == '@')
+        return 0;
+    lua_concat(L, count);
+    return write_line(L, LOG_WARN);
+}
+
+static void set_writer(lua_State *L, const char *name, lua_CFunction writer, const char *level)
 {
     if (lua_getglobal(L, "log") == LUA_TTABLE)
-        lua_getfield(L, -1, "info");
+        lua_getfield(L, -1, level);
     else
         lua_pushnil(L);
-    lua_pushcclosure(L, l_print, 1);
-    lua_setglobal(L, "print");
+    lua_pushcclosure(L, writer, 1);
+    lua_setglobal(L, name);
     lua_pop(L, 1);
 }
 
@@ -123,9 +145,12 @@ void sandbox_open(lua_State *L, const struct binding *bindings)
     for (; bindings->name != NULL; bindings++) {
         lua_pushcfunction(L, bindings->open);
         lua_call(L, 0, 1);
+        if (lua_istable(L, -1))
+            guard_name_module(L, bindings->name);
         lua_setglobal(L, bindings->name);
     }
-    set_print(L);
+    set_writer(L, "print", l_print, "info");
+    set_writer(L, "warn", l_warn, "warn");
     lua_pushglobaltable(L);
     int globals = lua_gettop(L);
     seal_modules(L, globals);

@@ -10,6 +10,7 @@
 
 #include "base/embedded.h"
 #include "base/limits.h"
+#include "lua/chunk.h"
 
 static const struct embedded_file *find_embedded(const char *path)
 {
@@ -39,6 +40,16 @@ static int read_all(int fd, struct buf *out, struct err *err)
     }
 }
 
+/* Takes off what is no Lua. */
+static int keep_body(struct buf *out)
+{
+    struct str body = chunk_body(buf_str(out));
+    if (body.len < out->len)
+        memmove(out->data, body.ptr, body.len);
+    out->len = body.len;
+    return 0;
+}
+
 int script_read(const char *path, struct buf *out, struct err *err)
 {
     if (is_embedded(path)) {
@@ -46,7 +57,7 @@ int script_read(const char *path, struct buf *out, struct err *err)
         if (file == NULL)
             return err_set(err, -ENOENT, "no such script inside the program");
         buf_add(out, file->data, file->len);
-        return buf_failed(out) ? err_set(err, -ENOMEM, "out of memory") : 0;
+        return buf_failed(out) ? err_set(err, -ENOMEM, "out of memory") : keep_body(out);
     }
     /* Not waiting: a pipe that nobody writes to would hold the loop for ever. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -57,7 +68,7 @@ int script_read(const char *path, struct buf *out, struct err *err)
                  ? read_all(fd, out, err)
                  : err_set(err, -EINVAL, "is not a file");
     close(fd);
-    return rc;
+    return rc == 0 ? keep_body(out) : rc;
 }
 
 uint64_t script_hash(const char *path)
@@ -88,14 +99,14 @@ bool script_exists(const char *path)
                              : stat(path, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-int script_candidate(const char *script, struct str root, struct str name, unsigned which,
-                     char *path, size_t size)
+int script_candidate(const char *script, struct str root, struct str name, enum script_place place,
+                     bool is_folder, char *path, size_t size)
 {
+    static const char *const folders[SCRIPT_PLACES] = {"", "", "lua_modules/share/lua/5.4/",
+                                                       "lib/"};
     char relative[256];
     if (!name_is_valid(name) || name.len >= sizeof(relative))
         return -EINVAL;
-    if (which > 1)
-        return -ENOENT;
     memcpy(relative, name.ptr, name.len);
     relative[name.len] = '\0';
     for (char *p = relative; *p != '\0'; p++) {
@@ -103,10 +114,10 @@ int script_candidate(const char *script, struct str root, struct str name, unsig
             *p = '/';
     }
     const char *slash = strrchr(script, '/');
-    struct str folder = {script, slash != NULL ? (size_t)(slash - script) : 0};
-    if (which == 1)
-        folder = root;
-    int len = snprintf(path, size, "%.*s/%s.lua", STR_ARG(folder), relative);
+    if (place == SCRIPT_BESIDE)
+        root = (struct str){script, slash != NULL ? (size_t)(slash - script) : 0};
+    int len = snprintf(path, size, "%.*s/%s%s%s.lua", STR_ARG(root), folders[place], relative,
+                       is_folder ? "/init" : "");
     return len > 0 && (size_t)len < size ? 0 : -ENOENT;
 }
 

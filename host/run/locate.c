@@ -16,7 +16,8 @@ int l_locate(lua_State *L)
     const struct function_spec *spec = vm_of(L)->spec;
     char file[4096];
     struct buf source = BUF_INIT;
-    if (spec == NULL || script_candidate("", spec->root, name, 1, file, sizeof(file)) != 0 ||
+    if (spec == NULL ||
+        script_candidate("", spec->root, name, SCRIPT_ROOT, false, file, sizeof(file)) != 0 ||
         script_read(file, &source, NULL) != 0) {
         buf_free(&source);
         return luaL_error(L, "there is no module '%s' beside functions.lua", name.ptr);

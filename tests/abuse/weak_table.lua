@@ -1,2 +1,9 @@
--- L08 error: a weak table
-return function() setmetatable({}, { __mode = "k" }) end
+-- L08 memory: weak tables while memory runs out
+return function()
+  local t = setmetatable({}, { __mode = "kv" })
+  while true do
+    local object = {}
+    t[object] = setmetatable({ ("x"):rep(1000) .. #t }, { __mode = "k" })
+    t[#t + 1] = object
+  end
+end

@@ -54,12 +54,13 @@ static const char names_script[] =
 
 /* Contract section 4, "Modules". */
 static const char names[] =
-    "_G: _G answer assert coroutine error getmetatable ipairs load log math next os pairs pcall "
+    "_G: _G _VERSION answer assert coroutine error getmetatable ipairs load log math next os pairs pcall "
     "print rawequal rawget rawlen rawset select setmetatable string table tonumber tostring type "
-    "utf8 xpcall\n"
+    "utf8 warn xpcall\n"
     "coroutine: close create isyieldable resume running status wrap yield\n"
-    "math: abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min mininteger "
-    "modf pi rad random randomseed sin sqrt tan tointeger type ult\n"
+    "math: abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max "
+    "maxinteger min mininteger modf pi pow rad random randomseed sin sinh sqrt tan tanh tointeger "
+    "type ult\n"
     "os: clock date difftime time\n"
     "string: byte char find format gmatch gsub len lower match pack packsize rep reverse sub unpack "
     "upper\n"
@@ -122,6 +123,9 @@ static const struct text_case writes[] = {
     {"rawset(_G, 'fresh', 1)", "this table is read-only"},
     {"setmetatable(_G, {})", "cannot change a protected metatable"},
     {"getmetatable('').__index = nil", "attempt to index a boolean value"},
+    {"local _, t = pairs(string) t.rep = nil", "'rep' cannot be set"},
+    {"local _, t = pairs(_G) t.answer = nil", "global 'answer' cannot be set"},
+    {"for _, t in next, _G do if type(t) == 'table' then t.new = 1 end end", "cannot be set"},
     {"for k in pairs(string) do string[k] = nil end", "cannot be set"},
     {"local s = string s.find = 1", "cannot be set"},
     {"function string.trim() end", "cannot be set"},
@@ -182,6 +186,14 @@ static void test_print_logs(void **state)
     struct vm *vm = open_vm();
     run(vm, "print('a', 1, nil, setmetatable({}, {__tostring = function() return 'obj' end}))");
     assert_string_equal(logged, "a\t1\tnil\tobj");
+    run(vm, "print({1, {a = 'x\"\\n'}, {}, print == nil}, json, {[2] = 1})");
+    assert_string_equal(logged, "[1,{\"a\":\"x\\\"\\n\"},{},false]\tnil\t{\"2\":1}");
+    run(vm, "local t = {} t.t = t print(t, {[true] = 0/0 ~= 0/0})");
+    assert_string_equal(logged, "{\"t\":\"(cycle)\"}\t{\"true\":true}");
+    run(vm, "local t = {} for i = 1, 20 do t = {t} end print(t)");
+    assert_non_null(strstr(logged, "[[\"...\"]]"));
+    run(vm, "print({print})");
+    assert_non_null(strstr(logged, "[\"function: 0x"));
     run(vm, "print()");
     assert_string_equal(logged, "");
     vm_free(vm);

@@ -108,7 +108,7 @@ const scripts = [
   ['while true do end', 'scripts/a.lua: loading used more than 1.0 s of processor time'],
   ['sleep(30)', 'scripts/a.lua: loading took longer than 5.0 s'],
   ['local t = {} while true do t[#t + 1] = ("x"):rep(1000000) end', /^scripts\/a\.lua: loading needs more than the \d+ bytes of `memory`$/],
-  ['require "b"', /^scripts\/a\.lua:1: module 'b' not found beside the script or beside functions\.lua$/],
+  ['require "b"', /^scripts\/a\.lua:1: module 'b' not found beside the script or beside functions\.lua, nor in lua_modules\/share\/lua\/5\.4 or lib there$/],
   ['require "../b"', /^scripts\/a\.lua:1: require: '\.\.\/b' is not a module name \(letters, digits, '_', '-', dots\)$/],
   ['require "loop"', /loop: 'loop' requires itself, directly or through others$/],
   [`return function() end --${'x'.repeat(1024 * 1024)}`, /the script is larger than 1048576 bytes$/],

@@ -63,6 +63,7 @@ void app_finished(void *arg, struct exchange *ex)
     int digit = ex->res.status / 100;
     app->page->responses[digit >= 1 && digit <= 5 ? digit : 0]++;
     log_access(ex, ns);
-    /* What malloc keeps of large bodies is given back a moment later. */
-    tidy_after_free(ex->arena.total + ex->req.body.len + ex->res.body.len);
+    /* What malloc keeps of large bodies, and of pieces that waited for slow readers, is given back
+     * a moment later. */
+    tidy_after_free(ex->arena.total + ex->req.body.len + ex->res.body.len + ex->bytes_sent);
 }

@@ -7,14 +7,6 @@
 
 #include "http/target.h"
 
-static bool file_exists(struct app *app, struct exchange *ex, struct str path)
-{
-    bool found = static_serve(&app->current->site, ex, path);
-    if (found)
-        ex->res = (struct response){0};
-    return found;
-}
-
 static void set_redirect(struct exchange *ex, const struct redirect_rule *rule, struct str target)
 {
     struct arena *arena = &ex->arena;
@@ -71,8 +63,8 @@ static enum site_result apply_rules(struct app *app, struct exchange *ex, struct
         if (!redirect_match_roles(rule, &ex->req, path, roles->list, roles->count, &ex->arena,
                                   &target))
             continue;
-        if (!rule->force && file_exists(app, ex, path))
-            return SITE_NONE;
+        if (!rule->force && static_serve(&app->current->site, ex, path))
+            return SITE_ANSWERED;
         if (rule->status >= 300 && rule->status < 400) {
             set_redirect(ex, rule, target);
             return SITE_ANSWERED;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/dev_key.h"
@@ -112,10 +113,27 @@ static void on_end(struct local_call *call)
         take_turn(call->local, call);
 }
 
+/* All of a file: who asks is told of it when it is there. */
+static void read_file(struct local_call *call)
+{
+    struct file_body *file = call->ex->res.file;
+    while (exchange_sends_file(call->ex)) {
+        size_t count = file->left < LIMIT_FILE_PIECE ? (size_t)file->left : LIMIT_FILE_PIECE;
+        if (buf_reserve(&call->streamed, count) != 0 ||
+            file_body_read(file, call->streamed.data + call->streamed.len, count) != 0) {
+            call->streamed.failed = true;
+            return;
+        }
+        call->streamed.len += count;
+    }
+}
+
 static void on_answer(struct exchange *ex)
 {
-    if (!ex->res.streamed)
-        on_end(ex->conn);
+    if (ex->res.streamed)
+        return;
+    read_file(ex->conn);
+    on_end(ex->conn);
 }
 
 static size_t on_stream_write(struct exchange *ex, struct str bytes)
@@ -160,7 +178,9 @@ void local_call_free(struct local_call *call)
 
 struct str local_body(const struct local_call *call)
 {
-    return call->ex->res.streamed ? buf_str(&call->streamed) : call->ex->res.body;
+    const struct response *res = &call->ex->res;
+    bool whole = !res->streamed && (res->file == NULL || res->file->file == NULL);
+    return whole ? res->body : buf_str(&call->streamed);
 }
 
 void local_send(struct local *local, struct local_call *call)

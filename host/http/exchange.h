@@ -108,6 +108,13 @@ static inline bool exchange_sends_body(const struct exchange *ex)
     return ex->req.method != METHOD_HEAD && status_has_body(ex->res.status);
 }
 
+/* Is there more of a file to be sent? */
+static inline bool exchange_sends_file(const struct exchange *ex)
+{
+    const struct file_body *file = ex->res.file;
+    return file != NULL && file->file != NULL && file->left > 0 && exchange_sends_body(ex);
+}
+
 /* Is the answer complete on our side? */
 static inline bool exchange_is_complete(const struct exchange *ex)
 {

@@ -2,7 +2,8 @@
 #include "http/response.h"
 
 #include <errno.h>
-#include <time.h>
+
+#include "http/date.h"
 
 static const char *const reasons_1xx[] = {"Continue", "Switching Protocols", "Processing",
                                           "Early Hints"};
@@ -92,43 +93,6 @@ bool status_has_body(int status)
     return status >= 200 && status != 204 && status != 304;
 }
 
-static void put_two(char *at, int value)
-{
-    at[0] = (char)('0' + value / 10 % 10);
-    at[1] = (char)('0' + value % 10);
-}
-
-/* Made by hand: strftime would follow the locale. */
-static void format_date(char out[29], time_t now)
-{
-    static const char days[] = "SunMonTueWedThuFriSat";
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    struct tm tm;
-    if (gmtime_r(&now, &tm) == NULL)
-        return;
-    memcpy(out, "Thu, 01 Jan 1970 00:00:00 GMT", 29);
-    memcpy(out, days + 3 * tm.tm_wday, 3);
-    put_two(out + 5, tm.tm_mday);
-    memcpy(out + 8, months + 3 * tm.tm_mon, 3);
-    put_two(out + 12, (tm.tm_year + 1900) / 100);
-    put_two(out + 14, tm.tm_year + 1900);
-    put_two(out + 17, tm.tm_hour);
-    put_two(out + 20, tm.tm_min);
-    put_two(out + 23, tm.tm_sec);
-}
-
-struct str http_date(void)
-{
-    static char text[29] = "Thu, 01 Jan 1970 00:00:00 GMT";
-    static time_t made_for = 0;
-    time_t now = time(NULL);
-    if (now != made_for) {
-        format_date(text, now);
-        made_for = now;
-    }
-    return (struct str){text, sizeof(text)};
-}
-
 /* Of the message, not of the resource: the serializer's own. */
 bool response_is_framing(struct str name)
 {
@@ -165,7 +129,7 @@ static void add_status_line(int status, struct buf *out)
     buf_add_char(out, ' ');
     buf_add(out, reason, strlen(reason));
     buf_add_str(out, STR("\r\nDate: "));
-    buf_add_str(out, http_date());
+    buf_add_str(out, date_now());
     buf_add_str(out, STR("\r\n"));
 }
 
@@ -181,7 +145,7 @@ static void add_framing(const struct response *res, const struct request *req, s
     if (res->status == 304 && res->body.len == 0)
         return; /* the length of the full answer is not known: 0 would be a lie */
     buf_add_str(out, STR("Content-Length: "));
-    add_number(out, res->body.len);
+    add_number(out, response_length(res));
     buf_add_str(out, STR("\r\n"));
 }
 

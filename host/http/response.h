@@ -10,15 +10,18 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "http/file.h"
 #include "http/headers.h"
 #include "http/request.h"
 
 struct response {
     int status; /* 100 to 999 */
     struct headers headers;
-    struct str body; /* borrowed until the exchange ends; ignored for 1xx, 204, 304 */
-    bool close;      /* close the connection after this answer */
-    bool streamed;   /* the body follows in pieces: chunked (HTTP/1.1) or until close (1.0) */
+    struct str body;        /* borrowed until the exchange ends; ignored for 1xx, 204, 304 */
+    struct file_body *file; /* what the body's bytes are read from as they are sent; its `left` are
+                               none where `body` has them already. NULL: no file */
+    bool close;             /* close the connection after this answer */
+    bool streamed; /* the body follows in pieces: chunked (HTTP/1.1) or until close (1.0) */
 };
 
 /* "Not Found"; "unknown" for codes without a registered phrase. Static. */
@@ -30,6 +33,12 @@ bool response_is_framing(struct str name);
 /* Right before the head is written: replaces a status that cannot be a final answer's, and dresses
  * a bare 5xx. */
 void response_mend(struct response *res, struct arena *arena);
+
+/* Of the body that is still to be sent. */
+static inline uint64_t response_length(const struct response *res)
+{
+    return res->body.len + (res->file != NULL ? res->file->left : 0);
+}
 
 /* May this status carry a body at all (RFC 9110 6.4.1)? */
 bool status_has_body(int status);
@@ -47,8 +56,5 @@ int response_set_error(struct response *res, struct arena *arena, int status, st
 /* A body of the given type. 0 or -ENOMEM. */
 int response_set_body(struct response *res, struct arena *arena, int status,
                       struct str content_type, struct str body) __attribute__((warn_unused_result));
-
-/* The current date in IMF-fixdate form (RFC 9110 5.6.7), made once a second. */
-struct str http_date(void);
 
 #endif

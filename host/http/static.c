@@ -2,8 +2,10 @@
  *
  * The kernel keeps us inside the folder: openat2 with RESOLVE_BENEATH refuses every step that would
  * leave it, symbolic links included; where that call is missing, no link is followed at all. What
- * is checked here before that is a second wall, and keeps dot files private. Files are read whole,
- * on the loop. */
+ * is checked here before that is a second wall, and keeps dot files private. What the answer says
+ * comes from fstat alone; of a small file the bytes are read at once, a large one is handed on
+ * open.
+ */
 #include "http/static.h"
 
 #include <errno.h>
@@ -12,13 +14,16 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/embedded.h"
-#include "base/log.h"
-#include "http/content_type.h"
-#include "http/target.h"
 #include "base/limits.h"
+#include "base/log.h"
+#include "http/condition.h"
+#include "http/content_type.h"
+#include "http/date.h"
+#include "http/target.h"
 
 /* An open file or an embedded one. */
 struct source {
@@ -27,8 +32,11 @@ struct source {
                     was */
     const struct embedded_file *page;
     struct str name; /* decides the content type */
-    size_t size;
-    char etag[48]; /* NUL-terminated */
+    uint64_t size;
+    struct file_id id; /* of an open file */
+    bool settled;
+    int64_t modified; /* seconds; -1: not known */
+    char etag[64];    /* NUL-terminated */
 };
 
 /* ---- from a path to a file --------------------------------------------------------------------
@@ -73,11 +81,11 @@ static bool name_from_path(struct arena *arena, struct str path, struct str *nam
 /* O_NONBLOCK: opening a FIFO must not wait for its writer. */
 enum { OPEN_FILE = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };
 
-/* For kernels and containers without openat2: segment by segment, no symbolic link followed.
- * Takes `dir` over. */
-static int open_by_walk(int dir, struct str name)
+/* For kernels and containers without openat2: segment by segment, no symbolic link followed. */
+static int open_by_walk(int root, struct str name)
 {
     struct str part;
+    int dir = root;
     while (dir >= 0 && str_split_next(&name, '/', &part)) {
         char segment[256]; /* names on Linux have at most 255 bytes */
         int next = -1;
@@ -87,31 +95,44 @@ static int open_by_walk(int dir, struct str name)
             int how = name.ptr == NULL ? OPEN_FILE : O_PATH | O_DIRECTORY | O_CLOEXEC;
             next = openat(dir, segment, how | O_NOFOLLOW);
         }
-        close(dir);
+        if (dir != root)
+            close(dir);
         dir = next;
     }
     return dir;
 }
 
-/* Opens a file below `folder`, or returns -1. `name` is NUL-terminated. */
-static int open_beneath(const char *folder, struct str name)
+/* Opens a file below the folder, or returns -1. `name` is NUL-terminated. */
+static int open_beneath(int root, struct str name)
 {
-    int root = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0)
-        return -1;
     struct open_how how = {.flags = OPEN_FILE, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     int fd = (int)syscall(SYS_openat2, root, name.ptr, &how, sizeof(how));
-    if (fd < 0 && (errno == ENOSYS || errno == EPERM))
-        return open_by_walk(root, name);
-    close(root);
-    return fd;
+    return fd < 0 && (errno == ENOSYS || errno == EPERM) ? open_by_walk(root, name) : fd;
 }
 
-static bool open_in_folder(const char *folder, struct str name, struct source *out)
+/* From what stat says. Strong, once nobody can write other bytes at the same time of the clock: the
+ * number of the inode and the time of its last change tell files apart whose times and sizes were
+ * made equal, as by builds that others can repeat. */
+static void make_tag(struct source *source)
 {
-    int fd = open_beneath(folder, name);
+    const struct file_id *id = &source->id;
+    const struct str fields = {(const char *)id, sizeof(*id)};
+    snprintf(source->etag, sizeof(source->etag), "%s\"%llx-%llx%08lx-%016llx\"",
+             source->settled ? "" : "W/", (unsigned long long)id->size,
+             (unsigned long long)id->modified, (unsigned long)id->modified_ns,
+             (unsigned long long)str_hash(fields));
+}
+
+static bool is_trouble(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
+
+static bool open_in_folder(int root, struct str name, struct source *out)
+{
+    int fd = open_beneath(root, name);
     if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+        if (is_trouble(errno))
             out->trouble = errno;
         return false;
     }
@@ -120,9 +141,11 @@ static bool open_in_folder(const char *folder, struct str name, struct source *o
         close(fd);
         return false;
     }
-    *out = (struct source){.fd = fd, .name = name, .size = (size_t)st.st_size};
-    snprintf(out->etag, sizeof(out->etag), "W/\"%llx-%llx%08lx\"", (unsigned long long)st.st_size,
-             (unsigned long long)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec);
+    *out = (struct source){.fd = fd, .name = name, .size = (uint64_t)st.st_size};
+    out->id = file_id_of(&st);
+    out->settled = file_is_settled(&out->id);
+    out->modified = st.st_mtim.tv_sec >= 0 ? st.st_mtim.tv_sec : -1;
+    make_tag(out);
     return true;
 }
 
@@ -133,20 +156,26 @@ static bool open_embedded(struct arena *arena, const char *prefix, struct str na
     const struct embedded_file *page = full.ptr != NULL ? embedded_find(full.ptr) : NULL;
     if (page == NULL)
         return false;
-    *out = (struct source){.fd = -1, .page = page, .name = name, .size = page->len};
+    *out = (struct source){.fd = -1, .page = page, .name = name, .size = page->len, .modified = -1};
     struct str data = {page->data, page->len};
     snprintf(out->etag, sizeof(out->etag), "W/\"%016llx\"", (unsigned long long)str_hash(data));
     return true;
 }
 
+/* Where files are looked for. */
+struct place {
+    const struct static_site *site;
+    struct arena *arena;
+    int root; /* the folder; -1: there is none */
+};
+
 /* The folder goes before the pages inside the program. `name` is NUL-terminated. */
-static bool open_source(const struct static_site *site, struct arena *arena, struct str name,
-                        struct source *out)
+static bool open_source(const struct place *place, struct str name, struct source *out)
 {
-    if (site->folder != NULL && open_in_folder(site->folder, name, out))
+    if (place->root >= 0 && open_in_folder(place->root, name, out))
         return true;
-    return out->trouble == 0 && site->embedded_prefix != NULL &&
-           open_embedded(arena, site->embedded_prefix, name, out);
+    return out->trouble == 0 && place->site->embedded_prefix != NULL &&
+           open_embedded(place->arena, place->site->embedded_prefix, name, out);
 }
 
 static void close_source(struct source *source)
@@ -168,169 +197,174 @@ static bool is_plain_file_name(struct str name)
 }
 
 /* Tries the name itself, then the pretty forms. */
-static bool find_source(const struct static_site *site, struct arena *arena, struct str name,
-                        struct source *out)
+static bool find_in(const struct place *place, struct str name, struct source *out)
 {
     static const char *const pretty[] = {".html", ".htm", "/index.html", "/index.htm"};
     bool folder = name.len == 0 || name.ptr[name.len - 1] == '/';
-    if (!folder && open_source(site, arena, name, out))
+    if (!folder && open_source(place, name, out))
         return true;
     if (!folder && is_plain_file_name(name))
         return false;
     if (name.len == 0)
-        return open_source(site, arena, STR("index.html"), out) ||
-               open_source(site, arena, STR("index.htm"), out);
+        return open_source(place, STR("index.html"), out) ||
+               open_source(place, STR("index.htm"), out);
     name.len -= folder;
     for (size_t i = 0; i < sizeof(pretty) / sizeof(pretty[0]); i++) {
-        struct str candidate = arena_printf(arena, "%.*s%s", STR_ARG(name), pretty[i]);
-        if (candidate.ptr != NULL && open_source(site, arena, candidate, out))
+        struct str candidate = arena_printf(place->arena, "%.*s%s", STR_ARG(name), pretty[i]);
+        if (candidate.ptr != NULL && open_source(place, candidate, out))
             return true;
     }
     return false;
+}
+
+/* The file that `name` means; `exact`: it and no other. *out tells of trouble where there is none.
+ */
+static bool find_source(const struct static_site *site, struct arena *arena, struct str name,
+                        bool exact, struct source *out)
+{
+    struct place place = {site, arena, -1};
+    *out = (struct source){.fd = -1};
+    if (site->folder != NULL) {
+        place.root = open(site->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (place.root < 0 && is_trouble(errno))
+            out->trouble = errno;
+    }
+    bool found =
+        out->trouble == 0 && (exact ? open_source(&place, name, out) : find_in(&place, name, out));
+    if (place.root >= 0)
+        close(place.root);
+    return found;
 }
 
 /* ---- the answer -------------------------------------------------------------------------------
  */
 
-/* Reads `len` bytes from `offset` on; ptr NULL when that fails. */
-static struct str read_part(struct arena *arena, const struct source *source, size_t offset,
-                            size_t len)
-{
-    const struct str failed = {NULL, 0};
-    if (source->page != NULL)
-        return (struct str){source->page->data + offset, len};
-    char *data = arena_alloc(arena, len + 1);
-    if (data == NULL)
-        return failed;
-    for (size_t done = 0; done < len;) {
-        ssize_t n = pread(source->fd, data + done, len - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) /* 0: the file has become shorter */
-            return failed;
-        done += (size_t)n;
-    }
-    return (struct str){data, len};
-}
-
-static int set_common(struct exchange *ex, const char *etag)
+static int set_common(struct exchange *ex)
 {
     struct headers *headers = &ex->res.headers;
-    struct arena *arena = &ex->arena;
-    if (headers_set(headers, arena, STR("X-Content-Type-Options"), STR("nosniff")) != 0 ||
-        headers_set(headers, arena, STR("Cache-Control"),
-                    STR("public, max-age=0, must-revalidate")) != 0)
+    if (headers_set(headers, &ex->arena, STR("X-Content-Type-Options"), STR("nosniff")) != 0)
         return -ENOMEM;
-    if (etag == NULL)
+    return headers_set(headers, &ex->arena, STR("Cache-Control"),
+                       STR("public, max-age=0, must-revalidate"));
+}
+
+static int set_tag(struct exchange *ex, const struct source *source)
+{
+    struct str copy = arena_copy(&ex->arena, str_from(source->etag));
+    return copy.ptr != NULL ? headers_set(&ex->res.headers, &ex->arena, STR("ETag"), copy)
+                            : -ENOMEM;
+}
+
+/* A date of the future would be a lie (RFC 9110 8.8.2.1). */
+static int set_modified(struct exchange *ex, const struct source *source)
+{
+    int64_t now = (int64_t)time(NULL);
+    if (source->modified < 0 || source->modified > now)
         return 0;
-    struct str copy = arena_copy(arena, str_from(etag));
-    return copy.ptr != NULL ? headers_set(headers, arena, STR("ETag"), copy) : -ENOMEM;
+    char *text = arena_alloc(&ex->arena, DATE_LEN);
+    if (text == NULL)
+        return -ENOMEM;
+    date_format(text, source->modified);
+    return headers_set(&ex->res.headers, &ex->arena, STR("Last-Modified"),
+                       (struct str){text, DATE_LEN});
 }
 
-/* If-None-Match, by weak comparison (RFC 9110 8.8.3.2). */
-static bool is_unchanged(const struct request *req, const char *etag)
+static struct validators validators_of(const struct source *source)
 {
-    const struct str *header = headers_get(&req->headers, STR("if-none-match"));
-    if (header == NULL)
-        return false;
-    struct str list = *header, tag, own = str_skip(str_from(etag), 2);
-    while (str_split_next(&list, ',', &tag)) {
-        tag = str_trim(tag);
-        if (str_eq(tag, STR("*")))
-            return true;
-        if (str_starts_with(tag, STR("W/")))
-            tag = str_skip(tag, 2);
-        if (str_eq(tag, own))
-            return true;
-    }
-    return false;
-}
-
-/* If-Match compares strongly, and our tags are weak: only "*" holds (RFC 9110 13.1.1). */
-static bool fails_if_match(const struct request *req)
-{
-    const struct str *header = headers_get(&req->headers, STR("if-match"));
-    return header != NULL && !str_eq(*header, STR("*"));
-}
-
-enum range { RANGE_NONE, RANGE_PART, RANGE_BAD };
-
-/* RFC 9110 14.2: one range of bytes. What is not understood, several ranges and If-Range (our tags
- * are weak, so it never holds) mean the whole file. */
-static enum range parse_range(const struct request *req, size_t size, size_t *first, size_t *len)
-{
-    const struct str *header = headers_get(&req->headers, STR("range"));
-    if (header == NULL || req->method != METHOD_GET ||
-        headers_get(&req->headers, STR("if-range")) != NULL ||
-        !str_starts_with(*header, STR("bytes=")))
-        return RANGE_NONE;
-    struct str spec = str_trim(str_skip(*header, 6));
-    size_t dash = str_find(spec, '-');
-    if (dash == spec.len)
-        return RANGE_NONE;
-    struct str from = {spec.ptr, dash}, to = str_skip(spec, dash + 1);
-    uint64_t start = 0, end = UINT64_MAX;
-    if ((from.len == 0 && to.len == 0) ||
-        (from.len > 0 && str_to_u64(from, UINT64_MAX, &start) != 0) ||
-        (to.len > 0 && str_to_u64(to, UINT64_MAX, &end) != 0))
-        return RANGE_NONE;
-    if (from.len == 0) { /* the last `end` bytes */
-        start = end < size ? size - end : 0;
-        end = end > 0 ? UINT64_MAX : 0;
-        if (end == 0)
-            return RANGE_BAD;
-    } else if (end < start) {
-        return RANGE_NONE;
-    }
-    if (start >= size)
-        return RANGE_BAD;
-    *first = (size_t)start;
-    *len = (end >= size ? size - 1 : (size_t)end) - (size_t)start + 1;
-    return RANGE_PART;
+    return (struct validators){
+        .etag = str_from(source->etag), .modified = source->modified, .dated = source->settled};
 }
 
 static int answer_bad_range(struct exchange *ex, const struct source *source)
 {
-    struct str range = arena_printf(&ex->arena, "bytes */%zu", source->size);
+    struct str range = arena_printf(&ex->arena, "bytes */%llu", (unsigned long long)source->size);
     if (range.ptr == NULL || response_set_body(&ex->res, &ex->arena, 416, STR("text/plain"),
                                                STR("Range Not Satisfiable")) != 0)
         return -ENOMEM;
     return headers_set(&ex->res.headers, &ex->arena, STR("Content-Range"), range);
 }
 
-static int answer_file(struct exchange *ex, const struct source *source, int status)
+/* The part of a file as the body: its bytes, where they are few; none, where nobody reads them; or
+ * the open file. */
+static int take_file(struct exchange *ex, struct source *source, uint64_t first, uint64_t len)
 {
-    size_t first = 0, len = source->size;
-    if (status == 200) {
-        switch (parse_range(&ex->req, source->size, &first, &len)) {
-        case RANGE_BAD:
-            return answer_bad_range(ex, source);
-        case RANGE_PART:
-            status = 206;
-            break;
-        case RANGE_NONE:
-            break;
-        }
-    }
-    if (len > LIMIT_STATIC_BYTES)
-        return -EFBIG;
-    struct str body = read_part(&ex->arena, source, first, len);
-    if (body.ptr == NULL)
-        return -EIO;
-    struct headers *headers = &ex->res.headers;
-    if (response_set_body(&ex->res, &ex->arena, status, content_type_of(source->name), body) != 0)
+    struct file_body *file = arena_alloc(&ex->arena, sizeof(*file));
+    if (file == NULL)
         return -ENOMEM;
-    if (status == 404)
-        return set_common(ex, NULL);
-    if (status == 206) {
-        struct str range =
-            arena_printf(&ex->arena, "bytes %zu-%zu/%zu", first, first + len - 1, source->size);
-        if (range.ptr == NULL || headers_set(headers, &ex->arena, STR("Content-Range"), range) != 0)
-            return -ENOMEM;
+    *file = (struct file_body){.id = source->id,
+                               .settled = source->settled,
+                               .type = content_type_of(source->name),
+                               .offset = first,
+                               .left = len};
+    ex->res.file = file;
+    if (ex->req.method == METHOD_HEAD)
+        return 0;
+    if (len > LIMIT_FILE_PIECE) {
+        file->file = file_take(source->fd, &source->id);
+        source->fd = -1;
+        return file->file != NULL ? arena_defer(&ex->arena, file_release, file->file) : -errno;
     }
-    if (headers_set(headers, &ex->arena, STR("Accept-Ranges"), STR("bytes")) != 0)
+    char *data = arena_alloc(&ex->arena, (size_t)len + 1);
+    if (data == NULL)
         return -ENOMEM;
-    return set_common(ex, source->etag);
+    ex->res.body = (struct str){data, (size_t)len};
+    file->left = 0;
+    return file_read_fd(source->fd, data, (size_t)len, first);
+}
+
+static int take_body(struct exchange *ex, struct source *source, uint64_t first, uint64_t len)
+{
+    if (source->page == NULL)
+        return take_file(ex, source, first, len);
+    ex->res.body = (struct str){source->page->data + first, (size_t)len};
+    return 0;
+}
+
+static int set_part(struct exchange *ex, const struct source *source, uint64_t first, uint64_t len)
+{
+    struct str range =
+        arena_printf(&ex->arena, "bytes %llu-%llu/%llu", (unsigned long long)first,
+                     (unsigned long long)(first + len - 1), (unsigned long long)source->size);
+    return range.ptr != NULL
+               ? headers_set(&ex->res.headers, &ex->arena, STR("Content-Range"), range)
+               : -ENOMEM;
+}
+
+static int answer_not_found(struct exchange *ex, struct source *source)
+{
+    int rc = response_set_body(&ex->res, &ex->arena, 404, content_type_of(source->name), STR(""));
+    rc = rc == 0 ? take_body(ex, source, 0, source->size) : rc;
+    return rc == 0 ? set_common(ex) : rc;
+}
+
+static int answer_file(struct exchange *ex, struct source *source)
+{
+    const struct validators validators = validators_of(source);
+    uint64_t first = 0, len = source->size;
+    enum range range = condition_range(&ex->req, &validators, source->size, &first, &len);
+    if (range == RANGE_BAD)
+        return answer_bad_range(ex, source);
+    int status = range == RANGE_PART ? 206 : 200;
+    int rc =
+        response_set_body(&ex->res, &ex->arena, status, content_type_of(source->name), STR(""));
+    if (rc == 0 && range == RANGE_PART)
+        rc = set_part(ex, source, first, len);
+    if (rc == 0)
+        rc = take_body(ex, source, first, len);
+    if (rc == 0)
+        rc = headers_set(&ex->res.headers, &ex->arena, STR("Accept-Ranges"), STR("bytes"));
+    if (rc == 0)
+        rc = set_common(ex);
+    if (rc == 0)
+        rc = set_modified(ex, source);
+    return rc == 0 ? set_tag(ex, source) : rc;
+}
+
+static int answer_unchanged(struct exchange *ex, const struct source *source)
+{
+    ex->res.status = 304;
+    int rc = set_common(ex);
+    return rc == 0 ? set_tag(ex, source) : rc;
 }
 
 static int answer_wrong_method(struct exchange *ex)
@@ -341,24 +375,28 @@ static int answer_wrong_method(struct exchange *ex)
     return headers_set(&ex->res.headers, &ex->arena, STR("Allow"), STR("GET, HEAD"));
 }
 
-static int answer_source(struct exchange *ex, const struct source *source)
+static int answer_source(struct exchange *ex, struct source *source)
 {
     if (ex->req.method != METHOD_GET && ex->req.method != METHOD_HEAD)
         return answer_wrong_method(ex);
-    if (fails_if_match(&ex->req))
+    const struct validators validators = validators_of(source);
+    switch (condition_judge(&ex->req, &validators)) {
+    case CONDITION_FAILED:
         return response_set_body(&ex->res, &ex->arena, 412, STR("text/plain; charset=utf-8"),
                                  STR("Precondition Failed"));
-    if (is_unchanged(&ex->req, source->etag)) {
-        ex->res.status = 304;
-        return set_common(ex, source->etag);
+    case CONDITION_UNCHANGED:
+        return answer_unchanged(ex, source);
+    case CONDITION_MET:
+        break;
     }
-    return answer_file(ex, source, 200);
+    return answer_file(ex, source);
 }
 
 /* Nobody knows whether there is such a file: that is no 404. */
 static int answer_trouble(struct exchange *ex)
 {
     ex->error_code = "out_of_files";
+    ex->res = (struct response){0};
     int rc = response_set_error(&ex->res, &ex->arena, 503, STR("out_of_files"),
                                 STR("The host can open no more files at the moment"));
     return rc == 0 ? headers_set(&ex->res.headers, &ex->arena, STR("Retry-After"), STR("1")) : rc;
@@ -367,6 +405,8 @@ static int answer_trouble(struct exchange *ex)
 /* Turns a failure to answer into a 500 without a body, which takes no memory. */
 static void finish(struct exchange *ex, int rc)
 {
+    if (rc == -EMFILE)
+        rc = answer_trouble(ex);
     if (rc == 0)
         return;
     log_message(LOG_ERROR, "static file not sent: %s", strerror(-rc));
@@ -376,10 +416,10 @@ static void finish(struct exchange *ex, int rc)
 bool static_serve(const struct static_site *site, struct exchange *ex, struct str path)
 {
     struct str name;
-    struct source source = {.fd = -1};
+    struct source source;
     if (!name_from_path(&ex->arena, path, &name))
         return false;
-    if (!find_source(site, &ex->arena, name, &source)) {
+    if (!find_source(site, &ex->arena, name, false, &source)) {
         if (source.trouble == 0)
             return false;
         log_message(LOG_WARN, "static file not opened: %s", strerror(source.trouble));
@@ -393,10 +433,10 @@ bool static_serve(const struct static_site *site, struct exchange *ex, struct st
 
 bool static_serve_not_found(const struct static_site *site, struct exchange *ex)
 {
-    struct source source = {.fd = -1};
-    if (!open_source(site, &ex->arena, STR("404.html"), &source))
+    struct source source;
+    if (!find_source(site, &ex->arena, STR("404.html"), true, &source))
         return false;
-    finish(ex, answer_file(ex, &source, 404));
+    finish(ex, answer_not_found(ex, &source));
     close_source(&source);
     return true;
 }

@@ -1,9 +1,9 @@
 /* Static files: which file a path means, and the answer for it.
  *
  * Sources are a folder (functions.lua `publish`) and, in `dev`, the pages inside the program. Rules
- * as in Netlify's dev server: pretty URLs (/foo -> foo.html, foo/index.html), weak ETag and 304,
- * one range, 404.html, Cache-Control: public, max-age=0, must-revalidate; GET and HEAD only. Dot
- * files are never served, except under /.well-known. */
+ * as in Netlify's dev server: pretty URLs (/foo -> foo.html, foo/index.html), ETag, Last-Modified
+ * and 304, one range, 404.html, Cache-Control: public, max-age=0, must-revalidate; GET and HEAD
+ * only. Dot files are never served, except under /.well-known. */
 #ifndef LUAFN_HTTP_STATIC_H
 #define LUAFN_HTTP_STATIC_H
 
@@ -17,9 +17,9 @@ struct static_site {
 
 /* Fills ex->res and returns true when `path` (normalised, percent-encoded) names a file; false when
  * there is none, the path hides a separator or a NUL, or a symbolic link leads out of the folder. A
- * method other than GET and HEAD on an existing file is answered with 405. The file is read into
- * the exchange's arena; more than LIMIT_STATIC_BYTES at once, and a file that cannot be read, is a
- * 500. */
+ * method other than GET and HEAD on an existing file is answered with 405. Up to LIMIT_FILE_PIECE
+ * bytes are read here; of more, ex->res.file is open. Nothing is read for HEAD and where a
+ * condition decides. A file that cannot be read is a 500, one too many a 503. */
 bool static_serve(const struct static_site *site, struct exchange *ex, struct str path);
 
 /* Fills ex->res with 404.html, status 404; false when the site has none. */

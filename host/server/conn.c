@@ -29,7 +29,7 @@ void conn_abandon(struct conn *conn, struct exchange *ex)
         exchange_release(ex);
         return;
     }
-    if (!exchange_is_complete(ex) && ex->error_code == NULL)
+    if ((!exchange_is_complete(ex) || exchange_sends_file(ex)) && ex->error_code == NULL)
         ex->error_code = "client_gone";
     exchange_detach(ex);
     conn_finish(conn->server, ex);

@@ -159,6 +159,27 @@ static bool put_body(struct conn *conn, struct exchange *ex, struct buf *out)
     return taken;
 }
 
+/* Appends the next piece of a file, as much as there is room for. True when it was the last one: of
+ * a file that has become shorter, too, which the client sees by the end of the connection. */
+static bool put_piece(struct conn *conn, struct exchange *ex, struct buf *out)
+{
+    struct file_body *file = ex->res.file;
+    size_t room =
+        conn_is_full(conn, out) ? 0 : LIMIT_WRITE_HIGH_WATER - conn_unsent(conn) - out->len;
+    size_t count = file->left < room ? (size_t)file->left : room;
+    if (buf_reserve(out, count) != 0)
+        return false;
+    if (file_body_read(file, out->data + out->len, count) != 0) {
+        ex->error_code = "file_changed";
+        ex->res.close = true;
+        return true;
+    }
+    out->len += count;
+    ex->bytes_sent += count;
+    conn->has_more = file->left > 0;
+    return file->left == 0;
+}
+
 static void put_continue(struct conn *conn, const struct exchange *ex, struct buf *out)
 {
     if (conn->reading != ex || !conn->continue_due)
@@ -178,6 +199,8 @@ static enum progress put_answer(struct conn *conn, struct exchange *ex, struct b
     }
     if (!ex->head_sent)
         put_head(conn, ex, out);
+    if (exchange_sends_file(ex))
+        return put_piece(conn, ex, out) ? WRITTEN : WAITING;
     if (!ex->res.streamed)
         return put_body(conn, ex, out) ? TAKEN : WRITTEN;
     buf_add_str(out, buf_str(&ex->stream));

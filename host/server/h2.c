@@ -46,7 +46,7 @@ static void stream_end(struct h2_stream *s)
         exchange_release(ex);
         return;
     }
-    if (!exchange_is_complete(ex) && ex->error_code == NULL)
+    if ((!exchange_is_complete(ex) || exchange_sends_file(ex)) && ex->error_code == NULL)
         ex->error_code = "client_gone";
     exchange_detach(ex);
     conn_finish(server, ex);

@@ -1,5 +1,6 @@
 /* HTTP/2: from answers to frames. */
 #include "base/limits.h"
+#include "http/date.h"
 #include "server/h2_internal.h"
 
 enum { FIELDS_MAX = 128 };
@@ -17,6 +18,22 @@ static struct str rest_of(const struct h2_stream *s)
     return str_skip(whole, s->used);
 }
 
+static ssize_t read_file(struct h2_stream *s, uint8_t *out, size_t size, uint32_t *flags)
+{
+    struct file_body *file = s->ex->res.file;
+    size_t count = file->left < size ? (size_t)file->left : size;
+    if (file_body_read(file, (char *)out, count) != 0) {
+        s->ex->error_code = "file_changed";
+        s->cut = true;
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the stream is reset */
+    }
+    s->h2->moved |= count > 0;
+    s->ex->bytes_sent += count;
+    if (file->left == 0)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)count;
+}
+
 static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *out, size_t size,
                        uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
@@ -24,6 +41,8 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *out, size_
     (void)id;
     (void)arg;
     struct h2_stream *s = source->ptr;
+    if (exchange_sends_file(s->ex))
+        return read_file(s, out, size, flags);
     struct str rest = rest_of(s);
     size_t count = rest.len < size ? rest.len : size;
     if (count > 0)
@@ -84,7 +103,7 @@ static void fill(struct h2_stream *s, struct fields *f)
     struct exchange *ex = s->ex;
     struct arena *arena = &ex->arena;
     add(f, STR(":status"), arena_printf(arena, "%d", ex->res.status));
-    add(f, STR("date"), http_date());
+    add(f, STR("date"), date_now());
     for (uint32_t i = 0; i < ex->res.headers.len; i++) {
         struct header h = ex->res.headers.items[i];
         if (!belongs_to_connection(h.name))
@@ -92,7 +111,8 @@ static void fill(struct h2_stream *s, struct fields *f)
     }
     bool sized = !ex->res.streamed && status_has_body(ex->res.status);
     if (sized)
-        add(f, STR("content-length"), arena_printf(arena, "%zu", ex->res.body.len));
+        add(f, STR("content-length"),
+            arena_printf(arena, "%llu", (unsigned long long)response_length(&ex->res)));
     for (size_t i = 0; i < f->count; i++)
         f->failed |= f->list[i].name == NULL || f->list[i].value == NULL;
 }
@@ -105,7 +125,7 @@ static void sink_answer(struct exchange *ex)
     response_mend(&ex->res, &ex->arena);
     fill(s, &f);
     nghttp2_data_provider provider = {.source = {.ptr = s}, .read_callback = on_read};
-    bool body = exchange_sends_body(ex) && (ex->res.streamed || ex->res.body.len > 0);
+    bool body = exchange_sends_body(ex) && (ex->res.streamed || response_length(&ex->res) > 0);
     ex->head_sent = true;
     s->submitted = true;
     if (f.failed ||
@@ -212,7 +232,7 @@ bool h2_is_blocked(const struct h2 *h2)
     list_each(node, &h2->streams)
     {
         const struct h2_stream *s = container_of(node, struct h2_stream, node);
-        if (s->submitted && rest_of(s).len > 0)
+        if (s->submitted && (rest_of(s).len > 0 || exchange_sends_file(s->ex)))
             return true;
     }
     return false;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "http/date.h"
 #include "http/response.h"
 
 static void test_reason_phrases(void **state)
@@ -76,7 +77,7 @@ static void test_heads(void **state)
         char expected[256];
         response_write_head(&cases[i].res, &req, cases[i].keep_alive, &out);
         buf_add_char(&out, '\0');
-        struct str date = http_date();
+        struct str date = date_now();
         snprintf(expected, sizeof(expected), "HTTP/1.1 %d %s\r\nDate: %.*s\r\n%s",
                  cases[i].res.status, reason_phrase(cases[i].res.status), STR_ARG(date),
                  cases[i].rest);
@@ -144,7 +145,7 @@ static void test_date(void **state)
 {
     (void)state;
     time_t before = time(NULL);
-    struct str date = http_date();
+    struct str date = date_now();
     char text[30] = "";
     assert_int_equal(date.len, 29);
     memcpy(text, date.ptr, date.len);

@@ -257,25 +257,95 @@ static void expect_with(const char *name, const char *value, int status, const c
     arena_free(&ex.arena);
 }
 
+/* Makes it a file that nobody has written to for a while. */
+static void settle(const char *name)
+{
+    char path[256];
+    name_in_root(path, sizeof(path), name);
+    const struct timespec times[2] = {{.tv_sec = 784111777}, {.tv_sec = 784111777}};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+/* The tag of app.js, without W/. */
+static void get_tag(char *tag, size_t size, bool weak)
+{
+    struct static_site site = {folder, NULL};
+    struct exchange ex;
+    begin(&ex, METHOD_GET);
+    assert_true(static_serve(&site, &ex, STR("/app.js")));
+    struct str header = answer_header(&ex, "ETag");
+    assert_int_equal(str_starts_with(header, STR("W/")), weak);
+    header = weak ? str_skip(header, 2) : header;
+    assert_int_equal(header.ptr[0], '"');
+    snprintf(tag, size, "%.*s", STR_ARG(header));
+    arena_free(&ex.arena);
+}
+
 static void test_etag(void **state)
 {
     (void)state;
-    struct static_site site = {folder, NULL};
-    struct exchange ex;
-    char etag[64], list[160];
-    begin(&ex, METHOD_GET);
-    assert_true(static_serve(&site, &ex, STR("/app.js")));
-    snprintf(etag, sizeof(etag), "%.*s", STR_ARG(answer_header(&ex, "ETag")));
-    arena_free(&ex.arena);
-    assert_memory_equal(etag, "W/\"", 3);
+    char tag[80], weak[96], list[160], other[80];
+    char path[256];
+    name_in_root(path, sizeof(path), "site/app.js");
+    assert_int_equal(utimensat(AT_FDCWD, path, NULL, 0), 0);
+    get_tag(other, sizeof(other), true);
+    settle("site/app.js");
+    get_tag(tag, sizeof(tag), false);
+    assert_string_not_equal(tag, other);
 
-    expect_with("if-none-match", etag, 304, "", "");
-    expect_with("if-none-match", etag + 2, 304, "", "");
-    snprintf(list, sizeof(list), "\"x\", %s", etag);
+    snprintf(weak, sizeof(weak), "W/%s", tag);
+    snprintf(list, sizeof(list), "\"x\", %s", weak);
+    expect_with("if-none-match", tag, 304, "", "");
+    expect_with("if-none-match", weak, 304, "", "");
     expect_with("if-none-match", list, 304, "", "");
     expect_with("if-none-match", "*", 304, "", "");
     expect_with("if-none-match", "\"x\"", 200, "0123456789", "");
     expect_with("if-none-match", "", 200, "0123456789", "");
+    expect_with("if-match", tag, 200, "0123456789", "");
+    expect_with("if-match", weak, 412, NULL, "");
+    expect_with("if-match", "*", 200, "0123456789", "");
+}
+
+/* The date of app.js is made to be that of the examples of RFC 9110 5.6.7. */
+static void test_dates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *date;
+        bool unchanged, unmodified, exact;
+    } cases[] = {
+        {"Sun, 06 Nov 1994 08:49:37 GMT", true, true, true},
+        {"Sunday, 06-Nov-94 08:49:37 GMT", true, true, true},
+        {"Sun Nov  6 08:49:37 1994", true, true, true},
+        {"Sun, 06 Nov 1994 08:49:38 GMT", true, true, false},
+        {"Sun, 06 Nov 1994 08:49:36 GMT", false, false, false},
+        {"Thu, 01 Jan 1970 00:00:00 GMT", false, false, false},
+        {"Sun, 06 Nov 1994 08:49:37", false, true, false}, /* no dates: as if not sent */
+        {"06 Nov 1994 08:49:37 GMT", false, true, false},
+        {"Sun, 06 Nov 1994 8:49:37 GMT", false, true, false},
+        {"Sun, 06 Nov 1994 24:49:37 GMT", false, true, false},
+        {"Sun, 06 Foo 1994 08:49:37 GMT", false, true, false},
+        {"784111777", false, true, false},
+        {"", false, true, false},
+    };
+    settle("site/app.js");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *date = cases[i].date;
+        expect_with("if-modified-since", date, cases[i].unchanged ? 304 : 200, NULL, "");
+        expect_with("if-unmodified-since", date, cases[i].unmodified ? 200 : 412, NULL, "");
+    }
+    struct static_site site = {folder, NULL};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct exchange ex;
+        begin(&ex, METHOD_GET);
+        send_header(&ex, "range", "bytes=0-3");
+        send_header(&ex, "if-range", cases[i].date);
+        assert_true(static_serve(&site, &ex, STR("/app.js")));
+        if (ex.res.status != (cases[i].exact ? 206 : 200))
+            fail_msg("if-range: %s gave %d", cases[i].date, ex.res.status);
+        assert_str(answer_header(&ex, "Last-Modified"), "Sun, 06 Nov 1994 08:49:37 GMT");
+        arena_free(&ex.arena);
+    }
 }
 
 static void test_range(void **state)
@@ -306,36 +376,70 @@ static void test_range(void **state)
         expect_with("range", cases[i].range, cases[i].status, cases[i].body,
                     cases[i].content_range);
 
+    char tag[80], weak[96];
+    settle("site/app.js");
+    get_tag(tag, sizeof(tag), false);
+    snprintf(weak, sizeof(weak), "W/%s", tag);
+    const char *const validators[] = {tag, weak, "\"x\"", "*", ""};
     struct static_site site = {folder, NULL};
-    struct exchange ex;
-    begin(&ex, METHOD_GET);
-    send_header(&ex, "range", "bytes=0-3");
-    send_header(&ex, "if-range", "\"x\"");
-    assert_true(static_serve(&site, &ex, STR("/app.js")));
-    assert_int_equal(ex.res.status, 200);
-    arena_free(&ex.arena);
+    for (size_t i = 0; i < sizeof(validators) / sizeof(validators[0]); i++) {
+        struct exchange ex;
+        begin(&ex, METHOD_GET);
+        send_header(&ex, "range", "bytes=0-3");
+        send_header(&ex, "if-range", validators[i]);
+        assert_true(static_serve(&site, &ex, STR("/app.js")));
+        assert_int_equal(ex.res.status, i == 0 ? 206 : 200);
+        arena_free(&ex.arena);
+    }
 }
 
-static void test_too_big(void **state)
+/* More than a piece is not read here, and shares one descriptor. */
+static void test_large(void **state)
 {
     (void)state;
-    char path[256];
+    enum { SIZE = 3 * LIMIT_FILE_PIECE };
+    char path[256], piece[16];
     name_in_root(path, sizeof(path), "site/big.bin");
     int fd = open(path, O_CREAT | O_WRONLY, 0600);
     assert_true(fd >= 0);
-    assert_int_equal(ftruncate(fd, (off_t)LIMIT_STATIC_BYTES + 1), 0);
+    assert_int_equal(ftruncate(fd, SIZE), 0);
+    assert_int_equal(pwrite(fd, "end", 3, SIZE - 3), 3);
     close(fd);
     struct static_site site = {folder, NULL};
-    struct exchange ex;
-    begin(&ex, METHOD_GET);
-    assert_true(static_serve(&site, &ex, STR("/big.bin")));
-    assert_int_equal(ex.res.status, 500);
-    arena_free(&ex.arena);
-    begin(&ex, METHOD_GET);
-    send_header(&ex, "range", "bytes=0-1");
-    assert_true(static_serve(&site, &ex, STR("/big.bin")));
-    assert_int_equal(ex.res.status, 206);
-    arena_free(&ex.arena);
+    struct exchange first, second;
+    begin(&first, METHOD_GET);
+    begin(&second, METHOD_GET);
+    send_header(&second, "range", "bytes=100000-");
+    assert_true(static_serve(&site, &first, STR("/big.bin")));
+    assert_true(static_serve(&site, &second, STR("/big.bin")));
+    assert_int_equal(first.res.status, 200);
+    assert_int_equal(second.res.status, 206);
+    assert_int_equal(response_length(&first.res), SIZE);
+    assert_int_equal(response_length(&second.res), SIZE - 100000);
+    assert_non_null(first.res.file->file);
+    assert_ptr_equal(first.res.file->file, second.res.file->file);
+    arena_free(&first.arena);
+    struct file_body *body = second.res.file;
+    body->offset += body->left - 3;
+    body->left = 3;
+    assert_int_equal(file_body_read(body, piece, 3), 0);
+    assert_memory_equal(piece, "end", 3);
+    body->left = 1;
+    assert_int_equal(file_body_read(body, piece, 1), -ENODATA);
+    arena_free(&second.arena);
+
+    begin(&first, METHOD_HEAD);
+    assert_true(static_serve(&site, &first, STR("/big.bin")));
+    assert_int_equal(response_length(&first.res), SIZE);
+    assert_null(first.res.file->file);
+    arena_free(&first.arena);
+
+    begin(&first, METHOD_GET);
+    send_header(&first, "range", "bytes=0-1");
+    assert_true(static_serve(&site, &first, STR("/big.bin")));
+    assert_null(first.res.file->file);
+    assert_int_equal(first.res.body.len, 2);
+    arena_free(&first.arena);
 }
 
 static void test_not_found_page(void **state)
@@ -410,9 +514,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_paths),          cmocka_unit_test(test_methods),
         cmocka_unit_test(test_inner_link),     cmocka_unit_test(test_etag),
-        cmocka_unit_test(test_range),          cmocka_unit_test(test_too_big),
-        cmocka_unit_test(test_not_found_page), cmocka_unit_test(test_no_descriptors),
-        cmocka_unit_test(test_embedded),
+        cmocka_unit_test(test_range),          cmocka_unit_test(test_large),
+        cmocka_unit_test(test_dates),          cmocka_unit_test(test_not_found_page),
+        cmocka_unit_test(test_no_descriptors), cmocka_unit_test(test_embedded),
     };
     return cmocka_run_group_tests(tests, make_site, remove_site);
 }

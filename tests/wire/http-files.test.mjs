@@ -27,6 +27,8 @@ async function site(t) {
   fs.symlinkSync('..', path.join(web, 'up'));
   fs.symlinkSync('/proc/self/environ', path.join(web, 'proc.txt'));
   fs.symlinkSync('loop.txt', path.join(web, 'loop.txt'));
+  const quiet = new Date('1994-11-06T08:49:37Z');
+  fs.utimesSync(path.join(web, 'page.txt'), quiet, quiet); // nobody has written it just now
   return start(t, { dir });
 }
 
@@ -113,7 +115,8 @@ test('ranges', async (t) => {
   const head = await h.request({ method: 'HEAD', path: '/page.txt', headers: { Range: 'bytes=0-3' } });
   assert.deepEqual([head.status, head.header('content-length')], [200, '26'], 'for GET only');
   const tag = (await h.get('/page.txt')).header('etag');
-  for (const validator of [tag, '"other"', 'Thu, 01 Jan 1970 00:00:00 GMT']) assert.equal((await h.get('/page.txt', { Range: 'bytes=0-3', 'If-Range': validator })).status, 200, 'a weak tag never holds');
+  for (const validator of [`W/${tag}`, '"other"', 'Thu, 01 Jan 1970 00:00:00 GMT', 'Sun, 06 Nov 1994 08:49:38 GMT', 'x', '*']) assert.equal((await h.get('/page.txt', { Range: 'bytes=0-3', 'If-Range': validator })).status, 200, validator);
+  for (const validator of [tag, 'Sun, 06 Nov 1994 08:49:37 GMT']) assert.equal((await h.get('/page.txt', { Range: 'bytes=0-3', 'If-Range': validator })).status, 206, validator);
   assert.equal((await h.get('/page.txt', { Range: 'bytes=0-3', 'If-None-Match': tag })).status, 304, 'first the condition');
   assert.equal((await h.get('/empty.txt', { Range: 'bytes=0-0' })).status, 416);
   assert.equal((await h.get('/empty.txt')).text, '');
@@ -123,9 +126,9 @@ test('conditions', async (t) => {
   const h = await site(t);
   const first = await h.get('/page.txt');
   const tag = first.header('etag');
-  assert.match(tag, /^W\/"[0-9a-f-]+"$/);
-  const strong = tag.slice(2);
-  for (const value of [tag, strong, '*', `"a", ${tag}`, `${tag},"b"`, `"a",${strong} , "b"`, `"a,b", ${tag}`]) {
+  assert.match(tag, /^"[0-9a-f-]+"$/);
+  const weak = `W/${tag}`;
+  for (const value of [tag, weak, '*', `"a", ${tag}`, `${tag},"b"`, `"a",${weak} , "b"`, `"a,b", ${tag}`]) {
     for (const method of ['GET', 'HEAD']) {
       const wire = await h.connect();
       wire.send(requestText({ method, path: '/page.txt', headers: { 'If-None-Match': value }, close: false }), requestText({ path: '/page.txt' }));
@@ -135,10 +138,19 @@ test('conditions', async (t) => {
       wire.close();
     }
   }
-  for (const value of ['"other"', 'W/"other"', tag.replaceAll('"', ''), tag.toUpperCase(), `w/${strong}`, '', '"', `${strong}x`, '"*"']) assert.equal((await h.get('/page.txt', { 'If-None-Match': value })).status, 200, value);
-  assert.equal((await h.get('/page.txt', { 'If-Modified-Since': 'Fri, 31 Dec 2099 23:59:59 GMT' })).status, 200, 'no date was given, so none is compared');
-  assert.equal((await h.get('/page.txt', { 'If-Match': '*' })).status, 200);
-  for (const value of ['"other"', tag, strong]) assert.equal((await h.get('/page.txt', { 'If-Match': value })).status, 412, value);
+  for (const value of ['"other"', 'W/"other"', tag.replaceAll('"', ''), tag.toUpperCase(), `w/${tag}`, '', '"', `${tag}x`, '"*"']) {
+    assert.equal((await h.get('/page.txt', { 'If-None-Match': value })).status, 200, value);
+    assert.equal((await h.get('/page.txt', { 'If-None-Match': value, 'If-Modified-Since': 'Fri, 31 Dec 2099 23:59:59 GMT' })).status, 200, 'the tag decides');
+  }
+  const date = 'Sun, 06 Nov 1994 08:49:37 GMT';
+  assert.equal(first.header('last-modified'), date);
+  for (const [value, since, until] of [[date, 304, 200], ['Sunday, 06-Nov-94 08:49:37 GMT', 304, 200], ['Sun Nov  6 08:49:37 1994', 304, 200], ['Fri, 31 Dec 2099 23:59:59 GMT', 304, 200],
+    ['Sun, 06 Nov 1994 08:49:36 GMT', 200, 412], ['Sun, 06 Nov 1994 08:49:37', 200, 200], ['yesterday', 200, 200], ['', 200, 200]]) {
+    assert.equal((await h.get('/page.txt', { 'If-Modified-Since': value })).status, since, value);
+    assert.equal((await h.get('/page.txt', { 'If-Unmodified-Since': value })).status, until, value);
+  }
+  for (const value of ['*', tag, `"x", ${tag}`]) assert.equal((await h.get('/page.txt', { 'If-Match': value })).status, 200, value);
+  for (const value of ['"other"', weak, '']) assert.equal((await h.get('/page.txt', { 'If-Match': value })).status, 412, value);
   fs.writeFileSync(path.join(h.dir, 'web/page.txt'), 'changed');
   const changed = await h.get('/page.txt', { 'If-None-Match': tag });
   assert.deepEqual([changed.status, changed.text], [200, 'changed']);

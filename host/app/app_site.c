@@ -58,7 +58,7 @@ static enum site_result apply_rules(struct app *app, struct exchange *ex, struct
     for (unsigned i = 0; i < config->redirect_count; i++) {
         const struct redirect_rule *rule = &config->redirects[i];
         struct str target;
-        if (for_functions && !str_starts_with(rule->from, config->prefix))
+        if (for_functions && !str_starts_with(redirect_path(rule), config->prefix))
             continue;
         if (!redirect_match_roles(rule, &ex->req, path, roles->list, roles->count, &ex->arena,
                                   &target))
@@ -92,6 +92,10 @@ enum site_result app_site(struct app *app, struct exchange *ex, struct str path,
     enum site_result result = apply_rules(app, ex, path, roles, rewritten);
     if (result != SITE_NONE)
         return result;
+    if (path_hides_separator(path)) {
+        exchange_answer_error(ex, 400, STR("bad_request"), STR("No file has such a path"));
+        return SITE_TAKEN;
+    }
     return static_serve(&app->current->site, ex, path) || app_site_not_found(app, ex, path)
                ? SITE_ANSWERED
                : SITE_NONE;

@@ -185,27 +185,43 @@ unsigned str_distance(struct str a, struct str b)
 }
 
 /* Table 3-7 of the Unicode standard. */
-size_t str_utf8_length(struct str s)
+/* Bytes at the front that begin a well-formed character, and how many it would have: 1, 2, 3 or 4;
+ * 0 of 0 where none begins. */
+static size_t utf8_prefix(struct str s, size_t *whole)
 {
     const unsigned char *p = (const unsigned char *)s.ptr;
+    *whole = 0;
     if (s.len == 0)
         return 0;
     if (p[0] < 0x80)
-        return 1;
-    size_t len = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : 0;
-    if (p[0] >= 0xf0 && p[0] <= 0xf4)
-        len = 4;
-    if (len == 0 || len > s.len)
-        return 0;
+        *whole = 1;
+    else if (p[0] >= 0xc2 && p[0] <= 0xdf)
+        *whole = 2;
+    else if ((p[0] & 0xf0) == 0xe0)
+        *whole = 3;
+    else if (p[0] >= 0xf0 && p[0] <= 0xf4)
+        *whole = 4;
     unsigned low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
     unsigned high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
-    if (p[1] < low || p[1] > high)
-        return 0;
-    for (size_t i = 2; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
+    size_t len = *whole > 0;
+    while (len > 0 && len < *whole && len < s.len && p[len] >= low && p[len] <= high) {
+        len++;
+        low = 0x80;
+        high = 0xbf;
     }
     return len;
+}
+
+size_t str_utf8_length(struct str s)
+{
+    size_t whole;
+    return utf8_prefix(s, &whole) == whole ? whole : 0;
+}
+
+size_t str_utf8_broken(struct str s)
+{
+    size_t whole, len = utf8_prefix(s, &whole);
+    return len > 0 ? len : 1;
 }
 
 bool str_is_utf8(struct str s)

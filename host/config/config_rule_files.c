@@ -55,6 +55,24 @@ static int read_file(struct config *config, struct str folder, bool redirects)
     return rc;
 }
 
+/* Rules of one host come before those of any, as at Netlify: a rule for everything would hide them.
+ */
+static int put_hosts_first(struct config *config)
+{
+    unsigned count = config->redirect_count, next = 0;
+    struct redirect_rule *sorted = arena_alloc(&config->arena, (count + 1) * sizeof(*sorted));
+    if (sorted == NULL)
+        return -ENOMEM;
+    for (int any_host = 0; any_host < 2; any_host++) {
+        for (unsigned i = 0; i < count; i++) {
+            if (str_starts_with(config->redirects[i].from, STR("/")) == (any_host != 0))
+                sorted[next++] = config->redirects[i];
+        }
+    }
+    config->redirects = sorted;
+    return 0;
+}
+
 int config_rule_files_read(struct config *config)
 {
     int rc = config_toml_headers(config);
@@ -69,6 +87,8 @@ int config_rule_files_read(struct config *config)
         rc = read_file(config, config->folder, false); /* the last that is put before ... */
     if (rc == 0 && apart)
         rc = read_file(config, config->publish, false); /* ... comes first, and loses */
+    if (rc == 0)
+        rc = put_hosts_first(config);
     if (config->role_path.len == 0)
         config->role_path = STR("app_metadata.authorization.roles");
     for (unsigned i = 0; i < config->redirect_count; i++)

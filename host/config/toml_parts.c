@@ -220,13 +220,17 @@ static bool read_quoted(struct toml_reader *r, char quote, bool many, struct buf
             return toml_fault(r, "the quote is never closed") != NULL;
         if (!end && ((c >= 0 && c < ' ' && c != '\t') || c == 0x7f))
             return toml_fault(r, "a control character in a text; write it as an escape") != NULL;
-        toml_take(r, 1);
+        toml_take(r, end && c == '\r' ? 2 : 1);
+        if (end) { /* whatever the file's line ends are, a text has its own */
+            r->line++;
+            buf_add_char(out, '\n');
+            continue;
+        }
         if (c == '\\' && quote == '"') {
             if (!add_escape(r, many, out))
                 return false;
             continue;
         }
-        r->line += c == '\n';
         buf_add_char(out, c);
     }
     return true;

@@ -50,12 +50,37 @@ static bool is_placeholder(struct str s)
 /* ---- checking rules ---------------------------------------------------------------------------
  */
 
-static int check_from(struct str from, struct err *err)
+/* The host part of "https://host/path", with its port; empty for a path. */
+static struct str authority_of(struct str url)
 {
-    if (from.len == 0)
+    size_t scheme = str_starts_with(url, STR("https://"))  ? 8
+                    : str_starts_with(url, STR("http://")) ? 7
+                                                           : 0;
+    if (scheme == 0)
+        return (struct str){url.ptr, 0};
+    struct str host = str_skip(url, scheme);
+    size_t len = 0;
+    while (len < host.len && strchr("/?#", host.ptr[len]) == NULL)
+        len++;
+    return (struct str){host.ptr, len};
+}
+
+struct str redirect_path(const struct redirect_rule *rule)
+{
+    struct str host = authority_of(rule->from);
+    return host.len == 0 ? rule->from
+                         : str_skip(rule->from, (size_t)(host.ptr + host.len - rule->from.ptr));
+}
+
+static int check_from(const struct redirect_rule *rule, struct err *err)
+{
+    struct str from = redirect_path(rule);
+    if (rule->from.len == 0)
         return err_set(err, -EINVAL, "'from' is missing");
-    if (from.ptr[0] != '/')
-        return err_set(err, -EINVAL, "'from' must begin with '/', got '%.*s'", STR_ARG(from));
+    if (from.len == 0 || from.ptr[0] != '/')
+        return err_set(err, -EINVAL,
+                       "'from' must begin with '/' or be http(s)://HOST/PATH, got '%.*s'",
+                       STR_ARG(rule->from));
     if (str_starts_with(from, STR("/.netlify")))
         return err_set(err, -EINVAL, "'from' must not begin with '/.netlify', got '%.*s'",
                        STR_ARG(from));
@@ -64,21 +89,6 @@ static int check_from(struct str from, struct err *err)
         return err_set(err, -EINVAL, "'*' must be the whole last segment of 'from', got '%.*s'",
                        STR_ARG(from));
     return 0;
-}
-
-/* The host part of "https://host/path"; empty for a path. */
-static struct str authority_of(struct str to)
-{
-    size_t scheme = str_starts_with(to, STR("https://"))  ? 8
-                    : str_starts_with(to, STR("http://")) ? 7
-                                                          : 0;
-    if (scheme == 0)
-        return (struct str){to.ptr, 0};
-    struct str host = str_skip(to, scheme);
-    size_t len = 0;
-    while (len < host.len && strchr("/?#", host.ptr[len]) == NULL)
-        len++;
-    return (struct str){host.ptr, len};
 }
 
 /* A port may follow the host's ':', a placeholder may not. */
@@ -131,7 +141,7 @@ int redirect_check(const struct redirect_rule *rule, struct err *err)
     if (!found)
         return err_set(err, -EINVAL, "'status' must be 200, 301, 302, 303, 307, 308 or 404, got %d",
                        rule->status);
-    int rc = check_from(rule->from, err);
+    int rc = check_from(rule, err);
     if (rc == 0)
         rc = check_to(rule, err);
     for (unsigned i = 0; rc == 0 && i < rule->condition_count; i++) {
@@ -176,15 +186,19 @@ static struct str without_final_slash(struct str path)
     return path;
 }
 
-/* Both are walked segment by segment; `path` is normalised. */
+/* Both are walked segment by segment; `path` is normalised. A splat keeps the slash at its end: it
+ * is part of what was asked for. */
 static bool match_path(struct str from, struct str path, struct captures *captures)
 {
+    const char *end = path.ptr + path.len;
     from = without_final_slash(from);
     path = without_final_slash(path);
     while (from.len > 0) {
         from = str_skip(from, 1);
-        if (str_eq(from, STR("*")))
-            return capture(captures, STR("splat"), path.len > 0 ? str_skip(path, 1) : path);
+        if (str_eq(from, STR("*"))) {
+            size_t rest = path.len > 0 ? (size_t)(end - path.ptr) - 1 : 0;
+            return capture(captures, STR("splat"), (struct str){end - rest, rest});
+        }
         if (path.len == 0)
             return false;
         path = str_skip(path, 1);
@@ -200,6 +214,25 @@ static bool match_path(struct str from, struct str path, struct captures *captur
         }
     }
     return path.len == 0;
+}
+
+static struct str without_port(struct str authority)
+{
+    size_t bracket = str_find(authority, ']');
+    size_t from = bracket < authority.len ? bracket : 0;
+    authority.len = from + str_find(str_skip(authority, from), ':');
+    return authority;
+}
+
+/* A rule of one host is for requests to it, over that scheme; the port does not matter. */
+static bool match_host(struct str from, const struct request *req)
+{
+    struct str host = authority_of(from);
+    if (host.len == 0)
+        return true;
+    struct str scheme = {from.ptr, str_find(from, ':')};
+    return str_eq(scheme, req->scheme) &&
+           str_eq_nocase(without_port(host), without_port(req->host));
 }
 
 /* The raw value of the first parameter of that name. */
@@ -254,7 +287,7 @@ static bool cookie_get(const struct request *req, struct str name, struct str *v
     return false;
 }
 
-/* The language that the cookie nf_lang or else the browser asks for first: two letters. */
+/* The language that the cookie nf_lang or else the browser asks for first, as "en" or "zh-TW". */
 static struct str language_of(const struct request *req)
 {
     struct str value;
@@ -262,10 +295,20 @@ static struct str language_of(const struct request *req)
         const struct str *header = headers_get(&req->headers, STR("accept-language"));
         if (header == NULL)
             return (struct str){NULL, 0};
-        value = str_trim(*header);
+        value = *header;
     }
-    value.len = value.len > 2 ? 2 : value.len;
-    return value;
+    value.len = str_find(value, ',');
+    value.len = str_find(value, ';');
+    return str_trim(value);
+}
+
+/* "zh-tw" is that language alone, "zh" it and all its kinds (RFC 4647 3.3.1). */
+static bool language_matches(struct str language, struct str wanted)
+{
+    bool longer = language.len > wanted.len && language.ptr[wanted.len] == '-';
+    if (longer)
+        language.len = wanted.len;
+    return wanted.len > 0 && str_eq_nocase(language, wanted);
 }
 
 static bool condition_holds(struct str name, struct str wanted, const struct request *req,
@@ -275,7 +318,7 @@ static bool condition_holds(struct str name, struct str wanted, const struct req
     if (str_eq_nocase(name, STR("Cookie")))
         return cookie_get(req, wanted, &value);
     if (str_eq_nocase(name, STR("Language")))
-        return str_eq_nocase(language_of(req), wanted);
+        return language_matches(language_of(req), wanted);
     if (str_eq_nocase(name, STR("Country")))
         return cookie_get(req, STR("nf_country"), &value) && str_eq_nocase(value, wanted);
     for (unsigned i = 0; i < role_count; i++) {
@@ -341,7 +384,8 @@ static bool make_target(const struct redirect_rule *rule, const struct request *
 {
     struct str to = rule->to;
     if (to.len == 0) /* from "/x/" and a star: the same path */
-        to = arena_printf(arena, "%.*s:splat", (int)(rule->from.len - 1), rule->from.ptr);
+        to = arena_printf(arena, "%.*s:splat", (int)(redirect_path(rule).len - 1),
+                          redirect_path(rule).ptr);
     if (to.ptr == NULL)
         return false;
     struct str fragment = str_skip(to, str_find(to, '#'));
@@ -395,7 +439,8 @@ bool redirect_match_roles(const struct redirect_rule *rule, const struct request
                           struct arena *arena, struct str *target)
 {
     struct captures captures = {.count = 0};
-    return match_path(rule->from, path, &captures) && match_query(rule, req->query, &captures) &&
+    return match_host(rule->from, req) && match_path(redirect_path(rule), path, &captures) &&
+           match_query(rule, req->query, &captures) &&
            match_conditions(rule, req, roles, role_count) &&
            make_target(rule, req, &captures, arena, target);
 }

@@ -16,7 +16,8 @@ struct redirect_pair {
 };
 
 struct redirect_rule {
-    struct str from; /* "/old", "/news/:year/:id", "/api/" and a star */
+    struct str from; /* "/old", "/news/:year/:id", "/api/" and a star; or the same behind
+                        "http://host", for requests to that host over that scheme */
     struct str to;   /* "/new", "https://..."; may name :splat and placeholders, not in the host;
                         empty: the same path (from ends in a star, status 200) */
     int status;      /* 301 by default; 200 is a rewrite, 404 serves `to` with that status */
@@ -32,6 +33,9 @@ struct redirect_rule {
 /* Is the rule well-formed (from begins with '/', known status ...)? 0 or -EINVAL with the reason.
  */
 int redirect_check(const struct redirect_rule *rule, struct err *err);
+
+/* `from` without scheme and host. */
+struct str redirect_path(const struct redirect_rule *rule);
 
 /* Word for word the same? */
 bool redirect_equal(const struct redirect_rule *a, const struct redirect_rule *b);

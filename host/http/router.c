@@ -282,14 +282,23 @@ static void add_param(struct route_match *match, struct str name, struct str val
     match->param_count++;
 }
 
-/* Matches what follows the literal beginning: "" or "/a/b". Fills match->params. */
-static bool tail_matches(const struct route *route, struct str rest, struct route_match *match)
+/* What follows the literal beginning of a path: "" or "/a/b". */
+struct rest {
+    struct str text;
+    bool slash; /* one more stands behind it, which only a splat keeps */
+};
+
+/* Fills match->params. */
+static bool tail_matches(const struct route *route, struct rest tail, struct route_match *match)
 {
+    struct str rest = tail.text;
     match->param_count = 0;
     for (unsigned i = 0; i < route->tail_count; i++) {
         const struct segment *segment = &route->tail[i];
         if (segment->kind == SEGMENT_REST) {
-            add_param(match, segment->text, rest.len > 0 ? str_skip(rest, 1) : rest);
+            struct str splat = rest.len > 0 ? str_skip(rest, 1) : rest;
+            splat.len += rest.len > 0 && tail.slash;
+            add_param(match, segment->text, splat);
             return true;
         }
         if (rest.len == 0)
@@ -318,7 +327,7 @@ static bool is_excluded(const struct route *route, struct str path)
 
 /* The best route of the group for this method, or NULL; methods of all that match are noted. */
 static const struct route *group_match(const struct group *group, enum http_method method,
-                                       struct str path, struct str rest, struct route_match *match)
+                                       struct str path, struct rest rest, struct route_match *match)
 {
     for (const struct route *route = group->routes; route != NULL; route = route->next) {
         if (!tail_matches(route, rest, match) || is_excluded(route, path))
@@ -339,6 +348,7 @@ enum route_result router_match(const struct router *router, enum http_method met
     } prefixes[ROUTE_SEGMENTS_MAX + 1];
     unsigned count = 0;
     uint64_t hash = HASH_START;
+    struct str whole = path;
     path = without_final_slash(path);
     match->methods = 0;
     for (size_t i = 0; i <= path.len && count <= router->depth; i++) {
@@ -352,8 +362,8 @@ enum route_result router_match(const struct router *router, enum http_method met
     while (count-- > 0) {
         struct str prefix = {path.ptr, prefixes[count].len};
         const struct group *group = group_find(router, prefixes[count].hash, prefix);
-        const struct route *route =
-            group_match(group, method, path, str_skip(path, prefix.len), match);
+        struct rest rest = {str_skip(path, prefix.len), whole.len > path.len};
+        const struct route *route = group_match(group, method, path, rest, match);
         if (route != NULL) {
             match->target = route->target;
             match->pattern = route->pattern;

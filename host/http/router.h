@@ -3,9 +3,9 @@
  * A pattern is a literal path ("/api/shows"), with `:name` for one segment ("/api/shows/:id"),
  * `:name?` for an optional last segment, and a final `*` for any rest, also none ("/api/" and a
  * star also matches "/api"; the rest is the parameter "splat"). A trailing slash of pattern and
- * request is ignored. Literal segments are compared with their case, as sent (percent-encoded).
- * Among several matches for the method the one with the longest literal beginning wins, and a
- * pattern without parameters before all others; then the one added first. */
+ * request is ignored, but for what a splat catches. Literal segments are compared with their case,
+ * as sent (percent-encoded). Among several matches for the method the one with the longest literal
+ * beginning wins, and a pattern without parameters before all others; then the one added first. */
 #ifndef LUAFN_HTTP_ROUTER_H
 #define LUAFN_HTTP_ROUTER_H
 

@@ -46,14 +46,26 @@ static int dot_segment(struct str segment)
     return dots;
 }
 
-/* What no file name and no route may hold: a separator in disguise, the end of a C string, or a
- * '%' that begins no escape (what it stands for, everyone would guess differently). */
+bool path_hides_separator(struct str path)
+{
+    for (size_t at = 0; at < path.len;) {
+        char c;
+        size_t used = percent_next(path, at, &c);
+        if (used > 1 && (c == '/' || c == '\\'))
+            return true;
+        at += used;
+    }
+    return false;
+}
+
+/* What nobody may be handed: the end of a C string, a raw '\', or a '%' that begins no escape (what
+ * it stands for, everyone would guess differently). */
 static bool has_forbidden(struct str path)
 {
     for (size_t at = 0; at < path.len;) {
         char c;
         size_t used = percent_next(path, at, &c);
-        if (c == '\0' || c == '\\' || (c == '/' && used > 1) || (c == '%' && used == 1))
+        if (c == '\0' || (used == 1 && (c == '\\' || c == '%')))
             return true;
         at += used;
     }

@@ -15,11 +15,14 @@ size_t percent_next(struct str s, size_t at, char *out);
 
 /* The path that routing and static files see: "." and ".." segments resolved (RFC 3986 5.2.4) also
  * where they are percent-encoded, runs of '/' kept (so that "//x" is not "/x"). -EINVAL for a path
- * that leaves the root, holds an encoded NUL, '/' or '\', a raw '\', a '%' that begins no escape,
- * or text that is not UTF-8; -ENOMEM. Everything
- * else stays percent-encoded as sent. *out may be `path` itself. */
+ * that leaves the root, holds an encoded NUL, a raw '\', a '%' that begins no escape, or text that
+ * is not UTF-8; -ENOMEM. Everything else stays percent-encoded as sent, "%2F" too: it is part of
+ * its segment, and only files refuse it (path_hides_separator). *out may be `path` itself. */
 int path_normalize(struct arena *arena, struct str path, struct str *out)
     __attribute__((warn_unused_result));
+
+/* Does it hold a '/' or '\' in disguise? Then no file is meant. */
+bool path_hides_separator(struct str path);
 
 /* One name=value of a query string, decoded. */
 struct query_pair {

@@ -17,6 +17,27 @@ static void push_str(lua_State *L, struct str s)
     lua_pushlstring(L, s.ptr != NULL ? s.ptr : "", s.len);
 }
 
+/* Text of a request: what is not UTF-8 in it is U+FFFD, as in Node, so that a handler can write it
+ * into JSON. */
+static void push_text(lua_State *L, struct str s)
+{
+    if (s.ptr == NULL || str_is_utf8(s)) {
+        push_str(L, s);
+        return;
+    }
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    while (s.len > 0) {
+        size_t len = str_utf8_length(s);
+        if (len > 0)
+            luaL_addlstring(&b, s.ptr, len);
+        else
+            luaL_addlstring(&b, "\xEF\xBF\xBD", 3);
+        s = str_skip(s, len > 0 ? len : str_utf8_broken(s));
+    }
+    luaL_pushresult(&b);
+}
+
 static struct request *request_of(struct invocation *inv)
 {
     return &inv->ex->req;
@@ -72,7 +93,7 @@ static void push_params(lua_State *L, struct invocation *inv)
     for (unsigned i = 0; i < match->param_count; i++) {
         struct str value = percent_decode(&inv->ex->arena, match->params[i].value, false);
         push_str(L, match->params[i].name);
-        push_str(L, lx_check_memory(L, value));
+        push_text(L, lx_check_memory(L, value));
         lua_rawset(L, -3);
     }
 }
@@ -99,7 +120,7 @@ static void push_body(lua_State *L, struct invocation *inv)
         headers_get(&req->headers, STR("content-type")) == NULL) {
         lua_pushnil(L);
     } else if (is_text(req)) {
-        push_str(L, req->body);
+        push_text(L, req->body);
     } else {
         luaL_Buffer b;
         char *out = luaL_buffinitsize(L, &b, BASE64_ENCODED_MAX(req->body.len));
@@ -161,11 +182,11 @@ static void push_headers(lua_State *L, struct invocation *inv)
         lua_pushvalue(L, -1);
         if (lua_rawget(L, -3) == LUA_TSTRING) {
             lua_pushstring(L, str_eq(name, STR("cookie")) ? "; " : ", ");
-            push_str(L, headers->items[i].value);
+            push_text(L, headers->items[i].value);
             lua_concat(L, 3);
         } else {
             lua_pop(L, 1);
-            push_str(L, headers->items[i].value);
+            push_text(L, headers->items[i].value);
         }
         lua_rawset(L, -3);
     }
@@ -206,15 +227,15 @@ static void push_query(lua_State *L, struct invocation *inv)
     int count = lx_query(L, inv, &pairs);
     lua_createtable(L, 0, count);
     for (int i = 0; i < count; i++) {
-        push_str(L, pairs[i].name);
+        push_text(L, pairs[i].name);
         lua_pushvalue(L, -1);
         if (lua_rawget(L, -3) == LUA_TSTRING) {
             lua_pushliteral(L, ", ");
-            push_str(L, pairs[i].value);
+            push_text(L, pairs[i].value);
             lua_concat(L, 3);
         } else {
             lua_pop(L, 1);
-            push_str(L, pairs[i].value);
+            push_text(L, pairs[i].value);
         }
         lua_rawset(L, -3);
     }
@@ -226,7 +247,7 @@ static void push_multi_query(lua_State *L, struct invocation *inv)
     int count = lx_query(L, inv, &pairs);
     lua_createtable(L, 0, count);
     for (int i = 0; i < count; i++) {
-        push_str(L, pairs[i].name);
+        push_text(L, pairs[i].name);
         lua_pushvalue(L, -1);
         if (lua_rawget(L, -3) != LUA_TTABLE) {
             lua_pop(L, 1);
@@ -237,7 +258,7 @@ static void push_multi_query(lua_State *L, struct invocation *inv)
             lua_pushvalue(L, -2);
             lua_rawset(L, -5);
         } /* stack: multi, name, list */
-        push_str(L, pairs[i].value);
+        push_text(L, pairs[i].value);
         lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
         lua_pop(L, 2);
     }

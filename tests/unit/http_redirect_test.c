@@ -56,6 +56,11 @@ static void test_paths(void **state)
         {"/news/*", "/blog/:splat", "/news/", "/blog/"},
         {"/news/*", "/blog/:splat", "/news/a/b?x=1", "/blog/a/b?x=1"},
         {"/news/*", "/blog/:splat", "/newsletter", NULL},
+        {"/news/*", "/blog/:splat", "/news/a/b/", "/blog/a/b/"},
+        {"/news/*", "/blog/:splat", "/news/a/b/?x=1", "/blog/a/b/?x=1"},
+        {"/news/*", "/blog/:splat", "/news/a%2Fb%5Cc/", "/blog/a%2Fb%5Cc/"},
+        {"/news/*", "/blog/:splat", "/news/a//b", "/blog/a//b"},
+        {"/news/:id", "/blog/:id", "/news/a%2Fb/", "/blog/a%2Fb"},
         {"/news2/:y/:m", "/blog/:y-:m.html", "/news2/2020/05", "/blog/2020-05.html"},
         {"/news2/:y/:m", "/blog/:y-:m.html", "/news2/2020/05/", "/blog/2020-05.html"},
         {"/news2/:y/:m", "/blog/:y-:m.html", "/news2/2020", NULL},
@@ -91,7 +96,8 @@ static void test_hostile(void **state)
         {"/old/*", "/:splat", "/old/a", "/a"},
         {"/old/*", "/:splat", "/old//evil.example", "/evil.example"},
         {"/old/*", "/:splat", "/old///evil.example", "/evil.example"},
-        {"/old/*", "/:splat", "/old/%2fevil.example", NULL},
+        {"/old/*", "/:splat", "/old/%2fevil.example", "/%2fevil.example"},
+        {"/admin/*", "/login", "/admin%2fx", NULL},
         {"/old/*", "/:splat", "/old/\\evil.example", NULL},
         {"/old/*", "/new?to=:splat", "/old/a&admin=1", "/new?to=a%26admin=1"},
         {"/old/*", "/:splat", "/old/a%0d%0aX:1", "/a%0d%0aX:1"},
@@ -102,6 +108,42 @@ static void test_hostile(void **state)
             .from = str_from(cases[i].from), .to = str_from(cases[i].to), .status = 301};
         expect(&rule, cases[i].request, cases[i].leads);
     }
+}
+
+/* A rule of one host is for that host alone, over its scheme; a port, and case, do not matter. */
+static void test_hosts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *host, *leads;
+    } cases[] = {
+        {"http://blog.example/*", "blog.example", "/b/x/y/"},
+        {"http://blog.example/*", "Blog.EXAMPLE:8080", "/b/x/y/"},
+        {"http://blog.example:80/*", "blog.example", "/b/x/y/"},
+        {"http://[::1]/*", "[::1]:8888", "/b/x/y/"},
+        {"https://blog.example/*", "blog.example", NULL},
+        {"http://blog.example/*", "example", NULL},
+        {"http://blog.example/*", "my.blog.example", NULL},
+        {"http://blog.example/*", "", NULL},
+        {"http://blog.example/z/*", "blog.example", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct redirect_rule rule = {
+            .from = str_from(cases[i].from), .to = STR("/b/:splat"), .status = 301};
+        struct fixture f;
+        struct str target = {NULL, 0};
+        assert_int_equal(redirect_check(&rule, NULL), 0);
+        make_request(&f, "/x/y/", NULL, NULL);
+        f.req.scheme = STR("http");
+        f.req.host = str_from(cases[i].host);
+        bool matched = redirect_match(&rule, &f.req, &f.arena, &target);
+        if (matched != (cases[i].leads != NULL) ||
+            (matched && !str_eq(target, str_from(cases[i].leads))))
+            fail_msg("%s with %s", cases[i].from, cases[i].host);
+        arena_free(&f.arena);
+    }
+    struct redirect_rule bare = {.from = STR("http://blog.example"), .to = STR("/"), .status = 301};
+    assert_int_equal(redirect_check(&bare, NULL), -EINVAL);
 }
 
 static void test_query(void **state)
@@ -142,6 +184,9 @@ static void test_conditions(void **state)
     } cases[] = {
         {"Language", "fr", "accept-language", "fr-CH, en", true},
         {"Language", "de,fr", "accept-language", "fr", true},
+        {"Language", "zh-tw", "accept-language", "zh-TW;q=0.9, en", true},
+        {"Language", "zh-tw", "accept-language", "zh", false},
+        {"Language", "zh-tw", "accept-language", "zh-CN", false},
         {"Language", "fr", "accept-language", "en, fr", false},
         {"Language", "fr", "cookie", "nf_lang=fr", true},
         {"Language", "fr", "cookie", "nf_lang=en", false},
@@ -259,10 +304,10 @@ static void test_check_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),       cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_query),       cmocka_unit_test(test_conditions),
-        cmocka_unit_test(test_roles),       cmocka_unit_test(test_check),
-        cmocka_unit_test(test_check_parts),
+        cmocka_unit_test(test_paths),      cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_hosts),      cmocka_unit_test(test_query),
+        cmocka_unit_test(test_conditions), cmocka_unit_test(test_roles),
+        cmocka_unit_test(test_check),      cmocka_unit_test(test_check_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

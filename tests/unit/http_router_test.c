@@ -62,6 +62,8 @@ static void test_paths(void **state)
         {"/api/shows/5", "/api/shows/:id id=5"},
         {"/api/shows/5/", "/api/shows/:id id=5"},
         {"/api/shows/5/6", "/api/* splat=shows/5/6"},
+        {"/api/shows/5/6/", "/api/* splat=shows/5/6/"},
+        {"/api/shows/5%2F6", "/api/shows/:id id=5%2F6"},
         {"/api/shows/latest", "/api/shows/:id id=latest"},
         {"/api/films/latest", "/api/:kind/latest kind=films"},
         {"/api/films/a%20b", "/api/* splat=films/a%20b"},

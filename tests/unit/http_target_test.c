@@ -62,6 +62,9 @@ static void test_normal_paths(void **state)
         {"/%61", "/%61"},
         {"/%F0%9F%98%80/%ef%bf%bf", "/%F0%9F%98%80/%ef%bf%bf"},
         {"/100%25", "/100%25"},
+        {"/a%2fb/%2F", "/a%2fb/%2F"},
+        {"/a%5cb", "/a%5cb"},
+        {"/..%2fx", "/..%2fx"},
     };
     struct arena arena;
     arena_init(&arena);
@@ -86,10 +89,6 @@ static void test_refused_paths(void **state)
         "/a/../..",
         "/a/../../b",
         "/%2e%2e/x",
-        "/a%2fb",
-        "/a%2Fb",
-        "/a%5cb",
-        "/a%5Cb",
         "/a\\b",
         "/a%00",
         "/%00",
@@ -118,6 +117,21 @@ static void test_refused_paths(void **state)
             fail_msg("%s was let through", cases[i]);
     }
     arena_free(&arena);
+}
+
+static void test_hidden_separators(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        bool hides;
+    } cases[] = {{"/a/b", false},   {"/a%2fb", true},    {"/a%2Fb", true},
+                 {"/a%5Cb", true},  {"/a%252fb", false}, {"/%2", false},
+                 {"/a%20b", false}, {"/..%5c", true},    {"", false}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        if (path_hides_separator(str_from(cases[i].path)) != cases[i].hides)
+            fail_msg("%s", cases[i].path);
+    }
 }
 
 static void test_query(void **state)
@@ -161,9 +175,8 @@ static void test_query(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_percent_decode),
-        cmocka_unit_test(test_normal_paths),
-        cmocka_unit_test(test_refused_paths),
+        cmocka_unit_test(test_percent_decode), cmocka_unit_test(test_normal_paths),
+        cmocka_unit_test(test_refused_paths),  cmocka_unit_test(test_hidden_separators),
         cmocka_unit_test(test_query),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,7 +89,7 @@ const faults = [
   [TOP('redirects = "x"'), 'redirects: must be a table, not a string'],
   [TOP('redirects = { from = "/x", to = "/y" }'), 'redirects: must be a list without names and gaps: { { ... }, { ... } }'],
   [TOP('redirects = { "x" }'), 'redirects[1]: must be a table, not a string'],
-  [TOP('redirects = { { from = "x", to = "/y" } }'), "redirects[1]: 'from' must begin with '/', got 'x'"],
+  [TOP('redirects = { { from = "x", to = "/y" } }'), "redirects[1]: 'from' must begin with '/' or be http(s)://HOST/PATH, got 'x'"],
   [TOP('redirects = { { to = "/y" } }'), "redirects[1]: 'from' is missing"],
   [TOP('redirects = { { from = "/x" } }'), "redirects[1]: 'to' is missing"],
   [TOP('redirects = { { from = "/x", to = "//evil" } }'), "redirects[1]: 'to' must be a path or begin with http(s)://, got '//evil'"],

@@ -42,7 +42,7 @@ test('paths: what is no path of ours is 400, and the connection goes on', async 
   for (const target of ['/page%00.txt', '/%00', '/a%2fb', '/a%2Fb', '/..%2fsecret.txt', '/a%5cb', '/..%5csecret.txt', '/a\\b', '/..\\secret.txt',
     '/../secret.txt', '/..', '/sub/../../secret.txt', '/%2e%2e/secret.txt', '/.%2e/secret.txt', '/%2E./secret.txt', '/sub/%2e%2e/%2e%2e/secret.txt',
     '/%c0%ae%c0%ae/secret.txt', '/%c0%af', '/%e0%80%ae%e0%80%ae/secret.txt', '/%f0%80%80%af', '/%fc%80%80%80%80%af', '/%ff', '/%c3', '/%ed%a0%80',
-    '/100%', '/%', '/%4', '/%zz', '/%u002e%u002e/secret.txt', '/page.txt%', '/api/show/a%2fb', '/api/show/%00']) {
+    '/100%', '/%', '/%4', '/%zz', '/%u002e%u002e/secret.txt', '/page.txt%', '/api/show/%00']) {
     const res = await ask(target);
     assert.equal(res.status, 400, target);
     assert.equal(res.json().error, 'bad_request', target);
@@ -58,7 +58,7 @@ test('paths: what is no path of ours is 400, and the connection goes on', async 
 test('functions see one path, whatever its spelling', async (t) => {
   const h = await site(t);
   for (const [target, id] of [['/api/show/a', 'a'], ['/api/./show/a', 'a'], ['/x/../api/show/a', 'a'], ['/api/show/%61', 'a'], ['/api/show/a%20b', 'a b'], ['/api/show/%252e%252e', '%2e%2e'],
-    ['/api/show/%25', '%'], ['/api/show/%C3%A9', 'é'], ['/api/show/a+b', 'a+b'], ['/api/show/a;b=c', 'a;b=c']]) {
+    ['/api/show/%25', '%'], ['/api/show/%C3%A9', 'é'], ['/api/show/a+b', 'a+b'], ['/api/show/a;b=c', 'a;b=c'], ['/api/show/a%2fb', 'a/b'], ['/api/show/a%5Cb', 'a\\b']]) {
     const res = await h.get(target);
     assert.equal(res.status, 200, target);
     assert.equal(res.json().params.id, id, target);

@@ -77,3 +77,42 @@ test('a script says it itself; functions.lua wins', async (t) => {
   assert.equal((await other.get('/all/yes')).status, 404);
   assert.equal((await other.get('/all/no')).text, 'all');
 });
+
+test('a path is handed on as it was sent: %2F, a slash at the end of a splat, empty segments', async (t) => {
+  const seen = 'return function(event) return event.path .. " " .. json.encode(event.params) end';
+  const host = await start(t, {
+    files: deployment({ seen, all: seen }, {
+      fields: { seen: 'auth = "public"', all: 'auth = "public", path = "/all/*"' },
+      more: '  publish = "web", redirects = { { from = "/old/*", to = "/new/:splat" }, { from = "/id/:id", to = "/i/:id" }, { from = "/in/*", to = "/all/:splat", status = 200 } },',
+      files: { 'web/x.html': 'x' },
+    }),
+  });
+  const text = async (path) => (await host.get(path)).text;
+  assert.equal(await text('/.netlify/functions/seen/a%2Fb'), '/.netlify/functions/seen/a%2Fb {"splat":"a/b"}');
+  assert.equal(await text('/all/a%2Fb/'), '/all/a%2Fb/ {"splat":"a/b/"}');
+  assert.equal(await text('/all/a'), '/all/a {"splat":"a"}');
+  assert.equal(await text('/all/'), '/all/ {"splat":""}');
+  assert.equal(await text('/all//a//b/'), '/all//a//b/ {"splat":"/a//b/"}');
+  assert.equal(await text('/in/a%5cb/'), '/in/a%5cb/ {"splat":"a\\\\b/"}');
+  for (const [path, location] of [['/old/a/', '/new/a/'], ['/old/a%2Fb', '/new/a%2Fb'], ['/old/a//b/', '/new/a//b/'], ['/old', '/new/'], ['/id/7/', '/i/7'], ['/id/a%2Fb', '/i/a%2Fb']]) {
+    assert.equal((await host.get(path)).headers.location[0], location, path);
+  }
+  for (const path of ['/x%2Ehtml', '/x.html']) assert.equal((await host.get(path)).status, 200, path);
+  for (const path of ['/..%2Fscripts%2Fseen.lua', '/x.html%2F', '/%5cx.html', '/none%2Fat-all']) assert.equal((await host.get(path)).status, 400, path);
+});
+
+test('rules of one host come first, and are for that host alone', async (t) => {
+  const host = await start(t, {
+    args: ['--config', 'netlify.toml'],
+    files: {
+      'netlify.toml': '[build]\n  publish = "web"\n[[redirects]]\n  from = "http://testing.example/*"\n  to = "/testing.html"\n  status = 200\n  force = true\n',
+      'web/_redirects': 'http://blog.example/* https://www.example/blog/:splat 301!\nhttps://blog.example/* /never.html 200!\n/* /index.html 200\n',
+      'web/index.html': 'index', 'web/testing.html': 'testing', 'web/never.html': 'never',
+    },
+  });
+  const ask = (name, path) => host.request({ path, headers: { Host: name } });
+  assert.equal((await ask('blog.example', '/y/z/')).headers.location[0], 'https://www.example/blog/y/z/');
+  assert.equal((await ask('BLOG.example:81', '/y')).headers.location[0], 'https://www.example/blog/y');
+  assert.equal((await ask('testing.example', '/y')).text, 'testing');
+  for (const name of ['other.example', 'my.blog.example', 'localhost']) assert.equal((await ask(name, '/y')).text, 'index', name);
+});

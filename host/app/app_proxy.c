@@ -2,7 +2,10 @@
  *
  * Where it goes is written in the configuration, never in the request (redirect_check refuses
  * placeholders in the host), so that host may be a private one. Redirects of the other side are
- * passed on, not followed. */
+ * passed on, not followed.
+ *
+ * The body passes in pieces, as it comes and as it is coded; the other side waits while the client
+ * does not read. */
 #include "app/app.h"
 
 #include <errno.h>
@@ -17,6 +20,7 @@ struct proxy {
     struct exchange *ex;
     struct client_call *call;
     struct str host; /* what the call may reach */
+    bool answered;   /* the head has gone on */
 };
 
 static void leave(struct proxy *proxy)
@@ -24,6 +28,7 @@ static void leave(struct proxy *proxy)
     list_remove(&proxy->node);
     proxy->app->proxy_count--;
     proxy->ex->on_gone = NULL;
+    proxy->ex->on_drained = NULL;
     proxy->ex->owner = NULL;
 }
 
@@ -42,7 +47,6 @@ void app_proxy_close(struct app *app)
 
 /* ---- there ---- */
 
-/* Fields that the one side says to the other, not to the one behind (RFC 9110 7.6.1). */
 static bool is_hop_by_hop(struct str name)
 {
     static const char *const names[] = {"connection", "keep-alive", "proxy-connection", "te",
@@ -54,6 +58,27 @@ static bool is_hop_by_hop(struct str name)
     return false;
 }
 
+/* Is the field among those that Connection names? */
+static bool is_named(struct str name, const struct header *headers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct str names = headers[i].value, one;
+        if (!str_eq_nocase(headers[i].name, STR("connection")))
+            continue;
+        while (str_split_next(&names, ',', &one)) {
+            if (str_eq_nocase(str_trim(one), name))
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Fields that the one side says to the other, not to the one behind (RFC 9110 7.6.1). */
+static bool ends_here(struct str name, const struct header *headers, size_t count)
+{
+    return is_hop_by_hop(name) || is_named(name, headers, count);
+}
+
 /* What the client sent, and who it is. NULL when out of memory. */
 static struct headers *forwarded(struct exchange *ex, const struct redirect_rule *rule)
 {
@@ -62,8 +87,8 @@ static struct headers *forwarded(struct exchange *ex, const struct redirect_rule
     bool ok = out != NULL;
     for (uint32_t i = 0; ok && i < ex->req.headers.len; i++) {
         const struct header *h = &ex->req.headers.items[i];
-        if (!is_hop_by_hop(h->name) && !client_header_is_left_out(h->name) &&
-            !str_starts_with(h->name, STR("x-forwarded-")))
+        if (!ends_here(h->name, ex->req.headers.items, ex->req.headers.len) &&
+            !client_header_is_left_out(h->name) && !str_starts_with(h->name, STR("x-forwarded-")))
             ok = headers_add(out, arena, h->name, h->value) == 0;
     }
     for (unsigned i = 0; ok && i < rule->header_count; i++)
@@ -87,22 +112,34 @@ static void answer_failure(struct exchange *ex, int error)
                               STR("The host behind this path cannot be reached"));
 }
 
-/* The body is unpacked by now; framing is our own business. */
-static bool is_kept(struct str name)
+/* The length that the other side names, where it names one. */
+static void take_length(struct response *to, const struct client_response *from)
 {
-    return !is_hop_by_hop(name) && !response_is_framing(name) &&
-           !str_eq_nocase(name, STR("content-encoding"));
+    for (unsigned i = 0; i < from->header_count; i++) {
+        const struct header *h = &from->headers[i];
+        uint64_t length = 0;
+        if (str_eq(h->name, STR("transfer-encoding"))) {
+            to->sized = false;
+            return;
+        }
+        if (!str_eq(h->name, STR("content-length")))
+            continue;
+        to->sized =
+            str_to_u64(h->value, INT64_MAX, &length) == 0 && (!to->sized || to->size == length);
+        to->size = length;
+    }
 }
 
-static bool take_answer(struct exchange *ex, const struct client_response *res)
+static bool take_head(struct exchange *ex, const struct client_response *res)
 {
     struct arena *arena = &ex->arena;
-    ex->res = (struct response){.status = (int)res->status};
-    ex->res.body = arena_copy(arena, res->body);
-    bool ok = ex->res.body.ptr != NULL;
+    bool ok = true;
+    ex->res = (struct response){.status = (int)res->status, .streamed = true};
+    take_length(&ex->res, res);
     for (unsigned i = 0; ok && i < res->header_count; i++) {
         const struct header *h = &res->headers[i];
-        if (!is_kept(h->name) || !header_name_is_valid(h->name) || !header_value_is_valid(h->value))
+        if (ends_here(h->name, res->headers, res->header_count) || response_is_framing(h->name) ||
+            !header_name_is_valid(h->name) || !header_value_is_valid(h->value))
             continue;
         struct str name = arena_copy(arena, h->name), value = arena_copy(arena, h->value);
         ok = name.ptr != NULL && value.ptr != NULL &&
@@ -111,17 +148,73 @@ static bool take_answer(struct exchange *ex, const struct client_response *res)
     return ok;
 }
 
+static void on_drained(struct exchange *ex);
+
+/* Passes on what has come, unless the client has enough to read. */
+static void pass(struct proxy *proxy)
+{
+    struct exchange *ex = proxy->ex;
+    struct str bytes = client_stream_bytes(proxy->call);
+    if (bytes.len == 0 || ex->on_drained != NULL)
+        return;
+    bool full = exchange_stream_write(ex, bytes) > LIMIT_STREAM_BYTES / 2;
+    if (exchange_is_complete(ex)) { /* it broke, for want of memory: nobody takes the rest */
+        on_gone(ex);
+        return;
+    }
+    if (full)
+        ex->on_drained = on_drained;
+    client_stream_take(proxy->call);
+}
+
+static void on_drained(struct exchange *ex)
+{
+    pass(ex->owner);
+}
+
+/* An answer that cannot be had. */
+static void fail(struct proxy *proxy, int error)
+{
+    struct exchange *ex = proxy->ex;
+    leave(proxy);
+    answer_failure(ex, error);
+    exchange_release(ex);
+}
+
+static void on_stream(void *arg)
+{
+    struct proxy *proxy = arg;
+    struct client_response res;
+    if (proxy->answered) {
+        pass(proxy);
+        return;
+    }
+    if (!client_stream_head(proxy->call, &res) || !take_head(proxy->ex, &res)) {
+        client_cancel(proxy->call);
+        fail(proxy, -ENOMEM);
+        return;
+    }
+    proxy->answered = true;
+    exchange_answer(proxy->ex);
+    pass(proxy);
+}
+
 static void on_done(void *arg, const struct client_response *res)
 {
     struct proxy *proxy = arg;
     struct exchange *ex = proxy->ex;
+    if (!proxy->answered) {
+        fail(proxy, res->error != 0 ? res->error : -EIO);
+        return;
+    }
     leave(proxy);
-    if (res->error != 0)
-        answer_failure(ex, res->error);
-    else if (take_answer(ex, res))
-        exchange_answer(ex);
-    else
-        answer_failure(ex, -ENOMEM);
+    exchange_stream_write(ex, res->body);
+    if (res->error == 0) {
+        exchange_stream_end(ex);
+    } else {
+        ex->error_code = res->error == -ETIMEDOUT ? "proxy_timeout" : "proxy_failed";
+        exchange_stream_abort(ex);
+    }
     exchange_release(ex);
 }
 
@@ -165,8 +258,8 @@ void app_proxy(struct app *app, struct exchange *ex, const struct redirect_rule 
         .header_count = headers->len,
         .body = ex->req.body.len > 0 ? ex->req.body : (struct str){NULL, 0},
         .timeout = LIMIT_PROXY_TIMEOUT,
-        .max_bytes = LIMIT_FETCH_RESPONSE_BYTES,
         .rules = {.hosts = &proxy->host, .host_count = 1},
+        .on_stream = on_stream,
     };
     struct err err;
     int rc = client_start(app->client, &req, on_done, proxy, &proxy->call, &err);

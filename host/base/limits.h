@@ -96,7 +96,7 @@
 #define LIMIT_SCRIPT_JUMPS          5000 /* `elseif`, `break`, `goto` in a script */
 #define LIMIT_COROUTINES            64   /* live ones that resume each other, a request */
 #define LIMIT_FETCH_RESPONSE_BYTES  (16 * 1024 * 1024)
-#define LIMIT_FETCH_STREAM          (64 * 1024) /* bytes of a streamed answer read ahead */
+#define LIMIT_FETCH_STREAM          (16 * 1024) /* bytes of a streamed answer read ahead */
 #define LIMIT_FETCH_TIMEOUT         10.0
 #define LIMIT_FETCH_REDIRECTS       10
 #define LIMIT_FETCH_PARALLEL        64          /* transfers a request */
@@ -110,8 +110,8 @@
 
 /* ---- the site: redirects and headers ---- */
 #define LIMIT_SITE_RULES    10000 /* redirects; each request walks them until one matches */
-#define LIMIT_PROXY_CALLS   256   /* rewrites to other hosts under way, a worker; then 503 */
-#define LIMIT_PROXY_TIMEOUT 26.0  /* Netlify's; 504 */
+#define LIMIT_PROXY_CALLS   1024  /* rewrites to other hosts under way, a worker; then 503 */
+#define LIMIT_PROXY_TIMEOUT 26.0  /* Netlify's, to the head, then between two pieces; 504 */
 #define LIMIT_CONFIG_NOTES  100   /* warnings about _redirects, _headers and netlify.toml */
 #define LIMIT_TOML_NODES    10000 /* values and tables of netlify.toml */
 #define LIMIT_TOML_DEPTH    32

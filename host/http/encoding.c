@@ -157,6 +157,8 @@ static bool is_candidate(const struct response *res)
     if (!res->streamed &&
         (res->body.len < LIMIT_COMPRESS_MIN || res->body.len > LIMIT_COMPRESS_MAX))
         return false;
+    if (res->sized && res->size < LIMIT_COMPRESS_MIN)
+        return false;
     const struct str *type = headers_get(&res->headers, STR("content-type"));
     const struct str *control = headers_get(&res->headers, STR("cache-control"));
     return type != NULL && content_type_is_text(*type, also) && status_has_body(res->status) &&
@@ -205,6 +207,7 @@ void encoding_apply(struct response *res, const struct request *req, struct aren
               headers_add(&res->headers, arena, STR("Content-Encoding"),
                           encoding == ENCODING_BR ? STR("br") : STR("gzip")) == 0;
     if (ok && res->streamed) {
+        res->sized = false;
         *encoder = made;
         return;
     }

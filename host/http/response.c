@@ -137,12 +137,12 @@ static void add_framing(const struct response *res, const struct request *req, s
 {
     if (res->status < 200 || res->status == 204)
         return;
-    if (res->streamed) {
+    if (res->streamed && !res->sized) {
         if (req->version_minor > 0 && res->status != 304)
             buf_add_str(out, STR("Transfer-Encoding: chunked\r\n"));
         return;
     }
-    if (res->status == 304 && res->body.len == 0)
+    if (res->status == 304 && !res->sized && res->body.len == 0)
         return; /* the length of the full answer is not known: 0 would be a lie */
     buf_add_str(out, STR("Content-Length: "));
     add_number(out, response_length(res));

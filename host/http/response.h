@@ -21,7 +21,10 @@ struct response {
     struct file_body *file; /* what the body's bytes are read from as they are sent; its `left` are
                                none where `body` has them already. NULL: no file */
     bool close;             /* close the connection after this answer */
-    bool streamed; /* the body follows in pieces: chunked (HTTP/1.1) or until close (1.0) */
+    bool streamed; /* the body follows in pieces: in chunks (HTTP/1.1) or until close (1.0), unless
+                      it is sized */
+    bool sized;    /* of a streamed body: `size` is its length */
+    uint64_t size;
 };
 
 /* "Not Found"; "unknown" for codes without a registered phrase. Static. */
@@ -34,9 +37,11 @@ bool response_is_framing(struct str name);
  * a bare 5xx. */
 void response_mend(struct response *res, struct arena *arena);
 
-/* Of the body that is still to be sent. */
+/* Of the body that is still to be sent; of a stream only where it is sized. */
 static inline uint64_t response_length(const struct response *res)
 {
+    if (res->streamed)
+        return res->size;
     return res->body.len + (res->file != NULL ? res->file->left : 0);
 }
 

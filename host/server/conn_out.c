@@ -129,7 +129,7 @@ static bool is_last(const struct conn *conn)
 
 static bool keeps_alive(const struct conn *conn, const struct exchange *ex)
 {
-    bool until_close = ex->res.streamed && ex->req.version_minor == 0;
+    bool until_close = ex->res.streamed && !ex->res.sized && ex->req.version_minor == 0;
     return ex->req.keep_alive && !ex->res.close && !until_close && !is_last(conn);
 }
 
@@ -345,15 +345,20 @@ static void sink_answer(struct exchange *ex)
     server_mark_dirty(conn);
 }
 
+static bool is_chunked(const struct exchange *ex)
+{
+    return ex->req.version_minor > 0 && !ex->res.sized;
+}
+
 static size_t sink_stream_write(struct exchange *ex, struct str bytes)
 {
     struct conn *conn = ex->conn;
     if (bytes.len > 0 && exchange_sends_body(ex)) {
         ex->bytes_sent += bytes.len;
-        if (ex->req.version_minor > 0)
+        if (is_chunked(ex))
             buf_printf(&ex->stream, "%zx\r\n", bytes.len);
         buf_add_str(&ex->stream, bytes);
-        if (ex->req.version_minor > 0)
+        if (is_chunked(ex))
             buf_add_str(&ex->stream, STR("\r\n"));
         conn->failed |= buf_failed(&ex->stream);
         server_mark_dirty(conn);
@@ -364,19 +369,19 @@ static size_t sink_stream_write(struct exchange *ex, struct str bytes)
 static void sink_stream_end(struct exchange *ex)
 {
     struct conn *conn = ex->conn;
-    if (ex->req.version_minor > 0 && exchange_sends_body(ex))
+    if (is_chunked(ex) && exchange_sends_body(ex))
         buf_add_str(&ex->stream, STR("0\r\n\r\n"));
     conn->failed |= buf_failed(&ex->stream);
     server_mark_dirty(conn);
 }
 
-/* A chunked body that stops without its last chunk is seen to be cut; one that lasts until the end
- * of the connection only when the connection breaks. */
+/* A chunked body that stops without its last chunk is seen to be cut, and one that is shorter than
+ * it said; one that lasts until the end of the connection only when the connection breaks. */
 static void sink_stream_abort(struct exchange *ex)
 {
     struct conn *conn = ex->conn;
     ex->res.close = true;
-    if (ex->req.version_minor == 0)
+    if (ex->req.version_minor == 0 && !ex->res.sized)
         conn->failed = conn->resets = true;
     server_mark_dirty(conn);
 }

@@ -109,7 +109,8 @@ static void fill(struct h2_stream *s, struct fields *f)
         if (!belongs_to_connection(h.name))
             add(f, lower(arena, h.name), h.value);
     }
-    bool sized = !ex->res.streamed && status_has_body(ex->res.status);
+    bool sized =
+        ex->res.streamed ? ex->res.sized && ex->res.status != 204 : status_has_body(ex->res.status);
     if (sized)
         add(f, STR("content-length"),
             arena_printf(arena, "%llu", (unsigned long long)response_length(&ex->res)));

@@ -56,22 +56,44 @@ static struct readiness look_around(struct app *app)
     return r;
 }
 
+static void add_fault(struct buf *body, struct str text)
+{
+    if (body->data[body->len - 1] != '[')
+        buf_add_char(body, ',');
+    buf_add_json(body, text);
+}
+
+/* Why there are no keys, or which of them go unused. */
+static void add_issuer(struct issuer *issuer, void *arg)
+{
+    struct buf *body = arg;
+    struct issuer_stats stats;
+    struct err err;
+    issuer_stats(issuer, &stats);
+    if (stats.keys_age < 0 && stats.last_error[0] != '\0') {
+        err_set(&err, 0, "issuer %.*s: %s", STR_ARG(stats.url), stats.last_error);
+        add_fault(body, str_from(err.text));
+    }
+    struct str notes = stats.notes, line;
+    while (str_split_next(&notes, '\n', &line) && line.len > 0) {
+        err_set(&err, 0, "issuer %.*s: a key is left out: %.*s", STR_ARG(stats.url), STR_ARG(line));
+        add_fault(body, str_from(err.text));
+    }
+}
+
 static void add_faults(struct app *app, struct buf *body)
 {
-    const char *separator = "";
     buf_add_str(body, STR(",\"faults\":["));
-    if (app->config_error.text[0] != '\0') {
-        buf_add_json(body, str_from(app->config_error.text));
-        separator = ",";
-    }
+    if (buf_failed(body))
+        return;
+    if (app->config_error.text[0] != '\0')
+        add_fault(body, str_from(app->config_error.text));
     for (unsigned i = 0; app->current != NULL && i < app->current->function_count; i++) {
-        const struct function *function = app->current->functions[i];
-        if (!function->failed)
-            continue;
-        buf_add_str(body, str_from(separator));
-        buf_add_json(body, str_from(function->error.text));
-        separator = ",";
+        if (app->current->functions[i]->failed)
+            add_fault(body, str_from(app->current->functions[i]->error.text));
     }
+    if (app->issuers != NULL)
+        issuers_each(app->issuers, add_issuer, body);
     buf_add_char(body, ']');
 }
 

@@ -1,5 +1,9 @@
 /* Keys from JSON Web Keys (RFC 7517, RFC 7518 section 6, RFC 8037): the public part is all that is
- * read. */
+ * read.
+ *
+ * How its numbers are spelled is read generously, as Node's and most other libraries do: a key that
+ * is spelled oddly is the same key, and one that is misread lets nothing pass. What makes a key
+ * weak, or bound to something else, is refused. */
 #include "auth/key_internal.h"
 
 #include <errno.h>
@@ -49,7 +53,7 @@ static bool has_member(const json_t *jwk, const char *name)
     return value != NULL && !json_is_null(value);
 }
 
-/* A required base64url member of at least one byte. */
+/* A required base64url member of at least one byte; padding and the standard alphabet will do. */
 static int octets_member(const json_t *jwk, const char *name, struct octets *out, struct err *err)
 {
     struct str text;
@@ -60,29 +64,22 @@ static int octets_member(const json_t *jwk, const char *name, struct octets *out
         return err_set(err, -EINVAL, "the member %s is missing or empty", name);
     if (BASE64URL_DECODED_MAX(text.len) > sizeof(out->bytes))
         return err_set(err, -EINVAL, "the member %s is too long", name);
-    if (base64url_decode(text, out->bytes, &out->len) != 0)
+    out->len = base64_decode_loosely(text, (char *)out->bytes);
+    if (out->len == 0)
         return err_set(err, -EINVAL, "the member %s is not base64url", name);
     return 0;
 }
 
-/* RFC 7517 section 4.3: where `key_ops` is there it must allow verification, name nothing twice and
- * hold only strings. */
+/* RFC 7517 section 4.3: where there are `key_ops` they must allow verification. */
 static int check_key_ops(const json_t *jwk, struct err *err)
 {
     const json_t *ops = json_object_get(jwk, "key_ops");
-    bool verify = false;
-    if (ops == NULL || json_is_null(ops))
-        return 0;
+    bool verify = !json_is_array(ops);
     for (size_t i = 0; i < json_array_size(ops); i++) {
-        const json_t *op = json_array_get(ops, i);
-        if (!json_is_string(op))
-            return err_set(err, -EINVAL, "key_ops must hold strings");
-        for (size_t j = 0; j < i; j++)
-            if (json_equal(op, json_array_get(ops, j)))
-                return err_set(err, -EINVAL, "key_ops has a value twice");
-        verify = verify || strcmp(json_string_value(op), "verify") == 0;
+        const char *op = json_string_value(json_array_get(ops, i));
+        verify = verify || (op != NULL && strcmp(op, "verify") == 0);
     }
-    return verify ? 0 : err_set(err, -EINVAL, "key_ops does not allow verify");
+    return verify ? 0 : err_set(err, -ENOTSUP, "its key_ops do not allow verify");
 }
 
 static int read_binding(const json_t *jwk, struct binding *out, struct err *err)
@@ -90,7 +87,7 @@ static int read_binding(const json_t *jwk, struct binding *out, struct err *err)
     struct str use;
     int rc = text_member(jwk, "use", &use, err);
     if (rc == 0 && use.ptr != NULL && !str_eq(use, STR("sig")))
-        rc = err_set(err, -EINVAL, "its use is not sig");
+        rc = err_set(err, -ENOTSUP, "its use is not sig");
     if (rc == 0)
         rc = check_key_ops(jwk, err);
     if (rc == 0)
@@ -162,31 +159,36 @@ static int curve_member(const json_t *jwk, enum key_kind kind, const struct key_
     return *out != NULL ? 0 : err_set(err, -EINVAL, "its crv is missing or not supported");
 }
 
+/* A coordinate in as many bytes as its curve has: some leave zeros at the front out, or add one. */
 static int coordinate(const json_t *jwk, const char *name, const struct key_curve *curve,
-                      struct octets *out, struct err *err)
+                      unsigned char *out, struct err *err)
 {
-    int rc = octets_member(jwk, name, out, err);
-    if (rc == 0 && out->len != curve->size)
-        rc = err_set(err, -EINVAL, "the member %s has %zu bytes instead of %zu", name, out->len,
-                     curve->size);
-    return rc;
+    struct octets o;
+    size_t zeros = 0;
+    int rc = octets_member(jwk, name, &o, err);
+    if (rc != 0)
+        return rc;
+    while (o.len - zeros > curve->size && o.bytes[zeros] == 0)
+        zeros++;
+    if (o.len - zeros > curve->size)
+        return err_set(err, -EINVAL, "the member %s has %zu bytes instead of %zu", name, o.len,
+                       curve->size);
+    memset(out, 0, curve->size);
+    memcpy(out + curve->size - (o.len - zeros), o.bytes + zeros, o.len - zeros);
+    return 0;
 }
 
 static int ec_pkey(const json_t *jwk, EVP_PKEY **out, struct err *err)
 {
     const struct key_curve *curve;
-    struct octets x, y;
-    unsigned char point[1 + 2 * 66];
+    unsigned char point[1 + 2 * 66] = {POINT_CONVERSION_UNCOMPRESSED};
     int rc = curve_member(jwk, KEY_EC, &curve, err);
     if (rc == 0)
-        rc = coordinate(jwk, "x", curve, &x, err);
+        rc = coordinate(jwk, "x", curve, point + 1, err);
     if (rc == 0)
-        rc = coordinate(jwk, "y", curve, &y, err);
+        rc = coordinate(jwk, "y", curve, point + 1 + curve->size, err);
     if (rc != 0)
         return rc;
-    point[0] = POINT_CONVERSION_UNCOMPRESSED;
-    memcpy(point + 1, x.bytes, curve->size);
-    memcpy(point + 1 + curve->size, y.bytes, curve->size);
     OSSL_PARAM params[] = {
         OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME,
                                          (char *)(uintptr_t)curve->group, 0),
@@ -202,7 +204,9 @@ static int okp_pkey(const json_t *jwk, EVP_PKEY **out, struct err *err)
     struct octets x;
     int rc = curve_member(jwk, KEY_OKP, &curve, err);
     if (rc == 0)
-        rc = coordinate(jwk, "x", curve, &x, err);
+        rc = octets_member(jwk, "x", &x, err);
+    if (rc == 0 && x.len != curve->size)
+        rc = err_set(err, -EINVAL, "the member x has %zu bytes instead of %zu", x.len, curve->size);
     if (rc != 0)
         return rc;
     *out = EVP_PKEY_new_raw_public_key_ex(NULL, curve->group, NULL, x.bytes, x.len);
@@ -213,21 +217,16 @@ static int okp_pkey(const json_t *jwk, EVP_PKEY **out, struct err *err)
 
 /* ---- x5c ---- */
 
-/* The key in DER that was base64 with padding (RFC 7517 section 4.7). */
+/* The key in DER that was base64 (RFC 7517 section 4.7). */
 static int certificate_pkey(struct str text, EVP_PKEY **out, struct err *err)
 {
-    unsigned char *der = malloc(text.len / 4 * 3 + 3);
+    unsigned char *der = malloc(BASE64_DECODED_MAX(text.len));
     const unsigned char *at = der;
-    X509 *certificate = NULL;
-    int len = -1, rc = 0;
+    int rc = 0;
     if (der == NULL)
         return err_set(err, -ENOMEM, "out of memory");
-    if (text.len % 4 == 0 && text.len >= 4)
-        len = EVP_DecodeBlock(der, (const unsigned char *)text.ptr, (int)text.len);
-    if (len > 0) /* EVP_DecodeBlock counts the padding */
-        len -= (text.ptr[text.len - 1] == '=') + (text.ptr[text.len - 2] == '=');
-    if (len > 0)
-        certificate = d2i_X509(NULL, &at, len);
+    size_t len = base64_decode_loosely(text, (char *)der);
+    X509 *certificate = len > 0 ? d2i_X509(NULL, &at, (long)len) : NULL;
     if (certificate != NULL && at == der + len)
         *out = X509_get_pubkey(certificate);
     if (*out == NULL)
@@ -237,12 +236,13 @@ static int certificate_pkey(struct str text, EVP_PKEY **out, struct err *err)
     return rc;
 }
 
+/* The key of the first certificate; -EINVAL where there is none that can be read. */
 static int x5c_pkey(const json_t *jwk, EVP_PKEY **out, struct err *err)
 {
     const json_t *first = json_array_get(json_object_get(jwk, "x5c"), 0);
     struct str text = {json_string_value(first), json_string_length(first)};
     if (text.ptr == NULL || text.len > X5C_TEXT_MAX)
-        return err_set(err, -EINVAL, "x5c must be an array of certificates");
+        return err_set(err, -EINVAL, "x5c holds no certificate");
     return certificate_pkey(text, out, err);
 }
 
@@ -260,25 +260,24 @@ static const struct {
 
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
 
-/* The numbers and the certificate must be the same key where both are given (RFC 7517 section
- * 4.7); the certificate alone will do for RSA, as some providers publish it. */
+/* The numbers suffice; a certificate beside them must be of the same key (RFC 7517 section 4.7), or
+ * two readers would use two. Alone it will do for RSA, as some providers publish it. */
 static int read_pkey(const json_t *jwk, size_t kind, EVP_PKEY **out, struct err *err)
 {
     EVP_PKEY *certified = NULL;
-    const json_t *chain = json_object_get(jwk, "x5c");
-    bool with_x5c = chain != NULL && !(json_is_array(chain) && json_array_size(chain) == 0);
-    bool with_numbers = !with_x5c || kinds[kind].kind != KEY_RSA || has_member(jwk, "n");
-    int rc = with_numbers ? kinds[kind].read(jwk, out, err) : 0;
-    if (rc != 0 || !with_x5c)
+    bool has_x5c = json_array_size(json_object_get(jwk, "x5c")) > 0;
+    if (has_x5c && kinds[kind].kind == KEY_RSA && !has_member(jwk, "n"))
+        return x5c_pkey(jwk, out, err);
+    int rc = kinds[kind].read(jwk, out, err);
+    if (rc != 0 || !has_x5c)
         return rc;
-    rc = x5c_pkey(jwk, &certified, err);
-    if (rc == 0 && with_numbers && EVP_PKEY_eq(*out, certified) != 1)
+    int found =
+        x5c_pkey(jwk, &certified, NULL); /* what is no certificate says nothing of the key */
+    if (found == -ENOMEM)
+        rc = err_set(err, -ENOMEM, "out of memory");
+    else if (found == 0 && EVP_PKEY_eq(*out, certified) != 1)
         rc =
             err_set(err, key_openssl_failure(-EINVAL), "its x5c is the certificate of another key");
-    if (rc == 0 && !with_numbers) {
-        *out = certified;
-        return 0;
-    }
     EVP_PKEY_free(certified);
     return rc;
 }

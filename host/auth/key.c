@@ -239,14 +239,19 @@ bool key_can_sign(const struct key *key)
     return key->can_sign;
 }
 
-bool key_equal(const struct key *a, const struct key *b)
+bool key_is_same(const struct key *a, const struct key *b)
 {
-    if (a->kind != b->kind || a->algs != b->algs || !str_eq(a->kid, b->kid))
+    if (a->kind != b->kind)
         return false;
     if (a->kind == KEY_OCT)
         return a->secret_len == b->secret_len &&
                CRYPTO_memcmp(a->secret, b->secret, a->secret_len) == 0;
     return EVP_PKEY_eq(a->pkey, b->pkey) == 1;
+}
+
+bool key_equal(const struct key *a, const struct key *b)
+{
+    return a->algs == b->algs && str_eq(a->kid, b->kid) && key_is_same(a, b);
 }
 
 static size_t signature_size(const struct key *key, enum alg alg)

@@ -23,10 +23,12 @@ enum key_backend { KEY_BACKEND_OPENSSL, KEY_BACKEND_LIBJWT };
 
 struct key; /* refcounted */
 
-/* From a JWK (RSA, EC, OKP, oct; x5c[0] where n/e are absent). Refuses: `use` other than sig,
- * `key_ops` without verify, RSA under 2048 bits or an even or tiny exponent, a curve that does not
- * fit, a short HMAC key (when its alg is named), a public key that is not on the curve. -EINVAL
- * with the reason. Private members are not looked at: only an oct key can sign. */
+/* From a JWK (RSA, EC, OKP, oct; x5c[0] where n is absent). -ENOTSUP: it is for something else
+ * (`use` other than sig, `key_ops` without verify). -EINVAL: RSA under 2048 bits or an even or tiny
+ * exponent, a curve that does not fit, a short HMAC key (when its alg is named), a public key that
+ * is not on the curve, a certificate of another key. Both with the reason. Numbers may have
+ * padding, the standard alphabet of base64, or zeros at the front. Private members are not looked
+ * at: only an oct key can sign. */
 int key_from_jwk(const json_t *jwk, struct key **out, struct err *err)
     __attribute__((warn_unused_result));
 /* From PEM text: public key, certificate, or private key (then it can sign). Never asks for a

@@ -47,6 +47,8 @@ const struct key_curve *key_curve_of(struct str name, enum key_kind kind);
 /* Judges a parsed key and wraps it; takes `pkey` over in any case. -EINVAL with the reason. */
 int key_adopt(EVP_PKEY *pkey, bool can_sign, struct key **out, struct err *err)
     __attribute__((warn_unused_result));
+/* Same material? */
+bool key_is_same(const struct key *a, const struct key *b);
 /* Same material, kid and algorithms? */
 bool key_equal(const struct key *a, const struct key *b);
 

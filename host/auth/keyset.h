@@ -11,12 +11,15 @@
 
 struct keyset;
 
-/* From the text of a JWK Set. Keys that cannot be used are skipped and counted; -EINVAL when the
- * text is not a JWK set, -ENOENT when no usable key is in it (`err` has the texts of
- * serverless-jwt.md 1.5). Strict JSON: no duplicate members, at most LIMIT_JWKS_BYTES and
- * LIMIT_JWKS_KEYS. Two keys of the same kid that differ: both are skipped, also where one of them
- * could not be used and is not for encryption. A shared secret (oct) in
- * a set with public keys is skipped: it was published. */
+/* From the text of a JWK Set, read as json/provider.h does. -EINVAL when it is none, or over
+ * LIMIT_JWKS_BYTES; -ENOENT when no usable key is in it (`err` has the texts of serverless-jwt.md
+ * 1.5, and what is wrong with the keys).
+ *
+ * One odd key costs none of the others. Left out is one that cannot be used, a shared secret (oct)
+ * among public keys (it was published), and what is past LIMIT_JWKS_KEYS. A kid may stand for
+ * several keys of different algorithms (RFC 7517 section 4.5), and for one key that is there for
+ * each algorithm; where two different keys of a kid are for the same algorithm, neither is used for
+ * it. */
 int keyset_parse(struct str json, struct keyset **out, struct err *err)
     __attribute__((warn_unused_result));
 /* A set of one key, with a reference of its own; NULL when out of memory. */
@@ -28,11 +31,14 @@ void keyset_unref(struct keyset *set);
 unsigned keyset_size(const struct keyset *set);
 /* Keys of the text that could not be used. */
 unsigned keyset_skipped(const struct keyset *set);
+/* Which and why, a line each: "'k1': the member n is missing or empty"; not on those that are for
+ * something else than signatures. Borrowed from the set. */
+struct str keyset_notes(const struct keyset *set);
 /* The i-th usable key; borrowed from the set. */
 struct key *keyset_at(const struct keyset *set, unsigned index);
-/* The key of that kid, or NULL. A set of one key without kid, made by keyset_of, matches any kid.
- * Borrowed from the set. */
-struct key *keyset_find(const struct keyset *set, struct str kid);
+/* The key of that kid, one that fits `alg` where there is one, or NULL. A set of one key without
+ * kid, made by keyset_of, matches any kid. Borrowed from the set. */
+struct key *keyset_find(const struct keyset *set, struct str kid, enum alg alg);
 /* Same keys in both? */
 bool keyset_equal(const struct keyset *a, const struct keyset *b);
 
@@ -45,7 +51,7 @@ struct key_source {
 };
 
 void key_source_init(struct key_source *source);
-/* Takes its own reference. No-op (same generation) when the keys are the same. */
+/* Takes its own reference. The generation stays when the keys are the same. */
 void key_source_set(struct key_source *source, struct keyset *set);
 void key_source_clear(struct key_source *source);
 

@@ -87,7 +87,8 @@ static bool need_key(struct check *check, struct str kid)
  * that answers to the empty name. */
 static struct key *only_key(const struct keyset *keys)
 {
-    return keys != NULL && keyset_size(keys) == 1 ? keyset_find(keys, STR("")) : NULL;
+    return keys != NULL && keyset_size(keys) == 1 ? keyset_find(keys, STR(""), ALG_NONE_KNOWN)
+                                                  : NULL;
 }
 
 static bool find_key(struct check *check, const json_t *header, struct key **key)
@@ -106,7 +107,7 @@ static bool find_key(struct check *check, const json_t *header, struct key **key
     }
     if (kid.len > LIMIT_KID_BYTES)
         return refuse_kid(check, kid);
-    *key = keys != NULL ? keyset_find(keys, kid) : NULL;
+    *key = keys != NULL ? keyset_find(keys, kid, check->claims->alg) : NULL;
     if (*key != NULL)
         return true;
     return keys != NULL && check->keys_final ? refuse_kid(check, kid) : need_key(check, kid);

@@ -39,7 +39,8 @@
 #define LIMIT_TOKEN_JSON_DEPTH   32         /* header and claims */
 #define LIMIT_KID_BYTES          256
 #define LIMIT_JWKS_BYTES         (1024 * 1024)
-#define LIMIT_JWKS_KEYS          100
+#define LIMIT_JWKS_KEYS          100 /* of a set; what is past them is left out */
+#define LIMIT_JWKS_NOTES         20  /* lines about keys that were left out */
 #define LIMIT_DISCOVERY_BYTES    (256 * 1024)
 #define LIMIT_RSA_BITS_MIN       2048           /* RFC 7518 section 3.3 */
 #define LIMIT_RSA_BITS_MAX       8192           /* verification time grows with the square */

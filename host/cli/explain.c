@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "cli/dev_key.h"
 #include "cli/dev_place.h"
+#include "cli/explain_internal.h"
 #include "cli/explain_rows.h"
 #include "cli/load.h"
 #include "cli/run_host.h"
@@ -83,6 +84,20 @@ static void want_keys(struct session *s, const struct verifier *verifier)
     keyset_unref(set);
 }
 
+/* "a", "b": the first few. */
+static struct str name_keys(struct session *s, const struct keyset *keys)
+{
+    enum { SHOWN = 3 };
+    struct str names = STR("");
+    for (unsigned i = 0; i < keyset_size(keys) && i < SHOWN; i++) {
+        struct str kid = key_kid(keyset_at(keys, i));
+        struct str name = kid.len > 0 ? explain_text(&s->arena, kid) : STR("one without a kid");
+        names =
+            arena_printf(&s->arena, "%.*s%s%.*s", STR_ARG(names), i > 0 ? ", " : "", STR_ARG(name));
+    }
+    return keyset_size(keys) > SHOWN ? arena_printf(&s->arena, "%.*s, ...", STR_ARG(names)) : names;
+}
+
 static struct str describe_keys(struct session *s, const struct verifier *verifier)
 {
     const struct issuer *issuer = issuers_by_source(s->issuers, verifier->keys);
@@ -101,6 +116,8 @@ static struct str describe_keys(struct session *s, const struct verifier *verifi
                      fetched ? "fetched now" : "kept on disk, ");
     if (!fetched)
         text = arena_printf(&s->arena, "%.*s%.0f s old", STR_ARG(text), floor(stats.keys_age));
+    text = arena_printf(&s->arena, "%.*s: %.*s", STR_ARG(text),
+                        STR_ARG(name_keys(s, verifier->keys->keys)));
     return error.len > 0 ? arena_printf(&s->arena, "%.*s; a fetch failed: %.*s", STR_ARG(text),
                                         STR_ARG(error))
                          : text;

@@ -271,6 +271,14 @@ static bool is_signed_by(const struct explain *e, const struct token *token, str
     return rc == 0;
 }
 
+/* A line for each key of the provider that goes unused. */
+static void add_left_out(struct explain *e, const struct keyset *keys)
+{
+    struct str notes = keyset_notes(keys), line;
+    while (str_split_next(&notes, '\n', &line) && line.len > 0)
+        explain_add(e, "left out", EXPLAIN_NOTE, STR(""), explain_text(e->arena, line));
+}
+
 static void add_key(struct explain *e, const struct token *token)
 {
     const struct keyset *keys = e->verifier->keys != NULL ? e->verifier->keys->keys : NULL;
@@ -279,8 +287,9 @@ static void add_key(struct explain *e, const struct token *token)
     explain_add(e, "key set", keys != NULL ? EXPLAIN_NOTE : EXPLAIN_FAIL, STR(""), e->key_set);
     if (keys == NULL)
         return;
+    add_left_out(e, keys);
     bool named = member == NULL || kid.ptr != NULL;
-    struct key *key = named ? keyset_find(keys, kid) : NULL;
+    struct key *key = named ? keyset_find(keys, kid, algorithm_of(token)) : NULL;
     explain_add(e, "kid", explain_if(key != NULL), known_kids(e, keys),
                 explain_value(e->arena, member));
     if (key == NULL)

@@ -315,7 +315,7 @@ static bool may_fetch(struct issuer *issuer, struct str kid, double now)
         return now >= issuer->retry_at;
     }
     if (kid.len == 0 || kid.len > LIMIT_KID_BYTES ||
-        keyset_find(issuer->source.keys, kid) != NULL) {
+        keyset_find(issuer->source.keys, kid, ALG_NONE_KNOWN) != NULL) {
         return false;
     }
     return kid_gate_admit(&issuer->gate, kid, now);
@@ -380,6 +380,7 @@ void issuer_stats(const struct issuer *issuer, struct issuer_stats *out)
         .failures = issuer->failures,
         .keys_age = keys != NULL ? fmax(issuer_now(issuer) - issuer->fetched.steady, 0) : -1,
         .key_count = keys != NULL ? keyset_size(keys) : 0,
+        .notes = keys != NULL ? keyset_notes(keys) : STR(""),
     };
     memcpy(out->last_error, issuer->last_error, sizeof(out->last_error));
 }

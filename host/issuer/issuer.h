@@ -33,6 +33,8 @@ struct issuer_stats {
     uint64_t fetches, failures;
     double keys_age; /* seconds; negative: no keys */
     unsigned key_count;
+    struct str
+        notes; /* lines about keys that go unused (keyset_notes); valid until the loop turns */
     char last_error[256]; /* empty: the last fetch was good; for logs and `explain`, never for a
                              client */
 };

@@ -41,7 +41,8 @@ static double wall_now(const struct issuer *issuer)
 static bool has_key(const struct issuer *issuer, const char *kid)
 {
     return issuer->source.keys != NULL &&
-           (kid[0] == '\0' || keyset_find(issuer->source.keys, str_from(kid)) != NULL);
+           (kid[0] == '\0' ||
+            keyset_find(issuer->source.keys, str_from(kid), ALG_NONE_KNOWN) != NULL);
 }
 
 /* ---- the end of a flight ---- */
@@ -106,8 +107,23 @@ static void succeed(struct issuer *issuer)
     land(issuer);
 }
 
+/* Which keys of the provider go unused, and why: once, not at each refresh. */
+static void log_notes(const struct issuer *issuer, const struct keyset *before,
+                      const struct keyset *set)
+{
+    struct str notes = keyset_notes(set), line;
+    if (before != NULL && str_eq(keyset_notes(before), notes))
+        return;
+    while (str_split_next(&notes, '\n', &line) && line.len > 0) {
+        struct err text;
+        err_set(&text, 0, "%.*s", STR_ARG(line));
+        issuer_log(issuer, LOG_WARN, "a key of the issuer is left out", text.text);
+    }
+}
+
 void issuer_use_set(struct issuer *issuer, struct keyset *set, struct fetch_time fetched)
 {
+    log_notes(issuer, issuer->source.keys, set);
     key_source_set(&issuer->source, set);
     issuer->fetched = fetched;
 }
@@ -263,8 +279,8 @@ static bool is_as_good(const struct issuer *issuer, struct keyset *set, struct f
     if (issuer->wanted[0] == '\0') {
         return age < LIMIT_KEYS_TTL;
     }
-    return age < ISSUER_FRESH ||
-           (age < LIMIT_KEYS_TTL && keyset_find(set, str_from(issuer->wanted)) != NULL);
+    return age < ISSUER_FRESH || (age < LIMIT_KEYS_TTL && keyset_find(set, str_from(issuer->wanted),
+                                                                      ALG_NONE_KNOWN) != NULL);
 }
 
 struct keyset *issuer_load_set(struct issuer *issuer, struct fetch_time *fetched, struct err *err)

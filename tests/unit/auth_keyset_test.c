@@ -1,5 +1,6 @@
 /* Key sets: strict reading, same kids, look-up, and sources. */
 #include "unit.h"
+#include "rsa_keys.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -31,10 +32,10 @@ static void test_parse(void **state)
         {SET(ED("a", X1) "," ED("b", X2)), 2, 0, 0, ""},
         {SET(ED("a", X1) ",{\"kty\":\"future\"},5,[],null,{}"), 1, 5, 0, ""},
         {"{\"keys\":[" ED("a", X1) "],\"more\":true}", 1, 0, 0, ""},
-        {SET(ED("a", X1) "," ED("a", X1)), 1, 1, 0, ""},
+        {SET(ED("a", X1) "," ED("a", X1)), 1, 0, 0, ""},
         {SET(ED("a", X1) "," ED("a", X2) "," ED("b", X2)), 1, 2, 0, ""},
         {SET(ED("a", X1) "," ED("a", X2)), 0, 0, -ENOENT, NO_USE},
-        {SET(ED("a", X1) "," ED("a", "AAAA") "," ED("b", X1)), 1, 2, 0, ""},
+        {SET(ED("a", X1) "," ED("a", "AAAA") "," ED("b", X1)), 2, 1, 0, ""},
         {SET("{\"kty\":\"RSA\",\"kid\":\"a\",\"use\":\"enc\"}," ED("a", X1)), 1, 1, 0, ""},
         {SET(OCT), 1, 0, 0, ""},
         {SET(OCT "," ED("a", X1)), 1, 1, 0, ""},
@@ -94,13 +95,16 @@ static void test_limits(void **state)
     (void)state;
     assert_int_equal(keyset_parse(str_from(text), &set, &err), 0);
     assert_int_equal(keyset_size(set), LIMIT_JWKS_KEYS);
-    assert_ptr_equal(keyset_find(set, STR("k77")), keyset_at(set, 77));
+    assert_ptr_equal(keyset_find(set, STR("k77"), ALG_NONE_KNOWN), keyset_at(set, 77));
     assert_null(keyset_at(set, LIMIT_JWKS_KEYS));
     keyset_unref(set);
     free(text);
     text = set_of_many(LIMIT_JWKS_KEYS + 1);
-    assert_int_equal(keyset_parse(str_from(text), &set, &err), -EINVAL);
-    assert_non_null(strstr(err.text, "more than 100 keys"));
+    assert_int_equal(keyset_parse(str_from(text), &set, &err), 0);
+    assert_int_equal(keyset_size(set), LIMIT_JWKS_KEYS);
+    assert_true(str_eq(keyset_notes(set),
+                       STR("key 101: there are too many: from here on they are left out\n")));
+    keyset_unref(set);
     free(text);
 }
 
@@ -155,13 +159,164 @@ static void test_find(void **state)
     struct keyset *set = parsed(SET(ED("a", X1) "," ED("", X2) "," ED("b", X2)));
     struct keyset *single = parsed(SET("{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"" X1 "\"}"));
     (void)state;
-    assert_ptr_equal(keyset_find(set, STR("b")), keyset_at(set, 2));
-    assert_null(keyset_find(set, STR("c")));
-    assert_null(keyset_find(set, STR("B")));
-    assert_null(keyset_find(set, STR("")));
-    assert_null(keyset_find(single, STR("a"))); /* a published key is found by its kid alone */
+    assert_ptr_equal(keyset_find(set, STR("b"), ALG_NONE_KNOWN), keyset_at(set, 2));
+    assert_null(keyset_find(set, STR("c"), ALG_NONE_KNOWN));
+    assert_null(keyset_find(set, STR("B"), ALG_NONE_KNOWN));
+    assert_null(keyset_find(set, STR(""), ALG_NONE_KNOWN));
+    assert_null(keyset_find(single, STR("a"),
+                            ALG_NONE_KNOWN)); /* a published key is found by its kid alone */
     keyset_unref(set);
     keyset_unref(single);
+}
+
+/* ---- odd keys beside good ones ---- */
+
+#define OCT_A                                                                                      \
+    "{\"kty\":\"oct\",\"kid\":\"a\",\"alg\":\"HS256\",\"k\":\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}"
+
+/* One key under this kid with this alg, which may be NULL. */
+static json_t *entry(struct key *key, enum alg kind, const char *kid, const char *alg)
+{
+    json_t *jwk = key_to_jwk(key, kind);
+    assert_non_null(jwk);
+    json_object_set_new(jwk, "kid", json_string(kid));
+    if (alg != NULL)
+        json_object_set_new(jwk, "alg", json_string(alg));
+    else
+        json_object_del(jwk, "alg");
+    return jwk;
+}
+
+/* The keys as a set, whose notes are these. */
+static struct keyset *set_of(json_t *keys, const char *notes)
+{
+    json_t *root = json_pack("{s:o}", "keys", keys);
+    char *text = json_dumps(root, 0);
+    struct keyset *set = parsed(text);
+    if (!str_eq(keyset_notes(set), str_from(notes)))
+        fail_msg("notes: %.*s", STR_ARG(keyset_notes(set)));
+    free(text);
+    json_decref(root);
+    return set;
+}
+
+/* Is it found for these algorithms, of all, and no other key of the kid? */
+static void expect_algs(const struct keyset *set, const char *kid, unsigned algs)
+{
+    for (enum alg alg = ALG_NONE_KNOWN + 1; alg < ALG_COUNT; alg++) {
+        const struct key *key = keyset_find(set, str_from(kid), alg);
+        assert_int_equal(key != NULL && key_fits(key, alg), (algs & ALG_BIT(alg)) != 0);
+    }
+}
+
+static void one_key_for_each_algorithm_is_one(void **state)
+{
+    static const char *const orders[][3] = {
+        {"RS256", "RS384", "PS512"}, {"PS512", "RS384", "RS256"}, {"RS384", "RS256", "PS512"}};
+    struct key *rsa = rsa_key(RSA_A);
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        json_t *keys = json_array();
+        for (size_t j = 0; j < 3; j++)
+            json_array_append_new(keys, entry(rsa, ALG_RS256, "k", orders[i][j]));
+        struct keyset *set = set_of(keys, "");
+        assert_int_equal(keyset_size(set), 1);
+        assert_int_equal(keyset_skipped(set), 0);
+        expect_algs(set, "k", ALG_BIT(ALG_RS256) | ALG_BIT(ALG_RS384) | ALG_BIT(ALG_PS512));
+        keyset_unref(set);
+    }
+    key_unref(rsa);
+}
+
+/* RFC 7517 section 4.5: the token's algorithm picks. */
+static void one_kid_for_several_kinds(void **state)
+{
+    struct key *rsa = rsa_key(RSA_A), *ec = any_key(ALG_ES256), *ed = any_key(ALG_EDDSA);
+    json_t *keys = json_pack("[ooo]", entry(rsa, ALG_RS256, "a", NULL),
+                             entry(ec, ALG_ES256, "a", "ES256"), entry(ed, ALG_EDDSA, "a", NULL));
+    json_array_append_new(keys, json_loads(OCT_A, 0, NULL));
+    struct keyset *set = set_of(keys, "'a': a shared secret among public keys is no secret\n");
+    (void)state;
+    assert_int_equal(keyset_size(set), 3);
+    expect_algs(set, "a",
+                ALG_BIT(ALG_RS256) | ALG_BIT(ALG_RS384) | ALG_BIT(ALG_RS512) | ALG_BIT(ALG_PS256) |
+                    ALG_BIT(ALG_PS384) | ALG_BIT(ALG_PS512) | ALG_BIT(ALG_ES256) |
+                    ALG_BIT(ALG_EDDSA));
+    assert_non_null(keyset_find(set, STR("a"), ALG_NONE_KNOWN));
+    keyset_unref(set);
+    key_unref(rsa);
+    key_unref(ec);
+    key_unref(ed);
+}
+
+#define RIVAL "'k': another key has the same kid and algorithm: neither is used for it\n"
+
+/* Which of two keys is meant must not be guessed. */
+static void rivals_are_used_for_what_is_not_contested(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        unsigned algs;
+        unsigned size;
+    } cases[] = {
+        {"RS256", "RS256", 0, 1},
+        {"RS256", "RS512", ALG_BIT(ALG_RS256) | ALG_BIT(ALG_RS512), 3},
+        {NULL, NULL, 0, 1},
+        {NULL, "RS256",
+         ALG_BIT(ALG_RS384) | ALG_BIT(ALG_RS512) | ALG_BIT(ALG_PS256) | ALG_BIT(ALG_PS384) |
+             ALG_BIT(ALG_PS512),
+         2},
+    };
+    struct key *a = rsa_key(RSA_A), *b = rsa_key(RSA_B), *other = any_key(ALG_ES256);
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *keys =
+            json_pack("[ooo]", entry(a, ALG_RS256, "k", cases[i].a),
+                      entry(b, ALG_RS256, "k", cases[i].b), entry(other, ALG_ES256, "other", NULL));
+        struct keyset *set = set_of(keys, cases[i].size == 3 ? "" : RIVAL RIVAL);
+        assert_int_equal(keyset_size(set), cases[i].size);
+        assert_int_equal(keyset_size(set) + keyset_skipped(set), 3);
+        expect_algs(set, "k", cases[i].algs);
+        expect_algs(set, "other", ALG_BIT(ALG_ES256));
+        keyset_unref(set);
+    }
+    key_unref(a);
+    key_unref(b);
+    key_unref(other);
+}
+
+static void notes_name_key_and_reason(void **state)
+{
+    static const struct {
+        const char *json, *notes;
+    } cases[] = {
+        {SET(ED("a", X1)), ""},
+        {SET("{\"kty\":\"RSA\",\"kid\":\"e\",\"use\":\"enc\"}," ED("a", X1)), ""},
+        {SET("{\"kty\":\"RSA\",\"kid\":\"e\",\"key_ops\":[\"encrypt\"]}," ED("a", X1)), ""},
+        {SET("{\"kty\":\"RSA\",\"kid\":\"r\"},5," ED("a", X1)),
+         "'r': the member n is missing or empty\nkey 2: a key must be a JSON object\n"},
+        {SET("{\"kty\":\"AKP\",\"kid\":\"pq\",\"alg\":\"ML-DSA-44\"}," ED("a", X1)),
+         "'pq': its alg ML-DSA-44 is not supported\n"},
+    };
+    char many[4000] = "{\"keys\":[" ED("a", X1);
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct keyset *set = parsed(cases[i].json);
+        if (!str_eq(keyset_notes(set), str_from(cases[i].notes)))
+            fail_msg("%s: %.*s", cases[i].json, STR_ARG(keyset_notes(set)));
+        keyset_unref(set);
+    }
+    for (int i = 0; i < 500; i++)
+        strcat(many, ",5");
+    struct keyset *set = parsed(strcat(many, "]}"));
+    assert_int_equal(keyset_skipped(set), 500);
+    assert_int_equal(str_count(keyset_notes(set), '\n'), LIMIT_JWKS_NOTES);
+    keyset_unref(set);
+    struct err err;
+    assert_int_equal(keyset_parse(STR(SET("{\"kty\":\"RSA\",\"kid\":\"r\"},5")), &set, &err),
+                     -ENOENT);
+    assert_string_equal(err.text, NO_USE ": 'r': the member n is missing or empty;"
+                                         " key 2: a key must be a JSON object");
 }
 
 static void test_set_of_one(void **state)
@@ -171,14 +326,14 @@ static void test_set_of_one(void **state)
     (void)state;
     assert_int_equal(key_from_secret(STR("0123456789abcdef0123456789abcdef"), &key, NULL), 0);
     set = keyset_of(key);
-    assert_ptr_equal(keyset_find(set, STR("")), key);
-    assert_ptr_equal(keyset_find(set, STR("any")), key);
+    assert_ptr_equal(keyset_find(set, STR(""), ALG_NONE_KNOWN), key);
+    assert_ptr_equal(keyset_find(set, STR("any"), ALG_NONE_KNOWN), key);
     keyset_unref(set);
     key_set_kid(key, STR("k"));
     set = keyset_of(key);
     key_unref(key);
-    assert_ptr_equal(keyset_find(set, STR("k")), keyset_at(set, 0));
-    assert_null(keyset_find(set, STR("any")));
+    assert_ptr_equal(keyset_find(set, STR("k"), ALG_NONE_KNOWN), keyset_at(set, 0));
+    assert_null(keyset_find(set, STR("any"), ALG_NONE_KNOWN));
     keyset_unref(set);
 }
 
@@ -223,6 +378,11 @@ static void test_source(void **state)
     key_source_set(&source, same);
     assert_int_equal(source.generation, generation);
     assert_ptr_equal(source.keys, a);
+    struct keyset *noted = parsed(SET("5," ED("a", X1)));
+    key_source_set(&source, noted); /* the same keys, and something to say about others */
+    assert_int_equal(source.generation, generation);
+    assert_ptr_equal(source.keys, noted);
+    keyset_unref(noted);
     key_source_set(&source, b);
     assert_int_equal(source.generation, generation + 1);
     assert_ptr_equal(source.keys, b);
@@ -238,10 +398,18 @@ static void test_source(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_bytes), cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_find),  cmocka_unit_test(test_set_of_one),
-        cmocka_unit_test(test_equal), cmocka_unit_test(test_source),
+        cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_set_of_one),
+        cmocka_unit_test(test_equal),
+        cmocka_unit_test(test_source),
+        cmocka_unit_test(notes_name_key_and_reason),
+        cmocka_unit_test(one_key_for_each_algorithm_is_one),
+        cmocka_unit_test(one_kid_for_several_kinds),
+        cmocka_unit_test(rivals_are_used_for_what_is_not_contested),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,7 +129,7 @@ static bool verify_jws(const struct keyset *set, struct key *key, const char *te
     if (parse_jws(text, &jws) == 0) {
         enum alg alg = alg_parse(str_from(text_of(jws.header, "alg")));
         if (set != NULL)
-            key = keyset_find(set, str_from(text_of(jws.header, "kid")));
+            key = keyset_find(set, str_from(text_of(jws.header, "kid")), ALG_NONE_KNOWN);
         good = key != NULL && verify_both(key, alg, jws.input,
                                           (struct str){(const char *)jws.bytes, jws.len}, tally);
     }

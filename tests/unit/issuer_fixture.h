@@ -235,7 +235,7 @@ static inline bool want(struct fixture *fx, const char *kid)
 static inline bool has_in(struct issuer *issuer, const char *kid)
 {
     struct keyset *keys = issuer_keys(issuer)->keys;
-    return keys != NULL && keyset_find(keys, str_from(kid)) != NULL;
+    return keys != NULL && keyset_find(keys, str_from(kid), ALG_NONE_KNOWN) != NULL;
 }
 
 static inline bool has(struct fixture *fx, const char *kid)

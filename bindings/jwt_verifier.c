@@ -7,6 +7,7 @@
 #include "options/options.h"
 #include "lua/tree.h"
 #include "lua/vm.h"
+#include "run/instance.h"
 
 static int l_gc(lua_State *L)
 {
@@ -64,6 +65,20 @@ void jwt_check_verifier_keys(lua_State *L, int index, const char *name)
     check_keys(L, index, options_check_verifier_keys, own, name);
 }
 
+/* The instance's, so that keys outlive a verifier that is made anew for each request. */
+static struct issuer_links *lx_links(lua_State *L, struct jwt_verifier *v)
+{
+    struct instance *instance = vm_of(L)->instance;
+    struct issuer_links *links = instance != NULL ? instance->links : NULL;
+    if (links == NULL)
+        links = issuer_links_new(instance != NULL ? &instance->arena : &v->arena);
+    if (links == NULL)
+        luaL_error(L, "out of memory");
+    if (instance != NULL)
+        instance->links = links;
+    return links;
+}
+
 struct jwt_verifier *jwt_push_verifier(lua_State *L, int index)
 {
     if (!lua_istable(L, index))
@@ -79,7 +94,8 @@ struct jwt_verifier *jwt_push_verifier(lua_State *L, int index)
     lua_pop(L, 1);
     if (v->spec.verifier.dpop.mode != DPOP_UNSET)
         luaL_error(L, "`dpop` is for `auth` in functions.lua, or of a function");
-    if (vm->services != NULL && issuer_link(vm->services->issuers, &v->spec, &err) != 0)
+    if (vm->services != NULL &&
+        issuer_link(vm->services->issuers, lx_links(L, v), false, &v->spec, &err) != 0)
         luaL_error(L, "%s", err.text);
     v->verifiers = &v->spec.verifier;
     v->count = 1;

@@ -21,6 +21,7 @@ struct visit {
     struct app *app;
     struct exchange *ex;
     struct function *function;
+    unsigned *awaited;     /* while it waits: where it is counted */
     struct claims *claims; /* owned until the function is called; NULL: nobody's */
     struct route_match match;
     struct str path; /* as the client sent it, normalised */
@@ -217,11 +218,11 @@ void app_on_request(void *arg, struct exchange *ex)
 
 /* ---- 3. may the caller? ---- */
 
-/* Nothing but this keeps a function's deployment from being freed when a reload replaces it. */
+/* Nothing but this keeps the deployment, whose issuer is waited for, from being freed when a reload
+ * replaces it. */
 static void wait_is_over(struct visit *visit)
 {
-    if (visit->function != NULL)
-        visit->function->awaited--;
+    --*visit->awaited;
     visit->ex->on_gone = NULL;
     visit->ex->owner = NULL;
 }
@@ -251,8 +252,9 @@ static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
     if (token_want(visit->app->issuers, verdict, &visit->wait) == 0)
         return false;
     exchange_hold(visit->ex);
-    if (visit->function != NULL)
-        visit->function->awaited++;
+    visit->awaited =
+        visit->function != NULL ? &visit->function->awaited : &visit->app->current->awaited;
+    ++*visit->awaited;
     visit->ex->on_gone = on_gone_while_waiting;
     visit->ex->owner = visit;
     return true;

@@ -33,34 +33,30 @@ static bool env_is_default(void *arg, const char *name)
 
 /* ---- verifiers ---- */
 
-/* Links the specs and makes the array that token_verify wants. `path` is that of the first one in
- * functions.lua. */
-static struct verifier *link_all(struct deployment *d, struct arena *arena, const char *path,
+/* Links the specs and makes the array that token_verify wants, in the arena of `links` (NULL: out
+ * of memory). `path` is that of the first one in functions.lua. */
+static struct verifier *link_all(struct deployment *d, struct issuer_links *links, const char *path,
                                  struct verifier_spec *specs, unsigned count, struct err *err)
 {
-    struct verifier *list = arena_zalloc(arena, (count + 1) * sizeof(*list));
+    struct verifier *list =
+        links != NULL ? arena_zalloc(links->arena, (count + 1) * sizeof(*list)) : NULL;
     if (list == NULL) {
         err_set(err, -ENOMEM, "out of memory");
         return NULL;
     }
     for (unsigned i = 0; i < count; i++) {
         struct err reason;
-        if (issuer_link(d->services.issuers, &specs[i], &reason) != 0) {
+        if (issuer_link(d->services.issuers, links, true, &specs[i], &reason) != 0) {
             config_fault(d->config, err, path, "%s", reason.text);
             return NULL;
         }
         list[i] = specs[i].verifier;
-        struct issuer *issuer = d->services.issuers != NULL
-                                    ? issuers_by_source(d->services.issuers, list[i].keys)
-                                    : NULL;
-        if (issuer != NULL)
-            issuer_prefetch(issuer);
     }
     return list;
 }
 
 /* The deployment's verifiers, unless the function has its own. */
-static int link_policy(struct deployment *d, struct arena *arena, struct function_spec *spec,
+static int link_policy(struct deployment *d, struct issuer_links *links, struct function_spec *spec,
                        struct err *err)
 {
     struct policy *policy = &spec->policy;
@@ -71,7 +67,7 @@ static int link_policy(struct deployment *d, struct arena *arena, struct functio
     if (policy->namespace.len == 0)
         policy->namespace = d->config->claim_namespace;
     if (policy->own_count > 0) {
-        policy->verifiers = link_all(d, arena, path, policy->own, policy->own_count, err);
+        policy->verifiers = link_all(d, links, path, policy->own, policy->own_count, err);
         policy->verifier_count = policy->own_count;
     }
     if (policy->verifiers == NULL)
@@ -148,10 +144,12 @@ int deployment_build_routes(struct deployment *d, struct err *err)
 
 /* ---- loading ---- */
 
-/* A new instance may have said something else about itself. */
+/* A new instance may have said something else about itself, and its policy ends with it. */
 static int on_prepare(struct function *function, struct instance *instance, struct err *err)
 {
-    return link_policy(function->owner, &instance->arena, &instance->spec, err);
+    if (instance->links == NULL)
+        instance->links = issuer_links_new(&instance->arena);
+    return link_policy(function->owner, instance->links, &instance->spec, err);
 }
 
 static void on_function_loaded(struct function *function)
@@ -183,7 +181,7 @@ static int make_functions(struct deployment *d, const struct binding *bindings,
     d->functions = calloc(config->function_count + 1, sizeof(struct function *));
     for (unsigned i = 0; d->functions != NULL && i < config->function_count; i++) {
         struct function_spec *spec = &config->functions[i];
-        if (link_policy(d, &config->arena, spec, err) != 0)
+        if (link_policy(d, d->links, spec, err) != 0)
             return -EINVAL;
         struct function *function =
             function_new(spec, &d->services, bindings, last_generation(before, spec->name));
@@ -220,8 +218,9 @@ struct deployment *deployment_new(struct config *config, const struct services *
     d->services.env_arg = config;
     d->services.verifier_count = config->issuer_count;
     d->services.claim_namespace = config->claim_namespace;
+    d->links = issuer_links_new(&config->arena);
     d->services.verifiers =
-        link_all(d, &config->arena, "auth.issuer", config->issuers, config->issuer_count, err);
+        link_all(d, d->links, "auth.issuer", config->issuers, config->issuer_count, err);
     d->site = (struct static_site){.folder = config->publish.len > 0 ? config->publish.ptr : NULL,
                                    .embedded_prefix = config->dev ? "web/" : NULL};
     if (d->services.verifiers == NULL || make_functions(d, bindings, before, err) != 0 ||
@@ -269,6 +268,8 @@ const struct function *deployment_first_lost(const struct deployment *d,
 
 bool deployment_is_idle(const struct deployment *d)
 {
+    if (d->awaited > 0)
+        return false;
     for (unsigned i = 0; i < d->function_count; i++) {
         if (!function_is_idle(d->functions[i]))
             return false;

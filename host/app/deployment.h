@@ -16,6 +16,8 @@ struct deployment {
     struct router *router;    /* owned; targets are functions */
     struct services services; /* what its functions are given */
     struct static_site site;
+    struct issuer_links *links; /* in the config's arena: the issuers that functions.lua names */
+    unsigned awaited; /* requests that wait for a key before redirects are judged for them */
     unsigned loading; /* functions that have not ended their first load */
     void (*loaded)(struct deployment *deployment, void *arg); /* see deployment_new */
     void *loaded_arg;

@@ -34,7 +34,8 @@ struct refusal {
 struct introspection {
     struct list node;
     struct opaque_source source;
-    struct issuers *all;
+    struct issuers *all; /* NULL: they are gone, users hold mere memory */
+    unsigned users;
     char *url;           /* owned */
     char *authorization; /* owned: the header's value */
     char host_text[256];
@@ -395,23 +396,44 @@ struct opaque_source *introspection_get(struct issuers *issuers,
     return &in->source;
 }
 
+static void stop_flights(struct introspection *in)
+{
+    list_each(at, &in->flights)
+    {
+        struct flight *flight = container_of(at, struct flight, node);
+        list_each(waiting, &flight->waiting)
+        {
+            list_remove(waiting);
+        }
+        client_cancel(flight->call);
+        list_remove(&flight->node);
+        free(flight);
+    }
+    in->flying = LIMIT_INTROSPECTIONS; /* none any more */
+}
+
+void introspection_use(struct opaque_source *source)
+{
+    container_of(source, struct introspection, source)->users++;
+}
+
+void introspection_leave(struct opaque_source *source)
+{
+    struct introspection *in = container_of(source, struct introspection, source);
+    if (--in->users > 0)
+        return;
+    if (in->all != NULL) {
+        stop_flights(in); /* those that nobody waits for any more */
+        list_remove(&in->node);
+    }
+    introspection_free(in);
+}
+
 void introspections_stop(struct issuers *issuers)
 {
     list_each(node, &issuers->introspections)
     {
-        struct introspection *in = container_of(node, struct introspection, node);
-        list_each(at, &in->flights)
-        {
-            struct flight *flight = container_of(at, struct flight, node);
-            list_each(waiting, &flight->waiting)
-            {
-                list_remove(waiting);
-            }
-            client_cancel(flight->call);
-            list_remove(&flight->node);
-            free(flight);
-        }
-        in->flying = LIMIT_INTROSPECTIONS; /* none any more */
+        stop_flights(container_of(node, struct introspection, node));
     }
 }
 
@@ -419,7 +441,10 @@ void introspections_free(struct issuers *issuers)
 {
     list_each(node, &issuers->introspections)
     {
+        struct introspection *in = container_of(node, struct introspection, node);
         list_remove(node);
-        introspection_free(container_of(node, struct introspection, node));
+        in->all = NULL;
+        if (in->users == 0)
+            introspection_free(in);
     }
 }

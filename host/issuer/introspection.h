@@ -16,16 +16,19 @@
 #include "auth/verify.h"
 #include "issuer/issuer.h"
 
-/* The one for that endpoint and client, made on first use; lives as long as `issuers`. NULL with
+/* The one for that endpoint and client, made when there is none; lives as an issuer does. NULL with
  * err: no memory, or a URL that is neither https nor on loopback. Asks nothing yet. */
 struct opaque_source *introspection_get(struct issuers *issuers,
                                         const struct introspection_spec *spec, struct err *err);
+/* As issuer_use and issuer_leave. */
+void introspection_use(struct opaque_source *source);
+void introspection_leave(struct opaque_source *source);
 
 /* Asks. 1: `wait` is queued, done() will come, answered or not. 0: nothing to wait for; too many
  * are waiting, or the endpoint, or this token, failed a moment ago. */
 int introspection_want(struct opaque_source *source, struct str token, struct issuer_wait *wait);
 
-/* For issuers_free: no callback comes after the first; the second frees. */
+/* For issuers_free: no callback comes after the first; the second frees what has no user. */
 void introspections_stop(struct issuers *issuers);
 void introspections_free(struct issuers *issuers);
 

@@ -5,6 +5,7 @@
  * clock. Its handle does not keep the loop alive. */
 #include "issuer/issuer_internal.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -59,7 +60,7 @@ static bool due_now(const struct issuer *issuer, double now)
         return false;
     }
     if (issuer->source.keys == NULL) {
-        return issuer->prefetched;
+        return issuer->promises > 0;
     }
     double age = now - issuer->fetched.steady;
     return issuer->due || age >= LIMIT_KEYS_TTL || age < 0;
@@ -162,7 +163,10 @@ static void on_issuer_closed(uv_handle_t *handle)
 {
     struct issuer *issuer = container_of((uv_timer_t *)(void *)handle, struct issuer, timer);
     struct issuers *issuers = issuer->all;
-    issuer_free(issuer);
+    issuer->all = NULL;
+    if (issuer->users == 0) {
+        issuer_free(issuer);
+    }
     issuers_unref(issuers);
 }
 
@@ -179,6 +183,19 @@ static void forget_waiters(struct list *list)
     }
 }
 
+static void stop(struct issuer *issuer)
+{
+    list_remove(&issuer->node);
+    forget_waiters(&issuer->waiting);
+    forget_waiters(&issuer->ready);
+    if (issuer->call != NULL) {
+        client_cancel(issuer->call);
+        issuer->call = NULL;
+    }
+    issuer_store_unlock(&issuer->store);
+    uv_close((uv_handle_t *)&issuer->timer, on_issuer_closed);
+}
+
 void issuers_free(struct issuers *issuers)
 {
     if (issuers == NULL) {
@@ -187,16 +204,7 @@ void issuers_free(struct issuers *issuers)
     introspections_stop(issuers);
     list_each(node, &issuers->list)
     {
-        struct issuer *issuer = container_of(node, struct issuer, node);
-        list_remove(&issuer->node);
-        forget_waiters(&issuer->waiting);
-        forget_waiters(&issuer->ready);
-        if (issuer->call != NULL) {
-            client_cancel(issuer->call);
-            issuer->call = NULL;
-        }
-        issuer_store_unlock(&issuer->store);
-        uv_close((uv_handle_t *)&issuer->timer, on_issuer_closed);
+        stop(container_of(node, struct issuer, node));
     }
     uv_close((uv_handle_t *)&issuers->timer, on_issuers_closed);
 }
@@ -346,11 +354,26 @@ void issuer_cancel(struct issuer_wait *wait)
     list_remove(&wait->node);
 }
 
-void issuer_prefetch(struct issuer *issuer)
+void issuer_use(struct issuer *issuer, bool promised)
 {
-    issuer->prefetched = true;
+    issuer->users++;
+    issuer->promises += promised;
     if (due_now(issuer, issuer_now(issuer))) {
         issuer_take_off(issuer, STR(""));
+    }
+}
+
+void issuer_leave(struct issuer *issuer, bool promised)
+{
+    issuer->promises -= promised;
+    if (--issuer->users > 0) {
+        return;
+    }
+    if (issuer->all == NULL) {
+        issuer_free(issuer);
+    } else if (!uv_is_closing((uv_handle_t *)&issuer->timer)) {
+        assert(list_is_empty(&issuer->waiting) && list_is_empty(&issuer->ready));
+        stop(issuer);
     }
 }
 
@@ -364,7 +387,7 @@ bool issuers_ready(const struct issuers *issuers)
     list_each(node, &issuers->list)
     {
         const struct issuer *issuer = container_of(node, struct issuer, node);
-        if (issuer->prefetched && issuer->source.keys == NULL) {
+        if (issuer->promises > 0 && issuer->source.keys == NULL) {
             return false;
         }
     }

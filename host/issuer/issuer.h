@@ -42,7 +42,7 @@ struct issuer_stats {
 /* `folder`: where last good sets are kept (".luafn/keys"), NULL for none; copied. */
 struct issuers *issuers_new(uv_loop_t *loop, struct client *client, const char *folder);
 /* Drops every waiter without a call and stops what is under way; memory goes when the loop has
- * turned. Before client_free. */
+ * turned, that of an issuer with its last user. Before client_free. */
 void issuers_free(struct issuers *issuers);
 /* Does what is due now: refreshes, retries, and drops sets that are too old. Called by a timer of
  * its own each second; for tests with a clock of their own. */
@@ -60,11 +60,19 @@ void issuers_trust(struct issuers *issuers, struct keyset *keys);
 int issuers_check(struct str url, struct str jwks_uri, struct err *err)
     __attribute__((warn_unused_result));
 
-/* The fetcher for that issuer URL (exact text; jwks_uri empty: found by discovery). Made on first
- * use; lives as long as `issuers`. An http: URL is refused outside loopback. NULL with err. Does
- * not fetch yet. */
+/* The fetcher for that issuer URL (exact text; jwks_uri empty: found by discovery). Made when there
+ * is none. An http: URL is refused outside loopback. NULL with err. Does not fetch yet. It lives
+ * until its last user leaves, without any as long as `issuers`. */
 struct issuer *issuers_get(struct issuers *issuers, struct str url, struct str jwks_uri,
                            struct err *err);
+
+/* One user more: what borrows its keys, and waits for them, must be one. `promised`: who asks this
+ * user must not wait for keys; they are fetched now when there are none, and the host is not ready
+ * before it has them. */
+void issuer_use(struct issuer *issuer, bool promised);
+/* One user less, as it came; also after issuers_free. The last one ends the fetcher: it is no part
+ * of issuers_each and issuers_ready from here on. */
+void issuer_leave(struct issuer *issuer, bool promised);
 
 /* Borrowed; for verifiers. */
 struct key_source *issuer_keys(struct issuer *issuer);
@@ -83,12 +91,10 @@ struct issuer_wait {
 int issuer_want(struct issuer *issuer, struct str kid, struct issuer_wait *wait);
 void issuer_cancel(struct issuer_wait *wait);
 
-/* Begins to fetch when there are no keys yet; for start-up. */
-void issuer_prefetch(struct issuer *issuer);
 /* Did the last fetch fail? Then an unknown kid may be a new one that could not be had: that is a
  * 503 and no refusal of the token. */
 bool issuer_is_failing(const struct issuer *issuer);
-/* Every issuer that was prefetched has keys. */
+/* Every issuer that was promised has keys. */
 bool issuers_ready(const struct issuers *issuers);
 
 void issuer_stats(const struct issuer *issuer, struct issuer_stats *out);

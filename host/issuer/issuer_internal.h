@@ -35,7 +35,7 @@ struct fetch_time {
 
 struct issuer {
     struct list node;
-    struct issuers *all;
+    struct issuers *all;  /* NULL: its timer is closed, users hold mere memory */
     char *url;            /* owned */
     char *configured_uri; /* owned; NULL: by discovery */
     char *found_uri;      /* owned; NULL: not yet discovered */
@@ -46,7 +46,8 @@ struct issuer {
     struct key_source source;
     struct fetch_time fetched; /* of source.keys */
     bool due;                  /* refresh regardless of age: the set is from disk */
-    bool prefetched;
+    unsigned users;            /* issuer_use */
+    unsigned promises;         /* ... those whose requests must not wait for keys */
     struct issuer_store store;
     struct kid_gate gate;
 

@@ -6,6 +6,54 @@
 #include "issuer/discovery.h"
 #include "issuer/introspection.h"
 
+/* ---- what somebody uses ---- */
+
+struct issuer_use {
+    struct issuer_use *next;
+    struct issuer *issuer; /* or ... */
+    struct opaque_source *opaque;
+    bool promised;
+};
+
+struct issuer_links *issuer_links_new(struct arena *arena)
+{
+    struct issuer_links *links = arena_zalloc(arena, sizeof(*links));
+    if (links != NULL)
+        links->arena = arena;
+    return links;
+}
+
+static void on_end(void *arg)
+{
+    struct issuer_use *use = arg;
+    if (use->issuer != NULL)
+        issuer_leave(use->issuer, use->promised);
+    else
+        introspection_leave(use->opaque);
+}
+
+static int keep(struct issuer_links *links, const struct issuer_use *wanted, struct err *err)
+{
+    for (struct issuer_use *use = links->first; use != NULL; use = use->next) {
+        if (use->issuer == wanted->issuer && use->opaque == wanted->opaque &&
+            use->promised >= wanted->promised)
+            return 0;
+    }
+    struct issuer_use *use = arena_zalloc(links->arena, sizeof(*use));
+    if (use == NULL || arena_defer(links->arena, on_end, use) != 0)
+        return err_set(err, -ENOMEM, "out of memory");
+    *use = *wanted;
+    use->next = links->first;
+    links->first = use;
+    if (use->issuer != NULL)
+        issuer_use(use->issuer, use->promised);
+    else
+        introspection_use(use->opaque);
+    return 0;
+}
+
+/* ---- verifiers ---- */
+
 static int link_own(struct verifier_spec *spec, struct err *err)
 {
     struct key *key = NULL;
@@ -30,19 +78,23 @@ static int link_own(struct verifier_spec *spec, struct err *err)
     return 0;
 }
 
-static int link_introspection(struct issuers *issuers, struct verifier_spec *spec, struct err *err)
+static int link_introspection(struct issuers *issuers, struct issuer_links *links,
+                              struct verifier_spec *spec, struct err *err)
 {
     if (spec->introspection.url.len == 0)
         return 0;
     if (issuers == NULL)
         return discovery_check_url(spec->introspection.url, true, err);
     spec->verifier.opaque = introspection_get(issuers, &spec->introspection, err);
-    return spec->verifier.opaque != NULL ? 0 : -EINVAL;
+    if (spec->verifier.opaque == NULL)
+        return -EINVAL;
+    return keep(links, &(struct issuer_use){.opaque = spec->verifier.opaque}, err);
 }
 
-int issuer_link(struct issuers *issuers, struct verifier_spec *spec, struct err *err)
+int issuer_link(struct issuers *issuers, struct issuer_links *links, bool promised,
+                struct verifier_spec *spec, struct err *err)
 {
-    int rc = link_introspection(issuers, spec, err);
+    int rc = link_introspection(issuers, links, spec, err);
     if (rc != 0)
         return rc;
     if (spec->secret.ptr != NULL || spec->public_key.ptr != NULL)
@@ -53,5 +105,5 @@ int issuer_link(struct issuers *issuers, struct verifier_spec *spec, struct err 
     if (issuer == NULL)
         return -EINVAL;
     spec->verifier.keys = issuer_keys(issuer);
-    return 0;
+    return keep(links, &(struct issuer_use){.issuer = issuer, .promised = promised}, err);
 }

@@ -1,14 +1,25 @@
-/* Gives verifiers their keys: the issuer's fetcher, or a key of their own. */
+/* Gives verifiers their keys: the issuer's fetcher, or a key of their own. And keeps those who
+ * fetch for as long as somebody has such a verifier. */
 #ifndef LUAFN_ISSUER_ISSUER_LINK_H
 #define LUAFN_ISSUER_ISSUER_LINK_H
 
 #include "auth/verify.h"
 #include "issuer/issuer.h"
 
-/* Sets spec->verifier.keys. With a secret or public key these are spec->own_keys; else the issuer's
- * (made on first use). `issuers` NULL: only the settings are checked (`luafn check`). 0 or a
- * negative errno with the reason. */
-int issuer_link(struct issuers *issuers, struct verifier_spec *spec, struct err *err)
-    __attribute__((warn_unused_result));
+/* What a deployment, or an instance, uses: a user of each issuer and introspection, once, for as
+ * long as its arena lives. */
+struct issuer_links {
+    struct arena *arena; /* borrowed */
+    struct issuer_use *first;
+};
+
+/* In the arena; NULL when out of memory. */
+struct issuer_links *issuer_links_new(struct arena *arena);
+
+/* Sets spec->verifier.keys and opaque. With a secret or public key the keys are spec->own_keys;
+ * else the issuer's, which is used from here on (`promised`: see issuer_use). `issuers` NULL: only
+ * the settings are checked (`luafn check`). 0 or a negative errno with the reason. */
+int issuer_link(struct issuers *issuers, struct issuer_links *links, bool promised,
+                struct verifier_spec *spec, struct err *err) __attribute__((warn_unused_result));
 
 #endif

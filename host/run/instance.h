@@ -23,6 +23,8 @@ struct script_files {
     unsigned count;
 };
 
+struct issuer_links;
+
 enum instance_state { INSTANCE_LOADING, INSTANCE_READY, INSTANCE_FAILED };
 
 struct instance {
@@ -32,6 +34,7 @@ struct instance {
     const struct function_spec *base; /* what functions.lua says; borrowed from the configuration */
     struct function_spec spec;        /* the same, with what the script says about itself */
     struct arena arena;               /* of the latter */
+    struct issuer_links *links;       /* in the arena: whose keys it uses; NULL: nobody's yet */
     struct vm *vm;                    /* owned */
     int handler;                      /* registry reference */
     int arguments;                    /* of event and context, how many the handler can see */

@@ -126,6 +126,7 @@ export class Issuer {
     const [, name, rest] = /^\/([^/?]*)([^?]*)/.exec(req.url) ?? [];
     const tenant = this.tenants.get(name);
     const answer = tenant?.answer(rest) ?? { status: 404, body: '{}' };
+    if (tenant?.state.gate) await tenant.state.gate; // a promise: the answer waits for it
     if (tenant?.state.delay) await new Promise((r) => setTimeout(r, tenant.state.delay * 1000));
     if (answer.close) return res.destroy();
     const headers = { 'Content-Type': 'application/json' };

@@ -33,6 +33,8 @@ struct fixture {
     char folder[64], url[64], document[256];
     double now;
     double set; /* by how much the wall clock has been set */
+    struct issuer *promised[4];
+    unsigned promised_count;
 };
 
 /* Public key sets by name of their kids: "a", "b", "ab". Made once. */
@@ -150,6 +152,14 @@ static inline int setup(void **state)
     return 0;
 }
 
+/* A user of fx->issuer who must not wait for keys, until the end of the test. */
+static inline void promise(struct fixture *fx)
+{
+    assert_true(fx->promised_count < 4);
+    fx->promised[fx->promised_count++] = fx->issuer;
+    issuer_use(fx->issuer, true);
+}
+
 static inline void remove_folder(const char *folder)
 {
     DIR *dir = opendir(folder);
@@ -169,6 +179,9 @@ static inline int teardown(void **state)
     fake_stop(&fx->fake);
     uv_close((uv_handle_t *)&fx->guard, NULL);
     uv_run(&fx->loop, UV_RUN_DEFAULT);
+    while (fx->promised_count > 0) {
+        issuer_leave(fx->promised[--fx->promised_count], true);
+    }
     assert_int_equal(uv_loop_close(&fx->loop), 0);
     remove_folder(fx->folder);
     free(fx);

@@ -35,7 +35,7 @@ static void readiness_follows_the_keys(void **state)
 {
     struct fixture *fx = *state;
     assert_true(issuers_ready(fx->issuers)); /* nothing was promised */
-    issuer_prefetch(fx->issuer);
+    promise(fx);
     assert_false(issuers_ready(fx->issuers));
     want(fx, "");
     assert_true(issuers_ready(fx->issuers));

@@ -67,7 +67,7 @@ static void restart_takes_the_keys_from_disk(void **state)
     fx->issuer = get_from(fx->issuers, fx->url);
     assert_true(has(fx, "a")); /* before anything was asked */
     assert_true(fabs(stats(fx).keys_age - 3600) < 1);
-    issuer_prefetch(fx->issuer);
+    promise(fx);
     assert_true(issuers_ready(fx->issuers));
     settle(fx, 1, 0);
     assert_true(has(fx, "a"));
@@ -85,7 +85,7 @@ static void restart_refreshes_what_it_takes_from_disk(void **state)
     fx->now += 60;
     fx->issuers = new_issuers(fx);
     fx->issuer = get_from(fx->issuers, fx->url);
-    issuer_prefetch(fx->issuer);
+    promise(fx);
     assert_true(has(fx, "a"));
     want(fx, "b");
     assert_true(has(fx, "b"));
@@ -171,7 +171,7 @@ static void provider_that_was_never_there_is_retried(void **state)
 {
     struct fixture *fx = *state;
     stop_provider(fx);
-    issuer_prefetch(fx->issuer);
+    promise(fx);
     assert_true(want(fx, "a"));
     assert_false(has(fx, "a"));
     assert_false(issuers_ready(fx->issuers));

@@ -1,5 +1,5 @@
-/* Functions on a loop of their own, with a script's wait in the test's hand: `hold(name)` waits until the test lets go
- * of that name. */
+/* Functions on a loop of their own, with a script's wait in the test's hand: `hold(name)` waits
+ * until the test lets go of that name. */
 #ifndef LUAFN_TESTS_RUN_FIXTURE_H
 #define LUAFN_TESTS_RUN_FIXTURE_H
 
@@ -64,7 +64,8 @@ static inline int hold_finish(lua_State *L, struct op *op)
     return 1;
 }
 
-static const struct op_type hold_type = {.name = "hold", .cancel = hold_cancel, .finish = hold_finish};
+static const struct op_type hold_type = {
+    .name = "hold", .cancel = hold_cancel, .finish = hold_finish};
 
 static inline int l_hold(lua_State *L)
 {

@@ -57,9 +57,12 @@ static void a_change_while_it_loads(void **state)
 static void what_does_not_load(void **state)
 {
     struct run_fixture *fx = *state;
-    static const char *const texts[] = {
-        "return function(", "error('no')", "return 5", "error({})", "hold('load') error('later')",
-        "return { handler = function() end, timeout = 'soon' }"};
+    static const char *const texts[] = {"return function(",
+                                        "error('no')",
+                                        "return 5",
+                                        "error({})",
+                                        "hold('load') error('later')",
+                                        "return { handler = function() end, timeout = 'soon' }"};
     struct asked a;
     load_function(fx, "return nil");
     assert_true(fx->function->failed);
@@ -121,7 +124,7 @@ static void the_end_while_it_loads_again(void **state)
     load_function(fx, SAYS("one"));
     script(fx, SLOW_LOAD);
     function_load(fx->function);
-    function_load(fx->function); /* and once more after that */
+    function_load(fx->function);                 /* and once more after that */
     assert_true(function_is_idle(fx->function)); /* nobody waits for it */
     function_cancel_all(fx->function);
     assert_int_equal(holds.begun, 1);

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -53,11 +53,11 @@ static int bind_one(const struct addrinfo *info)
     if (fd == -1)
         return -errno;
     const int on = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    bool set = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0;
     if (info->ai_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+        set = set && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0;
     /* Listening here, not only in the workers, makes a port that is taken fail now. */
-    if (bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, 511) == 0)
+    if (set && bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, 511) == 0)
         return fd;
     int error = errno;
     close(fd);
@@ -108,20 +108,16 @@ int listener_adopt(int fd, const char *scheme, struct listener *out, struct err 
     return 0;
 }
 
-/* A filter of the kernel that sees each packet from its TCP header on (RFC 9293 section 3.1: the
- * flags are in octet 13) and lets all pass but SYN without ACK. Connections that come out of the
- * queue have it too, where it changes nothing. */
-void listener_end(int fd)
+/* The socket is tied to a network interface that there is not: what comes from any other is none of
+ * its business, and the kernel answers as it does where nobody listens. Connections that came
+ * before have their own. Linux lets everybody do this, once with each socket (since 5.7). */
+int listener_end(int fd)
 {
-    enum { FLAGS_AT = 13, SYN = 0x02, ACK = 0x10, ALL = 0x7fffffff };
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_AT),
-        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN | ACK),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, 0),
-        BPF_STMT(BPF_RET | BPF_K, ALL),
-    };
-    const struct sock_fprog filter = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
-    /* Where the kernel has no such filters a connection may still be reset, as said above. */
-    setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter));
+    const int nowhere = INT_MAX;
+    int now = 0;
+    socklen_t len = sizeof(now);
+    if (getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &now, &len) == 0 && now == nowhere)
+        return 0;
+    int rc = setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &nowhere, sizeof(nowhere));
+    return rc == 0 ? 0 : -errno;
 }

@@ -22,8 +22,8 @@ int listener_adopt(int fd, const char *scheme, struct listener *out, struct err 
 
 /* Before the last of those who listen closes it: from now on no connection begins, and what waits
  * in the queue can be taken. Closing resets what waits there, so whoever connected in between would
- * have believed to be let in. A beginning that falls into this time is repeated by the client's
- * kernel (after a second), and refused then. Holds for every process that has the socket. */
-void listener_end(int fd);
+ * have believed to be let in; now he is refused. Holds for every process that has the socket; again
+ * is as good as once. 0, or a negative errno where the kernel does not let us. */
+int listener_end(int fd) __attribute__((warn_unused_result));
 
 #endif

@@ -135,8 +135,8 @@ static void run_due(struct app *app, struct function *function, int64_t now)
         const struct function_spec *spec = function->spec; /* a run may bring another generation */
         if (spec->cron == NULL)
             return;
-        enum schedule_verdict verdict = schedule_take(app->board, spec->name, spec->schedule,
-                                                      spec->cron, now, (int32_t)getpid(), &turn);
+        enum schedule_verdict verdict =
+            schedule_take(app->board, spec->name, spec->schedule, spec->cron, now, &turn);
         if (verdict == SCHEDULE_WAIT)
             return;
         if (verdict == SCHEDULE_FULL) {

@@ -1,9 +1,6 @@
 /* The board of scheduled runs. */
 #include "app/schedule.h"
 
-#include <errno.h>
-#include <signal.h>
-
 /* A changed expression is another schedule: it begins anew. */
 static uint64_t key_of(struct str name, struct str expression)
 {
@@ -44,14 +41,9 @@ static bool is_set_back(const struct cron *cron, int64_t last, int64_t now)
     return after >= 0 && after <= last;
 }
 
-static bool is_running(int32_t runner)
-{
-    return runner != 0 && (kill(runner, 0) == 0 || errno == EPERM);
-}
-
 enum schedule_verdict schedule_take(struct schedule_board *board, struct str name,
                                     struct str expression, const struct cron *cron, int64_t now,
-                                    int32_t runner, struct schedule_turn *out)
+                                    struct schedule_turn *out)
 {
     struct schedule_slot *slot = find_slot(board, key_of(name, expression));
     if (slot == NULL)
@@ -69,13 +61,10 @@ enum schedule_verdict schedule_take(struct schedule_board *board, struct str nam
     if (!atomic_compare_exchange_strong(&slot->last, &last, due))
         return SCHEDULE_WAIT;
     *out = (struct schedule_turn){.due = due, .missed = due != first, .slot = slot};
-    int32_t before = atomic_load(&slot->runner);
-    if (is_running(before) || !atomic_compare_exchange_strong(&slot->runner, &before, runner))
-        return SCHEDULE_OVERLAP;
-    return SCHEDULE_RUN;
+    return shared_lock_try(&slot->running) ? SCHEDULE_RUN : SCHEDULE_OVERLAP;
 }
 
 void schedule_release(struct schedule_slot *slot)
 {
-    atomic_store(&slot->runner, 0);
+    shared_lock_give(&slot->running);
 }

@@ -27,11 +27,11 @@ struct schedule_turn {
 /* Takes the oldest open due time up to `now`; those that are later than LIMIT_SCHEDULE_LATE are
  * passed over but for the newest. A function is first due after it was first asked for. Where the
  * clock was set back, what has been run is not run again; unless that would be more than one turn
- * and last longer than LIMIT_SCHEDULE_BACK. Ask until the answer is SCHEDULE_WAIT. `runner` is the
- * caller's process id. */
+ * and last longer than LIMIT_SCHEDULE_BACK. Ask until the answer is SCHEDULE_WAIT. */
 enum schedule_verdict schedule_take(struct schedule_board *board, struct str name,
                                     struct str expression, const struct cron *cron, int64_t now,
-                                    int32_t runner, struct schedule_turn *out);
+                                    struct schedule_turn *out);
+/* By the thread that took it. */
 void schedule_release(struct schedule_slot *slot);
 
 #endif

@@ -31,6 +31,8 @@
 #define LIMIT_DRAIN            30.0         /* SIGTERM to exit; --drain */
 #define LIMIT_DRAIN_GRACE      1.0          /* draining: a kept connection that is silent */
 #define LIMIT_WORKERS          256          /* --workers */
+#define LIMIT_RUNNING_NAME     64           /* of a function, for who watches its worker */
+#define LIMIT_SUSPENSIONS      32           /* functions at a time that hung workers */
 #define LIMIT_METRIC_FUNCTIONS 512          /* names with metrics of their own, since the start */
 #define LIMIT_UPGRADE          60.0 /* for a new program to be ready; then the old one goes on */
 

@@ -33,8 +33,6 @@ struct instance;
 struct task;
 struct event_slot;
 
-enum { VM_NAME_BYTES = 64 };
-
 /* What a worker offers to bindings. All borrowed; NULL where a tool (check, test) has none. */
 struct services {
     uv_loop_t *loop;
@@ -49,7 +47,7 @@ struct services {
     struct metrics *metrics;     /* the table of all workers, where names get a place */
     struct worker_metrics *page; /* this worker's */
     /* Where the name of the function that runs right now is written for the supervisor
-     * (VM_NAME_BYTES, shared memory); NULL: nowhere. */
+     * (LIMIT_RUNNING_NAME, shared memory); NULL: nowhere. */
     char *running_name;
     /* The value of an environment variable as `.env` files and the process give it (not filtered by
      * function), or NULL. */

@@ -5,12 +5,10 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "shared/replay.h"
 #include "base/log.h"
 #include "process/notify.h"
 
@@ -38,10 +36,8 @@ static void take_nothing_new(struct supervisor *s)
 
 void supervisor_stop(struct supervisor *s, int status)
 {
-    if (s->stopping) {
-        children_signal(s, SIGKILL);
+    if (s->stopping)
         return;
-    }
     s->stopping = true;
     s->status = status;
     s->kill_at_ns = supervisor_now() + (uint64_t)((s->options->worker.drain + EXIT_GRACE_S) * 1e9);
@@ -50,7 +46,7 @@ void supervisor_stop(struct supervisor *s, int status)
     take_nothing_new(s);
     bool last = s->upgrade.state == UPGRADE_NONE && !s->options->foreign;
     for (unsigned i = 0; i < s->options->workers; i++)
-        atomic_store(&s->shared->slots[i].last, last);
+        atomic_store(&s->carried.workers->slots[i].last, last);
     children_signal(s, SIGTERM);
 }
 
@@ -58,11 +54,13 @@ void supervisor_stop(struct supervisor *s, int status)
 
 static void reload(struct supervisor *s)
 {
+    if (s->stopping)
+        return;
     s->reloading = true;
     notify_send("RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading",
                 (unsigned long long)(supervisor_now() / 1000));
     for (unsigned i = 0; i < s->options->workers; i++)
-        atomic_store(&s->shared->slots[i].reloading, s->children[i].pid > 0);
+        atomic_store(&s->carried.workers->slots[i].reloading, s->children[i].pid > 0);
     children_signal(s, SIGHUP);
 }
 
@@ -76,7 +74,7 @@ static void check_reload(struct supervisor *s)
     if (!s->reloading || !s->announced)
         return;
     for (unsigned i = 0; i < s->options->workers; i++) {
-        if (s->children[i].pid > 0 && atomic_load(&s->shared->slots[i].reloading) != 0)
+        if (s->children[i].pid > 0 && atomic_load(&s->carried.workers->slots[i].reloading) != 0)
             return;
     }
     s->reloading = false;
@@ -115,6 +113,15 @@ static bool is_go_between(const struct supervisor *s)
     return s->upgrade.state == UPGRADE_DONE && !notify_wanted();
 }
 
+/* Somebody wants an end: the second time, of what still runs as well. */
+static void on_stop_signal(struct supervisor *s)
+{
+    if (s->told_to_stop)
+        children_signal(s, SIGKILL);
+    s->told_to_stop = true;
+    supervisor_stop(s, 0);
+}
+
 /* ---- what happens over time ---- */
 
 static void announce(struct supervisor *s)
@@ -123,6 +130,7 @@ static void announce(struct supervisor *s)
         fprintf(stderr, "listening on %s\n", s->listeners[i].url);
     fflush(stderr);
     s->announced = true;
+    carried_settle(&s->carried);
     upgrade_tell_ready(s->options->ready_fd);
     s->options->ready_fd = -1;
     tell_state(s, "READY=1\n");
@@ -154,14 +162,14 @@ static void on_signal(struct supervisor *s, int signal)
 {
     if (signal == SIGCHLD)
         children_reap(s);
-    else if (is_go_between(s))
+    else if (is_go_between(s) && !s->upgrade.ended)
         kill(s->upgrade.pid, signal);
     else if (signal == SIGHUP)
         reload(s);
     else if (signal == SIGUSR2)
         begin_upgrade(s);
     else
-        supervisor_stop(s, 0);
+        on_stop_signal(s);
 }
 
 static void read_signals(struct supervisor *s)
@@ -180,13 +188,10 @@ static int set_up(struct supervisor *s)
         sigaddset(&mask, signals[i]);
     sigprocmask(SIG_BLOCK, &mask, &s->old_mask);
     s->signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
-    s->shared =
-        mmap(NULL, sizeof(*s->shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (s->signal_fd < 0 || s->shared == MAP_FAILED)
+    if (s->signal_fd < 0)
         return -errno;
     s->watchdog_ns = notify_watchdog();
-    int rc = replay_setup();
-    return rc != 0 ? rc : carried_open(&s->carried, s->options->carried_fd, s->options->workers);
+    return carried_open(&s->carried, s->options->carried_fd, s->options->workers);
 }
 
 static bool is_over(const struct supervisor *s)
@@ -218,7 +223,6 @@ int supervisor_run(struct supervisor_options *options, const struct listener *li
         read_signals(&s);
         check(&s);
     }
-    munmap(s.shared, sizeof(*s.shared));
     carried_close(&s.carried);
     close(s.signal_fd);
     return is_go_between(&s) ? s.upgrade.exit_status : s.status;

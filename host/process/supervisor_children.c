@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,8 +36,9 @@ static _Noreturn void run_child(struct supervisor *s, unsigned index)
     struct worker_options options = s->options->worker;
     options.listen_fds = s->fds;
     options.listen_count = s->listener_count;
-    options.slot = &s->shared->slots[index];
-    options.suspensions = s->shared->suspensions;
+    options.slot = &s->carried.workers->slots[index];
+    options.suspensions = s->carried.suspensions;
+    replay_share(s->carried.proofs);
     options.app.board = s->carried.board;
     options.app.rates = s->carried.rates;
     options.app.generations = s->carried.generations;
@@ -47,18 +47,16 @@ static _Noreturn void run_child(struct supervisor *s, unsigned index)
     options.app.page = s->carried.first_page + index;
     options.app.running_name = options.slot->running;
     int status = worker_run(&options);
-    munmap(s->shared, sizeof(*s->shared));
-    carried_close(&s->carried);
-    exit(status);
+    exit(status); /* the memory stays mapped: the kernel looks there for locks that are held */
 }
 
 void children_spawn(struct supervisor *s, unsigned index)
 {
     struct child *child = &s->children[index];
-    atomic_store(&s->shared->slots[index].heartbeat_ns, supervisor_now());
-    atomic_store(&s->shared->slots[index].ready, 0);
-    atomic_store(&s->shared->slots[index].reloading, 0);
-    s->shared->slots[index].running[0] = '\0';
+    atomic_store(&s->carried.workers->slots[index].heartbeat_ns, supervisor_now());
+    atomic_store(&s->carried.workers->slots[index].ready, 0);
+    atomic_store(&s->carried.workers->slots[index].reloading, 0);
+    s->carried.workers->slots[index].running[0] = '\0';
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0)
@@ -113,7 +111,7 @@ static void on_end(struct supervisor *s, unsigned index, int status)
     struct child *child = &s->children[index];
     bool refused = WIFEXITED(status) && WEXITSTATUS(status) != WORKER_EXIT_OK && !s->announced;
     metrics_clear_gauges(page_of(s, index));
-    atomic_store(&s->shared->slots[index].ready, 0);
+    atomic_store(&s->carried.workers->slots[index].ready, 0);
     if (refused && !s->stopping) {
         child->pid = 0;
         supervisor_stop(s, WORKER_EXIT_FAILED); /* the worker has said why */
@@ -151,8 +149,8 @@ void children_reap(struct supervisor *s)
 
 static struct suspension *find_suspension(struct supervisor *s, const char *name)
 {
-    struct suspension *list = s->shared->suspensions, *free_one = NULL;
-    for (unsigned i = 0; i < SUSPENSIONS_MAX; i++) {
+    struct suspension *list = s->carried.suspensions->list, *free_one = NULL;
+    for (unsigned i = 0; i < LIMIT_SUSPENSIONS; i++) {
         if (atomic_load(&list[i].active) && strcmp(list[i].name, name) == 0)
             return &list[i];
         if (!atomic_load(&list[i].active))
@@ -235,11 +233,11 @@ static uint64_t stopped_ns(struct child *child, uint64_t beat)
 static void check_heart(struct supervisor *s, unsigned index)
 {
     struct child *child = &s->children[index];
-    struct worker_slot *slot = &s->shared->slots[index];
+    struct worker_slot *slot = &s->carried.workers->slots[index];
     uint64_t beat = atomic_load(&slot->heartbeat_ns);
     if (child->pid <= 0 || stopped_ns(child, beat) < (uint64_t)(LIMIT_WATCHDOG * 1e9))
         return;
-    char name[VM_NAME_BYTES];
+    char name[LIMIT_RUNNING_NAME];
     memcpy(name, slot->running, sizeof(name));
     name[sizeof(name) - 1] = '\0';
     struct log_line line;
@@ -259,7 +257,7 @@ unsigned children_check(struct supervisor *s)
     unsigned ready = 0;
     for (unsigned i = 0; i < s->options->workers; i++) {
         struct child *child = &s->children[i];
-        ready += child->pid > 0 && atomic_load(&s->shared->slots[i].ready) == 1;
+        ready += child->pid > 0 && atomic_load(&s->carried.workers->slots[i].ready) == 1;
         check_heart(s, i);
         if (child->pid == 0 && child->respawn_at_ns != 0 && !s->stopping &&
             supervisor_now() >= child->respawn_at_ns)

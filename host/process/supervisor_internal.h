@@ -20,15 +20,9 @@ struct child {
     uint64_t late_cpu_ns;
 };
 
-/* Memory that this supervisor and its workers share. */
-struct shared {
-    struct suspension suspensions[SUSPENSIONS_MAX];
-    struct worker_slot slots[LIMIT_WORKERS];
-};
-
 /* A worker that was killed while this function ran. */
 struct blame {
-    char name[VM_NAME_BYTES];
+    char name[LIMIT_RUNNING_NAME];
     uint64_t at_ns;
 };
 
@@ -38,9 +32,8 @@ struct supervisor {
     struct supervisor_options *options;
     const struct listener *listeners;
     unsigned listener_count;
-    int fds[LISTENER_MAX]; /* -1 once it takes nothing new */
-    struct shared *shared;
-    struct carried carried; /* memory that outlives this program in an upgrade */
+    int fds[LISTENER_MAX];  /* -1 once it takes nothing new */
+    struct carried carried; /* memory that workers share, and the next program */
     struct child children[LIMIT_WORKERS];
     struct upgrade upgrade;
     int signal_fd;
@@ -48,6 +41,7 @@ struct supervisor {
     pid_t self;
     bool announced;
     bool stopping;
+    bool told_to_stop;    /* by a signal */
     bool reloading;       /* the service manager waits for the end of it */
     uint64_t kill_at_ns;  /* when draining takes too long */
     uint64_t watchdog_ns; /* between two signs of life for the service manager; 0: none wanted */
@@ -69,7 +63,7 @@ unsigned children_check(struct supervisor *s);
 
 /* ---- supervisor.c ---- */
 
-/* Takes nothing new and lets what runs end; the second time it ends what runs. */
+/* Takes nothing new and lets what runs end. */
 void supervisor_stop(struct supervisor *s, int status);
 
 #endif

@@ -60,8 +60,12 @@ static void on_settled(uv_timer_t *timer)
     struct worker *worker = timer->data;
     const struct worker_options *o = worker->options;
     bool last = o->slot != NULL && atomic_load(&o->slot->last) == 1;
-    for (unsigned i = 0; last && i < o->listen_count; i++)
-        listener_end(o->listen_fds[i]);
+    for (unsigned i = 0; last && i < o->listen_count; i++) {
+        int rc = listener_end(o->listen_fds[i]);
+        if (rc != 0)
+            log_message(LOG_WARN, "who connects in this moment may be reset, not refused: %s",
+                        strerror(-rc));
+    }
     uv_timer_start(timer, on_looked, 1, 0);
 }
 
@@ -135,8 +139,8 @@ static void apply_suspension(struct worker *worker, struct suspension *s)
 
 static void apply_suspensions(struct worker *worker)
 {
-    struct suspension *list = worker->options->suspensions;
-    for (unsigned i = 0; list != NULL && i < SUSPENSIONS_MAX; i++) {
+    struct suspension *list = worker->options->suspensions->list;
+    for (unsigned i = 0; i < LIMIT_SUSPENSIONS; i++) {
         if (atomic_load(&list[i].active))
             apply_suspension(worker, &list[i]);
     }

@@ -2,30 +2,9 @@
 #ifndef LUAFN_PROCESS_WORKER_H
 #define LUAFN_PROCESS_WORKER_H
 
-#include <stdatomic.h>
-
 #include "app/app.h"
 #include "process/confine.h"
-
-/* What a worker tells its supervisor, in memory that both see. */
-struct worker_slot {
-    _Atomic uint64_t
-        heartbeat_ns;      /* CLOCK_MONOTONIC, written each time the loop's clock timer fires */
-    _Atomic int ready;     /* 1: it serves */
-    _Atomic int reloading; /* set with a SIGHUP, cleared when that has come to an end */
-    _Atomic int last;      /* set before a SIGTERM after which nobody has these sockets */
-    char running[VM_NAME_BYTES]; /* the function that runs right now; empty: none */
-};
-
-enum { SUSPENSIONS_MAX = 32 };
-
-/* Functions that hung workers again and again. Written by the supervisor; `content` by the first
- * worker that reads it. */
-struct suspension {
-    _Atomic int active;
-    char name[VM_NAME_BYTES];
-    _Atomic uint64_t content; /* hash of the files at that time; when they change it is over */
-};
+#include "shared/workers.h"
 
 struct worker_options {
     struct app_options app;
@@ -35,7 +14,7 @@ struct worker_options {
     double drain;                  /* seconds */
     const struct confine *confine; /* borrowed: what it may do (confine.h); NULL: anything */
     struct worker_slot *slot;
-    struct suspension *suspensions; /* SUSPENSIONS_MAX; NULL: none */
+    struct suspension_table *suspensions;
 };
 
 /* Exit codes that the supervisor tells apart. */

@@ -153,7 +153,7 @@ static void tell_running(const struct vm *vm, bool runs)
     if (out == NULL)
         return;
     size_t len = runs && vm->spec != NULL ? vm->spec->name.len : 0;
-    len = len < VM_NAME_BYTES ? len : VM_NAME_BYTES - 1;
+    len = len < LIMIT_RUNNING_NAME ? len : LIMIT_RUNNING_NAME - 1;
     if (len > 0)
         memcpy(out, vm->spec->name.ptr, len);
     out[len] = '\0';

@@ -1,30 +1,45 @@
-/* Memory of the workers that an upgraded program goes on with: metrics, rate limits, which
- * scheduled runs were taken, numbers of generations. A file without a name; its descriptor is
- * handed over. */
+/* Everything that the processes of a host share in memory, and what of it another program goes on
+ * with after an upgrade.
+ *
+ * One list (carried.c) names each table, with the version under which it may be carried over. The
+ * tables that may lie in one file without a name, which begins with a directory of them; its
+ * descriptor is handed over. The new program goes on with each table that it knows under that name,
+ * version and size, while the old one still uses it, and puts those that it finds no such table for
+ * behind the others. */
 #ifndef LUAFN_SHARED_CARRIED_H
 #define LUAFN_SHARED_CARRIED_H
 
-#include "shared/metrics.h"
-#include "shared/generations.h"
 #include "shared/board.h"
+#include "shared/generations.h"
+#include "shared/metrics.h"
 #include "shared/rate.h"
+#include "shared/replay.h"
+#include "shared/workers.h"
 
-struct carried_memory;
+struct carried_directory;
 
 struct carried {
-    int fd; /* owned */
-    struct carried_memory *memory;
+    int fd;                              /* owned */
+    struct carried_directory *directory; /* the whole file, mapped */
+    size_t bytes;                        /* of it, as far as this program uses it */
+    /* The tables: */
     struct schedule_board *board;
     struct rate_table *rates;
     struct generation_table *generations;
+    struct replay_table *proofs;
+    struct suspension_table *suspensions;
     struct metrics *metrics;
-    unsigned first_page; /* of this program's workers, in metrics */
+    struct worker_table *workers; /* not carried: this program's own */
+    unsigned first_page;          /* of this program's workers, in metrics */
+    unsigned half;                /* of the pages: programs in turn have one each */
 };
 
-/* `fd`: what another program has handed over; it is taken up where that was built alike and had as
- * many workers, else closed. -1: none. 0 or a negative errno. */
+/* `fd`: what another program has handed over, taken over in any case; -1: none. 0 or a negative
+ * errno. */
 int carried_open(struct carried *carried, int fd, unsigned workers)
     __attribute__((warn_unused_result));
+/* This program serves: the next one gets the other pages of the metrics. */
+void carried_settle(struct carried *carried);
 void carried_close(struct carried *carried);
 
 #endif

@@ -24,6 +24,14 @@ void shared_lock_take(struct shared_lock *lock)
         pthread_mutex_consistent(&lock->mutex);
 }
 
+bool shared_lock_try(struct shared_lock *lock)
+{
+    int rc = pthread_mutex_trylock(&lock->mutex);
+    if (rc == EOWNERDEAD)
+        rc = pthread_mutex_consistent(&lock->mutex);
+    return rc == 0;
+}
+
 void shared_lock_give(struct shared_lock *lock)
 {
     pthread_mutex_unlock(&lock->mutex);

@@ -4,6 +4,7 @@
 #define LUAFN_SHARED_LOCK_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 struct shared_lock {
     pthread_mutex_t mutex;
@@ -12,6 +13,8 @@ struct shared_lock {
 /* 0 or a negative errno. Needs no clearing. */
 int shared_lock_init(struct shared_lock *lock) __attribute__((warn_unused_result));
 void shared_lock_take(struct shared_lock *lock);
+/* False: somebody has it, maybe the caller. */
+bool shared_lock_try(struct shared_lock *lock) __attribute__((warn_unused_result));
 void shared_lock_give(struct shared_lock *lock);
 
 #endif

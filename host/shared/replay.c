@@ -4,30 +4,28 @@
  * again and finds it taken by its own. */
 #include "shared/replay.h"
 
-#include <errno.h>
 #include <openssl/sha.h>
-#include <stdatomic.h>
-#include <stdint.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/limits.h"
+_Static_assert((REPLAY_SETS & (REPLAY_SETS - 1)) == 0, "a power of two");
 
-enum { WAYS = 8, SETS = LIMIT_DPOP_PROOFS / WAYS };
-_Static_assert((SETS & (SETS - 1)) == 0, "a power of two");
+static struct replay_table *table;
 
-static _Atomic uint64_t (*table)[WAYS];
+void replay_share(struct replay_table *shared)
+{
+    table = shared;
+}
 
-int replay_setup(void)
+static bool have_table(void)
 {
     if (table != NULL)
-        return 0;
-    void *memory = mmap(NULL, SETS * sizeof(*table), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
-        return -ENOMEM;
-    table = memory;
-    return 0;
+        return true;
+    void *memory =
+        mmap(NULL, sizeof(*table), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    table = memory != MAP_FAILED ? memory : NULL;
+    return table != NULL;
 }
 
 static void hash(struct str who, struct str id, uint32_t *set, uint32_t *tag)
@@ -38,26 +36,26 @@ static void hash(struct str who, struct str id, uint32_t *set, uint32_t *tag)
     SHA256(parts, sizeof(parts), digest);
     memcpy(set, digest, sizeof(*set));
     memcpy(tag, digest + sizeof(*set), sizeof(*tag));
-    *set &= SETS - 1;
+    *set &= REPLAY_SETS - 1;
 }
 
 enum replay_result replay_admit(struct str who, struct str id, double now, double until)
 {
     uint32_t set, tag;
-    if (replay_setup() != 0)
+    if (!have_table())
         return REPLAY_FULL;
     hash(who, id, &set, &tag);
     uint64_t entry = (uint64_t)tag << 32 | (uint32_t)(until + 1);
     for (;;) {
         _Atomic uint64_t *place = NULL;
         uint64_t old = 0;
-        for (unsigned i = 0; i < WAYS; i++) {
-            uint64_t word = atomic_load(&table[set][i]);
+        for (unsigned i = 0; i < REPLAY_WAYS; i++) {
+            uint64_t word = atomic_load(&table->sets[set][i]);
             bool live = (double)(uint32_t)word >= now;
             if (live && word >> 32 == tag)
                 return REPLAY_SEEN;
             if (!live && place == NULL) {
-                place = &table[set][i];
+                place = &table->sets[set][i];
                 old = word;
             }
         }

@@ -2,9 +2,10 @@
 // does not. Each refusal differs from a good request in one thing.
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
+import fs from 'node:fs';
 import test from 'node:test';
 import * as jose from 'jose';
-import { deployment, lua, run, start } from '../lib/host.mjs';
+import { deployment, eventually, lua, run, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { jws } from '../lib/jws.mjs';
 
@@ -69,6 +70,20 @@ test('a bound token with a proof passes, by every algorithm; the scheme in any c
   const denied = await send('shows', token, await proof(who, { url: url('shows'), token }));
   assert.equal(denied.status, 403);
   assert.deepEqual(challenges(denied), [`DPoP realm="luafn", error="insufficient_scope", ${ALGS}`]);
+});
+
+test('a proof that was used before an upgrade is refused after it', async (t) => {
+  const { h, who, bound, url, send } = await world(t);
+  const token = bound();
+  const used = await proof(who, { url: url('me'), token });
+  const later = await proof(who, { url: url('me'), token });
+  assert.equal((await send('me', token, used)).status, 200);
+  assert.equal((await send('me', token, used)).status, 401);
+  const [before] = h.workers();
+  h.kill('SIGUSR2');
+  await eventually(() => h.stderr.includes('the new program serves') && !fs.existsSync(`/proc/${before}`), 20, 'an upgrade');
+  assert.equal((await send('me', token, used)).status, 401);
+  assert.equal((await send('me', token, later)).status, 200, 'its twin, which was not used');
 });
 
 test('what makes a proof none', async (t) => {

@@ -117,6 +117,23 @@ test('under a service manager it is told who is in charge, and the old one leave
   await eventually(() => !alive(pid), 5, 'its end');
 });
 
+test('a new program that dies while the old one still answers: signals are the old one\'s again', async (t) => {
+  const h = await start(t, { files: deployment({ hello: 'return function() return "hello" end', long: 'return function() sleep(8) return "late" end' }) });
+  const busy = await h.connect();
+  busy.send(requestText({ path: '/.netlify/functions/long', close: false }));
+  await eventually(async () => /^luafn_function_requests_total\{function="long"\} 1$/m.test((await h.admin('metrics')).text), 5, 'it runs');
+  h.kill('SIGUSR2');
+  const pid = await newOne(h);
+  await serves(h);
+  process.kill(pid, 'SIGKILL');
+  await eventually(() => !alive(pid), 5, 'the new one is gone');
+  h.kill('SIGINT'); // to drain is what it does already
+  h.kill('SIGTERM');
+  await h.exit;
+  assert.equal((await busy.closed()).length, 0, 'what ran was ended');
+  h.stop = async () => {};
+});
+
 test('one upgrade at a time, and none of what is no serve', async (t) => {
   const dir = folder(t, files());
   const h = await start(t, { dir });

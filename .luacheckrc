@@ -16,6 +16,7 @@ files["bench/peers/haproxy/*.lua"] = { read_globals = { "core" } }
 files["bench/peers/nginx/*.lua"] = { globals = { "ngx" } }
 files["bench/wrk.lua"] = { globals = { "wrk", "init", "request", "done" } }
 -- What `luafn test` gives to tests.
-files["share/templates/*_test.lua"] = { read_globals = { "test" } }
+files["share/templates/*.test.lua"] = { read_globals = { "test" } }
+files["scripts/*_test.lua"] = { read_globals = { "test" } }
 -- Scripts that misbehave on purpose.
 files["tests/abuse/*.lua"] = { ignore = { "211", "212", "213", "241", "331", "631" } }

@@ -54,13 +54,18 @@ static unsigned check_auth_file(const char *config_file)
 static int run(int argc, char **argv)
 {
     const char *config_file = "functions.lua";
+    bool dev = false;
     const struct option options[] = {{"--config", OPTION_TEXT, &config_file},
+                                     {"--dev", OPTION_FLAG, &dev},
                                      {NULL, OPTION_FLAG, NULL}};
     int rc = cli_parse(&command_check, argc, argv, options, NULL, 0, NULL);
     if (rc != 0)
         return rc;
+    const struct load_options as_served = {.config_file = config_file};
+    const struct load_options as_dev = {
+        .config_file = config_file, .dev = true, .defaults = dev_place_defaults(config_file)};
     unsigned faults;
-    struct deployment *deployment = load_deployment(config_file, &faults);
+    struct deployment *deployment = load_deployment_with(dev ? &as_dev : &as_served, &faults);
     if (deployment != NULL) {
         faults += tell_notes(deployment->config);
         warn_open(deployment);
@@ -70,17 +75,20 @@ static int run(int argc, char **argv)
         if (faults == 0)
             printf("%s: %u function%s, no faults\n", config_file, count, count == 1 ? "" : "s");
     }
+    if (faults > 0 && !dev)
+        fprintf(stderr, "checked as `serve` loads it; `luafn check --dev` checks as `dev` does\n");
     return faults == 0 ? EXIT_GOOD : EXIT_FAULT;
 }
 
 const struct command command_check = {
     .name = "check",
-    .arguments = "[--config FILE]",
+    .arguments = "[--dev] [--config FILE]",
     .summary =
         "Loads the configuration and every function, and names each fault with file and line.",
     .help =
         "\n"
         "  --config FILE  default functions.lua\n"
+        "  --dev          as `luafn dev` loads it: with its issuer, and .env.development\n"
         "\n"
         "Runs nothing over the network. Exit status 1 when there is a fault. Functions that do not say who may call them are\n"
         "warned about. The issuer's dev/auth.lua is checked too, where there is one.\n"

@@ -77,7 +77,8 @@ static int write_template(const struct new_function *f, const char *suffix)
 {
     char source[128], relative[4300];
     struct buf text = BUF_INIT;
-    snprintf(source, sizeof(source), "share/templates/%s%s.lua", f->template->name, suffix);
+    snprintf(source, sizeof(source), "share/templates/%s%s.lua", f->template->name,
+             suffix[0] != '\0' ? ".test" : "");
     snprintf(relative, sizeof(relative), "%s/%s%s.lua", f->folder, f->name, suffix);
     int rc = fill(f, source, &text);
     if (rc == 0)
@@ -134,7 +135,7 @@ static int check_free(const struct new_function *f)
 static int make(struct new_function *f)
 {
     int rc = new_config_read(f);
-    bool is_first = rc == 0 && !file_exists(f->config_file);
+    bool is_first = rc == 0 && !f->by_folder && !file_exists(f->config_file);
     if (rc == 0)
         rc = check_free(f);
     if (rc == 0)
@@ -147,6 +148,10 @@ static int make(struct new_function *f)
         rc = write_helper(f, "scripts/lib/auth.lua", helper);
     if (rc == 0)
         rc = write_helper(f, "share/templates/env.example", ".env.example");
+    if (rc == 0)
+        rc = write_helper(f, "share/templates/gitignore", ".gitignore");
+    if (rc == 0)
+        rc = write_helper(f, "share/templates/luarc.json", ".luarc.json");
     if (rc == 0)
         rc = is_first ? make_config(f) : 0;
     if (rc != 0)
@@ -233,7 +238,8 @@ const struct command command_new = {
         "  webhook     checks the sender's signature (HMAC)\n"
         "\n"
         "The function goes to scripts/NAME.lua, its test to scripts/NAME_test.lua; where functions.lua names a folder, there. A\n"
-        "missing functions.lua, .env.example and scripts/lib/auth.lua are made, too. What exists is never overwritten.\n"
+        "missing functions.lua, .env.example, .gitignore, .luarc.json (for editors) and scripts/lib/auth.lua are made, too.\n"
+        "Where a netlify.toml stands alone, the function goes to its folder. What exists is never overwritten.\n"
         "\nExample:\n  luafn new shows --template scope && luafn test\n",
     .run = run,
 };

@@ -29,20 +29,16 @@ static struct str find_line(struct str text, struct str *value)
     return (struct str){NULL, 0};
 }
 
-static void note_folder(struct new_function *f)
+/* Where scripts go, if the configuration takes them by folder. */
+static void note_folder(struct new_function *f, struct str folder)
 {
-    struct str value = {NULL, 0};
-    find_line(buf_str(&f->config), &value);
-    if (value.len == 0 || (value.ptr[0] != '"' && value.ptr[0] != '\''))
-        return;
-    struct str folder = str_skip(value, 1);
-    folder.len = str_find(folder, value.ptr[0]);
+    while (str_starts_with(folder, STR("./")))
+        folder = str_skip(folder, 2);
     while (folder.len > 1 && folder.ptr[folder.len - 1] == '/')
         folder.len--;
-    if (folder.len == 0 || folder.ptr[0] == '/')
-        return;
-    f->by_folder = true;
-    snprintf(f->folder, sizeof(f->folder), "%.*s", STR_ARG(folder));
+    f->by_folder = folder.len > 0 && folder.ptr[0] != '/';
+    if (f->by_folder)
+        snprintf(f->folder, sizeof(f->folder), "%.*s", STR_ARG(folder));
 }
 
 static bool is_identifier(const char *name)
@@ -135,8 +131,7 @@ static int replace_config(const struct new_function *f, struct str text)
  * names is still a comment. */
 static void switch_on_issuer(struct new_function *f, struct buf *text)
 {
-    static const char line[] =
-        "-- auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },";
+    static const char line[] = "-- auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE, ";
     if (!f->template->needs_auth || f->has_auth)
         return;
     char *at = memmem(text->data, text->len, line, sizeof(line) - 1);
@@ -160,7 +155,7 @@ void new_config_add(struct new_function *f)
     struct buf text = BUF_INIT;
     bool had_auth = f->has_auth;
     if (f->by_folder) {
-        printf("%s takes every script of %s/: nothing is to be added\n", f->config_file, f->folder);
+        printf("every script of %s/ is a function: nothing is to be added\n", f->folder);
         return;
     }
     bool inserted = new_config_insert(f, &text);
@@ -176,21 +171,34 @@ void new_config_add(struct new_function *f)
     buf_free(&text);
 }
 
+/* A netlify.toml stands for the functions.lua that is not there. */
+static bool has_toml_alone(const struct new_function *f)
+{
+    char toml[4200];
+    return !file_exists(f->config_file) &&
+           cli_beside(f->config_file, "netlify.toml", toml, sizeof(toml)) == 0 && file_exists(toml);
+}
+
 int new_config_read(struct new_function *f)
 {
     struct err err;
-    if (!file_exists(f->config_file))
+    bool toml_alone = has_toml_alone(f);
+    if (!toml_alone && !file_exists(f->config_file))
         return 0;
     struct config *config = load(f->config_file, &err);
     if (config == NULL)
         return cli_fault("%s", err.text);
     bool taken = has_function(config, f->name);
     f->has_auth = config->issuer_count > 0;
+    note_folder(f, config->functions_folder);
+    if (toml_alone && config->functions_folder.len == 0)
+        note_folder(f, STR("netlify/functions"));
     config_free(config);
     if (taken)
         return cli_fault("%s has a function %s already", f->config_file, f->name);
+    if (toml_alone)
+        return 0;
     if (script_read(f->config_file, &f->config, &err) != 0)
         return cli_fault("%s %s", f->config_file, err.text);
-    note_folder(f);
     return 0;
 }

@@ -41,6 +41,8 @@ struct config {
     struct str prefix; /* "/.netlify/functions" */
     struct function_spec *functions;
     unsigned function_count;
+    struct str
+        functions_folder; /* as it is written: every script of it is one; empty: none is named */
     struct verifier_spec *issuers; /* the deployment's */
     unsigned issuer_count;
     struct str claim_namespace; /* stripped from claims where a function names none; empty: none */

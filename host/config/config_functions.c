@@ -179,6 +179,9 @@ static int read_folder(struct options_reader *r, struct config *config, struct s
 {
     struct str folder = absolute(config, given);
     struct dirent **entries = NULL;
+    config->functions_folder = arena_copy(&config->arena, given);
+    if (config->functions_folder.ptr == NULL)
+        return err_set(r->err, -ENOMEM, "out of memory");
     int count = folder.ptr != NULL ? scandir(folder.ptr, &entries, NULL, alphasort) : -1;
     if (count < 0)
         return options_fault(r, "functions", "'%.*s' is not a folder here", STR_ARG(given));

@@ -1,15 +1,20 @@
 -- Who may call a function: the guards that scripts put around their handlers.
-local verifier = jwt.verifier {
-  issuer = env.JWT_ISSUER,
-  audience = env.JWT_AUDIENCE,
-  -- Our issuer writes its own claims under a namespace; scope and roles become lists.
-  map_claims = jwt.mapping {
-    namespace = "http://schemas.sandrino.dev/",
-    lists = { "scope", "roles" },
-  },
-}
-
 local auth = {}
+
+-- Made by the first guard: whoever needs no guard needs no issuer.
+local verifier
+local function verify(handler)
+  verifier = verifier or jwt.verifier {
+    issuer = env.JWT_ISSUER,
+    audience = env.JWT_AUDIENCE,
+    -- Our issuer writes its own claims under a namespace; scope and roles become lists.
+    map_claims = jwt.mapping {
+      namespace = "http://schemas.sandrino.dev/",
+      lists = { "scope", "roles" },
+    },
+  }
+  return verifier(handler)
+end
 
 -- An answer in JSON.
 function auth.json(status, body)
@@ -33,7 +38,7 @@ end
 
 -- Anybody with a valid token: 401 without one.
 function auth.require_auth(handler)
-  return verifier(handler)
+  return verify(handler)
 end
 
 -- A valid token with that scope: 403 when it lacks it.

@@ -4,5 +4,6 @@ return {
   },
 
   -- Whose tokens are accepted; `luafn dev` brings an issuer of its own, .env names another.
-  auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },
+  -- `namespace` comes off the names of claims: the issuer of `dev` writes roles under this one.
+  auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE, namespace = "http://schemas.sandrino.dev/" },
 }

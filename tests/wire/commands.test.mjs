@@ -4,7 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { BIN, deployment, folder, run, start, write } from '../lib/host.mjs';
+import { BIN, deployment, folder, ROOT, run, start, write } from '../lib/host.mjs';
 
 const TEMPLATES = ['hello', 'protected', 'scope', 'fetch', 'background', 'scheduled', 'webhook'];
 const AUTH = '  auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },';
@@ -93,14 +93,56 @@ test('new: where functions.lua cannot be edited, it says what to add', async (t)
   assert.equal(odd.code, 0, odd.stderr);
   assert.match(odd.stdout, /add this to `functions` in functions\.lua:\n {4}x = \{ script = "scripts\/x\.lua" \},\n/);
   assert.equal(fs.readFileSync(path.join(odd.dir, 'functions.lua'), 'utf8'), text);
-  assert.deepEqual(fs.readdirSync(odd.dir).sort(), ['.env.example', 'functions.lua', 'scripts']);
+  assert.deepEqual(fs.readdirSync(odd.dir).sort(), ['.env.example', '.gitignore', '.luarc.json', 'functions.lua', 'scripts']);
   const byFolder = await run(t, ['new', 'x'], { files: { 'functions.lua': 'return {\n  functions = "api",\n}\n', 'api/a.lua': 'return function() end' } });
-  assert.match(byFolder.stdout, /wrote api\/x\.lua\n.*\n.*\nfunctions\.lua takes every script of api\/: nothing is to be added/);
+  assert.match(byFolder.stdout, /wrote api\/x\.lua\n(?:wrote .*\n)+every script of api\/ is a function: nothing is to be added/);
   const routes = await run(t, ['routes'], { dir: byFolder.dir });
   assert.match(routes.stdout, /functions\/x /);
   assert.doesNotMatch(routes.stdout, /x_test/, 'a test is no function');
   const noIssuer = await run(t, ['new', 'x', '--template', 'scope'], { files: { 'functions.lua': 'return {\n  functions = {\n  },\n}\n' } });
   assert.match(noIssuer.stdout, /added x to functions\.lua\nfunctions\.lua names no issuer: add auth = \{ issuer = env\.JWT_ISSUER/);
+});
+
+test('new: what is there goes on, whatever form the configuration has', async (t) => {
+  const old = 'return function() return "old" end';
+  for (const files of [
+    { 'netlify.toml': '[build]\n', 'netlify/functions/old.lua': old },
+    { 'netlify.toml': '[functions]\n  directory = "api/"\n', 'api/old.lua': old },
+    { 'functions.lua': 'return { functions = "./api" }', 'api/old.lua': old },
+    { 'functions.lua': 'return { functions = "api/", auth = { issuer = env.JWT_ISSUER, audience = "x" } }', 'api/old.lua': old },
+  ]) {
+    const dir = folder(t, files);
+    const made = await run(t, ['new', 'fresh'], { dir });
+    assert.match(made.stdout, /\nevery script of (api|netlify\/functions)\/ is a function/, made.stderr);
+    assert.equal(fs.existsSync(path.join(dir, 'functions.lua')), 'functions.lua' in files);
+    for (const [name, text] of [['old', 'old'], ['fresh', '{"hello":"world"}']]) assert.equal((await run(t, ['invoke', name], { dir })).stdout.trim(), text);
+  }
+  const empty = folder(t, { 'netlify.toml': '' });
+  assert.match((await run(t, ['new', 'fresh'], { dir: empty })).stdout, /wrote netlify\/functions\/fresh\.lua\n/);
+  assert.equal((await run(t, ['invoke', 'fresh'], { dir: empty })).code, 0);
+});
+
+test('new: a protected function is checked as it will run, in dev and with an issuer of the environment; roles work', async (t) => {
+  const dir = folder(t);
+  await run(t, ['new', 'me', '--template', 'protected'], { dir });
+  const bare = await run(t, ['check'], { dir });
+  assert.equal(bare.code, 1);
+  assert.match(bare.stderr, /not set: JWT_ISSUER, JWT_AUDIENCE .*\nchecked as `serve` loads it; `luafn check --dev` checks as `dev` does\n$/);
+  const dev = await run(t, ['check', '--dev'], { dir });
+  assert.deepEqual([dev.code, dev.stdout, dev.stderr], [0, 'functions.lua: 1 function, no faults\n', '']);
+  const served = await run(t, ['check'], { dir, env: { JWT_ISSUER: 'https://you.example/', JWT_AUDIENCE: 'urn:x' } });
+  assert.deepEqual([served.code, served.stderr], [0, '']);
+  write(dir, { 'scripts/me.lua': 'return { auth = { role = "TV Shows Viewer" }, handler = function() return "in" end }' });
+  const h = await start(t, { dir, command: 'dev' });
+  const token = async (...claims) => (await run(t, ['token', '--sub', 'a', ...claims], { dir })).stdout.trim();
+  const ask = async (...claims) => (await h.call('me', { headers: { Authorization: `Bearer ${await token(...claims)}` } })).status;
+  assert.equal(await ask('--claim', 'http://schemas.sandrino.dev/roles=["TV Shows Viewer"]'), 200);
+  assert.equal(await ask(), 403);
+});
+
+test('new: the checkout itself passes luafn test', async (t) => {
+  const tested = await run(t, ['test', '--config', path.join(ROOT, 'functions.lua')]);
+  assert.equal(tested.code, 0, tested.stdout + tested.stderr);
 });
 
 // ---- invoke ----
@@ -411,7 +453,8 @@ test('completion: commands, options and words', async (t) => {
     for (const name of commands) assert.match(stdout, new RegExp(`\\b${name}\\b`), `${shell}: ${name}`);
     for (const word of ['template', 'workers', 'scheduled']) assert.ok(stdout.includes(word), `${shell}: ${word}`);
     const has = spawnSync(shell, ['-c', 'true']).status === 0;
-    if (has) execFileSync(shell, ['-n'], { input: stdout });
+    const script = path.join(folder(t, { script: stdout }), 'script'); // fish reads no standard input of node's
+    if (has) execFileSync(shell, ['-n', script]);
   }
   const complete = (words) => execFileSync('bash', ['-c', `eval "$('${BIN}' completion bash)"\nCOMP_WORDS=(${words.map((w) => `'${w}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _luafn; printf '%s\\n' "\${COMPREPLY[@]}"`], { encoding: 'utf8' }).split('\n').filter(Boolean);
   assert.deepEqual(complete(['luafn', 'inv']), ['invoke']);

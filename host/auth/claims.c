@@ -30,6 +30,8 @@ struct claims *claims_new(json_t *json, enum alg alg, bool at_jwt)
     const json_t *not_before = json_object_get(json, "nbf");
     claims->has_not_before = not_before != NULL;
     claims->not_before = number_of(not_before);
+    const json_t *issued_at = json_object_get(json, "iat");
+    claims->odd_issued_at = issued_at != NULL && !json_is_number(issued_at);
     claims->audience = json_object_get(json, "aud");
     claims->subject_hash = claims->subject.len > 0 ? str_hash(claims->subject) : 0;
     claims->alg = alg;

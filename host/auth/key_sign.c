@@ -41,6 +41,9 @@ static int check_request(const struct key *key, enum alg alg, const json_t *extr
     bool is_object;
     if (!key->can_sign)
         return err_set(err, -EINVAL, "the key is a public key; it cannot sign");
+    if (key->kind == KEY_OCT && key->secret_len < alg_hash_size(alg))
+        return err_set(err, -EINVAL, "the secret has %zu bytes; %s needs at least %zu",
+                       key->secret_len, alg_name(alg), alg_hash_size(alg));
     if (!key_fits(key, alg))
         return err_set(err, -EINVAL, "the key cannot be used with %s",
                        alg_name(alg)[0] != '\0' ? alg_name(alg) : "this algorithm");

@@ -193,7 +193,8 @@ static bool check_answer(struct check *check)
     }
     return (json_object_get(claims, "aud") == NULL || check_audience(check)) &&
            check_not_before(check) &&
-           (json_object_get(claims, "exp") == NULL || check_expires(check));
+           (json_object_get(claims, "exp") == NULL || check_expires(check)) &&
+           check_issued_at(check);
 }
 
 static bool check_opaque(struct check *check, const struct verifier *verifier)
@@ -275,7 +276,8 @@ static bool check_token(struct check *check)
         return check_opaque(check, asks);
     check->claims = find_cached(check);
     bool good = check->claims != NULL ? check_addressee(check, NULL) : check_new(check);
-    return good && check_not_before(check) && check_expires(check) && check_profile(check);
+    return good && check_not_before(check) && check_expires(check) && check_issued_at(check) &&
+           check_profile(check);
 }
 
 void token_verify(const struct verifier *verifiers, unsigned count, struct str token, double now,

@@ -33,6 +33,7 @@ struct claims {
     double expires;            /* NaN when absent or not a number */
     double not_before;         /* NaN when absent or not a number, */
     bool has_not_before;       /* which this tells apart */
+    bool odd_issued_at;        /* `iat` is there, and no number */
     const json_t *audience;    /* borrowed from json; NULL when absent */
     uint64_t subject_hash;     /* for logs; 0 when there is no subject */
     enum alg alg;              /* of the token's header, */

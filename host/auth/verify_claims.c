@@ -117,6 +117,12 @@ bool check_expires(struct check *check)
                         shown_date(&shown, claims->expires));
 }
 
+/* A NumericDate (RFC 7519 section 4.1.6), which is not held against the clock. */
+bool check_issued_at(struct check *check)
+{
+    return !check->claims->odd_issued_at || refuse(check, STR("invalid iat value"));
+}
+
 /* RFC 9068 sections 2.1 and 2.2; iss and aud have been judged by now. */
 bool check_profile(struct check *check)
 {

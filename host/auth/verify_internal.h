@@ -33,6 +33,7 @@ bool check_issuer(struct check *check);
 bool check_audience(struct check *check);
 bool check_not_before(struct check *check);
 bool check_expires(struct check *check);
+bool check_issued_at(struct check *check);
 bool check_profile(struct check *check);
 
 #endif

@@ -65,7 +65,9 @@ void explain_add_times(struct explain *e, const json_t *claims, bool needs_exp)
             e, "iat", EXPLAIN_NOTE, STR("in the past; not checked"),
             arena_printf(e->arena, "%.*s: is a clock wrong?", STR_ARG(describe_time(e, iat))));
     else if (iat != NULL)
-        explain_add(e, "iat", EXPLAIN_NOTE, STR("not checked"), describe_time(e, iat));
+        explain_add(e, "iat", json_is_number(iat) ? EXPLAIN_NOTE : EXPLAIN_FAIL,
+                    json_is_number(iat) ? STR("not checked") : STR("a number"),
+                    describe_time(e, iat));
 }
 
 /* ---- profile ---- */

@@ -116,6 +116,20 @@ static int read_algorithms(struct options_reader *r, struct verifier_spec *out)
     return 0;
 }
 
+/* RFC 7518 section 3.2: a secret is no shorter than the hash. */
+static int check_secret(struct options_reader *r, const struct verifier_spec *spec)
+{
+    for (enum alg alg = ALG_HS256; spec->secret.ptr != NULL && alg <= ALG_HS512; alg++) {
+        size_t least = alg_hash_size(alg);
+        if ((spec->verifier.algorithms & ALG_BIT(alg)) != 0 && spec->secret.len < least)
+            return options_fault(r, "secret",
+                                 "has %zu bytes; %s needs at least %zu "
+                                 "(RFC 7518 section 3.2: no shorter than the hash)",
+                                 spec->secret.len, alg_name(alg), least);
+    }
+    return 0;
+}
+
 static int read_choices(struct options_reader *r, struct verifier *verifier)
 {
     struct str backend = STR("openssl"), profile = STR("any");
@@ -215,13 +229,12 @@ int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
         rc = options_fault(r, "jwks_uri", "must be an http(s) URL");
     if (rc == 0)
         rc = options_str(r, "secret", &out->secret);
-    if (rc == 0 && out->secret.ptr != NULL && out->secret.len < 32)
-        rc = options_fault(r, "secret",
-                           "must be at least 32 bytes long, as HS256 asks (RFC 7518 section 3.2)");
     if (rc == 0)
         rc = options_str(r, "public_key", &out->public_key);
     if (rc == 0)
         rc = read_algorithms(r, out);
+    if (rc == 0)
+        rc = check_secret(r, out);
     if (rc == 0)
         rc = options_bool(r, "require_exp", &out->verifier.require_exp);
     if (rc == 0)

@@ -420,7 +420,7 @@ function timeRows({ issuer }) {
     }]),
     ['J21', 'nbf now', at({ nbf: now() }, { ok: true })], ['J21', 'nbf ahead, within the tolerance', at({ nbf: now() + 100 }, { ok: true, fn: 'late' })],
     ['J21', 'nbf ahead, past the tolerance', at({ nbf: now() + 3600 }, { fn: 'late' })],
-    ['J21', 'iat ahead', at({ iat: now() + 3600 }, { ok: true })], ['J21', 'iat of another type', at({ iat: 'then' }, { ok: true })],
+    ['J21', 'iat ahead', at({ iat: now() + 3600 }, { ok: true })], ...['then', '1700000000', null, true, [], {}].map((iat) => ['J21', `iat ${JSON.stringify(iat)}`, at({ iat })]), ...[0, -5, 1.5, undefined].map((iat) => ['J21', `iat ${iat}`, at({ iat }, { ok: true })]),
   ];
 }
 

@@ -31,7 +31,7 @@ test('options: each fault with its text, in the original\'s order', async (t) =>
     [`{ ${good}, algorithms = { "none" } }`]: "algorithms: 'none' is not one of RS256",
     [`{ ${good}, algorithms = { "rs256" } }`]: "algorithms: 'rs256' is not one of RS256",
     [`{ ${good}, algorithms = { "HS256" } }`]: 'algorithms: HS256, HS384 and HS512 go with `secret`',
-    [`{ ${good}, secret = "" }`]: 'secret: must be at least 32 bytes long',
+    [`{ ${good}, secret = "" }`]: 'secret: has 0 bytes; HS256 needs at least 32',
     '{ issuer = "http://x.example/", audience = "a" }': "'http://x.example/' must be https",
     [`{ ${good}, clock_tolerence = 5 }`]: 'jwt.verifier: clock_tolerence: unknown key; did you mean `clock_tolerance`?',
     [`{ ${good}, mapClaims = print }`]: 'jwt.verifier: mapClaims: unknown key; did you mean `map_claims`?',

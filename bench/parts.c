@@ -80,7 +80,7 @@ static void run_route(void)
 
 static void http_parts(void)
 {
-    static const struct parser_limits limits = {LIMIT_HEADER_BYTES, LIMIT_BODY_BYTES};
+    static const struct parser_limits limits = {LIMIT_HEADER_BYTES};
     static char patterns[100][64];
 
     parser_init(&parser, &limits);
@@ -329,7 +329,7 @@ static void count_calls(const char *name, const char *script)
 
 static void run_parts(void)
 {
-    static const struct parser_limits limits = {LIMIT_HEADER_BYTES, LIMIT_BODY_BYTES};
+    static const struct parser_limits limits = {LIMIT_HEADER_BYTES};
     static char path[4096];
 
     need(uv_loop_init(&loop) == 0 && budget_start() == 0 && task_queue_open(&loop) == 0,

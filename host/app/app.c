@@ -32,7 +32,7 @@ static void run_by_hand(struct visit *visit);
 static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
                           void (*resume)(struct visit *visit, bool waited));
 
-/* ---- 1. the request is complete: which path does it mean? ---- */
+/* ---- 1. the head is complete: which path does it mean? ---- */
 
 static void answer_not_found(struct exchange *ex)
 {
@@ -335,6 +335,46 @@ static struct exchange *detach_background(struct exchange *ex)
     return copy;
 }
 
+static void on_gone_while_receiving(struct exchange *ex)
+{
+    struct visit *visit = ex->owner;
+    wait_is_over(visit);
+    claims_unref(visit->claims);
+    exchange_release(ex);
+}
+
+static void on_body(struct exchange *ex)
+{
+    struct visit *visit = ex->owner;
+    const struct http_fault *fault = exchange_body_fault(ex);
+    wait_is_over(visit);
+    if (fault == NULL) {
+        call_function(visit);
+    } else {
+        claims_unref(visit->claims);
+        exchange_refuse(ex, fault);
+    }
+    exchange_release(ex); /* the wait's */
+}
+
+/* What a 202 promises to work on has to be here first. */
+static void receive(struct visit *visit)
+{
+    struct exchange *ex = visit->ex;
+    const struct http_fault *fault = exchange_limit_body(ex, visit->function->spec->body);
+    if (fault != NULL) {
+        claims_unref(visit->claims);
+        exchange_refuse(ex, fault);
+        return;
+    }
+    exchange_hold(ex);
+    visit->awaited = &visit->function->awaited;
+    ++*visit->awaited;
+    ex->on_gone = on_gone_while_receiving;
+    ex->owner = visit;
+    exchange_read_whole(ex, on_body);
+}
+
 static void call_function(struct visit *visit)
 {
     struct exchange *ex = visit->ex;
@@ -344,6 +384,10 @@ static void call_function(struct visit *visit)
     /* A 202 is a promise: what would be refused is answered as a call that waits. */
     bool background = spec->background && spec->cron == NULL && !visit->app->options.direct &&
                       function_accepts(visit->function);
+    if (background && ex->body != NULL) {
+        receive(visit);
+        return;
+    }
     struct exchange *target = background ? detach_background(ex) : ex;
     struct call *call = target != NULL ? arena_zalloc(&target->arena, sizeof(*call)) : NULL;
     if (call == NULL) {

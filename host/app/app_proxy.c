@@ -18,7 +18,9 @@ struct proxy {
     struct list node; /* in app->proxies */
     struct app *app;
     struct exchange *ex;
-    struct client_call *call;
+    struct client_call *call; /* NULL while the request's body comes */
+    struct str target;
+    struct headers *headers;
     struct str host; /* what the call may reach */
     bool answered;   /* the head has gone on */
 };
@@ -35,7 +37,8 @@ static void leave(struct proxy *proxy)
 static void on_gone(struct exchange *ex)
 {
     struct proxy *proxy = ex->owner;
-    client_cancel(proxy->call);
+    if (proxy->call != NULL)
+        client_cancel(proxy->call);
     leave(proxy);
     exchange_release(ex);
 }
@@ -79,7 +82,8 @@ static bool ends_here(struct str name, const struct header *headers, size_t coun
     return is_hop_by_hop(name) || is_named(name, headers, count);
 }
 
-/* What the client sent, and who it is. NULL when out of memory. */
+/* What the client sent, and who it is. The rule is the configuration's, which may be replaced while
+ * the body comes. NULL when out of memory. */
 static struct headers *forwarded(struct exchange *ex, const struct redirect_rule *rule)
 {
     struct arena *arena = &ex->arena;
@@ -91,8 +95,11 @@ static struct headers *forwarded(struct exchange *ex, const struct redirect_rule
             !client_header_is_left_out(h->name) && !str_starts_with(h->name, STR("x-forwarded-")))
             ok = headers_add(out, arena, h->name, h->value) == 0;
     }
-    for (unsigned i = 0; ok && i < rule->header_count; i++)
-        ok = headers_set(out, arena, rule->headers[i].name, rule->headers[i].value) == 0;
+    for (unsigned i = 0; ok && i < rule->header_count; i++) {
+        struct str name = arena_copy(arena, rule->headers[i].name);
+        struct str value = arena_copy(arena, rule->headers[i].value);
+        ok = name.ptr != NULL && value.ptr != NULL && headers_set(out, arena, name, value) == 0;
+    }
     ok = ok && headers_add(out, arena, STR("x-forwarded-for"), ex->req.client_ip) == 0 &&
          headers_add(out, arena, STR("x-forwarded-host"), ex->req.host) == 0 &&
          headers_add(out, arena, STR("x-forwarded-proto"), ex->req.scheme) == 0;
@@ -236,12 +243,46 @@ static void answer_busy(struct exchange *ex)
                           STR("Too many requests wait for the host behind this path"));
 }
 
+static void call(struct proxy *proxy)
+{
+    struct exchange *ex = proxy->ex;
+    const struct client_request req = {
+        .method = str_from(method_name(ex->req.method)),
+        .url = proxy->target,
+        .headers = proxy->headers->items,
+        .header_count = proxy->headers->len,
+        .body = ex->req.body.len > 0 ? ex->req.body : (struct str){NULL, 0},
+        .timeout = LIMIT_PROXY_TIMEOUT,
+        .rules = {.hosts = &proxy->host, .host_count = 1},
+        .on_stream = on_stream,
+    };
+    struct err err;
+    int rc = client_start(proxy->app->client, &req, on_done, proxy, &proxy->call, &err);
+    if (rc != 0)
+        fail(proxy, rc);
+}
+
+static void on_body(struct exchange *ex)
+{
+    struct proxy *proxy = ex->owner;
+    const struct http_fault *fault = exchange_body_fault(ex);
+    if (fault == NULL) {
+        call(proxy);
+        return;
+    }
+    leave(proxy);
+    exchange_refuse(ex, fault);
+    exchange_release(ex);
+}
+
 void app_proxy(struct app *app, struct exchange *ex, const struct redirect_rule *rule,
                struct str target)
 {
     struct proxy *proxy = arena_zalloc(&ex->arena, sizeof(*proxy));
     struct headers *headers = proxy != NULL ? forwarded(ex, rule) : NULL;
-    if (headers == NULL) {
+    target.len = str_find(target, '#');
+    struct str copy = arena_copy(&ex->arena, target);
+    if (headers == NULL || copy.ptr == NULL) {
         answer_failure(ex, -ENOMEM);
         return;
     }
@@ -249,27 +290,17 @@ void app_proxy(struct app *app, struct exchange *ex, const struct redirect_rule 
         answer_busy(ex);
         return;
     }
-    *proxy = (struct proxy){.app = app, .ex = ex, .host = host_of(target)};
-    target.len = str_find(target, '#');
-    const struct client_request req = {
-        .method = str_from(method_name(ex->req.method)),
-        .url = target,
-        .headers = headers->items,
-        .header_count = headers->len,
-        .body = ex->req.body.len > 0 ? ex->req.body : (struct str){NULL, 0},
-        .timeout = LIMIT_PROXY_TIMEOUT,
-        .rules = {.hosts = &proxy->host, .host_count = 1},
-        .on_stream = on_stream,
-    };
-    struct err err;
-    int rc = client_start(app->client, &req, on_done, proxy, &proxy->call, &err);
-    if (rc != 0) {
-        answer_failure(ex, rc);
+    const struct http_fault *fault = exchange_limit_body(ex, app->current->config->body_limit);
+    if (fault != NULL) {
+        exchange_refuse(ex, fault);
         return;
     }
+    *proxy = (struct proxy){
+        .app = app, .ex = ex, .target = copy, .headers = headers, .host = host_of(copy)};
     app->proxy_count++;
     list_push(&app->proxies, &proxy->node);
     exchange_hold(ex);
     ex->on_gone = on_gone;
     ex->owner = proxy;
+    exchange_read_whole(ex, on_body);
 }

@@ -87,8 +87,9 @@ static void write_json_row(const struct row *row, void *arg)
     add_member(out, "auth", row->policy);
     buf_printf(
         out,
-        ",\"limits\":{\"timeout\":%g,\"cpu\":%g,\"memory\":%zu,\"concurrency\":%u,\"queue\":%u}",
-        spec->timeout, spec->cpu, spec->memory, spec->concurrency, spec->queue);
+        ",\"limits\":{\"timeout\":%g,\"cpu\":%g,\"memory\":%zu,\"body\":%zu,\"concurrency\":%u,"
+        "\"queue\":%u}",
+        spec->timeout, spec->cpu, spec->memory, spec->body, spec->concurrency, spec->queue);
     buf_printf(out, ",\"background\":%s,\"generation\":%u", spec->background ? "true" : "false",
                row->function->generation);
     char next[32];

@@ -8,6 +8,8 @@
 #define LIMIT_HEADER_BYTES     (32 * 1024) /* whole head; functions.lua limits.header; 431 */
 #define LIMIT_HEADER_COUNT     100         /* header lines; 431 */
 #define LIMIT_BODY_BYTES       (6 * 1024 * 1024) /* Netlify's 6 MiB; functions.lua limits.body; 413 */
+#define LIMIT_BODY_RATE        512         /* bytes a second, as an average over a body; 408 */
+#define LIMIT_BODY_SKIPPED     (64 * 1024) /* of a body that nobody wants: more ends the connection */
 #define LIMIT_CHUNK_OVERHEAD   (16 * 1024) /* chunk lines beyond twice the data they carry; 413 */
 #define LIMIT_TRAILER_BYTES    (8 * 1024)  /* trailers are checked and dropped */
 #define LIMIT_CONNECTIONS      10000       /* a worker; functions.lua limits.connections */
@@ -16,7 +18,9 @@
 #define LIMIT_KERNEL_UNSENT    (64 * 1024) /* of them the kernel holds, a connection */
 #define LIMIT_STREAM_BYTES     (64 * 1024) /* unsent bytes at which a stream's writer waits */
 #define LIMIT_H2_STREAMS       100         /* requests at once on an HTTP/2 connection */
-#define LIMIT_H2_WINDOW        (256 * 1024) /* of a stream; a connection has four of them */
+#define LIMIT_H2_WINDOW        (64 * 1024) /* of a stream: what is kept when nobody asks, ... */
+#define LIMIT_H2_WINDOW_WHOLE  (256 * 1024)  /* ... and of one whose body is read to its end */
+#define LIMIT_H2_WINDOW_ALL    (1024 * 1024) /* of a connection */
 #define LIMIT_H2_CHORES        1000 /* PINGs, empty frames and the like, of a connection at once, */
 #define LIMIT_H2_CHORES_RATE   100  /* and a second: more than any client sends */
 #define LIMIT_HEAD_TIMEOUT     10.0 /* first byte of a request to the end of its head; 408 */
@@ -82,7 +86,8 @@
 #define LIMIT_FN_MEMORY             (32 * 1024 * 1024) /* an instance; functions.lua memory */
 #define LIMIT_FN_CONCURRENCY        64                 /* functions.lua concurrency */
 #define LIMIT_FN_QUEUE              256                /* requests that wait for a slot; then 503 */
-#define LIMIT_FN_LOAD_CPU           1.0                /* a script's top level */
+#define LIMIT_FN_BODY               ((size_t)1 << 30) /* functions.lua body, held in memory whole */
+#define LIMIT_FN_LOAD_CPU           1.0               /* a script's top level */
 #define LIMIT_FN_LOAD_TIMEOUT       5.0
 #define LIMIT_RESPONSE_BYTES        (6 * 1024 * 1024)  /* a buffered answer; Netlify's 6 MiB */
 #define LIMIT_RESPONSE_HEADERS      500                /* of a handler's answer ... */

@@ -59,6 +59,7 @@ struct config {
     unsigned file_count;
     struct cors cors;
     struct server_limits limits;
+    size_t body_limit;               /* bytes, of functions that name none and of rewrites */
     bool compression;                /* of text, for clients that ask for it */
     size_t token_cache;              /* bytes of the verified-token cache, a worker; 0: off */
     struct redis_address kv_address; /* of KV_URL; host empty: it is not set */

@@ -46,6 +46,7 @@ struct function_spec *config_add_function(struct config *config, struct str name
         .memory = LIMIT_FN_MEMORY,
         .concurrency = LIMIT_FN_CONCURRENCY,
         .queue = LIMIT_FN_QUEUE,
+        .body = config->body_limit,
         .background = str_ends_with(name, STR("-background")),
     };
     if (spec->background)

@@ -323,6 +323,7 @@ static int read_limits(struct options_reader *r, struct config *config)
     struct server_limits *limits = &config->limits;
     server_limits_init(limits);
     config->token_cache = LIMIT_TOKEN_CACHE_BYTES;
+    config->body_limit = LIMIT_BODY_BYTES;
     if (!options_get(r, "limits"))
         return 0;
     int rc = must_be_table(r, "limits");
@@ -330,7 +331,7 @@ static int read_limits(struct options_reader *r, struct config *config)
     if (rc == 0)
         rc = options_check_keys(r, keys);
     if (rc == 0)
-        rc = options_size(r, "body", 0, (size_t)1 << 30, &limits->body_bytes);
+        rc = options_size(r, "body", 0, LIMIT_FN_BODY, &config->body_limit);
     if (rc == 0)
         rc = options_size(r, "header", 1024, 1 << 20, &limits->header_bytes);
     if (rc == 0)
@@ -370,9 +371,17 @@ static int read_keys(struct options_reader *r, struct config *config)
 int config_read_top(struct options_reader *r, struct config *config)
 {
     static int (*const readers[])(struct options_reader *, struct config *) = {
-        read_keys,           read_prefix,  read_auth,        config_read_functions,
-        config_toml_options, read_publish, read_redirects,   read_headers,
-        read_cors,           read_limits,  read_compression,
+        read_keys,
+        read_prefix,
+        read_auth,
+        read_limits, /* before the functions, which have its `body` where they name none */
+        config_read_functions,
+        config_toml_options,
+        read_publish,
+        read_redirects,
+        read_headers,
+        read_cors,
+        read_compression,
     };
     int top = lua_gettop(r->L);
     for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {

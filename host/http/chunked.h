@@ -8,6 +8,8 @@
 
 #include "http/head_scan.h"
 
+#define CHUNKED_MAX (UINT64_MAX / 4) /* the largest limit that can be counted to */
+
 enum chunked_state {
     CHUNKED_SIZE,
     CHUNKED_EXTENSION, /* behind ';' */

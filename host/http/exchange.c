@@ -52,6 +52,8 @@ void exchange_release(struct exchange *ex)
     list_remove(&ex->in_conn);
     buf_free(&ex->stream);
     encoder_free(ex->encoder);
+    if (ex->body != NULL)
+        body_free(ex->body);
     ex->magic = 0;
     arena_reset(&ex->arena);
     if (pool_len != POOL_MAX && ex->arena.total <= POOLED_ARENA_MAX) {
@@ -71,12 +73,92 @@ void exchange_pool_free(void)
     }
 }
 
+/* ---- the request's body ---- */
+
+const struct http_fault *exchange_limit_body(struct exchange *ex, uint64_t limit)
+{
+    return ex->body != NULL ? body_set_limit(ex->body, limit) : NULL;
+}
+
+/* All of it is the request's from now on. */
+static void settle_body(struct exchange *ex)
+{
+    static const struct http_fault out_of_memory = {500, "internal_error", "Out of memory"};
+    struct str whole = body_take_all(ex->body, &ex->arena);
+    if (whole.ptr == NULL) {
+        ex->body->fault = &out_of_memory;
+        return;
+    }
+    ex->req.body = whole;
+    ex->body = NULL;
+    ex->state = EXCHANGE_WORKING;
+}
+
+void exchange_tell_body(struct exchange *ex)
+{
+    void (*on_body)(struct exchange *) = ex->on_body;
+    struct body *body = ex->body;
+    if (on_body == NULL || !body_is_ready(body))
+        return;
+    body->asked = false;
+    if (body->mode == BODY_WHOLE && body->fault == NULL)
+        settle_body(ex);
+    ex->on_body = NULL;
+    on_body(ex);
+}
+
+/* Reads on, unless what is wanted is there. */
+static void pull(struct exchange *ex, void (*on_body)(struct exchange *ex))
+{
+    ex->on_body = on_body;
+    if (body_is_ready(ex->body))
+        exchange_tell_body(ex);
+    else if (ex->conn != NULL)
+        ex->sink->pull(ex);
+}
+
+void exchange_read_whole(struct exchange *ex, void (*on_body)(struct exchange *ex))
+{
+    if (ex->body == NULL) {
+        ex->state = EXCHANGE_WORKING;
+        on_body(ex);
+        return;
+    }
+    ex->body->mode = BODY_WHOLE;
+    ex->state = EXCHANGE_BODY;
+    pull(ex, on_body);
+}
+
+void exchange_read_piece(struct exchange *ex, void (*on_body)(struct exchange *ex))
+{
+    assert(ex->body != NULL);
+    ex->body->mode = BODY_PIECES;
+    ex->body->asked = true;
+    pull(ex, on_body);
+}
+
+struct str exchange_piece(const struct exchange *ex)
+{
+    return body_piece(ex->body);
+}
+
+void exchange_take_piece(struct exchange *ex, size_t len)
+{
+    body_take(ex->body, len);
+    if (ex->conn != NULL && !ex->body->complete && ex->body->fault == NULL)
+        ex->sink->pull(ex);
+}
+
+/* ---- the answer ---- */
+
 void exchange_answer(struct exchange *ex)
 {
     assert(ex->magic == EXCHANGE_MAGIC);
     if (ex->state > EXCHANGE_WORKING)
         return; /* never a second response */
     ex->state = ex->res.streamed ? EXCHANGE_STREAMING : EXCHANGE_ANSWERED;
+    if (!ex->res.streamed)
+        ex->on_body = NULL;
     if (ex->conn == NULL)
         return;
     if (ex->decorate != NULL)
@@ -96,6 +178,12 @@ void exchange_answer_error(struct exchange *ex, int status, struct str code, str
         ex->res = (struct response){.status = 500, .close = close};
     }
     exchange_answer(ex);
+}
+
+void exchange_refuse(struct exchange *ex, const struct http_fault *fault)
+{
+    ex->error_code = fault->code;
+    exchange_answer_error(ex, fault->status, str_from(fault->code), str_from(fault->text));
 }
 
 /* A piece as the client gets it. Without memory the stream is of no use any more. */
@@ -126,6 +214,7 @@ static void end_stream(struct exchange *ex, void (*tell)(struct exchange *ex))
         return;
     ex->state = EXCHANGE_ANSWERED;
     ex->on_drained = NULL;
+    ex->on_body = NULL;
     if (ex->conn == NULL)
         return;
     assert(tell != NULL);
@@ -151,6 +240,7 @@ void exchange_detach(struct exchange *ex)
     ex->conn = NULL;
     ex->on_gone = NULL;
     ex->on_drained = NULL;
+    ex->on_body = NULL;
     if (on_gone != NULL && !exchange_is_complete(ex))
         on_gone(ex);
 }

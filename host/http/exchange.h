@@ -5,9 +5,13 @@
  * `conn` and calls `on_gone`; when the answer comes later it is dropped. The memory lives until
  * both have released it.
  *
- *     READING -> WORKING -> ANSWERED            the usual way
- *                        -> STREAMING -> ANSWERED   a body in pieces
- */
+ *     HEAD -> BODY -> WORKING -> ANSWERED                the usual way
+ *                             -> STREAMING -> ANSWERED   an answer in pieces
+ *
+ * It goes up when its head is complete. A refusal may come at once, in HEAD. The body of the
+ * request is pulled by whoever wants it: whole (BODY, then WORKING), in pieces (while WORKING), or
+ * by nobody; until then the client waits. What is left of it when the answer comes is the
+ * connection's to throw away. */
 #ifndef LUAFN_HTTP_EXCHANGE_H
 #define LUAFN_HTTP_EXCHANGE_H
 
@@ -16,13 +20,20 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/list.h"
+#include "http/body.h"
 #include "http/encoding.h"
 #include "http/request.h"
 #include "http/response.h"
 
 #define EXCHANGE_MAGIC 0x65786368u
 
-enum exchange_state { EXCHANGE_READING, EXCHANGE_WORKING, EXCHANGE_STREAMING, EXCHANGE_ANSWERED };
+enum exchange_state {
+    EXCHANGE_HEAD, /* it is read, then judged */
+    EXCHANGE_BODY, /* somebody waits for the whole body */
+    EXCHANGE_WORKING,
+    EXCHANGE_STREAMING,
+    EXCHANGE_ANSWERED
+};
 
 struct exchange;
 struct metric_durations;
@@ -36,6 +47,8 @@ struct exchange_sink {
     void (*stream_end)(struct exchange *ex);
     /* The rest will not come: the client must be able to tell from a proper end. */
     void (*stream_abort)(struct exchange *ex);
+    /* More of ex->body is wanted than before, or was taken. Must not call back. */
+    void (*pull)(struct exchange *ex);
 };
 
 struct exchange {
@@ -46,6 +59,8 @@ struct exchange {
     bool head_sent;     /* the connection's: of a streamed answer */
     struct arena arena; /* all of this request's memory */
     struct request req;
+    struct body *body; /* in the arena: what comes of it. NULL: there is none, or all is in req.body
+                        */
     struct response res;
 
     const struct exchange_sink *sink; /* borrowed from the connection's module: static */
@@ -56,6 +71,7 @@ struct exchange {
     /* Set by whoever works on the answer. Each is called at most once, then cleared. */
     void (*on_gone)(struct exchange *ex);    /* the client left before the answer was complete */
     void (*on_drained)(struct exchange *ex); /* streamed bytes fell under the low-water mark */
+    void (*on_body)(struct exchange *ex);    /* what was wanted of the body is there, or a fault */
     void *owner;                             /* borrowed; for these callbacks */
     void (*decorate)(struct exchange *ex); /* before the answer leaves: headers for every answer */
     void *app;                             /* borrowed; for decorate */
@@ -87,6 +103,43 @@ void exchange_release(struct exchange *ex);
 /* Fills started_ns, request_id and traceparent once the head is known. A request id of the client's
  * is kept when it is short and harmless, else replaced by a ULID. */
 void exchange_identify(struct exchange *ex);
+
+/* ---- the request's body, from when its head was passed up to the answer ---- */
+
+/* None at all, or all of it in ex->req.body? */
+static inline bool exchange_has_body_whole(const struct exchange *ex)
+{
+    return ex->body == NULL;
+}
+
+/* How long it may be; to be said before it is read. NULL, or the refusal: it is longer, as far as
+ * that is known. */
+const struct http_fault *exchange_limit_body(struct exchange *ex, uint64_t limit)
+    __attribute__((warn_unused_result));
+
+/* Waits for all of it: on_body comes once, from within or later, when it is in ex->req.body, or
+ * when it will not come in full: see exchange_body_fault; the exchange is then still to be
+ * answered. It does not come when the client leaves (on_gone does). */
+void exchange_read_whole(struct exchange *ex, void (*on_body)(struct exchange *ex));
+
+/* How to read it in pieces: ask with exchange_read_piece, and when on_body comes (once, from within
+ * or later) look at exchange_piece; an empty one is the end, or a fault: see exchange_body_fault.
+ * exchange_take_piece when it was used. Who does not ask lets the client wait. */
+void exchange_read_piece(struct exchange *ex, void (*on_body)(struct exchange *ex));
+struct str exchange_piece(const struct exchange *ex);
+void exchange_take_piece(struct exchange *ex, size_t len);
+
+/* Why the rest of it will not come, or NULL. */
+static inline const struct http_fault *exchange_body_fault(const struct exchange *ex)
+{
+    return ex->body != NULL ? ex->body->fault : NULL;
+}
+
+/* For the connection, after bytes, the end or a fault: calls on_body when what it waits for is
+ * there. */
+void exchange_tell_body(struct exchange *ex);
+
+/* ---- the answer ---- */
 
 /* Sends ex->res. The first answer counts: a second one is ignored. After the client has left it
  * does nothing but change the state. */
@@ -124,6 +177,9 @@ static inline bool exchange_is_complete(const struct exchange *ex)
 /* Fills ex->res with the JSON error frame and sends it; falls back to an empty 500 when out of
  * memory. */
 void exchange_answer_error(struct exchange *ex, int status, struct str code, struct str text);
+
+/* The same with a fault, which the log names as well. */
+void exchange_refuse(struct exchange *ex, const struct http_fault *fault);
 
 /* The connection is gone: clears `conn`, calls on_gone if the answer is not complete. Does not
  * release. */

@@ -20,7 +20,6 @@ BAD(bad_coding, "Transfer-Encoding is malformed");
 
 static const struct http_fault unknown_coding = {501, "not_implemented",
                                                  "Only the transfer coding chunked is implemented"};
-static const struct http_fault large_body = {413, "payload_too_large", "The body is too large"};
 static const struct http_fault unknown_expectation = {417, "expectation_failed",
                                                       "Only Expect: 100-continue can be met"};
 static const struct http_fault out_of_memory = {500, "internal_error", "Out of memory"};
@@ -159,14 +158,11 @@ static const struct http_fault *check_host(struct request *req, const struct fie
     return NULL;
 }
 
-static const struct http_fault *check_length(const struct fields *f, uint64_t limit,
-                                             struct head_framing *framing)
+static const struct http_fault *check_length(const struct fields *f, struct head_framing *framing)
 {
     bool padded = f->length.len > 1 && f->length.ptr[0] == '0';
     if (f->lengths != 1 || padded || str_to_u64(f->length, UINT64_MAX, &framing->length) != 0)
         return &bad_length;
-    if (framing->length > limit)
-        return &large_body;
     framing->body = BODY_LENGTH;
     return NULL;
 }
@@ -190,11 +186,11 @@ static const struct http_fault *check_coding(struct str coding)
 }
 
 static const struct http_fault *check_framing(const struct request *req, const struct fields *f,
-                                              uint64_t limit, struct head_framing *framing)
+                                              struct head_framing *framing)
 {
     *framing = (struct head_framing){.body = BODY_NONE};
     if (f->codings == 0)
-        return f->lengths > 0 ? check_length(f, limit, framing) : NULL;
+        return f->lengths > 0 ? check_length(f, framing) : NULL;
     if (f->lengths > 0)
         return &two_framings;
     if (req->version_minor == 0)
@@ -216,14 +212,14 @@ static const struct http_fault *check_expect(struct request *req, const struct f
     return NULL;
 }
 
-const struct http_fault *head_check(struct request *req, struct arena *arena, uint64_t body_limit,
+const struct http_fault *head_check(struct request *req, struct arena *arena,
                                     struct head_framing *framing)
 {
     struct fields f = {0};
     for (uint32_t i = 0; i < req->headers.len; i++)
         read_field(&f, &req->headers.items[i]);
     req->keep_alive = !f.close && (req->version_minor > 0 || f.keep_alive);
-    const struct http_fault *fault = check_framing(req, &f, body_limit, framing);
+    const struct http_fault *fault = check_framing(req, &f, framing);
     if (fault == NULL)
         fault = check_host(req, &f);
     if (fault == NULL)

@@ -13,12 +13,12 @@ enum body_framing { BODY_NONE, BODY_LENGTH, BODY_CHUNKED };
 
 struct head_framing {
     enum body_framing body;
-    uint64_t length; /* of BODY_LENGTH; at most the limit that was given */
+    uint64_t length; /* of BODY_LENGTH */
 };
 
 /* Fills target, path, query, host, keep_alive and expects_continue from target, version_minor and
  * headers (names in lower case). NULL, or why the request is refused. */
-const struct http_fault *head_check(struct request *req, struct arena *arena, uint64_t body_limit,
+const struct http_fault *head_check(struct request *req, struct arena *arena,
                                     struct head_framing *framing)
     __attribute__((warn_unused_result));
 

@@ -1,4 +1,4 @@
-/* Head and body of one request after the other. */
+/* Heads and bodies of one request after the other. */
 #include "http/parser.h"
 
 #include <llhttp.h>
@@ -137,14 +137,13 @@ static const struct http_fault *parse_head(const struct parser *parser, char *he
 
 void parser_init(struct parser *parser, const struct parser_limits *limits)
 {
-    *parser = (struct parser){.limits = limits, .head = BUF_INIT, .body = BUF_INIT};
+    *parser = (struct parser){.limits = limits, .head = BUF_INIT};
     head_scan_init(&parser->scan, limits->header_bytes);
 }
 
 void parser_free(struct parser *parser)
 {
     buf_free(&parser->head);
-    buf_free(&parser->body);
 }
 
 bool parser_is_idle(const struct parser *parser)
@@ -157,7 +156,6 @@ static enum parser_event refuse(struct parser *parser, const struct http_fault *
     parser->fault = fault;
     parser->state = PARSER_FAILED;
     buf_free(&parser->head);
-    buf_free(&parser->body);
     return PARSER_FAULT;
 }
 
@@ -192,7 +190,7 @@ static const struct http_fault *take_head(struct parser *parser, struct str last
     req->version_minor = parser->scan.version_minor;
     const struct http_fault *fault = parse_head(parser, head, parser->scan.bytes, arena, req);
     if (fault == NULL)
-        fault = head_check(req, arena, parser->limits->body_bytes, &framing);
+        fault = head_check(req, arena, &framing);
     if (fault != NULL)
         return fault;
     if (framing.body == BODY_LENGTH && framing.length == 0) {
@@ -202,7 +200,7 @@ static const struct http_fault *take_head(struct parser *parser, struct str last
         parser->body_left = framing.length;
     } else if (framing.body == BODY_CHUNKED) {
         parser->state = PARSER_IN_CHUNKED;
-        chunked_init(&parser->chunked, parser->limits->body_bytes);
+        chunked_init(&parser->chunked, CHUNKED_MAX);
     }
     return NULL;
 }
@@ -225,53 +223,29 @@ static enum parser_event feed_head(struct parser *parser, struct str *input, str
     fault = take_head(parser, piece, arena, req);
     if (fault != NULL)
         return refuse(parser, fault);
+    parser->piece = (struct str){NULL, 0};
     return parser->state == PARSER_IN_HEAD ? finish(parser) : PARSER_HEAD;
 }
 
-/* The gathered body becomes the request's, and the arena's. */
-static enum parser_event finish_body(struct parser *parser, struct arena *arena,
-                                     struct request *req)
-{
-    req->body = STR("");
-    if (parser->body.len > 0) {
-        if (arena_defer(arena, free, parser->body.data) != 0)
-            return refuse(parser, &out_of_memory);
-        req->body = buf_str(&parser->body);
-        parser->body = BUF_INIT;
-    }
-    return finish(parser);
-}
-
-static enum parser_event feed_length(struct parser *parser, struct str *input, struct arena *arena,
-                                     struct request *req)
+static enum parser_event feed_length(struct parser *parser, struct str *input)
 {
     size_t len = input->len < parser->body_left ? input->len : (size_t)parser->body_left;
-    struct str piece = {input->ptr, len};
+    parser->piece = (struct str){input->ptr, len};
     *input = str_skip(*input, len);
     parser->body_left -= len;
-    if (parser->body_left == 0 && parser->body.len == 0 && len > 0) {
-        req->body = arena_copy(arena, piece); /* the usual small body, all in one read */
-        return req->body.ptr != NULL ? finish(parser) : refuse(parser, &out_of_memory);
-    }
-    buf_add_str(&parser->body, piece);
-    if (buf_failed(&parser->body))
-        return refuse(parser, &out_of_memory);
-    return parser->body_left > 0 ? PARSER_MORE : finish_body(parser, arena, req);
+    return parser->body_left > 0 ? PARSER_BODY : finish(parser);
 }
 
-static enum parser_event feed_chunked(struct parser *parser, struct str *input, struct arena *arena,
-                                      struct request *req)
+static enum parser_event feed_chunked(struct parser *parser, struct str *input)
 {
     while (input->len > 0) {
-        struct str data;
-        const struct http_fault *fault = chunked_feed(&parser->chunked, input, &data);
+        const struct http_fault *fault = chunked_feed(&parser->chunked, input, &parser->piece);
         if (fault != NULL)
             return refuse(parser, fault);
-        buf_add_str(&parser->body, data);
-        if (buf_failed(&parser->body))
-            return refuse(parser, &out_of_memory);
         if (parser->chunked.state == CHUNKED_DONE)
-            return finish_body(parser, arena, req);
+            return finish(parser);
+        if (parser->piece.len > 0)
+            return PARSER_BODY;
     }
     return PARSER_MORE;
 }
@@ -283,13 +257,35 @@ enum parser_event parser_feed(struct parser *parser, struct str *input, struct a
     case PARSER_IN_HEAD:
         return feed_head(parser, input, arena, req);
     case PARSER_IN_LENGTH:
-        return feed_length(parser, input, arena, req);
+        return feed_length(parser, input);
     case PARSER_IN_CHUNKED:
-        return feed_chunked(parser, input, arena, req);
+        return feed_chunked(parser, input);
     case PARSER_FAILED:
         break;
     }
     return PARSER_FAULT;
+}
+
+uint64_t parser_body_length(const struct parser *parser)
+{
+    return parser->state == PARSER_IN_LENGTH ? parser->body_left : BODY_UNSIZED;
+}
+
+void parser_limit_body(struct parser *parser, uint64_t limit)
+{
+    parser->chunked.limit = limit < CHUNKED_MAX ? limit : CHUNKED_MAX;
+}
+
+bool parser_skip_body(struct parser *parser, uint64_t most)
+{
+    struct chunked *chunked = &parser->chunked;
+    if (parser->state == PARSER_IN_LENGTH)
+        return parser->body_left <= most;
+    uint64_t left = chunked->state == CHUNKED_DATA ? chunked->left : 0;
+    if (parser->state != PARSER_IN_CHUNKED || left > most)
+        return false;
+    chunked->limit = chunked->data + most - left;
+    return true;
 }
 
 #define TEXT_OF(x) #x

@@ -11,11 +11,11 @@
 static const char *const config_keys[] = {
     "script",      "path",  "methods",      "auth",         "timeout",    "cpu",      "memory",
     "concurrency", "queue", "fetch",        "env",          "background", "rollback", "schedule",
-    "rate_limit",  "kv",    "excludedPath", "preferStatic", NULL};
+    "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       NULL};
 static const char *const script_keys[] = {
     "handler",     "path",  "methods",      "auth",         "timeout",    "cpu",      "memory",
     "concurrency", "queue", "fetch",        "env",          "background", "rollback", "schedule",
-    "rate_limit",  "kv",    "excludedPath", "preferStatic", NULL};
+    "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       NULL};
 
 bool options_is_given(const struct function_spec *spec, struct str key)
 {
@@ -263,6 +263,8 @@ int options_read_function(struct options_reader *r, struct function_spec *spec,
         set_default_timeout(spec, origin == OPTIONS_SCRIPT);
     if (rc == 0)
         rc = read_limits(r, spec);
+    if (rc == 0)
+        rc = options_size(r, "body", 0, LIMIT_FN_BODY, &spec->body);
     if (rc == 0)
         rc = read_rate_limit(r, spec);
     if (rc == 0)

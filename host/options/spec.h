@@ -35,8 +35,10 @@ struct function_spec {
     size_t memory;        /* bytes of an instance */
     unsigned concurrency; /* requests at once, a worker */
     unsigned
-        rollback;   /* failures in a row at its start that take a new generation back; 0: never */
-    unsigned queue; /* requests that may wait for a slot */
+        rollback;     /* failures in a row at its start that take a new generation back; 0: never */
+    unsigned queue;   /* requests that may wait for a slot */
+    size_t body;      /* bytes that a request's may have */
+    bool stream_body; /* the handler begins before it has come */
     bool background;
     struct str schedule;     /* the expression; empty: it does not run by itself */
     const struct cron *cron; /* the same, read; NULL: none */

@@ -25,6 +25,7 @@ struct function *function_new(const struct function_spec *spec, const struct ser
             &services->page->functions[metrics_place(services->metrics, spec->name)];
     list_init(&function->invocations);
     list_init(&function->queue);
+    list_init(&function->receiving);
     return function;
 }
 
@@ -230,12 +231,17 @@ static void set_cancelled(struct call *call)
     outcome_set_limit(BUDGET_CANCELLED, call->function->spec, call->ex);
 }
 
-static void unqueue(struct call *call)
+static void end_wait(struct call *call)
 {
     list_remove(&call->waiting);
-    call->function->queued--;
     call->ex->on_gone = NULL;
     call->ex->owner = NULL;
+}
+
+static void unqueue(struct call *call)
+{
+    end_wait(call);
+    call->function->queued--;
 }
 
 static void on_gone_while_queued(struct exchange *ex)
@@ -250,10 +256,6 @@ static void on_gone_while_queued(struct exchange *ex)
 static void enqueue(struct call *call)
 {
     struct function *function = call->function;
-    if (function->queued >= function->spec->queue) {
-        answer_unstarted(call, set_no_slot);
-        return;
-    }
     function->queued++;
     list_push(&function->queue, &call->waiting);
     exchange_hold(call->ex);
@@ -261,10 +263,64 @@ static void enqueue(struct call *call)
     call->ex->owner = call;
 }
 
+static void refuse(struct call *call, const struct http_fault *fault)
+{
+    claims_unref(call->claims);
+    call->claims = NULL;
+    exchange_refuse(call->ex, fault);
+}
+
+/* ---- the body, in its slot ---- */
+
+static void on_gone_while_receiving(struct exchange *ex)
+{
+    struct call *call = ex->owner;
+    struct function *function = call->function;
+    end_wait(call);
+    claims_unref(call->claims);
+    function->metrics->cancelled++;
+    exchange_release(ex);
+    function_release_slot(function, false);
+}
+
+static void on_body(struct exchange *ex)
+{
+    struct call *call = ex->owner;
+    struct function *function = call->function;
+    const struct http_fault *fault = exchange_body_fault(ex);
+    end_wait(call);
+    if (fault == NULL) {
+        invocation_start(call);
+    } else {
+        refuse(call, fault);
+        function_release_slot(function, false);
+    }
+    exchange_release(ex); /* the wait's */
+}
+
+static void receive(struct call *call)
+{
+    exchange_hold(call->ex);
+    list_push(&call->function->receiving, &call->waiting);
+    call->ex->on_gone = on_gone_while_receiving;
+    call->ex->owner = call;
+    exchange_read_whole(call->ex, on_body);
+}
+
+/* A scheduled function that is called by hand has a body of its own. */
 static void start(struct call *call)
 {
+    const struct function_spec *spec = call->function->spec;
     call->function->running++;
-    invocation_start(call);
+    if (call->ex->body == NULL || spec->stream_body || spec->cron != NULL)
+        invocation_start(call);
+    else
+        receive(call);
+}
+
+static bool has_slot(const struct function *function)
+{
+    return function->current != NULL && function->running < function->spec->concurrency;
 }
 
 bool function_accepts(const struct function *function)
@@ -272,13 +328,13 @@ bool function_accepts(const struct function *function)
     if (function->ended || function->suspended ||
         (function->current == NULL && function->loading == NULL))
         return false;
-    bool has_slot = function->current != NULL && function->running < function->spec->concurrency;
-    return has_slot || function->queued < function->spec->queue;
+    return has_slot(function) || function->queued < function->spec->queue;
 }
 
 void function_call(struct call *call)
 {
     struct function *function = call->function;
+    const struct http_fault *fault;
     function->metrics->requests++;
     list_init(&call->waiting);
     if (function->ended)
@@ -287,10 +343,14 @@ void function_call(struct call *call)
         answer_unstarted(call, set_suspended);
     else if (function->current == NULL && function->loading == NULL)
         answer_unstarted(call, set_not_loaded);
-    else if (function->current == NULL || function->running >= function->spec->concurrency)
-        enqueue(call);
-    else
+    else if (!function_accepts(function))
+        answer_unstarted(call, set_no_slot);
+    else if ((fault = exchange_limit_body(call->ex, function->spec->body)) != NULL)
+        refuse(call, fault);
+    else if (has_slot(function))
         start(call);
+    else
+        enqueue(call);
 }
 
 /* A call that ends at once frees its slot again from within: the loop below goes on, it does not
@@ -336,6 +396,14 @@ void function_cancel_all(struct function *function)
         unqueue(call);
         answer_unstarted(call, set_cancelled);
         exchange_release(ex);
+    }
+    while (!list_is_empty(&function->receiving)) {
+        struct call *call = container_of(function->receiving.next, struct call, waiting);
+        struct exchange *ex = call->ex;
+        end_wait(call);
+        answer_unstarted(call, set_cancelled);
+        exchange_release(ex);
+        function_release_slot(function, false);
     }
     while (!list_is_empty(&function->invocations)) {
         struct invocation *inv =

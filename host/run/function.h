@@ -1,7 +1,9 @@
 /* A function: its current instance, the requests that run in it, those that wait for a slot.
  *
- * `function_call` gives a slot, queues, or answers 503. A new generation is loaded beside the
- * current one and swapped in only if it loads; what runs finishes on the instance it began with. */
+ * `function_call` gives a slot, queues, or answers 503. Who has a slot sends his body, unless the
+ * handler takes it in pieces; who waits for one is not read from. A new generation is loaded beside
+ * the current one and swapped in only if it loads; what runs finishes on the instance it began
+ * with. */
 #ifndef LUAFN_RUN_FUNCTION_H
 #define LUAFN_RUN_FUNCTION_H
 
@@ -19,7 +21,7 @@ struct call {
     struct str token;      /* in the arena; with claims */
     struct str path;       /* event.path: what the client asked for, before rewrites */
     const struct route_match *match;
-    struct list waiting; /* in the function's queue */
+    struct list waiting; /* in the function's queue, or among those whose body comes */
 };
 
 struct function {
@@ -41,9 +43,10 @@ struct function {
     bool failed;          /* the newest load failed: `error` says why */
     struct err error;
     struct script_files files; /* of the newest load, good or bad */
-    unsigned running;
+    unsigned running;          /* slots that are taken */
     unsigned awaited; /* requests that wait for a key before they are judged, and then call it */
     struct list invocations; /* those that run */
+    struct list receiving;   /* calls that have a slot and wait for their body */
     struct list queue;       /* calls that wait */
     unsigned queued;
     bool dispatching;                 /* start_queued is at work */

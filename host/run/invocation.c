@@ -328,6 +328,7 @@ static void init(struct invocation *inv, struct call *call)
     list_push(&function->invocations, &inv->in_function);
     set_deadline(inv, spec->timeout);
     exchange_hold(inv->ex);
+    inv->ex->state = EXCHANGE_WORKING;
     inv->ex->generation = inv->instance->generation;
     inv->ex->on_gone = on_gone;
     inv->ex->owner = inv;

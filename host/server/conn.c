@@ -6,7 +6,7 @@
 
 #include "base/limits.h"
 
-enum { LINGER_BYTES = 256 * 1024 };
+enum { DISCARD_BYTES = 256 * 1024 };
 
 static const struct http_fault timed_out = {408, "request_timeout",
                                             "The request took too long to arrive"};
@@ -50,29 +50,24 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(conn->server->input, CONN_INPUT_BYTES);
 }
 
-/* What was asked is still answered. */
+/* What was asked is still answered, what waits to be parsed too. */
 void conn_eof(struct conn *conn)
 {
     conn->peer_eof = true;
     conn->is_reading = false;
-    if (conn->state == CONN_LINGER || conn->h2 != NULL) {
+    uv_read_stop((uv_stream_t *)&conn->tcp); /* TLS has an end of its own */
+    if (conn->state == CONN_LINGER || conn->h2 != NULL)
         conn_close(conn);
-        return;
-    }
-    if (conn->reading != NULL)
-        conn_abandon(conn, conn->reading);
-    conn->done_reading = true;
-    conn_pump(conn);
+    else
+        conn_pump(conn);
 }
 
+/* Before the last answer is out little is read; afterwards all, for the time of a linger: a byte
+ * that is left unread would break the connection, and the answer might be lost (RFC 9112 9.6). */
 static void discard(struct conn *conn, size_t count)
 {
     conn->discarded += count;
-    if (conn->discarded <= LINGER_BYTES)
-        return;
-    if (conn->state == CONN_LINGER) {
-        conn_close(conn);
-    } else {
+    if (conn->discarded > DISCARD_BYTES && conn->state != CONN_LINGER) {
         uv_read_stop((uv_stream_t *)&conn->tcp);
         conn->is_reading = false;
     }
@@ -104,8 +99,8 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
 static void update_reading(struct conn *conn)
 {
     bool room = conn->done_reading || (conn->stash.len == 0 && conn_may_take(conn));
-    bool wanted =
-        !conn->peer_eof && conn->discarded <= LINGER_BYTES && (conn->state == CONN_LINGER || room);
+    bool wanted = !conn->peer_eof &&
+                  (conn->state == CONN_LINGER || (room && conn->discarded <= DISCARD_BYTES));
     if (wanted == conn->is_reading)
         return;
     uv_stream_t *stream = (uv_stream_t *)&conn->tcp;
@@ -129,8 +124,10 @@ static enum deadline_kind deadline_of(const struct conn *conn)
         return DEADLINE_BODY;
     if (conn->h2 != NULL && !h2_is_idle(conn->h2))
         return DEADLINE_NONE;
+    if (conn_is_in_body(conn))
+        return DEADLINE_BODY;
     if (conn->reading != NULL)
-        return conn->parser.state == PARSER_IN_HEAD ? DEADLINE_HEAD : DEADLINE_BODY;
+        return DEADLINE_HEAD;
     if (list_is_empty(&conn->pipeline) && conn_unsent(conn) == 0)
         return idle;
     return DEADLINE_NONE;
@@ -139,7 +136,7 @@ static enum deadline_kind deadline_of(const struct conn *conn)
 static void update_deadline(struct conn *conn)
 {
     enum deadline_kind kind = deadline_of(conn);
-    bool goes_on = kind == DEADLINE_BODY && conn->fresh && conn->h2 == NULL;
+    bool goes_on = kind == DEADLINE_BODY && conn->fresh && conn->reading != NULL;
     if (kind != conn->read_deadline.kind || goes_on)
         deadline_set(conn->server, &conn->read_deadline, kind);
     conn->fresh = false;
@@ -195,6 +192,9 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
     } else if (conn->h2 != NULL) {
         conn->server->stats.timeouts += h2_time_out(conn->h2);
         conn_pump(conn);
+    } else if (kind == DEADLINE_BODY) {
+        conn_time_out_body(conn);
+        conn_pump(conn);
     } else if (conn->reading != NULL) {
         conn->server->stats.timeouts++;
         conn_refuse(conn, conn->reading, &timed_out);
@@ -210,16 +210,29 @@ static bool is_over(const struct conn *conn)
     return conn->done_reading && list_is_empty(&conn->pipeline) && conn_unsent(conn) == 0;
 }
 
+/* A peer that may still be sending has to have time to read the answer. */
+static void end(struct conn *conn)
+{
+    if (conn->unread || conn->skipping)
+        conn_linger(conn);
+    else
+        conn_close(conn);
+}
+
 void conn_pump(struct conn *conn)
 {
     conn_take_stash(conn);
+    if (conn->peer_eof && conn->stash.len == 0 && conn->state == CONN_OPEN && !conn->done_reading)
+        conn_end_input(conn);
     if (conn->h2 != NULL && conn->server->draining)
         h2_drain(conn->h2);
     conn_flush(conn);
     if (conn->stash.len > 0 && conn_may_take(conn))
         server_mark_dirty(conn); /* others first */
-    if (conn->state == CONN_OPEN && (conn->failed || is_over(conn)))
+    if (conn->state == CONN_OPEN && conn->failed)
         conn_close(conn);
+    else if (conn->state == CONN_OPEN && is_over(conn))
+        end(conn);
     if (conn->state != CONN_CLOSED)
         update_reading(conn);
     if (conn->state == CONN_OPEN)

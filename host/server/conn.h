@@ -92,16 +92,19 @@ struct conn {
     bool peer_eof;         /* the peer sends no more */
     bool done_reading;     /* what the peer sends is of no interest any more */
     bool continue_due;     /* the request being read waits for 100 Continue */
+    bool skipping;         /* what comes is the rest of a body that nobody wants */
+    bool unread;           /* the peer may still be sending what will not be read */
     bool has_more;         /* conn_flush stopped at the high-water mark, not for want of answers */
     bool failed;           /* a write failed: close */
     bool resets;           /* closing breaks the connection, so that the peer notices */
     bool fresh;            /* bytes came since the deadline was last set */
     unsigned pipeline_len; /* of `pipeline` */
     struct parser parser;
-    struct exchange *reading; /* in the pipeline too, its last; NULL between requests */
+    struct exchange *reading; /* in the pipeline too, its last; NULL between requests, and when
+                                 its body is of no interest any more */
     struct list pipeline;     /* struct exchange, unanswered or unsent, in order of arrival */
     size_t ready_bytes;       /* bodies of answers in the pipeline that wait for their turn */
-    struct buf stash;         /* read but not parsed, as the pipeline was full */
+    struct buf stash;         /* read but not parsed, as there was no room for it */
     size_t stash_used;
     size_t discarded;    /* bytes */
     size_t probed;       /* bytes that were HTTP/2's preface so far; its length: it is decided */
@@ -160,9 +163,20 @@ void conn_take_input(struct conn *conn, struct str input);
 void conn_take_stash(struct conn *conn);
 /* Is there room for another request? */
 bool conn_may_take(const struct conn *conn);
+/* The sink's `pull`. */
+void conn_pull(struct exchange *ex);
+/* The request that is being read is answered: the rest of its body is read over when it is short;
+ * else the connection ends with the answer. */
+void conn_leave_body(struct conn *conn, struct exchange *ex);
+/* The body that is being read has come too slowly. */
+void conn_time_out_body(struct conn *conn);
+/* The peer sends no more and all it sent is parsed. */
+void conn_end_input(struct conn *conn);
+/* Is the next byte one of a body? */
+bool conn_is_in_body(const struct conn *conn);
 /* Answers with the refusal, after the handlers' on_refused. */
 void conn_answer_fault(struct conn *conn, struct exchange *ex, const struct http_fault *fault);
-/* Answers the request that is being read with a refusal; nothing more is read. */
+/* Answers the request whose head is being read with a refusal; nothing more is read. */
 void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault *fault);
 
 /* ---- conn_tls.c ---- */

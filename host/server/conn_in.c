@@ -1,4 +1,8 @@
-/* From bytes to requests: parse, pass up, refuse; what there is no room for waits. */
+/* From bytes to requests: parse, pass up, refuse; what there is no room for waits.
+ *
+ * A request goes up when its head is complete. Its body is read while somebody pulls it
+ * (conn_pull), and what is left of it when the answer comes is read over, or ends the connection
+ * (conn_leave_body). */
 #include "server/conn.h"
 
 #include "base/limits.h"
@@ -29,10 +33,9 @@ int conn_identify(struct conn *conn, struct exchange *ex)
 void conn_answer_fault(struct conn *conn, struct exchange *ex, const struct http_fault *fault)
 {
     const struct server_handlers *handlers = &conn->server->handlers;
-    ex->error_code = fault->code;
     if (handlers->on_refused != NULL)
         handlers->on_refused(handlers->arg, ex);
-    exchange_answer_error(ex, fault->status, str_from(fault->code), str_from(fault->text));
+    exchange_refuse(ex, fault);
 }
 
 void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault *fault)
@@ -47,37 +50,131 @@ void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault
     conn_answer_fault(conn, ex, fault);
 }
 
-static void on_head(struct conn *conn, struct exchange *ex)
+static void pass_up(struct conn *conn, struct exchange *ex, bool has_body)
 {
     const struct server_handlers *handlers = &conn->server->handlers;
     if (conn_identify(conn, ex) != 0) {
         conn_close(conn);
         return;
     }
-    if (handlers->on_head != NULL)
-        handlers->on_head(handlers->arg, ex);
-    if (conn->reading == ex)
-        conn->continue_due = ex->req.expects_continue;
-}
-
-static void on_request(struct conn *conn, struct exchange *ex)
-{
-    if (conn_identify(conn, ex) != 0) {
+    if (!has_body) {
+        conn->reading = NULL;
+        conn->done_reading = !ex->req.keep_alive;
+    } else if ((ex->body = body_new(&ex->arena, parser_body_length(&conn->parser))) == NULL) {
         conn_close(conn);
         return;
     }
+    handlers->on_request(handlers->arg, ex);
+}
+
+/* ---- bodies ---- */
+
+void conn_pull(struct exchange *ex)
+{
+    struct conn *conn = ex->conn;
+    if (!body_has_room(ex->body))
+        return;
+    if (ex->body->received == 0 && !ex->head_sent)
+        conn->continue_due = ex->req.expects_continue;
+    parser_limit_body(&conn->parser, ex->body->limit);
+    body_listen(ex->body, uv_now(conn->server->loop));
+    server_mark_dirty(conn);
+}
+
+/* Nothing more of it, and of what is behind it, can be read. */
+static void break_body(struct conn *conn, struct exchange *ex, const struct http_fault *fault)
+{
+    conn->reading = NULL;
+    conn->done_reading = conn->unread = true;
+    conn->continue_due = false;
+    ex->req.keep_alive = false;
+    ex->body->fault = fault;
+    exchange_tell_body(ex);
+}
+
+static void end_body(struct conn *conn, struct exchange *ex, struct str last)
+{
+    body_push(ex->body, last, uv_now(conn->server->loop));
     conn->reading = NULL;
     conn->continue_due = false;
     conn->done_reading = !ex->req.keep_alive;
-    ex->state = EXCHANGE_WORKING;
-    conn->server->handlers.on_request(conn->server->handlers.arg, ex);
+    ex->body->complete = true;
+    exchange_tell_body(ex);
 }
+
+void conn_leave_body(struct conn *conn, struct exchange *ex)
+{
+    /* Who was not told to go on sends a body or does not: the next byte could be either. */
+    bool unsure = ex->req.expects_continue && ex->body->mode == BODY_UNWANTED;
+    conn->reading = NULL;
+    conn->continue_due = false;
+    conn->skipping = !unsure && parser_skip_body(&conn->parser, LIMIT_BODY_SKIPPED);
+    if (conn->skipping)
+        return;
+    conn->done_reading = conn->unread = true;
+    ex->req.keep_alive = false;
+}
+
+static void take_body(struct conn *conn, struct exchange *ex, struct str piece)
+{
+    struct server *server = conn->server;
+    body_push(ex->body, piece, uv_now(server->loop));
+    conn->continue_due = false;
+    if (ex->body->fault != NULL)
+        break_body(conn, ex, ex->body->fault);
+    else if (body_is_late(ex->body, uv_now(server->loop), server->durations[DEADLINE_BODY]))
+        conn_time_out_body(conn);
+}
+
+void conn_time_out_body(struct conn *conn)
+{
+    static const struct http_fault timed_out = {408, "request_timeout",
+                                                "The body took too long to arrive"};
+    conn->server->stats.timeouts++;
+    if (conn->reading != NULL)
+        break_body(conn, conn->reading, &timed_out);
+    else
+        conn_close(conn); /* it was answered long ago */
+}
+
+void conn_end_input(struct conn *conn)
+{
+    static const struct http_fault cut = {400, "body_incomplete",
+                                          "The connection ended within the body"};
+    struct exchange *ex = conn->reading;
+    if (ex != NULL && ex->body != NULL && ex->body->mode == BODY_PIECES)
+        break_body(conn, ex, &cut);
+    else if (ex != NULL)
+        conn_abandon(conn, ex);
+    conn->skipping = false;
+    conn->done_reading = true;
+}
+
+bool conn_is_in_body(const struct conn *conn)
+{
+    return conn->skipping || (conn->reading != NULL && conn->reading->body != NULL);
+}
+
+/* ---- both ---- */
 
 bool conn_may_take(const struct conn *conn)
 {
-    return conn->state == CONN_OPEN && !conn->done_reading &&
-           (conn->reading != NULL || conn->pipeline_len < LIMIT_PIPELINE) &&
+    const struct exchange *ex = conn->reading;
+    if (conn->state != CONN_OPEN || conn->done_reading)
+        return false;
+    if (ex != NULL && ex->body != NULL && !body_has_room(ex->body))
+        return false;
+    return (ex != NULL || conn->skipping || conn->pipeline_len < LIMIT_PIPELINE) &&
            conn_unsent(conn) < LIMIT_WRITE_HIGH_WATER && conn->ready_bytes < LIMIT_WRITE_HIGH_WATER;
+}
+
+static void on_fault(struct conn *conn, struct exchange *ex)
+{
+    conn->server->stats.parse_errors++;
+    if (ex->body != NULL)
+        break_body(conn, ex, conn->parser.fault);
+    else
+        conn_refuse(conn, ex, conn->parser.fault);
 }
 
 static void take_event(struct conn *conn, struct str *input)
@@ -93,14 +190,36 @@ static void take_event(struct conn *conn, struct str *input)
             conn_abandon(conn, ex);
         break;
     case PARSER_HEAD:
-        on_head(conn, ex);
+        pass_up(conn, ex, true);
+        break;
+    case PARSER_BODY:
+        take_body(conn, ex, conn->parser.piece);
         break;
     case PARSER_DONE:
-        on_request(conn, ex);
+        if (ex->body == NULL) {
+            pass_up(conn, ex, false);
+            break;
+        }
+        end_body(conn, ex, conn->parser.piece);
         break;
     case PARSER_FAULT:
-        conn->server->stats.parse_errors++;
-        conn_refuse(conn, ex, conn->parser.fault);
+        on_fault(conn, ex);
+        break;
+    }
+}
+
+/* Of a body whose request was answered; one that is too long or wrong ends the connection. */
+static void skip_event(struct conn *conn, struct str *input)
+{
+    switch (parser_feed(&conn->parser, input, NULL, NULL)) {
+    case PARSER_DONE:
+        conn->skipping = false;
+        break;
+    case PARSER_FAULT:
+        conn->skipping = false;
+        conn->done_reading = conn->unread = true;
+        break;
+    default:
         break;
     }
 }
@@ -108,8 +227,14 @@ static void take_event(struct conn *conn, struct str *input)
 /* Returns what there was no room for; nothing, once the input is of no interest. */
 static struct str take(struct conn *conn, struct str input)
 {
-    while (input.len > 0 && conn_may_take(conn))
-        take_event(conn, &input);
+    while (input.len > 0 && conn_may_take(conn)) {
+        if (conn->skipping)
+            skip_event(conn, &input);
+        else
+            take_event(conn, &input);
+    }
+    if (conn->reading != NULL && conn->reading->body != NULL)
+        exchange_tell_body(conn->reading);
     if (conn->state != CONN_OPEN || conn->done_reading)
         return (struct str){NULL, 0};
     return input;
@@ -134,8 +259,10 @@ void conn_take_stash(struct conn *conn)
 
 void conn_take_input(struct conn *conn, struct str input)
 {
+    struct str left = input;
     conn->server->current = conn;
-    struct str left = take(conn, input);
+    if (conn->stash.len == 0) /* else it is not its turn */
+        left = take(conn, input);
     conn->server->current = NULL;
     buf_add_str(&conn->stash, left);
     conn->failed |= buf_failed(&conn->stash);

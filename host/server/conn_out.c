@@ -334,12 +334,10 @@ void conn_flush(struct conn *conn)
 static void sink_answer(struct exchange *ex)
 {
     struct conn *conn = ex->conn;
-    if (conn->reading == ex) { /* the body has not come in full, and will not be read */
-        conn->reading = NULL;
-        conn->done_reading = true;
-        conn->continue_due = false;
-        ex->res.close = true;
-    }
+    if (conn->reading == ex && ex->res.streamed)
+        ex->req.keep_alive = false; /* how much of the body will be read is not known yet */
+    else if (conn->reading == ex)
+        conn_leave_body(conn, ex);
     if (!ex->res.streamed)
         conn->ready_bytes += ex->res.body.len;
     server_mark_dirty(conn);
@@ -369,6 +367,8 @@ static size_t sink_stream_write(struct exchange *ex, struct str bytes)
 static void sink_stream_end(struct exchange *ex)
 {
     struct conn *conn = ex->conn;
+    if (conn->reading == ex)
+        conn_leave_body(conn, ex);
     if (is_chunked(ex) && exchange_sends_body(ex))
         buf_add_str(&ex->stream, STR("0\r\n\r\n"));
     conn->failed |= buf_failed(&ex->stream);
@@ -380,6 +380,8 @@ static void sink_stream_end(struct exchange *ex)
 static void sink_stream_abort(struct exchange *ex)
 {
     struct conn *conn = ex->conn;
+    if (conn->reading == ex)
+        conn_leave_body(conn, ex);
     ex->res.close = true;
     if (ex->req.version_minor == 0 && !ex->res.sized)
         conn->failed = conn->resets = true;
@@ -391,4 +393,5 @@ const struct exchange_sink conn_sink = {
     .stream_write = sink_stream_write,
     .stream_end = sink_stream_end,
     .stream_abort = sink_stream_abort,
+    .pull = conn_pull,
 };

@@ -6,6 +6,7 @@
 
 enum { BROKEN_MAX = 100 };
 
+static const struct http_fault out_of_memory = {500, "internal_error", "Out of memory"};
 static const struct http_fault timed_out = {408, "request_timeout",
                                             "The request took too long to arrive"};
 
@@ -23,9 +24,7 @@ struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id)
     s->ex = ex;
     s->id = id;
     s->reading = true;
-    s->heard_at = uv_now(h2->conn->server->loop);
     ex->admin = h2->conn->admin;
-    parser_init(&s->parser, &h2->conn->server->parser_limits);
     list_init(&s->ready);
     list_push(&h2->streams, &s->node);
     h2->requests++;
@@ -39,7 +38,6 @@ static void stream_end(struct h2_stream *s)
     struct server *server = s->h2->conn->server;
     list_remove(&s->node);
     list_remove(&s->ready);
-    parser_free(&s->parser);
     buf_free(&s->head);
     free(s);
     if (ex->started_ns == 0) {
@@ -60,7 +58,7 @@ void h2_end_closed(struct h2 *h2)
         stream_end(container_of(h2->closed.next, struct h2_stream, node));
 }
 
-/* ---- to the parser ---- */
+/* ---- requests ---- */
 
 static void make_ready(struct h2_stream *s)
 {
@@ -68,34 +66,31 @@ static void make_ready(struct h2_stream *s)
         list_push(&s->h2->ready, &s->ready);
 }
 
-static void feed(struct h2_stream *s, struct str input)
+/* What the parser thinks of the head. Fields alone tell it whether a body follows. */
+static const struct http_fault *parse_head(struct h2_stream *s, struct str head)
 {
-    while (s->reading && s->fault == NULL && input.len > 0) {
-        switch (parser_feed(&s->parser, &input, &s->ex->arena, &s->ex->req)) {
-        case PARSER_MORE:
-            break;
-        case PARSER_HEAD:
-            if (conn_identify(s->h2->conn, s->ex) == 0 && s->ex->req.expects_continue)
-                nghttp2_submit_headers(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NULL,
-                                       &(nghttp2_nv){(uint8_t *)(uintptr_t) ":status",
-                                                     (uint8_t *)(uintptr_t) "100", 7, 3,
-                                                     NGHTTP2_NV_FLAG_NONE},
-                                       1, NULL);
-            break;
-        case PARSER_DONE:
-            s->reading = false;
-            make_ready(s);
-            break;
-        case PARSER_FAULT:
-            s->fault = s->parser.fault;
-            s->h2->conn->server->stats.parse_errors++;
-            make_ready(s);
-            break;
-        }
+    struct exchange *ex = s->ex;
+    struct parser parser;
+    const struct http_fault *fault = NULL;
+    parser_init(&parser, &s->h2->conn->server->parser_limits);
+    switch (parser_feed(&parser, &head, &ex->arena, &ex->req)) {
+    case PARSER_HEAD:
+        ex->body = body_new(&ex->arena, parser_body_length(&parser));
+        fault = ex->body == NULL ? &out_of_memory : NULL;
+        break;
+    case PARSER_DONE:
+        s->reading = false;
+        break;
+    default: /* the head is whole, so there is never MORE to come */
+        fault = parser.fault;
+        s->h2->conn->server->stats.parse_errors++;
+        break;
     }
+    parser_free(&parser);
+    return fault;
 }
 
-static int feed_head(struct h2_stream *s)
+static int take_head(struct h2_stream *s)
 {
     struct buf head = BUF_INIT;
     struct request *req = &s->ex->req;
@@ -103,20 +98,36 @@ static int feed_head(struct h2_stream *s)
     if (s->authority.len > 0)
         buf_printf(&head, "host: %.*s\r\n", STR_ARG(s->authority));
     buf_add_str(&head, buf_str(&s->head));
-    buf_add_str(&head, s->chunked ? STR("transfer-encoding: chunked\r\n\r\n") : STR("\r\n"));
+    buf_add_str(&head, s->unsized ? STR("transfer-encoding: chunked\r\n\r\n") : STR("\r\n"));
     bool failed = buf_failed(&head) || buf_failed(&s->head);
     *req = (struct request){0};
-    if (!failed)
-        feed(s, buf_str(&head));
+    if (!failed) {
+        s->fault = parse_head(s, buf_str(&head));
+        make_ready(s);
+    }
     buf_free(&head);
     buf_free(&s->head);
     return failed ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
-static void feed_end(struct h2_stream *s)
+/* Does anybody take what comes? */
+static bool takes_body(const struct h2_stream *s)
 {
-    if (s->chunked && s->reading)
-        feed(s, STR("0\r\n\r\n"));
+    return s->reading && s->fault == NULL && s->ex->body != NULL && !exchange_is_complete(s->ex);
+}
+
+static bool waits_for_body(const struct h2_stream *s)
+{
+    return takes_body(s) && s->ex->on_body != NULL;
+}
+
+static void end_body(struct h2_stream *s)
+{
+    if (takes_body(s)) {
+        s->ex->body->complete = true;
+        make_ready(s);
+    }
+    s->reading = false;
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
@@ -128,30 +139,60 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     if (s == NULL)
         return 0;
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST &&
-        feed_head(s) != 0)
+        take_head(s) != 0)
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
-        feed_end(s);
+        end_body(s);
     return 0;
 }
 
+/* The peer may send as much again as is not kept here for somebody who has not asked yet. */
+static void give_window(struct h2_stream *s)
+{
+    const struct body *body = s->ex->body;
+    size_t kept = body != NULL && body->mode != BODY_WHOLE ? body->buf.len - body->used : 0;
+    if (s->kept > kept && !s->ended)
+        nghttp2_session_consume_stream(s->h2->session, s->id, s->kept - kept);
+    s->kept = kept;
+}
+
+/* The connection's window is given at once: those who let a stream wait must not hold up others. */
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
                    size_t len, void *arg)
 {
     (void)flags;
     (void)arg;
     struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
-    if (s == NULL || len == 0 || !s->reading || s->fault != NULL)
+    nghttp2_session_consume_connection(session, len);
+    if (s == NULL || !takes_body(s)) {
+        nghttp2_session_consume_stream(session, id, len);
         return 0;
-    s->heard_at = uv_now(s->h2->conn->server->loop);
-    char line[24];
-    int line_len = snprintf(line, sizeof(line), "%zx\r\n", len);
-    if (s->chunked)
-        feed(s, (struct str){line, (size_t)line_len});
-    feed(s, (struct str){(const char *)data, len});
-    if (s->chunked)
-        feed(s, STR("\r\n"));
+    }
+    body_push(s->ex->body, (struct str){(const char *)data, len},
+              uv_now(s->h2->conn->server->loop));
+    s->kept += len;
+    give_window(s);
+    make_ready(s);
     return 0;
+}
+
+void h2_pull(struct exchange *ex)
+{
+    struct h2_stream *s = ex->conn;
+    struct h2 *h2 = s->h2;
+    if (body_has_room(ex->body))
+        body_listen(ex->body, uv_now(h2->conn->server->loop));
+    if (ex->req.expects_continue && ex->body->received == 0 && !ex->head_sent)
+        nghttp2_submit_headers(h2->session, NGHTTP2_FLAG_NONE, s->id, NULL,
+                               &(nghttp2_nv){(uint8_t *)(uintptr_t) ":status",
+                                             (uint8_t *)(uintptr_t) "100", 7, 3,
+                                             NGHTTP2_NV_FLAG_NONE},
+                               1, NULL);
+    if (ex->body->mode == BODY_WHOLE)
+        nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, s->id,
+                                              LIMIT_H2_WINDOW_WHOLE);
+    give_window(s);
+    server_mark_dirty(h2->conn);
 }
 
 /* ---- ends ---- */
@@ -200,14 +241,17 @@ static void pass_up(struct h2_stream *s)
 {
     const struct server_handlers *handlers = &s->h2->conn->server->handlers;
     struct exchange *ex = s->ex;
-    if (s->fault != NULL) {
-        refuse(s, s->fault);
-    } else if (conn_identify(s->h2->conn, ex) != 0) {
-        conn_close(s->h2->conn);
-    } else {
-        ex->state = EXCHANGE_WORKING;
-        handlers->on_request(handlers->arg, ex);
+    if (s->passed_up) {
+        exchange_tell_body(ex);
+        return;
     }
+    s->passed_up = true;
+    if (s->fault != NULL)
+        refuse(s, s->fault);
+    else if (conn_identify(s->h2->conn, ex) != 0)
+        conn_close(s->h2->conn);
+    else
+        handlers->on_request(handlers->arg, ex);
 }
 
 /* A peer that makes us begin and drop work over and over (CVE-2023-44487 and its kin), or look at
@@ -231,15 +275,20 @@ static bool take_frames(struct h2 *h2, struct str bytes)
            receive(h2, h2_frames_take(&h2->frames, &bytes, now_ms));
 }
 
-void h2_input(struct h2 *h2, struct str bytes)
+static void pass_all_up(struct h2 *h2)
 {
-    struct conn *conn = h2->conn;
-    bool understood = take_frames(h2, bytes);
-    while (conn->state == CONN_OPEN && !list_is_empty(&h2->ready)) {
+    while (h2->conn->state == CONN_OPEN && !list_is_empty(&h2->ready)) {
         struct h2_stream *s = container_of(h2->ready.next, struct h2_stream, ready);
         list_remove(&s->ready);
         pass_up(s);
     }
+}
+
+void h2_input(struct h2 *h2, struct str bytes)
+{
+    struct conn *conn = h2->conn;
+    bool understood = take_frames(h2, bytes);
+    pass_all_up(h2);
     if (conn->state != CONN_OPEN)
         return;
     h2_end_closed(h2);
@@ -256,13 +305,14 @@ unsigned h2_time_out(struct h2 *h2)
     list_each(node, &h2->streams)
     {
         struct h2_stream *s = container_of(node, struct h2_stream, node);
-        bool silent = uv_now(server->loop) - s->heard_at >= server->durations[DEADLINE_BODY];
-        if (s->reading && s->fault == NULL && silent) {
-            s->fault = &timed_out;
-            refuse(s, s->fault);
+        if (waits_for_body(s) &&
+            body_is_late(s->ex->body, uv_now(server->loop), server->durations[DEADLINE_BODY])) {
+            s->ex->body->fault = &timed_out;
+            make_ready(s);
             count++;
         }
     }
+    pass_all_up(h2);
     return count;
 }
 
@@ -302,7 +352,7 @@ bool h2_is_reading(const struct h2 *h2)
     list_each(node, &h2->streams)
     {
         const struct h2_stream *s = container_of(node, struct h2_stream, node);
-        if (s->reading && s->fault == NULL)
+        if (waits_for_body(s))
             return true;
     }
     return false;
@@ -327,7 +377,7 @@ static int begin(struct h2 *h2)
                                      sizeof(settings) / sizeof(settings[0]));
     return rc != 0 ? rc
                    : nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, 0,
-                                                           4 * LIMIT_H2_WINDOW);
+                                                           LIMIT_H2_WINDOW_ALL);
 }
 
 static nghttp2_session_callbacks *make_callbacks(void)
@@ -348,9 +398,15 @@ struct h2 *h2_new(struct conn *conn)
 {
     struct h2 *h2 = calloc(1, sizeof(*h2));
     nghttp2_session_callbacks *callbacks = make_callbacks();
-    int rc = h2 != NULL && callbacks != NULL
-                 ? nghttp2_session_server_new(&h2->session, callbacks, h2)
-                 : NGHTTP2_ERR_NOMEM;
+    nghttp2_option *option = NULL;
+    int rc = nghttp2_option_new(&option);
+    if (rc == 0 && h2 != NULL && callbacks != NULL) {
+        nghttp2_option_set_no_auto_window_update(option, 1); /* see give_window */
+        rc = nghttp2_session_server_new2(&h2->session, callbacks, h2, option);
+    } else {
+        rc = NGHTTP2_ERR_NOMEM;
+    }
+    nghttp2_option_del(option);
     nghttp2_session_callbacks_del(callbacks);
     if (rc == 0) {
         h2->conn = conn;

@@ -1,9 +1,9 @@
 /* HTTP/2 on a connection (RFC 9113), by nghttp2; for conn*.c alone.
  *
  * Each stream is an exchange. A request's pseudo-header fields and fields are written down as an
- * HTTP/1.1 head and go through the same parser as every other request, its DATA as chunks: what is
- * refused, and how, is the same. nghttp2 is fed and asked for bytes; handlers never run inside of
- * it. */
+ * HTTP/1.1 head and go through the same parser as every other request: what is refused, and how, is
+ * the same. DATA is the exchange's body as it comes, and its window is given again as somebody
+ * takes it. nghttp2 is fed and asked for bytes; handlers never run inside of it. */
 #ifndef LUAFN_SERVER_H2_H
 #define LUAFN_SERVER_H2_H
 
@@ -38,9 +38,9 @@ void h2_abandon(struct h2 *h2);
 
 /* No streams? */
 bool h2_is_idle(const struct h2 *h2);
-/* Is some request not all there? */
+/* Is some request's body waited for? */
 bool h2_is_reading(const struct h2 *h2);
-/* Refuses those of which nothing has come for as long as a body may pause: 408. How many? */
+/* Refuses those whose body comes too slowly: 408. How many? */
 unsigned h2_time_out(struct h2 *h2);
 /* Answers wait although the socket takes bytes: the peer gives no window. */
 bool h2_is_blocked(const struct h2 *h2);

@@ -26,11 +26,11 @@ static bool add_pseudo(struct h2_stream *s, struct str name, struct str value)
 
 static void add_field(struct h2_stream *s, struct str name, struct str value)
 {
-    if (s->head.len > s->parser.limits->header_bytes)
+    if (s->head.len > s->h2->conn->server->parser_limits.header_bytes)
         return; /* enough to be refused for */
     if (str_eq(name, STR("host")) && s->authority.len > 0 && str_eq_nocase(value, s->authority))
         return;
-    s->chunked = s->chunked && !str_eq(name, STR("content-length"));
+    s->unsized = s->unsized && !str_eq(name, STR("content-length"));
     buf_add_str(&s->head, name);
     buf_add_str(&s->head, STR(": "));
     buf_add_str(&s->head, value);
@@ -44,7 +44,7 @@ int h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, vo
     struct h2_stream *s = h2_stream_new(arg, frame->hd.stream_id);
     if (s == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    s->chunked = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0;
+    s->unsized = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0;
     return nghttp2_session_set_stream_user_data(session, s->id, s);
 }
 

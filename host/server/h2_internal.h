@@ -23,7 +23,7 @@ struct h2 {
     struct h2_frames frames;
     struct conn *conn; /* borrowed: it owns us */
     struct list streams;
-    struct list ready;         /* requests that are complete or refused, for their handlers */
+    struct list ready;         /* requests with news for their handlers: head, body, fault */
     struct list closed;        /* streams that nghttp2 has done with */
     unsigned requests, broken; /* streams in all; those that ended before their answer */
     bool draining;
@@ -36,17 +36,17 @@ struct h2_stream {
     struct h2 *h2;
     struct exchange *ex; /* reference */
     int32_t id;
-    struct parser parser;
     struct buf head;      /* the request's head as HTTP/1.1 */
     struct str authority; /* in the exchange's arena */
     bool has_path, has_method;
+    bool passed_up;                 /* the handlers have seen it */
     bool reading;                   /* the request is not all there */
-    bool chunked;                   /* its body goes to the parser as chunks */
+    bool unsized;                   /* a body without Content-Length */
     bool submitted;                 /* nghttp2 has the answer's head */
     bool cut;                       /* the rest of the answer will not come */
     bool ended;                     /* the answer's last frame is out */
     size_t used;                    /* of the body, or of ex->stream */
-    uint64_t heard_at;              /* milliseconds: the last piece of the request */
+    size_t kept;                    /* bytes of the body for which no new window was given */
     const struct http_fault *fault; /* static: why it is refused */
 };
 
@@ -67,6 +67,9 @@ bool h2_frames_are_idle_talk(const struct h2_frames *frames);
 int h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *h2);
 int h2_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                  size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *h2);
+
+/* h2.c: the sink's `pull`. */
+void h2_pull(struct exchange *ex);
 
 /* A request that begins; NULL when out of memory. The connection's `h2` owns it. */
 struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id);

@@ -167,6 +167,7 @@ const struct exchange_sink h2_sink = {
     .stream_write = sink_stream_write,
     .stream_end = sink_stream_end,
     .stream_abort = sink_stream_abort,
+    .pull = h2_pull,
 };
 
 /* ---- the connection's turn ---- */

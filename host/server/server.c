@@ -19,7 +19,6 @@ void server_limits_init(struct server_limits *limits)
 {
     *limits = (struct server_limits){
         .header_bytes = LIMIT_HEADER_BYTES,
-        .body_bytes = LIMIT_BODY_BYTES,
         .connections = LIMIT_CONNECTIONS,
         .head_timeout = LIMIT_HEAD_TIMEOUT,
         .body_timeout = LIMIT_BODY_TIMEOUT,
@@ -255,7 +254,7 @@ struct server *server_new(uv_loop_t *loop, const struct server_handlers *handler
     server->handlers = *handlers;
     server->limits = *limits;
     server->limits.connections = connections_for(limits->connections);
-    server->parser_limits = (struct parser_limits){limits->header_bytes, limits->body_bytes};
+    server->parser_limits = (struct parser_limits){limits->header_bytes};
     server->durations[DEADLINE_HANDSHAKE] = milliseconds(limits->head_timeout);
     server->durations[DEADLINE_HEAD] = milliseconds(limits->head_timeout);
     server->durations[DEADLINE_BODY] = milliseconds(limits->body_timeout);

@@ -1,7 +1,8 @@
 /* Listening sockets and their connections: HTTP/1.1 over TCP (and whatever the connection interface
  * gains).
  *
- * The server knows nothing of routes and functions: complete requests go up through `on_request`.
+ * The server knows nothing of routes and functions: requests go up through `on_request` when their
+ * head is complete.
  */
 #ifndef LUAFN_SERVER_SERVER_H
 #define LUAFN_SERVER_SERVER_H
@@ -15,7 +16,6 @@ struct server;
 
 struct server_limits {
     size_t header_bytes;
-    size_t body_bytes;
     unsigned connections;
     double head_timeout, body_timeout, idle_timeout, write_timeout; /* seconds */
     bool h2c; /* HTTP/2 on a plain listener when its preface comes; else the preface is refused */
@@ -24,10 +24,9 @@ struct server_limits {
 void server_limits_init(struct server_limits *limits); /* the defaults of limits.h */
 
 struct server_handlers {
-    /* The head of a request with a body has arrived. May answer at once (exchange_answer): the body
-     * is then not read and the connection closes. */
-    void (*on_head)(void *arg, struct exchange *ex);
-    /* A complete request; must lead to exchange_answer, now or later. */
+    /* A request whose head has arrived; must lead to exchange_answer, now or later. Nothing of its
+     * body is read before somebody asks for it (exchange_read_whole, exchange_read_piece). What is
+     * unread at the answer is read over, up to LIMIT_BODY_SKIPPED; more ends the connection. */
     void (*on_request)(void *arg, struct exchange *ex);
     /* Once for every exchange that was passed up, and for those that the server refused itself
      * (400, 408 ...): it was answered and its bytes handed to the kernel, or its client left. For

@@ -5,7 +5,7 @@
 
 #include "http/exchange.h"
 
-static unsigned answers, ends, aborts, gone, cleaned;
+static unsigned answers, ends, aborts, gone, cleaned, pulls, bodies;
 static size_t streamed;
 
 static void sink_answer(struct exchange *ex)
@@ -33,8 +33,14 @@ static void sink_stream_abort(struct exchange *ex)
     aborts++;
 }
 
+static void sink_pull(struct exchange *ex)
+{
+    assert_non_null(ex->conn);
+    pulls++;
+}
+
 static const struct exchange_sink sink = {sink_answer, sink_stream_write, sink_stream_end,
-                                          sink_stream_abort};
+                                          sink_stream_abort, sink_pull};
 
 static void on_gone(struct exchange *ex)
 {
@@ -50,12 +56,12 @@ static void on_cleanup(void *arg)
 
 static struct exchange *fresh(void)
 {
-    answers = ends = aborts = gone = cleaned = 0;
+    answers = ends = aborts = gone = cleaned = pulls = bodies = 0;
     streamed = 0;
     struct exchange *ex = exchange_new(&sink, &answers);
     assert_non_null(ex);
     assert_int_equal(ex->refs, 1);
-    assert_int_equal(ex->state, EXCHANGE_READING);
+    assert_int_equal(ex->state, EXCHANGE_HEAD);
     assert_int_equal(arena_defer(&ex->arena, on_cleanup, NULL), 0);
     ex->on_gone = on_gone;
     return ex;
@@ -147,6 +153,138 @@ static void test_stream_whose_client_leaves(void **state)
     exchange_release(ex);
 }
 
+/* ---- the request's body ---- */
+
+static struct exchange *fresh_with_body(uint64_t announced)
+{
+    struct exchange *ex = fresh();
+    ex->body = body_new(&ex->arena, announced);
+    assert_non_null(ex->body);
+    return ex;
+}
+
+static void on_body(struct exchange *ex)
+{
+    (void)ex;
+    bodies++;
+}
+
+static void test_a_body_that_is_there(void **state)
+{
+    (void)state;
+    struct exchange *ex = fresh();
+    assert_null(exchange_limit_body(ex, 0));
+    exchange_read_whole(ex, on_body);
+    assert_int_equal(ex->state, EXCHANGE_WORKING);
+    assert_int_equal(bodies, 1);
+    assert_int_equal(pulls, 0);
+    exchange_release(ex);
+}
+
+static void test_a_whole_body(void **state)
+{
+    (void)state;
+    struct exchange *ex = fresh_with_body(5);
+    assert_null(exchange_limit_body(ex, 5));
+    exchange_read_whole(ex, on_body);
+    assert_int_equal(ex->state, EXCHANGE_BODY);
+    assert_int_equal(pulls, 1);
+    body_push(ex->body, STR("abc"), 0);
+    exchange_tell_body(ex);
+    assert_int_equal(bodies, 0);
+    body_push(ex->body, STR("de"), 0);
+    ex->body->complete = true;
+    exchange_tell_body(ex);
+    exchange_tell_body(ex);
+    assert_int_equal(bodies, 1);
+    assert_int_equal(ex->state, EXCHANGE_WORKING);
+    assert_null(exchange_body_fault(ex));
+    assert_true(str_eq(ex->req.body, STR("abcde")));
+    exchange_release(ex);
+}
+
+static void test_a_body_that_breaks_off(void **state)
+{
+    (void)state;
+    static const struct http_fault cut = {400, "cut", "cut"};
+    struct exchange *ex = fresh_with_body(5);
+    exchange_read_whole(ex, on_body);
+    body_push(ex->body, STR("abc"), 0);
+    ex->body->fault = &cut;
+    exchange_tell_body(ex);
+    assert_int_equal(bodies, 1);
+    assert_ptr_equal(exchange_body_fault(ex), &cut);
+    exchange_refuse(ex, &cut);
+    assert_int_equal(ex->res.status, 400);
+    assert_string_equal(ex->error_code, "cut");
+    assert_null(ex->req.body.ptr);
+    exchange_release(ex);
+}
+
+static void test_a_body_over_the_limit_is_refused_in_head(void **state)
+{
+    (void)state;
+    struct exchange *ex = fresh_with_body(6);
+    const struct http_fault *fault = exchange_limit_body(ex, 5);
+    assert_int_equal(fault->status, 413);
+    assert_int_equal(ex->state, EXCHANGE_HEAD);
+    exchange_refuse(ex, fault);
+    assert_int_equal(answers, 1);
+    assert_int_equal(pulls, 0);
+    exchange_release(ex);
+}
+
+/* Nobody is told of a body once the client has left or has its answer. */
+static void test_nobody_is_told_late(void **state)
+{
+    (void)state;
+    struct exchange *ex = fresh_with_body(BODY_UNSIZED);
+    exchange_read_whole(ex, on_body);
+    exchange_detach(ex);
+    ex->body->complete = true;
+    exchange_tell_body(ex);
+    assert_int_equal(gone, 1);
+    assert_int_equal(bodies, 0);
+    exchange_release(ex);
+
+    ex = fresh_with_body(BODY_UNSIZED);
+    exchange_read_whole(ex, on_body);
+    exchange_answer_error(ex, 503, STR("shutting_down"), STR("later"));
+    ex->body->complete = true;
+    exchange_tell_body(ex);
+    assert_int_equal(bodies, 0);
+    exchange_release(ex);
+}
+
+static void test_a_body_in_pieces(void **state)
+{
+    (void)state;
+    struct exchange *ex = fresh_with_body(BODY_UNSIZED);
+    ex->state = EXCHANGE_WORKING;
+    exchange_read_piece(ex, on_body);
+    assert_int_equal(pulls, 1);
+    body_push(ex->body, STR("abc"), 0);
+    exchange_tell_body(ex);
+    exchange_tell_body(ex); /* asked once, told once */
+    assert_int_equal(bodies, 1);
+    assert_true(str_eq(exchange_piece(ex), STR("abc")));
+    exchange_take_piece(ex, 3);
+    body_push(ex->body, STR("de"), 0);
+    exchange_tell_body(ex);
+    assert_int_equal(bodies, 1);
+    exchange_read_piece(ex, on_body); /* it is there already */
+    assert_int_equal(bodies, 2);
+    exchange_take_piece(ex, 2);
+    exchange_read_piece(ex, on_body);
+    assert_int_equal(bodies, 2);
+    ex->body->complete = true;
+    exchange_tell_body(ex);
+    assert_int_equal(bodies, 3);
+    assert_int_equal(exchange_piece(ex).len, 0);
+    assert_int_equal(ex->state, EXCHANGE_WORKING);
+    exchange_release(ex);
+}
+
 static void test_reuse_starts_clean(void **state)
 {
     (void)state;
@@ -228,6 +366,12 @@ int main(void)
         cmocka_unit_test(test_stream),
         cmocka_unit_test(test_stream_that_breaks_off),
         cmocka_unit_test(test_stream_whose_client_leaves),
+        cmocka_unit_test(test_a_body_that_is_there),
+        cmocka_unit_test(test_a_whole_body),
+        cmocka_unit_test(test_a_body_that_breaks_off),
+        cmocka_unit_test(test_a_body_over_the_limit_is_refused_in_head),
+        cmocka_unit_test(test_nobody_is_told_late),
+        cmocka_unit_test(test_a_body_in_pieces),
         cmocka_unit_test(test_reuse_starts_clean),
         cmocka_unit_test(test_ids_are_ulids),
         cmocka_unit_test(test_names_from_the_client),

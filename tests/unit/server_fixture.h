@@ -69,14 +69,6 @@ static inline void hold(struct fixture *f, struct exchange *ex)
     f->held = ex;
 }
 
-static inline void on_head(void *arg, struct exchange *ex)
-{
-    struct fixture *f = arg;
-    f->heads++;
-    if (str_eq(ex->req.path, STR("/deny")))
-        exchange_answer_error(ex, 401, STR("denied"), STR("no"));
-}
-
 /* How many answers are out already? */
 static inline void look(struct fixture *f)
 {
@@ -95,10 +87,14 @@ static inline void burn(uint64_t ns)
         ;
 }
 
-static inline void on_request(void *arg, struct exchange *ex)
+static inline void on_body(struct exchange *ex)
 {
-    struct fixture *f = arg;
+    struct fixture *f = fixture;
     struct str path = ex->req.path;
+    if (exchange_body_fault(ex) != NULL) {
+        exchange_refuse(ex, exchange_body_fault(ex));
+        return;
+    }
     f->requests++;
     f->client_ip_seen = str_eq(ex->req.client_ip, STR("127.0.0.1"));
     assert_int_equal(ex->state, EXCHANGE_WORKING);
@@ -131,6 +127,19 @@ static inline void on_request(void *arg, struct exchange *ex)
     } else {
         answer(ex, 200, STR("hello"));
     }
+}
+
+static inline void on_request(void *arg, struct exchange *ex)
+{
+    struct fixture *f = arg;
+    f->heads++;
+    assert_int_equal(ex->state, EXCHANGE_HEAD);
+    if (str_eq(ex->req.path, STR("/deny")))
+        exchange_answer_error(ex, 401, STR("denied"), STR("no"));
+    else if (exchange_limit_body(ex, LIMIT_BODY_BYTES) != NULL)
+        exchange_refuse(ex, exchange_body_fault(ex));
+    else
+        exchange_read_whole(ex, on_body);
 }
 
 static inline void on_finished(void *arg, struct exchange *ex)
@@ -286,7 +295,7 @@ static inline struct fixture *start(const struct server_limits *limits)
     assert_int_equal(uv_loop_init(&f->loop), 0);
     assert_int_equal(uv_timer_init(&f->loop, &f->patience), 0);
     struct server_handlers handlers = {
-        .on_head = on_head, .on_request = on_request, .on_finished = on_finished, .arg = f};
+        .on_request = on_request, .on_finished = on_finished, .arg = f};
     f->server = server_new(&f->loop, &handlers, limits);
     assert_non_null(f->server);
     f->port = listen_on_loopback(f, false);

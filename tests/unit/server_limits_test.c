@@ -28,8 +28,8 @@ static void test_refusals_reach_the_client(void **state)
         client_close(c);
     }
     assert_int_equal(f->requests, 0);
-    assert_int_equal(f->heads, 0);
-    assert_int_equal(server_stats(f->server).parse_errors, 4);
+    assert_int_equal(f->heads, 1);
+    assert_int_equal(server_stats(f->server).parse_errors, 3);
     stop(f);
 }
 

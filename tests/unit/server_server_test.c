@@ -137,7 +137,7 @@ static void test_bodies(void **state)
     AWAIT(f, has(c, "\r\n\r\nxyz"));
     client_send(c, "POST /echo HTTP/1.1\r\n" H "Content-Length: 0\r\n\r\n");
     AWAIT(f, has(c, "Content-Length: 0\r\n"));
-    assert_int_equal(f->heads, 2);
+    assert_int_equal(f->heads, 3);
     assert_int_equal(f->requests, 3);
     client_close(c);
     stop(f);
@@ -197,7 +197,7 @@ static void test_continue_waits_its_turn(void **state)
     struct fixture *f = start_default();
     struct client *c = client_new(f);
     client_send(c, "GET /hold HTTP/1.1\r\n" H "\r\nPOST /echo HTTP/1.1\r\n" H EXPECT);
-    AWAIT(f, f->heads == 1);
+    AWAIT(f, f->heads == 2);
     uv_run(&f->loop, UV_RUN_NOWAIT);
     assert_int_equal(c->in.len, 0);
     answer_held(f, STR("held"));

@@ -10,7 +10,7 @@ const AUTH = (text) => TOP(`auth = { issuer = "https://i.example/", audience = "
 const OWN = (text) => `functions = { a = { script = "scripts/a.lua", auth = ${text} } }, auth = { issuer = "https://i.example/", audience = "a" }`;
 
 const good = [
-  '', F('timeout = 0.5, cpu = 2.5, memory = "64 MB", concurrency = 1, queue = 0'), F('memory = 33554432'), F('methods = "GET"'),
+  '', F('timeout = 0.5, cpu = 2.5, memory = "64 MB", concurrency = 1, queue = 0'), F('memory = 33554432'), F('body = "1GB"'), F('body = 0'), F('methods = "GET"'),
   F('path = "/q/:id?", methods = { "GET", "HEAD" }'), F('path = { "/x/*", "/y" }, excludedPath = "/x/no/*", preferStatic = true'),
   'functions = "scripts"', 'functions = { a = "scripts/a.lua" }', 'functions = {}', TOP('prefix = "/f"'), TOP('publish = "scripts"'),
   F('schedule = "0 0 * * MON-FRI"'), F('schedule = "@hourly"'), F('schedule = "*/10 * * * * *"'), F('background = true'),
@@ -34,6 +34,7 @@ const faults = [
   [F('memory = "32XB"'), `functions.a.memory: must be a size such as "32MB", not the text '32XB'`],
   [F('memory = 1.5'), 'functions.a.memory: must be a size: bytes, or a text such as "32MB", not 1.5'],
   [F('memory = 1'), 'functions.a.memory: must be between 262144 and 4294967296 bytes'],
+  [F('body = "2GB"'), 'functions.a.body: must be between 0 and 1073741824 bytes'],
   [F('concurrency = 1.5'), 'functions.a.concurrency: must be a whole number, not 1.5'],
   [F('concurrency = 0'), 'functions.a.concurrency: must be between 1 and 100000'],
   [F('methods = { "get" }'), "functions.a.methods: 'get' is not one of GET HEAD POST PUT PATCH DELETE OPTIONS"],

@@ -66,8 +66,8 @@ test('functions.lua: all faults at once, each with its line', async (t) => {
 `;
   const { code, stderr } = await run(t, ['check'], { files: { ...SCRIPT, 'functions.lua': text } });
   assert.equal(code, 1);
-  assert.deepEqual(stderr.match(/^functions\.lua:\d+: [\w.]+/gm), ['functions.lua:2: functons', 'functions.lua:8: auth.issuer',
-    'functions.lua:4: functions.a.timout', 'functions.lua:5: functions.b.script', 'functions.lua:9: limits.body']);
+  assert.deepEqual(stderr.match(/^functions\.lua:\d+: [\w.]+/gm), ['functions.lua:2: functons', 'functions.lua:8: auth.issuer', 'functions.lua:9: limits.body',
+    'functions.lua:4: functions.a.timout', 'functions.lua:5: functions.b.script']);
   assert.match(stderr, /^not set: JWT_ISSUER \(put it into \.env/m);
   const many = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`f${i}`, 'script = "scripts/me.lua", timout = 1']));
   const cut = await run(t, ['check'], { files: { ...SCRIPT, 'functions.lua': config(many) } });

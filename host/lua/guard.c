@@ -16,6 +16,13 @@ void guard_copy(lua_State *L, int stock, const char *const *names)
     }
 }
 
+void guard_stand_before(lua_State *L, int stock, const char *name, lua_CFunction function)
+{
+    lua_getfield(L, stock, name);
+    lua_pushcclosure(L, function, 1);
+    lua_setfield(L, -2, name);
+}
+
 static int l_bounded(lua_State *L)
 {
     lua_Integer limit = lua_tointeger(L, lua_upvalueindex(2));
@@ -198,5 +205,9 @@ void guard_open(lua_State *L)
     lua_newtable(L);
     guard_fill_os(L, stock);
     add_module(L, "os");
+    stock = open_stock(L, luaopen_debug);
+    lua_newtable(L);
+    guard_fill_debug(L, stock);
+    add_module(L, "debug");
     name_modules(L);
 }

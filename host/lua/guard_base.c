@@ -111,6 +111,17 @@ static int l_setmetatable(lua_State *L)
     return 1;
 }
 
+/* What a sealed table takes is its own affair. */
+static int set_sealed(lua_State *L)
+{
+    luaL_getmetafield(L, 1, "__newindex");
+    for (int i = 1; i <= 3; i++)
+        lua_pushvalue(L, i);
+    lua_call(L, 3, 0);
+    lua_settop(L, 1);
+    return 1;
+}
+
 static int l_rawset(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -118,7 +129,7 @@ static int l_rawset(lua_State *L)
     luaL_checkany(L, 3);
     lua_settop(L, 3);
     if (guard_push_sealed(L, 1))
-        return luaL_error(L, "this table is read-only");
+        return set_sealed(L);
     lazy_make_plain(L, 1);
     lua_rawset(L, 1);
     return 1;
@@ -153,6 +164,33 @@ static int l_next(lua_State *L)
     return 1;
 }
 
+/* ---- collectgarbage ------------------------------------------------------------------------ */
+
+/* The host collects by itself: a whole collection takes long, and nothing could interrupt it. */
+static int l_collectgarbage(lua_State *L)
+{
+    static const char *const options[] = {
+        "collect",  "count",      "generational", "incremental", "isrunning", "restart",
+        "setpause", "setstepmul", "step",         "stop",        NULL};
+    enum { COUNT = 1, GENERATIONAL, INCREMENTAL, IS_RUNNING, STEP = 8 };
+    switch (luaL_checkoption(L, 1, "collect", options)) {
+    case COUNT:
+        lua_pushnumber(L, lua_gc(L, LUA_GCCOUNT) + lua_gc(L, LUA_GCCOUNTB) / 1024.0);
+        break;
+    case GENERATIONAL:
+    case INCREMENTAL:
+        lua_pushliteral(L, "incremental");
+        break;
+    case IS_RUNNING:
+    case STEP:
+        lua_pushboolean(L, 1);
+        break;
+    default:
+        lua_pushinteger(L, 0);
+    }
+    return 1;
+}
+
 /* ---- tostring ------------------------------------------------------------------------------ */
 
 static int finish_tostring(lua_State *L, int status, lua_KContext context)
@@ -178,6 +216,7 @@ static int l_tostring(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
+    {"collectgarbage", l_collectgarbage},
     {"getmetatable", l_getmetatable},
     {"load", guard_load},
     {"next", l_next},

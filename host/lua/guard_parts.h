@@ -15,10 +15,18 @@ void guard_fill_match(lua_State *L);
 void guard_fill_table(lua_State *L, int stock);
 void guard_fill_utf8(lua_State *L, int stock);
 void guard_fill_os(lua_State *L, int stock);
+void guard_fill_debug(lua_State *L, int stock);
+
+/* Pushes the io library, which writes by the functions at these indexes: as log.info and log.warn
+ * are called. [-0, +1] */
+void guard_push_io(lua_State *L, int info, int warn);
 
 /* Copies the named fields (the list ends with NULL) of the table at `stock` into the table on top.
  */
 void guard_copy(lua_State *L, int stock, const char *const *names);
+
+/* Sets `name` in the table on top to `function`, whose upvalue is the stock function. */
+void guard_stand_before(lua_State *L, int stock, const char *name, lua_CFunction function);
 
 /* Sets `name` in the table on top to the stock function behind a check that its first argument, if
  * a text, has at most `limit` bytes. */

@@ -198,19 +198,20 @@ static int l_date(lua_State *L)
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
+/* os.getenv(name) is env[name]: what the function may see. */
+static int l_getenv(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    if (lua_getglobal(L, "env") != LUA_TNIL)
+        lua_getfield(L, -1, name);
+    return 1;
+}
+
 /* ---- tables -------------------------------------------------------------------------------- */
 
 static const luaL_Reg functions[] = {
     {"lower", l_lower}, {"rep", l_rep}, {"reverse", l_reverse}, {"upper", l_upper}, {NULL, NULL},
 };
-
-/* Sets `name` in the table on top to `function`, whose upvalue is the stock function. */
-static void stand_before(lua_State *L, int stock, const char *name, lua_CFunction function)
-{
-    lua_getfield(L, stock, name);
-    lua_pushcclosure(L, function, 1);
-    lua_setfield(L, -2, name);
-}
 
 void guard_fill_string(lua_State *L, int stock)
 {
@@ -219,7 +220,7 @@ void guard_fill_string(lua_State *L, int stock)
     guard_copy_bounded(L, stock, "pack", LIMIT_PACK_FORMAT);
     guard_copy_bounded(L, stock, "packsize", LIMIT_PACK_FORMAT);
     guard_copy_bounded(L, stock, "unpack", LIMIT_PACK_FORMAT);
-    stand_before(L, stock, "format", l_format);
+    guard_stand_before(L, stock, "format", l_format);
     luaL_setfuncs(L, functions, 0);
 }
 
@@ -230,13 +231,15 @@ void guard_fill_utf8(lua_State *L, int stock)
     guard_copy_bounded(L, stock, "codepoint", LIMIT_STRING_SCAN);
     guard_copy_bounded(L, stock, "codes", LIMIT_STRING_SCAN);
     guard_copy_bounded(L, stock, "offset", LIMIT_STRING_SCAN);
-    stand_before(L, stock, "len", l_utf8_len);
+    guard_stand_before(L, stock, "len", l_utf8_len);
 }
 
 void guard_fill_os(lua_State *L, int stock)
 {
     static const char *const names[] = {"clock", "difftime", NULL};
     guard_copy(L, stock, names);
-    stand_before(L, stock, "date", l_date);
-    stand_before(L, stock, "time", l_time);
+    guard_stand_before(L, stock, "date", l_date);
+    guard_stand_before(L, stock, "time", l_time);
+    lua_pushcfunction(L, l_getenv);
+    lua_setfield(L, -2, "getenv");
 }

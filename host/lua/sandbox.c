@@ -5,6 +5,8 @@
  * are frozen. The module tables are sealed likewise. */
 #include "lua/sandbox.h"
 
+#include <string.h>
+
 #include "base/log.h"
 #include "lua/guard.h"
 #include "lua/guard_parts.h"
@@ -16,20 +18,15 @@ static const char builtin_key; /* registry[&builtin_key] = { [name of the host] 
 /* ---- print, warn
  * --------------------------------------------------------------------------------- */
 
-/* The text on top to the log. Upvalue: log.info or log.warn, or nil. */
-static int write_line(lua_State *L, enum log_level level)
+/* The text on top to the log. Upvalue: log.info or log.warn. */
+static int write_line(lua_State *L)
 {
-    if (lua_isnil(L, lua_upvalueindex(1))) {
-        log_message(level, "%s", lua_tostring(L, -1));
-        return 0;
-    }
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, -2);
     lua_call(L, 1, 0);
     return 0;
 }
 
-/* Upvalue: log.info, or nil. */
 static int l_print(lua_State *L)
 {
     int count = lua_gettop(L);
@@ -42,11 +39,11 @@ static int l_print(lua_State *L)
         luaL_addvalue(&line);
     }
     luaL_pushresult(&line);
-    return write_line(L, LOG_INFO);
+    return write_line(L);
 }
 
 /* warn(...): the texts, joined. What begins with '@' switches warnings on and off elsewhere; here
- * they are on. Upvalue: log.warn, or nil. */
+ * they are on. Upvalue: log.warn. */
 static int l_warn(lua_State *L)
 {
     int count = lua_gettop(L);
@@ -56,46 +53,116 @@ static int l_warn(lua_State *L)
     if (count == 1 && *lua_tostring(L, 1) == '@')
         return 0;
     lua_concat(L, count);
-    return write_line(L, LOG_WARN);
+    return write_line(L);
 }
 
-static void set_writer(lua_State *L, const char *name, lua_CFunction writer, const char *level)
+static int l_host_log(lua_State *L)
+{
+    log_message(LOG_INFO, "%s", luaL_checkstring(L, 1));
+    return 0;
+}
+
+/* Pushes log's function, or one that writes to the host's log. */
+static void push_log(lua_State *L, const char *level)
 {
     if (lua_getglobal(L, "log") == LUA_TTABLE)
         lua_getfield(L, -1, level);
     else
-        lua_pushnil(L);
-    lua_pushcclosure(L, writer, 1);
-    lua_setglobal(L, name);
-    lua_pop(L, 1);
+        lua_pushcfunction(L, l_host_log);
+    lua_remove(L, -2);
+}
+
+/* What writes: print, warn, io. */
+static void open_writers(lua_State *L)
+{
+    push_log(L, "info");
+    push_log(L, "warn");
+    guard_push_io(L, -2, -1);
+    guard_name_module(L, "io");
+    lua_setglobal(L, "io");
+    lua_pushcclosure(L, l_warn, 1);
+    lua_setglobal(L, "warn");
+    lua_pushcclosure(L, l_print, 1);
+    lua_setglobal(L, "print");
 }
 
 /* ---- globals ------------------------------------------------------------------------------- */
 
-/* __newindex of the environment. Upvalues: the real globals, the host's names. */
-static int l_set_global(lua_State *L)
+/* "global 'x'", or "'string.x'" of a library's name. Upvalue 3: that name, or "". */
+static const char *push_place(lua_State *L)
 {
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
+    const char *library = lua_tostring(L, lua_upvalueindex(3));
+    return *library == '\0' ? lua_pushfstring(L, "global '%s'", name)
+                            : lua_pushfstring(L, "'%s.%s'", library, name);
+}
+
+/* __newindex of the environment, and of Lua's libraries: a script that loads may set names that the
+ * host does not have. Upvalues: the table behind, the host's names, and the library's. */
+static int l_set_new(lua_State *L)
+{
+    lua_settop(L, 3);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    if (lua_rawequal(L, -1, 3))
+        return 0; /* string.x = string.x or ... */
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL)
-        return luaL_error(L, "global '%s' cannot be set: it belongs to the host", name);
+        return luaL_error(L, "%s cannot be set: it belongs to the host", push_place(L));
     if (vm_of(L)->globals_frozen)
         return luaL_error(L,
-                          "global '%s' cannot be set once the script has loaded (use a local): "
+                          "%s cannot be set once the script has loaded (use a local): "
                           "other requests would see it",
-                          name);
+                          push_place(L));
     lua_settop(L, 3);
     lua_rawset(L, lua_upvalueindex(1));
     return 0;
 }
 
+/* Pushes a set of the names that the table on top has. */
+static void push_names(lua_State *L)
+{
+    int table = lua_gettop(L);
+    lua_newtable(L);
+    lua_pushnil(L);
+    while (lua_next(L, table) != 0) {
+        lua_pop(L, 1);
+        lua_pushvalue(L, -1);
+        lua_pushboolean(L, 1);
+        lua_rawset(L, -4);
+    }
+}
+
+void sandbox_seal_library(lua_State *L, const char *name)
+{
+    lua_pushvalue(L, -1);
+    push_names(L);
+    lua_pushstring(L, name);
+    lua_pushcclosure(L, l_set_new, 3);
+    guard_seal_with(L);
+}
+
+/* Lua's own: scripts bring code that adds to them. */
+static bool is_library(const char *name)
+{
+    static const char *const names[] = {"coroutine", "debug", "io",   "math", "os",
+                                        "string",    "table", "utf8", NULL};
+    for (const char *const *n = names; *n != NULL; n++) {
+        if (strcmp(*n, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Seals what is a plain table; pushes nothing. The module is on top. */
-static void seal_module(lua_State *L)
+static void seal_module(lua_State *L, const char *name)
 {
     if (!lua_istable(L, -1))
         return;
     if (lua_getmetatable(L, -1))
         lua_pop(L, 1);
+    else if (is_library(name))
+        sandbox_seal_library(L, name);
     else
         guard_seal(L);
 }
@@ -112,7 +179,7 @@ static void seal_modules(lua_State *L, int globals)
             lua_pop(L, 2);
             continue;
         }
-        seal_module(L);
+        seal_module(L, lua_tostring(L, -2));
         lua_rawset(L, sealed);
     }
     lua_pushnil(L);
@@ -122,21 +189,6 @@ static void seal_modules(lua_State *L, int globals)
         lua_rawset(L, globals);
     }
     lua_pop(L, 1);
-}
-
-/* registry[&builtin_key] = the names that are there now; stays on the stack. */
-static void push_names(lua_State *L, int globals)
-{
-    lua_newtable(L);
-    lua_pushnil(L);
-    while (lua_next(L, globals) != 0) {
-        lua_pop(L, 1);
-        lua_pushvalue(L, -1);
-        lua_pushboolean(L, 1);
-        lua_rawset(L, -4);
-    }
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &builtin_key);
 }
 
 void sandbox_open(lua_State *L, const struct binding *bindings)
@@ -149,16 +201,17 @@ void sandbox_open(lua_State *L, const struct binding *bindings)
             guard_name_module(L, bindings->name);
         lua_setglobal(L, bindings->name);
     }
-    set_writer(L, "print", l_print, "info");
-    set_writer(L, "warn", l_warn, "warn");
+    open_writers(L);
     lua_pushglobaltable(L);
     int globals = lua_gettop(L);
     seal_modules(L, globals);
     lua_pushvalue(L, globals);
-    push_names(L, globals);
     lua_pushvalue(L, globals);
-    lua_insert(L, -2);
-    lua_pushcclosure(L, l_set_global, 2);
+    push_names(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &builtin_key);
+    lua_pushliteral(L, "");
+    lua_pushcclosure(L, l_set_new, 3);
     guard_seal_with(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, globals, "_G");
@@ -168,7 +221,7 @@ void sandbox_open(lua_State *L, const struct binding *bindings)
 
 void sandbox_set(lua_State *L, const char *name)
 {
-    seal_module(L);
+    seal_module(L, name);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &builtin_key);
     lua_pushboolean(L, 1);
     lua_setfield(L, -2, name);

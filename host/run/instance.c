@@ -24,9 +24,36 @@ static void add_loaded(lua_State *L, const char *name)
     lua_setfield(L, -2, name);
 }
 
+/* `package`, of which loaded and preload take names while the script loads. stack: loaded */
+static void open_package(lua_State *L)
+{
+    lua_newtable(L); /* its names, before the values are there */
+    lua_pushliteral(L, "/\n;\n?\n!\n-\n");
+    lua_setfield(L, -2, "config");
+    lua_pushliteral(L, "");
+    lua_setfield(L, -2, "cpath");
+    lua_pushliteral(L, SCRIPT_PATH);
+    lua_setfield(L, -2, "path");
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, INSTANCE_PRELOAD);
+    sandbox_seal_library(L, "package.preload");
+    lua_setfield(L, -2, "preload");
+    lua_pushboolean(L, 1);
+    lua_setfield(L, -2, "loaded");
+    lua_pushvalue(L, -1);
+    sandbox_seal_library(L, "package"); /* stack: loaded, the table behind, package */
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -4, "package");
+    sandbox_set(L, "package");
+    lua_pushvalue(L, -2);
+    sandbox_seal_library(L, "package.loaded");
+    lua_setfield(L, -2, "loaded");
+    lua_pop(L, 1);
+}
+
 static int l_prepare(lua_State *L)
 {
-    static const char *const libraries[] = {"coroutine", "math", "os", "string", "table", "utf8"};
+    static const char *const libraries[] = {"_G", "coroutine", "debug", "io",  "math",
+                                            "os", "string",    "table", "utf8"};
     const struct binding *bindings = lua_touserdata(L, 1);
     sandbox_open(L, bindings);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, INSTANCE_LOADED);
@@ -34,6 +61,7 @@ static int l_prepare(lua_State *L)
         add_loaded(L, b->name);
     for (size_t i = 0; i < sizeof(libraries) / sizeof(libraries[0]); i++)
         add_loaded(L, libraries[i]);
+    open_package(L);
     lua_pushcfunction(L, instance_require);
     sandbox_set(L, "require");
     if (vm_of(L)->spec != NULL && vm_of(L)->spec->is_dev) {

@@ -23,9 +23,11 @@ static int l_info(lua_State *L)
 
 static int open_log(lua_State *L)
 {
-    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 2);
     lua_pushcfunction(L, l_info);
     lua_setfield(L, -2, "info");
+    lua_pushcfunction(L, l_info);
+    lua_setfield(L, -2, "warn");
     return 1;
 }
 
@@ -48,20 +50,22 @@ static const char names_script[] =
     "  table.sort(names) lines[#lines + 1] = name .. ': ' .. table.concat(names, ' ')\n"
     "end\n"
     "list('_G', _G)\n"
-    "for _, name in ipairs{'coroutine', 'math', 'os', 'string', 'table', 'utf8'} do\n"
+    "for _, name in ipairs{'coroutine', 'debug', 'io', 'math', 'os', 'string', 'table', 'utf8'} do\n"
     "  list(name, _G[name]) end\n"
     "assert(table.concat(lines, '\\n') == ..., table.concat(lines, '\\n'))";
 
-/* Contract section 4, "Modules". */
 static const char names[] =
-    "_G: _G _VERSION answer assert coroutine error getmetatable ipairs load log math next os pairs pcall "
-    "print rawequal rawget rawlen rawset select setmetatable string table tonumber tostring type "
-    "utf8 warn xpcall\n"
+    "_G: _G _VERSION answer assert collectgarbage coroutine debug error getmetatable io ipairs load "
+    "log math next os pairs pcall print rawequal rawget rawlen rawset select setmetatable string "
+    "table tonumber tostring type utf8 warn xpcall\n"
     "coroutine: close create isyieldable resume running status wrap yield\n"
+    "debug: gethook getinfo getlocal getmetatable getupvalue sethook setmetatable setupvalue "
+    "traceback upvalueid upvaluejoin\n"
+    "io: open read stderr stdout type write\n"
     "math: abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max "
     "maxinteger min mininteger modf pi pow rad random randomseed sin sinh sqrt tan tanh tointeger "
     "type ult\n"
-    "os: clock date difftime time\n"
+    "os: clock date difftime getenv time\n"
     "string: byte char find format gmatch gsub len lower match pack packsize rep reverse sub unpack "
     "upper\n"
     "table: concat insert move pack remove sort unpack\n"
@@ -113,22 +117,26 @@ static const struct text_case writes[] = {
     {"rawset(answer, 'value', 1)", "this table is read-only"},
     {"setmetatable(answer, {})", "cannot change a protected metatable"},
     {"return tostring(getmetatable(answer))", "false"},
-    {"string.rep = nil", "'rep' cannot be set"},
-    {"table.insert(string, 'x')", "this table is read-only"},
-    {"table.move({1}, 1, 1, 1, string)", "this table is read-only"},
+    {"string.rep = nil", "'string.rep' cannot be set: it belongs to the host"},
+    {"rawset(string, 'rep', print)", "'string.rep' cannot be set: it belongs to the host"},
+    {"debug.traceback = nil", "'debug.traceback' cannot be set: it belongs to the host"},
+    {"io.stdout.write = print", "'write' cannot be set: this table is read-only"},
+    {"debug.setmetatable(string, {})", "cannot change a protected metatable"},
+    {"debug.setmetatable('', {})", "table expected, got string"},
+    {"return tostring(debug.getmetatable(string))", "false"},
+    {"table.insert(answer, 'x')", "this table is read-only"},
+    {"table.move({1}, 1, 1, 1, answer)", "this table is read-only"},
     {"table.sort(string) return 'nothing to sort'", "nothing to sort"},
     {"print = nil", "global 'print' cannot be set"},
     {"_G.answer = nil", "global 'answer' cannot be set"},
-    {"rawset(_G, 'answer', nil)", "this table is read-only"},
-    {"rawset(_G, 'fresh', 1)", "this table is read-only"},
+    {"rawset(_G, 'answer', nil)", "global 'answer' cannot be set: it belongs to the host"},
     {"setmetatable(_G, {})", "cannot change a protected metatable"},
     {"getmetatable('').__index = nil", "attempt to index a boolean value"},
-    {"local _, t = pairs(string) t.rep = nil", "'rep' cannot be set"},
+    {"local _, t = pairs(string) t.rep = nil", "'string.rep' cannot be set"},
     {"local _, t = pairs(_G) t.answer = nil", "global 'answer' cannot be set"},
-    {"for _, t in next, _G do if type(t) == 'table' then t.new = 1 end end", "cannot be set"},
+    {"for _, t in next, _G do if type(t) == 'table' then t.type = 1 end end", "cannot be set"},
     {"for k in pairs(string) do string[k] = nil end", "cannot be set"},
     {"local s = string s.find = 1", "cannot be set"},
-    {"function string.trim() end", "cannot be set"},
     {"function math.random() end", "cannot be set"},
 };
 
@@ -153,7 +161,27 @@ static void test_globals_freeze(void **state)
     assert_int_equal(run(vm, "count = 1 function add() count = count + 1 return count end").status,
                      LUA_OK);
     assert_string_equal(run(vm, "return add()").text, "2");
+    static const struct text_case added[] = {
+        {"function string.trim(s) return s:match('^%s*(.-)%s*$') end return (' x '):trim()", "x"},
+        {"string.trim = string.trim string.rep = string.rep return 'the same'", "the same"},
+        {"table.unpack = table.unpack or 1 return 'kept'", "kept"},
+        {"string.other = 1 string.other = nil return tostring(string.other)", "nil"},
+        {"rawset(_G, 'raw', 1) rawset(table, 'raw', raw) return _G.raw + table.raw", "2"},
+        {"local seen for k in pairs(string) do seen = seen or k == 'trim' end return tostring(seen)",
+         "true"},
+    };
+    for (size_t i = 0; i < sizeof(added) / sizeof(added[0]); i++)
+        check_text(vm, &added[i]);
     sandbox_freeze(vm->L);
+    static const struct text_case late[] = {
+        {"string.trim = nil", "'string.trim' cannot be set once the script has loaded"},
+        {"function table.new() end", "'table.new' cannot be set once the script has loaded"},
+        {"rawset(_G, 'raw', 2)", "global 'raw' cannot be set once the script has loaded"},
+        {"rawset(os, 'raw', 2)", "'os.raw' cannot be set once the script has loaded"},
+        {"string.trim = string.trim return (' y '):trim()", "y"},
+    };
+    for (size_t i = 0; i < sizeof(late) / sizeof(late[0]); i++)
+        check_text(vm, &late[i]);
     struct lua_run got = run(vm, "return add()");
     assert_int_equal(got.status, LUA_ERRRUN);
     assert_non_null(strstr(got.text, "global 'count' cannot be set once the script has loaded"));
@@ -194,6 +222,16 @@ static void test_print_logs(void **state)
     assert_non_null(strstr(logged, "[[\"...\"]]"));
     run(vm, "print({print})");
     assert_non_null(strstr(logged, "[\"function: 0x"));
+    run(vm, "io.write('a', 1, '\\n')");
+    assert_string_equal(logged, "a1");
+    run(vm, "io.stderr:write('b'):write('c\\n\\n'):flush()");
+    assert_string_equal(logged, "c\n");
+    run(vm, "io.write('d') io.write('', '\\n') io.write()");
+    assert_string_equal(logged, "d");
+    run(vm, "print(io.open('/etc/passwd'))");
+    assert_string_equal(logged, "nil\tno files");
+    run(vm, "warn('e', 'f') warn('@off')");
+    assert_string_equal(logged, "ef");
     run(vm, "print()");
     assert_string_equal(logged, "");
     vm_free(vm);

@@ -8,7 +8,9 @@ const POISONS = [
   'string.format = nil', 'string.extra = 1', 'rawset(string, "format", 1)', 'setmetatable(string, {})', 'getmetatable("").__index = {}',
   'getmetatable("").__add = error', '_G.print = nil', 'rawset(_G, "print", 1)', 'setmetatable(_G, { __index = error })', 'leak = 1',
   'json.encode = error', 'env.WORD = 1', 'math.huge = 0', 'package.loaded.json = 1', 'getmetatable(json).__index = nil', 'table.insert(string, 1)',
-  'next(json.null).x = 1', 'jwt.verify = function() return {} end', 'table.move({ 1 }, 1, 1, 1, string)', 'require("json").decode = nil',
+  'next(json.null).x = 1', 'package.loaded.leak = 1', 'package.preload.leak = print', 'rawset(package.loaded, "leak", 1)', 'package.path = "/?"',
+  'rawset(_G, "leak", 1)', 'rawset(string, "extra", 1)', 'select(2, pairs(string)).extra = 1', 'select(2, pairs(_G)).leak = 1', 'debug.setmetatable(_G, { __index = error })',
+  'debug.setmetatable("", { __index = error })', 'debug.traceback = nil', 'io.write = nil', 'os.exit = error', 'error(debug.setupvalue(string.pack, 2, 1))', 'jwt.verify = function() return {} end', 'table.move({ 1 }, 1, 1, 1, string)', 'require("json").decode = nil',
 ];
 
 test('L10 what a script overwrites, itself and others have as before', async (t) => {

@@ -83,3 +83,29 @@ test('a byte order mark, #! and CRLF are read alike in configuration, scripts an
   }
   assert.equal(answers[1], answers[0]);
 });
+
+test('package: what is loaded is there to read; modules may be given by the script', async (t) => {
+  const h = await start(t, {
+    files: {
+      ...deployment({
+        a: `package.preload.given = function(name, place) return { name, place, require "own" } end
+          package.loaded.own2 = require "own"
+          local ok, why = pcall(function() package.loaded.json = {} end)
+          function string.shout(s) return s:upper() .. "!" end
+          return function()
+            local late, whyLate = pcall(function() package.loaded.late = 1 end)
+            return table.concat({ require("given")[1], require("given")[2], require("given")[3], require "own2", package.loaded.own, package.loaded.self,
+              package.config:sub(1, 1), package.path:match("^[^;]*"), ("x"):shout(), why:gsub("^.-: ", ""), tostring(late), whyLate:gsub("^.-: ", ""),
+              tostring(rawequal(package.loaded.json, json)), tostring(os.getenv "SEEN"), tostring(os.getenv "HIDDEN"), tostring(require "sets") }, "\\n")
+          end`,
+      }, { fields: { a: 'env = { "SEEN" }' } }),
+      '.env': 'SEEN=yes\nHIDDEN=no\n',
+      'own.lua': 'package.loaded.self = "by itself" return "own"',
+      'sets.lua': '',
+    },
+  });
+  assert.deepEqual((await h.call('a')).text.split('\n'), [
+    'given', ':preload:', 'own', 'own', 'own', 'by itself', '/', './?.lua', 'X!', "'package.loaded.json' cannot be set: it belongs to the host", 'false',
+    "'package.loaded.late' cannot be set once the script has loaded (use a local): other requests would see it", 'true', 'yes', 'nil', 'true',
+  ]);
+});

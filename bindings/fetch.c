@@ -11,6 +11,7 @@
 #include "bindings/bindings.h"
 #include "bindings/fetch_stream.h"
 #include "bindings/json.h"
+#include "bindings/keys.h"
 #include "http/headers.h"
 #include "base/limits.h"
 #include "client/client.h"
@@ -19,7 +20,7 @@
 #include "lua/lazy.h"
 #include "run/invocation.h"
 
-enum { HEADERS_MAX = 100 };
+enum { HEADERS_MAX = 100 }; /* of a request */
 
 struct fetch_op {
     struct op op;
@@ -31,10 +32,11 @@ struct fetch_op {
     long status;
     struct buf data; /* owned: URL, then name and value of each header, then the body */
     size_t url_len, body_len;
-    unsigned header_count;
-    struct {
-        size_t name_len, value_len;
-    } headers[HEADERS_MAX];
+    struct buf sizes; /* owned: struct sizes, one for each header */
+};
+
+struct sizes {
+    size_t name, value;
 };
 
 /* ---- the end of the transfer ---- */
@@ -59,7 +61,9 @@ static void cancel(struct op *op)
 
 static void dispose(struct op *op)
 {
-    buf_free(&container_of(op, struct fetch_op, op)->data);
+    struct fetch_op *f = container_of(op, struct fetch_op, op);
+    buf_free(&f->data);
+    buf_free(&f->sizes);
 }
 
 static void keep(struct fetch_op *f, const struct client_response *res)
@@ -67,12 +71,12 @@ static void keep(struct fetch_op *f, const struct client_response *res)
     f->status = res->status;
     buf_add_str(&f->data, res->url);
     f->url_len = res->url.len;
-    for (unsigned i = 0; i < res->header_count && i < HEADERS_MAX; i++) {
-        buf_add_str(&f->data, res->headers[i].name);
-        buf_add_str(&f->data, res->headers[i].value);
-        f->headers[i].name_len = res->headers[i].name.len;
-        f->headers[i].value_len = res->headers[i].value.len;
-        f->header_count = i + 1;
+    for (unsigned i = 0; i < res->header_count; i++) {
+        const struct header *h = &res->headers[i];
+        const struct sizes sizes = {h->name.len, h->value.len};
+        buf_add_str(&f->data, h->name);
+        buf_add_str(&f->data, h->value);
+        buf_add(&f->sizes, &sizes, sizeof(sizes));
     }
     buf_add_str(&f->data, res->body);
     f->body_len = res->body.len;
@@ -175,9 +179,10 @@ static void push_body(lua_State *L, struct fetch_op *f, const char *bytes, int o
 static int finish(lua_State *L, struct op *op)
 {
     struct fetch_op *f = container_of(op, struct fetch_op, op);
-    if (f->error == 0 && buf_failed(&f->data))
+    bool lost = buf_failed(&f->data) || buf_failed(&f->sizes);
+    if (f->error == 0 && lost)
         snprintf(f->error_text, sizeof(f->error_text), "out of memory");
-    if (f->error != 0 || buf_failed(&f->data))
+    if (f->error != 0 || lost)
         return luaL_error(L, "fetch: %s", f->error_text);
     const char *p = f->data.data;
     int op_index = lua_gettop(L);
@@ -189,10 +194,13 @@ static int finish(lua_State *L, struct op *op)
     lua_pushlstring(L, p, f->url_len);
     lua_setfield(L, -2, "url");
     p += f->url_len;
-    lua_createtable(L, 0, (int)f->header_count);
-    for (unsigned i = 0; i < f->header_count; i++) {
-        struct str name = {p, f->headers[i].name_len};
-        struct str value = {p + name.len, f->headers[i].value_len};
+    size_t count = f->sizes.len / sizeof(struct sizes);
+    lua_createtable(L, 0, (int)count);
+    for (size_t i = 0; i < count; i++) {
+        struct sizes sizes;
+        memcpy(&sizes, f->sizes.data + i * sizeof(sizes), sizeof(sizes));
+        struct str name = {p, sizes.name};
+        struct str value = {p + name.len, sizes.value};
         add_header(L, name, value);
         p = value.ptr + value.len;
     }
@@ -200,7 +208,7 @@ static int finish(lua_State *L, struct op *op)
     push_body(L, f, p, op_index);
     push_methods(L);
     lua_setmetatable(L, -2);
-    buf_free(&f->data);
+    dispose(&f->op);
     return 1;
 }
 
@@ -257,30 +265,38 @@ static double read_timeout(lua_State *L)
     return timeout;
 }
 
-/* redirect = "follow" (default), "manual" or "error" is the browsers' choice; a number is the most
- * hops. */
-static unsigned read_redirect(lua_State *L)
+/* "follow" (the default), "manual" or "error", as in the Fetch standard. */
+static void read_redirect(lua_State *L, struct client_request *req)
 {
-    unsigned hops = LIMIT_FETCH_REDIRECTS;
-    if (lua_getfield(L, 2, "redirect") == LUA_TSTRING) {
-        if (strcmp(lua_tostring(L, -1), "manual") == 0)
-            hops = 0;
-        else if (strcmp(lua_tostring(L, -1), "follow") != 0)
-            luaL_error(L, "fetch: redirect must be \"follow\" or \"manual\"");
-    }
+    static const char *const modes[] = {"follow", "manual", "error"};
+    int type = lua_getfield(L, 2, "redirect");
+    const char *mode = type == LUA_TNIL ? "follow" : type == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    unsigned i = 0;
+    while (i < 3 && strcmp(mode, modes[i]) != 0)
+        i++;
+    if (i == 3)
+        luaL_error(L, "fetch: redirect must be \"follow\", \"manual\" or \"error\", not %s",
+                   type == LUA_TSTRING ? lua_pushfstring(L, "\"%s\"", mode)
+                                       : luaL_tolstring(L, -1, NULL));
+    req->max_redirects = i == 0 ? LIMIT_FETCH_REDIRECTS : 0;
+    req->no_redirect = i == 2;
     lua_pop(L, 1);
-    return hops;
 }
 
 static bool read_options(lua_State *L, struct client_request *req)
 {
+    static const char *const known[] = {"method", "headers",  "body", "timeout",
+                                        "stream", "redirect", NULL};
+    lx_check_keys(L, 2, known, "fetch");
     if (lua_getfield(L, 2, "method") != LUA_TNIL)
         req->method = check_text(L, -1, "method");
     if (lua_getfield(L, 2, "body") != LUA_TNIL)
         req->body = check_text(L, -1, "body");
     req->timeout = read_timeout(L);
-    req->max_redirects = read_redirect(L);
-    lua_getfield(L, 2, "stream");
+    read_redirect(L, req);
+    int type = lua_getfield(L, 2, "stream");
+    if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+        luaL_error(L, "fetch: stream must be true or false, not a %s", lua_typename(L, type));
     bool stream = lua_toboolean(L, -1);
     lua_pop(L, 1);
     return stream;

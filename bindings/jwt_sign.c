@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "bindings/json.h"
 #include "bindings/jwt_internal.h"
+#include "bindings/keys.h"
 #include "lua/tree.h"
 
 /* Parsing a PEM costs more than a signature: the last one is kept. One a process; a worker has one
@@ -92,7 +93,7 @@ int l_jwt_sign(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
-    jwt_check_keys(L, 2, known, "jwt.sign");
+    lx_check_keys(L, 2, known, "jwt.sign");
     struct str pem = option(L, "key"), secret = option(L, "secret");
     struct str name = option(L, "algorithm"), kid = option(L, "kid"), typ = option(L, "typ");
     luaL_argcheck(L, (pem.ptr != NULL) != (secret.ptr != NULL), 2,

@@ -42,27 +42,15 @@ static const char *plain_text(const struct err *err)
     return expected != NULL ? expected : text;
 }
 
-static void check_keys(lua_State *L, int index,
-                       int (*check)(struct options_reader *r, const char *const *known),
-                       const char *const *known, const char *name)
-{
-    struct err err;
-    struct options_reader r = {.L = L, .err = &err, .file = "?"};
-    lua_pushvalue(L, index);
-    if (check(&r, known) != 0)
-        luaL_error(L, "%s: %s", name, plain_text(&err));
-    lua_pop(L, 1);
-}
-
-void jwt_check_keys(lua_State *L, int index, const char *const *known, const char *name)
-{
-    check_keys(L, index, options_check_keys, known, name);
-}
-
 void jwt_check_verifier_keys(lua_State *L, int index, const char *name)
 {
     static const char *const own[] = {"map_claims", "handle_error", NULL};
-    check_keys(L, index, options_check_verifier_keys, own, name);
+    struct err err;
+    struct options_reader r = {.L = L, .err = &err, .file = "?"};
+    lua_pushvalue(L, index);
+    if (options_check_verifier_keys(&r, own) != 0)
+        luaL_error(L, "%s: %s", name, plain_text(&err));
+    lua_pop(L, 1);
 }
 
 /* The instance's, so that keys outlive a verifier that is made anew for each request. */

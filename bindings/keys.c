@@ -1,10 +1,12 @@
-/* The keys of a table in a fixed order. */
+/* The keys of a table. */
 #include "bindings/keys.h"
 
+#include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lua/lazy.h"
+#include "options/options.h"
 
 static int compare(const void *a, const void *b)
 {
@@ -37,4 +39,17 @@ struct str *keys_sorted(lua_State *L, int table, size_t *count)
     qsort(keys, n, sizeof(*keys), compare);
     *count = n;
     return keys;
+}
+
+void lx_check_keys(lua_State *L, int index, const char *const *known, const char *name)
+{
+    struct err err;
+    struct options_reader r = {.L = L, .err = &err, .file = "?"};
+    lua_pushvalue(L, index);
+    lazy_make_whole(L, lua_gettop(L));
+    if (options_check_keys(&r, known) != 0) {
+        const char *text = strstr(err.text, ": "); /* "?:1: key: ..." */
+        luaL_error(L, "%s: %s", name, text != NULL ? text + 2 : err.text);
+    }
+    lua_pop(L, 1);
 }

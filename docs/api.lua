@@ -165,7 +165,7 @@ modules[#modules + 1] = {
         { "options?", "luafn.FetchOptions", "" },
       },
       returns = { { "luafn.FetchResponse", "" } },
-      errors = "No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).",
+      errors = "No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB, a head over 256 lines or 64 KiB, a gzip, deflate or br body that is cut off or damaged, an option that is none; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).",
       run = false,
       example = [[
 local res = fetch(env.TV_API_URL, { headers = { accept = "application/json" }, timeout = 5 })
@@ -705,12 +705,12 @@ types[#types + 1] = {
   name = "luafn.FetchOptions",
   summary = "Options of `fetch`.",
   fields = {
-    { "method?", "string", 'default "GET"' },
+    { "method?", "string", 'default "GET"; the usual ones in any case' },
     { "headers?", "table<string, string>", "" },
     { "body?", "string", "" },
     { "timeout?", "number", "seconds for the whole call; for a stream, until its head and between two pieces; default 10" },
     { "stream?", "boolean", "return when the head is there, and read the body with `res:chunks()`" },
-    { "redirect?", "string", '"follow" (default, at most 10) or "manual": a redirect is an answer like any other' },
+    { "redirect?", "string", '"follow" (default, at most 10), "manual": a redirect is an answer like any other, or "error": it raises' },
   },
 }
 types[#types + 1] = {
@@ -721,7 +721,7 @@ types[#types + 1] = {
     { "ok", "boolean", "a status of 200 to 299" },
     { "url", "string", "of the last hop" },
     { "headers", "table<string, string>", "lower-case names; `set-cookie` is a list when it came more than once" },
-    { "body", "string", "" },
+    { "body", "string", "unpacked where its coding is gzip, deflate or br; another coding, and a part (206), as it came" },
     { "text", "fun(self): string", "the body" },
     { "json", "fun(self): any", "the body through json.decode; raises as that does" },
     { "chunks", "fun(self): fun(): string?", "the pieces of a stream, for a `for` loop; raises when it breaks off" },

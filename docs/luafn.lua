@@ -41,12 +41,12 @@
 
 ---Options of `fetch`.
 ---@class luafn.FetchOptions
----@field method? string default "GET"
+---@field method? string default "GET"; the usual ones in any case
 ---@field headers? table<string, string>
 ---@field body? string
 ---@field timeout? number seconds for the whole call; for a stream, until its head and between two pieces; default 10
 ---@field stream? boolean return when the head is there, and read the body with `res:chunks()`
----@field redirect? string "follow" (default, at most 10) or "manual": a redirect is an answer like any other
+---@field redirect? string "follow" (default, at most 10), "manual": a redirect is an answer like any other, or "error": it raises
 
 ---An answer to `fetch`.
 ---@class luafn.FetchResponse
@@ -54,7 +54,7 @@
 ---@field ok boolean a status of 200 to 299
 ---@field url string of the last hop
 ---@field headers table<string, string> lower-case names; `set-cookie` is a list when it came more than once
----@field body string
+---@field body string unpacked where its coding is gzip, deflate or br; another coding, and a part (206), as it came
 ---@field text fun(self): string the body
 ---@field json fun(self): any the body through json.decode; raises as that does
 ---@field chunks fun(self): fun(): string? the pieces of a stream, for a `for` loop; raises when it breaks off
@@ -195,7 +195,7 @@ env = {}
 
 ---Sends a request and waits for the answer. Only hosts that the function's `fetch` list names; without a list, any public host. Any status is an answer; look at `res.ok`.
 ---
----Raises: No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).
+---Raises: No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB, a head over 256 lines or 64 KiB, a gzip, deflate or br body that is cut off or damaged, an option that is none; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).
 ---@param url string http or https
 ---@param options? luafn.FetchOptions
 ---@return luafn.FetchResponse

@@ -26,7 +26,7 @@ owned=(
     '^openssl/:^(host/auth/|host/shared/replay\.c$|bindings/crypto\.c$|host/server/tls\.[ch]$|host/client/client_socket\.c$|host/cli/|host/main\.c$)'
     '^lmdb\.h$:^host/store/'
     '^hiredis/:^host/store/redis'
-    '^(zlib\.h$|brotli/):^host/http/encoding\.c$'
+    '^(zlib\.h$|brotli/):^host/http/(en|de)coding\.c$'
     '^nghttp2/:^host/server/h2[a-z_]*\.[ch]$'
     '^curl/:^(host/client/|host/cli/|host/main\.c$)'
     '^(lua|lauxlib|lualib)\.h$:^(host/(lua|options|config|run|app|cli|main)[/.]|bindings/)'

@@ -28,6 +28,7 @@ static void call_free(struct client_call *call)
     if (call->easy != NULL)
         keep_or_free_handle(call->client, call->easy);
     curl_slist_free_all(call->lines);
+    decoder_free(call->decoder);
     curl_url_cleanup(call->url);
     buf_free(&call->received);
     arena_free(&call->arena);
@@ -73,6 +74,8 @@ void client_on_hop_done(struct client_call *call, CURLcode result)
         code = client_hop_again(call);
     else if (location != NULL)
         code = client_hop_follow(call, location, &err);
+    else
+        code = client_check_body(call, &err);
     if (code != 0 && err.text[0] == '\0') {
         client_describe_errno(&err, code);
     }
@@ -138,10 +141,22 @@ void client_free(struct client *client)
     uv_close((uv_handle_t *)&client->timer, client_on_handle_closed);
 }
 
+/* A method as it is sent: case counts on the wire, but nobody means "post". */
+static struct str normal_method(struct str method)
+{
+    static const char *const names[] = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (str_eq_nocase(method, str_from(names[i])))
+            return str_from(names[i]);
+    }
+    return method;
+}
+
 /* Copies what the caller lent. 0, -EINVAL for a header that cannot be sent, -ENOMEM. */
 static int copy_request(struct client_call *call, const struct client_request *req, struct err *err)
 {
-    call->method = arena_copy(&call->arena, req->method.len > 0 ? req->method : STR("GET"));
+    call->method =
+        arena_copy(&call->arena, req->method.len > 0 ? normal_method(req->method) : STR("GET"));
     call->body = req->body.ptr != NULL ? arena_copy(&call->arena, req->body) : req->body;
     call->headers = arena_alloc(&call->arena, (req->header_count + 1) * sizeof(struct header));
     if (call->method.ptr == NULL || call->headers == NULL ||
@@ -174,7 +189,9 @@ static int start_fake(struct client_call *call, const struct client_request *req
         call_free(call);
         return err_set(err, -EINVAL, "a streamed answer cannot be had in a test");
     }
-    call->client->fake->start(call->client->fake->arg, call, req);
+    struct client_request seen = *req;
+    seen.method = call->method;
+    call->client->fake->start(call->client->fake->arg, call, &seen);
     return 0;
 }
 
@@ -198,6 +215,7 @@ int client_start(struct client *client, const struct client_request *req, client
                                  .reach = reach,
                                  .max_redirects = req->max_redirects,
                                  .fresh = req->fresh,
+                                 .no_redirect = req->no_redirect,
                                  .deadline = uv_hrtime() + (uint64_t)(req->timeout * 1e9),
                                  .max_bytes = req->max_bytes,
                                  .done = done,

@@ -28,7 +28,8 @@ struct client_rules {
 };
 
 struct client_request {
-    struct str method; /* "GET" when empty */
+    struct str
+        method; /* "GET" when empty; the usual ones in any case (Fetch standard, normalize) */
     struct str url;
     const struct header *headers; /* copied */
     unsigned header_count;
@@ -36,6 +37,7 @@ struct client_request {
     double timeout;         /* seconds, whole call */
     size_t max_bytes;       /* of the response body; more is an error */
     unsigned max_redirects; /* 0: a redirect is an answer like any other; past it: -ELOOP */
+    bool no_redirect;       /* a redirect is an error (-ELOOP); max_redirects is 0 then */
     bool fresh; /* on a connection of its own: libcurl sends a request again when a pooled one dies
                  */
     struct client_rules rules; /* the lists must outlive the call */

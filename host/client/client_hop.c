@@ -36,6 +36,36 @@ static bool is_bodiless(struct client_call *call)
            (str_eq(call->method, STR("HEAD")) || status == 204 || status == 304);
 }
 
+/* What the body of a final answer is unpacked with, if anything: not of a part of it, and not
+ * where it is passed on. */
+static bool choose_decoder(struct client_call *call)
+{
+    struct curl_header *coding;
+    long status = number_of(call, CURLINFO_RESPONSE_CODE);
+    if (call->on_stream != NULL || status == 206 || client_hop_location(call) != NULL ||
+        curl_easy_header(call->easy, "Content-Encoding", 0, CURLH_HEADER, -1, &coding) !=
+            CURLHE_OK ||
+        coding->amount > 1)
+        return true;
+    struct str value = {coding->value, strcspn(coding->value, "\r\n")};
+    return decoder_new(value, &call->decoder) == 0;
+}
+
+static bool on_head_end(struct client_call *call)
+{
+    if (number_of(call, CURLINFO_RESPONSE_CODE) < 200 || call->head_over)
+        return true; /* an interim answer, or trailers */
+    call->head_over = true;
+    if (is_bodiless(call))
+        leave_connection(call);
+    if (call->on_stream != NULL)
+        client_stream_on_head(call);
+    if (choose_decoder(call))
+        return true;
+    call->fault = FAULT_MEMORY;
+    return false;
+}
+
 static size_t on_head_line(char *line, size_t size, size_t count, void *arg)
 {
     struct client_call *call = arg;
@@ -47,11 +77,7 @@ static size_t on_head_line(char *line, size_t size, size_t count, void *arg)
         return 0;
     }
     bool empty = size * count > 0 && (line[0] == '\r' || line[0] == '\n');
-    if (empty && is_bodiless(call))
-        leave_connection(call);
-    if (empty && call->on_stream != NULL)
-        client_stream_on_head(call);
-    return size * count;
+    return empty && !on_head_end(call) ? 0 : size * count;
 }
 
 /* What libcurl (7.88) read behind an answer it drops, and says so here alone; the rest of it would
@@ -66,22 +92,28 @@ static int on_trace(CURL *easy, curl_infotype type, char *text, size_t len, void
     return 0;
 }
 
+static int keep(struct client_call *call, struct str bytes)
+{
+    if (call->raw_bytes > call->max_bytes)
+        return -EMSGSIZE;
+    if (call->decoder != NULL)
+        return decoder_write(call->decoder, bytes, &call->received, call->max_bytes);
+    buf_add_str(&call->received, bytes);
+    return buf_failed(&call->received) ? -ENOMEM : 0;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     struct client_call *call = arg;
     size_t len = size * count;
     if (call->on_stream != NULL)
         return client_stream_on_body(call, bytes, len);
-    if (len > call->max_bytes - call->received.len) {
-        call->fault = FAULT_BODY;
-        return 0;
-    }
-    buf_add(&call->received, bytes, len);
-    if (buf_failed(&call->received)) {
-        call->fault = FAULT_MEMORY;
-        return 0;
-    }
-    return len;
+    call->raw_bytes += len;
+    int code = keep(call, (struct str){bytes, len});
+    if (code == 0)
+        return len;
+    call->fault = code == -EMSGSIZE ? FAULT_BODY : code == -EBADMSG ? FAULT_CODING : FAULT_MEMORY;
+    return 0;
 }
 
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -92,7 +124,12 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
         call->fault = FAULT_RULES;
         return CURL_SOCKET_BAD;
     }
-    return client_socket_open(call, address);
+    int fd = client_socket_open(call, address);
+    if (fd < 0) {
+        call->system_error = -errno;
+        call->fault = FAULT_SYSTEM;
+    }
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
 /* RFC 9110 9.2.2 */
@@ -140,14 +177,28 @@ static bool add_line(struct client_call *call, const char *line)
     return longer != NULL;
 }
 
+/* Of a part nothing can be unpacked; a stream is passed on as it comes, since what would be
+ * unpacked behind a pause has no bound. */
+static bool add_codings(struct client_call *call, bool named)
+{
+    if (named || call->on_stream != NULL)
+        return true;
+    for (unsigned i = 0; i < call->header_count; i++) {
+        if (str_eq_nocase(call->headers[i].name, STR("range")))
+            return add_line(call, "Accept-Encoding: identity");
+    }
+    return add_line(call, "Accept-Encoding: " DECODING_ACCEPTS);
+}
+
 static bool build_lines(struct client_call *call)
 {
-    bool typed = false;
+    bool typed = false, coded = false;
     curl_slist_free_all(call->lines);
     call->lines = NULL;
     for (unsigned i = 0; i < call->header_count; i++) {
         struct header h = call->headers[i];
         typed = typed || str_eq_nocase(h.name, STR("content-type"));
+        coded = coded || str_eq_nocase(h.name, STR("accept-encoding"));
         /* libcurl drops "Name:" and sends "Name;" as a field without value. */
         struct str line = arena_printf(&call->arena, h.value.len > 0 ? "%.*s: %.*s" : "%.*s;%.*s",
                                        STR_ARG(h.name), STR_ARG(h.value));
@@ -156,7 +207,8 @@ static bool build_lines(struct client_call *call)
         }
     }
     /* No type that libcurl makes up, and no wait for a 100 that most servers never send. */
-    return (typed || add_line(call, "Content-Type:")) && add_line(call, "Expect:");
+    return (typed || add_line(call, "Content-Type:")) && add_line(call, "Expect:") &&
+           add_codings(call, coded);
 }
 
 static void set_method(struct client_call *call)
@@ -187,8 +239,6 @@ static void set_constants(struct client_call *call)
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    /* What would be unpacked behind a pause has no bound: a stream comes as it is. */
-    curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, call->on_stream == NULL ? "" : NULL);
     /* In HTTP/2 a stream that waits for its reader holds up its neighbours (7.88). */
     curl_easy_setopt(
         easy, CURLOPT_HTTP_VERSION,
@@ -223,7 +273,10 @@ int client_hop_begin(struct client_call *call)
     long left = (long)((call->deadline - now) / 1000000) + 1;
     buf_clear(&call->received);
     call->head_bytes = call->head_lines = 0;
-    call->head_done = call->paused = false;
+    call->head_done = call->head_over = call->paused = false;
+    call->raw_bytes = 0;
+    decoder_free(call->decoder);
+    call->decoder = NULL;
     call->fault = FAULT_NONE;
     call->tls_error[0] = '\0';
     curl_easy_reset(call->easy);
@@ -286,7 +339,8 @@ static void adapt_method(struct client_call *call, long status)
 const char *client_hop_location(struct client_call *call)
 {
     struct curl_header *found;
-    if (call->max_redirects == 0 || !is_redirect(number_of(call, CURLINFO_RESPONSE_CODE)) ||
+    if ((call->max_redirects == 0 && !call->no_redirect) ||
+        !is_redirect(number_of(call, CURLINFO_RESPONSE_CODE)) ||
         curl_easy_header(call->easy, "Location", 0, CURLH_HEADER, -1, &found) != CURLHE_OK) {
         return NULL;
     }
@@ -295,6 +349,8 @@ const char *client_hop_location(struct client_call *call)
 
 int client_hop_follow(struct client_call *call, const char *location, struct err *err)
 {
+    if (call->no_redirect)
+        return err_set(err, -ELOOP, "the answer is a redirect (ELOOP)");
     if (call->redirects == call->max_redirects) {
         return err_set(err, -ELOOP, "too many redirects (ELOOP)");
     }

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/list.h"
 #include "client/client.h"
+#include "http/decoding.h"
 
 enum { CLIENT_SPARE_HANDLES = 64 };
 
@@ -34,8 +35,10 @@ enum client_fault {
     FAULT_BODY,
     FAULT_HEAD,
     FAULT_MEMORY,
-    FAULT_STALE, /* a pooled connection that may not be used again; nothing was sent */
-    FAULT_TWICE  /* the request was sent once, and may not be sent again */
+    FAULT_CODING, /* the body cannot be unpacked */
+    FAULT_SYSTEM, /* no socket: call->system_error */
+    FAULT_STALE,  /* a pooled connection that may not be used again; nothing was sent */
+    FAULT_TWICE   /* the request was sent once, and may not be sent again */
 };
 
 struct client_call {
@@ -53,10 +56,15 @@ struct client_call {
     unsigned reach;            /* this hop's client_reach bits */
     unsigned redirects, max_redirects;
     bool fresh;
+    bool no_redirect;
     bool again;        /* this hop begins anew, on a new connection */
     uint64_t deadline; /* uv_hrtime */
     size_t max_bytes;
     struct buf received;
+    struct decoder *decoder; /* owned: of this hop's body; NULL: it stands as it comes */
+    size_t raw_bytes;        /* of the body, before that */
+    bool head_over;          /* this hop's final head is complete */
+    int system_error;
     size_t head_bytes, head_lines;
     enum client_fault fault;
     char tls_error[CURL_ERROR_SIZE];
@@ -140,6 +148,9 @@ void client_stream_tell(struct client *client);
 
 /* The system's text and name for an errno; returns it. */
 int client_describe_errno(struct err *err, int code);
+/* Did the body come to its end? 0, or a negative errno with the reason. */
+int client_check_body(struct client_call *call, struct err *err)
+    __attribute__((warn_unused_result));
 /* Why a hop failed, as a negative errno and for people. */
 int client_explain(struct client_call *call, CURLcode result, struct err *err);
 /* The final response's fields, in the call's arena. 0 or -ENOMEM. */

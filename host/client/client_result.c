@@ -3,6 +3,9 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdlib.h>
+
+#include "base/limits.h"
 
 static int errno_of(struct client_call *call, CURLcode code)
 {
@@ -45,6 +48,33 @@ int client_describe_errno(struct err *err, int code)
     return err_set(err, code, "%s (%s)", text, name);
 }
 
+static int explain_head(struct err *err)
+{
+    return err_set(err, -EMSGSIZE, "head of the answer has more than %d lines or %d KiB (EMSGSIZE)",
+                   LIMIT_FETCH_HEADER_COUNT, LIMIT_FETCH_HEADER_BYTES / 1024);
+}
+
+/* libcurl (7.88) says "out of memory" of one line that is longer than 100 KB. */
+static bool is_endless_line(struct client_call *call, CURLcode code)
+{
+    long sent = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_REQUEST_SIZE, &sent);
+    void *room = code == CURLE_OUT_OF_MEMORY && sent > 0 && !call->head_over
+                     ? malloc(4 * LIMIT_FETCH_HEADER_BYTES)
+                     : NULL;
+    bool is = room != NULL;
+    free(room);
+    return is;
+}
+
+int client_check_body(struct client_call *call, struct err *err)
+{
+    if (call->decoder == NULL || decoder_is_done(call->decoder))
+        return 0;
+    return err_set(err, -EBADMSG, "the %s body of the answer is cut off (EBADMSG)",
+                   decoder_name(call->decoder));
+}
+
 int client_explain(struct client_call *call, CURLcode code, struct err *err)
 {
     switch (call->fault) {
@@ -54,9 +84,14 @@ int client_explain(struct client_call *call, CURLcode code, struct err *err)
         return err_set(err, -EMSGSIZE, "answer is larger than %zu bytes (EMSGSIZE)",
                        call->max_bytes);
     case FAULT_HEAD:
-        return err_set(err, -EMSGSIZE, "head of the answer is too large (EMSGSIZE)");
+        return explain_head(err);
     case FAULT_MEMORY:
         return client_describe_errno(err, -ENOMEM);
+    case FAULT_CODING:
+        return err_set(err, -EBADMSG, "the %s body of the answer is damaged (EBADMSG)",
+                       decoder_name(call->decoder));
+    case FAULT_SYSTEM:
+        return client_describe_errno(err, call->system_error);
     case FAULT_TWICE:
         return err_set(err, -ECONNRESET,
                        "connection was closed before the answer; a %s is not sent twice "
@@ -66,6 +101,8 @@ int client_explain(struct client_call *call, CURLcode code, struct err *err)
     case FAULT_NONE:
         break;
     }
+    if (is_endless_line(call, code))
+        return explain_head(err);
     int error = errno_of(call, code);
     if (error == -ENOENT) {
         return err_set(err, error, "host not found (ENOTFOUND)");

@@ -67,10 +67,8 @@ void client_stream_close(struct client *client)
 
 void client_stream_on_head(struct client_call *call)
 {
-    long status = 0;
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (status < 200 || call->head_done || client_hop_location(call) != NULL)
-        return; /* an interim answer, trailers, or a hop whose body nobody wants */
+    if (client_hop_location(call) != NULL)
+        return; /* a hop whose body nobody wants */
     call->head_done = true;
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, 0L); /* silence is limited, not the whole */
     call->deadline = uv_hrtime() + call->silence;

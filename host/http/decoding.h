@@ -1,0 +1,33 @@
+/* Unpacking of bodies by their Content-Encoding (RFC 9110 8.4): gzip, deflate and br, in pieces.
+ *
+ * A gzip body may have several members, and zeros behind the last (RFC 1952 2.2); deflate may lack
+ * its zlib frame, as some servers send it. What is cut off or damaged is an error, never a shorter
+ * body. */
+#ifndef LUAFN_HTTP_DECODING_H
+#define LUAFN_HTTP_DECODING_H
+
+#include "base/buf.h"
+
+/* What a decoder reads, as the value of Accept-Encoding. */
+#define DECODING_ACCEPTS "gzip, deflate, br"
+
+struct decoder;
+
+/* For the value of Content-Encoding. *decoder is NULL where there is nothing to unpack: no coding
+ * or identity, one that is not known here, or several: then the bytes stand as they came. 0 or
+ * -ENOMEM. */
+int decoder_new(struct str coding, struct decoder **decoder) __attribute__((warn_unused_result));
+
+/* Appends what a piece unpacks to. 0; -EMSGSIZE when `out` would be longer than `limit`, -EBADMSG
+ * when it is damaged, -ENOMEM. */
+int decoder_write(struct decoder *decoder, struct str piece, struct buf *out, size_t limit)
+    __attribute__((warn_unused_result));
+
+/* After the last piece: was it all? An empty body is. */
+bool decoder_is_done(const struct decoder *decoder);
+
+/* "gzip", "deflate" or "br". */
+const char *decoder_name(const struct decoder *decoder);
+void decoder_free(struct decoder *decoder); /* may be NULL */
+
+#endif

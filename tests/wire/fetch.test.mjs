@@ -1,0 +1,183 @@
+// fetch against hosts as they are: codings, heads, methods, redirects; and what its errors say.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import zlib from 'node:zlib';
+import { deployment, start } from '../lib/host.mjs';
+import { answer, rawUpstream } from '../lib/upstream.mjs';
+
+// A function that fetches what its body says, and tells what came of it.
+const SCRIPT = `return function(event)
+  local ask = json.decode(event.body)
+  local ok, res = pcall(fetch, ask.url, ask.options)
+  if not ok then return json.encode({ error = tostring(res) }) end
+  return json.encode({ status = res.status, headers = res.headers, body = base64.encode(res.body or "") })
+end`;
+
+async function fetcher(t, onRequest, options = {}) {
+  const up = await rawUpstream(t, onRequest);
+  const h = await start(t, { files: deployment({ ask: SCRIPT }, { fields: { ask: 'fetch = { "127.0.0.1", "localhost" }' } }), ...options });
+  const ask = async (url, opts) => {
+    const res = await h.call('ask', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ url: url.startsWith('/') ? up.url + url : url, options: opts }) });
+    assert.equal(res.status, 200, res.text);
+    const got = res.json();
+    return got.error === undefined ? { ...got, body: Buffer.from(got.body, 'base64') } : got;
+  };
+  return { up, h, ask };
+}
+
+const TEXT = 'a text that is worth packing; '.repeat(2000);
+
+test('content codings: unpacked where they are known, whole or not at all', async (t) => {
+  const gzip = zlib.gzipSync(TEXT), half = Math.floor(TEXT.length / 2);
+  const damaged = Buffer.from(gzip);
+  damaged[20] ^= 0xff;
+  const members = Buffer.concat([zlib.gzipSync(TEXT.slice(0, half)), zlib.gzipSync(TEXT.slice(half))]);
+  const cases = {
+    gzip: ['gzip', gzip, TEXT],
+    'x-gzip in another case': ['X-GZip', gzip, TEXT],
+    'gzip after identity': ['identity, gzip', gzip, TEXT],
+    deflate: ['deflate', zlib.deflateSync(TEXT), TEXT],
+    'deflate without its frame': ['deflate', zlib.deflateRawSync(TEXT), TEXT],
+    br: ['br', zlib.brotliCompressSync(TEXT), TEXT],
+    'two members of gzip': ['gzip', members, TEXT],
+    'padding of zeros': ['gzip', Buffer.concat([gzip, Buffer.alloc(300)]), TEXT],
+    'an empty body': ['gzip', Buffer.alloc(0), ''],
+    'an empty text': ['gzip', zlib.gzipSync(''), ''],
+    'one that is not known': ['utf-8', Buffer.from('{"a":1}'), '{"a":1}'],
+    'aws-chunked': ['aws-chunked', Buffer.from('plain'), 'plain'],
+    none: ['', Buffer.from('plain'), 'plain'],
+    'two at once': ['gzip, gzip', zlib.gzipSync(gzip), zlib.gzipSync(gzip)],
+    'a gzip body that is cut off': ['gzip', gzip.subarray(0, gzip.length - 9), /the gzip body of the answer is cut off \(EBADMSG\)/],
+    'cut off within the first head': ['gzip', gzip.subarray(0, 3), /gzip body of the answer is cut off/],
+    'a br body that is cut off': ['br', zlib.brotliCompressSync(TEXT).subarray(0, 20), /br body of the answer is cut off/],
+    'a deflate body that is cut off': ['deflate', zlib.deflateSync(TEXT).subarray(0, 20), /deflate body of the answer is cut off/],
+    'a gzip body that is damaged': ['gzip', damaged, /the gzip body of the answer is damaged \(EBADMSG\)/],
+    'a wrong sum at its end': ['gzip', Buffer.concat([gzip.subarray(0, -8), Buffer.alloc(8, 7)]), /gzip body of the answer is damaged/],
+    'no gzip at all': ['gzip', Buffer.from('plain text'), /gzip body of the answer is damaged/],
+    'something behind it': ['gzip', Buffer.concat([gzip, Buffer.from('garbage')]), /gzip body of the answer is damaged/],
+    'no br at all': ['br', Buffer.from('plain text, and no br'.repeat(50)), /br body of the answer is (damaged|cut off)/],
+  };
+  const names = Object.keys(cases);
+  const { up, ask } = await fetcher(t, (request, conn) => {
+    const [, how, nth] = request.target.split('/');
+    const [coding, bytes] = cases[names[nth]];
+    const fields = coding === '' ? [] : [`Content-Encoding: ${coding}`];
+    if (how === 'length') {
+      conn.send(answer('', { length: false, fields: [...fields, `Content-Length: ${bytes.length}`] }) + bytes.toString('latin1'));
+      return;
+    }
+    conn.send(answer('', { length: false, fields: [...fields, 'Transfer-Encoding: chunked'] }));
+    for (let at = 0; at < bytes.length; at += 7) {
+      const piece = bytes.subarray(at, at + 7).toString('latin1');
+      conn.send(`${piece.length.toString(16)}\r\n${piece}\r\n`);
+    }
+    conn.send('0\r\n\r\n');
+  });
+  for (const how of ['length', 'chunks']) {
+    for (const [nth, name] of names.entries()) {
+      const got = await ask(`/${how}/${nth}`);
+      const right = cases[name][2];
+      if (right instanceof RegExp) assert.match(got.error ?? 'no error', right, `${name}, ${how}`);
+      else assert.ok(got.body?.equals(Buffer.from(right)), `${name}, ${how}: ${got.error ?? got.body}`);
+    }
+  }
+  assert.equal(up.requests[0].headers['accept-encoding'], 'gzip, deflate, br');
+});
+
+test('a part is asked for as it is, and not unpacked', async (t) => {
+  const part = zlib.gzipSync(TEXT).subarray(10, 50);
+  const { up, ask } = await fetcher(t, (request, conn) => {
+    conn.send(answer('', { status: '206 Partial Content', length: false, fields: ['Content-Encoding: gzip', `Content-Length: ${part.length}`] }) + part.toString('latin1'));
+  });
+  const got = await ask('/', { headers: { Range: 'bytes=10-49' } });
+  assert.ok(got.body.equals(part));
+  assert.equal(up.requests[0].headers['accept-encoding'], 'identity');
+  await ask('/', { headers: { 'Accept-Encoding': 'br;q=0.5' } });
+  assert.equal(up.requests[1].headers['accept-encoding'], 'br;q=0.5', 'what the script says counts');
+});
+
+test('what unpacks to more than fits is refused, however little comes', async (t) => {
+  const bomb = zlib.gzipSync(Buffer.alloc(17 * 1024 * 1024));
+  const { ask } = await fetcher(t, (request, conn) => {
+    conn.send(answer('', { length: false, fields: ['Content-Encoding: gzip', `Content-Length: ${bomb.length}`] }) + bomb.toString('latin1'));
+  });
+  assert.match((await ask('/')).error, /answer is larger than 16777216 bytes \(EMSGSIZE\)/);
+});
+
+test('all headers of an answer, or an error that says how many there may be', async (t) => {
+  const { ask } = await fetcher(t, (request, conn) => {
+    const [, how, count] = request.target.split('/');
+    if (how === 'line') conn.send(answer('ok', { fields: [`X-Long: ${'x'.repeat(Number(count))}`] }));
+    else conn.send(answer('ok', { fields: Array.from({ length: Number(count) }, (_, i) => `X-H${i}: v${i}`) }));
+  });
+  for (const count of [99, 101, 250]) {
+    const { headers } = await ask(`/many/${count}`);
+    for (let i = 0; i < count; i += 1) assert.equal(headers[`x-h${i}`], `v${i}`);
+  }
+  assert.equal((await ask('/line/60000')).headers['x-long'].length, 60000);
+  const large = /head of the answer has more than 256 lines or 64 KiB \(EMSGSIZE\)/;
+  for (const path of ['/many/300', '/line/70000', '/line/200000']) assert.match((await ask(path)).error, large, path);
+  assert.equal((await ask('/many/1')).status, 200);
+});
+
+test('methods in any case are the usual ones', async (t) => {
+  const { up, ask } = await fetcher(t, (request, conn) => {
+    if (request.target === '/moved') conn.send(answer('', { status: '302 Found', fields: ['Location: /there'] }));
+    else conn.send(request.method === 'HEAD' ? 'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n' : answer('ok'));
+  });
+  for (const method of ['get', 'Post', 'put', 'dElete', 'head', 'options', 'patch', 'PURGE', 'purge']) {
+    up.requests.length = 0;
+    assert.equal((await ask('/', { method })).status, 200, method);
+    assert.deepEqual(up.requests.map((r) => r.method), [method === 'purge' ? 'purge' : method.toUpperCase()]);
+  }
+  up.requests.length = 0;
+  await ask('/moved', { method: 'post', body: 'x' });
+  assert.deepEqual(up.requests.map((r) => r.method), ['POST', 'GET']);
+  assert.match((await ask('/', { method: 'a b' })).error, /method is not valid/);
+});
+
+test('redirect: followed, an answer, or an error; nothing else', async (t) => {
+  const { up, ask } = await fetcher(t, (request, conn) => {
+    if (request.target === '/moved') conn.send(answer('gone', { status: '302 Found', fields: ['Location: /there'] }));
+    else if (request.target === '/300') conn.send(answer('choose', { status: '300 Multiple Choices' }));
+    else conn.send(answer('there'));
+  });
+  assert.equal((await ask('/moved')).body.toString(), 'there');
+  assert.equal((await ask('/moved', { redirect: 'follow' })).body.toString(), 'there');
+  assert.deepEqual([(await ask('/moved', { redirect: 'manual' })).status, up.requests.length], [302, 5]);
+  assert.match((await ask('/moved', { redirect: 'error' })).error, /^fetch: the answer is a redirect \(ELOOP\)$/);
+  assert.equal(up.requests.length, 6, 'and it is not followed');
+  assert.equal((await ask('/300', { redirect: 'error' })).status, 300, 'not one that leads anywhere');
+  for (const [redirect, said] of [[1, '1'], [false, 'false'], ['Follow', '"Follow"'], ['none', '"none"']]) {
+    assert.match((await ask('/there', { redirect })).error, new RegExp(`fetch: redirect must be "follow", "manual" or "error", not ${said}$`));
+  }
+});
+
+test('options that are none are refused, with the nearest that is one', async (t) => {
+  const { up, ask } = await fetcher(t, (request, conn) => conn.send(answer('ok')));
+  for (const [name, near] of [['metod', 'method'], ['header', 'headers'], ['timeOut', 'timeout'], ['Body', 'body'], ['redirects', 'redirect']]) {
+    assert.match((await ask('/', { [name]: 'x' })).error, new RegExp(`fetch: ${name}: unknown key; did you mean \`${near}\`\\?$`));
+  }
+  assert.match((await ask('/', { credentials: 'omit' })).error, /fetch: credentials: unknown key; known are method, headers, body, timeout, stream, redirect$/);
+  assert.match((await ask('/', { stream: 'yes' })).error, /stream must be true or false, not a string/);
+  assert.equal(up.requests.length, 0, 'nothing was sent');
+  assert.equal((await ask('/', { method: 'PUT', headers: { a: 'b' }, body: 'x', timeout: 5, stream: false, redirect: 'manual' })).status, 200);
+});
+
+test('a host without descriptors says so, and not that it was refused', async (t) => {
+  const script = `local URL = %q
+    return function()
+      local calls = {}
+      for i = 1, 60 do calls[i] = function() local ok, err = pcall(fetch, URL, { timeout = 1 }) return ok and "ok" or tostring(err) end end
+      return json.encode({ parallel(table.unpack(calls)) })
+    end`;
+  const up = await rawUpstream(t, () => {});
+  const h = await start(t, {
+    files: deployment({ many: script.replace('%q', JSON.stringify(up.url)) }, { fields: { many: 'fetch = { "127.0.0.1" }' } }),
+    under: ['sh', '-c', 'ulimit -n 64; exec "$0" "$@"'],
+  });
+  const errors = (await h.call('many')).json();
+  assert.ok(errors.some((e) => /too many open files \(EMFILE\)/.test(e)), errors.join('\n'));
+  assert.ok(errors.some((e) => /ETIMEDOUT/.test(e)));
+  assert.ok(!errors.some((e) => /ECONNREFUSED/.test(e)), errors.join('\n'));
+});

@@ -6,16 +6,24 @@
 #include "base/log.h"
 #include "run/tidy.h"
 
+/* Without the query, which may hold secrets. */
+static struct str path_of(const struct exchange *ex)
+{
+    return (struct str){ex->req.target.ptr, str_find(ex->req.target, '?')};
+}
+
 static void log_text(const struct exchange *ex, double ms)
 {
     struct log_line line;
     log_begin_access(&line);
-    buf_printf(&line.buf, "%.*s %.*s %d %.1f ms", STR_ARG(ex->req.method_name),
-               STR_ARG(ex->req.target), ex->res.status, ms);
+    buf_printf(&line.buf, " %.*s %.*s ", STR_ARG(ex->req.method_name), STR_ARG(path_of(ex)));
+    log_status(&line, ex->res.status);
+    buf_printf(&line.buf, " %.1f ms", ms);
     if (ex->function != NULL)
         buf_printf(&line.buf, "  %s@%u", ex->function, ex->generation);
     if (ex->error_code != NULL)
         buf_printf(&line.buf, "  %s", ex->error_code);
+    buf_printf(&line.buf, "  %s", ex->request_id);
     log_end(&line);
 }
 
@@ -31,7 +39,7 @@ static void log_access(const struct exchange *ex, uint64_t ns)
     log_begin_access(&line);
     log_str(&line, "request_id", str_from(ex->request_id));
     log_str(&line, "method", ex->req.method_name);
-    log_str(&line, "path", (struct str){ex->req.target.ptr, str_find(ex->req.target, '?')});
+    log_str(&line, "path", path_of(ex));
     log_int(&line, "status", ex->res.status);
     log_int(&line, "bytes", (int64_t)ex->bytes_sent);
     log_decimal(&line, "ms", (ns + 500) / 1000, 3);

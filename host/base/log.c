@@ -7,6 +7,8 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,15 +18,37 @@ enum { HELD_MAX = 64 * 1024 };
 
 static enum log_format current_format = LOG_FORMAT_JSON;
 static enum log_level lowest_level = LOG_INFO;
-static struct buf held; /* access lines of this loop turn */
+static bool coloured[STDERR_FILENO + 1]; /* by descriptor */
+static struct buf held;                  /* access lines of this loop turn */
 static uint64_t dropped;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+/* SGR codes of ECMA-48. */
+static const char *const level_colours[] = {"2", "36", "33", "31"};
+
+/* https://no-color.org */
+static bool may_colour(int fd)
+{
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    return (no_color == NULL || no_color[0] == '\0') &&
+           (term == NULL || strcmp(term, "dumb") != 0) && isatty(fd) == 1;
+}
 
 void log_setup(enum log_format format, enum log_level lowest)
 {
     current_format = format;
     lowest_level = lowest;
+    for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
+        coloured[fd] = format == LOG_FORMAT_TEXT && may_colour(fd);
+}
+
+static void add_coloured(struct log_line *line, const char *colour, const char *text)
+{
+    if (coloured[line->fd])
+        buf_printf(&line->buf, "\033[%sm%s\033[0m", colour, text);
+    else
+        buf_add_str(&line->buf, str_from(text));
 }
 
 enum log_format log_format(void)
@@ -37,24 +61,26 @@ bool log_wants(enum log_level level)
     return level >= lowest_level;
 }
 
-/* "2026-01-02T03:04:05.678Z"; the part up to the seconds is kept, as it changes once a second. */
+/* "2026-01-02T03:04:05.678Z", for people the machine's own "03:04:05.678"; the part up to the
+ * seconds is kept, as it changes once a second. */
 static void add_time(struct buf *buf)
 {
     static time_t kept_second;
     static char kept_text[24];
+    bool text = current_format == LOG_FORMAT_TEXT;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     if (now.tv_sec != kept_second) {
         struct tm tm;
-        gmtime_r(&now.tv_sec, &tm);
-        strftime(kept_text, sizeof(kept_text), "%Y-%m-%dT%H:%M:%S", &tm);
+        text ? localtime_r(&now.tv_sec, &tm) : gmtime_r(&now.tv_sec, &tm);
+        strftime(kept_text, sizeof(kept_text), text ? "%H:%M:%S" : "%Y-%m-%dT%H:%M:%S", &tm);
         kept_second = now.tv_sec;
     }
     buf_add_str(buf, str_from(kept_text));
     long ms = now.tv_nsec / 1000000;
     const char fraction[] = {'.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10),
                              (char)('0' + ms % 10), 'Z'};
-    buf_add(buf, fraction, sizeof(fraction));
+    buf_add(buf, fraction, text ? sizeof(fraction) - 1 : sizeof(fraction));
 }
 
 static void add_key(struct log_line *line, const char *key)
@@ -72,11 +98,15 @@ static void add_key(struct log_line *line, const char *key)
 
 void log_begin(struct log_line *line, enum log_level level, const char *message)
 {
-    line->buf = BUF_INIT;
-    line->start = 0;
-    line->fd = STDERR_FILENO;
+    *line = (struct log_line){.buf = BUF_INIT, .tail = BUF_INIT, .fd = STDERR_FILENO};
     if (current_format == LOG_FORMAT_TEXT) {
-        buf_printf(&line->buf, "%-5s %s", level_names[level], message);
+        char name[8];
+        snprintf(name, sizeof(name), "%-5s", level_names[level]);
+        add_time(&line->buf);
+        buf_add_char(&line->buf, ' ');
+        add_coloured(line, level_colours[level], name);
+        buf_add_char(&line->buf, ' ');
+        buf_add_str(&line->buf, str_from(message));
         return;
     }
     buf_add_str(&line->buf, STR("{\"time\":\""));
@@ -87,15 +117,24 @@ void log_begin(struct log_line *line, enum log_level level, const char *message)
 
 void log_begin_access(struct log_line *line)
 {
-    line->buf = held;
-    line->start = held.len;
-    line->fd = STDOUT_FILENO;
+    *line =
+        (struct log_line){.buf = held, .tail = BUF_INIT, .start = held.len, .fd = STDOUT_FILENO};
     held = BUF_INIT;
-    if (current_format == LOG_FORMAT_TEXT)
+    if (current_format == LOG_FORMAT_TEXT) {
+        add_time(&line->buf);
         return;
+    }
     buf_add_str(&line->buf, STR("{\"time\":\""));
     add_time(&line->buf);
     buf_add_char(&line->buf, '"');
+}
+
+void log_status(struct log_line *line, int status)
+{
+    static const char *const colours[] = {"0", "0", "32", "36", "33", "31"};
+    char text[16];
+    snprintf(text, sizeof(text), "%d", status);
+    add_coloured(line, status >= 100 && status < 600 ? colours[status / 100] : "0", text);
 }
 
 /* Text lines quote only what needs it. */
@@ -110,8 +149,25 @@ static bool is_plain(struct str s)
     return true;
 }
 
+/* Indented, and without what moves the cursor. */
+static void add_below(struct log_line *line, struct str value)
+{
+    struct str one;
+    while (str_split_next(&value, '\n', &one)) {
+        buf_add_str(&line->tail, STR("\n    "));
+        for (size_t i = 0; i < one.len; i++) {
+            bool shown = (unsigned char)one.ptr[i] >= ' ' || one.ptr[i] == '\t';
+            buf_add_char(&line->tail, shown ? one.ptr[i] : '?');
+        }
+    }
+}
+
 void log_str(struct log_line *line, const char *key, struct str value)
 {
+    if (current_format == LOG_FORMAT_TEXT && str_find(value, '\n') < value.len) {
+        add_below(line, value);
+        return;
+    }
     add_key(line, key);
     if (current_format == LOG_FORMAT_TEXT && is_plain(value))
         buf_add_str(&line->buf, value);
@@ -154,6 +210,8 @@ void log_end(struct log_line *line)
 {
     if (current_format != LOG_FORMAT_TEXT)
         buf_add_char(&line->buf, '}');
+    buf_add_str(&line->buf, buf_str(&line->tail));
+    buf_free(&line->tail);
     buf_add_char(&line->buf, '\n');
     if (line->fd == STDOUT_FILENO) {
         hold(line);

@@ -23,13 +23,14 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 enum log_format { LOG_FORMAT_JSON, LOG_FORMAT_TEXT, LOG_FORMAT_NONE };
 
 struct log_line {
-    struct buf buf; /* owned until log_end; of an access line, behind those that are held */
-    size_t start;   /* of the line in it */
+    struct buf buf;  /* owned until log_end; of an access line, behind those that are held */
+    struct buf tail; /* owned: for people, the lines below the first one */
+    size_t start;    /* of the line in it */
     int fd;
 };
 
-/* For the whole process. LOG_FORMAT_NONE silences the access log; events stay, as JSON. Default:
- * JSON, LOG_INFO. */
+/* For the whole process. LOG_FORMAT_NONE silences the access log; events stay, as JSON. Text has
+ * colours on a terminal, unless NO_COLOR is set or TERM is "dumb". Default: JSON, LOG_INFO. */
 void log_setup(enum log_format format, enum log_level lowest);
 enum log_format log_format(void);
 bool log_wants(enum log_level level);
@@ -38,7 +39,10 @@ bool log_wants(enum log_level level);
 void log_begin(struct log_line *line, enum log_level level, const char *message);
 /* An access line; one at a time. */
 void log_begin_access(struct log_line *line);
+/* The status of an access line in text, coloured by its kind. */
+void log_status(struct log_line *line, int status);
 
+/* A value of several lines, such as a trace, stands below the line in text. */
 void log_str(struct log_line *line, const char *key, struct str value);
 void log_int(struct log_line *line, const char *key, int64_t value);
 /* `value` over ten to the `decimals`. */

@@ -181,7 +181,7 @@ static int run(int argc, char **argv)
 const struct command command_dev = {
     .name = "dev",
     .arguments =
-        "[--listen HOST:PORT]... [--config FILE] [--log json|text|none] [--tls-cert FILE --tls-key FILE]",
+        "[--listen HOST:PORT]... [--config FILE] [--log json|text|none] [--log-level LEVEL] [--tls-cert FILE --tls-key FILE]",
     .summary =
         "Serves on this machine while you write: reload on save, readable errors, an issuer to sign in at, a demo page.",
     .help =
@@ -189,7 +189,9 @@ const struct command command_dev = {
         "  --listen HOST:PORT  a loopback address; default localhost:8888\n"
         "  --config FILE       default functions.lua\n"
         "  --log FORMAT        access log: text on a terminal, else json; none for silence\n"
-        "  --tls-cert FILE --tls-key FILE  speak HTTPS with this certificate (PEM); a token check asks the dev issuer\n"
+        "  --log-level LEVEL   lowest level of other lines: debug (default), info, warn, error\n"
+        "  --tls-cert FILE --tls-key FILE\n"
+        "                      speak HTTPS with this certificate (PEM); a token check asks the dev issuer\n"
         "                      over HTTPS too, so the system must trust the certificate\n"
         "\n"
         "The issuer knows the client id `luafn-demo`. Its applications, APIs, roles and users are in dev/auth.lua, which the\n"

@@ -386,7 +386,7 @@ const struct command command_explain = {
         "\n"
         "  TOKEN         the token, with or without `Bearer ` before it; - reads it from stdin\n"
         "  --route NAME  a function of functions.lua: its issuers, scopes, role and claims\n"
-        "  --config FILE default functions.lua\n"
+        "  --config FILE  default functions.lua\n"
         "  --dev         with the .env files that `luafn dev` reads\n"
         "\n"
         "Keys are the last good ones under .luafn/, or are fetched now. Where JWT_ISSUER and JWT_AUDIENCE are not set they mean\n"

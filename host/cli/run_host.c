@@ -16,8 +16,28 @@
 #include "base/log_sink.h"
 #include "lua/budget.h"
 
-static int read_log(const struct command *command, const char *text, bool dev)
+static int read_level(const struct command *command, const char *text, bool dev,
+                      enum log_level *out)
 {
+    static const char *const names[] = {"debug", "info", "warn", "error", NULL};
+    *out = dev ? LOG_DEBUG : LOG_INFO;
+    for (unsigned i = 0; text != NULL && names[i] != NULL; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = (enum log_level)i;
+            return 0;
+        }
+    }
+    return text == NULL
+               ? 0
+               : cli_usage(command, "--log-level is debug, info, warn or error, not '%s'", text);
+}
+
+static int read_log(const struct command *command, const char *text, const char *level, bool dev)
+{
+    enum log_level lowest;
+    int rc = read_level(command, level, dev, &lowest);
+    if (rc != 0)
+        return rc;
     enum log_format format = dev && isatty(STDOUT_FILENO) ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON;
     if (text != NULL && strcmp(text, "json") == 0)
         format = LOG_FORMAT_JSON;
@@ -27,7 +47,7 @@ static int read_log(const struct command *command, const char *text, bool dev)
         format = LOG_FORMAT_NONE;
     else if (text != NULL)
         return cli_usage(command, "--log is json, text or none, not '%s'", text);
-    log_setup(format, LOG_INFO);
+    log_setup(format, lowest);
     log_sink_open();
     return 0;
 }
@@ -71,7 +91,7 @@ int run_host_read(const struct command *command, const struct run_host *r, bool 
     if (r->drain != NULL &&
         (str_to_seconds(str_from(r->drain), &worker->drain) != 0 || worker->drain < 0))
         return cli_usage(command, "--drain is a time such as 30s, not '%s'", r->drain);
-    int rc = read_log(command, r->log, dev);
+    int rc = read_log(command, r->log, r->log_level, dev);
     if (rc == 0)
         rc = read_workers(command, r->workers, dev, &plan->supervisor.workers);
     if (rc == 0)

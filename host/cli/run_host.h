@@ -8,7 +8,8 @@
 struct run_host {
     const char *config_file; /* "functions.lua" */
     struct option_list listen;
-    const char *workers, *log, *drain, *admin; /* texts of the options; NULL: not given */
+    const char *workers, *log, *log_level, *drain,
+        *admin; /* texts of the options; NULL: not given */
     const char *tls_cert, *tls_key;
     const char *user; /* NULL: stay who we are */
     bool watch, sandbox;
@@ -17,7 +18,8 @@ struct run_host {
 /* The options of both commands, to be followed by the command's own. */
 #define RUN_HOST_OPTIONS(r)                                                                        \
     {"--config", OPTION_TEXT, &(r).config_file}, {"--listen", OPTION_LIST, &(r).listen},           \
-        {"--log", OPTION_TEXT, &(r).log}, {"--tls-cert", OPTION_TEXT, &(r).tls_cert},              \
+        {"--log", OPTION_TEXT, &(r).log}, {"--log-level", OPTION_TEXT, &(r).log_level},            \
+        {"--tls-cert", OPTION_TEXT, &(r).tls_cert},                                                \
     {                                                                                              \
         "--tls-key", OPTION_TEXT, &(r).tls_key                                                     \
     }

@@ -1,6 +1,7 @@
 /* luafn serve: production. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/run_host.h"
 
@@ -15,15 +16,29 @@ static int default_address(struct option_list *listen, char *text, size_t size)
     return 0;
 }
 
+/* The port after the one that was asked for, so that it is the same after a restart; any other
+ * where that is taken, or where any would do. */
+static int bind_default_admin(bool any, struct run_host_plan *plan, struct err *err)
+{
+    char address[32];
+    const char *port = strrchr(plan->listeners[0].url, ':');
+    int next = port != NULL && !any ? atoi(port + 1) + 1 : 0;
+    snprintf(address, sizeof(address), "127.0.0.1:%d", next);
+    if (next > 1 && next < 65536 &&
+        listener_bind("--admin", address, "http", &plan->admin, err) == 0)
+        return 0;
+    return listener_bind("--admin", "127.0.0.1:0", "http", &plan->admin, err);
+}
+
 /* /_luafn/ has a listener of its own: what it tells is for those who operate the host. */
-static int open_admin(const char *address, struct run_host_plan *plan)
+static int open_admin(const struct run_host *r, struct run_host_plan *plan)
 {
     struct err err;
-    if (address == NULL)
-        address = "127.0.0.1:0";
-    int rc = plan->supervisor.worker.admin_fd >= 0
-                 ? 0
-                 : listener_bind("--admin", address, "http", &plan->admin, &err);
+    bool any = r->listen.count > 0 && str_ends_with(str_from(r->listen.items[0]), STR(":0"));
+    int rc = 0;
+    if (plan->supervisor.worker.admin_fd < 0)
+        rc = r->admin != NULL ? listener_bind("--admin", r->admin, "http", &plan->admin, &err)
+                              : bind_default_admin(any, plan, &err);
     if (rc != 0)
         return run_host_refuse(&command_serve, rc, &err);
     plan->supervisor.worker.admin_fd = plan->admin.fd;
@@ -58,7 +73,7 @@ static int run(int argc, char **argv)
     if (rc == 0 && plan.listener_count == 0)
         rc = run_host_bind(&command_serve, &r.listen, &plan);
     if (rc == 0)
-        rc = open_admin(r.admin, &plan);
+        rc = open_admin(&r, &plan);
     if (rc == 0)
         rc = run_host_drop(&r);
     plan.announce = announce;
@@ -69,7 +84,7 @@ static int run(int argc, char **argv)
 const struct command command_serve = {
     .name = "serve",
     .arguments =
-        "[--listen HOST:PORT]... [--workers N] [--config FILE] [--watch] [--log json|text|none] [--drain 30s] [--admin HOST:PORT] [--tls-cert FILE --tls-key FILE] [--user NAME] [--sandbox]",
+        "[--listen HOST:PORT]... [--workers N] [--config FILE] [--watch] [--log json|text|none] [--log-level LEVEL] [--drain 30s] [--admin HOST:PORT] [--tls-cert FILE --tls-key FILE] [--user NAME] [--sandbox]",
     .summary = "Serves the functions of functions.lua with worker processes under a supervisor.",
     .help =
         "\n"
@@ -79,9 +94,12 @@ const struct command command_serve = {
         "  --config FILE       default functions.lua\n"
         "  --watch             reload scripts, functions.lua and .env when they change (SIGHUP does it once)\n"
         "  --log FORMAT        access log on stdout: json (default), text, none\n"
+        "  --log-level LEVEL   lowest level of other lines, on stderr: debug, info (default), warn, error\n"
         "  --drain TIME        how long SIGTERM waits for what runs; default 30s\n"
-        "  --admin HOST:PORT   where /_luafn/live, ready, metrics and routes are; default: a free port on loopback\n"
-        "  --tls-cert FILE --tls-key FILE  speak HTTPS: certificate with its chain, and key, in PEM; taken up anew within a\n"
+        "  --admin HOST:PORT   where /_luafn/live, ready, metrics and routes are; default: on loopback, the port after that of\n"
+        "                      --listen, or a free one where that is taken\n"
+        "  --tls-cert FILE --tls-key FILE\n"
+        "                      speak HTTPS: certificate with its chain, and key, in PEM; taken up anew within a\n"
         "                      second when they change\n"
         "  --user NAME         as root: become this user once the sockets are open\n"
         "  --sandbox           workers may read the deployment and the system, write .luafn and nothing else, and start no\n"

@@ -244,6 +244,6 @@ const struct command command_token = {
         "`luafn dev` publishes the key of RS256 alone. For another algorithm, serve what --jwks prints and name it as\n"
         "auth.jwks_uri, and allow the algorithm with auth.algorithms. Anybody who can read .luafn/ can sign as the dev issuer:\n"
         "never let a deployment trust it.\n"
-        "\nExample:\n  curl -H \"Authorization: Bearer $(luafn token --scope read:shows)\" localhost:8888/.netlify/functions/shows\n",
+        "\nExample:\n  curl -H \"Authorization: Bearer $(luafn token --scope read:shows)\" \\\n    localhost:8888/.netlify/functions/shows\n",
     .run = run,
 };

@@ -307,9 +307,10 @@ test('every option: in the usage line, explained in help, in the man page and th
   assert.deepEqual(Object.keys(taken).sort(), [...(await run(t, ['help'])).stdout.matchAll(/^ {2}([a-z]+) /gm)].map((m) => m[1]).sort());
   for (const [name, options] of Object.entries(taken)) {
     const help = (await run(t, ['help', name])).stdout;
-    const [usage, ...rest] = help.split('\n');
+    const [usage, ...rest] = help.split('\n\n'); // the usage may take several lines
+    assert.ok(help.split('\n').every((line) => line.length <= 80), `luafn help ${name}: fits 80 columns`);
     assert.deepEqual(optionsIn(usage), options, `usage of ${name}`);
-    const explained = rest.join('\n').replace(/^Examples?:\n[\s\S]*/m, '');
+    const explained = rest.join('\n\n').replace(/^Examples?:\n[\s\S]*/m, '');
     for (const option of options) assert.match(explained, new RegExp(`^  (.*, )?(--tls-cert FILE )?${option}\\b`, 'm'), `luafn help ${name}: ${option}`);
     // What all commands have is said once, above the list.
     assert.deepEqual(optionsIn(manOf(name)), options.filter((o) => o !== '--config'), `docs/luafn.1: ${name}`);
@@ -329,7 +330,7 @@ test('every example of help works as it stands', async (t) => {
   delete env.JWT_AUDIENCE;
   fs.mkdirSync(path.join(dir, 'bin'));
   fs.symlinkSync(BIN, path.join(dir, 'bin/luafn'));
-  const example = async (name) => /^Example:\n {2}(.*)\n$/m.exec((await run(t, ['help', name])).stdout)[1]
+  const example = async (name) => /^Example:\n {2}((?:.*\n)+)$/m.exec((await run(t, ['help', name])).stdout)[1].trim()
     .replace(/(localhost|127\.0\.0\.1|0\.0\.0\.0):(8888|3000|8080)/, `127.0.0.1:${port}`);
   const type = (line) => new Promise((resolve) => {
     execFile('bash', ['-c', `set -o pipefail; ${line}`], { cwd: dir, env, timeout: 20000 * SLOW }, (err, stdout, stderr) => resolve({ status: err ? err.code : 0, stdout, stderr }));

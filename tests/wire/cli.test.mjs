@@ -1,7 +1,7 @@
 // The command line.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { deployment, run, start } from '../lib/host.mjs';
+import { deployment, freePort, run, start } from '../lib/host.mjs';
 
 const files = () => deployment({
   me: 'return function() return "me" end',
@@ -109,4 +109,49 @@ test('--log none: nothing on stdout', async (t) => {
   await h.call('hello');
   await h.stop();
   assert.equal(h.stdout, '');
+});
+
+const LOGS = {
+  loud: 'return function() log.debug("small talk") log.info("talk") log.error("trouble") return "loud" end',
+  raises: 'local function inner() error("two\\nlines") end\nreturn function() inner() end',
+};
+
+test('--log text: time and id, no query, a trace below its line, no colour where nobody looks', async (t) => {
+  const h = await start(t, { files: deployment(LOGS), args: ['--log', 'text'] });
+  const id = (await h.call('loud?token=SECRET')).headers['x-request-id']?.[0] ?? '[0-9A-Z]{26}';
+  await h.call('raises?token=SECRET');
+  await h.stop();
+  assert.match(h.stdout, new RegExp(`^\\d\\d:\\d\\d:\\d\\d\\.\\d{3} GET /\\.netlify/functions/loud 200 [\\d.]+ ms  loud@1  ${id}$`, 'm'));
+  assert.match(h.stderr, /^\d\d:\d\d:\d\d\.\d{3} error handler raised function=raises generation=1 request_id=[0-9A-Z]{26}\n(?: {4}.*\n)* {4}stack traceback:\n(?: {4}.*\n)* {4}.*scripts\/raises\.lua:1: in /m);
+  assert.doesNotMatch(h.stdout + h.stderr, /SECRET|\x1b/);
+});
+
+test('--log-level: what is below it is not told; in dev debug is', async (t) => {
+  const told = async (command, args) => {
+    const h = await start(t, { files: deployment(LOGS), command, args });
+    await h.call('loud');
+    await h.stop();
+    return ['small talk', 'talk', 'trouble'].filter((m) => `${h.stdout}${h.stderr}`.includes(`"msg":"${m}"`));
+  };
+  assert.deepEqual(await told('serve', []), ['talk', 'trouble']);
+  assert.deepEqual(await told('serve', ['--log-level', 'debug']), ['small talk', 'talk', 'trouble']);
+  assert.deepEqual(await told('serve', ['--log-level', 'error']), ['trouble']);
+  assert.deepEqual(await told('dev', []), ['small talk', 'talk', 'trouble']);
+  assert.deepEqual(await told('dev', ['--log-level', 'warn']), ['trouble']);
+  const bad = await run(t, ['serve', '--log-level', 'loud'], { files: files() });
+  assert.equal(bad.code, 2);
+  assert.match(bad.stderr, /--log-level is debug, info, warn or error, not 'loud'/);
+});
+
+test('the admin listener has the port after the one that was asked for', async (t) => {
+  const port = await freePort();
+  const h = await start(t, { files: files(), listen: `127.0.0.1:${port}` });
+  const admin = Number(/admin pages on http:\/\/127\.0\.0\.1:(\d+)/.exec(h.stderr)[1]);
+  const other = await start(t, { files: files(), listen: `127.0.0.2:${port}` });
+  const second = Number(/admin pages on http:\/\/127\.0\.0\.1:(\d+)/.exec(other.stderr)[1]);
+  assert.ok(admin !== second, 'a port that is taken is left alone');
+  await h.stop();
+  const again = await start(t, { dir: h.dir, listen: `127.0.0.1:${port}` });
+  const third = Number(/admin pages on http:\/\/127\.0\.0\.1:(\d+)/.exec(again.stderr)[1]);
+  if (admin === port + 1) assert.equal(third, admin);
 });

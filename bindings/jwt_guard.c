@@ -4,7 +4,7 @@
  * A guarded handler goes through these steps; each may wait, so each is a continuation of the one
  * before:
  *
- *     l_guarded: header -> verdict -> (keys) -> verified -> map_claims -> admit: scope or role ->
+ *     l_guarded: header -> verdict -> (keys) -> verified: role -> map_claims -> admit: scope ->
  * handler
  *
  * A refusal anywhere is a response table, or what handle_error makes of it. */
@@ -57,11 +57,9 @@ static void set_user(lua_State *L)
  * handler. */
 static int admit(lua_State *L)
 {
-    struct str scope = upvalue_text(L, UP_SCOPE), role = upvalue_text(L, UP_ROLE);
+    struct str scope = upvalue_text(L, UP_SCOPE);
     if (scope.ptr != NULL && !jwt_has_scope(L, 4, scope))
         return jwt_refuse_scope(L, scope);
-    if (role.ptr != NULL && !(lua_istable(L, 4) && jwt_claim_has_word(L, 4, "roles", role)))
-        return jwt_refuse_role(L, role);
     set_user(L);
     lua_setfield(L, 3, "claims"); /* stack: event, context, identity */
     if (lua_istable(L, CONTEXT)) {
@@ -86,11 +84,27 @@ static int mapped(lua_State *L, int status, lua_KContext ctx)
                : admit(L);
 }
 
+/* A handler that wants a role has no map_claims: the token's own claims are what counts. Whether
+ * there is memory to look, *asked tells. */
+static bool lacks_role(const struct jwt_verifier *v, const struct verdict *verdict, struct str role,
+                       bool *asked)
+{
+    json_t *claims = claims_plain(verdict->claims, v->claim_namespace);
+    bool has = claims != NULL && claims_have_role(claims, v->role_path, role);
+    *asked = claims != NULL;
+    json_decref(claims);
+    return !has;
+}
+
 /* stack: event, context. */
 static int verified(lua_State *L, const struct jwt_verifier *v, struct verdict *verdict,
                     struct str token)
 {
+    struct str role = upvalue_text(L, UP_ROLE);
+    bool asked = true;
     lua_settop(L, CONTEXT);
+    if (role.ptr != NULL && lacks_role(v, verdict, role, &asked))
+        return asked ? jwt_refuse_role(L, role) : luaL_error(L, "out of memory");
     lua_createtable(L, 0, 2);
     claims_push_token(L, token);
     lua_setfield(L, -2, "token");

@@ -37,6 +37,7 @@ struct jwt_verifier {
     const struct verifier *verifiers; /* &spec.verifier, or the deployment's */
     unsigned count;
     struct str claim_namespace; /* borrowed; empty for one of its own */
+    struct str role_path;       /* the same */
 };
 
 /* jwt_judge.c */

@@ -101,5 +101,6 @@ struct jwt_verifier *jwt_push_default_verifier(lua_State *L)
     v->verifiers = services->verifiers;
     v->count = services->verifier_count;
     v->claim_namespace = services->claim_namespace;
+    v->role_path = services->role_path;
     return v;
 }

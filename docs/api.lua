@@ -778,6 +778,7 @@ types[#types + 1] = {
     { "algorithms?", "string[]", 'default { "RS256" }' },
     { "require_exp?", "boolean", "default true" },
     { "clock_tolerance?", "number", "seconds; default 0" },
+    { "audience_claim?", "string", "the claim that is held against `audience`; default aud" },
     { "secret?", "string", "for HS256, HS384, HS512" },
     { "jwks_uri?", "string", "instead of discovery" },
   },

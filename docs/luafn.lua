@@ -95,6 +95,7 @@
 ---@field algorithms? string[] default { "RS256" }
 ---@field require_exp? boolean default true
 ---@field clock_tolerance? number seconds; default 0
+---@field audience_claim? string the claim that is held against `audience`; default aud
 ---@field secret? string for HS256, HS384, HS512
 ---@field jwks_uri? string instead of discovery
 

@@ -51,15 +51,6 @@ static void add_roles(struct app_roles *roles, struct arena *arena, const json_t
         add_role(roles, arena, json_array_get(value, i));
 }
 
-/* "app_metadata.authorization.roles" */
-static const json_t *at_path(const json_t *claims, struct str path)
-{
-    struct str name;
-    while (claims != NULL && str_split_next(&path, '.', &name))
-        claims = json_object_getn(claims, name.ptr, name.len);
-    return claims;
-}
-
 enum verify_status app_find_roles(struct app *app, struct exchange *ex, bool keys_final,
                                   struct app_roles *roles, struct verdict *verdict)
 {
@@ -79,8 +70,8 @@ enum verify_status app_find_roles(struct app *app, struct exchange *ex, bool key
         return verdict->status = VERIFY_REFUSED;
     }
     json_t *plain = claims_plain(verdict->claims, d->config->claim_namespace);
-    add_roles(roles, &ex->arena, json_object_get(plain, "roles"));
-    add_roles(roles, &ex->arena, at_path(plain, d->config->role_path));
+    add_roles(roles, &ex->arena, claims_roles(plain, d->config->claim_roles));
+    add_roles(roles, &ex->arena, claims_at(plain, d->config->role_path));
     json_decref(plain);
     claims_unref(verdict->claims);
     verdict->claims = NULL;

@@ -66,6 +66,8 @@ static int link_policy(struct deployment *d, struct issuer_links *links, struct 
     policy->verifier_count = d->services.verifier_count;
     if (policy->namespace.len == 0)
         policy->namespace = d->config->claim_namespace;
+    if (policy->role_path.len == 0)
+        policy->role_path = d->config->claim_roles;
     if (policy->own_count > 0) {
         policy->verifiers = link_all(d, links, path, policy->own, policy->own_count, err);
         policy->verifier_count = policy->own_count;
@@ -218,6 +220,7 @@ struct deployment *deployment_new(struct config *config, const struct services *
     d->services.env_arg = config;
     d->services.verifier_count = config->issuer_count;
     d->services.claim_namespace = config->claim_namespace;
+    d->services.role_path = config->claim_roles;
     d->links = issuer_links_new(&config->arena);
     d->services.verifiers =
         link_all(d, d->links, "auth.issuer", config->issuers, config->issuer_count, err);

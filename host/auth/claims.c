@@ -5,6 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+const json_t *claims_at(const json_t *claims, struct str path)
+{
+    const json_t *found = json_object_getn(claims, path.ptr, path.len);
+    for (size_t i = 0; found == NULL && i < path.len; i++) {
+        const json_t *below = path.ptr[i] == '.' ? json_object_getn(claims, path.ptr, i) : NULL;
+        if (json_is_object(below))
+            found = claims_at(below, str_skip(path, i + 1));
+    }
+    return found;
+}
+
 static struct str string_of(const json_t *value)
 {
     return (struct str){json_string_value(value), json_string_length(value)};
@@ -111,9 +122,14 @@ bool claims_have_scope(const json_t *claims, struct str scope)
     return false;
 }
 
-bool claims_have_role(const json_t *claims, struct str role)
+const json_t *claims_roles(const json_t *claims, struct str path)
 {
-    return role.len > 0 && has_word(json_object_get(claims, "roles"), role);
+    return path.len > 0 ? claims_at(claims, path) : json_object_get(claims, "roles");
+}
+
+bool claims_have_role(const json_t *claims, struct str path, struct str role)
+{
+    return role.len > 0 && has_word(claims_roles(claims, path), role);
 }
 
 static bool is_equal(const json_t *a, const json_t *b)

@@ -161,7 +161,7 @@ static const char *wrong_claim(const struct policy *policy, const json_t *claims
     json_t *wanted;
     json_object_foreach(policy->claims, name, wanted)
     {
-        if (!claims_match(json_object_get(claims, name), wanted))
+        if (!claims_match(claims_at(claims, str_from(name)), wanted))
             return name;
     }
     return NULL;
@@ -177,7 +177,7 @@ static enum policy_result check_rules(const struct policy *policy, struct exchan
                            arena_printf(arena, "Token does not contain the required '%.*s' scope",
                                         STR_ARG(*scope)),
                            join_scopes(policy, arena, " "));
-    if (policy->role.len > 0 && !claims_have_role(claims, policy->role))
+    if (policy->role.len > 0 && !claims_have_role(claims, policy->role_path, policy->role))
         return deny_access(
             policy, ex, verdict,
             arena_printf(arena, "User does not have the '%.*s' role", STR_ARG(policy->role)),

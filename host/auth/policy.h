@@ -1,7 +1,7 @@
 /* Policies as data: who may call a function, decided before any Lua of it runs.
  *
  * auth = true | "public" | { scope = "a" | { any = {...} } | { all = {...} }, role =, claims =
- * {...}, namespace = } */
+ * {...}, namespace =, role_path = } */
 #ifndef LUAFN_AUTH_POLICY_H
 #define LUAFN_AUTH_POLICY_H
 
@@ -18,9 +18,10 @@ struct policy {
     enum policy_kind kind;
     struct str *scopes; /* borrowed from the configuration, as all slices here */
     unsigned scope_count;
-    bool scope_any;  /* any of them; else all */
-    struct str role; /* empty: none */
-    json_t *claims;  /* owned by the configuration: an object; see claims_match */
+    bool scope_any;       /* any of them; else all */
+    struct str role;      /* empty: none */
+    struct str role_path; /* where roles are (claims_roles); empty: in `roles` */
+    json_t *claims;       /* owned by the configuration: an object; see claims_match */
     struct str namespace;
     struct dpop dpop;                 /* mode DPOP_UNSET: as the token's issuer says */
     const struct verifier *verifiers; /* borrowed */

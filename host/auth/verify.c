@@ -191,8 +191,7 @@ static bool check_answer(struct check *check)
         check->verifier = NULL;
         return check_issuer(check);
     }
-    return (json_object_get(claims, "aud") == NULL || check_audience(check)) &&
-           check_not_before(check) &&
+    return (check_audience_of(check) == NULL || check_audience(check)) && check_not_before(check) &&
            (json_object_get(claims, "exp") == NULL || check_expires(check)) &&
            check_issued_at(check);
 }

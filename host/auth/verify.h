@@ -55,8 +55,9 @@ enum profile { PROFILE_ANY, PROFILE_AT_JWT /* RFC 9068: typ and required claims 
 /* One accepted issuer. Strings are borrowed from the configuration (or the Lua userdata) that holds
  * the verifier. */
 struct verifier {
-    struct str issuer;     /* exact */
-    struct str *audiences; /* any of these must be in aud */
+    struct str issuer;         /* exact */
+    struct str *audiences;     /* any of these must be in aud ... */
+    struct str audience_claim; /* ... or, not empty, in this claim and not in aud (claims_at) */
     unsigned audience_count;
     unsigned algorithms;     /* ALG_BIT()s */
     struct key_source *keys; /* borrowed: the issuer's, or the verifier's own static one */
@@ -132,8 +133,13 @@ const struct verifier *verify_opaque(const struct verifier *verifiers, unsigned 
 
 /* Is `scope` one of the whole words of `scope` (text or array), `scp` or `permissions`? */
 bool claims_have_scope(const json_t *claims, struct str scope);
-/* Is `role` one of `roles` (text or array)? */
-bool claims_have_role(const json_t *claims, struct str role);
+/* The member of that name, or, where there is none, the one that the name leads to as a path with
+ * dots ("realm_access.roles"); a part of the path may have dots itself. NULL: none. Borrowed. */
+const json_t *claims_at(const json_t *claims, struct str path);
+/* Where the roles are: at `path` (as for claims_at), or, when it is empty, in `roles`. */
+const json_t *claims_roles(const json_t *claims, struct str path);
+/* Is `role` one of those there (text or array)? */
+bool claims_have_role(const json_t *claims, struct str path, struct str role);
 
 /* Is a claim (NULL: absent) what a policy wants: equal, or a list that holds it? Of a wanted list
  * one will do. Numbers are equal by value. */

@@ -59,9 +59,16 @@ static bool is_audience(const struct verifier *verifier, const json_t *value)
     return false;
 }
 
+const json_t *check_audience_of(const struct check *check)
+{
+    struct str claim = check->verifier->audience_claim;
+    return claim.len > 0 ? claims_at(check->claims->json, claim) : check->claims->audience;
+}
+
 bool check_audience(struct check *check)
 {
-    const json_t *aud = check->claims->audience;
+    const json_t *aud = check_audience_of(check);
+    struct str claim = check->verifier->audience_claim;
     if (is_audience(check->verifier, aud))
         return true;
     for (size_t i = 0; i < json_array_size(aud); i++) {
@@ -69,8 +76,12 @@ bool check_audience(struct check *check)
             return true;
     }
     struct shown shown;
-    return refuse_value(check, "jwt_invalid", "Invalid audience (aud) provided, got",
-                        shown_audience(&shown, aud));
+    struct str got = shown_audience(&shown, aud);
+    if (claim.len == 0)
+        return refuse_value(check, "jwt_invalid", "Invalid audience (aud) provided, got", got);
+    struct str text = arena_printf(check->arena, "Invalid audience (%.*s) provided, got '%.*s'",
+                                   STR_ARG(claim), STR_ARG(got));
+    return text.ptr != NULL ? refuse(check, text) : refuse_memory(check);
 }
 
 /* `header` is NULL for a cached token, whose header passed check_extensions. */

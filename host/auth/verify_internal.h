@@ -31,6 +31,8 @@ bool refuse_value(struct check *check, const char *code, const char *prefix, str
 bool check_addressee(struct check *check, const json_t *header);
 bool check_issuer(struct check *check);
 bool check_audience(struct check *check);
+/* The claim that says whom the token is for; NULL: it is not there. Needs the verifier. */
+const json_t *check_audience_of(const struct check *check);
 bool check_not_before(struct check *check);
 bool check_expires(struct check *check);
 bool check_issued_at(struct check *check);

@@ -153,13 +153,24 @@ static void add_claims(struct explain *e, const json_t *claims)
     json_t *wanted;
     json_object_foreach(e->policy->claims, name, wanted)
     {
-        const json_t *value = json_object_get(claims, name);
+        const json_t *value = claims_at(claims, str_from(name));
         explain_add(e, "claim", explain_if(claims_match(value, wanted)),
                     arena_printf(e->arena, "%s: %s%.*s", name,
                                  json_is_array(wanted) ? "one of " : "",
                                  STR_ARG(explain_value(e->arena, wanted))),
                     explain_value(e->arena, value));
     }
+}
+
+static void add_role(struct explain *e, const json_t *claims)
+{
+    const struct policy *policy = e->policy;
+    struct str expected = explain_text(e->arena, policy->role);
+    if (policy->role_path.len > 0)
+        expected = arena_printf(e->arena, "%.*s in %.*s", STR_ARG(expected),
+                                STR_ARG(explain_text(e->arena, policy->role_path)));
+    explain_add(e, "role", explain_if(claims_have_role(claims, policy->role_path, policy->role)),
+                expected, explain_value(e->arena, claims_roles(claims, policy->role_path)));
 }
 
 void explain_add_rules(struct explain *e, const json_t *all)
@@ -171,9 +182,7 @@ void explain_add_rules(struct explain *e, const json_t *all)
     add_proof(e, all);
     add_scopes(e, claims);
     if (policy->role.len > 0)
-        explain_add(e, "role", explain_if(claims_have_role(claims, policy->role)),
-                    explain_text(e->arena, policy->role),
-                    explain_value(e->arena, json_object_get(claims, "roles")));
+        add_role(e, claims);
     add_claims(e, claims);
     json_decref(claims);
 }

@@ -218,12 +218,22 @@ static bool has_audience(const struct verifier *verifier, const json_t *aud)
     return false;
 }
 
+static const json_t *audience_of(const struct explain *e, const json_t *claims)
+{
+    struct str claim = e->verifier->audience_claim;
+    return claim.len > 0 ? claims_at(claims, claim) : json_object_get(claims, "aud");
+}
+
+/* `aud`, or the claim that stands for it. */
 static void add_audience(struct explain *e, const json_t *aud)
 {
-    struct str expected = STR("");
+    struct str expected = STR(""), claim = e->verifier->audience_claim;
     for (unsigned i = 0; i < e->verifier->audience_count; i++)
         expected = arena_printf(e->arena, "%.*s%s%.*s", STR_ARG(expected), i > 0 ? " or " : "",
                                 STR_ARG(explain_text(e->arena, e->verifier->audiences[i])));
+    if (claim.len > 0)
+        expected = arena_printf(e->arena, "%.*s in %.*s", STR_ARG(expected),
+                                STR_ARG(explain_text(e->arena, claim)));
     explain_add(e, "aud", explain_if(has_audience(e->verifier, aud)), expected,
                 explain_value(e->arena, aud));
 }
@@ -314,7 +324,7 @@ void explain_token(struct explain *e, const struct token *token)
     add_issuer(e, json_object_get(token->claims, "iss"), e->verifier != NULL);
     if (e->verifier == NULL)
         return;
-    add_audience(e, json_object_get(token->claims, "aud"));
+    add_audience(e, audience_of(e, token->claims));
     add_key(e, token);
     explain_add_times(e, token->claims, e->verifier->require_exp);
     explain_add_profile(e, token);
@@ -323,7 +333,7 @@ void explain_token(struct explain *e, const struct token *token)
 
 void explain_opaque(struct explain *e, enum opaque_state state, const json_t *claims)
 {
-    const json_t *iss = json_object_get(claims, "iss"), *aud = json_object_get(claims, "aud");
+    const json_t *iss = json_object_get(claims, "iss");
     explain_add(e, "form", EXPLAIN_NOTE, STR("a JWT, or another token"),
                 STR("not a JWT: the provider is asked (RFC 7662)"));
     explain_add(e, "provider", explain_if(state == OPAQUE_ACTIVE), STR("active"),
@@ -334,8 +344,8 @@ void explain_opaque(struct explain *e, enum opaque_state state, const json_t *cl
         return;
     if (iss != NULL)
         add_issuer(e, iss, explain_find_verifier(e->policy, claims) == e->verifier);
-    if (aud != NULL && e->verifier != NULL)
-        add_audience(e, aud);
+    if (e->verifier != NULL && audience_of(e, claims) != NULL)
+        add_audience(e, audience_of(e, claims));
     explain_add_times(e, claims, false);
     explain_add_rules(e, claims);
 }

@@ -205,13 +205,16 @@ static int add_defaults(struct local *local, const struct verifier *verifier, js
     const struct env *env = local->app.current->config->env;
     struct str issuer = str_from(env_get(env, "JWT_ISSUER"));
     struct str audience = str_from(env_get(env, "JWT_AUDIENCE"));
+    const char *audience_claim = "aud";
     json_int_t now = (json_int_t)floor(clock_now());
     if (verifier != NULL) {
         issuer = verifier->issuer;
         audience = verifier->audience_count > 0 ? verifier->audiences[0] : audience;
+        if (verifier->audience_claim.len > 0)
+            audience_claim = verifier->audience_claim.ptr; /* a copy, which ends in NUL */
     }
     return set_default(claims, "iss", text_of(issuer)) &&
-                   set_default(claims, "aud", text_of(audience)) &&
+                   set_default(claims, audience_claim, text_of(audience)) &&
                    set_default(claims, "iat", json_integer(now)) &&
                    set_default(claims, "exp", json_integer(now + 3600))
                ? 0

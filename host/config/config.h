@@ -46,11 +46,13 @@ struct config {
     struct verifier_spec *issuers; /* the deployment's */
     unsigned issuer_count;
     struct str claim_namespace; /* stripped from claims where a function names none; empty: none */
+    struct str claim_roles;     /* where roles are, where a function does not say; empty: `roles` */
     struct str publish;         /* absolute folder; empty: none */
     struct redirect_rule *redirects;
     unsigned redirect_count;
-    bool asks_role;       /* one of them has a Role condition */
-    struct str role_path; /* of claims, to the roles that count there beside `roles` */
+    bool asks_role; /* one of them has a Role condition */
+    struct str
+        role_path; /* of claims, to the roles that count there beside those of the policies */
     struct header_rule *headers;
     unsigned header_count;
     struct config_note *notes; /* at most LIMIT_CONFIG_NOTES, then one that says so */

@@ -189,10 +189,12 @@ static int read_prefix(struct options_reader *r, struct config *config)
 
 static int read_issuer(struct options_reader *r, struct config *config, struct verifier_spec *out)
 {
-    static const char *const own[] = {"namespace", NULL};
+    static const char *const own[] = {"namespace", "role_path", NULL};
     int rc = options_check_verifier_keys(r, own);
     if (rc == 0)
         rc = options_str(r, "namespace", &config->claim_namespace);
+    if (rc == 0)
+        rc = options_name(r, "role_path", &config->claim_roles);
     return rc == 0 ? options_read_verifier(r, out) : rc;
 }
 

@@ -43,6 +43,7 @@ struct services {
         *verifiers; /* the deployment's issuers, for jwt.require_scope and company */
     unsigned verifier_count;
     struct str claim_namespace; /* dropped from the claims that these verify; may be empty */
+    struct str role_path;       /* where roles are in them; empty: in `roles` */
     bool dev;
     struct metrics *metrics;     /* the table of all workers, where names get a place */
     struct worker_metrics *page; /* this worker's */

@@ -47,6 +47,8 @@ void options_leave(struct options_reader *r, size_t before);
 
 /* Members of a type. Absent: 0 and *out unchanged. Wrong type or value: -EINVAL. */
 int options_str(struct options_reader *r, const char *key, struct str *out);
+/* A text that must not be empty, as an unset variable with `or ""` would be. */
+int options_name(struct options_reader *r, const char *key, struct str *out);
 int options_bool(struct options_reader *r, const char *key, bool *out);
 int options_seconds(struct options_reader *r, const char *key, double min, double max, double *out);
 int options_size(struct options_reader *r, const char *key, size_t min, size_t max, size_t *out);

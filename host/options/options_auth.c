@@ -11,9 +11,9 @@
 enum { OWN_KEYS_MAX = 4 }; /* of those who add to a verifier's */
 
 static const char *const verifier_keys[] = {
-    "issuer",      "audience",        "algorithms", "jwks_uri", "secret", "public_key",
-    "require_exp", "clock_tolerance", "backend",    "profile",  "dpop",   "introspection",
-    NULL};
+    "issuer",     "audience",      "algorithms",      "jwks_uri", "secret",
+    "public_key", "require_exp",   "clock_tolerance", "backend",  "profile",
+    "dpop",       "introspection", "audience_claim",  NULL};
 
 int options_check_verifier_keys(struct options_reader *r, const char *const *own)
 {
@@ -224,6 +224,8 @@ int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
     if (rc == 0)
         rc = read_audience(r, &out->verifier);
     if (rc == 0)
+        rc = options_name(r, "audience_claim", &out->verifier.audience_claim);
+    if (rc == 0)
         rc = options_str(r, "jwks_uri", &out->jwks_uri);
     if (rc == 0 && out->jwks_uri.ptr != NULL && !is_http_url(out->jwks_uri))
         rc = options_fault(r, "jwks_uri", "must be an http(s) URL");
@@ -249,9 +251,10 @@ int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
 /* ---- policies ---- */
 
 static const char *const policy_keys[] = {
-    "scope",      "role",     "claims", "namespace",     "issuer",      "audience",
-    "algorithms", "jwks_uri", "secret", "public_key",    "require_exp", "clock_tolerance",
-    "backend",    "profile",  "dpop",   "introspection", NULL};
+    "scope",      "role",     "claims", "namespace",     "issuer",         "audience",
+    "algorithms", "jwks_uri", "secret", "public_key",    "require_exp",    "clock_tolerance",
+    "backend",    "profile",  "dpop",   "introspection", "audience_claim", "role_path",
+    NULL};
 
 /* scope = "a" | { any = {...} } | { all = {...} } | { "a", "b" } (all) */
 static int read_scope(struct options_reader *r, struct policy *policy)
@@ -363,6 +366,8 @@ static int read_policy_table(struct options_reader *r, struct policy *policy)
         rc = read_claims(r, policy);
     if (rc == 0)
         rc = options_str(r, "namespace", &policy->namespace);
+    if (rc == 0)
+        rc = options_name(r, "role_path", &policy->role_path);
     if (rc == 0)
         rc = read_dpop(r, &policy->dpop);
     if (rc != 0)

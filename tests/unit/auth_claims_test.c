@@ -53,12 +53,82 @@ static void finds_whole_scopes(void **state)
     }
 }
 
+/* A member as it stands comes first; then the name is a path. */
+static void finds_what_a_path_leads_to(void **state)
+{
+    static const char claims_text[] =
+        "{\"a\":{\"b\":{\"c\":1,\"d.e\":2},\"x\":[{\"y\":9}],\"n\":null,\"t\":\"u\"},"
+        "\"a.b\":{\"c\":3,\"f\":{\"g\":4}},\"top.level\":5,\"\":{\"\":6,\"z\":7},"
+        "\"https://app.example/roles\":8}";
+    static const struct {
+        const char *path;
+        const char *value; /* NULL: nothing there */
+    } cases[] = {
+        {"top.level", "5"},
+        {"a.b", "{\"c\":3,\"f\":{\"g\":4}}"},
+        {"a.b.c", "1"},   /* the shorter name first ... */
+        {"a.b.f.g", "4"}, /* ... and the longer one where that leads nowhere */
+        {"a.b.d.e", "2"},
+        {"a.n", "null"},
+        {"https://app.example/roles", "8"},
+        {".", "6"},
+        {".z", "7"},
+        {"", "{\"\":6,\"z\":7}"},
+        {"a.x.y", NULL},
+        {"a.x.0.y", NULL},
+        {"a.t.u", NULL},
+        {"a.n.x", NULL},
+        {"a.", NULL},
+        {"a..b", NULL},
+        {"a.b.c.", NULL},
+        {"b", NULL},
+        {"A.B.C", NULL},
+        {"top", NULL},
+    };
+    json_t *claims = parse(claims_text);
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const json_t *found = claims_at(claims, str_from(cases[i].path));
+        json_t *right = cases[i].value != NULL ? parse(cases[i].value) : NULL;
+        if ((found != NULL) != (right != NULL) || (found != NULL && !json_equal(found, right)))
+            fail_msg("%s", cases[i].path);
+        json_decref(right);
+    }
+    json_decref(claims);
+}
+
+static void finds_roles_where_they_are(void **state)
+{
+    json_t *claims = parse("{\"roles\":[\"plain\"],\"realm_access\":{\"roles\":[\"admin\",\"x\"]},"
+                           "\"resource_access\":{\"my.app\":{\"roles\":\"one two\"}}}");
+    static const struct {
+        const char *path, *role;
+        bool has;
+    } cases[] = {
+        {"", "plain", true},
+        {"", "admin", false},
+        {"realm_access.roles", "admin", true},
+        {"realm_access.roles", "plain", false}, /* there, and nowhere else */
+        {"realm_access.roles", "", false},
+        {"realm_access", "roles", false},
+        {"resource_access.my.app.roles", "two", true},
+        {"nowhere.roles", "admin", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        if (claims_have_role(claims, str_from(cases[i].path), str_from(cases[i].role)) !=
+            cases[i].has)
+            fail_msg("%s %s", cases[i].path, cases[i].role);
+    }
+    json_decref(claims);
+}
+
 static void finds_no_empty_word(void **state)
 {
     (void)state;
     json_t *claims = parse("{\"scope\":\" a  b \",\"roles\":[\"\"]}");
     assert_false(claims_have_scope(claims, STR("")));
-    assert_false(claims_have_role(claims, STR("")));
+    assert_false(claims_have_role(claims, STR(""), STR("")));
     assert_true(claims_have_scope(claims, STR("b")));
     json_decref(claims);
 }
@@ -81,7 +151,7 @@ static void finds_roles(void **state)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         json_t *claims = parse(cases[i].claims);
-        if (claims_have_role(claims, STR("admin")) != cases[i].has)
+        if (claims_have_role(claims, STR(""), STR("admin")) != cases[i].has)
             fail_msg("%s", cases[i].claims);
         json_decref(claims);
     }
@@ -136,10 +206,12 @@ static void keeps_the_stripped_copy(void **state)
     assert_ptr_equal(whole, claims->json);
     assert_ptr_equal(first, second);
     assert_ptr_not_equal(first, other);
-    assert_true(claims_have_role(first, STR("a")) && !claims_have_role(first, STR("b")));
-    assert_true(claims_have_role(other, STR("b")) && !claims_have_role(other, STR("a")));
+    assert_true(claims_have_role(first, STR(""), STR("a")) &&
+                !claims_have_role(first, STR(""), STR("b")));
+    assert_true(claims_have_role(other, STR(""), STR("b")) &&
+                !claims_have_role(other, STR(""), STR("a")));
     claims_unref(claims);
-    assert_true(claims_have_role(first, STR("a"))); /* it is a reference of its own */
+    assert_true(claims_have_role(first, STR(""), STR("a"))); /* it is a reference of its own */
     json_decref(whole);
     json_decref(first);
     json_decref(second);
@@ -172,6 +244,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_whole_scopes),
         cmocka_unit_test(finds_no_empty_word),
+        cmocka_unit_test(finds_roles_where_they_are),
+        cmocka_unit_test(finds_what_a_path_leads_to),
         cmocka_unit_test(finds_roles),
         cmocka_unit_test(strips_namespaces),
         cmocka_unit_test(keeps_the_stripped_copy),

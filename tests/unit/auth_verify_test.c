@@ -257,6 +257,36 @@ static void judges_addressees(void **state)
                      addressees[i].text);
 }
 
+/* Where another claim stands for `aud`, it alone is looked at. */
+static void judges_the_claim_that_is_named(void **state)
+{
+    static const struct {
+        const char *claim, *more, *text; /* NULL: good */
+    } cases[] = {
+        {"client_id", ",\"client_id\":\"" AUDIENCE "\"", NULL},
+        {"client_id", ",\"client_id\":[\"x\",\"" AUDIENCE "\"]", NULL},
+        {"client_id", ",\"client_id\":\"" AUDIENCE "\",\"aud\":\"other\"", NULL},
+        {"client_id", ",\"client_id\":\"x\",\"aud\":\"" AUDIENCE "\"",
+         "Invalid audience (client_id) provided, got 'x'"},
+        {"client_id", ",\"aud\":\"" AUDIENCE "\"", "Invalid audience (client_id) provided, got ''"},
+        {"client_id", ",\"client_id\":{}",
+         "Invalid audience (client_id) provided, got "
+         "'[object Object]'"},
+        {"app.id", ",\"app\":{\"id\":\"" AUDIENCE "\"}", NULL},
+        {"app.id", ",\"app\":\"" AUDIENCE "\"", "Invalid audience (app.id) provided, got ''"},
+        {"", ",\"client_id\":\"" AUDIENCE "\"", BAD_AUD("")},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct verifier verifier = auth_verifier(&fx.source);
+        char claims[400];
+        verifier.audience_claim = str_from(cases[i].claim);
+        snprintf(claims, sizeof(claims), "{\"iss\":\"" ISSUER "\",\"exp\":1700003600%s}",
+                 cases[i].more);
+        judge_claims(verifier, claims, cases[i].text != NULL ? "jwt_invalid" : NULL, cases[i].text);
+    }
+}
+
 static void judges_times(void **state)
 {
     (void)state;
@@ -740,6 +770,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(judges_headers),
         cmocka_unit_test(judges_addressees),
+        cmocka_unit_test(judges_the_claim_that_is_named),
         cmocka_unit_test(judges_times),
         cmocka_unit_test(tolerates_as_configured),
         cmocka_unit_test(refuses_long_texts_shortly),

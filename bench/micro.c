@@ -137,7 +137,7 @@ static void measure_limits(const struct function_spec *base, const struct servic
     close(fd);
     struct function_spec spec = *base;
     spec.script = str_from(path);
-    struct instance *instance = instance_load(&spec, services, bindings, on_loaded, NULL);
+    struct instance *instance = instance_load(&spec, services, bindings, NULL, on_loaded, NULL);
     unlink(path);
     lua_State *L = luaL_newstate();
     if (instance == NULL || L == NULL)
@@ -185,11 +185,11 @@ int main(int argc, char **argv)
     double *took = calloc(count, sizeof(double));
     if (instances == NULL || took == NULL || budget_start() != 0)
         return 1;
-    instance_unref(instance_load(&spec, &services, bindings, on_loaded, NULL)); /* warms up */
+    instance_unref(instance_load(&spec, &services, bindings, NULL, on_loaded, NULL)); /* warms up */
     long before = anonymous_kib();
     for (unsigned i = 0; i < count; i++) {
         double began = cpu_us();
-        instances[i] = instance_load(&spec, &services, bindings, on_loaded, NULL);
+        instances[i] = instance_load(&spec, &services, bindings, NULL, on_loaded, NULL);
         took[i] = cpu_us() - began;
         if (instances[i] == NULL)
             return 1;

@@ -257,7 +257,7 @@ static void on_loaded(struct instance *instance, void *arg)
 static void run_load(void)
 {
     unsigned before = loaded;
-    struct instance *instance = instance_load(&spec, &services, bindings, on_loaded, NULL);
+    struct instance *instance = instance_load(&spec, &services, bindings, NULL, on_loaded, NULL);
     need(instance != NULL, "memory");
     while (loaded == before)
         uv_run(&loop, UV_RUN_NOWAIT);

@@ -57,9 +57,9 @@ struct app {
     struct deployment *retired;         /* old ones that still have work */
     struct err config_error;            /* of the newest reload; empty: it was good */
     struct watch *watch;                /* NULL: changes are taken up on SIGHUP only */
-    struct script_files refused_files;  /* of a script that kept a new configuration from being
-                                           swapped in: it is tried again when they change */
-    uint64_t config_hash;               /* of functions.lua and .env files as last loaded */
+    struct origin *refused; /* reference: of a script that kept a new configuration from being
+                               swapped in: it is tried again when its files change */
+    uint64_t config_hash;   /* of functions.lua and .env files as last loaded */
     uint64_t site_hash;  /* of the other files that the current one was made from, as last tried */
     struct list proxies; /* rewrites to other hosts under way */
     unsigned proxy_count;

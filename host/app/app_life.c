@@ -18,7 +18,7 @@ static void on_files_changed(void *arg);
 static struct config *load_config(struct app *app, struct err *err)
 {
     const struct config_options options = {app->options.config_file, app->options.dev,
-                                           app->options.defaults};
+                                           app->options.defaults, NULL};
     struct config *config = config_load(&options, err);
     for (const char *const *own = app->options.own_functions;
          config != NULL && own != NULL && own[0] != NULL; own += 2) {
@@ -158,15 +158,16 @@ static bool keeps_before(struct app *app, struct deployment *deployment)
         return false;
     app->config_error = lost->error;
     log_message(LOG_ERROR, "%s; the configuration before stays", lost->error.text);
-    app->refused_files = lost->files;
-    lost->files = (struct script_files){0};
+    origin_unref(app->refused);
+    app->refused = origin_ref(lost->origin);
     retire(app, deployment);
     return true;
 }
 
 static void take_deployment(struct app *app, struct deployment *deployment)
 {
-    script_files_free(&app->refused_files);
+    origin_unref(app->refused);
+    app->refused = NULL;
     if (keeps_before(app, deployment))
         return;
     struct err err;
@@ -267,9 +268,9 @@ static void watch_files(struct app *app)
     for (unsigned i = 0; i < d->config->file_count; i++)
         watch_add_file(app->watch, d->config->files[i].path.ptr);
     for (unsigned i = 0; i < d->function_count; i++) {
-        const struct script_files *files = &d->functions[i]->files;
-        for (unsigned k = 0; k < files->count; k++)
-            watch_add_file(app->watch, files->list[k].path);
+        const struct origin *origin = d->functions[i]->origin;
+        for (unsigned k = 0; origin != NULL && k < origin->count; k++)
+            watch_add_file(app->watch, origin->list[k].path);
     }
 }
 
@@ -286,13 +287,13 @@ void app_check_files(struct app *app)
     app_sweep(app);
     if (app->config_hash != config_files_hash(app->options.config_file, app->options.dev) ||
         (d != NULL && app->site_hash != config_site_hash(d->config, true)) ||
-        script_files_changed(&app->refused_files)) {
+        origin_changed(app->refused)) {
         app_reload(app);
         return;
     }
     for (unsigned i = 0; d != NULL && i < d->function_count; i++) {
         struct function *function = d->functions[i];
-        if (function->loading == NULL && script_files_changed(&function->files))
+        if (function->loading == NULL && origin_changed(function->origin))
             function_load(function);
     }
     watch_files(app);
@@ -341,7 +342,7 @@ void app_close(struct app *app)
 
 void app_free(struct app *app)
 {
-    script_files_free(&app->refused_files);
+    origin_unref(app->refused);
     deployment_free(app->current);
     deployment_free(app->loading);
     while (app->retired != NULL) {

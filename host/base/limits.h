@@ -99,10 +99,11 @@
 #define LIMIT_JSON_TREE_BYTES       (256 * 1024)       /* a Lua value made a jansson tree: claims */
 #define LIMIT_MAPPED_LISTS          16                 /* names in jwt.mapping */
 #define LIMIT_SCRIPT_BYTES          (1024 * 1024)      /* a file, and a text for `load` */
-#define LIMIT_CHAIN_INDEXES         100  /* a.b.c in one expression; see lua/chain.h */
-#define LIMIT_CHAIN_LOGICAL         1000 /* `and`, `or` in one expression */
-#define LIMIT_SCRIPT_JUMPS          5000 /* `elseif`, `break`, `goto` in a script */
-#define LIMIT_COROUTINES            64   /* live ones that resume each other, a request */
+#define LIMIT_ORIGIN_NOTES          16384 /* files and folders that one thing is made from */
+#define LIMIT_CHAIN_INDEXES         100   /* a.b.c in one expression; see lua/chain.h */
+#define LIMIT_CHAIN_LOGICAL         1000  /* `and`, `or` in one expression */
+#define LIMIT_SCRIPT_JUMPS          5000  /* `elseif`, `break`, `goto` in a script */
+#define LIMIT_COROUTINES            64    /* live ones that resume each other, a request */
 #define LIMIT_FETCH_RESPONSE_BYTES  (16 * 1024 * 1024)
 #define LIMIT_FETCH_STREAM          (16 * 1024) /* bytes of a streamed answer read ahead */
 #define LIMIT_FETCH_TIMEOUT         10.0

@@ -17,18 +17,15 @@
 #include "lua/source_line.h"
 
 /* A Netlify project may have no functions.lua: its netlify.toml stands for it. */
-static bool find_toml(const char *file, char *path)
+static int find_toml(struct origin *origin, const char *file, char *path)
 {
     char toml[PATH_MAX];
     const char *slash = strrchr(file, '/');
     const char *name = slash != NULL ? slash + 1 : file;
-    if (errno != ENOENT || strcmp(name, "functions.lua") != 0)
-        return false;
+    if (strcmp(name, "functions.lua") != 0)
+        return -ENOENT;
     snprintf(toml, sizeof(toml), "%.*snetlify.toml", (int)(name - file), file);
-    bool found = realpath(toml, path) != NULL;
-    if (!found)
-        errno = ENOENT;
-    return found;
+    return origin_resolve(origin, toml, path) == 0 ? 0 : -ENOENT;
 }
 
 /* What functions.lua would say there: the issuer, where the environment names one. */
@@ -43,9 +40,12 @@ static bool is_toml(const struct config *config)
 static int find_file(struct config *config, const char *file, struct err *err)
 {
     char path[PATH_MAX];
-    if (realpath(file, path) == NULL && !find_toml(file, path))
-        return err_set(err, -errno, "%s: %s; `luafn new hello` writes a first one", file,
-                       strerror(errno));
+    int rc = origin_resolve(config->origin, file, path);
+    if (rc == -ENOENT)
+        rc = find_toml(config->origin, file, path);
+    if (rc != 0)
+        return err_set(err, rc, "%s: %s; `luafn new hello` writes a first one", file,
+                       strerror(-rc));
     config->file = arena_copy(&config->arena, str_from(path));
     char *slash = strrchr(path, '/');
     config->folder =
@@ -66,8 +66,8 @@ static int set_netlify(struct env *env)
 
 static int load_env(struct config *config, const char *const *defaults, struct err *err)
 {
-    config->env =
-        env_load_files(config->folder.ptr, config->dev, config_toml_env_files(config), err);
+    config->env = env_load_files(config->origin, config->folder.ptr, config->dev,
+                                 config_toml_env_files(config), err);
     if (config->env == NULL)
         return -EINVAL;
     if (config_toml_env(config) != 0 || (config->dev && set_netlify(config->env) != 0))
@@ -86,11 +86,15 @@ static int load_env(struct config *config, const char *const *defaults, struct e
 struct config *config_load(const struct config_options *options, struct err *err)
 {
     struct config *config = calloc(1, sizeof(*config));
-    if (config == NULL) {
+    struct origin *origin = origin_new(options->earlier);
+    if (config == NULL || origin == NULL) {
+        free(config);
+        origin_unref(origin);
         err_set(err, -ENOMEM, "out of memory");
         return NULL;
     }
     arena_init(&config->arena);
+    config->origin = origin;
     config->dev = options->dev;
     struct buf source = BUF_INIT;
     struct err reason;
@@ -99,7 +103,7 @@ struct config *config_load(const struct config_options *options, struct err *err
         rc = config_toml_open(config, err);
     if (rc == 0 && is_toml(config))
         buf_add_str(&source, str_from(toml_only));
-    else if (rc == 0 && script_read(config->file.ptr, &source, &reason) != 0)
+    else if (rc == 0 && origin_read(origin, config->file.ptr, &source, &reason) != 0)
         rc = err_set(err, -EIO, "%s: %s", options->file, reason.text);
     if (rc == 0)
         rc = load_env(config, options->defaults, err);
@@ -112,7 +116,7 @@ struct config *config_load(const struct config_options *options, struct err *err
         rc = err_set(err, -ENOMEM, "out of memory");
     config->source = arena_copy(&config->arena, buf_str(&source));
     buf_free(&source);
-    if (rc == 0 && config->source.ptr != NULL)
+    if (rc == 0 && config->source.ptr != NULL && origin_settle(origin) == 0)
         return config;
     if (rc == 0)
         err_set(err, -ENOMEM, "out of memory");
@@ -143,6 +147,7 @@ void config_free(struct config *config)
     config_drop_functions(config);
     free_issuers(config->issuers, config->issuer_count);
     env_free(config->env);
+    origin_unref(config->origin);
     arena_free(&config->arena);
     free(config);
 }

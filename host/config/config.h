@@ -11,6 +11,7 @@
 #include "http/cors.h"
 #include "http/header_rule.h"
 #include "http/redirect.h"
+#include "lua/origin.h"
 #include "server/server.h"
 #include "options/spec.h"
 #include "store/redis_url.h"
@@ -31,12 +32,13 @@ struct config_file {
 };
 
 struct config {
-    struct arena arena; /* all of it */
-    struct str file;    /* absolute path of functions.lua, or of the netlify.toml in its place */
-    struct str folder;  /* of that file */
-    struct str source;  /* its text, for line numbers in later messages */
-    struct env *env;    /* owned */
-    struct toml *toml;  /* netlify.toml in the same folder; NULL: none */
+    struct arena arena;    /* all of it, but for: */
+    struct origin *origin; /* reference: what it was made from */
+    struct str file;       /* absolute path of functions.lua, or of the netlify.toml in its place */
+    struct str folder;     /* of that file */
+    struct str source;     /* its text, for line numbers in later messages */
+    struct env *env;       /* owned */
+    struct toml *toml;     /* netlify.toml in the same folder; NULL: none */
     bool dev;
     struct str prefix; /* "/.netlify/functions" */
     struct function_spec *functions;
@@ -67,13 +69,12 @@ struct config {
     struct redis_address kv_address; /* of KV_URL; host empty: it is not set */
 };
 
-/* Variables that `dev` provides where nobody else does; NULL-terminated list of name, value, name,
- * value ... */
 struct config_options {
     const char *file;
     bool dev;
     const char *const *
         defaults; /* variables that `dev` provides where nobody else does: name, value, ..., NULL */
+    struct origin *earlier; /* what it is to be made from again; NULL: what is on disk */
 };
 
 /* NULL with the reason. */

@@ -1,13 +1,12 @@
 /* The member `functions` of functions.lua. */
 #include "config/config_functions.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <string.h>
 
 #include "base/limits.h"
 #include "config/config_toml.h"
@@ -57,12 +56,6 @@ struct function_spec *config_add_function(struct config *config, struct str name
     return spec;
 }
 
-static bool is_file(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
-}
-
 static struct str absolute(struct config *config, struct str path)
 {
     return path.len > 0 && path.ptr[0] == '/'
@@ -94,7 +87,7 @@ static int read_one(struct options_reader *r, struct config *config, struct str 
     struct str path = absolute(config, script);
     if (path.ptr == NULL)
         return err_set(r->err, -ENOMEM, "out of memory");
-    if (!is_file(path.ptr))
+    if (!origin_is_file(config->origin, path.ptr))
         return options_fault(r, lua_istable(r->L, -1) ? "script" : NULL, "'%.*s': no such file",
                              STR_ARG(script));
     struct function_spec *spec = config_add_function(config, name, path);
@@ -150,16 +143,16 @@ static int read_table(struct options_reader *r, struct config *config)
 /* ---- functions = "folder": NAME.lua, NAME/NAME.lua, NAME/index.lua; a folder wins over a file
  * ---- */
 
-static bool find_in_folder(const char *folder, const char *entry, char *name, size_t name_size,
-                           char *script, size_t size)
+static bool find_in_folder(struct origin *origin, const char *folder, const char *entry, char *name,
+                           size_t name_size, char *script, size_t size)
 {
     size_t len = strlen(entry);
     snprintf(name, name_size, "%s", entry);
     snprintf(script, size, "%s/%s/%s.lua", folder, entry, entry);
-    if (is_file(script))
+    if (origin_is_file(origin, script))
         return true;
     snprintf(script, size, "%s/%s/index.lua", folder, entry);
-    if (is_file(script))
+    if (origin_is_file(origin, script))
         return true;
     if (len <= 4 || strcmp(entry + len - 4, ".lua") != 0)
         return false;
@@ -167,43 +160,45 @@ static bool find_in_folder(const char *folder, const char *entry, char *name, si
         return false; /* what `luafn test` runs is no function */
     snprintf(name, name_size, "%.*s", (int)(len - 4), entry);
     snprintf(script, size, "%s/%s/%s.lua", folder, name, name);
-    if (is_file(script))
+    if (origin_is_file(origin, script))
         return false; /* the folder's own entry stands for it */
     snprintf(script, size, "%s/%s/index.lua", folder, name);
-    if (is_file(script))
+    if (origin_is_file(origin, script))
         return false;
     snprintf(script, size, "%s/%s", folder, entry);
-    return is_file(script);
+    return origin_is_file(origin, script);
+}
+
+static int read_entry(struct options_reader *r, struct config *config, const char *folder,
+                      const char *entry)
+{
+    char name[256], script[PATH_MAX];
+    if (entry[0] == '.' || strcmp(entry, "node_modules") == 0 ||
+        !find_in_folder(config->origin, folder, entry, name, sizeof(name), script, sizeof(script)))
+        return 0;
+    if (!name_is_valid(str_from(name)))
+        return options_fault(r, "functions",
+                             "'%s': a function's name is made of letters, digits, '-' and '_'",
+                             name);
+    return config_add_function(config, str_from(name), str_from(script)) != NULL
+               ? 0
+               : err_set(r->err, -ENOMEM, "out of memory");
 }
 
 static int read_folder(struct options_reader *r, struct config *config, struct str given)
 {
-    struct str folder = absolute(config, given);
-    struct dirent **entries = NULL;
+    struct str folder = absolute(config, given), names;
     config->functions_folder = arena_copy(&config->arena, given);
-    if (config->functions_folder.ptr == NULL)
+    if (config->functions_folder.ptr == NULL || folder.ptr == NULL)
         return err_set(r->err, -ENOMEM, "out of memory");
-    int count = folder.ptr != NULL ? scandir(folder.ptr, &entries, NULL, alphasort) : -1;
-    if (count < 0)
+    if (origin_names(config->origin, folder.ptr, &names) != 0)
         return options_fault(r, "functions", "'%.*s' is not a folder here", STR_ARG(given));
     int rc = 0;
-    for (int i = 0; i < count; i++) {
-        char name[256], script[PATH_MAX];
-        bool found = entries[i]->d_name[0] != '.' &&
-                     strcmp(entries[i]->d_name, "node_modules") != 0 &&
-                     find_in_folder(folder.ptr, entries[i]->d_name, name, sizeof(name), script,
-                                    sizeof(script));
-        free(entries[i]);
-        if (!found || rc != 0)
-            continue;
-        if (!name_is_valid(str_from(name)))
-            rc = options_fault(r, "functions",
-                               "'%s': a function's name is made of letters, digits, '-' and '_'",
-                               name);
-        else if (config_add_function(config, str_from(name), str_from(script)) == NULL)
-            rc = err_set(r->err, -ENOMEM, "out of memory");
+    while (rc == 0 && names.len > 0) {
+        const char *entry = names.ptr;
+        names = str_skip(names, strlen(entry) + 1);
+        rc = read_entry(r, config, folder.ptr, entry);
     }
-    free(entries);
     return rc;
 }
 

@@ -256,11 +256,9 @@ static int read_publish(struct options_reader *r, struct config *config)
     if (rc != 0 || folder.ptr == NULL)
         return rc;
     char path[PATH_MAX], resolved[PATH_MAX];
-    snprintf(path, sizeof(path), "%.*s%s%.*s", folder.ptr[0] == '/' ? 0 : (int)config->folder.len,
+    snprintf(path, sizeof(path), "%.*s%s%.*s/.", folder.ptr[0] == '/' ? 0 : (int)config->folder.len,
              config->folder.ptr, folder.ptr[0] == '/' ? "" : "/", STR_ARG(folder));
-    struct stat st;
-    bool found =
-        realpath(path, resolved) != NULL && stat(resolved, &st) == 0 && S_ISDIR(st.st_mode);
+    bool found = origin_resolve(config->origin, path, resolved) == 0;
     if (!found && !own)
         return err_set(r->err, -EINVAL, "netlify.toml: publish: '%.*s' is not a folder here",
                        STR_ARG(folder));

@@ -30,7 +30,7 @@ static int read_file(struct config *config, struct str folder, bool redirects)
     snprintf(path, sizeof(path), "%.*s/%s", STR_ARG(folder), redirects ? "_redirects" : "_headers");
     config_add_file(config, path);
     struct reading reading = {config, script_display_name(path, config->folder)};
-    int rc = script_read(path, &text, &err);
+    int rc = origin_read(config->origin, path, &text, &err);
     if (rc != 0) {
         buf_free(&text);
         if (rc != -ENOENT)

@@ -42,7 +42,8 @@ void config_add_file(struct config *config, const char *path)
     }
     struct str copy = arena_copy(&config->arena, str_from(path));
     if (copy.ptr != NULL && config->file_count < CONFIG_FILES_MAX)
-        config->files[config->file_count++] = (struct config_file){copy, script_hash(path)};
+        config->files[config->file_count++] =
+            (struct config_file){copy, origin_file_hash(config->origin, path)};
 }
 
 uint64_t config_site_hash(const struct config *config, bool now)

@@ -96,7 +96,7 @@ int config_toml_open(struct config *config, struct err *err)
     struct buf text = BUF_INIT;
     struct err reason;
     snprintf(path, sizeof(path), "%.*s/" FILE_NAME, STR_ARG(config->folder));
-    int rc = script_read(path, &text, &reason);
+    int rc = origin_read(config->origin, path, &text, &reason);
     if (rc == 0) {
         config->toml = toml_parse(&config->arena, buf_str(&text), &reason);
         if (config->toml == NULL)
@@ -142,10 +142,9 @@ struct str config_toml_functions(struct config *config)
     folder = first_of(folder, text_of(config, "build", "functions"));
     if (folder.ptr != NULL || config->toml == NULL)
         return folder;
-    char path[PATH_MAX];
-    struct stat st;
-    snprintf(path, sizeof(path), "%.*s/netlify/functions", STR_ARG(config->folder));
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? STR("netlify/functions") : folder;
+    char path[PATH_MAX], real[PATH_MAX];
+    snprintf(path, sizeof(path), "%.*s/netlify/functions/.", STR_ARG(config->folder));
+    return origin_resolve(config->origin, path, real) == 0 ? STR("netlify/functions") : folder;
 }
 
 /* ---- variables ---- */

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/buf.h"
-#include "lua/script.h"
+#include "lua/origin.h"
 
 struct variable {
     char *name;  /* owned */
@@ -265,16 +265,18 @@ static void unify_line_ends(struct buf *text)
     text->len = to;
 }
 
-static int load_file(struct env *env, const char *folder, const char *name, struct err *err)
+static int load_file(struct env *env, struct origin *origin, const char *folder, const char *name,
+                     struct err *err)
 {
     char path[4096];
     snprintf(path, sizeof(path), "%s/%s", folder, name);
-    struct stat st;
-    if (stat(path, &st) != 0 && errno == ENOENT)
-        return 0;
     struct buf content = BUF_INIT;
     struct err reason;
-    int rc = script_read(path, &content, &reason);
+    int rc = origin_read(origin, path, &content, &reason);
+    if (rc == -ENOENT) {
+        buf_free(&content);
+        return 0;
+    }
     if (rc != 0)
         err_set(err, rc, "%s: %s", name, reason.text);
     unify_line_ends(&content);
@@ -289,10 +291,18 @@ static int load_file(struct env *env, const char *folder, const char *name, stru
 
 struct env *env_load(const char *folder, bool dev, struct err *err)
 {
-    return env_load_files(folder, dev, NULL, err);
+    struct origin *origin = origin_new(NULL);
+    struct env *env = NULL;
+    if (origin != NULL)
+        env = env_load_files(origin, folder, dev, NULL, err);
+    else
+        err_set(err, -ENOMEM, "out of memory");
+    origin_unref(origin);
+    return env;
 }
 
-struct env *env_load_files(const char *folder, bool dev, const char *const *names, struct err *err)
+struct env *env_load_files(struct origin *origin, const char *folder, bool dev,
+                           const char *const *names, struct err *err)
 {
     struct env *env = calloc(1, sizeof(*env));
     if (env == NULL || add_process(env) != 0) {
@@ -302,7 +312,7 @@ struct env *env_load_files(const char *folder, bool dev, const char *const *name
     }
     for (const char *const *name = names != NULL ? names : env_file_names(dev); *name != NULL;
          name++) {
-        if (load_file(env, folder, *name, err) != 0) {
+        if (load_file(env, origin, folder, *name, err) != 0) {
             env_free(env);
             return NULL;
         }

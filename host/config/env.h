@@ -13,12 +13,15 @@
 #include "base/err.h"
 
 struct env;
+struct origin;
 
 /* Reads the files of that folder. NULL with the reason ("file:line: ..."); files that do not exist
  * are fine. */
 struct env *env_load(const char *folder, bool dev, struct err *err);
-/* The same with these files, NULL-terminated, the first one first; NULL: the usual ones. */
-struct env *env_load_files(const char *folder, bool dev, const char *const *names, struct err *err);
+/* The same through an origin, with these files, NULL-terminated, the first one first; NULL: the
+ * usual ones. */
+struct env *env_load_files(struct origin *origin, const char *folder, bool dev,
+                           const char *const *names, struct err *err);
 void env_free(struct env *env);
 
 /* Sets a value of the lowest precedence (what `dev` provides by itself). 0 or -ENOMEM. */

@@ -129,7 +129,7 @@ static void apply_suspension(struct worker *worker, struct suspension *s)
     struct function *function = d != NULL ? deployment_find(d, str_from(s->name)) : NULL;
     if (function == NULL)
         return;
-    uint64_t now = script_files_hash(&function->files), none = 0;
+    uint64_t now = function->tried, none = 0;
     atomic_compare_exchange_strong(&s->content, &none, now);
     bool suspended = atomic_load(&s->content) == now;
     if (!suspended)

@@ -51,7 +51,8 @@ void function_free(struct function *function)
     cancel_load(function);
     instance_unref(function->current);
     instance_unref(function->fallback);
-    script_files_free(&function->files);
+    origin_unref(function->origin);
+    origin_unref(function->earlier);
     free(function);
 }
 
@@ -97,18 +98,19 @@ static unsigned next_generation(const struct function *function, uint64_t conten
 static void swap_in(struct function *function, struct instance *instance)
 {
     struct instance *before = function->current;
-    uint64_t content = script_files_hash(&function->files);
     drop_fallback(function);
     if (before != NULL && before->good > 0 && instance->spec.rollback > 0)
         function->fallback = instance_ref(before);
     function->suspended = false;
-    function->generation = next_generation(function, content);
-    function->content = content;
+    function->generation = next_generation(function, instance->content);
+    function->content = instance->content;
     function->renewing = false;
     instance->generation = function->generation;
     function->current = instance_ref(instance);
     function->spec = &instance->spec;
     instance_unref(before);
+    origin_unref(function->earlier);
+    function->earlier = NULL;
 }
 
 static void on_instance_loaded(struct instance *instance, void *arg)
@@ -119,10 +121,15 @@ static void on_instance_loaded(struct instance *instance, void *arg)
          (function->prepare != NULL &&
           function->prepare(function, instance, &instance->error) != 0)))
         instance->state = INSTANCE_FAILED;
+    instance->content = origin_hash(instance->origin);
+    if (instance->state == INSTANCE_READY && origin_settle(instance->origin) != 0) {
+        err_set(&instance->error, 0, "out of memory");
+        instance->state = INSTANCE_FAILED;
+    }
     function->failed = instance->state == INSTANCE_FAILED;
-    script_files_free(&function->files);
-    function->files = instance->files;
-    instance->files = (struct script_files){0};
+    function->tried = instance->content;
+    origin_unref(function->origin);
+    function->origin = origin_ref(instance->origin);
     if (function->failed) {
         function->metrics->load_failures++;
         function->error = instance->error;
@@ -144,6 +151,14 @@ static void on_instance_loaded(struct instance *instance, void *arg)
     }
 }
 
+/* A fresh state for the version that serves is made from what that was made from: the files may be
+ * broken by now. */
+static struct origin *earlier_of(const struct function *function)
+{
+    return function->renewing && function->current != NULL ? function->current->origin
+                                                           : function->earlier;
+}
+
 void function_load(struct function *function)
 {
     if (function->ended)
@@ -152,8 +167,9 @@ void function_load(struct function *function)
         function->load_again = true;
         return;
     }
-    struct instance *instance = instance_load(function->base, function->services,
-                                              function->bindings, on_instance_loaded, function);
+    struct instance *instance =
+        instance_load(function->base, function->services, function->bindings, earlier_of(function),
+                      on_instance_loaded, function);
     if (instance == NULL) {
         function->failed = true;
         err_set(&function->error, 0, "out of memory while loading %.*s",

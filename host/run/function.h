@@ -36,14 +36,18 @@ struct function {
     bool suspended; /* its runs hung workers: 503 until its files change */
     unsigned generation;  /* of the newest that loaded; counts on over reloads */
     uint64_t content;     /* of the files of that one */
+    uint64_t tried;       /* of the newest load, good or bad */
     bool renewing;        /* a fresh state is wanted for the version that is there */
     bool load_again;      /* a change came in while loading */
     bool ended;           /* function_cancel_all: starts and loads nothing any more */
     bool first_load_done; /* the deployment's note */
     bool failed;          /* the newest load failed: `error` says why */
     struct err error;
-    struct script_files files; /* of the newest load, good or bad */
-    unsigned running;          /* slots that are taken */
+    struct origin *origin; /* reference: of the newest load, good or bad; NULL: none yet */
+    /* Reference: what its first load is to be made from again, and those after it until one
+     * succeeds; NULL: what is on disk. */
+    struct origin *earlier;
+    unsigned running; /* slots that are taken */
     unsigned awaited; /* requests that wait for a key before they are judged, and then call it */
     struct list invocations; /* those that run */
     struct list receiving;   /* calls that have a slot and wait for their body */

@@ -212,7 +212,7 @@ static void release(struct instance *instance)
     vm_free(instance->vm);
     free_policy(instance);
     arena_free(&instance->arena);
-    script_files_free(&instance->files);
+    origin_unref(instance->origin);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -250,7 +250,7 @@ static int start_loader(struct instance *instance, const char *path)
 }
 
 struct instance *instance_load(const struct function_spec *spec, const struct services *services,
-                               const struct binding *bindings,
+                               const struct binding *bindings, struct origin *earlier,
                                void (*loaded)(struct instance *, void *), void *arg)
 {
     struct instance *instance = calloc(1, sizeof(*instance));
@@ -264,8 +264,10 @@ struct instance *instance_load(const struct function_spec *spec, const struct se
     instance->handler = LUA_NOREF;
     instance->loaded = loaded;
     instance->loaded_arg = arg;
-    instance->vm = vm_new(spec->memory, services);
+    instance->origin = origin_new(earlier);
+    instance->vm = instance->origin != NULL ? vm_new(spec->memory, services) : NULL;
     if (instance->vm == NULL) {
+        origin_unref(instance->origin);
         free(instance);
         return NULL;
     }
@@ -317,7 +319,7 @@ int instance_read_options(struct instance *instance, struct err *err)
     lua_State *L = instance->vm->L;
     const struct function_spec *spec = &instance->spec;
     struct buf source = BUF_INIT;
-    (void)!script_read(spec->script.ptr, &source, NULL); /* for line numbers only */
+    (void)!origin_read(instance->origin, spec->script.ptr, &source, NULL); /* for line numbers */
     struct options_reader reader = {.L = L,
                                     .arena = &instance->arena,
                                     .err = err,

@@ -7,21 +7,11 @@
 #define LUAFN_RUN_INSTANCE_H
 
 #include "base/err.h"
+#include "lua/origin.h"
 #include "lua/sandbox.h"
 #include "options/spec.h"
 #include "run/task.h"
 #include "lua/vm.h"
-
-/* A file that a load looked at. */
-struct script_file {
-    char *path;    /* owned */
-    uint64_t hash; /* of the content; 0: it was not there */
-};
-
-struct script_files {
-    struct script_file *list; /* owned */
-    unsigned count;
-};
 
 struct issuer_links;
 
@@ -38,7 +28,8 @@ struct instance {
     struct vm *vm;                    /* owned */
     int handler;                      /* registry reference */
     int arguments;                    /* of event and context, how many the handler can see */
-    struct script_files files;        /* looked at by the load, also those that were not found */
+    struct origin *origin;            /* reference: the files that it looked at */
+    uint64_t content;                 /* one number for those of the load */
     unsigned good, bad;               /* runs that ended well, and in an error or at a limit */
     struct err error;                 /* why it failed: "scripts/me.lua:3: ..." */
 
@@ -63,9 +54,9 @@ struct instance {
 
 /* Begins to load. `loaded` is called once, maybe before this returns, with the state READY or
  * FAILED. Returns with one reference, the caller's; NULL when out of memory (loaded is not called
- * then). `bindings` is static. */
+ * then). `bindings` is static; `earlier`: the origin that it is to be made from again, or NULL. */
 struct instance *instance_load(const struct function_spec *spec, const struct services *services,
-                               const struct binding *bindings,
+                               const struct binding *bindings, struct origin *earlier,
                                void (*loaded)(struct instance *, void *), void *arg);
 
 /* Ends the load of an instance that is INSTANCE_LOADING, from the loop: what its script waits for
@@ -80,11 +71,5 @@ void instance_unref(struct instance *instance);
  * 0 or -EINVAL, -ENOMEM with the reason. */
 int instance_read_options(struct instance *instance, struct err *err)
     __attribute__((warn_unused_result));
-
-/* Has one of the files changed on disk, appeared or vanished? */
-bool script_files_changed(const struct script_files *files);
-void script_files_free(struct script_files *files);
-/* One number for the content of all. */
-uint64_t script_files_hash(const struct script_files *files);
 
 #endif

@@ -13,55 +13,12 @@
 const char INSTANCE_LOADED[] = "luafn.loaded";
 const char INSTANCE_PRELOAD[] = "luafn.preload";
 
-/* ---- files ---- */
-
-static int note_file(struct instance *instance, const char *path, uint64_t hash)
-{
-    struct script_files *files = &instance->files;
-    struct script_file *list = realloc(files->list, (files->count + 1) * sizeof(*list));
-    if (list == NULL)
-        return -ENOMEM;
-    files->list = list;
-    char *copy = strdup(path);
-    if (copy == NULL)
-        return -ENOMEM;
-    list[files->count++] = (struct script_file){copy, hash};
-    return 0;
-}
-
-void script_files_free(struct script_files *files)
-{
-    for (unsigned i = 0; i < files->count; i++)
-        free(files->list[i].path);
-    free(files->list);
-    *files = (struct script_files){0};
-}
-
-bool script_files_changed(const struct script_files *files)
-{
-    for (unsigned i = 0; i < files->count; i++) {
-        if (script_hash(files->list[i].path) != files->list[i].hash)
-            return true;
-    }
-    return false;
-}
-
-uint64_t script_files_hash(const struct script_files *files)
-{
-    uint64_t hash = 0;
-    for (unsigned i = 0; i < files->count; i++)
-        hash = hash * 1099511628211u + files->list[i].hash;
-    return hash;
-}
-
 int instance_push_chunk(lua_State *L, struct instance *instance, const char *path)
 {
     struct buf content = BUF_INIT;
     struct err err;
     const char *shown = script_display_name(path, instance->spec.root);
-    int rc = script_read(path, &content, &err);
-    if (note_file(instance, path, rc == 0 ? str_hash(buf_str(&content)) : 0) != 0)
-        rc = -ENOMEM;
+    int rc = origin_read(instance->origin, path, &content, &err);
     if (rc != 0) {
         buf_free(&content);
         lua_pushfstring(L, "%s: %s", shown, rc == -ENOMEM ? "out of memory" : err.text);
@@ -134,10 +91,8 @@ static int find_module(struct instance *instance, struct str name, char *path, s
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < 2 * SCRIPT_PLACES; i++) {
         rc = script_candidate(spec->script.ptr, spec->root, name, i / 2, i % 2 != 0, path, size);
-        if (rc == 0 && script_exists(path))
+        if (rc == 0 && origin_is_file(instance->origin, path))
             return 0;
-        if (rc == 0)
-            rc = note_file(instance, path, 0);
     }
     return rc != 0 ? rc : -ENOENT;
 }

@@ -1,0 +1,77 @@
+/* What something was made from: each file that was read or looked for, with its bytes; each
+ * folder's names; where each link led.
+ *
+ * Loading asks an origin instead of the disk. The origin asks the disk, once for each name, and
+ * notes the answer; or it answers out of an earlier origin what is known there, so that the same is
+ * made again whatever has become of the files. At most LIMIT_ORIGIN_NOTES are noted; more is as if
+ * memory were out. Equal texts are in memory once. For one thread. */
+#ifndef LUAFN_LUA_ORIGIN_H
+#define LUAFN_LUA_ORIGIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+enum origin_kind {
+    ORIGIN_FILE,   /* its text */
+    ORIGIN_LOOK,   /* is it a file? present or not, without its text */
+    ORIGIN_FOLDER, /* names, each followed by NUL, in order */
+    ORIGIN_LINK    /* the path behind it, as of realpath */
+};
+
+struct origin_text; /* counted */
+
+struct origin_note {
+    enum origin_kind kind;
+    char *path; /* owned */
+    uint64_t path_hash;
+    struct origin_text *text; /* NULL: it was not there, or could not be read */
+    int error;                /* negative errno, where there is no text */
+};
+
+struct origin {
+    unsigned refs;
+    struct origin *earlier; /* reference; NULL: the disk is asked */
+    struct origin_note *list;
+    unsigned count;
+};
+
+/* NULL when out of memory. `earlier` may be NULL. */
+struct origin *origin_new(struct origin *earlier);
+/* The earlier one is not asked any more: what it knew and was not asked for is taken over. 0 or
+ * -ENOMEM. */
+int origin_settle(struct origin *origin) __attribute__((warn_unused_result));
+struct origin *origin_ref(struct origin *origin); /* may be NULL */
+void origin_unref(struct origin *origin);         /* may be NULL */
+
+/* As script_read, through the origin; appends. */
+int origin_read(struct origin *origin, const char *path, struct buf *out, struct err *err)
+    __attribute__((warn_unused_result));
+/* Is there such a file? */
+bool origin_is_file(struct origin *origin, const char *path);
+/* As realpath: 0 or a negative errno. */
+int origin_resolve(struct origin *origin, const char *path, char out[4096])
+    __attribute__((warn_unused_result));
+/* The names in a folder, each followed by NUL, in order; borrowed. 0 or a negative errno. */
+int origin_names(struct origin *origin, const char *folder, struct str *out)
+    __attribute__((warn_unused_result));
+
+/* Notes what was found elsewhere. `text` NULL: it is not there. 0 or -ENOMEM. */
+int origin_add(struct origin *origin, enum origin_kind kind, const char *path,
+               const struct str *text, int error) __attribute__((warn_unused_result));
+
+struct str origin_text_str(const struct origin_text *text);
+uint64_t origin_text_hash(const struct origin_text *text); /* of its content; NULL: 0 */
+
+/* Of a file's text, which is read if it was not yet; 0: there is none. */
+uint64_t origin_file_hash(struct origin *origin, const char *path);
+/* One number for the texts of all files, in the order in which they were asked for. */
+uint64_t origin_hash(const struct origin *origin);
+/* Has one of the files changed on disk, appeared or vanished? */
+bool origin_changed(const struct origin *origin);
+
+#endif

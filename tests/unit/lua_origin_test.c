@@ -1,0 +1,204 @@
+/* What something was made from: asked of the disk once, and given again when the disk says
+ * otherwise. */
+#include "unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "lua/origin.h"
+
+static char folder[] = "/tmp/luafn-origin-XXXXXX";
+
+static const char *in_folder(const char *name)
+{
+    static char paths[4][256];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof(paths[0]), "%s/%s", folder, name);
+    return path;
+}
+
+static void put(const char *name, const char *text)
+{
+    FILE *file = fopen(in_folder(name), "w");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    strcpy(folder + sizeof(folder) - 7, "XXXXXX");
+    if (mkdtemp(folder) == NULL)
+        return -1;
+    put("a.lua", "one");
+    put("same.lua", "one");
+    mkdir(in_folder("sub"), 0755);
+    return symlink("sub", in_folder("link"));
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    char command[64];
+    snprintf(command, sizeof(command), "rm -rf %s", folder);
+    return system(command); /* NOLINT(cert-env33-c): a folder that this test has made */
+}
+
+static void assert_text(struct origin *origin, const char *name, const char *text)
+{
+    struct buf out = BUF_INIT;
+    struct err err;
+    assert_int_equal(origin_read(origin, in_folder(name), &out, &err), 0);
+    assert_int_equal(out.len, strlen(text));
+    assert_memory_equal(out.data, text, out.len);
+    buf_free(&out);
+}
+
+static void assert_missing(struct origin *origin, const char *name)
+{
+    struct buf out = BUF_INIT;
+    struct err err;
+    assert_int_equal(origin_read(origin, in_folder(name), &out, &err), -ENOENT);
+    assert_string_equal(err.text, "cannot be opened: No such file or directory");
+    buf_free(&out);
+}
+
+/* Everything that this test asks for. */
+static void ask_all(struct origin *origin)
+{
+    char real[4096];
+    struct str names;
+    assert_text(origin, "a.lua", "one");
+    assert_text(origin, "same.lua", "one");
+    assert_missing(origin, "none.lua");
+    assert_true(origin_is_file(origin, in_folder("a.lua")));
+    assert_false(origin_is_file(origin, in_folder("sub")));
+    assert_int_equal(origin_resolve(origin, in_folder("link"), real), 0);
+    assert_string_equal(real, in_folder("sub"));
+    assert_int_equal(origin_resolve(origin, in_folder("none"), real), -ENOENT);
+    assert_int_equal(origin_names(origin, folder, &names), 0);
+    assert_memory_equal(names.ptr, ".\0..\0a.lua\0link\0same.lua\0sub", names.len);
+    assert_int_equal(origin_names(origin, in_folder("a.lua"), &names), -ENOTDIR);
+}
+
+static void break_all(void)
+{
+    put("a.lua", "two");
+    unlink(in_folder("same.lua"));
+    put("none.lua", "there now");
+    unlink(in_folder("link"));
+}
+
+static void test_asked_once(void **state)
+{
+    (void)state;
+    struct origin *origin = origin_new(NULL);
+    ask_all(origin);
+    uint64_t hash = origin_hash(origin);
+    unsigned count = origin->count;
+    assert_ptr_equal(origin->list[0].text, origin->list[1].text); /* in memory once */
+    assert_false(origin_changed(origin));
+    break_all();
+    assert_true(origin_changed(origin));
+    ask_all(origin);
+    assert_int_equal(origin->count, count);
+    assert_true(origin_hash(origin) == hash);
+    origin_unref(origin);
+}
+
+static void test_made_again(void **state)
+{
+    (void)state;
+    struct origin *before = origin_new(NULL);
+    ask_all(before);
+    break_all();
+    struct origin *after = origin_new(before);
+    uint64_t hash = origin_hash(before);
+    origin_unref(before);
+    ask_all(after);
+    assert_true(origin_hash(after) == hash);
+    assert_true(origin_changed(after));
+    put("more.lua", "asked for by this one alone");
+    assert_text(after, "more.lua", "asked for by this one alone");
+    origin_unref(after);
+}
+
+/* What was not asked for this time is known still, and nothing else is. */
+static void test_settled(void **state)
+{
+    (void)state;
+    struct origin *before = origin_new(NULL);
+    assert_text(before, "a.lua", "one");
+    assert_text(before, "same.lua", "one");
+    struct origin *after = origin_new(before);
+    assert_text(after, "same.lua", "one");
+    assert_int_equal(origin_settle(after), 0);
+    assert_null(after->earlier);
+    assert_int_equal(before->refs, 1);
+    origin_unref(before);
+    break_all();
+    assert_text(after, "a.lua", "one");
+    assert_text(after, "none.lua", "there now");
+    origin_unref(after);
+}
+
+static void test_a_file_that_appears(void **state)
+{
+    (void)state;
+    struct origin *origin = origin_new(NULL);
+    assert_false(origin_is_file(origin, in_folder("none.lua")));
+    assert_false(origin_changed(origin));
+    put("none.lua", "now");
+    assert_true(origin_changed(origin));
+    origin_unref(origin);
+}
+
+static void test_added(void **state)
+{
+    (void)state;
+    struct origin *known = origin_new(NULL);
+    struct str text = STR("from elsewhere");
+    assert_int_equal(origin_add(known, ORIGIN_FILE, in_folder("a.lua"), &text, 0), 0);
+    assert_int_equal(origin_add(known, ORIGIN_FILE, in_folder("same.lua"), NULL, -ENOENT), 0);
+    struct origin *origin = origin_new(known);
+    assert_text(origin, "a.lua", "from elsewhere");
+    assert_missing(origin, "same.lua");
+    origin_unref(origin);
+    origin_unref(known);
+}
+
+static void test_limit(void **state)
+{
+    (void)state;
+    struct origin *origin = origin_new(NULL);
+    char name[32];
+    for (unsigned i = 0; i < LIMIT_ORIGIN_NOTES; i++) {
+        snprintf(name, sizeof(name), "%u", i);
+        assert_int_equal(origin_add(origin, ORIGIN_LOOK, name, NULL, -ENOENT), 0);
+    }
+    assert_int_equal(origin_add(origin, ORIGIN_LOOK, "more", NULL, -ENOENT), -ENOMEM);
+    struct buf out = BUF_INIT;
+    assert_int_equal(origin_read(origin, in_folder("a.lua"), &out, NULL), -ENOMEM);
+    buf_free(&out);
+    origin_unref(origin);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_asked_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_made_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_settled, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_file_that_appears, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_added, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_limit, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -84,6 +84,19 @@ function t.env(name, value)
   host.env(name, value)
 end
 
+-- Waits until all that was called has ended: after_response, background functions.
+function t.wait()
+  while host.busy() do sleep(0) end
+end
+
+-- kv as the function of that name sees it, from here on.
+function t.kv(name)
+  if type(name) ~= "string" then error("t.kv wants a function's name", 2) end
+  local ok, why = pcall(host.kv, name)
+  if not ok then error(why, 2) end
+  return kv
+end
+
 function t.token(claims)
   if claims ~= nil and type(claims) ~= "table" then error("t.token wants a table of claims", 2) end
   local text = next(claims or {}) ~= nil and json.encode(claims) or "{}"

@@ -5,13 +5,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "app/watch.h"
 #include "cli/cli.h"
 #include "cli/test_internal.h"
+#include "lua/script.h"
 
 enum { FILES_MAX = 4096, DEPTH_MAX = 32 };
 
 struct files {
-    char **list; /* owned, as its texts */
+    const char *suffix; /* of those that are looked for */
+    char **list;        /* owned, as its texts */
     unsigned count;
 };
 
@@ -50,7 +53,7 @@ static int look_at(struct files *files, const char *folder, const char *name, in
         return 0;
     if (S_ISDIR(st.st_mode))
         return find_files(files, path, depth + 1);
-    return str_ends_with(str_from(name), STR("_test.lua")) ? add_file(files, path) : 0;
+    return str_ends_with(str_from(name), str_from(files->suffix)) ? add_file(files, path) : 0;
 }
 
 static int find_files(struct files *files, const char *folder, int depth)
@@ -67,17 +70,92 @@ static int find_files(struct files *files, const char *folder, int depth)
     return rc;
 }
 
-static int find_all(struct files *files, const char *config_file)
+/* Of functions.lua. */
+static void find_root(const char *config_file, char *folder, size_t size)
 {
-    char folder[4096] = ".";
     const char *slash = strrchr(config_file, '/');
-    if (slash != NULL)
-        snprintf(folder, sizeof(folder), "%.*s", (int)(slash - config_file), config_file);
-    int rc = find_files(files, folder[0] != '\0' ? folder : "/", 0);
-    if (rc == 0 && files->count == 0)
+    int len = slash == NULL ? 1 : slash == config_file ? 1 : (int)(slash - config_file);
+    snprintf(folder, size, "%.*s", len, slash == NULL ? "." : config_file);
+}
+
+/* A folder means the tests below it. */
+static int add_word(struct files *files, const char *word)
+{
+    struct stat st;
+    if (stat(word, &st) != 0 || !S_ISDIR(st.st_mode))
+        return add_file(files, word);
+    unsigned before = files->count;
+    char folder[4096];
+    snprintf(folder, sizeof(folder), "%s", word);
+    for (size_t len = strlen(folder); len > 1 && folder[len - 1] == '/'; len--)
+        folder[len - 1] = '\0';
+    int rc = find_files(files, folder, 0);
+    if (rc == 0 && files->count == before)
         rc = cli_fault("there is no *_test.lua below %s; `luafn new NAME` writes a first one",
                        folder);
     return rc;
+}
+
+static int add_words(struct files *files, const char *config_file, const char *const *words,
+                     int count)
+{
+    char root[4096];
+    find_root(config_file, root, sizeof(root));
+    int rc = count == 0 ? add_word(files, root) : 0;
+    for (int i = 0; rc == 0 && i < count; i++)
+        rc = add_word(files, words[i]);
+    return rc;
+}
+
+/* ---- waiting for a change ---- */
+
+struct waiting {
+    uv_loop_t loop;
+    const char *root;
+    uint64_t before;
+};
+
+/* One number for the content of all scripts and variables below functions.lua's folder. */
+static uint64_t content_of(const char *root, struct watch *watch)
+{
+    static const char *const suffixes[] = {".lua", ".env", ".toml"};
+    uint64_t hash = 0;
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        struct files files = {.suffix = suffixes[i]};
+        (void)find_files(&files, root, 0);
+        for (unsigned k = 0; k < files.count; k++) {
+            hash = hash * 1099511628211u +
+                   (script_hash(files.list[k]) ^ str_hash(str_from(files.list[k])));
+            if (watch != NULL)
+                watch_add_file(watch, files.list[k]);
+        }
+        free_files(&files);
+    }
+    return hash;
+}
+
+static void on_change(void *arg)
+{
+    struct waiting *w = arg;
+    if (content_of(w->root, NULL) != w->before)
+        uv_stop(&w->loop);
+}
+
+/* 0 when something has changed since `before`, or EXIT_FAULT. */
+static int wait_for_change(const char *root, uint64_t before)
+{
+    struct waiting w = {.root = root, .before = before};
+    if (uv_loop_init(&w.loop) != 0)
+        return cli_fault("out of memory");
+    struct watch *watch = watch_new(&w.loop, on_change, &w);
+    if (watch == NULL)
+        return cli_fault("out of memory");
+    if (content_of(root, watch) == before)
+        uv_run(&w.loop, UV_RUN_DEFAULT);
+    watch_free(watch);
+    uv_run(&w.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&w.loop);
+    return 0;
 }
 
 /* ---- the command ---- */
@@ -112,17 +190,41 @@ static int run_files(const struct test_options *options, const struct files *fil
     return rc;
 }
 
+struct outputs {
+    const char *junit, *lcov;
+    bool coverage;
+};
+
+/* Finds the tests anew and runs them. */
+static int run_all(const struct test_options *o, const char *const *words, int count,
+                   const struct outputs *outputs)
+{
+    struct files files = {.suffix = "_test.lua"};
+    int rc = check_config(o->config_file);
+    if (rc == 0)
+        rc = add_words(&files, o->config_file, words, count);
+    if (rc == 0) {
+        if (outputs->coverage)
+            test_cover_open(o->config_file);
+        rc = run_files(o, &files, outputs->junit);
+        if (outputs->coverage && test_cover_close(outputs->lcov) != 0)
+            rc = EXIT_FAULT;
+    }
+    free_files(&files);
+    return rc;
+}
+
 static int run(int argc, char **argv)
 {
     struct test_options o = {.config_file = "functions.lua", .timeout = LIMIT_FN_TIMEOUT};
-    const char *junit = NULL, *timeout = NULL, *lcov = "lcov.info", *words[64];
-    bool coverage = false;
-    const struct option options[] = {{"--junit", OPTION_TEXT, &junit},
-                                     {"--coverage", OPTION_FLAG, &coverage},
-                                     {"--lcov", OPTION_TEXT, &lcov},
-                                     {"--timeout", OPTION_TEXT, &timeout},
-                                     {"--config", OPTION_TEXT, &o.config_file},
-                                     {NULL, OPTION_FLAG, NULL}};
+    struct outputs outputs = {.lcov = "lcov.info"};
+    const char *timeout = NULL, *words[64];
+    bool watch = false;
+    const struct option options[] = {
+        {"--junit", OPTION_TEXT, &outputs.junit},  {"--coverage", OPTION_FLAG, &outputs.coverage},
+        {"--lcov", OPTION_TEXT, &outputs.lcov},    {"--timeout", OPTION_TEXT, &timeout},
+        {"--filter", OPTION_TEXT, &o.filter},      {"--watch", OPTION_FLAG, &watch},
+        {"--config", OPTION_TEXT, &o.config_file}, {NULL, OPTION_FLAG, NULL}};
     int count = 0;
     int rc = cli_parse(&command_test, argc, argv, options, words, 64, &count);
     if (rc == 0 && timeout != NULL &&
@@ -130,44 +232,43 @@ static int run(int argc, char **argv)
          !(o.timeout >= 0.01 && o.timeout <= 900)))
         rc = cli_usage(&command_test, "--timeout is a time from 0.01 to 900 seconds, not '%s'",
                        timeout);
-    struct files files = {NULL, 0};
+    char root[4096];
+    find_root(o.config_file, root, sizeof(root));
+    uint64_t content = watch ? content_of(root, NULL) : 0;
     if (rc == 0)
-        rc = check_config(o.config_file);
-    for (int i = 0; rc == 0 && i < count; i++)
-        rc = add_file(&files, words[i]);
-    if (rc == 0 && count == 0)
-        rc = find_all(&files, o.config_file);
-    if (rc == 0) {
-        if (coverage)
-            test_cover_open(o.config_file);
-        rc = run_files(&o, &files, junit);
-        if (coverage && test_cover_close(lcov) != 0)
-            rc = EXIT_FAULT;
+        rc = run_all(&o, words, count, &outputs);
+    while (watch && rc != EXIT_USAGE && wait_for_change(root, content) == 0) {
+        content = content_of(root, NULL);
+        rc = run_all(&o, words, count, &outputs);
     }
-    free_files(&files);
     return rc;
 }
 
 const struct command command_test = {
     .name = "test",
     .arguments =
-        "[FILE]... [--coverage] [--lcov FILE] [--junit FILE] [--timeout 10s] [--config FILE]",
+        "[FILE|FOLDER]... [--filter TEXT] [--watch] [--coverage] [--lcov FILE] [--junit FILE] [--timeout 10s] [--config FILE]",
     .summary = "Runs the tests of functions in this process, with fake fetch, clock and tokens.",
     .help =
         "\n"
-        "  FILE            default every *_test.lua below the folder of functions.lua\n"
+        "  FILE, FOLDER    default every *_test.lua below the folder of functions.lua\n"
+        "  --filter TEXT   only tests whose name contains it\n"
+        "  --watch         run again whenever a script or .env has changed\n"
         "  --coverage      a table of the lines that have run, and an lcov file\n"
         "  --lcov FILE     where to; default lcov.info\n"
         "  --junit FILE    the results as JUnit XML, too; TAP goes to stdout\n"
         "  --timeout TIME  how long one test may take; default 10s\n"
         "  --config FILE   default functions.lua\n"
         "\n"
-        "A test file calls test(\"name\", function(t) ... end). Each test runs in a fresh state, with a kv of its own. In it:\n"
+        "A test file calls test(\"name\", function(t) ... end). Each test runs in a fresh state, with a kv of its own;\n"
+        "test(\"name\", { env = { NAME = \"text\" } }, f) sets variables before any script loads. In it:\n"
         "  t.invoke(NAME or handler, { method=, path=, query=, headers=, body=, as=, scope=, claims= })\n"
         "                  calls a function as over HTTP: { status, headers, body, json() }\n"
         "  t.fetch(PATTERN, answer)\n"
         "                  answers fetch for URLs like it (*): a table { status=, headers=, body= }, a text, or a\n"
         "                  function of the request; returns the list of calls. What nothing answers fails the test\n"
+        "  t.wait()        until all that was called has ended: after_response, background functions\n"
+        "  t.kv(NAME)      kv as the function of that name sees it\n"
         "  t.clock(SECONDS)  stops the clock there; sleep moves it\n"
         "  t.token{ sub=, scope=, ... }  a token of the dev issuer\n"
         "  t.env(NAME, TEXT)  sets a variable\n"

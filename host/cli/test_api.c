@@ -157,6 +157,33 @@ static int l_env(lua_State *L)
     return 0;
 }
 
+/* Does anything run but the test itself? */
+static int l_busy(lua_State *L)
+{
+    const struct deployment *deployment = test_now->local.app.current;
+    unsigned running = 0;
+    for (unsigned i = 0; i < deployment->function_count; i++)
+        running += deployment->functions[i]->running;
+    lua_pushboolean(L, running > 1);
+    return 1;
+}
+
+/* (name of a function): the test's kv is that function's. */
+static int l_kv(lua_State *L)
+{
+    struct deployment *deployment = test_now->local.app.current;
+    struct str name = opt_text(L, 1);
+    const struct function *function = deployment_find(deployment, name);
+    struct function *test = deployment_find(deployment, STR(TEST_FUNCTION));
+    if (function == NULL || test == NULL)
+        return luaL_error(L, "t.kv: there is no function '%s'; `luafn routes` lists them",
+                          lua_tostring(L, 1));
+    const struct function_spec *spec =
+        function->current != NULL ? &function->current->spec : function->spec;
+    test->current->spec.kv = spec->kv.len > 0 ? spec->kv : spec->name;
+    return 0;
+}
+
 /* (claims as JSON, name of a function or nil) */
 static int l_token(lua_State *L)
 {
@@ -178,10 +205,12 @@ static int l_token(lua_State *L)
 
 static const luaL_Reg host_calls[] = {
     {"answer", l_test_answer},
+    {"busy", l_busy},
     {"clock", l_clock},
     {"env", l_env},
     {"fail", l_test_fail},
     {"invoke", l_invoke},
+    {"kv", l_kv},
     {"on_fetch", l_test_on_fetch},
     {"token", l_token},
     {"unanswered", l_test_unanswered},
@@ -230,18 +259,42 @@ static int l_run(lua_State *L)
     return test_done(L, lua_pcallk(L, 1, 0, 0, 0, test_done), 0);
 }
 
-/* test(name, function): while the file is loaded. */
+/* { env = { NAME = "value" } } of the test that it is the turn of: kept for the world's next life.
+ */
+static void take_options(lua_State *L, int index)
+{
+    bool mine = test_now->count + 1 == test_now->index;
+    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), "env") != 0)
+            luaL_error(L, "test: an option is `env`, not '%s'", luaL_tolstring(L, -2, NULL));
+        luaL_checktype(L, -1, LUA_TTABLE);
+        int env = lua_gettop(L);
+        for (lua_pushnil(L); lua_next(L, env) != 0; lua_pop(L, 1)) {
+            if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+                luaL_error(L, "test: env is a table of texts: { NAME = \"value\" }");
+            if (mine)
+                buf_printf(&test_now->env, "%s=%s", lua_tostring(L, -2), lua_tostring(L, -1));
+            if (mine)
+                buf_add_char(&test_now->env, '\0');
+        }
+    }
+}
+
+/* test(name [, options], function): while the file is loaded. */
 static int l_test(lua_State *L)
 {
     size_t len;
     const char *name = luaL_checklstring(L, 1, &len);
-    luaL_checktype(L, 2, LUA_TFUNCTION);
+    int last = lua_istable(L, 2) ? 3 : 2;
+    luaL_checktype(L, last, LUA_TFUNCTION);
     if (vm_of(L)->globals_frozen)
         return luaL_error(L, "test(...) can only be called while the file is loaded");
-    lua_settop(L, 2);
+    lua_settop(L, last);
+    if (last == 3)
+        take_options(L, 2);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, TESTS);
-    lua_pushvalue(L, 2);
-    lua_rawseti(L, 3, (lua_Integer)++test_now->count);
+    lua_pushvalue(L, last);
+    lua_rawseti(L, -2, (lua_Integer)++test_now->count);
     buf_add(&test_now->names, name, strlen(name));
     buf_add_char(&test_now->names, '\0');
     return 0;

@@ -16,10 +16,12 @@
 /* One test; the binding finds it as test_now. */
 struct test_case {
     struct local local;
-    unsigned index;         /* of the test in its file, from 1; 0: the file is only loaded */
-    unsigned count;         /* tests that the file has named so far */
-    struct buf names;       /* owned: their names, each with its NUL */
-    struct buf failure;     /* owned: why it failed; empty: it did not */
+    unsigned index;     /* of the test in its file, from 1; 0: the file is only loaded */
+    unsigned count;     /* tests that the file has named so far */
+    struct buf names;   /* owned: their names, each with its NUL */
+    struct buf failure; /* owned: why it failed; empty: it did not */
+    struct buf
+        env; /* owned: what it wants before anything loads: "NAME=value", each with its NUL */
     struct invocation *run; /* the test's; NULL: it does not run */
     struct invocation_ending run_ending;
     struct list flights; /* fetches that wait for the test's answer */
@@ -43,7 +45,8 @@ int l_test_unanswered(lua_State *L);
 /* test_run.c */
 struct test_options {
     const char *config_file;
-    double timeout; /* seconds a test */
+    double timeout;     /* seconds a test */
+    const char *filter; /* only tests whose name contains this; NULL: all */
 };
 
 /* What became of one test; texts are valid during the call. */

@@ -107,6 +107,8 @@ void test_report_add(void *arg, const struct test_result *result)
 int test_report_close(struct test_report *report)
 {
     int rc = 0;
+    if (report->passed + report->failed == 0)
+        rc = cli_fault("there is no test of that name");
     printf("1..%u\n# %u passed, %u failed\n", report->passed + report->failed, report->passed,
            report->failed);
     if (report->junit != NULL) {

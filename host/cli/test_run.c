@@ -21,6 +21,9 @@ struct file_run {
     const char *file; /* as given */
     char path[4096];  /* absolute */
     char folder[64];  /* of this test's kv; empty: none could be made */
+    struct buf
+        env; /* owned: variables that are set for this test, "NAME=value", each with its NUL, */
+    struct buf old; /* owned: and those of them that were set before */
     void (*report)(void *arg, const struct test_result *result);
     void *arg;
 };
@@ -76,7 +79,65 @@ static void close_world(struct file_run *run, struct test_case *test)
     remove_folder(run);
     buf_free(&test->names);
     buf_free(&test->failure);
+    buf_free(&test->env);
     test_now = NULL;
+}
+
+/* ---- variables that a test wants before anything loads: the process's, which all others yield to
+ * ---- */
+
+/* Calls setenv for each "NAME=value". */
+static void set_all(const struct buf *list)
+{
+    for (size_t at = 0; at < list->len; at += strlen(list->data + at) + 1) {
+        char name[256];
+        const char *one = list->data + at, *equals = strchr(one, '=');
+        snprintf(name, sizeof(name), "%.*s", (int)(equals - one), one);
+        setenv(name, equals + 1, 1);
+    }
+}
+
+static void set_env(struct file_run *run)
+{
+    for (size_t at = 0; at < run->env.len; at += strlen(run->env.data + at) + 1) {
+        char name[256];
+        const char *one = run->env.data + at;
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(one, "="), one);
+        const char *before = getenv(name);
+        if (before != NULL)
+            buf_printf(&run->old, "%s=%s", name, before);
+        if (before != NULL)
+            buf_add_char(&run->old, '\0');
+    }
+    set_all(&run->env);
+}
+
+static void reset_env(struct file_run *run)
+{
+    for (size_t at = 0; at < run->env.len; at += strlen(run->env.data + at) + 1) {
+        char name[256];
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(run->env.data + at, "="),
+                 run->env.data + at);
+        unsetenv(name);
+    }
+    if (!buf_failed(&run->old))
+        set_all(&run->old);
+    buf_free(&run->env);
+    buf_free(&run->old);
+}
+
+/* Only the loaded file says what its tests want: the world begins once more, with that. */
+static int open_with_env(struct file_run *run, struct test_case *test)
+{
+    int rc = open_world(run, test);
+    if (rc != 0 || test->env.len == 0)
+        return rc;
+    run->env = test->env;
+    test->env = BUF_INIT;
+    close_world(run, test);
+    *test = (struct test_case){.index = test->index};
+    set_env(run);
+    return open_world(run, test);
 }
 
 /* ---- one test ---- */
@@ -142,13 +203,18 @@ static void report_file(struct file_run *run, const char *text)
     run->report(run->arg, &result);
 }
 
+static bool is_wanted(const struct file_run *run, const char *name)
+{
+    return run->options->filter == NULL || strstr(name, run->options->filter) != NULL;
+}
+
 /* Runs test `index`. Returns how many tests the file has, or a negative errno when it does not
  * load. */
 static int run_one(struct file_run *run, unsigned index)
 {
     struct test_case test = {.index = index};
     double start = seconds_now();
-    int rc = open_world(run, &test);
+    int rc = open_with_env(run, &test);
     struct function *function =
         rc == 0 ? deployment_find(test.local.app.current, STR(TEST_FUNCTION)) : NULL;
     if (function == NULL || function->failed || buf_failed(&test.names)) {
@@ -157,7 +223,7 @@ static int run_one(struct file_run *run, unsigned index)
     } else if (test.count == 0) {
         report_file(run, "has no test: write test(\"name\", function(t) ... end)");
         rc = -EINVAL;
-    } else if (index <= test.count) {
+    } else if (index <= test.count && is_wanted(run, name_of(&test, index))) {
         run_test(run, &test, function);
         const struct test_result result = {.file = run->file,
                                            .name = name_of(&test, index),
@@ -169,13 +235,19 @@ static int run_one(struct file_run *run, unsigned index)
     if (rc == 0)
         rc = (int)test.count;
     close_world(run, &test);
+    reset_env(run);
     return rc;
 }
 
 int test_run_file(const struct test_options *options, const char *file,
                   void (*report)(void *arg, const struct test_result *result), void *arg)
 {
-    struct file_run run = {.options = options, .file = file, .report = report, .arg = arg};
+    struct file_run run = {.options = options,
+                           .file = file,
+                           .env = BUF_INIT,
+                           .old = BUF_INIT,
+                           .report = report,
+                           .arg = arg};
     if (realpath(file, run.path) == NULL) {
         report_file(&run, "cannot be opened: no such file");
         return EXIT_FAULT;

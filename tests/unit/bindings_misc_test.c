@@ -401,7 +401,8 @@ static void test_log_text(void **state)
     log_setup(LOG_FORMAT_TEXT, LOG_INFO);
     capture("log.info('one\\nerror two\\x1b[2J\\tx', {a=1})", text, sizeof(text));
     log_setup(LOG_FORMAT_JSON, LOG_INFO);
-    assert_string_equal(text, "info  one\n      error two?[2J\tx fields={\"a\":1}\n");
+    assert_true(strlen(text) > 13 && text[2] == ':' && text[8] == '.'); /* the time comes first */
+    assert_string_equal(text + 12, " info  one\n      error two?[2J\tx fields={\"a\":1}\n");
 }
 
 /* ---- the documentation ---- */

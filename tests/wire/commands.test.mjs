@@ -1,10 +1,11 @@
 // The commands that work on functions without a host: new, invoke, test, completion.
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { BIN, deployment, folder, ROOT, run, start, write } from '../lib/host.mjs';
+import { BIN, deployment, eventually, folder, ROOT, run, start, write } from '../lib/host.mjs';
+import { later } from '../lib/later.mjs';
 
 const TEMPLATES = ['hello', 'protected', 'scope', 'fetch', 'background', 'scheduled', 'webhook'];
 const AUTH = '  auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },';
@@ -441,6 +442,57 @@ test('test leaves the deployment alone: kv, and what is scheduled', async (t) =>
   }
   const h = await start(t, { dir });
   assert.equal((await h.call('store')).text, '1');
+});
+
+test('test: waits for what comes after the answer, sees a function\'s kv, sets variables before anything loads', async (t) => {
+  const scripts = {
+    store: 'return function() after_response(function() sleep(0.01) kv.set("seen", 7) end) return "now" end',
+    shared: 'return { handler = function() kv.set("seen", 8) return "now" end }',
+    'work-background': 'return function() sleep(0.01) kv.set("done", true) end',
+    set: 'local at_load = env.WORD or "none" return function() return at_load end',
+  };
+  const tests = `
+    test("after_response", function(t) t.invoke("store") t.wait() t.equal(t.kv("store").get("seen"), 7) end)
+    test("a background function", function(t) t.invoke("work-background", { body = {} }) t.wait() t.ok(t.kv("work-background").get("done")) end)
+    test("a shared namespace", function(t) t.invoke("shared") t.equal(t.kv("shared").get("seen"), 8) t.equal(t.kv("store").get("seen"), nil) end)
+    test("another kv", function(t) t.raises(function() t.kv("nobody") end, "there is no function 'nobody'") end)
+    test("env at load", { env = { WORD = "early" } }, function(t) t.equal(t.invoke("set").body, "early") end)
+    test("env is gone", function(t) t.equal(t.invoke("set").body, "none") end)`;
+  const r = await run(t, ['test'], { files: { ...deployment(scripts, { fields: { shared: 'auth = "public", kv = "ours"' } }), 'some_test.lua': tests } });
+  assert.match(r.stdout, /# 6 passed, 0 failed/, r.stdout + r.stderr);
+  const outside = await run(t, ['test'], { dir: r.dir, env: { WORD: 'outer' } });
+  assert.match(outside.stdout, /env is gone[\s\S]*got "outer"[\s\S]*# 5 passed, 1 failed/);
+  for (const [text, said] of [['test("x", { evn = {} }, function() end)', /an option is `env`, not 'evn'/], ['test("x", { env = { A = 1 } }, function() end)', /env is a table of texts/]]) {
+    const bad = await run(t, ['test'], { files: { ...deployment(scripts), 'bad_test.lua': text } });
+    assert.match(bad.stdout + bad.stderr, said);
+  }
+});
+
+test('test: --filter, a folder, --watch', async (t) => {
+  const dir = folder(t, {
+    ...deployment({ a: 'return function() return "a" end' }),
+    'one/a_test.lua': 'test("alpha", function() end) test("beta", function() end)', 'two/b_test.lua': 'test("alphabet", function() end)',
+  });
+  const names = async (...args) => [...(await run(t, ['test', ...args], { dir })).stdout.matchAll(/^ok \d+ - (.*)$/gm)].map((m) => m[1]);
+  assert.deepEqual(await names('--filter', 'alpha'), ['one/a_test.lua: alpha', 'two/b_test.lua: alphabet']);
+  assert.deepEqual(await names('one'), ['one/a_test.lua: alpha', 'one/a_test.lua: beta']);
+  assert.deepEqual(await names('one/', 'two/b_test.lua', '--filter', 'bet'), ['one/a_test.lua: beta', 'two/b_test.lua: alphabet']);
+  const none = await run(t, ['test', '--filter', 'gamma'], { dir });
+  assert.equal(none.code, 1);
+  assert.match(none.stderr, /there is no test of that name/);
+  const empty = await run(t, ['test', 'scripts'], { dir });
+  assert.match(empty.stderr, /there is no \*_test\.lua below scripts/);
+
+  const child = spawn(BIN, ['test', '--watch', 'two'], { cwd: dir });
+  later(t, () => child.kill('SIGKILL'));
+  let out = '';
+  child.stdout.on('data', (d) => { out += d; });
+  const says = (pattern) => eventually(() => pattern.test(out), 20, `${pattern} in ${out}`);
+  await says(/# 1 passed, 0 failed/);
+  fs.writeFileSync(path.join(dir, 'two/b_test.lua'), 'test("changed", function(t) t.equal(t.invoke("a").body, "b") end)');
+  await says(/changed[\s\S]*# 0 passed, 1 failed/);
+  fs.writeFileSync(path.join(dir, 'scripts/a.lua'), 'return function() return "b" end');
+  await says(/# 0 passed, 1 failed[\s\S]*# 1 passed, 0 failed/);
 });
 
 // ---- completion ----

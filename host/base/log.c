@@ -21,6 +21,7 @@ static enum log_level lowest_level = LOG_INFO;
 static bool coloured[STDERR_FILENO + 1]; /* by descriptor */
 static struct buf held;                  /* access lines of this loop turn */
 static uint64_t dropped;
+static time_t kept_second; /* what add_time has kept, in the present format */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
@@ -39,6 +40,7 @@ void log_setup(enum log_format format, enum log_level lowest)
 {
     current_format = format;
     lowest_level = lowest;
+    kept_second = 0;
     for (int fd = STDOUT_FILENO; fd <= STDERR_FILENO; fd++)
         coloured[fd] = format == LOG_FORMAT_TEXT && may_colour(fd);
 }
@@ -65,7 +67,6 @@ bool log_wants(enum log_level level)
  * seconds is kept, as it changes once a second. */
 static void add_time(struct buf *buf)
 {
-    static time_t kept_second;
     static char kept_text[24];
     bool text = current_format == LOG_FORMAT_TEXT;
     struct timespec now;

@@ -149,6 +149,8 @@ void app_proxy(struct app *app, struct exchange *ex, const struct redirect_rule 
                struct str target);
 /* Ends every such call; its client gets nothing more. */
 void app_proxy_close(struct app *app);
+/* app_encode.c: an exchange's `encode`. */
+bool app_encode(struct exchange *ex, bool may_wait);
 /* Headers that belong onto every answer: configured header rules, CORS, the generation in `dev`. */
 void app_decorate(struct exchange *ex);
 /* The server refuses this exchange itself: a page of an allowed origin may still read why. */

@@ -7,6 +7,7 @@
 
 #include "auth/cache.h"
 #include "base/log.h"
+#include "http/packed.h"
 #include "server/tls.h"
 #include "run/invocation.h"
 #include "run/task.h"
@@ -356,4 +357,5 @@ void app_free(struct app *app)
     free(app->own_page);
     token_cache_clear();
     exchange_pool_free();
+    packed_forget();
 }

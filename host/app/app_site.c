@@ -116,7 +116,7 @@ void app_decorate(struct exchange *ex)
     if (app->current == NULL)
         return;
     const struct config *config = app->current->config;
-    ex->compress = config->compression;
+    ex->encode = config->compression ? app_encode : NULL;
     if (config->header_count > 0 && header_rules_apply(config->headers, config->header_count, ex,
                                                        ex->req.path, ex->function == NULL) != 0)
         ex->res.close = true;

@@ -27,17 +27,22 @@
 #define LIMIT_BODY_TIMEOUT     30.0 /* between two pieces of a body; 408 */
 #define LIMIT_IDLE_TIMEOUT     75.0 /* keep-alive without a request */
 #define LIMIT_WRITE_TIMEOUT    30.0 /* a peer that reads nothing of its answer */
-#define LIMIT_FILE_PIECE       (64 * 1024) /* of a file, read at once: the loop waits meanwhile */
+#define LIMIT_FILE_WHOLE       (8 * 1024) /* a file that is read as a whole when it is asked for */
+#define LIMIT_FILE_PIECE       (64 * 1024) /* of a larger one, read at once: the loop waits meanwhile */
 #define LIMIT_FILES_OPEN       4096 /* different ones under way; an eighth of all descriptors */
 #define LIMIT_FILE_UNSETTLED   2    /* seconds in which a file may change at the same time twice */
 #define LIMIT_COMPRESS_MIN     1024 /* smaller answers are not compressed ... */
-#define LIMIT_COMPRESS_MAX     (512 * 1024) /* nor larger ones: the loop waits meanwhile */
-#define LIMIT_DRAIN            30.0         /* SIGTERM to exit; --drain */
-#define LIMIT_DRAIN_GRACE      1.0          /* draining: a kept connection that is silent */
-#define LIMIT_WORKERS          256          /* --workers */
-#define LIMIT_RUNNING_NAME     64           /* of a function, for who watches its worker */
-#define LIMIT_SUSPENSIONS      32           /* functions at a time that hung workers */
-#define LIMIT_METRIC_FUNCTIONS 512          /* names with metrics of their own, since the start */
+#define LIMIT_COMPRESS_MAX     (512 * 1024)      /* nor larger ones */
+#define LIMIT_COMPRESS_AT_ONCE (64 * 1024)       /* by the loop; more by a thread, */
+#define LIMIT_COMPRESS_THREADS 2                 /* so many bodies at a time, */
+#define LIMIT_COMPRESS_JOBS    64                /* with those that wait; more leave as they are */
+#define LIMIT_PACKED_BYTES     (8 * 1024 * 1024) /* compressed files that a worker keeps */
+#define LIMIT_DRAIN            30.0              /* SIGTERM to exit; --drain */
+#define LIMIT_DRAIN_GRACE      1.0               /* draining: a kept connection that is silent */
+#define LIMIT_WORKERS          256               /* --workers */
+#define LIMIT_RUNNING_NAME     64                /* of a function, for who watches its worker */
+#define LIMIT_SUSPENSIONS      32                /* functions at a time that hung workers */
+#define LIMIT_METRIC_FUNCTIONS 512  /* names with metrics of their own, since the start */
 #define LIMIT_UPGRADE          60.0 /* for a new program to be ready; then the old one goes on */
 
 /* ---- tokens ---- */

@@ -9,7 +9,7 @@
 #include "base/limits.h"
 #include "http/content_type.h"
 
-/* Quick levels: an answer is compressed while the loop waits. */
+/* Quick levels: somebody waits. */
 enum { GZIP_LEVEL = 4, GZIP_HEADER = 16, BR_QUALITY = 4 };
 
 /* Memory, as powers of two: whole bodies come one at a time, streams stay. */
@@ -41,7 +41,7 @@ static int weight_of(struct str parameters)
     return 1000;
 }
 
-enum encoding encoding_pick(struct str accept, bool stream)
+enum encoding encoding_pick(struct str accept, unsigned offered, bool stream)
 {
     int gzip = -1, br = -1, any = -1, identity = -1;
     struct str item;
@@ -58,12 +58,28 @@ enum encoding encoding_pick(struct str accept, bool stream)
         else if (str_eq(name, STR("*")))
             any = weight;
     }
-    gzip = gzip < 0 ? any : gzip;
-    br = br < 0 ? any : br;
+    gzip = (offered & ENCODING_BIT(ENCODING_GZIP)) == 0 ? 0 : gzip < 0 ? any : gzip;
+    br = (offered & ENCODING_BIT(ENCODING_BR)) == 0 ? 0 : br < 0 ? any : br;
     bool prefer_br = stream ? br > gzip : br >= gzip;
     if (br > 0 && prefer_br && br >= identity)
         return ENCODING_BR;
     return gzip > 0 && gzip >= identity ? ENCODING_GZIP : ENCODING_IDENTITY;
+}
+
+enum encoding encoding_wanted(const struct request *req, unsigned offered, bool stream)
+{
+    const struct str *accept = headers_get(&req->headers, STR("accept-encoding"));
+    return accept != NULL ? encoding_pick(*accept, offered, stream) : ENCODING_IDENTITY;
+}
+
+struct str encoding_name(enum encoding encoding)
+{
+    return encoding == ENCODING_BR ? STR("br") : STR("gzip");
+}
+
+struct str encoding_ending(enum encoding encoding)
+{
+    return encoding == ENCODING_BR ? STR(".br") : STR(".gz");
 }
 
 /* ---- encoders ---- */
@@ -73,7 +89,7 @@ struct encoder {
     z_stream gzip;
 };
 
-static struct encoder *encoder_new(enum encoding encoding, bool stream)
+static struct encoder *make_encoder(enum encoding encoding, bool stream)
 {
     struct encoder *e = calloc(1, sizeof(*e));
     bool ok = false;
@@ -91,6 +107,11 @@ static struct encoder *encoder_new(enum encoding encoding, bool stream)
     return NULL;
 }
 
+struct encoder *encoder_new(enum encoding encoding)
+{
+    return make_encoder(encoding, true);
+}
+
 void encoder_free(struct encoder *e)
 {
     if (e == NULL)
@@ -102,19 +123,20 @@ void encoder_free(struct encoder *e)
     free(e);
 }
 
+/* Until all is taken and nothing came out any more: output that was waiting may have kept the
+ * encoder from going on. */
 static bool write_br(struct encoder *e, struct str piece, bool last, struct buf *out)
 {
+    const BrotliEncoderOperation what = last ? BROTLI_OPERATION_FINISH : BROTLI_OPERATION_FLUSH;
     const uint8_t *in = (const uint8_t *)piece.ptr;
-    size_t left = piece.len, room = 0;
+    size_t left = piece.len, room = 0, size;
     do {
-        if (!BrotliEncoderCompressStream(e->br,
-                                         last ? BROTLI_OPERATION_FINISH : BROTLI_OPERATION_FLUSH,
-                                         &left, &in, &room, NULL, NULL))
+        if (!BrotliEncoderCompressStream(e->br, what, &left, &in, &room, NULL, NULL))
             return false;
-        size_t size = 0;
+        size = 0;
         const uint8_t *made = BrotliEncoderTakeOutput(e->br, &size);
         buf_add(out, made, size);
-    } while (left > 0 || BrotliEncoderHasMoreOutput(e->br));
+    } while (left > 0 || size > 0);
     return !buf_failed(out);
 }
 
@@ -139,6 +161,14 @@ int encoder_write(struct encoder *e, struct str piece, bool last, struct buf *ou
     return ok ? 0 : -ENOMEM;
 }
 
+int encoding_squeeze(enum encoding encoding, struct str body, struct buf *out)
+{
+    struct encoder *encoder = make_encoder(encoding, false);
+    int rc = encoder != NULL ? encoder_write(encoder, body, true, out) : -ENOMEM;
+    encoder_free(encoder);
+    return rc == 0 && out->len >= body.len ? -E2BIG : rc;
+}
+
 /* ---- responses ---- */
 
 static bool forbids_transforms(struct str control)
@@ -151,18 +181,41 @@ static bool forbids_transforms(struct str control)
     return false;
 }
 
-static bool is_candidate(const struct response *res)
+/* A 304 says what the 200 would. */
+static bool is_unchanged_file(const struct response *res)
+{
+    return res->status == 304 && res->file != NULL;
+}
+
+static const struct str *type_of(const struct response *res)
+{
+    const struct str *type = headers_get(&res->headers, STR("content-type"));
+    return type == NULL && is_unchanged_file(res) ? &res->file->type : type;
+}
+
+static bool has_good_size(const struct response *res)
+{
+    if (res->streamed && !res->sized)
+        return true;
+    uint64_t size = is_unchanged_file(res) ? res->file->id.size : response_length(res);
+    return size >= LIMIT_COMPRESS_MIN && (res->streamed || size <= LIMIT_COMPRESS_MAX);
+}
+
+bool encoding_suits(struct str type)
 {
     static const char *const also[] = {"application/wasm", NULL};
-    if (!res->streamed &&
-        (res->body.len < LIMIT_COMPRESS_MIN || res->body.len > LIMIT_COMPRESS_MAX))
+    return content_type_is_text(type, also);
+}
+
+static bool is_candidate(const struct response *res)
+{
+    if (!has_good_size(res))
         return false;
-    if (res->sized && res->size < LIMIT_COMPRESS_MIN)
-        return false;
-    const struct str *type = headers_get(&res->headers, STR("content-type"));
+    const struct str *type = type_of(res);
     const struct str *control = headers_get(&res->headers, STR("cache-control"));
-    return type != NULL && content_type_is_text(*type, also) && status_has_body(res->status) &&
-           res->status != 206 && headers_get(&res->headers, STR("content-encoding")) == NULL &&
+    return type != NULL && encoding_suits(*type) &&
+           (status_has_body(res->status) || is_unchanged_file(res)) && res->status != 206 &&
+           headers_get(&res->headers, STR("content-encoding")) == NULL &&
            headers_get(&res->headers, STR("content-range")) == NULL &&
            (control == NULL || !forbids_transforms(*control));
 }
@@ -177,43 +230,45 @@ static int weaken_tag(struct response *res, struct arena *arena)
     return weak.ptr != NULL ? headers_set(&res->headers, arena, STR("ETag"), weak) : -ENOMEM;
 }
 
-static struct str compress_whole(struct encoder *encoder, struct str body, struct arena *arena)
+static bool names_accept_encoding(struct str vary)
 {
-    struct buf out = BUF_INIT;
-    struct str copy = {NULL, 0};
-    if (encoder_write(encoder, body, true, &out) == 0 && out.len < body.len)
-        copy = arena_copy(arena, buf_str(&out));
-    buf_free(&out);
-    return copy;
+    struct str name;
+    while (str_split_next(&vary, ',', &name)) {
+        name = str_trim(name);
+        if (str_eq(name, STR("*")) || str_eq_nocase(name, STR("Accept-Encoding")))
+            return true;
+    }
+    return false;
 }
 
-void encoding_apply(struct response *res, const struct request *req, struct arena *arena,
-                    struct encoder **encoder)
+int encoding_vary(struct response *res, struct arena *arena)
 {
-    if (!is_candidate(res) ||
-        headers_add(&res->headers, arena, STR("Vary"), STR("Accept-Encoding")) != 0)
-        return;
-    const struct str *accept = headers_get(&req->headers, STR("accept-encoding"));
-    enum encoding encoding =
-        accept != NULL ? encoding_pick(*accept, res->streamed) : ENCODING_IDENTITY;
-    struct encoder *made =
-        encoding != ENCODING_IDENTITY ? encoder_new(encoding, res->streamed) : NULL;
-    if (made == NULL)
-        return;
-    struct str body = {NULL, 0};
-    if (!res->streamed)
-        body = compress_whole(made, res->body, arena);
-    bool ok = (res->streamed || body.ptr != NULL) && weaken_tag(res, arena) == 0 &&
-              headers_add(&res->headers, arena, STR("Content-Encoding"),
-                          encoding == ENCODING_BR ? STR("br") : STR("gzip")) == 0;
-    if (ok && res->streamed) {
-        res->sized = false;
-        *encoder = made;
-        return;
+    for (uint32_t i = 0; i < res->headers.len; i++) {
+        const struct header *h = &res->headers.items[i];
+        if (str_eq_nocase(h->name, STR("Vary")) && names_accept_encoding(h->value))
+            return 0;
     }
-    if (ok)
-        res->body = body;
-    encoder_free(made);
+    return headers_add(&res->headers, arena, STR("Vary"), STR("Accept-Encoding"));
+}
+
+enum encoding encoding_choose(struct response *res, const struct request *req, struct arena *arena)
+{
+    if (!is_candidate(res) || encoding_vary(res, arena) != 0)
+        return ENCODING_IDENTITY;
+    enum encoding encoding = encoding_wanted(req, ENCODING_ALL, res->streamed);
+    if (!is_unchanged_file(res))
+        return encoding;
+    if (encoding != ENCODING_IDENTITY && weaken_tag(res, arena) != 0)
+        res->close = true; /* out of memory: the answer leaves as it is */
+    return ENCODING_IDENTITY;
+}
+
+int encoding_mark(struct response *res, struct arena *arena, enum encoding encoding)
+{
+    int rc = weaken_tag(res, arena);
+    if (rc == 0)
+        rc = headers_add(&res->headers, arena, STR("Content-Encoding"), encoding_name(encoding));
+    return rc;
 }
 
 const char *encoding_zlib_version(void)

@@ -151,11 +151,20 @@ void exchange_take_piece(struct exchange *ex, size_t len)
 
 /* ---- the answer ---- */
 
+/* Nobody but the encoder has anything to do with it any more. */
+static void wait_for_encoder(struct exchange *ex)
+{
+    ex->state = EXCHANGE_ENCODING;
+    ex->on_gone = NULL;
+    ex->on_drained = NULL;
+}
+
 void exchange_answer(struct exchange *ex)
 {
     assert(ex->magic == EXCHANGE_MAGIC);
     if (ex->state > EXCHANGE_WORKING)
-        return; /* never a second response */
+        return;                                  /* never a second response */
+    bool may_wait = exchange_has_body_whole(ex); /* else the client still sends */
     ex->state = ex->res.streamed ? EXCHANGE_STREAMING : EXCHANGE_ANSWERED;
     if (!ex->res.streamed)
         ex->on_body = NULL;
@@ -163,9 +172,18 @@ void exchange_answer(struct exchange *ex)
         return;
     if (ex->decorate != NULL)
         ex->decorate(ex);
-    if (ex->compress)
-        encoding_apply(&ex->res, &ex->req, &ex->arena, &ex->encoder);
-    ex->sink->answer(ex);
+    if (ex->encode != NULL && !ex->encode(ex, may_wait))
+        wait_for_encoder(ex);
+    else
+        ex->sink->answer(ex);
+}
+
+void exchange_send(struct exchange *ex)
+{
+    assert(ex->magic == EXCHANGE_MAGIC && ex->state == EXCHANGE_ENCODING);
+    ex->state = EXCHANGE_ANSWERED;
+    if (ex->conn != NULL)
+        ex->sink->answer(ex);
 }
 
 void exchange_answer_error(struct exchange *ex, int status, struct str code, struct str text)

@@ -7,6 +7,7 @@
  *
  *     HEAD -> BODY -> WORKING -> ANSWERED                the usual way
  *                             -> STREAMING -> ANSWERED   an answer in pieces
+ *                             -> ENCODING -> ANSWERED    a thread compresses it first
  *
  * It goes up when its head is complete. A refusal may come at once, in HEAD. The body of the
  * request is pulled by whoever wants it: whole (BODY, then WORKING), in pieces (while WORKING), or
@@ -31,6 +32,7 @@ enum exchange_state {
     EXCHANGE_HEAD, /* it is read, then judged */
     EXCHANGE_BODY, /* somebody waits for the whole body */
     EXCHANGE_WORKING,
+    EXCHANGE_ENCODING,
     EXCHANGE_STREAMING,
     EXCHANGE_ANSWERED
 };
@@ -75,7 +77,9 @@ struct exchange {
     void *owner;                             /* borrowed; for these callbacks */
     void (*decorate)(struct exchange *ex); /* before the answer leaves: headers for every answer */
     void *app;                             /* borrowed; for decorate */
-    bool compress;           /* the answer may be compressed when the client asks for it */
+    /* After decorate: encodes the body, if the client asks for it. False: later, and exchange_send
+     * comes then; only where it `may_wait`. NULL: nothing is encoded. */
+    bool (*encode)(struct exchange *ex, bool may_wait);
     struct encoder *encoder; /* owned: of a stream that is */
 
     /* For the log line and the metrics; filled on the way. */
@@ -144,6 +148,9 @@ void exchange_tell_body(struct exchange *ex);
 /* Sends ex->res. The first answer counts: a second one is ignored. After the client has left it
  * does nothing but change the state. */
 void exchange_answer(struct exchange *ex);
+
+/* Sends an answer whose `encode` was to come later; if the client is still there. */
+void exchange_send(struct exchange *ex);
 
 /* Bytes of a streamed body, after exchange_answer with res.streamed. Returns the bytes that now
  * wait to be sent (0 when the client has left): above LIMIT_STREAM_BYTES the caller should

@@ -135,7 +135,7 @@ static void add_status_line(int status, struct buf *out)
 
 static void add_framing(const struct response *res, const struct request *req, struct buf *out)
 {
-    if (res->status < 200 || res->status == 204)
+    if (res->status < 200 || res->status == 204 || res->unsized)
         return;
     if (res->streamed && !res->sized) {
         if (req->version_minor > 0 && res->status != 304)

@@ -25,6 +25,7 @@ struct response {
                       it is sized */
     bool sized;    /* of a streamed body: `size` is its length */
     uint64_t size;
+    bool unsized; /* of HEAD: how long the body would be is not known */
 };
 
 /* "Not Found"; "unknown" for codes without a registered phrase. Static. */

@@ -23,6 +23,7 @@
 #include "http/condition.h"
 #include "http/content_type.h"
 #include "http/date.h"
+#include "http/encoding.h"
 #include "http/target.h"
 
 /* An open file or an embedded one. */
@@ -35,8 +36,9 @@ struct source {
     uint64_t size;
     struct file_id id; /* of an open file */
     bool settled;
-    int64_t modified; /* seconds; -1: not known */
-    char etag[64];    /* NUL-terminated */
+    int64_t modified;     /* seconds; -1: not known */
+    char etag[64];        /* NUL-terminated */
+    enum encoding coding; /* of a file that lies beside the one with that name */
 };
 
 /* ---- from a path to a file --------------------------------------------------------------------
@@ -217,12 +219,36 @@ static bool find_in(const struct place *place, struct str name, struct source *o
     return false;
 }
 
+/* A file of that name and ".br" or ".gz" is what it is compressed to, for who accepts that; not an
+ * older one. Whole seconds count: what copies files keeps no more of their order. */
+static void prefer_packed(const struct place *place, const struct request *req,
+                          struct source *source)
+{
+    unsigned offered = ENCODING_ALL;
+    enum encoding coding;
+    while ((coding = encoding_wanted(req, offered, false)) != ENCODING_IDENTITY) {
+        struct source beside = {.fd = -1};
+        struct str name = arena_printf(place->arena, "%.*s%.*s", STR_ARG(source->name),
+                                       STR_ARG(encoding_ending(coding)));
+        if (name.ptr != NULL && open_in_folder(place->root, name, &beside) &&
+            beside.modified >= source->modified) {
+            close_source(source);
+            beside.name = source->name;
+            beside.coding = coding;
+            *source = beside;
+            return;
+        }
+        close_source(&beside);
+        offered &= ~ENCODING_BIT(coding);
+    }
+}
+
 /* The file that `name` means; `exact`: it and no other. *out tells of trouble where there is none.
  */
-static bool find_source(const struct static_site *site, struct arena *arena, struct str name,
+static bool find_source(const struct static_site *site, struct exchange *ex, struct str name,
                         bool exact, struct source *out)
 {
-    struct place place = {site, arena, -1};
+    struct place place = {site, &ex->arena, -1};
     *out = (struct source){.fd = -1};
     if (site->folder != NULL) {
         place.root = open(site->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -231,6 +257,8 @@ static bool find_source(const struct static_site *site, struct arena *arena, str
     }
     bool found =
         out->trouble == 0 && (exact ? open_source(&place, name, out) : find_in(&place, name, out));
+    if (found && out->fd >= 0 && encoding_suits(content_type_of(out->name)))
+        prefer_packed(&place, &ex->req, out);
     if (place.root >= 0)
         close(place.root);
     return found;
@@ -239,13 +267,14 @@ static bool find_source(const struct static_site *site, struct arena *arena, str
 /* ---- the answer -------------------------------------------------------------------------------
  */
 
-static int set_common(struct exchange *ex)
+static int set_common(struct exchange *ex, const struct source *source)
 {
     struct headers *headers = &ex->res.headers;
-    if (headers_set(headers, &ex->arena, STR("X-Content-Type-Options"), STR("nosniff")) != 0)
+    if (headers_set(headers, &ex->arena, STR("X-Content-Type-Options"), STR("nosniff")) != 0 ||
+        headers_set(headers, &ex->arena, STR("Cache-Control"),
+                    STR("public, max-age=0, must-revalidate")) != 0)
         return -ENOMEM;
-    return headers_set(headers, &ex->arena, STR("Cache-Control"),
-                       STR("public, max-age=0, must-revalidate"));
+    return encoding_suits(content_type_of(source->name)) ? encoding_vary(&ex->res, &ex->arena) : 0;
 }
 
 static int set_tag(struct exchange *ex, const struct source *source)
@@ -269,10 +298,16 @@ static int set_modified(struct exchange *ex, const struct source *source)
                        (struct str){text, DATE_LEN});
 }
 
-static struct validators validators_of(const struct source *source)
+/* What has this date may have been sent compressed, too: with the tag of its own. */
+static struct validators validators_of(const struct exchange *ex, const struct source *source)
 {
-    return (struct validators){
-        .etag = str_from(source->etag), .modified = source->modified, .dated = source->settled};
+    bool encoded =
+        source->coding != ENCODING_IDENTITY ||
+        (source->size <= LIMIT_COMPRESS_MAX && encoding_suits(content_type_of(source->name)) &&
+         encoding_wanted(&ex->req, ENCODING_ALL, false) != ENCODING_IDENTITY);
+    return (struct validators){.etag = str_from(source->etag),
+                               .modified = source->modified,
+                               .dated = source->settled && !encoded};
 }
 
 static int answer_bad_range(struct exchange *ex, const struct source *source)
@@ -284,22 +319,29 @@ static int answer_bad_range(struct exchange *ex, const struct source *source)
     return headers_set(&ex->res.headers, &ex->arena, STR("Content-Range"), range);
 }
 
+/* NULL when out of memory. */
+static struct file_body *name_file(struct exchange *ex, const struct source *source)
+{
+    struct file_body *file = arena_alloc(&ex->arena, sizeof(*file));
+    if (file != NULL)
+        *file = (struct file_body){
+            .id = source->id, .settled = source->settled, .type = content_type_of(source->name)};
+    ex->res.file = file;
+    return file;
+}
+
 /* The part of a file as the body: its bytes, where they are few; none, where nobody reads them; or
  * the open file. */
 static int take_file(struct exchange *ex, struct source *source, uint64_t first, uint64_t len)
 {
-    struct file_body *file = arena_alloc(&ex->arena, sizeof(*file));
+    struct file_body *file = name_file(ex, source);
     if (file == NULL)
         return -ENOMEM;
-    *file = (struct file_body){.id = source->id,
-                               .settled = source->settled,
-                               .type = content_type_of(source->name),
-                               .offset = first,
-                               .left = len};
-    ex->res.file = file;
-    if (ex->req.method == METHOD_HEAD)
-        return 0;
-    if (len > LIMIT_FILE_PIECE) {
+    if (ex->req.method == METHOD_HEAD || len > LIMIT_FILE_WHOLE) {
+        file->offset = first;
+        file->left = len;
+        if (ex->req.method == METHOD_HEAD)
+            return 0;
         file->file = file_take(source->fd, &source->id);
         source->fd = -1;
         return file->file != NULL ? arena_defer(&ex->arena, file_release, file->file) : -errno;
@@ -308,7 +350,6 @@ static int take_file(struct exchange *ex, struct source *source, uint64_t first,
     if (data == NULL)
         return -ENOMEM;
     ex->res.body = (struct str){data, (size_t)len};
-    file->left = 0;
     return file_read_fd(source->fd, data, (size_t)len, first);
 }
 
@@ -330,16 +371,25 @@ static int set_part(struct exchange *ex, const struct source *source, uint64_t f
                : -ENOMEM;
 }
 
+static int set_coding(struct exchange *ex, const struct source *source)
+{
+    return source->coding == ENCODING_IDENTITY
+               ? 0
+               : headers_set(&ex->res.headers, &ex->arena, STR("Content-Encoding"),
+                             encoding_name(source->coding));
+}
+
 static int answer_not_found(struct exchange *ex, struct source *source)
 {
     int rc = response_set_body(&ex->res, &ex->arena, 404, content_type_of(source->name), STR(""));
     rc = rc == 0 ? take_body(ex, source, 0, source->size) : rc;
-    return rc == 0 ? set_common(ex) : rc;
+    rc = rc == 0 ? set_coding(ex, source) : rc;
+    return rc == 0 ? set_common(ex, source) : rc;
 }
 
 static int answer_file(struct exchange *ex, struct source *source)
 {
-    const struct validators validators = validators_of(source);
+    const struct validators validators = validators_of(ex, source);
     uint64_t first = 0, len = source->size;
     enum range range = condition_range(&ex->req, &validators, source->size, &first, &len);
     if (range == RANGE_BAD)
@@ -347,6 +397,8 @@ static int answer_file(struct exchange *ex, struct source *source)
     int status = range == RANGE_PART ? 206 : 200;
     int rc =
         response_set_body(&ex->res, &ex->arena, status, content_type_of(source->name), STR(""));
+    if (rc == 0)
+        rc = set_coding(ex, source);
     if (rc == 0 && range == RANGE_PART)
         rc = set_part(ex, source, first, len);
     if (rc == 0)
@@ -354,7 +406,7 @@ static int answer_file(struct exchange *ex, struct source *source)
     if (rc == 0)
         rc = headers_set(&ex->res.headers, &ex->arena, STR("Accept-Ranges"), STR("bytes"));
     if (rc == 0)
-        rc = set_common(ex);
+        rc = set_common(ex, source);
     if (rc == 0)
         rc = set_modified(ex, source);
     return rc == 0 ? set_tag(ex, source) : rc;
@@ -363,7 +415,9 @@ static int answer_file(struct exchange *ex, struct source *source)
 static int answer_unchanged(struct exchange *ex, const struct source *source)
 {
     ex->res.status = 304;
-    int rc = set_common(ex);
+    if (source->fd >= 0 && source->coding == ENCODING_IDENTITY && name_file(ex, source) == NULL)
+        return -ENOMEM;
+    int rc = set_common(ex, source);
     return rc == 0 ? set_tag(ex, source) : rc;
 }
 
@@ -379,7 +433,7 @@ static int answer_source(struct exchange *ex, struct source *source)
 {
     if (ex->req.method != METHOD_GET && ex->req.method != METHOD_HEAD)
         return answer_wrong_method(ex);
-    const struct validators validators = validators_of(source);
+    const struct validators validators = validators_of(ex, source);
     switch (condition_judge(&ex->req, &validators)) {
     case CONDITION_FAILED:
         return response_set_body(&ex->res, &ex->arena, 412, STR("text/plain; charset=utf-8"),
@@ -419,7 +473,7 @@ bool static_serve(const struct static_site *site, struct exchange *ex, struct st
     struct source source;
     if (!name_from_path(&ex->arena, path, &name))
         return false;
-    if (!find_source(site, &ex->arena, name, false, &source)) {
+    if (!find_source(site, ex, name, false, &source)) {
         if (source.trouble == 0)
             return false;
         log_message(LOG_WARN, "static file not opened: %s", strerror(source.trouble));
@@ -434,7 +488,7 @@ bool static_serve(const struct static_site *site, struct exchange *ex, struct st
 bool static_serve_not_found(const struct static_site *site, struct exchange *ex)
 {
     struct source source;
-    if (!find_source(site, &ex->arena, STR("404.html"), true, &source))
+    if (!find_source(site, ex, STR("404.html"), true, &source))
         return false;
     finish(ex, answer_not_found(ex, &source));
     close_source(&source);

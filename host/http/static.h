@@ -17,7 +17,7 @@ struct static_site {
 
 /* Fills ex->res and returns true when `path` (normalised, percent-encoded) names a file; false when
  * there is none, the path hides a separator or a NUL, or a symbolic link leads out of the folder. A
- * method other than GET and HEAD on an existing file is answered with 405. Up to LIMIT_FILE_PIECE
+ * method other than GET and HEAD on an existing file is answered with 405. Up to LIMIT_FILE_WHOLE
  * bytes are read here; of more, ex->res.file is open. Nothing is read for HEAD and where a
  * condition decides. A file that cannot be read is a 500, one too many a 503. */
 bool static_serve(const struct static_site *site, struct exchange *ex, struct str path);

@@ -111,7 +111,7 @@ static void fill(struct h2_stream *s, struct fields *f)
     }
     bool sized =
         ex->res.streamed ? ex->res.sized && ex->res.status != 204 : status_has_body(ex->res.status);
-    if (sized)
+    if (sized && !ex->res.unsized)
         add(f, STR("content-length"),
             arena_printf(arena, "%llu", (unsigned long long)response_length(&ex->res)));
     for (size_t i = 0; i < f->count; i++)

@@ -247,6 +247,7 @@ int l_jwt_require_auth(lua_State *L)
 int l_jwt_require_scope(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TSTRING);
+    luaL_argcheck(L, strchr(lua_tostring(L, 1), ' ') == NULL, 1, "one scope has no blank");
     return push_guarded(L, 2, 1, 0);
 }
 

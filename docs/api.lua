@@ -314,7 +314,7 @@ end)]],
       summary = "A handler that runs only for callers with the scope; others get 401 or 403. Uses the issuer of functions.lua.",
       args = { { "scope", "string", "a whole word" }, { "handler", "luafn.Handler", "" } },
       returns = { { "luafn.Handler", "" } },
-      errors = "An argument of the wrong type; no issuer is configured.",
+      errors = "An argument of the wrong type; a scope with a blank, which no token has; no issuer is configured.",
       run = false,
       example = [[
 return jwt.require_scope("read:shows", function()

@@ -288,7 +288,7 @@ function jwt.require_role(role, handler) end
 
 ---A handler that runs only for callers with the scope; others get 401 or 403. Uses the issuer of functions.lua.
 ---
----Raises: An argument of the wrong type; no issuer is configured.
+---Raises: An argument of the wrong type; a scope with a blank, which no token has; no issuer is configured.
 ---@param scope string a whole word
 ---@param handler luafn.Handler
 ---@return luafn.Handler

@@ -22,6 +22,37 @@ static void warn_open(const struct deployment *deployment)
     }
 }
 
+/* Is there a variable of this name, or one that the glob stands for? */
+struct env_search {
+    struct str pattern;
+    bool found;
+};
+
+static void on_variable(void *arg, const char *name, const char *value)
+{
+    struct env_search *search = arg;
+    (void)value;
+    search->found = search->found || str_glob(search->pattern, str_from(name));
+}
+
+/* A variable that a function lists and nobody has set is nil there: maybe it is set where the host
+ * will run, so worth a word, not a fault. */
+static void warn_unset(const struct deployment *deployment)
+{
+    for (unsigned i = 0; i < deployment->function_count; i++) {
+        const struct function_spec *spec = deployment->functions[i]->spec;
+        for (unsigned j = 0; j < spec->env_count; j++) {
+            struct env_search search = {.pattern = spec->env[j]};
+            env_each(deployment->config->env, false, on_variable, &search);
+            if (!search.found)
+                fprintf(stderr,
+                        "warning: function %.*s lists '%.*s' in `env`, which is set neither in the "
+                        "environment nor in a .env file\n",
+                        STR_ARG(spec->name), STR_ARG(spec->env[j]));
+        }
+    }
+}
+
 /* What is wrong in _redirects and the like. Returns the number of faults among it. */
 static unsigned tell_notes(const struct config *config)
 {
@@ -69,6 +100,7 @@ static int run(int argc, char **argv)
     if (deployment != NULL) {
         faults += tell_notes(deployment->config);
         warn_open(deployment);
+        warn_unset(deployment);
         unsigned count = deployment->function_count;
         unload_deployment(deployment);
         faults += check_auth_file(config_file);

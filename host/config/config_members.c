@@ -194,7 +194,7 @@ static int read_issuer(struct options_reader *r, struct config *config, struct v
     if (rc == 0)
         rc = options_str(r, "namespace", &config->claim_namespace);
     if (rc == 0)
-        rc = options_name(r, "role_path", &config->claim_roles);
+        rc = options_read_claim_path(r, "role_path", &config->claim_roles);
     return rc == 0 ? options_read_verifier(r, out) : rc;
 }
 

@@ -171,13 +171,6 @@ int options_str(struct options_reader *r, const char *key, struct str *out)
     return take_text(r, out);
 }
 
-int options_name(struct options_reader *r, const char *key, struct str *out)
-{
-    int rc = options_str(r, key, out);
-    return rc == 0 && out->ptr != NULL && out->len == 0 ? options_fault(r, key, "must not be empty")
-                                                        : rc;
-}
-
 int options_bool(struct options_reader *r, const char *key, bool *out)
 {
     if (!options_get(r, key))

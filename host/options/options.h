@@ -47,8 +47,6 @@ void options_leave(struct options_reader *r, size_t before);
 
 /* Members of a type. Absent: 0 and *out unchanged. Wrong type or value: -EINVAL. */
 int options_str(struct options_reader *r, const char *key, struct str *out);
-/* A text that must not be empty, as an unset variable with `or ""` would be. */
-int options_name(struct options_reader *r, const char *key, struct str *out);
 int options_bool(struct options_reader *r, const char *key, bool *out);
 int options_seconds(struct options_reader *r, const char *key, double min, double max, double *out);
 int options_size(struct options_reader *r, const char *key, size_t min, size_t max, size_t *out);
@@ -77,6 +75,8 @@ bool options_is_given(const struct function_spec *spec, struct str key);
  * Refuses keys of the table at the top of the stack that are neither a verifier's nor `own`
  * (NULL-terminated). */
 int options_check_verifier_keys(struct options_reader *r, const char *const *own);
+/* A member that names a claim, or a path of names with dots to one. */
+int options_read_claim_path(struct options_reader *r, const char *key, struct str *out);
 /* The table at the top of the stack. Unknown keys are the caller's to refuse. */
 int options_read_verifier(struct options_reader *r, struct verifier_spec *out);
 

@@ -87,6 +87,36 @@ static int read_audience(struct options_reader *r, struct verifier *verifier)
     return rc;
 }
 
+/* Can any token have something there? Below what RFC 7519 makes a text, a number or a list there is
+ * nothing, and no member of a path is nameless. A URL is no path, though it has dots. */
+static int check_claim_path(struct options_reader *r, const char *key, struct str path)
+{
+    static const char *const flat[] = {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope"};
+    struct str rest = path, part, first = {path.ptr, str_find(path, '.')};
+    if (first.len == path.len || str_find_text(path, STR("://")) < path.len)
+        return 0;
+    for (size_t i = 0; i < sizeof(flat) / sizeof(flat[0]); i++)
+        if (str_eq(first, str_from(flat[i])))
+            return options_fault(r, key, "no token has '%.*s': there is nothing below `%s`",
+                                 STR_ARG(path), flat[i]);
+    while (str_split_next(&rest, '.', &part))
+        if (part.len == 0)
+            return options_fault(r, key,
+                                 "no token has '%.*s': write names with one dot between, as "
+                                 "\"realm_access.roles\"",
+                                 STR_ARG(path));
+    return 0;
+}
+
+int options_read_claim_path(struct options_reader *r, const char *key, struct str *out)
+{
+    int rc = options_str(r, key, out);
+    if (rc != 0 || out->ptr == NULL)
+        return rc;
+    return out->len > 0 ? check_claim_path(r, key, *out)
+                        : options_fault(r, key, "must not be empty");
+}
+
 static int read_algorithms(struct options_reader *r, struct verifier_spec *out)
 {
     struct str *names = NULL;
@@ -215,6 +245,29 @@ static int read_dpop(struct options_reader *r, struct dpop *out)
     return 0;
 }
 
+/* Where an issuer's OpenID configuration is follows from its name (OpenID Connect Discovery 1.0
+ * section 4), so that must be the issuer's alone. */
+static int check_discovery(struct options_reader *r, const struct verifier_spec *spec)
+{
+    struct str issuer = spec->verifier.issuer;
+    size_t known = str_find_text(issuer, STR("/.well-known/"));
+    size_t query = str_find(issuer, '?'), fragment = str_find(issuer, '#');
+    size_t end = query < fragment ? query : fragment;
+    if (spec->jwks_uri.ptr != NULL || spec->secret.ptr != NULL || spec->public_key.ptr != NULL)
+        return 0;
+    if (known < issuer.len)
+        return options_fault(r, "issuer",
+                             "is the place of a document of '%.*s'; write the issuer itself, as it "
+                             "stands in the tokens' `iss`",
+                             (int)known, issuer.ptr);
+    if (end < issuer.len)
+        return options_fault(r, "issuer",
+                             "has '%.*s', and no issuer has a query or a fragment: write what "
+                             "stands in the tokens' `iss`, and where the keys are as `jwks_uri`",
+                             (int)(issuer.len - end), issuer.ptr + end);
+    return 0;
+}
+
 int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
 {
     memset(out, 0, sizeof(*out));
@@ -224,7 +277,7 @@ int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
     if (rc == 0)
         rc = read_audience(r, &out->verifier);
     if (rc == 0)
-        rc = options_name(r, "audience_claim", &out->verifier.audience_claim);
+        rc = options_read_claim_path(r, "audience_claim", &out->verifier.audience_claim);
     if (rc == 0)
         rc = options_str(r, "jwks_uri", &out->jwks_uri);
     if (rc == 0 && out->jwks_uri.ptr != NULL && !is_http_url(out->jwks_uri))
@@ -237,6 +290,8 @@ int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
         rc = read_algorithms(r, out);
     if (rc == 0)
         rc = check_secret(r, out);
+    if (rc == 0)
+        rc = check_discovery(r, out);
     if (rc == 0)
         rc = options_bool(r, "require_exp", &out->verifier.require_exp);
     if (rc == 0)
@@ -336,6 +391,10 @@ static int read_claims(struct options_reader *r, struct policy *policy)
             json_object_set_new(policy->claims, lua_tostring(L, -2), claim_value(L, false)) != 0)
             return options_fault(r, "claims",
                                  "values must be texts, numbers, booleans, or lists of those");
+        struct str name = {lua_tostring(L, -2), lua_rawlen(L, -2)};
+        int rc = check_claim_path(r, "claims", name);
+        if (rc != 0)
+            return rc;
     }
     lua_pop(L, 1);
     return 0;
@@ -347,8 +406,15 @@ static int check_words(struct options_reader *r, const struct policy *policy)
     if (policy->role.ptr != NULL && policy->role.len == 0)
         return options_fault(r, "role", "must not be empty");
     for (unsigned i = 0; i < policy->scope_count; i++) {
-        if (policy->scopes[i].len == 0)
+        struct str scope = policy->scopes[i];
+        size_t blank = str_find(scope, ' ');
+        if (scope.len == 0)
             return options_fault(r, "scope", "must not be empty");
+        if (blank < scope.len)
+            return options_fault(r, "scope",
+                                 "'%.*s': one scope has no blank; write { \"%.*s\", \"...\" } for "
+                                 "all of them, { any = { ... } } for one",
+                                 STR_ARG(scope), (int)blank, scope.ptr);
     }
     return 0;
 }
@@ -367,7 +433,7 @@ static int read_policy_table(struct options_reader *r, struct policy *policy)
     if (rc == 0)
         rc = options_str(r, "namespace", &policy->namespace);
     if (rc == 0)
-        rc = options_name(r, "role_path", &policy->role_path);
+        rc = options_read_claim_path(r, "role_path", &policy->role_path);
     if (rc == 0)
         rc = read_dpop(r, &policy->dpop);
     if (rc != 0)

@@ -53,14 +53,39 @@ static int read_methods(struct options_reader *r, struct function_spec *spec)
     return count > 0 ? 0 : options_fault(r, "methods", "must name at least one method");
 }
 
+/* "{id}", "<id>" and "[id]" are how others write a parameter: here they stand for themselves, and
+ * so for nothing that anybody asks for. */
+static int check_segment(struct options_reader *r, const char *key, struct str pattern,
+                         struct str segment)
+{
+    static const char open[] = "{<[", close[] = "}>]";
+    const char *at = segment.len > 2 ? strchr(open, segment.ptr[0]) : NULL;
+    if (at == NULL || *at == '\0' || segment.ptr[segment.len - 1] != close[at - open])
+        return 0;
+    struct str name = {segment.ptr + 1, segment.len - 2};
+    bool rest = str_find(name, '+') < name.len || str_find(name, '*') < name.len;
+    return options_fault(r, key, "'%.*s': '%.*s' stands for itself; %s is written '%s%.*s'",
+                         STR_ARG(pattern), STR_ARG(segment), rest ? "any rest" : "a parameter",
+                         rest ? "*" : ":", rest ? 0 : (int)name.len, name.ptr);
+}
+
+static int check_pattern(struct options_reader *r, const char *key, struct str pattern)
+{
+    struct str rest = pattern, segment;
+    int rc = 0;
+    if (pattern.len == 0 || pattern.ptr[0] != '/')
+        return options_fault(r, key, "'%.*s' must begin with '/'", STR_ARG(pattern));
+    while (rc == 0 && str_split_next(&rest, '/', &segment))
+        rc = check_segment(r, key, pattern, segment);
+    return rc;
+}
+
 static int read_patterns(struct options_reader *r, const char *key, struct str **out,
                          unsigned *count)
 {
     int rc = options_str_list(r, key, out, count);
-    for (unsigned i = 0; rc == 0 && i < *count; i++) {
-        if ((*out)[i].len == 0 || (*out)[i].ptr[0] != '/')
-            rc = options_fault(r, key, "'%.*s' must begin with '/'", STR_ARG((*out)[i]));
-    }
+    for (unsigned i = 0; rc == 0 && i < *count; i++)
+        rc = check_pattern(r, key, (*out)[i]);
     return rc;
 }
 

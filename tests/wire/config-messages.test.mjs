@@ -19,7 +19,9 @@ const good = [
   TOP('limits = { body = "6MB", header = "16KB", connections = 10, idle_timeout = 0.5 }'), TOP('compression = false'),
   TOP('redirects = { { from = "/a", to = "/b", conditions = { Language = { "de", "fr" }, Country = "AT" }, query = { id = ":id" } } }'),
   TOP('headers = { { ["for"] = "/*", values = { A = "b", C = { "d", "e" } } } }'),
-  AUTH('algorithms = { "RS256", "EdDSA" }, clock_tolerance = 5'),
+  AUTH('algorithms = { "RS256", "EdDSA" }, clock_tolerance = 5'), AUTH('role_path = "realm_access.roles", audience_claim = "client_id"'), F('path = "/a/{id"'),
+  OWN('{ role = "a", role_path = "roles", claims = { ["a.b"] = 1, ["https://app.example/..x"] = 2, scope = "x", sub = "y" } }'),
+  TOP('auth = { issuer = "https://i.example/?p=1", audience = "a", jwks_uri = "https://i.example/keys" }'),
 ].map((text) => (text === '' ? F('') : text));
 
 // [text of the table, what is said after "functions.lua:2: "]
@@ -137,6 +139,23 @@ const faults = [
   [OWN('{ scop = "x" }'), 'functions.a.auth.scop: unknown key; did you mean `scope`?'],
   [OWN('{ scope = {} }'), /^functions\.a\.auth\.scope: must name at least one scope/],
   [OWN('{ scope = { any = { "a" }, all = { "b" } } }'), /^functions\.a\.auth\.scope\.all: cannot be given together with `any`/],
+  ...['"read:shows write:shows"', '{ "read:shows write:shows" }', '{ any = { "a", "read:shows write:shows" } }'].map((scope) => [OWN(`{ scope = ${scope} }`),
+    /^functions\.a\.auth\.scope.*: 'read:shows write:shows': one scope has no blank; write \{ "read:shows", "\.\.\." \} for all of them, \{ any = \{ \.\.\. \} \} for one$/]),
+  ...['sub.id', 'aud.x', 'exp.at', 'scope.read'].map((path) => [OWN(`{ claims = { ["${path}"] = "x" } }`), `functions.a.auth.claims: no token has '${path}': there is nothing below \`${path.split('.')[0]}\``]),
+  ...['a..b', '.a', 'a.', '.'].map((path) => [OWN(`{ claims = { ["${path}"] = "x" } }`), `functions.a.auth.claims: no token has '${path}': write names with one dot between, as "realm_access.roles"`]),
+  [OWN('{ role = "a", role_path = "realm_access..roles" }'), /^functions\.a\.auth\.role_path: no token has 'realm_access\.\.roles'/],
+  [OWN('{ role = "a", role_path = "" }'), 'functions.a.auth.role_path: must not be empty'],
+  [OWN('{ role = "a", rolepath = "r" }'), 'functions.a.auth.rolepath: unknown key; did you mean `role_path`?'],
+  [AUTH('role_path = "roles."'), /^auth\.role_path: no token has 'roles\.'/],
+  [AUTH('audience_claim = "sub.x"'), "auth.audience_claim: no token has 'sub.x': there is nothing below `sub`"],
+  [AUTH('audience_clam = "client_id"'), 'auth.audience_clam: unknown key; did you mean `audience_claim`?'],
+  [TOP('auth = { issuer = "https://i.example/.well-known/openid-configuration", audience = "a" }'),
+    "auth.issuer: is the place of a document of 'https://i.example'; write the issuer itself, as it stands in the tokens' `iss`"],
+  ...['?p=1', '#x', '?a#b'].map((tail) => [TOP(`auth = { issuer = "https://i.example/${tail}", audience = "a" }`),
+    `auth.issuer: has '${tail}', and no issuer has a query or a fragment: write what stands in the tokens' \`iss\`, and where the keys are as \`jwks_uri\``]),
+  ...[['/a/{id}', "'{id}' stands for itself; a parameter is written ':id'"], ['/a/<id>/b', "'<id>' stands for itself; a parameter is written ':id'"],
+    ['/[id]', "'[id]' stands for itself; a parameter is written ':id'"], ['/a/{proxy+}', "'{proxy+}' stands for itself; any rest is written '*'"]]
+    .map(([path, said]) => [F(`path = "${path}"`), `functions.a.path: '${path}': ${said}`]),
   [OWN('{ scope = 5 }'), 'functions.a.auth.scope: must be a text or a list of texts, not 5'],
   [OWN('{ role = "" }'), 'functions.a.auth.role: must not be empty'],
   [OWN('{ claims = 5 }'), 'functions.a.auth.claims: must be a table of claim = value'],
@@ -196,4 +215,15 @@ test('a file that cannot be read as one', async (t) => {
       assert.equal(stderr.replace(/^checked as `serve` loads it.*\n/m, '').trim(), said);
     });
   }
+});
+
+test('check names what a function waits for in vain', async (t) => {
+  const dir = folder(t, { ...scripts, '.env': 'IN_FILE=1\nGROUP_A=1\n', 'functions.lua': `return { functions = { a = { script = "scripts/a.lua", auth = "public", env = { "IN_FILE", "IN_PROCESS", "GROUP_*", "NOWHERE", "NO_*" } } } }` });
+  const { code, stderr } = await run(t, ['check'], { dir, env: { IN_PROCESS: '' } });
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(stderr.trim().split('\n'), ['NOWHERE', 'NO_*'].map((name) => `warning: function a lists '${name}' in \`env\`, which is set neither in the environment nor in a .env file`));
+  write(dir, { 'functions.lua': 'return { functions = { a = { script = "scripts/a.lua" } }, auth = { issuer = "https://i.example/", audience = "a" } }', 'scripts/a.lua': 'return jwt.require_scope("a b", function() end)' });
+  const blank = await run(t, ['check'], { dir });
+  assert.equal(blank.code, 1);
+  assert.match(blank.stderr, /scripts\/a\.lua:1: bad argument #1 to 'require_scope' \(one scope has no blank\)/);
 });

@@ -43,7 +43,7 @@ int options_kept(struct options_reader *r)
     return r->kept_count == 0 ? 0 : err_set(r->err, -EINVAL, "%s", r->kept.text);
 }
 
-static const char *nearest(const char *const *known, struct str key)
+const char *options_nearest(const char *const *known, struct str key)
 {
     const char *best = NULL;
     unsigned best_distance = 4;
@@ -61,7 +61,7 @@ static int unknown_key(struct options_reader *r, const char *const *known, struc
 {
     char name[128], list[256] = "";
     snprintf(name, sizeof(name), "%.*s", STR_ARG(key));
-    const char *near = nearest(known, key);
+    const char *near = options_nearest(known, key);
     if (near != NULL)
         return options_fault(r, name, "unknown key; did you mean `%s`?", near);
     size_t used = 0;

@@ -38,6 +38,8 @@ int options_keep(struct options_reader *r, int rc);
 int options_kept(struct options_reader *r);
 /* Every key must be in `known` (NULL-terminated); -EINVAL names the nearest known one. */
 int options_check_keys(struct options_reader *r, const char *const *known);
+/* The known key (of a list that ends with NULL) that may have been meant by this one, or NULL. */
+const char *options_nearest(const char *const *known, struct str key);
 /* Pushes the member (raw) when it is there and not nil, and returns true; else pushes nothing. */
 bool options_get(struct options_reader *r, const char *key);
 /* Goes into the member table at the top of the stack (`key` or, with NULL, number `index`); `leave`

@@ -9,7 +9,9 @@
 
 #include "base/base64.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "lua/lazy.h"
+#include "options/options.h"
 #include "run/outcome.h"
 
 /* All values are read raw: no metamethod of a result runs. */
@@ -37,6 +39,18 @@ static void lx_add_header(struct result *r, struct str name, struct str value, b
 }
 
 /* The answer to a result that cannot be sent: 500, text. Always returns false. */
+static void log_refusal(const struct result *r, const char *text)
+{
+    struct log_line line;
+    log_begin(&line, LOG_ERROR, "the result cannot be sent");
+    if (r->ex->function != NULL)
+        log_str(&line, "function", str_from(r->ex->function));
+    log_int(&line, "generation", r->ex->generation);
+    log_str(&line, "request_id", str_from(r->ex->request_id));
+    log_str(&line, "error", str_from(text));
+    log_end(&line);
+}
+
 static bool refuse(struct result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static bool refuse(struct result *r, const char *format, ...)
@@ -48,6 +62,7 @@ static bool refuse(struct result *r, const char *format, ...)
     va_end(args);
     struct exchange *ex = r->ex;
     ex->error_code = "invalid_result";
+    log_refusal(r, text);
     ex->res.headers.len = 0;
     struct str body = lx_check_memory(r->L, arena_copy(&ex->arena, str_from(text)));
     if (response_set_body(&ex->res, &ex->arena, 500, STR("text/plain; charset=utf-8"), body) != 0)
@@ -317,10 +332,43 @@ static void add_defaults(struct result *r)
         lx_add_header(r, STR("X-Content-Type-Options"), STR("nosniff"), false);
 }
 
+static bool is_known(const char *name, const char *const *known)
+{
+    for (; *known != NULL; known++) {
+        if (strcmp(name, *known) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Where a usual member is missing, it may be there under a name that was misspelt. */
+static bool check_members(struct result *r)
+{
+    static const char *const known[] = {"statusCode",      "headers", "multiValueHeaders",
+                                        "isBase64Encoded", "body",    NULL};
+    lua_State *L = r->L;
+    lua_pushliteral(L, "headers");
+    bool headers = lua_rawget(L, r->table) != LUA_TNIL;
+    lua_pushliteral(L, "body");
+    bool body = lua_rawget(L, r->table) != LUA_TNIL;
+    lua_pop(L, 2);
+    if (headers && body)
+        return true;
+    for (lua_pushnil(L); lua_next(L, r->table) != 0; lua_pop(L, 1)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+        const char *near =
+            name != NULL && !is_known(name, known) ? options_nearest(known, str_from(name)) : NULL;
+        if (near != NULL)
+            return refuse(r, "Unknown member `%s` of the function's response; did you mean `%s`?",
+                          name, near);
+    }
+    return true;
+}
+
 static void read_table(struct result *r)
 {
     if (read_status(r) && read_headers(r, "headers", false) &&
-        read_headers(r, "multiValueHeaders", true) && read_body(r))
+        read_headers(r, "multiValueHeaders", true) && check_members(r) && read_body(r))
         add_defaults(r);
 }
 

@@ -198,6 +198,9 @@ const results = [
   ['status-1000', '{ statusCode = 1000 }', 500, /./],
   ['body-table', '{ statusCode = 200, body = { a = 1 } }', 500, `${BODY}{ a: 1 }`],
   ['body-number', '{ statusCode = 200, body = 42 }', 500, `${BODY}42`],
+  ['header-misspelt', '{ statusCode = 200, header = { A = "1" }, body = "x" }', 500, 'Unknown member `header` of the function\'s response; did you mean `headers`?'],
+  ['body-misspelt', '{ statusCode = 200, headers = {}, Body = "x" }', 500, 'did you mean `body`?'],
+  ['member-more', '{ statusCode = 200, body = "x", etag = "y", metadata = {} }', 200, 'x'],
   ['body-list', '{ statusCode = 200, body = { "a" } }', 500, `${BODY}[ 'a' ]`],
 ];
 

@@ -1,4 +1,7 @@
-/* The url module: percent-encoding, query strings, and URLs taken apart (RFC 3986). */
+/* The url module: percent-encoding, query strings, and URLs taken apart (RFC 3986).
+ *
+ * What fetch would take is read by its own reader, so that a script which checks a URL sees the
+ * host that fetch will ask. */
 #include <ctype.h>
 #include <lauxlib.h>
 #include <lua.h>
@@ -9,6 +12,7 @@
 #include "base/str.h"
 #include "bindings/bindings.h"
 #include "bindings/keys.h"
+#include "client/client.h"
 #include "lua/budget.h"
 
 static struct str check_str(lua_State *L, int index)
@@ -296,27 +300,56 @@ static void lx_set(lua_State *L, const char *name, struct str value, bool lower)
     lua_setfield(L, -2, name);
 }
 
-static int l_parse(lua_State *L)
+static int push_fault(lua_State *L, const char *fault)
 {
-    struct url url;
-    const char *fault = split_url(check_str(L, 1), &url);
-    if (fault != NULL) {
-        luaL_pushfail(L);
-        lua_pushstring(L, fault);
-        return 2;
-    }
+    luaL_pushfail(L);
+    lua_pushstring(L, fault);
+    return 2;
+}
+
+static int push_url(lua_State *L, const struct url *url)
+{
     lua_createtable(L, 0, 7);
-    lx_set(L, "scheme", url.scheme, true);
-    lx_set(L, "user", url.user, false);
-    lx_set(L, "host", url.host, true);
-    lx_set(L, "path", url.path, false);
-    lx_set(L, "query", url.query, false);
-    lx_set(L, "fragment", url.fragment, false);
-    if (url.port >= 0) {
-        lua_pushinteger(L, url.port);
+    lx_set(L, "scheme", url->scheme, true);
+    lx_set(L, "user", url->user, false);
+    lx_set(L, "host", url->host, true);
+    lx_set(L, "path", url->path, false);
+    lx_set(L, "query", url->query, false);
+    lx_set(L, "fragment", url->fragment, false);
+    if (url->port >= 0) {
+        lua_pushinteger(L, url->port);
         lua_setfield(L, -2, "port");
     }
     return 1;
+}
+
+/* What fetch could ask. */
+static int lx_parse_absolute(lua_State *L, struct str text)
+{
+    struct err err;
+    struct client_url_parts *parts = lua_newuserdatauv(L, sizeof(*parts), 0);
+    if (client_split_url(text, parts, &err) != 0)
+        return push_fault(L, err.text);
+    struct url url = {parts->scheme, parts->user,     parts->host, parts->path,
+                      parts->query,  parts->fragment, parts->port};
+    if (parts->password.ptr != NULL) {
+        lua_pushfstring(L, "%s:", lua_pushlstring(L, url.user.ptr, url.user.len));
+        lua_pushlstring(L, parts->password.ptr, parts->password.len);
+        lua_concat(L, 2);
+        url.user.ptr = lua_tolstring(L, -1, &url.user.len);
+    }
+    return push_url(L, &url);
+}
+
+static int l_parse(lua_State *L)
+{
+    struct url url = {.port = -1};
+    struct str text = check_str(L, 1), rest = text;
+    take_scheme(&rest, &url);
+    if (str_eq_nocase(url.scheme, STR("http")) || str_eq_nocase(url.scheme, STR("https")))
+        return lx_parse_absolute(L, text);
+    const char *fault = split_url(text, &url);
+    return fault != NULL ? push_fault(L, fault) : push_url(L, &url);
 }
 
 static const luaL_Reg functions[] = {

@@ -624,7 +624,7 @@ assert(text == nil and why == "'%' without two hexadecimal digits at byte 3")]],
     },
     {
       name = "url.parse",
-      summary = "Takes a URL, or a reference like `/path?x`, apart. Parts are not percent-decoded; those that are absent are nil. Scheme and host become lower case.",
+      summary = "Takes a URL, or a reference like `/path?x`, apart. Parts are not percent-decoded; those that are absent are nil. Scheme and host become lower case. A URL of http or https is read as `fetch` reads it, and gives the host that `fetch` asks: `http://127.1/` has the host `127.0.0.1`, `http://bücher.example/` has `xn--bcher-kva.example`; blanks are percent-encoded, `/a/../b` is `/b`.",
       args = { { "text", "string", "" } },
       returns = { { "luafn.Url?", "" }, { "string?", "why not" } },
       errors = "`text` is not a string.",

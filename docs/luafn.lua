@@ -495,7 +495,7 @@ function url.decode(text) end
 ---@return string
 function url.encode(text) end
 
----Takes a URL, or a reference like `/path?x`, apart. Parts are not percent-decoded; those that are absent are nil. Scheme and host become lower case.
+---Takes a URL, or a reference like `/path?x`, apart. Parts are not percent-decoded; those that are absent are nil. Scheme and host become lower case. A URL of http or https is read as `fetch` reads it, and gives the host that `fetch` asks: `http://127.1/` has the host `127.0.0.1`, `http://bücher.example/` has `xn--bcher-kva.example`; blanks are percent-encoded, `/a/../b` is `/b`.
 ---
 ---Raises: `text` is not a string.
 ---@param text string

@@ -27,6 +27,7 @@ owned=(
     '^lmdb\.h$:^host/store/'
     '^hiredis/:^host/store/redis'
     '^(zlib\.h$|brotli/):^host/http/(en|de)coding\.c$'
+    '^idn2\.h$:^host/http/host_name\.c$'
     '^nghttp2/:^host/server/h2[a-z_]*\.[ch]$'
     '^curl/:^(host/client/|host/cli/|host/main\.c$)'
     '^(lua|lauxlib|lualib)\.h$:^(host/(lua|options|config|run|app|cli|main)[/.]|bindings/)'

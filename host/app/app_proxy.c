@@ -225,14 +225,13 @@ static void on_done(void *arg, const struct client_response *res)
     exchange_release(ex);
 }
 
-/* "https://host:8080/path" -> "host:8080", or without a port "host" */
-static struct str host_of(struct str url)
+/* The host of the target, as the client compares it. */
+static struct str host_of(struct str target, struct arena *arena)
 {
-    struct str host = str_skip(url, str_find(url, '/') + 2);
-    size_t len = 0;
-    while (len < host.len && strchr("/?#", host.ptr[len]) == NULL)
-        len++;
-    return (struct str){host.ptr, len};
+    struct client_url url;
+    struct err err;
+    int rc = client_parse_url(target, &url, &err);
+    return rc == 0 ? arena_copy(arena, str_from(url.host)) : (struct str){NULL, 0};
 }
 
 static void answer_busy(struct exchange *ex)
@@ -282,7 +281,8 @@ void app_proxy(struct app *app, struct exchange *ex, const struct redirect_rule 
     struct headers *headers = proxy != NULL ? forwarded(ex, rule) : NULL;
     target.len = str_find(target, '#');
     struct str copy = arena_copy(&ex->arena, target);
-    if (headers == NULL || copy.ptr == NULL) {
+    struct str host = copy.ptr != NULL ? host_of(copy, &ex->arena) : copy;
+    if (headers == NULL || host.ptr == NULL) {
         answer_failure(ex, -ENOMEM);
         return;
     }
@@ -295,8 +295,7 @@ void app_proxy(struct app *app, struct exchange *ex, const struct redirect_rule 
         exchange_refuse(ex, fault);
         return;
     }
-    *proxy = (struct proxy){
-        .app = app, .ex = ex, .target = copy, .headers = headers, .host = host_of(copy)};
+    *proxy = (struct proxy){.app = app, .ex = ex, .target = copy, .headers = headers, .host = host};
     app->proxy_count++;
     list_push(&app->proxies, &proxy->node);
     exchange_hold(ex);

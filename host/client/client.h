@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/str.h"
 #include "http/headers.h"
 
@@ -117,6 +118,18 @@ struct client_url {
 
 /* The parts of an absolute http(s) URL, as a call would read it. 0 or -EINVAL with the reason. */
 int client_parse_url(struct str url, struct client_url *out, struct err *err)
+    __attribute__((warn_unused_result));
+
+/* The same in parts, as a call would send them: dot segments resolved, blanks percent-encoded. ptr
+ * NULL: absent; port -1: not given. */
+struct client_url_parts {
+    struct str scheme, user, password, host, path, query, fragment;
+    int port;
+    char text[4 * LIMIT_TARGET_BYTES]; /* what they lie in */
+};
+
+/* 0 or -EINVAL with the reason. */
+int client_split_url(struct str url, struct client_url_parts *out, struct err *err)
     __attribute__((warn_unused_result));
 
 /* libcurl's version, static. */

@@ -356,8 +356,9 @@ int client_hop_follow(struct client_call *call, const char *location, struct err
     }
     call->redirects++;
     CURLU *next = curl_url_dup(call->url);
-    if (next != NULL && curl_url_set(next, CURLUPART_URL, location,
-                                     CURLU_ALLOW_SPACE | CURLU_URLENCODE) != CURLUE_OK) {
+    if (next != NULL && (curl_url_set(next, CURLUPART_URL, location,
+                                      CURLU_ALLOW_SPACE | CURLU_URLENCODE) != CURLUE_OK ||
+                         !client_url_settle(next))) {
         curl_url_cleanup(next);
         return err_set(err, -EIO, "redirect to a URL that is not valid");
     }

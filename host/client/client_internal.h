@@ -82,6 +82,8 @@ struct client_call {
 
 /* An absolute URL in parsed form, to be cleaned up; NULL with the reason. */
 CURLU *client_url_parse(struct str text, struct err *err);
+/* After another URL was set in it; client_url_parse has done so. False: no such host can be. */
+bool client_url_settle(CURLU *url);
 /* Holds `url` (may be NULL) against the rules and takes it over: the URL to fetch and the kinds of
  * address that its host may have; or NULL, and *code -EINVAL or -EACCES. */
 CURLU *client_url_admit(const struct client_rules *rules, CURLU *url, unsigned *reach, int *code,

@@ -268,23 +268,19 @@ static int read_publish(struct options_reader *r, struct config *config)
     return config->publish.ptr != NULL ? 0 : out_of_memory(r);
 }
 
-/* An origin is compared as browsers send it: scheme, host, and port where it is not the usual one.
- */
-static int check_origins(struct options_reader *r, const struct cors *cors)
+/* An origin is compared as browsers send it, however it is written. */
+static int mend_origins(struct options_reader *r, struct cors *cors)
 {
     for (unsigned i = 0; i < cors->origin_count; i++) {
         struct str origin = cors->origins[i];
-        size_t scheme = str_starts_with(origin, STR("https://"))  ? 8
-                        : str_starts_with(origin, STR("http://")) ? 7
-                                                                  : 0;
-        struct str host = str_skip(origin, scheme);
-        bool good = scheme > 0 && host.len > 0 && str_find(host, '/') == host.len &&
-                    str_find(host, '*') == host.len;
-        if (!good && !str_eq(origin, STR("*")) && !str_eq(origin, STR("null")))
+        int rc = cors_origin(origin, r->arena, &cors->origins[i]);
+        if (rc == -EINVAL)
             return options_fault(r, "origins",
                                  "'%.*s' is no origin: write \"https://app.example\", without a "
                                  "path, or \"*\"",
                                  STR_ARG(origin));
+        if (rc != 0)
+            return out_of_memory(r);
     }
     return 0;
 }
@@ -301,7 +297,7 @@ static int read_cors(struct options_reader *r, struct config *config)
     if (rc == 0)
         rc = options_str_list(r, "origins", &config->cors.origins, &config->cors.origin_count);
     if (rc == 0)
-        rc = check_origins(r, &config->cors);
+        rc = mend_origins(r, &config->cors);
     if (rc == 0)
         rc = options_bool(r, "credentials", &config->cors.credentials);
     if (rc == 0)

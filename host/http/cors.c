@@ -4,9 +4,47 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "http/host_name.h"
 
 #define ALLOW_ORIGIN   STR("Access-Control-Allow-Origin")
 #define REQUEST_PREFIX "access-control-request-"
+
+/* The port of an origin that browsers leave out. */
+static struct str usual_port(bool https)
+{
+    return https ? STR(":443") : STR(":80");
+}
+
+static bool is_port(struct str text) /* ":8080" */
+{
+    uint64_t port = 0;
+    return text.len > 1 && text.ptr[0] == ':' && str_to_u64(str_skip(text, 1), 65535, &port) == 0 &&
+           text.ptr[1] != '0';
+}
+
+int cors_origin(struct str text, struct arena *arena, struct str *out)
+{
+    static const char never[] = "/*@?#\\% ";
+    char host[HOST_NAME_SIZE];
+    *out = text;
+    if (str_eq(text, STR("*")) || str_eq(text, STR("null")))
+        return 0;
+    size_t scheme = str_find(text, ':');
+    bool https = str_eq_nocase((struct str){text.ptr, scheme}, STR("https"));
+    if ((!https && !str_eq_nocase((struct str){text.ptr, scheme}, STR("http"))) ||
+        !str_starts_with(str_skip(text, scheme), STR("://")) ||
+        host_name_canonical(str_skip(text, scheme + 3), host) != 0 || strpbrk(host, never) != NULL)
+        return -EINVAL;
+    struct str name = str_from(host);
+    const char *bracket = strchr(host, ']'), *colon = strchr(bracket != NULL ? bracket : host, ':');
+    struct str port = colon != NULL ? str_from(colon) : (struct str){NULL, 0};
+    if (colon == host || (colon != NULL && !is_port(port)))
+        return -EINVAL;
+    if (str_eq(port, usual_port(https)))
+        name.len -= port.len;
+    *out = arena_printf(arena, "%s://%.*s", https ? "https" : "http", STR_ARG(name));
+    return out->ptr != NULL ? 0 : -ENOMEM;
+}
 
 /* What to send as Access-Control-Allow-Origin; ptr NULL when the request's origin is not allowed or
  * there is none. Not a text of the configuration, which the answer may outlive. */

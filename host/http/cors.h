@@ -6,11 +6,16 @@
 #include "http/exchange.h"
 
 struct cors {
-    struct str *origins;   /* exact origins, or one "*"; borrowed from the configuration */
+    struct str *origins;   /* as browsers send them, or one "*"; borrowed from the configuration */
     unsigned origin_count; /* 0: no CORS headers at all */
     bool credentials;
     unsigned max_age; /* seconds; 0: not sent */
 };
+
+/* An origin as browsers send it: "HTTPS://Bücher.Example:443" -> "https://xn--bcher-kva.example".
+ * "*" and "null" stay. 0, -EINVAL (no origin: a path, a star within, another scheme), -ENOMEM. */
+int cors_origin(struct str text, struct arena *arena, struct str *out)
+    __attribute__((warn_unused_result));
 
 /* Answers a preflight (OPTIONS with Origin and Access-Control-Request-Method) into ex->res and
  * returns true; false when this is none. `methods`: bits that the route allows. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "http/host_name.h"
 #include "options/cron.h"
 #include "options/options.h"
 #include "options/options_auth.h"
@@ -213,18 +214,23 @@ static int read_limits(struct options_reader *r, struct function_spec *spec)
     return rc;
 }
 
-static int check_hosts(struct options_reader *r, const struct function_spec *spec)
+/* Hosts, in the form in which the client compares them. */
+static int mend_hosts(struct options_reader *r, struct function_spec *spec)
 {
     for (unsigned i = 0; i < spec->fetch_host_count; i++) {
         struct str host = spec->fetch_hosts[i];
-        bool good = host.len > 0;
-        for (size_t at = 0; at < host.len; at++)
-            good = good && host.ptr[at] > ' ' && host.ptr[at] != '/' && host.ptr[at] != '@';
+        char name[HOST_NAME_SIZE];
+        bool good = host.len > 0 && host_name_canonical(host, name) == 0;
+        for (const char *at = name; good && *at != '\0'; at++)
+            good = *at > ' ' && *at != '/' && *at != '@';
         if (!good)
             return options_fault(r, "fetch",
                                  "'%.*s' is no host: write \"api.example\", \"*.example\" or "
                                  "\"127.0.0.1:8080\"",
                                  STR_ARG(host));
+        spec->fetch_hosts[i] = arena_copy(r->arena, str_from(name));
+        if (spec->fetch_hosts[i].ptr == NULL)
+            return err_set(r->err, -ENOMEM, "out of memory");
     }
     return 0;
 }
@@ -234,7 +240,7 @@ static int read_reach(struct options_reader *r, struct function_spec *spec)
     spec->fetch_declared = spec->fetch_declared || is_given(r, "fetch");
     int rc = options_str_list(r, "fetch", &spec->fetch_hosts, &spec->fetch_host_count);
     if (rc == 0)
-        rc = check_hosts(r, spec);
+        rc = mend_hosts(r, spec);
     spec->env_declared = spec->env_declared || is_given(r, "env");
     if (rc == 0)
         rc = options_str_list(r, "env", &spec->env, &spec->env_count);

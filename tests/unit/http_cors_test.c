@@ -1,6 +1,8 @@
 /* Cross-origin answers: who is let in, what a preflight says, what caches must know. */
 #include "unit.h"
 
+#include <errno.h>
+
 #include "http/cors.h"
 
 static struct str one[] = {{"https://app.example", 19}};
@@ -60,6 +62,50 @@ static void test_origins(void **state)
         expect(&ex, "access-control-allow-credentials", cases[i].credentials);
         expect(&ex, "vary", cases[i].vary);
         arena_free(&ex.arena);
+    }
+}
+
+static void test_origins_are_written_in_many_ways(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *origin; /* NULL: none */
+    } cases[] = {
+        {"https://app.example", "https://app.example"},
+        {"https://App.Example", "https://app.example"},
+        {"HTTPS://app.example:443", "https://app.example"},
+        {"http://app.example:80", "http://app.example"},
+        {"http://app.example:443", "http://app.example:443"},
+        {"https://app.example:8443", "https://app.example:8443"},
+        {"https://B\xc3\x9c"
+         "cher.example",
+         "https://xn--bcher-kva.example"},
+        {"http://[::1]:80", "http://[::1]"},
+        {"http://[::1]:8080", "http://[::1]:8080"},
+        {"*", "*"},
+        {"null", "null"},
+        {"https://", NULL},
+        {"https://:443", NULL},
+        {"https://app.example/", NULL},
+        {"https://*.example", NULL},
+        {"https://app.example:0443", NULL},
+        {"https://app.example:99999", NULL},
+        {"https://app.example:", NULL},
+        {"https://user@app.example", NULL},
+        {"ftp://app.example", NULL},
+        {"app.example", NULL},
+        {"https:app.example", NULL},
+        {"", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct arena arena;
+        struct str origin;
+        arena_init(&arena);
+        int rc = cors_origin(str_from(cases[i].text), &arena, &origin);
+        assert_int_equal(rc, cases[i].origin != NULL ? 0 : -EINVAL);
+        if (rc == 0)
+            assert_true(str_eq(origin, str_from(cases[i].origin)));
+        arena_free(&arena);
     }
 }
 
@@ -156,8 +202,11 @@ static void test_no_preflight(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_origins),      cmocka_unit_test(test_handler_headers_stay),
-        cmocka_unit_test(test_preflight),    cmocka_unit_test(test_refused_preflight),
+        cmocka_unit_test(test_origins),
+        cmocka_unit_test(test_handler_headers_stay),
+        cmocka_unit_test(test_origins_are_written_in_many_ways),
+        cmocka_unit_test(test_preflight),
+        cmocka_unit_test(test_refused_preflight),
         cmocka_unit_test(test_no_preflight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -181,3 +181,47 @@ test('a host without descriptors says so, and not that it was refused', async (t
   assert.ok(errors.some((e) => /ETIMEDOUT/.test(e)));
   assert.ok(!errors.some((e) => /ECONNREFUSED/.test(e)), errors.join('\n'));
 });
+
+test('url.parse sees the host that fetch asks', async (t) => {
+  const up = await rawUpstream(t, (request, conn) => conn.send(answer(request.headers.host)));
+  const script = `return function(event)
+    local u, why = url.parse(event.body)
+    local ok, res = pcall(fetch, event.body, { timeout = 5 })
+    return json.encode({ host = u and u.host, port = u and u.port, why = why, asked = ok and res:text(), error = not ok and tostring(res) })
+  end`;
+  const h = await start(t, { files: deployment({ both: script }, { fields: { both: 'fetch = { "127.0.0.1", "localhost", "::1", "b", "c" }' } }) });
+  const both = async (body) => (await h.call('both', { method: 'POST', headers: { 'Content-Type': 'text/plain' }, body })).json();
+  const { port } = up;
+  for (const url of [`http:/127.0.0.1:${port}/`, `http:///127.0.0.1:${port}/`, `http://%3127.0.0.1:${port}/`, `http://127.1:${port}/`,
+    `http://2130706433:${port}/`, `http://%31%32%37.1:${port}/`, `http://0x7f000001:${port}/`, `HTTP://LOCALHOST.:${port}/`, `http://a\\@127.0.0.1:${port}/`,
+    `http://１２７.0.0.1:${port}/`, `http://u:p@127.0.0.1:${port}/a b`]) {
+    const got = await both(url);
+    assert.equal(got.asked, `${got.host}:${got.port}`, `${url}: ${JSON.stringify(got)}`);
+  }
+  for (const url of ['http://[::1%25eth0]/', 'http://a@b@c/', `http://%2531.0.0.1:${port}/`, 'http://:80/', 'http:////127.0.0.1/']) {
+    const got = await both(url);
+    assert.deepEqual([got.host, got.asked], [undefined, false], url);
+    assert.equal(got.error, `fetch: ${got.why}`, url);
+  }
+});
+
+test('lists of hosts do not mind how a host is written', async (t) => {
+  const up = await rawUpstream(t, (request, conn) => conn.send(answer('ok')));
+  const script = `return function(event)
+    local ok, err = pcall(fetch, event.body, { timeout = 5 })
+    return ok and "ok" or tostring(err)
+  end`;
+  const lists = {
+    case: `"LOCALHOST:${up.port}"`, dot: '"localhost."', script: '"*.BÜCHER.localhost"', port: `"localhost:${up.port + 1}"`,
+  };
+  const h = await start(t, {
+    files: deployment(Object.fromEntries(Object.keys(lists).map((n) => [n, script])), { fields: Object.fromEntries(Object.entries(lists).map(([n, l]) => [n, `fetch = { ${l} }`])) }),
+  });
+  const ask = async (name, url) => (await h.call(name, { method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: url })).text;
+  assert.equal(await ask('case', `http://localhost:${up.port}/`), 'ok');
+  assert.equal(await ask('dot', `http://LocalHost.:${up.port}/`), 'ok');
+  assert.equal(await ask('script', `http://shop.bücher.localhost:${up.port}/`), 'ok');
+  assert.equal(await ask('script', `http://shop.xn--bcher-kva.localhost:${up.port}/`), 'ok');
+  assert.match(await ask('script', `http://shop.bucher.localhost:${up.port}/`), /not listed for fetch/);
+  assert.match(await ask('port', `http://localhost:${up.port}/`), /not listed for fetch/);
+});

@@ -669,12 +669,13 @@ types[#types + 1] = {
     { "multiValueHeaders", "table<string, string[]>", "" },
     { "queryStringParameters", "table<string, string>", "several values joined by `, `" },
     { "multiValueQueryStringParameters", "table<string, string[]>", "" },
-    { "body?", "string", "text, or base64" },
+    { "body?", "string", "text, or base64; nil with `stream_body`" },
     { "isBase64Encoded", "boolean", "by Content-Type: false for text and JSON, else true" },
     { "rawUrl", "string", "" },
     { "rawQuery", "string", "without `?`" },
     { "route?", "string", "the pattern that matched" },
     { "params", "table<string, string>", "path parameters: `/shows/:id`" },
+    { "chunks", "fun(self): fun(): string?", "the body's bytes, for a `for` loop: in one piece, or as they come with `stream_body`; raises when they do not come in full" },
   },
 }
 types[#types + 1] = {

@@ -14,12 +14,13 @@
 ---@field multiValueHeaders table<string, string[]>
 ---@field queryStringParameters table<string, string> several values joined by `, `
 ---@field multiValueQueryStringParameters table<string, string[]>
----@field body? string text, or base64
+---@field body? string text, or base64; nil with `stream_body`
 ---@field isBase64Encoded boolean by Content-Type: false for text and JSON, else true
 ---@field rawUrl string
 ---@field rawQuery string without `?`
 ---@field route? string the pattern that matched
 ---@field params table<string, string> path parameters: `/shows/:id`
+---@field chunks fun(self): fun(): string? the body's bytes, for a `for` loop: in one piece, or as they come with `stream_body`; raises when they do not come in full
 
 ---About this call.
 ---@class luafn.Context

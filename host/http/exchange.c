@@ -137,6 +137,12 @@ void exchange_read_piece(struct exchange *ex, void (*on_body)(struct exchange *e
     pull(ex, on_body);
 }
 
+void exchange_stop_reading(struct exchange *ex)
+{
+    ex->on_body = NULL;
+    ex->body->asked = false;
+}
+
 struct str exchange_piece(const struct exchange *ex)
 {
     return body_piece(ex->body);

@@ -131,6 +131,8 @@ void exchange_read_whole(struct exchange *ex, void (*on_body)(struct exchange *e
  * exchange_take_piece when it was used. Who does not ask lets the client wait. */
 void exchange_read_piece(struct exchange *ex, void (*on_body)(struct exchange *ex));
 struct str exchange_piece(const struct exchange *ex);
+/* Takes the question back. */
+void exchange_stop_reading(struct exchange *ex);
 void exchange_take_piece(struct exchange *ex, size_t len);
 
 /* Why the rest of it will not come, or NULL. */

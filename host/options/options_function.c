@@ -10,13 +10,13 @@
 #include "options/options_auth.h"
 
 static const char *const config_keys[] = {
-    "script",      "path",  "methods",      "auth",         "timeout",    "cpu",      "memory",
-    "concurrency", "queue", "fetch",        "env",          "background", "rollback", "schedule",
-    "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       NULL};
+    "script",      "path",  "methods",      "auth",         "timeout",    "cpu",         "memory",
+    "concurrency", "queue", "fetch",        "env",          "background", "rollback",    "schedule",
+    "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       "stream_body", NULL};
 static const char *const script_keys[] = {
-    "handler",     "path",  "methods",      "auth",         "timeout",    "cpu",      "memory",
-    "concurrency", "queue", "fetch",        "env",          "background", "rollback", "schedule",
-    "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       NULL};
+    "handler",     "path",  "methods",      "auth",         "timeout",    "cpu",         "memory",
+    "concurrency", "queue", "fetch",        "env",          "background", "rollback",    "schedule",
+    "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       "stream_body", NULL};
 
 bool options_is_given(const struct function_spec *spec, struct str key)
 {
@@ -214,6 +214,24 @@ static int read_limits(struct options_reader *r, struct function_spec *spec)
     return rc;
 }
 
+/* What is held in memory whole has a limit; a background function's body is, before its 202. */
+static int read_body(struct options_reader *r, struct function_spec *spec)
+{
+    int rc = options_bool(r, "stream_body", &spec->stream_body);
+    if (rc == 0)
+        rc = options_size(r, "body", 0, SIZE_MAX, &spec->body);
+    if (rc != 0)
+        return rc;
+    if (spec->stream_body && (spec->background || spec->cron != NULL))
+        return options_fault(r, "stream_body", "is not for a function that no client waits for");
+    if (spec->body > LIMIT_FN_BODY && !spec->stream_body)
+        return options_fault(r, "body",
+                             "must be at most %zu bytes (1 GiB); larger ones need stream_body = "
+                             "true, and event:chunks() in the handler",
+                             LIMIT_FN_BODY);
+    return 0;
+}
+
 /* Hosts, in the form in which the client compares them. */
 static int mend_hosts(struct options_reader *r, struct function_spec *spec)
 {
@@ -295,7 +313,7 @@ int options_read_function(struct options_reader *r, struct function_spec *spec,
     if (rc == 0)
         rc = read_limits(r, spec);
     if (rc == 0)
-        rc = options_size(r, "body", 0, LIMIT_FN_BODY, &spec->body);
+        rc = read_body(r, spec);
     if (rc == 0)
         rc = read_rate_limit(r, spec);
     if (rc == 0)

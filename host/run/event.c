@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "run/chunks.h"
 #include "run/event_fields.h"
 #include "run/invocation.h"
 #include "lua/lazy.h"
@@ -25,6 +26,18 @@ static const struct field *fields_of(lua_State *L)
     return lua_touserdata(L, lua_upvalueindex(2));
 }
 
+/* Pushes the metatable of an event whose fields are made: what it has still is its methods. */
+static void lx_push_methods(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"chunks", l_chunks}, {NULL, NULL}};
+    if (!luaL_newmetatable(L, "luafn.event"))
+        return;
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+}
+
 /* __index(table, name): upvalues are the slot and the list of fields. */
 static int l_index(lua_State *L)
 {
@@ -41,11 +54,18 @@ static int l_index(lua_State *L)
         lua_rawset(L, 1);
         return 1;
     }
-    return 0;
+    if (fields_of(L) != event_fields)
+        return 0;
+    lx_push_methods(L);
+    lua_getfield(L, -1, "__index");
+    lua_pushvalue(L, 2);
+    lua_rawget(L, -2);
+    return 1;
 }
 
 static void fill_in(lua_State *L, int table, const struct field *field, struct invocation *inv)
 {
+    bool has_methods = field == event_fields;
     for (; inv != NULL && field->name != NULL; field++) {
         lua_pushstring(L, field->name);
         if (lua_rawget(L, table) == LUA_TNIL) {
@@ -55,7 +75,10 @@ static void fill_in(lua_State *L, int table, const struct field *field, struct i
         }
         lua_pop(L, 1);
     }
-    lua_pushnil(L);
+    if (has_methods)
+        lx_push_methods(L);
+    else
+        lua_pushnil(L);
     lua_setmetatable(L, table);
 }
 

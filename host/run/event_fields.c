@@ -116,8 +116,8 @@ static void push_body(lua_State *L, struct invocation *inv)
 {
     const struct request *req = request_of(inv);
     /* As on Netlify: a body without a Content-Type is no body. */
-    if (req->body.ptr == NULL || req->method == METHOD_GET || req->method == METHOD_HEAD ||
-        headers_get(&req->headers, STR("content-type")) == NULL) {
+    if (inv->instance->spec.stream_body || req->body.ptr == NULL || req->method == METHOD_GET ||
+        req->method == METHOD_HEAD || headers_get(&req->headers, STR("content-type")) == NULL) {
         lua_pushnil(L);
     } else if (is_text(req)) {
         push_text(L, req->body);

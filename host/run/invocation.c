@@ -152,11 +152,12 @@ void invocation_extend(struct invocation *inv)
     set_deadline(inv, inv->instance->spec.timeout);
 }
 
-/* A client that does not read is the connection's to judge, not a fault of the handler. */
+/* A client that does not read, or send, is the connection's to judge, not a fault of the handler.
+ */
 static void on_deadline(uv_timer_t *timer)
 {
     struct invocation *inv = container_of(timer, struct invocation, timer);
-    if (!list_is_empty(&inv->writers))
+    if (!list_is_empty(&inv->writers) || inv->reader != NULL)
         invocation_extend(inv);
     if (uv_hrtime() < inv->budget.deadline_ns)
         arm_timer(inv);
@@ -318,6 +319,7 @@ static void init(struct invocation *inv, struct call *call)
     inv->main = NULL;
     inv->slot = NULL;
     inv->stream = 0;
+    inv->reader = NULL;
     inv->answered = false;
     inv->after_count = 0;
     inv->log_bytes = 0;

@@ -1,6 +1,7 @@
 /* One connection: its beginning, its reading and deadlines, its end. */
 #include "server/conn.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -200,6 +201,18 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
         conn_refuse(conn, conn->reading, &timed_out);
         conn_pump(conn);
     }
+}
+
+/* A peer whose body has to wait is not heard: what he breaks is asked for. */
+void conn_look(struct conn *conn)
+{
+    uv_os_fd_t fd;
+    if (conn->state != CONN_OPEN || conn->is_reading || !conn_is_in_body(conn) ||
+        uv_fileno((uv_handle_t *)&conn->tcp, &fd) != 0)
+        return;
+    struct pollfd broken = {.fd = fd};
+    if (poll(&broken, 1, 0) > 0 && (broken.revents & (POLLERR | POLLHUP)) != 0)
+        conn_close(conn);
 }
 
 /* ---- the turn and the end ---- */

@@ -140,6 +140,8 @@ void conn_pump(struct conn *conn);
 /* The peer sends no more. */
 void conn_eof(struct conn *conn);
 void conn_on_deadline(struct conn *conn, enum deadline_kind kind);
+/* Ends a connection that the peer has broken while nothing was read from it. */
+void conn_look(struct conn *conn);
 /* Takes an exchange that will not be sent out of the pipeline. One that nobody has seen goes
  * silently. */
 void conn_abandon(struct conn *conn, struct exchange *ex);

@@ -182,12 +182,14 @@ void h2_pull(struct exchange *ex)
     struct h2 *h2 = s->h2;
     if (body_has_room(ex->body))
         body_listen(ex->body, uv_now(h2->conn->server->loop));
-    if (ex->req.expects_continue && ex->body->received == 0 && !ex->head_sent)
+    if (ex->req.expects_continue && ex->body->received == 0 && !ex->head_sent) {
+        ex->req.expects_continue = false;
         nghttp2_submit_headers(h2->session, NGHTTP2_FLAG_NONE, s->id, NULL,
                                &(nghttp2_nv){(uint8_t *)(uintptr_t) ":status",
                                              (uint8_t *)(uintptr_t) "100", 7, 3,
                                              NGHTTP2_NV_FLAG_NONE},
                                1, NULL);
+    }
     if (ex->body->mode == BODY_WHOLE)
         nghttp2_session_set_local_window_size(h2->session, NGHTTP2_FLAG_NONE, s->id,
                                               LIMIT_H2_WINDOW_WHOLE);

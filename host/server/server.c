@@ -73,6 +73,10 @@ static void on_tick(uv_timer_t *timer)
 #ifdef LUAFN_DEBUG
     check_nobody_is_stuck(server);
 #endif
+    list_each(node, &server->conns)
+    {
+        conn_look(container_of(node, struct conn, in_server));
+    }
     for (int kind = 0; kind < DEADLINE_NONE; kind++) {
         struct list *list = &server->deadlines[kind];
         while (!list_is_empty(list)) {

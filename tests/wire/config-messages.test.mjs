@@ -10,7 +10,7 @@ const AUTH = (text) => TOP(`auth = { issuer = "https://i.example/", audience = "
 const OWN = (text) => `functions = { a = { script = "scripts/a.lua", auth = ${text} } }, auth = { issuer = "https://i.example/", audience = "a" }`;
 
 const good = [
-  '', F('timeout = 0.5, cpu = 2.5, memory = "64 MB", concurrency = 1, queue = 0'), F('memory = 33554432'), F('body = "1GB"'), F('body = 0'), F('methods = "GET"'),
+  '', F('timeout = 0.5, cpu = 2.5, memory = "64 MB", concurrency = 1, queue = 0'), F('memory = 33554432'), F('body = "1GB"'), F('body = 0'), F('stream_body = true, body = "100GB"'), F('stream_body = false'), F('methods = "GET"'),
   F('path = "/q/:id?", methods = { "GET", "HEAD" }'), F('path = { "/x/*", "/y" }, excludedPath = "/x/no/*", preferStatic = true'),
   'functions = "scripts"', 'functions = { a = "scripts/a.lua" }', 'functions = {}', TOP('prefix = "/f"'), TOP('publish = "scripts"'),
   F('schedule = "0 0 * * MON-FRI"'), F('schedule = "@hourly"'), F('schedule = "*/10 * * * * *"'), F('background = true'),
@@ -36,7 +36,11 @@ const faults = [
   [F('memory = "32XB"'), `functions.a.memory: must be a size such as "32MB", not the text '32XB'`],
   [F('memory = 1.5'), 'functions.a.memory: must be a size: bytes, or a text such as "32MB", not 1.5'],
   [F('memory = 1'), 'functions.a.memory: must be between 262144 and 4294967296 bytes'],
-  [F('body = "2GB"'), 'functions.a.body: must be between 0 and 1073741824 bytes'],
+  [F('body = "2GB"'), /^functions\.a\.body: must be at most 1073741824 bytes .* stream_body = true/],
+  [F('body = "much"'), `functions.a.body: must be a size such as "32MB", not the text 'much'`],
+  [F('stream_body = 1'), 'functions.a.stream_body: must be true or false, not 1'],
+  [F('stream_body = true, background = true'), 'functions.a.stream_body: is not for a function that no client waits for'],
+  [F('stream_body = true, schedule = "@daily"'), 'functions.a.stream_body: is not for a function that no client waits for'],
   [F('concurrency = 1.5'), 'functions.a.concurrency: must be a whole number, not 1.5'],
   [F('concurrency = 0'), 'functions.a.concurrency: must be between 1 and 100000'],
   [F('methods = { "get" }'), "functions.a.methods: 'get' is not one of GET HEAD POST PUT PATCH DELETE OPTIONS"],

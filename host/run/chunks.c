@@ -1,0 +1,112 @@
+/* The body of a request, asked for by its handler. */
+#include "run/chunks.h"
+
+#include <lauxlib.h>
+
+#include "run/await.h"
+#include "run/invocation.h"
+
+struct read_op {
+    struct op op;
+    struct invocation *inv;
+};
+
+/* ---- waiting for the client ---- */
+
+static void cancel(struct op *op)
+{
+    struct invocation *inv = container_of(op, struct read_op, op)->inv;
+    if (inv->reader != op)
+        return;
+    inv->reader = NULL;
+    exchange_stop_reading(inv->ex);
+}
+
+/* What has come; nil at the end. [-0, +1] */
+static int lx_push_piece(lua_State *L, struct invocation *inv)
+{
+    struct str piece = exchange_piece(inv->ex);
+    const struct http_fault *fault = exchange_body_fault(inv->ex);
+    invocation_extend(inv);
+    if (piece.len > 0) {
+        lua_pushlstring(L, piece.ptr, piece.len);
+        exchange_take_piece(inv->ex, piece.len);
+    } else if (fault != NULL) {
+        return luaL_error(L, "event:chunks: %s", fault->text);
+    } else {
+        lua_pushnil(L);
+    }
+    return 1;
+}
+
+static int finish(lua_State *L, struct op *op)
+{
+    return lx_push_piece(L, container_of(op, struct read_op, op)->inv);
+}
+
+static const struct op_type read_type = {
+    .name = "event:chunks", .cancel = cancel, .finish = finish};
+
+static void on_body(struct exchange *ex)
+{
+    struct invocation *inv = ex->owner;
+    struct op *op = inv->reader;
+    inv->reader = NULL;
+    op_complete(op);
+}
+
+static int wait(lua_State *L, struct invocation *inv)
+{
+    struct read_op *r = (struct read_op *)op_new(L, &read_type, sizeof(*r));
+    r->inv = inv;
+    inv->reader = &r->op;
+    exchange_read_piece(inv->ex, on_body);
+    return await(L, &r->op);
+}
+
+/* ---- the iterator ---- */
+
+static struct invocation *lx_check(lua_State *L)
+{
+    struct invocation *inv = invocation_of(L);
+    if (inv == NULL || inv->answered)
+        luaL_error(L, "event:chunks: can only be used while the request is handled");
+    return inv;
+}
+
+/* Of a body that is there already; the first upvalue says how much of it was given. */
+static int next_of_whole(lua_State *L, struct invocation *inv)
+{
+    size_t given = (size_t)lua_tointeger(L, lua_upvalueindex(1));
+    struct str rest = inv->ex->req.body;
+    if (rest.len <= given)
+        return 0;
+    rest = str_skip(rest, given);
+    if (inv->instance->spec.stream_body && rest.len > BODY_PIECE_BYTES)
+        rest.len = BODY_PIECE_BYTES;
+    lua_pushinteger(L, (lua_Integer)(given + rest.len));
+    lua_replace(L, lua_upvalueindex(1));
+    lua_pushlstring(L, rest.ptr, rest.len);
+    return 1;
+}
+
+static int l_next(lua_State *L)
+{
+    struct invocation *inv = lx_check(L);
+    struct body *body = inv->ex->body;
+    if (!inv->instance->spec.stream_body || body == NULL)
+        return next_of_whole(L, inv);
+    if (inv->reader != NULL)
+        return luaL_error(L, "event:chunks: the body is being read already");
+    if (body_piece(body).len > 0 || body->complete || body->fault != NULL)
+        return lx_push_piece(L, inv);
+    return wait(L, inv);
+}
+
+int l_chunks(lua_State *L)
+{
+    lx_check(L);
+    lua_pushinteger(L, 0);
+    lua_pushcclosure(L, l_next, 1);
+    return 1;
+}

@@ -14,6 +14,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,6 +45,12 @@ static uint64_t next_arm_ns; /* by the signal: the thread's clock before which i
 static timer_t timer;
 static bool timer_is_on;
 static const char end_error; /* its address is the error value */
+
+/* Where the script was at the end of a budget, of the run since budget_enter. */
+static struct {
+    const struct budget *budget; /* NULL: none has ended */
+    char text[LUA_IDSIZE + 16];
+} place;
 
 lua_Hook budget_line_hook;
 
@@ -152,6 +160,7 @@ void budget_enter(struct budget *budget, lua_State *co)
     budget->slice_start_ns = uv_hrtime();
     /* Who has used more than a tick can pay for the exact clock from the start. */
     bool is_exact = budget->cpu_used_ns > BUDGET_TICK_MS * (uint64_t)NS_PER_MS;
+    place.budget = NULL;
     tick_used_ns = 0;
     tick_cpu_ns = is_exact ? thread_clock() : 0;
     stack_base = __builtin_frame_address(0);
@@ -271,11 +280,37 @@ void budget_kill(struct budget *budget, enum budget_end end)
         arm(co);
 }
 
+/* The innermost line that `co` has of a script; functions in C have none. */
+static bool find_place(lua_State *co)
+{
+    enum { LEVELS = 100 };
+    lua_Debug frame;
+    for (int level = 0; level < LEVELS && lua_getstack(co, level, &frame); level++) {
+        lua_getinfo(co, "Sl", &frame);
+        if (frame.currentline <= 0)
+            continue;
+        snprintf(place.text, sizeof(place.text), "%s:%d", frame.short_src, frame.currentline);
+        return true;
+    }
+    return false;
+}
+
+const char *budget_place(const struct budget *budget, lua_State *co)
+{
+    static char told[sizeof(place.text)];
+    bool is_known = place.budget == budget || find_place(co);
+    place.budget = NULL;
+    memcpy(told, place.text, sizeof(told));
+    return is_known ? told : NULL;
+}
+
 /* The hook stays armed while the coroutine unwinds: a handler or a <close> variable gets no
  * instruction further. */
 int budget_raise(lua_State *L)
 {
     arm(L);
+    if (place.budget == NULL && find_place(L))
+        place.budget = current;
     lua_pushlightuserdata(L, (void *)(uintptr_t)&end_error);
     return lua_error(L);
 }

@@ -83,6 +83,12 @@ void budget_kill(struct budget *budget, enum budget_end end);
 /* Raises the error that no pcall of ours stops; only valid after `end` was set. */
 int budget_raise(lua_State *L);
 
+/* Where the script was ("scripts/me.lua:12") when this budget ended, or, where that did not stop it
+ * in the middle of a run, where `co` is: it waits, or ran out of memory. NULL: not in a script. Ask
+ * before the coroutine is unwound and anything else is resumed. The text holds until the next call.
+ */
+const char *budget_place(const struct budget *budget, lua_State *co);
+
 /* Is the value at `idx` what budget_raise raises? Ask only once `end` is set: a script may have got
  * hold of the value and raise it itself, and then it is an error like any other. */
 bool budget_is_end_error(lua_State *L, int idx);

@@ -1,6 +1,8 @@
 /* The io library of a host that has no files to give: opening one fails as a missing file does, and
  * what is written goes to the log, a line a call. */
 #include <lauxlib.h>
+#include <lualib.h>
+#include <string.h>
 
 #include "lua/guard_parts.h"
 
@@ -52,21 +54,26 @@ static int l_write(lua_State *L)
     return 1;
 }
 
-/* io.type: of a file, "file"; of all else nil. Upvalues: the two files. */
+/* io.type: of a file, "file"; of all else nil. */
 static int l_type(lua_State *L)
 {
     luaL_checkany(L, 1);
-    bool is_file =
-        lua_rawequal(L, 1, lua_upvalueindex(1)) || lua_rawequal(L, 1, lua_upvalueindex(2));
+    bool is_file = lua_isuserdata(L, 1) && luaL_getmetafield(L, 1, "__name") == LUA_TSTRING &&
+                   strcmp(lua_tostring(L, -1), LUA_FILEHANDLE) == 0;
     lua_pushstring(L, is_file ? "file" : NULL);
     return 1;
 }
+
+static const luaL_Reg functions[] = {
+    {"open", l_open}, {"read", l_read}, {"type", l_type}, {NULL, NULL}};
 
 /* Pushes a file that writes by log's function at `writer`. */
 static void push_file(lua_State *L, int writer)
 {
     static const char *const nothing[] = {"close", "flush", "seek", "setvbuf", NULL};
     writer = lua_absindex(L, writer);
+    lua_newuserdatauv(L, 0, 0);
+    lua_createtable(L, 0, 3); /* file, metatable */
     lua_newtable(L);
     for (const char *const *name = nothing; *name != NULL; name++) {
         lua_pushcfunction(L, l_itself);
@@ -78,25 +85,24 @@ static void push_file(lua_State *L, int writer)
     lua_pushnil(L);
     lua_pushcclosure(L, l_write, 2);
     lua_setfield(L, -2, "write");
-    guard_seal(L);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pushliteral(L, LUA_FILEHANDLE);
+    lua_setfield(L, -2, "__name");
+    lua_setmetatable(L, -2);
 }
 
 void guard_push_io(lua_State *L, int info, int warn)
 {
     info = lua_absindex(L, info);
     warn = lua_absindex(L, warn);
-    lua_newtable(L);
-    lua_pushcfunction(L, l_open);
-    lua_setfield(L, -2, "open");
-    lua_pushcfunction(L, l_read);
-    lua_setfield(L, -2, "read");
+    luaL_newlib(L, functions);
     push_file(L, info);
-    push_file(L, warn); /* io, stdout, stderr */
-    lua_pushvalue(L, -2);
-    lua_pushvalue(L, -2);
-    lua_pushcclosure(L, l_type, 2);
-    lua_setfield(L, -4, "type");
-    lua_setfield(L, -3, "stderr");
+    lua_setfield(L, -2, "stdin");
+    push_file(L, warn);
+    lua_setfield(L, -2, "stderr");
+    push_file(L, info);
     lua_pushvalue(L, info);
     lua_pushvalue(L, -2);
     lua_pushcclosure(L, l_write, 2);

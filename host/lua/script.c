@@ -79,17 +79,22 @@ uint64_t script_hash(const char *path)
     return hash;
 }
 
+static bool is_separator(char c)
+{
+    return c == '.' || c == '/';
+}
+
 static bool name_is_valid(struct str name)
 {
-    if (name.len == 0 || name.ptr[0] == '.' || name.ptr[name.len - 1] == '.')
-        return false;
+    bool after_word = false;
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
         bool word = str_is_alnum(c) || c == '_' || c == '-';
-        if (!word && !(c == '.' && name.ptr[i + 1] != '.'))
+        if (!word && !(is_separator(c) && after_word))
             return false;
+        after_word = word;
     }
-    return true;
+    return after_word;
 }
 
 bool script_exists(const char *path)

@@ -37,8 +37,8 @@ enum script_place {
     "lib/?.lua;lib/?/init.lua"
 
 /* A file that `require(name)` looks for; name's dots become slashes. 0 and `path` (NUL-terminated,
- * at most `size` bytes), -EINVAL for a name that is not made of letters, digits, '_', '-' and dots,
- * -ENOENT where the path would be longer. */
+ * at most `size` bytes), -EINVAL for a name that is not made of letters, digits, '_', '-' and dots
+ * (or slashes), -ENOENT where the path would be longer. */
 int script_candidate(const char *script, struct str root, struct str name, enum script_place place,
                      bool is_folder, char *path, size_t size);
 

@@ -244,7 +244,7 @@ static void set_suspended(struct call *call)
 
 static void set_cancelled(struct call *call)
 {
-    outcome_set_limit(BUDGET_CANCELLED, call->function->spec, call->ex);
+    outcome_set_limit(BUDGET_CANCELLED, call->function->spec, NULL, false, call->ex);
 }
 
 static void end_wait(struct call *call)

@@ -132,9 +132,11 @@ static void end_load(struct instance *instance, enum instance_state state)
     instance_unref(instance); /* the loader's */
 }
 
-static void describe_limit(struct instance *instance)
+/* `place`: of budget_place. */
+static void describe_limit(struct instance *instance, const char *place)
 {
-    const char *shown = script_display_name(instance->spec.script.ptr, instance->spec.root);
+    const char *shown =
+        place != NULL ? place : script_display_name(instance->spec.script.ptr, instance->spec.root);
     switch (instance->load_budget.end) {
     case BUDGET_CPU:
         err_set(&instance->error, 0, "%s: loading used more than %.1f s of processor time", shown,
@@ -160,7 +162,7 @@ static void on_load_done(struct task *task, int status)
     if (status == LUA_ERRMEM)
         instance->load_budget.end = BUDGET_MEMORY;
     if (instance->load_budget.end != BUDGET_RUNNING) {
-        describe_limit(instance);
+        describe_limit(instance, budget_place(&instance->load_budget, task->co));
     } else {
         const char *text =
             lua_type(task->co, -1) == LUA_TSTRING ? lua_tostring(task->co, -1) : NULL;
@@ -188,8 +190,8 @@ static void on_load_timeout(uv_timer_t *timer)
 {
     struct instance *instance = container_of(timer, struct instance, load_timer);
     instance->load_budget.end = BUDGET_TIMEOUT;
+    describe_limit(instance, budget_place(&instance->load_budget, instance->loader->co));
     task_cancel(instance->loader);
-    describe_limit(instance);
     end_load(instance, INSTANCE_FAILED);
 }
 

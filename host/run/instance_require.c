@@ -151,7 +151,8 @@ int instance_require(lua_State *L)
     lua_settop(L, NAME);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, INSTANCE_LOADED);
     lua_pushvalue(L, NAME);
-    if (lua_rawget(L, LOADED) != LUA_TNIL)
+    lua_rawget(L, LOADED);
+    if (lua_toboolean(L, -1)) /* false stands for nothing, as in Lua's own */
         return 1;
     lua_settop(L, LOADED);
     push_mark(L, name);

@@ -181,12 +181,13 @@ static void set_failure(struct invocation *inv, lua_State *co, int status)
     if (status == LUA_ERRMEM && inv->budget.end == BUDGET_RUNNING)
         inv->budget.end = BUDGET_MEMORY;
     const struct function_spec *spec = &inv->instance->spec;
+    bool dev = inv->function->services->dev;
     inv->function->metrics->errors++;
     if (inv->budget.end != BUDGET_RUNNING) {
         count_end(inv);
-        outcome_set_limit(inv->budget.end, spec, inv->ex);
+        outcome_set_limit(inv->budget.end, spec, budget_place(&inv->budget, co), dev, inv->ex);
     } else {
-        outcome_set_error(inv->instance->vm->L, co, spec, inv->function->services->dev, inv->ex);
+        outcome_set_error(inv->instance->vm->L, co, spec, dev, inv->ex);
     }
 }
 
@@ -254,10 +255,14 @@ static void on_after_done(struct task *task, int status)
     struct invocation *inv = task->arg;
     if (status == LUA_ERRMEM)
         inv->budget.end = BUDGET_MEMORY;
+    const char *place = status != LUA_OK ? budget_place(&inv->budget, task->co) : NULL;
     if (status != LUA_OK && inv->budget.end == BUDGET_RUNNING)
         log_message(
             LOG_ERROR, "after_response of %.*s raised: %s", STR_ARG(inv->instance->spec.name),
             lua_type(task->co, -1) == LUA_TSTRING ? lua_tostring(task->co, -1) : "(not a text)");
+    else if (status != LUA_OK && inv->budget.end != BUDGET_CANCELLED)
+        log_message(LOG_ERROR, "after_response of %.*s passed a limit at %s",
+                    STR_ARG(inv->instance->spec.name), place != NULL ? place : "?");
     task_free(task);
     if (list_is_empty(&inv->tasks))
         finish(inv);
@@ -351,7 +356,7 @@ void invocation_start(struct call *call)
     inv->main = invocation_add_task(inv, on_main_done, inv);
     if (inv->main == NULL) {
         inv->budget.end = BUDGET_MEMORY;
-        outcome_set_limit(BUDGET_MEMORY, &inv->instance->spec, inv->ex);
+        outcome_set_limit(BUDGET_MEMORY, &inv->instance->spec, NULL, false, inv->ex);
         answer(inv);
         finish(inv);
         return;
@@ -373,12 +378,13 @@ void invocation_cancel(struct invocation *inv, enum budget_end end)
     if (inv->budget.end == BUDGET_RUNNING)
         inv->budget.end = end;
     inv->stream = 0; /* what unwinds writes no more */
+    const char *place = inv->main != NULL ? budget_place(&inv->budget, inv->main->co) : NULL;
     cancel_tasks(inv);
     if (!inv->answered) {
         count_end(inv);
         if (end != BUDGET_CANCELLED)
             function_judge(inv->function, inv->instance, false);
-        outcome_set_limit(end, &inv->instance->spec, inv->ex);
+        outcome_set_limit(end, &inv->instance->spec, place, inv->function->services->dev, inv->ex);
         end_stream(inv, false);
         answer(inv);
     }

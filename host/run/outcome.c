@@ -219,7 +219,22 @@ void outcome_set_error(lua_State *L, lua_State *co, const struct function_spec *
 
 /* ---- limits ---- */
 
-void outcome_set_limit(enum budget_end end, const struct function_spec *spec, struct exchange *ex)
+static void log_limit(const struct function_spec *spec, const struct exchange *ex, const char *text,
+                      const char *place)
+{
+    struct log_line line;
+    log_begin(&line, LOG_ERROR, "handler passed a limit");
+    log_str(&line, "function", spec->name);
+    log_int(&line, "generation", ex->generation);
+    log_str(&line, "request_id", str_from(ex->request_id));
+    log_str(&line, "error", str_from(text));
+    if (place != NULL)
+        log_str(&line, "at", str_from(place));
+    log_end(&line);
+}
+
+void outcome_set_limit(enum budget_end end, const struct function_spec *spec, const char *place,
+                       bool dev, struct exchange *ex)
 {
     char text[256];
     const char *type;
@@ -264,7 +279,9 @@ void outcome_set_limit(enum budget_end end, const struct function_spec *spec, st
         ex->error_code = "cancelled";
         snprintf(text, sizeof(text), "The run was ended before it finished");
     }
-    set_error_body(ex, status, str_from(type), str_from(text), (struct str){NULL, 0});
+    if (end != BUDGET_CANCELLED)
+        log_limit(spec, ex, text, place);
+    set_error_body(ex, status, str_from(type), str_from(text), str_from(dev ? place : NULL));
 }
 
 static void set_unavailable(struct exchange *ex, const char *code, const char *text,

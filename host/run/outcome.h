@@ -30,8 +30,10 @@ void outcome_set_error(lua_State *L, lua_State *co, const struct function_spec *
 struct str outcome_without_positions(struct str message, char *out);
 
 /* The budget ended: 504 for the wall clock, 500 for processor time and memory, 503 for a cancelled
- * run. Names limit and knob. */
-void outcome_set_limit(enum budget_end end, const struct function_spec *spec, struct exchange *ex);
+ * run. Names limit and knob; `place` (budget_place, or NULL) in the log, and in `dev` in the answer.
+ */
+void outcome_set_limit(enum budget_end end, const struct function_spec *spec, const char *place,
+                       bool dev, struct exchange *ex);
 
 /* No run: 503 no_free_slot with Retry-After. */
 void outcome_set_no_slot(const struct function_spec *spec, struct exchange *ex);

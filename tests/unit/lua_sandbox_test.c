@@ -61,7 +61,7 @@ static const char names[] =
     "coroutine: close create isyieldable resume running status wrap yield\n"
     "debug: gethook getinfo getlocal getmetatable getupvalue sethook setmetatable setupvalue "
     "traceback upvalueid upvaluejoin\n"
-    "io: open read stderr stdout type write\n"
+    "io: open read stderr stdin stdout type write\n"
     "math: abs acos asin atan atan2 ceil cos cosh deg exp floor fmod frexp huge ldexp log log10 max "
     "maxinteger min mininteger modf pi pow rad random randomseed sin sinh sqrt tan tanh tointeger "
     "type ult\n"
@@ -120,7 +120,11 @@ static const struct text_case writes[] = {
     {"string.rep = nil", "'string.rep' cannot be set: it belongs to the host"},
     {"rawset(string, 'rep', print)", "'string.rep' cannot be set: it belongs to the host"},
     {"debug.traceback = nil", "'debug.traceback' cannot be set: it belongs to the host"},
-    {"io.stdout.write = print", "'write' cannot be set: this table is read-only"},
+    {"io.stdout.write = print", "attempt to index a FILE* value"},
+    {"debug.setmetatable(io.stdout, {})", "table expected, got FILE*"},
+    {"return tostring(getmetatable(io.stdout)) .. type(io.stdout) .. io.type(io.stderr) .. "
+     "tostring(io.type(print))",
+     "falseuserdatafilenil"},
     {"debug.setmetatable(string, {})", "cannot change a protected metatable"},
     {"debug.setmetatable('', {})", "table expected, got string"},
     {"return tostring(debug.getmetatable(string))", "false"},

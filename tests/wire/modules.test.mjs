@@ -23,13 +23,13 @@ test('require: beside the script, beside functions.lua, LuaRocks tree, lib; NAME
     files: {
       ...deployment({ all: `return function()
         local out = {}
-        for _, name in ipairs { "beside", "folder", "at_root", "tree", "rock", "own", "owns", "lib.own" } do out[#out + 1] = require(name) end
+        for _, name in ipairs { "beside", "folder", "at_root", "tree", "rock", "own", "owns", "lib.own", "lib/own" } do out[#out + 1] = require(name) end
         return table.concat(out, ",")
       end` }),
       ...MODULES,
     },
   });
-  assert.equal((await h.call('all')).text, 'beside,folder,at_root,tree,rock lua_modules/share/lua/5.4/rock.lua part,own,owns,own');
+  assert.equal((await h.call('all')).text, 'beside,folder,at_root,tree,rock lua_modules/share/lua/5.4/rock.lua part,own,owns,own,own');
 });
 
 test('a module that fails says why each time; one that waits may be required by two requests', async (t) => {
@@ -90,22 +90,23 @@ test('package: what is loaded is there to read; modules may be given by the scri
       ...deployment({
         a: `package.preload.given = function(name, place) return { name, place, require "own" } end
           package.loaded.own2 = require "own"
+          require "no" require "no"
           local ok, why = pcall(function() package.loaded.json = {} end)
           function string.shout(s) return s:upper() .. "!" end
           return function()
             local late, whyLate = pcall(function() package.loaded.late = 1 end)
             return table.concat({ require("given")[1], require("given")[2], require("given")[3], require "own2", package.loaded.own, package.loaded.self,
               package.config:sub(1, 1), package.path:match("^[^;]*"), ("x"):shout(), why:gsub("^.-: ", ""), tostring(late), whyLate:gsub("^.-: ", ""),
-              tostring(rawequal(package.loaded.json, json)), tostring(os.getenv "SEEN"), tostring(os.getenv "HIDDEN"), tostring(require "sets") }, "\\n")
+              tostring(rawequal(package.loaded.json, json)), tostring(os.getenv "SEEN"), tostring(os.getenv "HIDDEN"), tostring(require "sets"), tostring(require "no") }, "\\n")
           end`,
       }, { fields: { a: 'env = { "SEEN" }' } }),
       '.env': 'SEEN=yes\nHIDDEN=no\n',
       'own.lua': 'package.loaded.self = "by itself" return "own"',
-      'sets.lua': '',
+      'sets.lua': '', 'no.lua': 'n = (n or 0) + 1 return n > 1 and n',
     },
   });
   assert.deepEqual((await h.call('a')).text.split('\n'), [
     'given', ':preload:', 'own', 'own', 'own', 'by itself', '/', './?.lua', 'X!', "'package.loaded.json' cannot be set: it belongs to the host", 'false',
-    "'package.loaded.late' cannot be set once the script has loaded (use a local): other requests would see it", 'true', 'yes', 'nil', 'true',
+    "'package.loaded.late' cannot be set once the script has loaded (use a local): other requests would see it", 'true', 'yes', 'nil', 'true', '2',
   ]);
 });

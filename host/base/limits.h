@@ -58,6 +58,7 @@
 #define LIMIT_RSA_EXPONENT_BITS  64             /* the same reason; usual exponents have 17 */
 #define LIMIT_DATE_MAX           253402300799.0 /* 9999-12-31T23:59:59Z: the last printable date */
 #define LIMIT_KEYS_FETCH_TIMEOUT 10.0
+#define LIMIT_KEYS_WAIT          3.0     /* a request for its token's issuer; 503 */
 #define LIMIT_KEYS_TTL           600.0   /* age at which a key set is refreshed in the background */
 #define LIMIT_KEYS_STALE         86400.0 /* age to which an unrefreshable set is still used */
 #define LIMIT_KEYS_COOLDOWN      30.0    /* between refetches for unknown kids */

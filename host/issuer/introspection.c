@@ -244,7 +244,7 @@ static int start(struct introspection *in, struct flight *flight, struct str bod
         .headers = headers,
         .header_count = sizeof(headers) / sizeof(headers[0]),
         .body = body,
-        .timeout = LIMIT_KEYS_FETCH_TIMEOUT,
+        .timeout = LIMIT_KEYS_WAIT,
         .max_bytes = LIMIT_INTROSPECTION_BYTES,
         .rules = {.hosts = &in->host,
                   .host_count = 1,

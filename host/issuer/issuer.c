@@ -85,6 +85,7 @@ void issuers_tick(struct issuers *issuers)
         if (due_now(issuer, now)) {
             issuer_take_off(issuer, STR(""));
         }
+        issuer_watch_wait(issuer);
     }
 }
 
@@ -345,6 +346,9 @@ int issuer_want(struct issuer *issuer, struct str kid, struct issuer_wait *wait)
     } else if (kid.len > 0) {
         issuer->gate.refused++; /* many who wait for one flight are a flood already */
     }
+    if (issuer->overdue) {
+        return 0;
+    }
     list_push(&issuer->waiting, &wait->node);
     return 1;
 }
@@ -379,7 +383,7 @@ void issuer_leave(struct issuer *issuer, bool promised)
 
 bool issuer_is_failing(const struct issuer *issuer)
 {
-    return issuer->streak > 0;
+    return issuer->streak > 0 || issuer->overdue;
 }
 
 bool issuers_ready(const struct issuers *issuers)

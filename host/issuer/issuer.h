@@ -86,13 +86,13 @@ struct issuer_wait {
 };
 
 /* Asks for a key of that kid (empty: any set). 1: `wait` is queued, done() will come, successful or
- * not. 0: nothing to wait for: fetching again now would be useless or too soon; judge with what is
- * there. */
+ * not, within LIMIT_KEYS_WAIT. 0: nothing to wait for: fetching again now would be useless or too
+ * soon, or the provider keeps others waiting already; judge with what is there. */
 int issuer_want(struct issuer *issuer, struct str kid, struct issuer_wait *wait);
 void issuer_cancel(struct issuer_wait *wait);
 
-/* Did the last fetch fail? Then an unknown kid may be a new one that could not be had: that is a
- * 503 and no refusal of the token. */
+/* Did the last fetch fail, or does it take too long? Then an unknown kid may be a new one that
+ * could not be had: that is a 503 and no refusal of the token. */
 bool issuer_is_failing(const struct issuer *issuer);
 /* Every issuer that was promised has keys. */
 bool issuers_ready(const struct issuers *issuers);

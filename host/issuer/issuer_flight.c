@@ -2,7 +2,8 @@
  *
  * IDLE -> SHARING -> (DISCOVERY ->) KEYS -> IDLE, always from the loop. SHARING looks for what
  * another worker has brought and tries to become the worker that fetches; see issuer_store.h.
- * Waiters are called at the end of the flight, good or not. */
+ * Waiters are called at the end of the flight, good or not, or when it is LIMIT_KEYS_WAIT old: then
+ * it goes on without them, and nobody waits again before a flight has ended in time. */
 #include "issuer/issuer_internal.h"
 
 #include <assert.h>
@@ -47,21 +48,56 @@ static bool has_key(const struct issuer *issuer, const char *kid)
 
 /* ---- the end of a flight ---- */
 
-static void land(struct issuer *issuer)
+/* The last thing to do: a callback may want again, cancel others, or free everything. */
+static void call_waiters(struct issuer *issuer)
 {
-    issuer_store_unlock(&issuer->store);
-    uv_timer_stop(&issuer->timer);
-    set_state(issuer, ISSUER_IDLE);
     list_each(node, &issuer->waiting)
     {
         list_remove(node);
         list_push(&issuer->ready, node);
     }
-    /* From the front, as a callback may want again, cancel others, or free everything. */
     while (!list_is_empty(&issuer->ready)) {
         struct issuer_wait *wait = container_of(issuer->ready.next, struct issuer_wait, node);
         list_remove(&wait->node);
         wait->done(wait);
+    }
+}
+
+static void land(struct issuer *issuer)
+{
+    issuer_store_unlock(&issuer->store);
+    uv_timer_stop(&issuer->timer);
+    set_state(issuer, ISSUER_IDLE);
+    call_waiters(issuer);
+}
+
+/* ---- a flight that takes too long goes on without those who wait for it ---- */
+
+static double wait_left(const struct issuer *issuer)
+{
+    return fmax(issuer->began + LIMIT_KEYS_WAIT - issuer_now(issuer), 0);
+}
+
+static void send_waiters_away(struct issuer *issuer)
+{
+    issuer->overdue = true;
+    if (issuer->last_error[0] == '\0') {
+        snprintf(issuer->last_error, sizeof(issuer->last_error), "no answer for %g s",
+                 LIMIT_KEYS_WAIT);
+    }
+    call_waiters(issuer);
+}
+
+static void on_overdue(uv_timer_t *timer)
+{
+    send_waiters_away(container_of(timer, struct issuer, timer));
+}
+
+void issuer_watch_wait(struct issuer *issuer)
+{
+    bool calling = issuer->state == ISSUER_DISCOVERY || issuer->state == ISSUER_KEYS;
+    if (calling && !issuer->overdue) {
+        uv_timer_start(&issuer->timer, on_overdue, (uint64_t)ceil(wait_left(issuer) * 1000), 0);
     }
 }
 
@@ -76,6 +112,7 @@ static void fail(struct issuer *issuer, const char *text)
 {
     double now = issuer_now(issuer);
     bool news = issuer->streak++ == 0;
+    issuer->overdue = wait_left(issuer) == 0;
     issuer->failures++;
     issuer->retry_at = now + backoff(issuer);
     snprintf(issuer->last_error, sizeof(issuer->last_error), "%s", text);
@@ -98,6 +135,7 @@ static void succeed(struct issuer *issuer)
         issuer_log(issuer, LOG_INFO, "keys can be fetched again", NULL);
     }
     issuer->streak = 0;
+    issuer->overdue = false;
     issuer->retry_at = 0;
     issuer->last_error[0] = '\0';
     issuer->due = false;
@@ -242,7 +280,9 @@ static void begin_call(struct issuer *issuer, const char *url, size_t max_bytes,
     if (client_start(issuer->all->client, &req, done, issuer, &issuer->call, &err) != 0) {
         err_set(&text, 0, "Failed to fetch '%.300s': %.300s", url, err.text);
         fail(issuer, text.text);
+        return;
     }
+    issuer_watch_wait(issuer);
 }
 
 static void begin_keys(struct issuer *issuer)
@@ -330,6 +370,9 @@ static void on_share(uv_timer_t *timer)
         fail(issuer, "another worker's fetch took too long");
     } else {
         uv_timer_start(&issuer->timer, on_share, SHARE_MS, 0);
+        if (wait_left(issuer) == 0) {
+            send_waiters_away(issuer);
+        }
     }
 }
 
@@ -341,7 +384,8 @@ void issuer_take_off(struct issuer *issuer, struct str kid)
     }
     issuer->wanted[len] = '\0';
     issuer->discovered = false;
-    issuer->share_until = issuer_now(issuer) + LIMIT_KEYS_FETCH_TIMEOUT;
+    issuer->began = issuer_now(issuer);
+    issuer->share_until = issuer->began + LIMIT_KEYS_FETCH_TIMEOUT;
     set_state(issuer, ISSUER_SHARING);
     uv_timer_start(&issuer->timer, on_share, 0, 0);
 }

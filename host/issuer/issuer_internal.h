@@ -53,7 +53,9 @@ struct issuer {
 
     enum issuer_state state;
     struct client_call *call;         /* DISCOVERY, KEYS */
-    uv_timer_t timer;                 /* SHARING */
+    uv_timer_t timer;                 /* SHARING: the next look; else until nobody waits longer */
+    double began;                     /* of the flight */
+    bool overdue;                     /* this flight, or the last one, is or was: nobody waits */
     double share_until;               /* SHARING */
     char wanted[LIMIT_KID_BYTES + 1]; /* the kid that this flight is for; empty: any set */
     bool discovered;                  /* in this flight */
@@ -78,6 +80,8 @@ void issuer_log(const struct issuer *issuer, enum log_level level, const char *m
 /* Begins a flight with the loop's next turn, for this kid or (empty) for any set. Only in
  * ISSUER_IDLE. */
 void issuer_take_off(struct issuer *issuer, struct str kid);
+/* Sees to it that nobody waits for a flight that is LIMIT_KEYS_WAIT old. Calls no one back. */
+void issuer_watch_wait(struct issuer *issuer);
 /* Puts a set in place; takes a reference of its own. */
 void issuer_use_set(struct issuer *issuer, struct keyset *set, struct fetch_time fetched);
 /* The set on disk, a reference, or NULL; err->text is empty unless what is there is no key set. */

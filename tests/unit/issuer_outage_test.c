@@ -8,6 +8,13 @@ static void stop_provider(struct fixture *fx)
     fx->jwks->drop = fx->discovery->drop = true;
 }
 
+static void turn_until_has(struct fixture *fx, const char *kid)
+{
+    while (!has(fx, kid)) {
+        uv_run(&fx->loop, UV_RUN_ONCE);
+    }
+}
+
 static void keys_survive_an_hour_without_provider(void **state)
 {
     struct fixture *fx = *state;
@@ -33,10 +40,116 @@ static void keys_survive_an_hour_without_provider(void **state)
     fx->jwks->body = set_ab;
     fx->now += LIMIT_KEYS_COOLDOWN;
     issuers_tick(fx->issuers);
-    want(fx, "b");
+    turn_until_has(fx, "b");
     assert_true(has(fx, "b"));
     assert_false(issuer_is_failing(fx->issuer));
     assert_string_equal(stats(fx).last_error, "");
+}
+
+/* ---- a provider that does not answer ---- */
+
+static void turn_until_hits(struct fixture *fx, struct fake_route *route, unsigned hits)
+{
+    while (route->hits < hits) {
+        uv_run(&fx->loop, UV_RUN_ONCE);
+    }
+}
+
+/* Is asker.done after the ticks and turns that it takes to send waiters away? */
+static bool is_sent_away(struct fixture *fx, const struct asker *asker)
+{
+    issuers_tick(fx->issuers);
+    for (int i = 0; i < 20 && !asker->done; i++) {
+        uv_run(&fx->loop, UV_RUN_NOWAIT);
+    }
+    return asker->done;
+}
+
+static void nobody_waits_long_for_a_provider_that_hangs(void **state)
+{
+    struct fixture *fx = *state;
+    struct asker first, second, third;
+    fx->discovery->hang = true;
+    assert_int_equal(ask_of(fx, fx->issuer, "a", &first), 1);
+    turn_until_hits(fx, fx->discovery, 1);
+    fx->now += LIMIT_KEYS_WAIT - 0.5;
+    assert_int_equal(ask_of(fx, fx->issuer, "a", &second), 1);
+    assert_false(is_sent_away(fx, &first));
+    assert_false(issuer_is_failing(fx->issuer));
+    fx->now += 0.5; /* the flight's age counts, not how long each has waited */
+    assert_true(is_sent_away(fx, &first) && is_sent_away(fx, &second));
+    assert_true(issuer_is_failing(fx->issuer));
+    assert_string_equal(stats(fx).last_error, "no answer for 3 s");
+    assert_int_equal(ask_of(fx, fx->issuer, "a", &third), 0); /* and nobody waits anew */
+    assert_hits(fx, 1, 0);
+    assert_int_equal(stats(fx).failures, 0); /* it goes on */
+}
+
+/* What comes after the first has given up is used; then there is waiting again. */
+static void keys_that_come_late_are_used(void **state)
+{
+    struct fixture *fx = *state;
+    struct asker asker;
+    fx->jwks->hang = true;
+    assert_int_equal(ask_of(fx, fx->issuer, "a", &asker), 1);
+    turn_until_hits(fx, fx->jwks, 1);
+    fx->now += LIMIT_KEYS_WAIT;
+    assert_true(is_sent_away(fx, &asker));
+    fx->jwks->hang = false;
+    fake_answer(fx->fake.conns, fx->jwks, false);
+    turn_until_has(fx, "a");
+    assert_false(issuer_is_failing(fx->issuer));
+    assert_string_equal(stats(fx).last_error, "");
+    fx->jwks->body = set_ab;
+    assert_true(want(fx, "b"));
+    assert_true(has(fx, "b"));
+}
+
+/* A second flight to a provider that hung makes nobody wait; one that fails in time does again. */
+static void a_flight_that_ends_in_time_is_waited_for_again(void **state)
+{
+    struct fixture *fx = *state;
+    struct asker asker;
+    fx->discovery->hang = true;
+    assert_int_equal(ask_of(fx, fx->issuer, "a", &asker), 1);
+    turn_until_hits(fx, fx->discovery, 1);
+    fx->now += LIMIT_KEYS_WAIT;
+    assert_true(is_sent_away(fx, &asker));
+    fake_conn_close(fx->fake.conns);
+    settle(fx, 1, 1);
+    fx->discovery->hang = false;
+    fx->discovery->drop = true;
+    fx->now += LIMIT_KEYS_RETRY;
+    assert_int_equal(ask_of(fx, fx->issuer, "a", &asker), 0);
+    settle(fx, 2, 2);
+    fx->now += LIMIT_KEYS_RETRY;
+    assert_true(want(fx, "a"));
+    fx->discovery->drop = false;
+    fx->now += LIMIT_KEYS_RETRY;
+    assert_true(want(fx, "a"));
+    assert_true(has(fx, "a"));
+}
+
+/* Another worker fetches, and hangs: who waits for what it brings is sent away as well. */
+static void nobody_waits_long_for_another_worker(void **state)
+{
+    struct fixture *fx = *state;
+    struct issuers *others = new_issuers(fx);
+    struct issuer *other = get_from(others, fx->url);
+    struct asker theirs, ours;
+    fx->discovery->hang = true;
+    assert_int_equal(ask_of(fx, other, "a", &theirs), 1);
+    turn_until_hits(fx, fx->discovery, 1);
+    assert_int_equal(ask_of(fx, fx->issuer, "a", &ours), 1);
+    for (int i = 0; i < 20; i++) {
+        uv_run(&fx->loop, UV_RUN_NOWAIT);
+    }
+    fx->now += LIMIT_KEYS_WAIT;
+    issuers_tick(others);
+    wait_for(fx, &ours.done);
+    assert_true(issuer_is_failing(fx->issuer));
+    assert_hits(fx, 1, 0);
+    issuers_free(others);
 }
 
 static void keys_do_not_outlive_the_limit(void **state)
@@ -187,6 +300,10 @@ static void provider_that_was_never_there_is_retried(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CASE(a_flight_that_ends_in_time_is_waited_for_again),
+        CASE(keys_that_come_late_are_used),
+        CASE(nobody_waits_long_for_a_provider_that_hangs),
+        CASE(nobody_waits_long_for_another_worker),
         CASE(a_clock_that_is_set_changes_no_age),
         CASE(a_set_from_the_future_is_not_taken_for_new),
         CASE(damaged_files_are_ignored),

@@ -1,8 +1,10 @@
 // Providers whose tokens are not laid out as Auth0's: roles in nested claims, no `aud`.
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import test from 'node:test';
-import { deployment, lua, run, start } from '../lib/host.mjs';
+import { deployment, lua, run, sleep, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
+import { later } from '../lib/later.mjs';
 
 const ME = 'return function(e, c) return json.encode(c.identityContext.claims) end';
 const IN_LUA = 'return jwt.require_role("admin", function() return "in" end)';
@@ -66,4 +68,31 @@ test('tokens without aud, where another claim says whom they are for', async (t)
   const { code, stdout } = await run(t, ['invoke', 'me', '--as', 'auth0|1'], { dir: h.dir, env: { ISSUER: issuer.issuer } });
   assert.equal(code, 0);
   assert.equal(JSON.parse(stdout).client_id, 'app-1');
+});
+
+test('an issuer that hangs at a cold start: 503 while it is still being asked, and nobody else waits', async (t) => {
+  const good = (await Issuer.start(t)).tenant();
+  let asked = 0;
+  let ended = 0; // questions that the host has given up
+  const server = http.createServer((req) => { asked += 1; req.socket.on('close', () => { ended += 1; }); });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  later(t, () => { server.close(); server.closeAllConnections(); });
+  const hanging = Object.assign(new Issuer(), { port: server.address().port }).tenant();
+  const h = await start(t, { files: deployment({ me: ME, inlua: 'return jwt.require_auth(function() return "in" end)' }, {
+    fields: { me: 'auth = true' }, more: `  auth = { ${[hanging, good].map(({ issuer }) => `{ issuer = ${lua(issuer)}, audience = ${lua(AUDIENCE)} }`).join(', ')} },`,
+  }) });
+  const ask = (tenant, name = 'me') => h.call(name, { headers: tenant.bearer() });
+  const first = [...Array(5).keys()].map((i) => ask(hanging, i % 2 ? 'inlua' : 'me'));
+  let answered = false;
+  Promise.all(first).then(() => { answered = true; });
+  while (!answered) { assert.equal((await ask(good)).status, 200, 'meanwhile'); await sleep(0.05); }
+  for (const res of [...await Promise.all(first), await ask(hanging), await ask(hanging, 'inlua')]) {
+    assert.equal(res.status, 503);
+    assert.equal(res.json().error, 'keys_unavailable');
+    assert.ok(Number(res.header('retry-after')) > 0);
+  }
+  assert.deepEqual([asked, ended], [1, 0], 'one question, which is still open');
+  const ready = await h.admin('ready');
+  assert.equal(ready.status, 503);
+  assert.deepEqual(ready.json().faults, [`issuer ${hanging.issuer}: no answer for 3 s`]);
 });

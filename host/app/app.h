@@ -59,9 +59,8 @@ struct app {
     struct watch *watch;                /* NULL: changes are taken up on SIGHUP only */
     struct origin *refused; /* reference: of a script that kept a new configuration from being
                                swapped in: it is tried again when its files change */
-    uint64_t config_hash;   /* of functions.lua and .env files as last loaded */
-    uint64_t site_hash;  /* of the other files that the current one was made from, as last tried */
-    struct list proxies; /* rewrites to other hosts under way */
+    struct origin *tried; /* reference: what the newest configuration, good or bad, was made from */
+    struct list proxies;  /* rewrites to other hosts under way */
     unsigned proxy_count;
     struct schedule_board *board;
     uv_timer_t schedule_timer; /* the next due time, when it is near */

@@ -18,8 +18,12 @@ static void on_files_changed(void *arg);
 
 static struct config *load_config(struct app *app, struct err *err)
 {
-    const struct config_options options = {app->options.config_file, app->options.dev,
-                                           app->options.defaults, NULL};
+    origin_unref(app->tried);
+    app->tried = NULL;
+    const struct config_options options = {.file = app->options.config_file,
+                                           .dev = app->options.dev,
+                                           .defaults = app->options.defaults,
+                                           .seen = &app->tried};
     struct config *config = config_load(&options, err);
     for (const char *const *own = app->options.own_functions;
          config != NULL && own != NULL && own[0] != NULL; own += 2) {
@@ -38,8 +42,9 @@ static struct config *load_config(struct app *app, struct err *err)
 /* A version is its files and the configuration that they were loaded under. */
 static unsigned number_version(void *arg, struct str name, uint64_t content, unsigned current)
 {
-    struct app *app = arg;
-    return generations_number(app->options.generations, name, content ^ app->config_hash, current);
+    const struct deployment *d = arg;
+    const struct app *app = d->loaded_arg;
+    return generations_number(app->options.generations, name, content ^ d->config->hash, current);
 }
 
 static void tell_notes(const struct config *config)
@@ -77,9 +82,6 @@ void app_reload(struct app *app)
     app->reload_again = app->loading != NULL;
     if (app->reload_again)
         return; /* when that one has ended */
-    app->config_hash = config_files_hash(app->options.config_file, app->options.dev);
-    if (app->current != NULL)
-        app->site_hash = config_site_hash(app->current->config, true);
     struct config *config = load_config(app, &err);
     if (config != NULL && app->options.tell_notes)
         tell_notes(config);
@@ -93,8 +95,7 @@ void app_reload(struct app *app)
                                       .metrics = app->options.metrics,
                                       .page = app->page,
                                       .running_name = app->options.running_name,
-                                      .number = number_version,
-                                      .number_arg = app};
+                                      .number = number_version};
     struct deployment *deployment = NULL;
     if (config != NULL)
         deployment = deployment_new(config, &services, app->options.bindings, app->current,
@@ -189,7 +190,6 @@ static void take_deployment(struct app *app, struct deployment *deployment)
     app->config_error.text[0] = '\0';
     struct deployment *before = app->current;
     app->current = deployment;
-    app->site_hash = config_site_hash(deployment->config, false);
     app->page->reloads += before != NULL;
     watch_files(app);
     retire(app, before);
@@ -259,20 +259,25 @@ int app_make_server(struct app *app)
     return server_use_tls(app->server, tls);
 }
 
-/* Everything that the current deployment was made from. */
+static void watch_origin(struct watch *watch, const struct origin *origin)
+{
+    for (unsigned i = 0; origin != NULL && i < origin->count; i++) {
+        watch_add_file(watch, origin->list[i].path);
+        if (origin->list[i].kind == ORIGIN_FOLDER)
+            watch_add_folder(watch, origin->list[i].path);
+    }
+}
+
+/* Everything that the newest configuration and the scripts were made from. */
 static void watch_files(struct app *app)
 {
-    struct deployment *d = app->current;
-    if (app->watch == NULL || d == NULL)
+    const struct deployment *d = app->current;
+    if (app->watch == NULL)
         return;
-    watch_add_file(app->watch, d->config->file.ptr);
-    for (unsigned i = 0; i < d->config->file_count; i++)
-        watch_add_file(app->watch, d->config->files[i].path.ptr);
-    for (unsigned i = 0; i < d->function_count; i++) {
-        const struct origin *origin = d->functions[i]->origin;
-        for (unsigned k = 0; origin != NULL && k < origin->count; k++)
-            watch_add_file(app->watch, origin->list[k].path);
-    }
+    watch_origin(app->watch, app->tried);
+    watch_origin(app->watch, app->refused);
+    for (unsigned i = 0; d != NULL && i < d->function_count; i++)
+        watch_origin(app->watch, d->functions[i]->origin);
 }
 
 static void on_files_changed(void *arg)
@@ -286,10 +291,9 @@ void app_check_files(struct app *app)
 {
     struct deployment *d = app->current;
     app_sweep(app);
-    if (app->config_hash != config_files_hash(app->options.config_file, app->options.dev) ||
-        (d != NULL && app->site_hash != config_site_hash(d->config, true)) ||
-        origin_changed(app->refused)) {
+    if (origin_changed(app->tried) || origin_changed(app->refused)) {
         app_reload(app);
+        watch_files(app);
         return;
     }
     for (unsigned i = 0; d != NULL && i < d->function_count; i++) {
@@ -344,6 +348,7 @@ void app_close(struct app *app)
 void app_free(struct app *app)
 {
     origin_unref(app->refused);
+    origin_unref(app->tried);
     deployment_free(app->current);
     deployment_free(app->loading);
     while (app->retired != NULL) {

@@ -214,6 +214,7 @@ struct deployment *deployment_new(struct config *config, const struct services *
     d->loaded = loaded;
     d->loaded_arg = arg;
     d->services = *services;
+    d->services.number_arg = d;
     d->services.getenv = get_env;
     d->services.each_env = each_env;
     d->services.env_is_default = env_is_default;

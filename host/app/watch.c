@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/list.h"
 
@@ -12,7 +13,9 @@ enum { SETTLE_MS = 15, SWEEP_MS = 700, FOLDERS_MAX = 256 };
 struct folder {
     uv_fs_event_t event;
     struct watch *watch;
-    char path[]; /* NUL-terminated */
+    dev_t device; /* of the folder that is watched, */
+    ino_t inode;  /* whatever its name leads to by now */
+    char path[];  /* NUL-terminated */
 };
 
 struct watch {
@@ -58,24 +61,38 @@ struct watch *watch_new(uv_loop_t *loop, void (*changed)(void *arg), void *arg)
     return watch;
 }
 
-static bool is_known(const struct watch *watch, const char *path)
+static void on_closed(uv_handle_t *handle);
+
+/* Is it watched? One whose name leads to another folder now is not, any more. */
+static bool is_known(struct watch *watch, const char *path, const struct stat *st)
 {
     for (unsigned i = 0; i < watch->folder_count; i++) {
-        if (strcmp(watch->folders[i]->path, path) == 0)
+        struct folder *folder = watch->folders[i];
+        if (strcmp(folder->path, path) != 0)
+            continue;
+        if (folder->device == st->st_dev && folder->inode == st->st_ino)
             return true;
+        watch->folders[i] = watch->folders[--watch->folder_count];
+        uv_close((uv_handle_t *)&folder->event, on_closed);
+        return false;
     }
     return false;
 }
 
-static void on_closed(uv_handle_t *handle);
-
-static void add_folder(struct watch *watch, const char *path, size_t len)
+void watch_add_folder(struct watch *watch, const char *path)
 {
+    struct stat st;
+    if (path[0] != '/' || stat(path, &st) != 0 || is_known(watch, path, &st) ||
+        watch->folder_count == FOLDERS_MAX)
+        return;
+    size_t len = strlen(path);
     struct folder *folder = malloc(sizeof(*folder) + len + 1);
     if (folder == NULL)
         return;
     memcpy(folder->path, path, len + 1);
     folder->watch = watch;
+    folder->device = st.st_dev;
+    folder->inode = st.st_ino;
     if (uv_fs_event_init(watch->timer.loop, &folder->event) != 0) {
         free(folder);
         return;
@@ -94,12 +111,11 @@ void watch_add_file(struct watch *watch, const char *path)
     char folder[4096];
     const char *slash = strrchr(path, '/');
     size_t len = slash != NULL ? (size_t)(slash - path) : 0;
-    if (path[0] != '/' || len == 0 || len >= sizeof(folder) || watch->folder_count == FOLDERS_MAX)
+    if (len == 0 || len >= sizeof(folder))
         return;
     memcpy(folder, path, len);
     folder[len] = '\0';
-    if (!is_known(watch, folder))
-        add_folder(watch, folder, len);
+    watch_add_folder(watch, folder);
 }
 
 static void release(struct watch *watch)

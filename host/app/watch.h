@@ -14,8 +14,9 @@ struct watch;
  * one call), and each WATCH_SWEEP_MS anyway. NULL when out of memory. */
 struct watch *watch_new(uv_loop_t *loop, void (*changed)(void *arg), void *arg);
 
-/* Watches the folder of that file from now on; known ones are ignored, and so are folders that
- * cannot be watched. */
+/* Watches that folder, or that of the file, from now on. What is watched already is ignored, unless
+ * another folder has taken the place of the one of that name; so is what cannot be watched. */
+void watch_add_folder(struct watch *watch, const char *path);
 void watch_add_file(struct watch *watch, const char *path);
 
 /* Frees when its handles are closed. NULL is fine. */

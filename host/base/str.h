@@ -102,8 +102,8 @@ static inline int str_hex_value(char c)
 bool str_is_utf8(struct str s);
 /* Bytes of the well-formed character at the front; 0: there is none. */
 size_t str_utf8_length(struct str s);
-/* Where there is none: the bytes that one U+FFFD stands for, at least 1 (WHATWG Encoding, as in Node
- * and browsers: as many as begin a character, else one). */
+/* Where there is none: the bytes that one U+FFFD stands for, at least 1 (WHATWG Encoding, as in
+ * Node and browsers: as many as begin a character, else one). */
 size_t str_utf8_broken(struct str s);
 
 #endif

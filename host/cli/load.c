@@ -23,7 +23,7 @@ struct deployment *load_deployment(const char *config_file, unsigned *faults)
 
 struct deployment *load_deployment_with(const struct load_options *o, unsigned *faults)
 {
-    const struct config_options options = {o->config_file, o->dev, o->defaults, NULL};
+    const struct config_options options = {o->config_file, o->dev, o->defaults, NULL, NULL};
     static uv_loop_t loop;
     const struct services services = {.loop = &loop, .issuers = o->issuers};
     struct err err;

@@ -89,7 +89,7 @@ static struct config *load(const char *file, struct err *err)
 {
     static const char *const defaults[] = {"JWT_ISSUER", "http://localhost:8888/", "JWT_AUDIENCE",
                                            "https://api", NULL};
-    const struct config_options options = {file, true, defaults, NULL};
+    const struct config_options options = {file, true, defaults, NULL, NULL};
     return config_load(&options, err);
 }
 

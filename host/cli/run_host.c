@@ -236,7 +236,7 @@ static int prepare_state(struct run_host_plan *plan, bool remote)
 int run_host_go(struct run_host_plan *plan)
 {
     struct app_options *app = &plan->supervisor.worker.app;
-    const struct config_options options = {app->config_file, app->dev, app->defaults, NULL};
+    const struct config_options options = {app->config_file, app->dev, app->defaults, NULL, NULL};
     struct err err;
     if (budget_start() != 0)
         return cli_fault("no timers are left: raise `ulimit -i`");

@@ -165,7 +165,7 @@ static int check_config(const char *config_file)
 {
     static const char *const defaults[] = {"JWT_ISSUER", "http://localhost:8888/", "JWT_AUDIENCE",
                                            "https://api", NULL};
-    const struct config_options options = {config_file, true, defaults, NULL};
+    const struct config_options options = {config_file, true, defaults, NULL, NULL};
     struct err err;
     struct config *config = config_load(&options, &err);
     if (config == NULL)

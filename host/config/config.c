@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "config/config_internal.h"
 #include "config/config_rule_files.h"
@@ -17,15 +18,26 @@
 #include "lua/source_line.h"
 
 /* A Netlify project may have no functions.lua: its netlify.toml stands for it. */
-static int find_toml(struct origin *origin, const char *file, char *path)
+static int find_toml(struct origin *origin, char *path, size_t size)
 {
-    char toml[PATH_MAX];
-    const char *slash = strrchr(file, '/');
-    const char *name = slash != NULL ? slash + 1 : file;
-    if (strcmp(name, "functions.lua") != 0)
+    struct str file = str_from(path);
+    if (!str_ends_with(file, STR("/functions.lua")))
         return -ENOENT;
-    snprintf(toml, sizeof(toml), "%.*snetlify.toml", (int)(name - file), file);
-    return origin_resolve(origin, toml, path) == 0 ? 0 : -ENOENT;
+    size_t folder = file.len - strlen("functions.lua");
+    snprintf(path + folder, size - folder, "netlify.toml");
+    return origin_is_file(origin, path) ? 0 : -ENOENT;
+}
+
+/* As it was named: links are followed anew each time. */
+static int make_absolute(const char *file, char *path, size_t size)
+{
+    char folder[PATH_MAX] = "";
+    while (strncmp(file, "./", 2) == 0)
+        file += 2;
+    if (file[0] != '/' && getcwd(folder, sizeof(folder)) == NULL)
+        return -errno;
+    int len = snprintf(path, size, "%s%s%s", folder, file[0] != '/' ? "/" : "", file);
+    return len > 0 && (size_t)len < size ? 0 : -ENAMETOOLONG;
 }
 
 /* What functions.lua would say there: the issuer, where the environment names one. */
@@ -39,10 +51,12 @@ static bool is_toml(const struct config *config)
 
 static int find_file(struct config *config, const char *file, struct err *err)
 {
-    char path[PATH_MAX];
-    int rc = origin_resolve(config->origin, file, path);
-    if (rc == -ENOENT)
-        rc = find_toml(config->origin, file, path);
+    char path[PATH_MAX], real[PATH_MAX];
+    int rc = make_absolute(file, path, sizeof(path));
+    if (rc == 0 && !origin_is_file(config->origin, path)) {
+        rc = origin_resolve(config->origin, path, real);
+        rc = rc == -ENOENT ? find_toml(config->origin, path, sizeof(path)) : rc != 0 ? rc : -EISDIR;
+    }
     if (rc != 0)
         return err_set(err, rc, "%s: %s; `luafn new hello` writes a first one", file,
                        strerror(-rc));
@@ -50,9 +64,13 @@ static int find_file(struct config *config, const char *file, struct err *err)
     char *slash = strrchr(path, '/');
     config->folder =
         arena_copy(&config->arena, (struct str){path, slash == path ? 1 : (size_t)(slash - path)});
-    return config->file.ptr != NULL && config->folder.ptr != NULL
-               ? 0
-               : err_set(err, -ENOMEM, "out of memory");
+    if (config->file.ptr == NULL || config->folder.ptr == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
+    rc = origin_resolve(config->origin, config->folder.ptr, real);
+    if (rc != 0)
+        return err_set(err, rc, "%s: %s", file, strerror(-rc));
+    config->real_folder = arena_copy(&config->arena, str_from(real));
+    return config->real_folder.ptr != NULL ? 0 : err_set(err, -ENOMEM, "out of memory");
 }
 
 /* What Netlify's own `dev` says of itself: NETLIFY_DEV over all, the others below all. */
@@ -87,6 +105,8 @@ struct config *config_load(const struct config_options *options, struct err *err
 {
     struct config *config = calloc(1, sizeof(*config));
     struct origin *origin = origin_new(options->earlier);
+    if (options->seen != NULL)
+        *options->seen = origin_ref(origin);
     if (config == NULL || origin == NULL) {
         free(config);
         origin_unref(origin);
@@ -116,6 +136,7 @@ struct config *config_load(const struct config_options *options, struct err *err
         rc = err_set(err, -ENOMEM, "out of memory");
     config->source = arena_copy(&config->arena, buf_str(&source));
     buf_free(&source);
+    config->hash = origin_hash(origin);
     if (rc == 0 && config->source.ptr != NULL && origin_settle(origin) == 0)
         return config;
     if (rc == 0)
@@ -150,21 +171,6 @@ void config_free(struct config *config)
     origin_unref(config->origin);
     arena_free(&config->arena);
     free(config);
-}
-
-uint64_t config_files_hash(const char *file, bool dev)
-{
-    const char *slash = strrchr(file, '/');
-    int folder = slash != NULL ? (int)(slash - file) + 1 : 0;
-    char toml[PATH_MAX];
-    snprintf(toml, sizeof(toml), "%.*snetlify.toml", folder, file);
-    uint64_t hash = script_hash(file) * 1099511628211u + script_hash(toml);
-    for (const char *const *name = env_file_names(dev); *name != NULL; name++) {
-        char path[PATH_MAX];
-        snprintf(path, sizeof(path), "%.*s%s", folder, file, *name);
-        hash = hash * 1099511628211u + script_hash(path);
-    }
-    return hash;
 }
 
 int config_fault(const struct config *config, struct err *err, const char *path, const char *format,

@@ -16,8 +16,6 @@
 #include "options/spec.h"
 #include "store/redis_url.h"
 
-enum { CONFIG_FILES_MAX = 16 };
-
 /* What is wrong, or means nothing here, in a file that is read all the same: _redirects, _headers,
  * netlify.toml. */
 struct config_note {
@@ -25,20 +23,17 @@ struct config_note {
     struct str text; /* "file:line: ..." */
 };
 
-/* A file beside functions.lua and .env that the configuration was made from, or would be. */
-struct config_file {
-    struct str path; /* absolute */
-    uint64_t hash;   /* of its content when it was read; 0: there was none */
-};
-
 struct config {
     struct arena arena;    /* all of it, but for: */
     struct origin *origin; /* reference: what it was made from */
-    struct str file;       /* absolute path of functions.lua, or of the netlify.toml in its place */
-    struct str folder;     /* of that file */
-    struct str source;     /* its text, for line numbers in later messages */
-    struct env *env;       /* owned */
-    struct toml *toml;     /* netlify.toml in the same folder; NULL: none */
+    uint64_t hash;         /* of its files: the version of what is loaded under it */
+    struct str file; /* path of functions.lua, or of the netlify.toml in its place: absolute, as it
+                        was named, with its links */
+    struct str folder;      /* of that file */
+    struct str real_folder; /* where its links led */
+    struct str source;      /* its text, for line numbers in later messages */
+    struct env *env;        /* owned */
+    struct toml *toml;      /* netlify.toml in the same folder; NULL: none */
     bool dev;
     struct str prefix; /* "/.netlify/functions" */
     struct function_spec *functions;
@@ -59,8 +54,6 @@ struct config {
     unsigned header_count;
     struct config_note *notes; /* at most LIMIT_CONFIG_NOTES, then one that says so */
     unsigned note_count;
-    struct config_file files[CONFIG_FILES_MAX];
-    unsigned file_count;
     struct cors cors;
     struct server_limits limits;
     size_t body_limit;               /* bytes, of functions that name none and of rewrites */
@@ -75,6 +68,9 @@ struct config_options {
     const char *const *
         defaults; /* variables that `dev` provides where nobody else does: name, value, ..., NULL */
     struct origin *earlier; /* what it is to be made from again; NULL: what is on disk */
+    /* Is set to a reference to what was looked at, also when the load fails (NULL: out of memory).
+     * NULL: nobody asks. */
+    struct origin **seen;
 };
 
 /* NULL with the reason. */
@@ -88,12 +84,6 @@ void config_drop_functions(struct config *config);
  * Returns -EINVAL. */
 int config_fault(const struct config *config, struct err *err, const char *path, const char *format,
                  ...) __attribute__((format(printf, 4, 5)));
-
-/* One number for the content of functions.lua and the .env files beside it. */
-uint64_t config_files_hash(const char *file, bool dev);
-
-/* One number for the content of config->files: as they were read, or as they are now. */
-uint64_t config_site_hash(const struct config *config, bool now);
 
 /* One more function slot set to the defaults, for functions that the program brings itself. NULL
  * when out of memory. */

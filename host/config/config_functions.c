@@ -140,66 +140,31 @@ static int read_table(struct options_reader *r, struct config *config)
     return 0;
 }
 
-/* ---- functions = "folder": NAME.lua, NAME/NAME.lua, NAME/index.lua; a folder wins over a file
- * ---- */
+/* ---- functions = "folder" ---- */
 
-static bool find_in_folder(struct origin *origin, const char *folder, const char *entry, char *name,
-                           size_t name_size, char *script, size_t size)
+static int add_found(struct options_reader *r, struct config *config, struct str found)
 {
-    size_t len = strlen(entry);
-    snprintf(name, name_size, "%s", entry);
-    snprintf(script, size, "%s/%s/%s.lua", folder, entry, entry);
-    if (origin_is_file(origin, script))
-        return true;
-    snprintf(script, size, "%s/%s/index.lua", folder, entry);
-    if (origin_is_file(origin, script))
-        return true;
-    if (len <= 4 || strcmp(entry + len - 4, ".lua") != 0)
-        return false;
-    if (len > 9 && strcmp(entry + len - 9, "_test.lua") == 0)
-        return false; /* what `luafn test` runs is no function */
-    snprintf(name, name_size, "%.*s", (int)(len - 4), entry);
-    snprintf(script, size, "%s/%s/%s.lua", folder, name, name);
-    if (origin_is_file(origin, script))
-        return false; /* the folder's own entry stands for it */
-    snprintf(script, size, "%s/%s/index.lua", folder, name);
-    if (origin_is_file(origin, script))
-        return false;
-    snprintf(script, size, "%s/%s", folder, entry);
-    return origin_is_file(origin, script);
-}
-
-static int read_entry(struct options_reader *r, struct config *config, const char *folder,
-                      const char *entry)
-{
-    char name[256], script[PATH_MAX];
-    if (entry[0] == '.' || strcmp(entry, "node_modules") == 0 ||
-        !find_in_folder(config->origin, folder, entry, name, sizeof(name), script, sizeof(script)))
-        return 0;
-    if (!name_is_valid(str_from(name)))
-        return options_fault(r, "functions",
-                             "'%s': a function's name is made of letters, digits, '-' and '_'",
-                             name);
-    return config_add_function(config, str_from(name), str_from(script)) != NULL
-               ? 0
-               : err_set(r->err, -ENOMEM, "out of memory");
+    struct str name, script;
+    while (str_split_next(&found, '\0', &name) && str_split_next(&found, '\0', &script)) {
+        if (!name_is_valid(name))
+            return options_fault(
+                r, "functions", "'%.*s': a function's name is made of letters, digits, '-' and '_'",
+                STR_ARG(name));
+        if (config_add_function(config, name, script) == NULL)
+            return err_set(r->err, -ENOMEM, "out of memory");
+    }
+    return 0;
 }
 
 static int read_folder(struct options_reader *r, struct config *config, struct str given)
 {
-    struct str folder = absolute(config, given), names;
+    struct str folder = absolute(config, given), found;
     config->functions_folder = arena_copy(&config->arena, given);
     if (config->functions_folder.ptr == NULL || folder.ptr == NULL)
         return err_set(r->err, -ENOMEM, "out of memory");
-    if (origin_names(config->origin, folder.ptr, &names) != 0)
+    if (origin_functions(config->origin, folder.ptr, &found) != 0)
         return options_fault(r, "functions", "'%.*s' is not a folder here", STR_ARG(given));
-    int rc = 0;
-    while (rc == 0 && names.len > 0) {
-        const char *entry = names.ptr;
-        names = str_skip(names, strlen(entry) + 1);
-        rc = read_entry(r, config, folder.ptr, entry);
-    }
-    return rc;
+    return add_found(r, config, found);
 }
 
 /* functions.lua does not say. A site without functions is a site. */

@@ -28,7 +28,6 @@ static int read_file(struct config *config, struct str folder, bool redirects)
     struct buf text = BUF_INIT;
     struct err err;
     snprintf(path, sizeof(path), "%.*s/%s", STR_ARG(folder), redirects ? "_redirects" : "_headers");
-    config_add_file(config, path);
     struct reading reading = {config, script_display_name(path, config->folder)};
     int rc = origin_read(config->origin, path, &text, &err);
     if (rc != 0) {
@@ -76,7 +75,7 @@ static int put_hosts_first(struct config *config)
 int config_rule_files_read(struct config *config)
 {
     int rc = config_toml_headers(config);
-    bool apart = config->publish.len > 0 && !str_eq(config->publish, config->folder);
+    bool apart = config->publish.len > 0 && !str_eq(config->publish, config->real_folder);
     if (rc == 0 && apart)
         rc = read_file(config, config->publish, true);
     if (rc == 0)

@@ -1,4 +1,4 @@
-/* What the files of a Netlify site add to a configuration: rules, notes, and their own names. */
+/* What the files of a Netlify site add to a configuration: rules and notes. */
 #include "config/config_site.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include "base/limits.h"
 #include "lua/script.h"
 
-/* ---- notes and files ---- */
+/* ---- notes ---- */
 
 void config_add_note(struct config *config, bool fault, const char *file, unsigned line,
                      const char *format, ...)
@@ -32,28 +32,6 @@ void config_add_note(struct config *config, bool fault, const char *file, unsign
         note.text = arena_printf(arena, "%s: %s", file, message);
     if (note.text.ptr != NULL)
         config->notes[config->note_count++] = note;
-}
-
-void config_add_file(struct config *config, const char *path)
-{
-    for (unsigned i = 0; i < config->file_count; i++) {
-        if (str_eq(config->files[i].path, str_from(path)))
-            return;
-    }
-    struct str copy = arena_copy(&config->arena, str_from(path));
-    if (copy.ptr != NULL && config->file_count < CONFIG_FILES_MAX)
-        config->files[config->file_count++] =
-            (struct config_file){copy, origin_file_hash(config->origin, path)};
-}
-
-uint64_t config_site_hash(const struct config *config, bool now)
-{
-    uint64_t hash = 0;
-    for (unsigned i = 0; i < config->file_count; i++) {
-        const struct config_file *file = &config->files[i];
-        hash = hash * 1099511628211u + (now ? script_hash(file->path.ptr) : file->hash);
-    }
-    return hash;
 }
 
 /* ---- rules ---- */

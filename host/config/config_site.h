@@ -1,5 +1,5 @@
-/* What the files of a Netlify site add to a configuration: rules, notes about what was not
- * understood, and their own names, so that a change is seen. */
+/* What the files of a Netlify site add to a configuration: rules, and notes about what was not
+ * understood. */
 #ifndef LUAFN_CONFIG_CONFIG_SITE_H
 #define LUAFN_CONFIG_CONFIG_SITE_H
 
@@ -15,8 +15,4 @@ int config_add_headers(struct config *config, const struct header_rule *rules, u
 /* A note "file:line: ..."; line 0: "file: ...". Out of memory it is lost. */
 void config_add_note(struct config *config, bool fault, const char *file, unsigned line,
                      const char *format, ...) __attribute__((format(printf, 5, 6)));
-
-/* Remembers the file for config_site_hash. */
-void config_add_file(struct config *config, const char *path);
-
 #endif

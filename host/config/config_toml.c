@@ -167,9 +167,6 @@ const char *const *config_toml_env_files(struct config *config)
                             "dev.envFiles must be a list of file names");
             return NULL;
         }
-        char path[PATH_MAX];
-        snprintf(path, sizeof(path), "%.*s/%.*s", STR_ARG(config->folder), STR_ARG(node->text));
-        config_add_file(config, path);
         names[count++] = node->text.ptr;
     }
     return names;

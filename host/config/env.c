@@ -24,7 +24,7 @@ struct env {
 
 extern char **environ;
 
-const char *const *env_file_names(bool dev)
+static const char *const *usual_names(bool dev)
 {
     static const char *const dev_files[] = {".env.development.local", ".env.local",
                                             ".env.development", ".env", NULL};
@@ -310,7 +310,7 @@ struct env *env_load_files(struct origin *origin, const char *folder, bool dev,
         env_free(env);
         return NULL;
     }
-    for (const char *const *name = names != NULL ? names : env_file_names(dev); *name != NULL;
+    for (const char *const *name = names != NULL ? names : usual_names(dev); *name != NULL;
          name++) {
         if (load_file(env, origin, folder, *name, err) != 0) {
             env_free(env);

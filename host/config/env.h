@@ -45,8 +45,4 @@ bool env_is_from_file(const struct env *env, const char *name);
 void env_each(const struct env *env, bool files_only,
               void (*fn)(void *arg, const char *name, const char *value), void *arg);
 
-/* Paths of the files that env_load looks at, existing or not; NULL-terminated. For the reload
- * watch. */
-const char *const *env_file_names(bool dev);
-
 #endif

@@ -1,7 +1,6 @@
 /* What something was made from. */
 #include "lua/origin.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -161,20 +160,6 @@ int origin_settle(struct origin *origin)
 
 /* ---- asking the disk: fills `out`; 0 or a negative errno ---- */
 
-static int list_names(const char *folder, struct buf *out)
-{
-    struct dirent **entries = NULL;
-    int count = scandir(folder, &entries, NULL, alphasort);
-    if (count < 0)
-        return -errno;
-    for (int i = 0; i < count; i++) {
-        buf_add(out, entries[i]->d_name, strlen(entries[i]->d_name) + 1);
-        free(entries[i]);
-    }
-    free(entries);
-    return buf_failed(out) ? -ENOMEM : 0;
-}
-
 static int resolve(const char *path, struct buf *out)
 {
     char real[PATH_MAX];
@@ -192,7 +177,7 @@ static int ask_disk(enum origin_kind kind, const char *path, struct buf *out, st
     case ORIGIN_LOOK:
         return script_exists(path) ? 0 : -ENOENT;
     case ORIGIN_FOLDER:
-        return list_names(path, out);
+        return script_folder_list(path, out, err);
     default:
         return resolve(path, out);
     }
@@ -254,7 +239,7 @@ int origin_resolve(struct origin *origin, const char *path, char out[4096])
     return 0;
 }
 
-int origin_names(struct origin *origin, const char *folder, struct str *out)
+int origin_functions(struct origin *origin, const char *folder, struct str *out)
 {
     const struct origin_note *note = ask(origin, ORIGIN_FOLDER, folder, NULL);
     if (note == NULL)
@@ -289,14 +274,23 @@ uint64_t origin_hash(const struct origin *origin)
     return hash;
 }
 
+static bool note_changed(const struct origin_note *note, struct buf *now)
+{
+    if (note->kind == ORIGIN_LOOK)
+        return note->text == NULL && script_exists(note->path);
+    buf_clear(now);
+    int rc = ask_disk(note->kind, note->path, now, NULL);
+    if (rc != 0 || note->text == NULL)
+        return rc != -ENOMEM && (rc == 0) != (note->text != NULL);
+    return str_hash(buf_str(now)) != note->text->hash;
+}
+
 bool origin_changed(const struct origin *origin)
 {
-    for (unsigned i = 0; origin != NULL && i < origin->count; i++) {
-        const struct origin_note *note = &origin->list[i];
-        if (is_content(note) && script_hash(note->path) != origin_text_hash(note->text))
-            return true;
-        if (note->kind == ORIGIN_LOOK && note->text == NULL && script_exists(note->path))
-            return true;
-    }
-    return false;
+    struct buf now = BUF_INIT;
+    bool changed = false;
+    for (unsigned i = 0; origin != NULL && !changed && i < origin->count; i++)
+        changed = note_changed(&origin->list[i], &now);
+    buf_free(&now);
+    return changed;
 }

@@ -19,7 +19,7 @@
 enum origin_kind {
     ORIGIN_FILE,   /* its text */
     ORIGIN_LOOK,   /* is it a file? present or not, without its text */
-    ORIGIN_FOLDER, /* names, each followed by NUL, in order */
+    ORIGIN_FOLDER, /* its functions, as script_folder_list has them */
     ORIGIN_LINK    /* the path behind it, as of realpath */
 };
 
@@ -56,8 +56,8 @@ bool origin_is_file(struct origin *origin, const char *path);
 /* As realpath: 0 or a negative errno. */
 int origin_resolve(struct origin *origin, const char *path, char out[4096])
     __attribute__((warn_unused_result));
-/* The names in a folder, each followed by NUL, in order; borrowed. 0 or a negative errno. */
-int origin_names(struct origin *origin, const char *folder, struct str *out)
+/* As script_folder_list; borrowed. 0 or a negative errno. */
+int origin_functions(struct origin *origin, const char *folder, struct str *out)
     __attribute__((warn_unused_result));
 
 /* Notes what was found elsewhere. `text` NULL: it is not there. 0 or -ENOMEM. */
@@ -71,7 +71,8 @@ uint64_t origin_text_hash(const struct origin_text *text); /* of its content; NU
 uint64_t origin_file_hash(struct origin *origin, const char *path);
 /* One number for the texts of all files, in the order in which they were asked for. */
 uint64_t origin_hash(const struct origin *origin);
-/* Has one of the files changed on disk, appeared or vanished? */
+/* Would the disk answer differently now? What was merely looked for and was there is another's
+ * concern: whoever reads it sees what becomes of it. */
 bool origin_changed(const struct origin *origin);
 
 #endif

@@ -1,9 +1,11 @@
 /* Script files: reading, finding, hashing. */
 #include "lua/script.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -124,6 +126,54 @@ int script_candidate(const char *script, struct str root, struct str name, enum 
     int len = snprintf(path, size, "%.*s/%s%s%s.lua", STR_ARG(root), folders[place], relative,
                        is_folder ? "/init" : "");
     return len > 0 && (size_t)len < size ? 0 : -ENOENT;
+}
+
+/* ---- the functions of a folder ---- */
+
+static bool find_function(const char *folder, const char *entry, char *name, size_t name_size,
+                          char *script, size_t size)
+{
+    size_t len = strlen(entry);
+    snprintf(name, name_size, "%s", entry);
+    snprintf(script, size, "%s/%s/%s.lua", folder, entry, entry);
+    if (script_exists(script))
+        return true;
+    snprintf(script, size, "%s/%s/index.lua", folder, entry);
+    if (script_exists(script))
+        return true;
+    if (len <= 4 || strcmp(entry + len - 4, ".lua") != 0)
+        return false;
+    if (len > 9 && strcmp(entry + len - 9, "_test.lua") == 0)
+        return false; /* what `luafn test` runs is no function */
+    snprintf(name, name_size, "%.*s", (int)(len - 4), entry);
+    snprintf(script, size, "%s/%s/%s.lua", folder, name, name);
+    if (script_exists(script))
+        return false; /* the folder's own entry stands for it */
+    snprintf(script, size, "%s/%s/index.lua", folder, name);
+    if (script_exists(script))
+        return false;
+    snprintf(script, size, "%s/%s", folder, entry);
+    return script_exists(script);
+}
+
+int script_folder_list(const char *path, struct buf *out, struct err *err)
+{
+    struct dirent **entries = NULL;
+    int count = scandir(path, &entries, NULL, alphasort);
+    if (count < 0)
+        return err_set(err, -errno, "%s", strerror(errno));
+    for (int i = 0; i < count; i++) {
+        const char *entry = entries[i]->d_name;
+        char name[256], script[4096];
+        if (entry[0] != '.' && strcmp(entry, "node_modules") != 0 &&
+            find_function(path, entry, name, sizeof(name), script, sizeof(script))) {
+            buf_add(out, name, strlen(name) + 1);
+            buf_add(out, script, strlen(script) + 1);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return 0;
 }
 
 const char *script_display_name(const char *path, struct str root)

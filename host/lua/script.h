@@ -45,6 +45,12 @@ int script_candidate(const char *script, struct str root, struct str name, enum 
 /* Is there such a file? */
 bool script_exists(const char *path);
 
+/* The functions of a folder, in the order of their names: NAME.lua, NAME/NAME.lua, NAME/index.lua;
+ * a folder wins over a file. Appends NAME NUL SCRIPT NUL for each. Hidden ones, node_modules and
+ * NAME_test.lua are none. 0, or a negative errno and the reason without a path. */
+int script_folder_list(const char *path, struct buf *out, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* The name under which error messages show a script: relative to `root` where it is below it. */
 const char *script_display_name(const char *path, struct str root);
 

@@ -188,8 +188,8 @@ static void answers_outlive_a_reload_and_no_more(void **state)
         before.spec.introspection.cache = 60;
         join(&before, fx, false);
         asker = (struct asker){.wait = {.done = on_keys_done}, .fx = fx};
-        assert_int_equal(
-            introspection_want(before.spec.verifier.opaque, STR("token"), &asker.wait), 1);
+        assert_int_equal(introspection_want(before.spec.verifier.opaque, STR("token"), &asker.wait),
+                         1);
         wait_for(fx, &asker.done);
         open_owner(&after, fx, endpoint);
         join(&after, fx, false);
@@ -213,8 +213,8 @@ static void an_introspection_that_is_left_while_it_asks(void **state)
         open_owner(&owner, fx, endpoint);
         join(&owner, fx, false);
         asker = (struct asker){.wait = {.done = on_keys_done}, .fx = fx};
-        assert_int_equal(
-            introspection_want(owner.spec.verifier.opaque, STR("token"), &asker.wait), 1);
+        assert_int_equal(introspection_want(owner.spec.verifier.opaque, STR("token"), &asker.wait),
+                         1);
         issuer_cancel(&asker.wait); /* its client left */
         turns(fx, n);
         arena_free(&owner.arena);

@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,11 +71,24 @@ static void assert_missing(struct origin *origin, const char *name)
     buf_free(&out);
 }
 
+/* Names and scripts, with blanks. */
+static void assert_functions(struct origin *origin, const char *path, const char *wanted)
+{
+    struct buf all = BUF_INIT;
+    struct str found, name, script;
+    assert_int_equal(origin_functions(origin, path, &found), 0);
+    while (str_split_next(&found, '\0', &name) && str_split_next(&found, '\0', &script))
+        buf_printf(&all, "%.*s%s ", STR_ARG(name), script.ptr + strlen(path));
+    buf_add_char(&all, '\0');
+    assert_string_equal(all.data, wanted);
+    buf_free(&all);
+}
+
 /* Everything that this test asks for. */
 static void ask_all(struct origin *origin)
 {
     char real[4096];
-    struct str names;
+    struct str found;
     assert_text(origin, "a.lua", "one");
     assert_text(origin, "same.lua", "one");
     assert_missing(origin, "none.lua");
@@ -83,9 +97,8 @@ static void ask_all(struct origin *origin)
     assert_int_equal(origin_resolve(origin, in_folder("link"), real), 0);
     assert_string_equal(real, in_folder("sub"));
     assert_int_equal(origin_resolve(origin, in_folder("none"), real), -ENOENT);
-    assert_int_equal(origin_names(origin, folder, &names), 0);
-    assert_memory_equal(names.ptr, ".\0..\0a.lua\0link\0same.lua\0sub", names.len);
-    assert_int_equal(origin_names(origin, in_folder("a.lua"), &names), -ENOTDIR);
+    assert_functions(origin, folder, "a/a.lua same/same.lua ");
+    assert_int_equal(origin_functions(origin, in_folder("a.lua"), &found), -ENOTDIR);
 }
 
 static void break_all(void)
@@ -160,6 +173,124 @@ static void test_a_file_that_appears(void **state)
     origin_unref(origin);
 }
 
+/* Of a file that is looked for and was there whoever reads it sees what becomes of it. */
+static void test_a_file_that_is_there(void **state)
+{
+    (void)state;
+    struct origin *origin = origin_new(NULL);
+    assert_true(origin_is_file(origin, in_folder("a.lua")));
+    put("a.lua", "another text");
+    assert_false(origin_changed(origin));
+    unlink(in_folder("a.lua"));
+    assert_false(origin_changed(origin));
+    origin_unref(origin);
+}
+
+static void test_bytes(void **state)
+{
+    (void)state;
+    struct origin *origin = origin_new(NULL);
+    struct stat st;
+    assert_text(origin, "a.lua", "one");
+    assert_int_equal(stat(in_folder("a.lua"), &st), 0);
+    put("a.lua", "two"); /* as long as before, and as old */
+    struct timespec times[2] = {st.st_atim, st.st_mtim};
+    assert_int_equal(utimensat(AT_FDCWD, in_folder("a.lua"), times, 0), 0);
+    assert_true(origin_changed(origin));
+    put("a.lua", "one");
+    assert_false(origin_changed(origin));
+    put("a.lua", ""); /* not the same as gone */
+    assert_true(origin_changed(origin));
+    origin_unref(origin);
+}
+
+static void make_folder(const char *name)
+{
+    assert_int_equal(mkdir(in_folder(name), 0700), 0);
+}
+
+static void test_functions_of_a_folder(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *text; /* NULL: a folder */
+        const char *list; /* afterwards; NULL: as before */
+    } steps[] = {
+        {"f/b.lua", "", "b/b.lua "},
+        {"f/a.lua", "", "a/a.lua b/b.lua "},
+        {"f/a.lua~", "", NULL}, /* what editors leave for a moment */
+        {"f/.a.lua.swp", "", NULL},
+        {"f/#a.lua#", "", NULL},
+        {"f/4913", "", NULL},
+        {"f/a_test.lua", "", NULL},
+        {"f/node_modules", NULL, NULL},
+        {"f/c", NULL, NULL},
+        {"f/c/other.lua", "", NULL},
+        {"f/c/index.lua", "", "a/a.lua b/b.lua c/c/index.lua "},
+        {"f/c/c.lua", "", "a/a.lua b/b.lua c/c/c.lua "},
+        {"f/b", NULL, NULL},
+        {"f/b/index.lua", "", "a/a.lua b/b/index.lua c/c/c.lua "},
+    };
+    (void)state;
+    char path[128];
+    make_folder("f");
+    snprintf(path, sizeof(path), "%s", in_folder("f"));
+    struct origin *origin = origin_new(NULL);
+    assert_functions(origin, path, "");
+    for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        if (steps[i].text != NULL)
+            put(steps[i].name, steps[i].text);
+        else
+            make_folder(steps[i].name);
+        if (origin_changed(origin) != (steps[i].list != NULL))
+            fail_msg("%s", steps[i].name);
+        if (steps[i].list == NULL)
+            continue;
+        origin_unref(origin);
+        origin = origin_new(NULL);
+        assert_functions(origin, path, steps[i].list);
+        assert_false(origin_changed(origin));
+    }
+    put("f/a.lua", "another text"); /* whose matter it is not */
+    assert_false(origin_changed(origin));
+    unlink(in_folder("f/a.lua"));
+    assert_true(origin_changed(origin));
+    origin_unref(origin);
+}
+
+static void swap_link(const char *target)
+{
+    char next[128];
+    snprintf(next, sizeof(next), "%s", in_folder("next"));
+    assert_int_equal(symlink(target, next), 0);
+    assert_int_equal(rename(next, in_folder("link")), 0);
+}
+
+/* A release is another one though no byte of it differs. */
+static void test_links_that_are_swapped(void **state)
+{
+    (void)state;
+    char real[4096];
+    struct origin *origin = origin_new(NULL);
+    make_folder("other");
+    put("sub/a.lua", "same");
+    put("other/a.lua", "same");
+    assert_int_equal(origin_resolve(origin, in_folder("link"), real), 0);
+    assert_int_equal(origin_resolve(origin, in_folder("none"), real), -ENOENT);
+    assert_text(origin, "link/a.lua", "same");
+    assert_false(origin_changed(origin));
+    swap_link("other");
+    assert_true(origin_changed(origin));
+    swap_link("sub");
+    assert_false(origin_changed(origin));
+    swap_link("nowhere");
+    assert_true(origin_changed(origin));
+    swap_link("sub");
+    make_folder("none");
+    assert_true(origin_changed(origin));
+    origin_unref(origin);
+}
+
 static void test_added(void **state)
 {
     (void)state;
@@ -197,6 +328,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_made_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_settled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_file_that_appears, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_file_that_is_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_bytes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_functions_of_a_folder, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_links_that_are_swapped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_added, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_limit, set_up, tear_down),
     };

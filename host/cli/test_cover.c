@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/test_internal.h"
 #include "lua/budget.h"
+#include "lua/chunk.h"
 #include "lua/script.h"
 
 enum {
@@ -196,7 +197,7 @@ static struct cover_file *add_file(const char *name)
     snprintf(path, sizeof(path), "%s%s", cover.root, name);
     if (!str_ends_with(str_from(name), STR("_test.lua")) && strcmp(name, cover.config) != 0 &&
         script_exists(path) && script_read(path, &text, NULL) == 0)
-        file->counts = find_code(file, buf_str(&text));
+        file->counts = find_code(file, chunk_body(buf_str(&text)));
     buf_free(&text);
     file->next = cover.files;
     cover.files = file;

@@ -12,7 +12,6 @@
 
 #include "base/embedded.h"
 #include "base/limits.h"
-#include "lua/chunk.h"
 
 static const struct embedded_file *find_embedded(const char *path)
 {
@@ -42,16 +41,6 @@ static int read_all(int fd, struct buf *out, struct err *err)
     }
 }
 
-/* Takes off what is no Lua. */
-static int keep_body(struct buf *out)
-{
-    struct str body = chunk_body(buf_str(out));
-    if (body.len < out->len)
-        memmove(out->data, body.ptr, body.len);
-    out->len = body.len;
-    return 0;
-}
-
 int script_read(const char *path, struct buf *out, struct err *err)
 {
     if (is_embedded(path)) {
@@ -59,7 +48,7 @@ int script_read(const char *path, struct buf *out, struct err *err)
         if (file == NULL)
             return err_set(err, -ENOENT, "no such script inside the program");
         buf_add(out, file->data, file->len);
-        return buf_failed(out) ? err_set(err, -ENOMEM, "out of memory") : keep_body(out);
+        return buf_failed(out) ? err_set(err, -ENOMEM, "out of memory") : 0;
     }
     /* Not waiting: a pipe that nobody writes to would hold the loop for ever. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -70,7 +59,7 @@ int script_read(const char *path, struct buf *out, struct err *err)
                  ? read_all(fd, out, err)
                  : err_set(err, -EINVAL, "is not a file");
     close(fd);
-    return rc == 0 ? keep_body(out) : rc;
+    return rc;
 }
 
 uint64_t script_hash(const char *path)

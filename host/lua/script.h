@@ -13,7 +13,7 @@
 
 #define SCRIPT_EMBEDDED "embedded:"
 
-/* Reads the whole file, what of it is Lua (chunk_body), at most LIMIT_SCRIPT_BYTES. 0, or a
+/* Reads the whole file, at most LIMIT_SCRIPT_BYTES; chunk_body says what of it is Lua. 0, or a
  * negative errno and the reason without a path (-ENOENT, -EACCES, -EFBIG, -ENOMEM ...). */
 int script_read(const char *path, struct buf *out, struct err *err)
     __attribute__((warn_unused_result));

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "lua/chunk.h"
 #include "lua/lexer.h"
 
 enum { DEPTH_MAX = 16, PATH_MAX_BYTES = 512 };
@@ -76,7 +77,7 @@ static void open_table(struct walk *walk)
 
 unsigned source_line(struct str source, struct str path)
 {
-    struct walk walk = {.lexer = lexer_of(source), .wanted = path, .best_line = 1};
+    struct walk walk = {.lexer = lexer_of(chunk_body(source)), .wanted = path, .best_line = 1};
     struct lexer *lexer = &walk.lexer;
     bool after_return = false, at_member = false;
     for (lexer_next(lexer); lexer->token != LEXER_END;) {

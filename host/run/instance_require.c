@@ -24,7 +24,8 @@ int instance_push_chunk(lua_State *L, struct instance *instance, const char *pat
         lua_pushfstring(L, "%s: %s", shown, rc == -ENOMEM ? "out of memory" : err.text);
         return LUA_ERRFILE;
     }
-    if (chain_check(buf_str(&content), &err) != 0) {
+    struct str body = chunk_body(buf_str(&content));
+    if (chain_check(body, &err) != 0) {
         buf_free(&content);
         lua_pushfstring(L, "%s:%s", shown, err.text);
         return LUA_ERRSYNTAX;
@@ -32,7 +33,7 @@ int instance_push_chunk(lua_State *L, struct instance *instance, const char *pat
     /* chunk_load never raises, so `content` is freed on every way; the name must be short. */
     char name[256];
     snprintf(name, sizeof(name), "@%s", shown);
-    int status = chunk_load(L, buf_str(&content), name);
+    int status = chunk_load(L, body, name);
     buf_free(&content);
     if (status == LUA_ERRSYNTAX && strstr(lua_tostring(L, -1), shown) == NULL) {
         lua_pushfstring(L, "%s: %s", shown, lua_tostring(L, -1)); /* bytecode: Lua names no file */

@@ -30,7 +30,8 @@ void outcome_set_error(lua_State *L, lua_State *co, const struct function_spec *
 struct str outcome_without_positions(struct str message, char *out);
 
 /* The budget ended: 504 for the wall clock, 500 for processor time and memory, 503 for a cancelled
- * run. Names limit and knob; `place` (budget_place, or NULL) in the log, and in `dev` in the answer.
+ * run. Names limit and knob; in the log, and in `dev` in the answer, `place` (budget_place or
+ * NULL).
  */
 void outcome_set_limit(enum budget_end end, const struct function_spec *spec, const char *place,
                        bool dev, struct exchange *ex);

@@ -224,9 +224,23 @@ size_t str_utf8_broken(struct str s)
     return len > 0 ? len : 1;
 }
 
+/* Eight at a time: most text is ASCII. */
+static size_t ascii_beginning(struct str s)
+{
+    size_t at = 0;
+    for (uint64_t eight; s.len - at >= sizeof(eight); at += sizeof(eight)) {
+        memcpy(&eight, s.ptr + at, sizeof(eight));
+        if ((eight & 0x8080808080808080u) != 0)
+            break;
+    }
+    while (at < s.len && (unsigned char)s.ptr[at] < 0x80)
+        at++;
+    return at;
+}
+
 bool str_is_utf8(struct str s)
 {
-    for (size_t i = 0; i < s.len;) {
+    for (size_t i = ascii_beginning(s); i < s.len; i += ascii_beginning(str_skip(s, i))) {
         size_t step = str_utf8_length(str_skip(s, i));
         if (step == 0)
             return false;

@@ -20,6 +20,7 @@ enum instance_state { INSTANCE_LOADING, INSTANCE_READY, INSTANCE_FAILED };
 struct instance {
     unsigned refs;
     enum instance_state state;
+    unsigned results_checked;         /* results that were looked at for misspelt members */
     unsigned generation;              /* set by the function when it is swapped in */
     const struct function_spec *base; /* what functions.lua says; borrowed from the configuration */
     struct function_spec spec;        /* the same, with what the script says about itself */

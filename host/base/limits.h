@@ -117,6 +117,9 @@
 #define LIMIT_FETCH_PARALLEL        64          /* transfers a request */
 #define LIMIT_FETCH_HEADER_BYTES    (64 * 1024) /* head of an answer, as browsers have it */
 #define LIMIT_FETCH_HEADER_COUNT    256
+#define LIMIT_LOOKUPS               32   /* names looked up at once, a worker */
+#define LIMIT_LOOKUPS_KEPT          256  /* names whose addresses are kept */
+#define LIMIT_LOOKUP_SECONDS        60.0 /* so long */
 #define LIMIT_FETCH_CONNECTIONS     128  /* idle ones kept for reuse, a worker */
 #define LIMIT_SLICE_MS              10   /* a task yields to the loop after this much run time */
 #define LIMIT_RESUME_NS             4000 /* charged for each resume: the loop works for it, too */

@@ -24,10 +24,12 @@ static void call_free(struct client_call *call)
     list_remove(&call->node);
     list_remove(&call->in_streams);
     list_remove(&call->in_lively);
+    client_lookup_leave(call);
     client_socket_give_up(call);
     if (call->easy != NULL)
         keep_or_free_handle(call->client, call->easy);
     curl_slist_free_all(call->lines);
+    curl_slist_free_all(call->found);
     decoder_free(call->decoder);
     curl_url_cleanup(call->url);
     buf_free(&call->received);
@@ -102,8 +104,13 @@ struct client *client_new(uv_loop_t *loop)
     list_init(&client->calls);
     list_init(&client->watches);
     list_init(&client->sockets);
-    if (!client_multi_open(client)) {
+    if (client_lookup_open(client) != 0) {
         free(client);
+        return NULL;
+    }
+    if (!client_multi_open(client)) {
+        client_lookup_close(client);
+        client_unref(client);
         return NULL;
     }
     uv_timer_init(loop, &client->timer);
@@ -138,6 +145,7 @@ void client_free(struct client *client)
     }
     client_multi_close(client);
     client_stream_close(client);
+    client_lookup_close(client);
     uv_close((uv_handle_t *)&client->timer, client_on_handle_closed);
 }
 
@@ -225,6 +233,7 @@ int client_start(struct client *client, const struct client_request *req, client
     arena_init(&call->arena);
     list_init(&call->in_streams);
     list_init(&call->in_lively);
+    list_init(&call->in_waiting);
     list_push(&client->calls, &call->node);
     code = copy_request(call, req, err);
     if (code == 0 && client->fake != NULL) {

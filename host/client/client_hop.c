@@ -6,6 +6,7 @@
 #include "client/client_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include "base/limits.h"
@@ -234,8 +235,8 @@ static void set_constants(struct client_call *call)
 {
     CURL *easy = call->easy;
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    /* A call that ends while its name is being resolved leaves the resolver's thread to end by
-     * itself; joining it would hold the loop for as long as DNS likes. */
+    /* Where libcurl looks a name up itself after all (it connects once more, after a minute), it must
+     * not join the thread of a call that ends. */
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
@@ -261,16 +262,8 @@ static void set_constants(struct client_call *call)
     curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
 }
 
-int client_hop_begin(struct client_call *call)
+static void reset(struct client_call *call)
 {
-    uint64_t now = uv_hrtime();
-    if (now >= call->deadline) {
-        return -ETIMEDOUT;
-    }
-    if (!build_lines(call)) {
-        return -ENOMEM;
-    }
-    long left = (long)((call->deadline - now) / 1000000) + 1;
     buf_clear(&call->received);
     call->head_bytes = call->head_lines = 0;
     call->head_done = call->head_over = call->paused = false;
@@ -280,16 +273,57 @@ int client_hop_begin(struct client_call *call)
     call->fault = FAULT_NONE;
     call->tls_error[0] = '\0';
     curl_easy_reset(call->easy);
+}
+
+int client_hop_begin(struct client_call *call)
+{
+    struct client_url origin;
+    char port[8];
+    const char *addresses;
+    if (!build_lines(call)) {
+        return -ENOMEM;
+    }
+    reset(call);
     set_constants(call);
     set_method(call);
     curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->lines);
-    curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, left);
     curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, call->fresh || call->again ? 1L : 0L);
     /* Nor is it kept: the next such call would not take it. */
     curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, call->fresh ? 1L : 0L);
+    int code = client_url_origin(call->url, &origin, port, NULL);
+    if (code == 0)
+        code = client_lookup(call, origin.host, &addresses);
+    return code != 0 || addresses == NULL ? code : client_hop_send(call, addresses);
+}
+
+/* Tells libcurl where the host is. */
+static bool set_addresses(struct client_call *call, const char *addresses)
+{
+    struct client_url origin;
+    char port[8], text[1024];
+    curl_slist_free_all(call->found);
+    call->found = NULL;
+    if (addresses[0] == '\0')
+        return true;
+    if (client_url_origin(call->url, &origin, port, NULL) != 0)
+        return false;
+    snprintf(text, sizeof(text), "+%s:%s:%s", origin.host, port, addresses);
+    call->found = curl_slist_append(NULL, text);
+    return call->found != NULL &&
+           curl_easy_setopt(call->easy, CURLOPT_RESOLVE, call->found) == CURLE_OK;
+}
+
+int client_hop_send(struct client_call *call, const char *addresses)
+{
+    uint64_t now = uv_hrtime();
+    if (now >= call->deadline) {
+        return -ETIMEDOUT;
+    }
+    long left = (long)((call->deadline - now) / 1000000) + 1;
+    curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, left);
     /* As long as the whole: libcurl deals it out over the addresses of a name. */
     curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, left);
-    if (!client_multi_is_sound(call->client) ||
+    if (!set_addresses(call, addresses) || !client_multi_is_sound(call->client) ||
         curl_easy_setopt(call->easy, CURLOPT_CURLU, call->url) != CURLE_OK ||
         curl_multi_add_handle(call->client->multi, call->easy) != CURLM_OK) {
         return -ENOMEM;

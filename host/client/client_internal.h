@@ -21,7 +21,12 @@ struct client {
     struct list lively;  /* streams with something new */
     uv_timer_t tick;     /* turns while there are streams: their silence is limited */
     struct list watches;
-    struct list sockets;               /* of connections, idle ones too: see client_socket.c */
+    struct list sockets; /* of connections, idle ones too: see client_socket.c */
+    struct list lookups; /* of names: see client_lookup.c */
+    unsigned lookup_count, lookups_running;
+    struct list waiting; /* calls that wait for a name */
+    struct client_mailbox *mailbox;
+    uv_async_t mail;
     bool unwatched;                    /* is one of the calls? */
     bool spoilt;                       /* multi ran out of memory: without calls, to be replaced */
     CURL *spare[CLIENT_SPARE_HANDLES]; /* owned: reset handles, cheaper than new ones */
@@ -44,11 +49,14 @@ enum client_fault {
 struct client_call {
     struct list node;
     struct client *client;
-    CURL *easy;               /* owned */
-    CURLU *url;               /* owned: this hop's */
-    struct curl_slist *lines; /* owned: this hop's header lines */
-    struct arena arena;       /* the copies below */
-    struct str method;        /* NUL-terminated */
+    CURL *easy;                   /* owned */
+    CURLU *url;                   /* owned: this hop's */
+    struct curl_slist *lines;     /* owned: this hop's header lines */
+    struct curl_slist *found;     /* owned: the addresses of this hop's host */
+    struct client_lookup *lookup; /* that it waits for; NULL: none */
+    struct list in_waiting;
+    struct arena arena; /* the copies below */
+    struct str method;  /* NUL-terminated */
     struct str body;
     struct header *headers; /* values NUL-terminated */
     unsigned header_count;
@@ -88,12 +96,18 @@ bool client_url_settle(CURLU *url);
  * address that its host may have; or NULL, and *code -EINVAL or -EACCES. */
 CURLU *client_url_admit(const struct client_rules *rules, CURLU *url, unsigned *reach, int *code,
                         struct err *err);
+/* Scheme, host and port of a URL in parsed form. 0 or -EINVAL. */
+int client_url_origin(CURLU *url, struct client_url *out, char port[8], struct err *err);
 bool client_url_same_origin(CURLU *a, CURLU *b);
 
 /* ---- client_hop.c ---- */
 
 /* Sends this hop's request. Nothing moves before the loop's next turn. 0, -ETIMEDOUT, -ENOMEM. */
 int client_hop_begin(struct client_call *call) __attribute__((warn_unused_result));
+/* Sends what client_hop_begin has made, now that the addresses are known ("": libcurl finds them).
+ * 0, -ETIMEDOUT, -ENOMEM. */
+int client_hop_send(struct client_call *call, const char *addresses)
+    __attribute__((warn_unused_result));
 /* The same on a new connection, after FAULT_STALE. */
 int client_hop_again(struct client_call *call) __attribute__((warn_unused_result));
 /* Has this hop's answer a place to go on to, and is that wanted? NULL if not. */
@@ -110,6 +124,19 @@ void client_call_end(struct client_call *call, int error, const char *text);
 void client_on_hop_done(struct client_call *call, CURLcode result);
 void client_unref(struct client *client);
 void client_on_handle_closed(uv_handle_t *handle); /* its data is the client */
+
+/* ---- client_lookup.c ---- */
+
+/* 0 or a negative errno. */
+int client_lookup_open(struct client *client) __attribute__((warn_unused_result));
+void client_lookup_close(struct client *client);
+/* The addresses of a host (as in struct client_url), borrowed until the loop goes on: "" where
+ * libcurl knows them itself; NULL: the call waits, and client_hop_send is called, or the call ends.
+ * 0 or a negative errno. */
+int client_lookup(struct client_call *call, const char *host, const char **addresses)
+    __attribute__((warn_unused_result));
+/* It waits no more. */
+void client_lookup_leave(struct client_call *call);
 
 /* ---- client_socket.c ---- */
 
@@ -137,6 +164,8 @@ bool client_multi_is_sound(struct client *client) __attribute__((warn_unused_res
 
 /* ---- client_stream.c ---- */
 
+/* From here on calls that wait, for a name or for a piece, end in time. */
+void client_stream_watch(struct client *client);
 void client_stream_open(struct client *client);
 void client_stream_close(struct client *client);
 

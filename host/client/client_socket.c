@@ -60,7 +60,7 @@ int client_socket_on_close(void *arg, curl_socket_t fd)
 
 static int port_of(int fd)
 {
-    struct sockaddr_storage own;
+    struct sockaddr_storage own = {0};
     socklen_t len = sizeof(own);
     if (getsockname(fd, (struct sockaddr *)&own, &len) != 0)
         return 0;

@@ -15,7 +15,7 @@ static void note(struct client_call *call)
     list_push(&call->client->lively, &call->in_lively);
 }
 
-/* ---- silence ---- */
+/* ---- deadlines ---- */
 
 /* While nobody takes what came, the peer is not the one who is silent. */
 static bool is_overdue(struct client_call *call, uint64_t now)
@@ -28,6 +28,14 @@ static bool is_overdue(struct client_call *call, uint64_t now)
 /* A callback may end any call: the walk begins anew after each. */
 static bool end_one(struct client *client, uint64_t now)
 {
+    list_each(node, &client->waiting)
+    {
+        struct client_call *call = container_of(node, struct client_call, in_waiting);
+        if (now >= call->deadline) {
+            client_call_end(call, -ETIMEDOUT, "host not found in time (ETIMEDOUT)");
+            return true;
+        }
+    }
     list_each(node, &client->streams)
     {
         struct client_call *call = container_of(node, struct client_call, in_streams);
@@ -45,8 +53,14 @@ static void on_tick(uv_timer_t *tick)
     uint64_t now = uv_hrtime();
     while (client->multi != NULL && end_one(client, now)) {
     }
-    if (client->multi != NULL && list_is_empty(&client->streams))
+    if (client->multi != NULL && list_is_empty(&client->streams) && list_is_empty(&client->waiting))
         uv_timer_stop(tick);
+}
+
+void client_stream_watch(struct client *client)
+{
+    if (!uv_is_active((uv_handle_t *)&client->tick))
+        uv_timer_start(&client->tick, on_tick, TICK_MS, TICK_MS);
 }
 
 void client_stream_open(struct client *client)
@@ -73,8 +87,7 @@ void client_stream_on_head(struct client_call *call)
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, 0L); /* silence is limited, not the whole */
     call->deadline = uv_hrtime() + call->silence;
     list_push(&call->client->streams, &call->in_streams);
-    if (!uv_is_active((uv_handle_t *)&call->client->tick))
-        uv_timer_start(&call->client->tick, on_tick, TICK_MS, TICK_MS);
+    client_stream_watch(call->client);
     note(call);
 }
 

@@ -75,7 +75,7 @@ CURLU *client_url_parse(struct str text, struct err *err)
     return url;
 }
 
-static int get_origin(CURLU *url, struct client_url *out, char port[8], struct err *err)
+int client_url_origin(CURLU *url, struct client_url *out, char port[8], struct err *err)
 {
     char scheme[16];
     char host[sizeof(out->host) + 2];
@@ -104,7 +104,7 @@ CURLU *client_url_admit(const struct client_rules *rules, CURLU *url, unsigned *
 {
     struct client_url origin;
     char port[8];
-    *code = url == NULL ? -EINVAL : get_origin(url, &origin, port, err);
+    *code = url == NULL ? -EINVAL : client_url_origin(url, &origin, port, err);
     if (*code == 0) {
         *code = client_rules_judge(rules, origin.https, origin.host, port, reach, err);
     }
@@ -120,7 +120,7 @@ int client_parse_url(struct str text, struct client_url *out, struct err *err)
 {
     char port[8];
     CURLU *url = client_url_parse(text, err);
-    int code = url == NULL ? -EINVAL : get_origin(url, out, port, err);
+    int code = url == NULL ? -EINVAL : client_url_origin(url, out, port, err);
     curl_url_cleanup(url);
     return code;
 }
@@ -151,7 +151,7 @@ int client_split_url(struct str text, struct client_url_parts *out, struct err *
     size_t used = 0;
     struct str number;
     CURLU *url = client_url_parse(text, err);
-    int code = url == NULL ? -EINVAL : get_origin(url, &origin, port, err);
+    int code = url == NULL ? -EINVAL : client_url_origin(url, &origin, port, err);
     bool fits = code == 0 && take_part(out, &used, url, CURLUPART_SCHEME, &out->scheme) &&
                 take_part(out, &used, url, CURLUPART_USER, &out->user) &&
                 take_part(out, &used, url, CURLUPART_PASSWORD, &out->password) &&
@@ -182,6 +182,7 @@ bool client_url_same_origin(CURLU *a, CURLU *b)
 {
     struct client_url x, y;
     char x_port[8], y_port[8];
-    return get_origin(a, &x, x_port, NULL) == 0 && get_origin(b, &y, y_port, NULL) == 0 &&
-           x.https == y.https && strcmp(x.host, y.host) == 0 && strcmp(x_port, y_port) == 0;
+    return client_url_origin(a, &x, x_port, NULL) == 0 &&
+           client_url_origin(b, &y, y_port, NULL) == 0 && x.https == y.https &&
+           strcmp(x.host, y.host) == 0 && strcmp(x_port, y_port) == 0;
 }

@@ -107,8 +107,6 @@ static int run(int argc, char **argv)
         if (faults == 0)
             printf("%s: %u function%s, no faults\n", config_file, count, count == 1 ? "" : "s");
     }
-    if (faults > 0 && !dev)
-        fprintf(stderr, "checked as `serve` loads it; `luafn check --dev` checks as `dev` does\n");
     return faults == 0 ? EXIT_GOOD : EXIT_FAULT;
 }
 

@@ -82,7 +82,8 @@ static void add_missing(const struct loader *loader, struct err *err)
                                  loader->missing[i]);
     if (loader->missing_count > 0 && used < sizeof(err->text))
         snprintf(err->text + used, sizeof(err->text) - used,
-                 " (put it into .env beside functions.lua: NAME=value)");
+                 " (put it into .env beside functions.lua: NAME=value%s)",
+                 loader->config->dev ? "" : "; `luafn check --dev` knows those of `dev`");
 }
 
 int config_run(struct config *config, struct str source, const char *shown, struct err *err)

@@ -84,7 +84,7 @@ static int next_of_whole(lua_State *L, struct invocation *inv)
     rest = str_skip(rest, given);
     if (inv->instance->spec.stream_body && rest.len > BODY_PIECE_BYTES)
         rest.len = BODY_PIECE_BYTES;
-    lua_pushinteger(L, (lua_Integer)(given + rest.len));
+    lua_pushinteger(L, lua_tointeger(L, lua_upvalueindex(1)) + (lua_Integer)rest.len);
     lua_replace(L, lua_upvalueindex(1));
     lua_pushlstring(L, rest.ptr, rest.len);
     return 1;

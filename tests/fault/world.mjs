@@ -21,6 +21,11 @@ const CLAIMS = `return function(event, context)
   return { statusCode = 200, headers = { ["Content-Type"] = "application/json" },
     body = json.encode({ sub = context.identityContext.claims.sub }) }
 end`;
+const UPLOAD = `return function(event)
+  local total = 0
+  for piece in event:chunks() do total = total + #piece end
+  return tostring(total)
+end`;
 const SHOWS = [{ id: 1, url: 'http://tv/1', name: 'one' }, { id: 2, url: 'http://tv/2', name: 'two' }];
 
 async function upstream(t) {
@@ -45,6 +50,7 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
   const dir = folder(t, deployment({
     hello: 'return function() return "hello" end',
     echo: ECHO,
+    upload: UPLOAD,
     raise: 'return function() error("on purpose") end',
     me: CLAIMS,
     bound: CLAIMS,
@@ -53,7 +59,7 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
     ...scripts,
   }, {
     fields: {
-      hello: open, echo: open, raise: open, me: 'auth = true', bound: 'auth = { dpop = true }',
+      hello: open, echo: open, upload: `${open}, stream_body = true`, raise: open, me: 'auth = true', bound: 'auth = { dpop = true }',
       opaque: `auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, introspection = { url = ${lua(url)}, client_id = "a", client_secret = "b" } }`,
       shows: `${open}, fetch = { "127.0.0.1" }, env = { "JWT_*", "TV_API_URL" }`,
       ...Object.fromEntries(Object.keys(scripts).map((name) => [name, open])),
@@ -108,6 +114,12 @@ export const types = (w) => {
     'echo of JSON': () => ({
       request: { method: 'POST', path: `${FN}echo`, headers: { 'Content-Type': 'application/json' }, body: post },
       right: is(200, (r) => { assert.deepEqual(r.json(), JSON.parse(post)); return true; }),
+    }),
+    'an upload in pieces': () => ({
+      request: { method: 'POST', path: `${FN}upload`, body: 'x'.repeat(150000) }, right: is(200, (r) => r.text === '150000'),
+    }),
+    'a body of somebody without a token': () => ({
+      request: { method: 'POST', path: `${FN}me`, body: 'x'.repeat(150000) }, right: is(401), bad: true,
     }),
     'a function that raises': () => ({ request: { path: `${FN}raise` }, right: is(502, (r) => typeof r.json().errorType === 'string') }),
     'a static file': () => ({ request: { path: '/page.txt' }, right: is(200, (r) => r.text === 'a page') }),

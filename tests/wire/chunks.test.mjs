@@ -3,9 +3,11 @@
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import http2 from 'node:http2';
+import https from 'node:https';
 import test from 'node:test';
+import { certificate, tlsArgs } from '../lib/cert.mjs';
 import { FLAG, data, GET, H2Wire, headers, POST, frame, TYPE, u32 } from '../lib/h2wire.mjs';
-import { deployment, eventually, run, SLOW, start } from '../lib/host.mjs';
+import { deployment, eventually, folder, run, SLOW, start } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
 import { rss } from '../lib/process.mjs';
 import { requestText } from '../lib/wire.mjs';
@@ -327,6 +329,29 @@ test('HTTP/2: pieces, and windows as they are taken', async (t) => {
   assert.equal((await h2.outcome(7)).reset, undefined);
   await eventually(() => h.log().some((line) => line.function === 'never' && line.status === 200), 10, 'its answer');
   h2.close();
+});
+
+test('under TLS the same: pieces, and a client that waits', async (t) => {
+  const dir = folder(t, deployment(SCRIPTS, { fields: FIELDS, files: { 'scripts/lib/h.lua': LIB } }));
+  const c = certificate(dir);
+  const h = await start(t, { dir, args: tlsArgs(c) });
+  const bytes = crypto.randomBytes(2 * MIB);
+  const digest = crypto.createHash('sha256').update(bytes).digest('hex');
+  const ask = (path, body, more = {}) => new Promise((resolve, reject) => {
+    const req = https.request({ host: h.address, port: h.port, ca: c.ca, method: 'POST', path: `${FN}/${path}`, headers: { 'Content-Type': 'a/b', ...more } }, (res) => {
+      let text = '';
+      res.setEncoding('utf8').on('data', (d) => { text += d; }).on('end', () => resolve(text));
+    });
+    req.on('error', reject);
+    req.end(body);
+    return req;
+  });
+  assert.equal(await ask('digest', bytes, { 'Content-Length': bytes.length }), digest);
+  const waiting = ask('later?gate=tls', bytes);
+  await says(h, 'began: later');
+  assert.equal(await ask('open?gate=tls', ''), 'open');
+  assert.equal(await waiting, String(bytes.length), 'nothing of what came early is lost');
+  assert.match(await ask('early', bytes), /enough/);
 });
 
 test('any length in little memory', { skip: SLOW !== 1 && 'sanitizers and valgrind have a memory of their own' }, async (t) => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { FLAG, data, GET, H2Wire, headers, POST } from '../lib/h2wire.mjs';
-import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
+import { AUDIENCE, Issuer, keys } from '../lib/issuer.mjs';
 import { deployment, eventually, lua, SLOW, start } from '../lib/host.mjs';
 import { rss } from '../lib/process.mjs';
 import { requestText, Wire } from '../lib/wire.mjs';
@@ -212,6 +212,25 @@ test('the slot is taken at the head; who waits for one is not read from', async 
   leaver.close();
   assert.equal((await waiting.response()).text, '3');
   waiting.close();
+});
+
+test('who waits for keys is not read from, and then served or refused', async (t) => {
+  const { h, issuer } = await host(t);
+  assert.equal((await h.call('mine', { method: 'POST', headers: { 'Content-Type': 'text/plain', ...issuer.bearer() }, body: 'abc' })).text, '3', 'its keys are there');
+  issuer.state.keys = [keys.k1.jwk, keys.k2.jwk, keys.k3.jwk];
+  issuer.state.delay = 0.2;
+  const by = (kid, key) => ({ Authorization: `Bearer ${issuer.token({}, { kid, by: key })}` });
+  const wire = await h.connect();
+  const early = await h.connect();
+  wire.send(sized('mine', 5, { ...by('k3', 'k3'), Expect: '100-continue' }));
+  early.send(sized('mine', LIMIT, by('k3', 'k3')), Buffer.alloc(LIMIT, 'x'), hello);
+  assert.equal((await wire.response()).status, 100);
+  assert.equal((await answers(wire, 'abcde')).text, '5');
+  assert.equal((await early.response()).text, String(LIMIT));
+  assert.equal((await early.response()).text, 'hello');
+  const refused = await answers(wire, sized('mine', 5, { ...by('kx', 'k3'), Expect: '100-continue' }));
+  assert.equal(refused.status, 401, 'no 100 for a key that does not exist');
+  for (const w of [wire, early]) w.close();
 });
 
 test('a body may be as long as its function says', async (t) => {

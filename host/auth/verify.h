@@ -128,8 +128,7 @@ void token_verify(const struct verifier *verifiers, unsigned count, struct str t
 const struct verifier *verify_opaque(const struct verifier *verifiers, unsigned count,
                                      struct str token);
 
-/* ---- what a verified token may do; edge cases as in serverless-jwt.md 1.3 and contract section 5
- * ---- */
+/* ---- what a verified token may do; edge cases as in serverless-jwt ---- */
 
 /* Is `scope` one of the whole words of `scope` (text or array), `scp` or `permissions`? */
 bool claims_have_scope(const json_t *claims, struct str scope);

@@ -46,7 +46,7 @@
 #define LIMIT_UPGRADE          60.0 /* for a new program to be ready; then the old one goes on */
 
 /* ---- tokens ---- */
-#define LIMIT_TOKEN_BYTES        (8 * 1024) /* a bearer token; contract section 5 */
+#define LIMIT_TOKEN_BYTES        (8 * 1024) /* a bearer token */
 #define LIMIT_TOKEN_JSON_DEPTH   32         /* header and claims */
 #define LIMIT_KID_BYTES          256
 #define LIMIT_JWKS_BYTES         (1024 * 1024)

@@ -1,4 +1,4 @@
-// Signals at awkward times, and restarts: O10 and O11 of the case list (more of them in supervisor.test.mjs and upgrade.test.mjs).
+// Signals at awkward times, and restarts (more of them in supervisor.test.mjs and upgrade.test.mjs).
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';

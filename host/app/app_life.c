@@ -248,6 +248,7 @@ int app_make_server(struct app *app)
     app->server = server_new(app->loop, &handlers, &app->current->config->limits);
     if (app->server == NULL)
         return -ENOMEM;
+    task_queue_heed(server_holdings(app->server));
     if (app->options.tls_cert == NULL)
         return 0;
     struct err err;
@@ -319,6 +320,7 @@ static void cancel_all(struct deployment *d)
 static void on_server_closed(void *arg)
 {
     struct app *app = arg;
+    task_queue_heed(NULL);
     server_free(app->server);
     app->server = NULL;
 }

@@ -29,6 +29,8 @@ void app_publish(struct app *app)
     to->refused = from->refused + server.refused;
     to->connection_timeouts = from->connection_timeouts + server.timeouts;
     to->malformed = from->malformed + server.parse_errors;
+    to->given_up = from->given_up + server.given_up;
+    app->page->gauges.held_bytes = server.held;
     app->page->gauges.connections = server.open;
 }
 
@@ -101,6 +103,10 @@ static void add_host(struct buf *out, const struct worker_metrics *sum)
          AT(copies.connection_timeouts)},
         {"malformed_requests_total", "counter", "Requests refused by the parser.",
          AT(copies.malformed)},
+        {"client_bytes", "gauge", "Bytes that clients have not sent or taken.",
+         AT(gauges.held_bytes)},
+        {"clients_given_up_total", "counter",
+         "Requests and answers given up for want of room for such bytes.", AT(copies.given_up)},
         {"auth_refused_total", "counter", "401 and 403 of policies.", AT(auth_refused)},
         {"rate_limited_total", "counter", "429 of rate_limit.", AT(rate_refused)},
         {"keys_unavailable_total", "counter", "503 for want of keys.", AT(keys_unavailable)},

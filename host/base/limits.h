@@ -21,12 +21,15 @@
 #define LIMIT_H2_WINDOW        (64 * 1024) /* of a stream: what is kept when nobody asks, ... */
 #define LIMIT_H2_WINDOW_WHOLE  (256 * 1024)  /* ... and of one whose body is read to its end */
 #define LIMIT_H2_WINDOW_ALL    (1024 * 1024) /* of a connection */
+#define LIMIT_H2_READY         (8 * 1024 * 1024) /* bytes of answers, before others are begun */
 #define LIMIT_H2_CHORES        1000 /* PINGs, empty frames and the like, of a connection at once, */
 #define LIMIT_H2_CHORES_RATE   100  /* and a second: more than any client sends */
+#define LIMIT_CLIENT_MEMORY    (64 * 1024 * 1024) /* what clients have not sent or taken, a worker */
 #define LIMIT_HEAD_TIMEOUT     10.0 /* first byte of a request to the end of its head; 408 */
 #define LIMIT_BODY_TIMEOUT     30.0 /* between two pieces of a body; 408 */
 #define LIMIT_IDLE_TIMEOUT     75.0 /* keep-alive without a request */
 #define LIMIT_WRITE_TIMEOUT    30.0 /* a peer that reads nothing of its answer */
+#define LIMIT_WRITE_RATE       500  /* bytes a second, over that time, that it must take at least */
 #define LIMIT_FILE_WHOLE       (8 * 1024) /* a file that is read as a whole when it is asked for */
 #define LIMIT_FILE_PIECE       (64 * 1024) /* of a larger one, read at once: the loop waits meanwhile */
 #define LIMIT_FILES_OPEN       4096 /* different ones under way; an eighth of all descriptors */

@@ -313,9 +313,17 @@ static int read_cors(struct options_reader *r, struct config *config)
 
 static int read_limits(struct options_reader *r, struct config *config)
 {
-    static const char *const keys[] = {
-        "body",         "header",        "connections", "head_timeout", "body_timeout",
-        "idle_timeout", "write_timeout", "h2c",         "token_cache",  NULL};
+    static const char *const keys[] = {"body",
+                                       "header",
+                                       "connections",
+                                       "head_timeout",
+                                       "body_timeout",
+                                       "idle_timeout",
+                                       "write_timeout",
+                                       "h2c",
+                                       "token_cache",
+                                       "memory",
+                                       NULL};
     struct server_limits *limits = &config->limits;
     server_limits_init(limits);
     config->token_cache = LIMIT_TOKEN_CACHE_BYTES;
@@ -330,6 +338,8 @@ static int read_limits(struct options_reader *r, struct config *config)
         rc = options_size(r, "body", 0, LIMIT_FN_BODY, &config->body_limit);
     if (rc == 0)
         rc = options_size(r, "header", 1024, 1 << 20, &limits->header_bytes);
+    if (rc == 0)
+        rc = options_size(r, "memory", 1 << 20, (size_t)1 << 40, &limits->memory);
     if (rc == 0)
         rc = options_count(r, "connections", 1, 1000000, &limits->connections);
     if (rc == 0)

@@ -14,7 +14,7 @@ enum { POOL_MAX = 0 };
 #else
 enum { POOL_MAX = 64 };
 #endif
-enum { POOLED_ARENA_MAX = 16 * 1024 };
+enum { POOLED_ARENA_MAX = 16 * 1024, SMALL_BODY = 16 * 1024 };
 
 static struct exchange *pool[POOL_MAX + 1];
 static unsigned pool_len;
@@ -35,6 +35,7 @@ struct exchange *exchange_new(const struct exchange_sink *sink, void *conn)
     *ex = (struct exchange){
         .magic = EXCHANGE_MAGIC, .refs = 1, .arena = arena, .sink = sink, .conn = conn};
     list_init(&ex->in_conn);
+    holding_init(&ex->holding);
     return ex;
 }
 
@@ -255,6 +256,43 @@ void exchange_stream_end(struct exchange *ex)
 void exchange_stream_abort(struct exchange *ex)
 {
     end_stream(ex, ex->sink != NULL ? ex->sink->stream_abort : NULL);
+}
+
+struct str exchange_rest(const struct exchange *ex)
+{
+    if (!exchange_sends_body(ex))
+        return (struct str){NULL, 0};
+    return str_skip(ex->res.streamed ? buf_str(&ex->stream) : ex->res.body, ex->used);
+}
+
+bool exchange_has_rest(const struct exchange *ex)
+{
+    return exchange_rest(ex).len > 0 || exchange_sends_file(ex);
+}
+
+void exchange_put(struct exchange *ex, size_t count)
+{
+    ex->used += count;
+    if (!ex->res.streamed || ex->used < ex->stream.len)
+        return;
+    if (exchange_holds(ex) > 0)
+        buf_free(&ex->stream);
+    buf_clear(&ex->stream);
+    ex->used = 0;
+}
+
+void exchange_add(struct exchange *ex, struct str bytes)
+{
+    if (ex->used > 0)
+        buf_consume(&ex->stream, ex->used);
+    ex->used = 0;
+    buf_add_str(&ex->stream, bytes);
+}
+
+size_t exchange_holds(const struct exchange *ex)
+{
+    size_t bytes = ex->res.streamed ? ex->stream.cap : ex->res.body.len;
+    return bytes > SMALL_BODY ? bytes : 0;
 }
 
 void exchange_detach(struct exchange *ex)

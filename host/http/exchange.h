@@ -23,6 +23,7 @@
 #include "base/list.h"
 #include "http/body.h"
 #include "http/encoding.h"
+#include "http/holding.h"
 #include "http/request.h"
 #include "http/response.h"
 
@@ -51,6 +52,9 @@ struct exchange_sink {
     void (*stream_abort)(struct exchange *ex);
     /* More of ex->body is wanted than before, or was taken. Must not call back. */
     void (*pull)(struct exchange *ex);
+    /* The worker has no room for what waits here: a request that is still coming is refused, an
+     * answer broken off. False: it stays, as its client is moving. Calls back. */
+    bool (*give_up)(struct exchange *ex);
 };
 
 struct exchange {
@@ -58,7 +62,9 @@ struct exchange {
     unsigned refs;
     enum exchange_state state;
     bool admin;         /* came in over an admin socket */
-    bool head_sent;     /* the connection's: of a streamed answer */
+    bool head_sent;     /* the connection's */
+    size_t used;        /* the connection's: of the body, or of `stream`, what is on the wire */
+    uint64_t wire_end;  /* the connection's: where on its wire that ends */
     struct arena arena; /* all of this request's memory */
     struct request req;
     struct body *body; /* in the arena: what comes of it. NULL: there is none, or all is in req.body
@@ -69,6 +75,7 @@ struct exchange {
     void *conn;                       /* borrowed; NULL once the connection is gone */
     struct list in_conn;              /* the connection's pipeline, in order of arrival */
     struct buf stream;                /* the connection's: streamed bytes, framed, not yet sent */
+    struct holding holding;           /* the connection's: what waits for the client */
 
     /* Set by whoever works on the answer. Each is called at most once, then cleared. */
     void (*on_gone)(struct exchange *ex);    /* the client left before the answer was complete */
@@ -176,6 +183,15 @@ static inline bool exchange_sends_file(const struct exchange *ex)
     const struct file_body *file = ex->res.file;
     return file != NULL && file->file != NULL && file->left > 0 && exchange_sends_body(ex);
 }
+
+/* For the connection: what there is of the answer's body that was not put on the wire; that it was;
+ * and more of a streamed one (failing as a buf does). */
+struct str exchange_rest(const struct exchange *ex);
+bool exchange_has_rest(const struct exchange *ex); /* or of its file */
+void exchange_put(struct exchange *ex, size_t count);
+void exchange_add(struct exchange *ex, struct str bytes);
+/* The memory of an answer's body, 0 for a small one. */
+size_t exchange_holds(const struct exchange *ex);
 
 /* Is the answer complete on our side? */
 static inline bool exchange_is_complete(const struct exchange *ex)

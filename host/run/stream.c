@@ -53,6 +53,7 @@ static void on_drained(struct exchange *ex)
 
 static int wait(lua_State *L, struct invocation *inv)
 {
+    lua_settop(L, 0); /* what was written is not kept alive by who waits */
     struct write_op *w = (struct write_op *)op_new(L, &write_type, sizeof(*w));
     list_push(&inv->writers, &w->node);
     inv->ex->on_drained = on_drained;

@@ -20,10 +20,11 @@
 static struct {
     uv_idle_t idle; /* turns the loop while tasks are queued */
     uv_check_t check;
-    struct list vms;    /* with queued tasks; what has run least is first */
-    uint64_t floor_ns;  /* vm->ran_ns of the last one that had its turn */
-    uint64_t turned_ns; /* when the last turn ended, or the queue ceased to be empty */
-    uint64_t spent_ns;  /* run time of tasks since then */
+    struct list vms;                 /* with queued tasks; what has run least is first */
+    uint64_t floor_ns;               /* vm->ran_ns of the last one that had its turn */
+    uint64_t turned_ns;              /* when the last turn ended, or the queue ceased to be empty */
+    uint64_t spent_ns;               /* run time of tasks since then */
+    const struct holdings *holdings; /* borrowed; NULL: there is no server */
     bool open;
 } queue;
 
@@ -193,9 +194,20 @@ void task_resume(struct task *task, int nargs)
     }
 }
 
+/* While clients leave more with the host than it may hold, no script adds to it. */
+static bool has_room(void)
+{
+    return queue.holdings == NULL || !holdings_are_full(queue.holdings);
+}
+
+void task_queue_heed(const struct holdings *holdings)
+{
+    queue.holdings = holdings;
+}
+
 void task_start(struct task *task, int nargs)
 {
-    if (!queue.open || queue.spent_ns < SLICE_NS) {
+    if (!queue.open || (queue.spent_ns < SLICE_NS && has_room())) {
         task_resume(task, nargs);
         return;
     }
@@ -231,7 +243,7 @@ static void run_some(struct vm *vm)
         int nargs = task->start_args;
         task->start_args = 0;
         task_resume(task, nargs);
-        if (uv_hrtime() >= end)
+        if (uv_hrtime() >= end || !has_room())
             break;
     }
     list_remove(&mark);
@@ -239,6 +251,13 @@ static void run_some(struct vm *vm)
         queue_vm(vm);
     if (instance != NULL)
         instance_unref(instance);
+}
+
+/* An active idle handle keeps the loop from blocking; the work is done in the check phase, after
+ * other clients' input. */
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle;
 }
 
 /* Clients' input is looked at again after about a slice, however much is queued: what is left over
@@ -251,7 +270,7 @@ static void on_turn(uv_check_t *check)
     uint64_t share = now - queue.turned_ns;
     share = share > SLICE_NS ? share : SLICE_NS;
     uint64_t end = now + (share < SHARE_MAX_NS ? share : SHARE_MAX_NS);
-    while (!list_is_empty(&queue.vms) && uv_hrtime() < end) {
+    while (!list_is_empty(&queue.vms) && uv_hrtime() < end && has_room()) {
         struct vm *vm = container_of(queue.vms.next, struct vm, in_queue);
         list_remove(&vm->in_queue);
         if (vm->ran_ns > queue.floor_ns)
@@ -260,17 +279,12 @@ static void on_turn(uv_check_t *check)
     }
     queue.turned_ns = uv_hrtime();
     queue.spent_ns = 0;
-    if (list_is_empty(&queue.vms)) {
-        uv_idle_stop(&queue.idle);
+    if (list_is_empty(&queue.vms))
         uv_check_stop(&queue.check);
-    }
-}
-
-/* An active idle handle keeps the loop from blocking; the work is done in the check phase, after
- * other clients' input. */
-static void on_idle(uv_idle_t *idle)
-{
-    (void)idle;
+    if (list_is_empty(&queue.vms) || !has_room())
+        uv_idle_stop(&queue.idle); /* whoever makes room turns the loop */
+    else
+        uv_idle_start(&queue.idle, on_idle);
 }
 
 void task_enqueue(struct task *task)

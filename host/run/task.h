@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "base/list.h"
+#include "http/holding.h"
 #include "run/await.h"
 #include "lua/vm.h"
 
@@ -71,5 +72,7 @@ void task_free(struct task *task);
  * `close` before the loop is closed. */
 int task_queue_open(uv_loop_t *loop);
 void task_queue_close(void);
+/* Scripts rest while these are full; borrowed, NULL: no more. */
+void task_queue_heed(const struct holdings *holdings);
 
 #endif

@@ -11,9 +11,10 @@
 enum {
     REST_MS = 200, /* after its last run; one that is busy is collected by its own allocations */
     TICK_MS = 10,  /* between two pieces of work */
-    PIECE_NS = 1000000, /* ... of this length */
-    TRIM_MS = 500,      /* malloc_trim walks the whole heap: not more often than this */
-    SMALL_BYTES = 8192  /* garbage of a state, beside a quarter of it, that may stay */
+    PIECE_NS = 1000000,        /* ... of this length */
+    TRIM_MS = 500,             /* malloc_trim walks the whole heap: not more often than this */
+    LARGE_BYTES = 1024 * 1024, /* bodies and texts of this size go back at once */
+    SMALL_BYTES = 8192         /* garbage of a state, beside a quarter of it, that may stay */
 };
 
 static struct {
@@ -89,6 +90,8 @@ static void on_timer(uv_timer_t *timer)
 
 void tidy_open(uv_loop_t *loop)
 {
+    /* malloc raises this by itself, up to 32 MiB, and keeps what lies below. */
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
     list_init(&tidy.instances);
     uv_timer_init(loop, &tidy.timer);
     tidy.open = true;

@@ -12,10 +12,14 @@ enum { DISCARD_BYTES = 256 * 1024 };
 static const struct http_fault timed_out = {408, "request_timeout",
                                             "The request took too long to arrive"};
 
+const struct http_fault conn_no_room = {
+    503, "client_memory", "Too much waits for clients that send or read slowly (limits.memory)"};
+
 void conn_finish(struct server *server, struct exchange *ex)
 {
     if (server->handlers.on_finished != NULL)
         server->handlers.on_finished(server->handlers.arg, ex);
+    server_hold(server, ex, 0);
     ex->conn = NULL;
     exchange_release(ex);
 }
@@ -27,12 +31,11 @@ void conn_abandon(struct conn *conn, struct exchange *ex)
     if (conn->reading == ex)
         conn->reading = NULL;
     if (ex->started_ns == 0) {
+        server_hold(conn->server, ex, 0);
         exchange_release(ex);
         return;
     }
-    if ((!exchange_is_complete(ex) || exchange_sends_file(ex)) && ex->error_code == NULL)
-        ex->error_code = "client_gone";
-    exchange_detach(ex);
+    conn_break_off(conn, ex);
     conn_finish(conn->server, ex);
 }
 
@@ -40,6 +43,17 @@ static void abandon_all(struct conn *conn)
 {
     while (!list_is_empty(&conn->pipeline))
         conn_abandon(conn, container_of(conn->pipeline.next, struct exchange, in_conn));
+}
+
+static void abandon_sending(struct conn *conn)
+{
+    conn_settle(conn);
+    while (!list_is_empty(&conn->sending)) {
+        struct exchange *ex = container_of(conn->sending.next, struct exchange, in_conn);
+        list_remove(&ex->in_conn);
+        conn_break_off(conn, ex);
+        conn_finish(conn->server, ex);
+    }
 }
 
 /* ---- reading ---- */
@@ -143,27 +157,21 @@ static void update_deadline(struct conn *conn)
     conn->fresh = false;
 }
 
-static void on_write_deadline(struct conn *conn)
-{
-    bool unsent = conn_unsent(conn) > 0;
-    bool blocked = conn->has_more || (conn->h2 != NULL && h2_is_blocked(conn->h2));
-    bool moves = conn_taken(conn) != conn->taken_seen && (unsent || conn->h2 == NULL);
-    if ((unsent || blocked) && !moves) {
-        conn->server->stats.timeouts++;
-        conn_close(conn);
-        return;
-    }
-    conn->taken_seen = conn_taken(conn);
-    if (unsent || blocked)
-        deadline_set(conn->server, &conn->write_deadline, DEADLINE_WRITE);
-}
-
 bool conn_has_input(const struct conn *conn)
 {
     uv_os_fd_t fd;
     char byte;
     return uv_fileno((const uv_handle_t *)&conn->tcp, &fd) == 0 &&
            recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+bool conn_can_move(const struct conn *conn, short how)
+{
+    uv_os_fd_t fd;
+    if (uv_fileno((const uv_handle_t *)&conn->tcp, &fd) != 0)
+        return false;
+    struct pollfd one = {.fd = fd, .events = how};
+    return poll(&one, 1, 0) > 0 && (one.revents & how) != 0;
 }
 
 static void on_idle_deadline(struct conn *conn)
@@ -182,7 +190,7 @@ static void on_idle_deadline(struct conn *conn)
 void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
 {
     if (kind == DEADLINE_WRITE) {
-        on_write_deadline(conn);
+        conn_on_write_deadline(conn);
     } else if (kind == DEADLINE_IDLE || kind == DEADLINE_DRAIN) {
         on_idle_deadline(conn);
     } else if (kind == DEADLINE_LINGER) {
@@ -237,10 +245,12 @@ void conn_pump(struct conn *conn)
     conn_take_stash(conn);
     if (conn->peer_eof && conn->stash.len == 0 && conn->state == CONN_OPEN && !conn->done_reading)
         conn_end_input(conn);
+    if (conn->h2 != NULL)
+        h2_take_ready(conn->h2);
     if (conn->h2 != NULL && conn->server->draining)
         h2_drain(conn->h2);
     conn_flush(conn);
-    if (conn->stash.len > 0 && conn_may_take(conn))
+    if (conn->h2 != NULL ? h2_may_take_ready(conn->h2) : conn->stash.len > 0 && conn_may_take(conn))
         server_mark_dirty(conn); /* others first */
     if (conn->state == CONN_OPEN && conn->failed)
         conn_close(conn);
@@ -275,6 +285,7 @@ void conn_close(struct conn *conn)
     deadline_set(conn->server, &conn->read_deadline, DEADLINE_NONE);
     deadline_set(conn->server, &conn->write_deadline, DEADLINE_NONE);
     list_remove(&conn->in_dirty);
+    abandon_sending(conn);
     abandon_all(conn);
     if (conn->h2 != NULL)
         h2_abandon(conn->h2);
@@ -344,6 +355,7 @@ static struct conn *conn_new(struct server *server, bool admin)
     conn->write_deadline.kind = DEADLINE_NONE;
     list_init(&conn->in_dirty);
     list_init(&conn->pipeline);
+    list_init(&conn->sending);
     list_init(&conn->read_deadline.node);
     list_init(&conn->write_deadline.node);
     parser_init(&conn->parser, &server->parser_limits);

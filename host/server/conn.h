@@ -18,7 +18,12 @@
 #include "server/server.h"
 #include "server/tls.h"
 
-enum { CONN_INPUT_BYTES = 64 * 1024 }; /* one read, shared by all connections */
+enum {
+    CONN_INPUT_BYTES = 64 * 1024, /* one read, shared by all connections */
+    CONN_COPY_MAX = 16 * 1024     /* bodies up to this are copied behind their head */
+};
+
+#define CONN_NOT_HANDED UINT64_MAX /* ex->wire_end of what was put together, but not yet sent */
 
 /* Each kind lasts equally long for all, so a list a kind is in order by itself. */
 enum deadline_kind {
@@ -44,6 +49,10 @@ struct server {
     struct server_limits limits;
     struct parser_limits parser_limits;
     struct server_stats stats;
+    struct exchange *favoured; /* while holdings are full: whose request is read on; or NULL */
+    bool held_back;            /* somebody waits for room: server_has_room, server_may_read_on */
+    uv_timer_t relief;         /* while holdings are full, looks for those who stand still */
+    struct holdings holdings;  /* of all exchanges: what waits for clients */
     uint64_t durations[DEADLINE_NONE]; /* milliseconds */
     struct list deadlines[DEADLINE_NONE];
     struct list conns;
@@ -103,6 +112,7 @@ struct conn {
     struct exchange *reading; /* in the pipeline too, its last; NULL between requests, and when
                                  its body is of no interest any more */
     struct list pipeline;     /* struct exchange, unanswered or unsent, in order of arrival */
+    struct list sending;      /* those that were sent whole, until the kernel has taken them */
     size_t ready_bytes;       /* bodies of answers in the pipeline that wait for their turn */
     struct buf stash;         /* read but not parsed, as there was no room for it */
     size_t stash_used;
@@ -110,6 +120,7 @@ struct conn {
     size_t probed;       /* bytes that were HTTP/2's preface so far; its length: it is decided */
     uint64_t handed;     /* bytes that libuv was given to send, ever */
     uint64_t taken_seen; /* conn_taken when the write deadline was set */
+    const char *why;     /* static: what breaks answers off, for the log; NULL: the client left */
     struct deadline read_deadline;
     struct deadline write_deadline;
     uv_shutdown_t shutdown;
@@ -127,6 +138,15 @@ void server_mark_dirty(struct conn *conn);
 void server_gather(struct conn *conn);
 /* For every handle that was counted in server->handles, when it has closed. */
 void server_handle_closed(struct server *server);
+/* May this connection begin another request? Not while clients have left too much with us. It is
+ * marked when it may. */
+bool server_has_room(const struct conn *conn);
+/* May more of this request be read? While there is no room, of one at a time. */
+bool server_may_read_on(const struct conn *conn, const struct exchange *ex);
+/* So many bytes of this exchange wait for its client; it has sent or taken some; has it lately? */
+void server_hold(struct server *server, struct exchange *ex, size_t bytes);
+void server_moved(struct server *server, struct exchange *ex);
+bool server_is_moving(const struct server *server, const struct exchange *ex);
 void server_start_clock(struct server *server); /* there is a connection, or will be */
 void server_conn_closed(struct server *server);
 
@@ -154,6 +174,10 @@ void conn_linger(struct conn *conn);
 /* The log's turn, and the end of the connection's interest. */
 void conn_finish(struct server *server, struct exchange *ex);
 
+/* Would the kernel take or give bytes right now (poll's POLLOUT, POLLIN)? */
+bool conn_can_move(const struct conn *conn, short how);
+extern const struct http_fault conn_no_room; /* limits.memory */
+
 /* ---- conn_in.c ---- */
 /* Bytes of the peer, decrypted where need be; to be followed by conn_pump. */
 void conn_input(struct conn *conn, struct str bytes);
@@ -163,6 +187,8 @@ int conn_identify(struct conn *conn, struct exchange *ex) __attribute__((warn_un
 void conn_take_input(struct conn *conn, struct str input);
 /* The same for what was kept. */
 void conn_take_stash(struct conn *conn);
+/* The body that is being read is refused for want of room: see limits.memory. */
+void conn_give_up_body(struct conn *conn, struct exchange *ex);
 /* Is there room for another request? */
 bool conn_may_take(const struct conn *conn);
 /* The sink's `pull`. */
@@ -191,21 +217,35 @@ bool conn_tls_seal(struct conn *conn, struct str *head, struct str *body);
 /* Says good-bye, as far as the kernel takes it. */
 void conn_tls_bye(struct conn *conn);
 
-/* ---- conn_out.c ---- */
-extern const struct exchange_sink conn_sink;
+/* ---- conn_send.c ---- */
 /* Bytes handed to libuv that the kernel has not taken. */
 size_t conn_unsent(const struct conn *conn);
-/* Of all that libuv was given, what the kernel has taken. */
+/* Of all that libuv was ever given, what the kernel has taken. */
 uint64_t conn_taken(const struct conn *conn);
+/* Hands bytes to the kernel, and queues what it does not take: all of `head`, and of `body` as much
+ * as is returned. `ex` is the exchange whose body it is, or NULL; it may be borrowed from it for as
+ * long as it is queued. */
+size_t conn_send(struct conn *conn, struct str head, struct str body, struct exchange *ex);
+
+/* ---- conn_out.c ---- */
+extern const struct exchange_sink conn_sink;
+/* Sends every answer that is ready and whose turn it is, as far as there is room. */
+void conn_flush(struct conn *conn);
 /* Is so much unsent, `out` included, that no more is put to it? */
 bool conn_is_full(const struct conn *conn, const struct buf *out);
 /* Is there something to send, and nobody who will wake the connection? Never between two turns of
  * the loop: a debug build looks. */
 bool conn_is_stuck(const struct conn *conn);
-/* Hands bytes to the kernel, or queues them. Returns true when `ex` was taken over with its body,
- * which is then borrowed. */
-bool conn_send(struct conn *conn, struct str head, struct str body, struct exchange *ex);
-/* Sends every answer that is ready and whose turn it is. */
-void conn_flush(struct conn *conn);
+/* Finishes the exchanges whose answers the kernel has taken. */
+void conn_settle(struct conn *conn);
+/* Sees to it that somebody goes on with what waits to be taken, and that it has a deadline. */
+void conn_watch(struct conn *conn);
+/* What was queued has been taken by the kernel. */
+void conn_on_taken(struct conn *conn);
+void conn_on_write_deadline(struct conn *conn);
+/* The bytes that a peer has to take until the write deadline, at least. */
+size_t conn_least_taken(const struct server *server);
+/* The rest of this answer will not be taken: tells who works on it, and what the log is to say. */
+void conn_break_off(const struct conn *conn, struct exchange *ex);
 
 #endif

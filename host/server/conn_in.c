@@ -92,8 +92,16 @@ static void break_body(struct conn *conn, struct exchange *ex, const struct http
     exchange_tell_body(ex);
 }
 
+void conn_give_up_body(struct conn *conn, struct exchange *ex)
+{
+    server_hold(conn->server, ex, 0);
+    body_free(ex->body);
+    break_body(conn, ex, &conn_no_room);
+}
+
 static void end_body(struct conn *conn, struct exchange *ex, struct str last)
 {
+    server_hold(conn->server, ex, 0);
     body_push(ex->body, last, uv_now(conn->server->loop));
     conn->reading = NULL;
     conn->continue_due = false;
@@ -119,6 +127,8 @@ static void take_body(struct conn *conn, struct exchange *ex, struct str piece)
 {
     struct server *server = conn->server;
     body_push(ex->body, piece, uv_now(server->loop));
+    server_hold(server, ex, ex->body->buf.cap);
+    server_moved(server, ex);
     conn->continue_due = false;
     if (ex->body->fault != NULL)
         break_body(conn, ex, ex->body->fault);
@@ -157,14 +167,21 @@ bool conn_is_in_body(const struct conn *conn)
 
 /* ---- both ---- */
 
+/* HTTP/2 has to read on for windows; what it begins is its own business. */
+static bool may_begin(const struct conn *conn)
+{
+    return conn->h2 != NULL || (conn->pipeline_len < LIMIT_PIPELINE && server_has_room(conn));
+}
+
 bool conn_may_take(const struct conn *conn)
 {
     const struct exchange *ex = conn->reading;
     if (conn->state != CONN_OPEN || conn->done_reading)
         return false;
-    if (ex != NULL && ex->body != NULL && !body_has_room(ex->body))
+    if (ex != NULL && ex->body != NULL &&
+        (!body_has_room(ex->body) || !server_may_read_on(conn, ex)))
         return false;
-    return (ex != NULL || conn->skipping || conn->pipeline_len < LIMIT_PIPELINE) &&
+    return (ex != NULL || conn->skipping || may_begin(conn)) &&
            conn_unsent(conn) < LIMIT_WRITE_HIGH_WATER && conn->ready_bytes < LIMIT_WRITE_HIGH_WATER;
 }
 

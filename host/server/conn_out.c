@@ -1,121 +1,18 @@
-/* Answers on their way out: in pipeline order, gathered, with backpressure. */
-#include "server/conn.h"
-
-#include <stdlib.h>
+/* Answers on their way out: in pipeline order, gathered, in pieces as the peer takes them. */
+#include <poll.h>
+#include <stdio.h>
 
 #include "base/limits.h"
+#include "server/conn.h"
 
 enum {
-    COPY_MAX = 16 * 1024, /* bodies up to this are copied behind their head; larger are borrowed */
-    OUT_KEEP_MAX = 256 * 1024 /* the scratch buffer is not kept larger */
+    OUT_KEEP_MAX = 256 * 1024, /* the scratch buffer is not kept larger */
+    UNSENT_BYTES = 4096        /* what an exchange takes beside its body */
 };
 
-/* What the kernel did not take at once. */
-struct pending {
-    uv_write_t req;
-    struct conn *conn;
-    struct exchange *ex; /* whose body is borrowed; finished afterwards; or NULL */
-    char copy[];
-};
-
-size_t conn_unsent(const struct conn *conn)
+static struct exchange *first_of(const struct list *list)
 {
-    return uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp);
-}
-
-uint64_t conn_taken(const struct conn *conn)
-{
-    return conn->handed - conn_unsent(conn);
-}
-
-static void watch_taking(struct conn *conn, enum deadline_kind kind)
-{
-    conn->taken_seen = conn_taken(conn);
-    deadline_set(conn->server, &conn->write_deadline, kind);
-}
-
-static void on_write(uv_write_t *req, int status)
-{
-    struct pending *pending = req->data;
-    struct conn *conn = pending->conn;
-    if (pending->ex != NULL)
-        conn_finish(conn->server, pending->ex);
-    free(pending);
-    if (conn->state == CONN_CLOSED)
-        return;
-    if (status != 0) {
-        conn_close(conn);
-        return;
-    }
-    watch_taking(conn, conn_unsent(conn) > 0 ? DEADLINE_WRITE : DEADLINE_NONE);
-    if (conn->state == CONN_OPEN)
-        conn_pump(conn);
-}
-
-/* Queues the rest: `head` is copied, `body` too when it is small or nobody's. Returns true when the
- * exchange was taken over. */
-static bool queue(struct conn *conn, struct str head, struct str body, struct exchange *ex)
-{
-    bool borrow = ex != NULL && body.len > COPY_MAX;
-    size_t copied = head.len + (borrow ? 0 : body.len);
-    struct pending *pending = malloc(sizeof(*pending) + copied);
-    if (pending == NULL) {
-        conn->failed = true;
-        return false;
-    }
-    if (head.len > 0)
-        memcpy(pending->copy, head.ptr, head.len);
-    if (!borrow && body.len > 0)
-        memcpy(pending->copy + head.len, body.ptr, body.len);
-    pending->conn = conn;
-    pending->ex = borrow ? ex : NULL;
-    pending->req.data = pending;
-    uv_buf_t bufs[2] = {uv_buf_init(pending->copy, (unsigned)copied),
-                        uv_buf_init((char *)(uintptr_t)body.ptr, (unsigned)body.len)};
-    unsigned first = copied > 0 ? 0 : 1;
-    unsigned count = (borrow ? 2 : 1) - first;
-    if (uv_write(&pending->req, (uv_stream_t *)&conn->tcp, bufs + first, count, on_write) != 0) {
-        free(pending);
-        conn->failed = true;
-        return false;
-    }
-    conn->handed += copied + (borrow ? body.len : 0);
-    if (conn->write_deadline.kind == DEADLINE_NONE)
-        watch_taking(conn, DEADLINE_WRITE);
-    return borrow;
-}
-
-static bool send_raw(struct conn *conn, struct str head, struct str body, struct exchange *ex)
-{
-    size_t total = head.len + body.len;
-    if (total == 0 || conn->failed)
-        return false;
-    size_t sent = 0;
-    if (conn_unsent(conn) == 0) {
-        uv_buf_t bufs[2] = {uv_buf_init((char *)(uintptr_t)head.ptr, (unsigned)head.len),
-                            uv_buf_init((char *)(uintptr_t)body.ptr, (unsigned)body.len)};
-        int count = uv_try_write((uv_stream_t *)&conn->tcp, bufs, body.len > 0 ? 2 : 1);
-        if (count < 0 && count != UV_EAGAIN) {
-            conn->failed = true;
-            return false;
-        }
-        sent = count > 0 ? (size_t)count : 0;
-        conn->handed += sent;
-    }
-    if (sent == total)
-        return false;
-    size_t of_head = sent < head.len ? sent : head.len;
-    return queue(conn, str_skip(head, of_head), str_skip(body, sent - of_head), ex);
-}
-
-bool conn_send(struct conn *conn, struct str head, struct str body, struct exchange *ex)
-{
-    if (conn->tls == NULL)
-        return send_raw(conn, head, body, ex);
-    conn->failed |= !conn_tls_seal(conn, &head, &body);
-    send_raw(conn, head, body, NULL);
-    tls_sent(conn->tls);
-    return false;
+    return list_is_empty(list) ? NULL : container_of(list->next, struct exchange, in_conn);
 }
 
 /* ---- one answer ---- */
@@ -135,49 +32,10 @@ static bool keeps_alive(const struct conn *conn, const struct exchange *ex)
 
 static void put_head(struct conn *conn, struct exchange *ex, struct buf *out)
 {
-    response_mend(&ex->res, &ex->arena);
     bool keep_alive = keeps_alive(conn, ex);
     ex->res.close = !keep_alive;
     ex->head_sent = true;
     response_write_head(&ex->res, &ex->req, keep_alive, out);
-}
-
-/* Appends or sends a buffered body. True when the exchange was taken over. */
-static bool put_body(struct conn *conn, struct exchange *ex, struct buf *out)
-{
-    struct str body = ex->res.body;
-    conn->ready_bytes -= body.len < conn->ready_bytes ? body.len : conn->ready_bytes;
-    if (!exchange_sends_body(ex))
-        return false;
-    ex->bytes_sent = body.len;
-    if (body.len <= COPY_MAX) {
-        buf_add_str(out, body);
-        return false;
-    }
-    bool taken = conn_send(conn, buf_str(out), body, ex);
-    buf_clear(out);
-    return taken;
-}
-
-/* Appends the next piece of a file, as much as there is room for. True when it was the last one: of
- * a file that has become shorter, too, which the client sees by the end of the connection. */
-static bool put_piece(struct conn *conn, struct exchange *ex, struct buf *out)
-{
-    struct file_body *file = ex->res.file;
-    size_t room =
-        conn_is_full(conn, out) ? 0 : LIMIT_WRITE_HIGH_WATER - conn_unsent(conn) - out->len;
-    size_t count = file->left < room ? (size_t)file->left : room;
-    if (buf_reserve(out, count) != 0)
-        return false;
-    if (file_body_read(file, out->data + out->len, count) != 0) {
-        ex->error_code = "file_changed";
-        ex->res.close = true;
-        return true;
-    }
-    out->len += count;
-    ex->bytes_sent += count;
-    conn->has_more = file->left > 0;
-    return file->left == 0;
 }
 
 static void put_continue(struct conn *conn, const struct exchange *ex, struct buf *out)
@@ -188,7 +46,52 @@ static void put_continue(struct conn *conn, const struct exchange *ex, struct bu
     buf_add_str(out, STR("HTTP/1.1 100 Continue\r\n\r\n"));
 }
 
-enum progress { WAITING, WRITTEN, TAKEN };
+enum progress {
+    WAITING, /* for whoever works on it */
+    BLOCKED, /* there is more, but no room */
+    WRITTEN  /* whole */
+};
+
+/* As much of the body as there is, and room for. */
+static enum progress put_body(struct conn *conn, struct exchange *ex, struct buf *out)
+{
+    struct str rest = exchange_rest(ex);
+    size_t count = rest.len;
+    if (rest.len > CONN_COPY_MAX) {
+        count = conn_send(conn, buf_str(out), rest, ex);
+        buf_clear(out);
+    } else {
+        buf_add_str(out, rest);
+    }
+    if (!ex->res.streamed)
+        ex->bytes_sent += count;
+    exchange_put(ex, count);
+    if (ex->res.streamed)
+        server_hold(conn->server, ex, exchange_holds(ex));
+    if (count < rest.len)
+        return BLOCKED;
+    return exchange_is_complete(ex) ? WRITTEN : WAITING;
+}
+
+/* The next piece of a file, as much as there is room for. One that has become shorter is broken
+ * off, which the client sees by the end of the connection. */
+static enum progress put_file(struct conn *conn, struct exchange *ex, struct buf *out)
+{
+    struct file_body *file = ex->res.file;
+    size_t room =
+        conn_is_full(conn, out) ? 0 : LIMIT_WRITE_HIGH_WATER - conn_unsent(conn) - out->len;
+    size_t count = file->left < room ? (size_t)file->left : room;
+    if (buf_reserve(out, count) != 0)
+        return BLOCKED;
+    if (file_body_read(file, out->data + out->len, count) != 0) {
+        ex->error_code = "file_changed";
+        ex->res.close = true;
+        return WRITTEN;
+    }
+    out->len += count;
+    ex->bytes_sent += count;
+    return file->left > 0 ? BLOCKED : WRITTEN;
+}
 
 /* As much of the front's answer as there is. */
 static enum progress put_answer(struct conn *conn, struct exchange *ex, struct buf *out)
@@ -199,13 +102,8 @@ static enum progress put_answer(struct conn *conn, struct exchange *ex, struct b
     }
     if (!ex->head_sent)
         put_head(conn, ex, out);
-    if (exchange_sends_file(ex))
-        return put_piece(conn, ex, out) ? WRITTEN : WAITING;
-    if (!ex->res.streamed)
-        return put_body(conn, ex, out) ? TAKEN : WRITTEN;
-    buf_add_str(out, buf_str(&ex->stream));
-    buf_clear(&ex->stream);
-    return exchange_is_complete(ex) ? WRITTEN : WAITING;
+    ex->wire_end = CONN_NOT_HANDED;
+    return exchange_sends_file(ex) ? put_file(conn, ex, out) : put_body(conn, ex, out);
 }
 
 /* ---- all answers ---- */
@@ -213,67 +111,69 @@ static enum progress put_answer(struct conn *conn, struct exchange *ex, struct b
 /* The streamer may go on once half of the mark is free. */
 static void tell_drained(struct conn *conn)
 {
-    if (conn->state != CONN_OPEN || list_is_empty(&conn->pipeline))
+    struct exchange *ex = conn->state == CONN_OPEN ? first_of(&conn->pipeline) : NULL;
+    if (ex == NULL || ex->on_drained == NULL || !ex->head_sent ||
+        exchange_rest(ex).len + conn_unsent(conn) >= LIMIT_STREAM_BYTES / 2)
         return;
-    struct exchange *ex = container_of(conn->pipeline.next, struct exchange, in_conn);
     void (*on_drained)(struct exchange *) = ex->on_drained;
-    size_t waiting = ex->stream.len + conn_unsent(conn);
-    if (on_drained == NULL || !ex->head_sent || waiting >= LIMIT_STREAM_BYTES / 2)
-        return;
     ex->on_drained = NULL;
     on_drained(ex);
 }
 
-static void finish_all(struct server *server, struct list *sent)
+/* Sends what was put together; where it ends on the wire is now known. */
+static void send_out(struct conn *conn, struct buf *out)
 {
-    while (!list_is_empty(sent)) {
-        struct exchange *ex = container_of(sent->next, struct exchange, in_conn);
-        list_remove(&ex->in_conn);
-        conn_finish(server, ex);
+    conn_send(conn, buf_str(out), STR(""), NULL);
+    conn->failed |= buf_failed(out);
+    buf_clear(out);
+    for (struct list *node = conn->sending.prev; node != &conn->sending; node = node->prev) {
+        struct exchange *ex = container_of(node, struct exchange, in_conn);
+        if (ex->wire_end != CONN_NOT_HANDED)
+            break;
+        ex->wire_end = conn->handed;
+        if (conn_unsent(conn) > 0)
+            server_hold(conn->server, ex, ex->res.body.len + UNSENT_BYTES);
     }
+    struct exchange *front = first_of(&conn->pipeline);
+    if (front != NULL && front->wire_end == CONN_NOT_HANDED)
+        front->wire_end = conn->handed;
 }
 
 /* Moves answers from the pipeline to the wire or the buffer; true when the last one is among them,
  * after which nothing counts. */
-static bool put_answers(struct conn *conn, struct buf *out, struct list *sent)
+static bool put_answers(struct conn *conn, struct buf *out)
 {
     bool last = false;
-    conn->has_more = false;
-    while (!last && !conn->failed && !list_is_empty(&conn->pipeline)) {
-        if (conn_is_full(conn, out)) {
-            conn->has_more = true;
+    struct exchange *ex;
+    while (!last && !conn->failed && (ex = first_of(&conn->pipeline)) != NULL) {
+        /* A large answer goes by itself, so that each one's place on the wire is its own. */
+        if (out->len > 0 && !list_is_empty(&conn->sending) && exchange_rest(ex).len > CONN_COPY_MAX)
+            send_out(conn, out);
+        conn->has_more = conn_is_full(conn, out);
+        if (conn->has_more)
             break;
-        }
-        struct exchange *ex = container_of(conn->pipeline.next, struct exchange, in_conn);
         enum progress progress = put_answer(conn, ex, out);
-        if (progress == WAITING)
+        conn->has_more = progress == BLOCKED;
+        if (progress != WRITTEN)
             break;
         last = ex->res.close;
+        if (!ex->res.streamed)
+            conn->ready_bytes -= ex->res.body.len;
         list_remove(&ex->in_conn);
         conn->pipeline_len--;
-        if (progress == WRITTEN)
-            list_push(sent, &ex->in_conn);
+        list_push(&conn->sending, &ex->in_conn);
     }
     return last;
 }
 
-/* Who wakes the connection when there is more to send: the kernel, by on_write, when it took less
- * than it was given; we ourselves when it took all and the high-water mark alone had stopped us;
- * else the peer, by its window, or whoever works on the answer. What waits has a deadline, whoever
- * it waits for. */
-static void see_to_the_rest(struct conn *conn)
+void conn_settle(struct conn *conn)
 {
-    if (conn_unsent(conn) > 0)
-        return;
-    if (conn->has_more)
-        server_mark_dirty(conn);
-    bool waits = conn->has_more || (conn->h2 != NULL && h2_is_blocked(conn->h2));
-    bool moved = conn->h2 != NULL ? h2_has_moved(conn->h2) : conn_taken(conn) != conn->taken_seen;
-    bool has_deadline = conn->write_deadline.kind != DEADLINE_NONE;
-    if (waits && (!has_deadline || moved))
-        watch_taking(conn, DEADLINE_WRITE);
-    else if (!waits && has_deadline)
-        watch_taking(conn, DEADLINE_NONE);
+    uint64_t taken = conn_taken(conn);
+    struct exchange *ex;
+    while ((ex = first_of(&conn->sending)) != NULL && ex->wire_end <= taken) {
+        list_remove(&ex->in_conn);
+        conn_finish(conn->server, ex);
+    }
 }
 
 bool conn_is_full(const struct conn *conn, const struct buf *out)
@@ -284,12 +184,12 @@ bool conn_is_full(const struct conn *conn, const struct buf *out)
 /* Is the front's answer, or a part of it, there to be put? */
 static bool front_is_ready(const struct conn *conn)
 {
-    if (list_is_empty(&conn->pipeline))
+    const struct exchange *ex = first_of(&conn->pipeline);
+    if (ex == NULL)
         return false;
-    const struct exchange *ex = container_of(conn->pipeline.next, struct exchange, in_conn);
     if (ex->state < EXCHANGE_STREAMING)
         return conn->reading == ex && conn->continue_due;
-    return !ex->head_sent || ex->stream.len > 0 || exchange_is_complete(ex);
+    return !ex->head_sent || exchange_has_rest(ex) || exchange_is_complete(ex);
 }
 
 bool conn_is_stuck(const struct conn *conn)
@@ -299,34 +199,111 @@ bool conn_is_stuck(const struct conn *conn)
     return conn->h2 != NULL ? h2_has_output(conn->h2) : front_is_ready(conn);
 }
 
-void conn_flush(struct conn *conn)
+static void put_out(struct conn *conn, bool *last)
 {
-    list_remove(&conn->in_dirty);
-    if (conn->state != CONN_OPEN)
-        return;
     struct buf *out = &conn->server->out;
-    struct list sent;
-    list_init(&sent);
-    bool last = false;
+    conn->has_more = false;
     if (conn->h2 != NULL)
         h2_output(conn->h2, out);
     else
-        last = put_answers(conn, out, &sent);
-    conn_send(conn, buf_str(out), STR(""), NULL);
-    conn->failed |= buf_failed(out);
-    if (out->cap > OUT_KEEP_MAX || buf_failed(out))
+        *last = put_answers(conn, out);
+    bool broken = buf_failed(out);
+    send_out(conn, out);
+    if (out->cap > OUT_KEEP_MAX || broken)
         buf_free(out);
-    buf_clear(out);
-    finish_all(conn->server, &sent);
-    if (conn->state == CONN_OPEN && last && !conn->failed)
+}
+
+void conn_flush(struct conn *conn)
+{
+    bool last = false;
+    list_remove(&conn->in_dirty);
+    if (conn->state != CONN_OPEN)
+        return;
+    put_out(conn, &last);
+    conn_settle(conn);
+    if (conn->h2 != NULL)
+        h2_settle(conn->h2);
+    if (last && !conn->failed)
         conn_linger(conn);
     if (conn->state != CONN_OPEN || conn->failed)
         return;
-    see_to_the_rest(conn);
+    conn_watch(conn);
     if (conn->h2 != NULL)
         h2_tell_drained(conn->h2);
     else
         tell_drained(conn);
+}
+
+/* ---- how the peer takes them ---- */
+
+/* Who wakes the connection when there is more to send: the kernel, by conn_on_taken, when it took
+ * less than it was given; we ourselves when it took all and the high-water mark alone had stopped
+ * us; else the peer, by its window, or whoever works on the answer. What waits has a deadline,
+ * whoever it waits for. */
+void conn_watch(struct conn *conn)
+{
+    bool unsent = conn_unsent(conn) > 0;
+    if (!unsent && conn->has_more)
+        server_mark_dirty(conn);
+    bool waits = unsent || conn->has_more || (conn->h2 != NULL && h2_is_blocked(conn->h2));
+    bool watched = conn->write_deadline.kind != DEADLINE_NONE;
+    if (waits == watched)
+        return;
+    conn->taken_seen = conn_taken(conn);
+    deadline_set(conn->server, &conn->write_deadline, waits ? DEADLINE_WRITE : DEADLINE_NONE);
+}
+
+void conn_on_taken(struct conn *conn)
+{
+    struct server *server = conn->server;
+    struct exchange *ex = first_of(&conn->sending);
+    ex = ex != NULL ? ex : first_of(&conn->pipeline);
+    if (ex != NULL)
+        server_moved(server, ex);
+    conn_settle(conn);
+    if (conn->state == CONN_OPEN)
+        conn_pump(conn);
+    else
+        conn_watch(conn);
+}
+
+size_t conn_least_taken(const struct server *server)
+{
+    return (size_t)(server->durations[DEADLINE_WRITE] * LIMIT_WRITE_RATE / 1000);
+}
+
+void conn_on_write_deadline(struct conn *conn)
+{
+    bool waits = conn_unsent(conn) > 0 || (conn->h2 == NULL && conn->has_more);
+    if (waits && conn_taken(conn) - conn->taken_seen < conn_least_taken(conn->server)) {
+        conn->server->stats.timeouts++;
+        conn->why = "write_timeout";
+        conn_close(conn);
+        return;
+    }
+    if (conn->h2 != NULL)
+        conn->server->stats.timeouts += h2_time_out_answers(conn->h2);
+    if (conn->state == CONN_OPEN)
+        conn_pump(conn);
+    else
+        conn_watch(conn);
+}
+
+/* Of what was put, the last bytes are those that were not taken. */
+void conn_break_off(const struct conn *conn, struct exchange *ex)
+{
+    bool counted_before = ex->res.streamed && conn->h2 == NULL;
+    uint64_t lost = counted_before ? exchange_rest(ex).len : 0, taken = conn_taken(conn);
+    if (ex->wire_end == CONN_NOT_HANDED)
+        lost = ex->bytes_sent;
+    else if (ex->wire_end > taken)
+        lost += ex->wire_end - taken;
+    ex->bytes_sent -= lost < ex->bytes_sent ? lost : ex->bytes_sent;
+    const char *before = ex->error_code;
+    exchange_detach(ex);
+    ex->error_code = before;
+    if (before == NULL)
+        ex->error_code = conn->why != NULL ? conn->why : "client_gone";
 }
 
 /* ---- the exchange's side ---- */
@@ -338,8 +315,11 @@ static void sink_answer(struct exchange *ex)
         ex->req.keep_alive = false; /* how much of the body will be read is not known yet */
     else if (conn->reading == ex)
         conn_leave_body(conn, ex);
-    if (!ex->res.streamed)
+    response_mend(&ex->res, &ex->arena);
+    if (!ex->res.streamed) {
         conn->ready_bytes += ex->res.body.len;
+        server_hold(conn->server, ex, exchange_holds(ex));
+    }
     server_mark_dirty(conn);
 }
 
@@ -353,15 +333,18 @@ static size_t sink_stream_write(struct exchange *ex, struct str bytes)
     struct conn *conn = ex->conn;
     if (bytes.len > 0 && exchange_sends_body(ex)) {
         ex->bytes_sent += bytes.len;
+        char size[24];
+        int len = snprintf(size, sizeof(size), "%zx\r\n", bytes.len);
         if (is_chunked(ex))
-            buf_printf(&ex->stream, "%zx\r\n", bytes.len);
-        buf_add_str(&ex->stream, bytes);
+            exchange_add(ex, (struct str){size, (size_t)len});
+        exchange_add(ex, bytes);
         if (is_chunked(ex))
             buf_add_str(&ex->stream, STR("\r\n"));
         conn->failed |= buf_failed(&ex->stream);
+        server_hold(conn->server, ex, exchange_holds(ex));
         server_mark_dirty(conn);
     }
-    return ex->stream.len + conn_unsent(conn);
+    return exchange_rest(ex).len + conn_unsent(conn);
 }
 
 static void sink_stream_end(struct exchange *ex)
@@ -388,10 +371,35 @@ static void sink_stream_abort(struct exchange *ex)
     server_mark_dirty(conn);
 }
 
+/* The front may be about to take more; who waits behind another has time. */
+static bool is_moving(const struct conn *conn, const struct exchange *ex)
+{
+    const struct exchange *front = first_of(&conn->sending);
+    front = front != NULL ? front : first_of(&conn->pipeline);
+    return server_is_moving(conn->server, ex) ||
+           (ex == front && conn_can_move(conn, ex == conn->reading ? POLLIN : POLLOUT));
+}
+
+static bool sink_give_up(struct exchange *ex)
+{
+    struct conn *conn = ex->conn;
+    if (is_moving(conn, ex))
+        return false;
+    if (conn->reading == ex && ex->body != NULL) {
+        conn_give_up_body(conn, ex);
+        server_mark_dirty(conn);
+        return true;
+    }
+    conn->why = conn_no_room.code;
+    conn_close(conn);
+    return true;
+}
+
 const struct exchange_sink conn_sink = {
     .answer = sink_answer,
     .stream_write = sink_stream_write,
     .stream_end = sink_stream_end,
     .stream_abort = sink_stream_abort,
     .pull = conn_pull,
+    .give_up = sink_give_up,
 };

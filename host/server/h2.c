@@ -31,11 +31,19 @@ struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id)
     return s;
 }
 
+void h2_hold(struct h2_stream *s, size_t bytes)
+{
+    s->h2->held += bytes - s->ex->holding.bytes;
+    server_hold(s->h2->conn->server, s->ex, bytes);
+}
+
 /* The end: a request that nobody has seen goes silently. */
 static void stream_end(struct h2_stream *s)
 {
     struct exchange *ex = s->ex;
-    struct server *server = s->h2->conn->server;
+    struct conn *conn = s->h2->conn;
+    bool whole = s->ended && ex->wire_end <= conn_taken(conn);
+    h2_hold(s, 0);
     list_remove(&s->node);
     list_remove(&s->ready);
     buf_free(&s->head);
@@ -44,18 +52,30 @@ static void stream_end(struct h2_stream *s)
         exchange_release(ex);
         return;
     }
-    if ((!exchange_is_complete(ex) || exchange_sends_file(ex)) && ex->error_code == NULL)
-        ex->error_code = "client_gone";
-    exchange_detach(ex);
-    conn_finish(server, ex);
+    if (!whole)
+        conn_break_off(conn, ex);
+    conn_finish(conn->server, ex);
 }
 
 void h2_end_closed(struct h2 *h2)
 {
-    /* stream_end takes the stream out of its list, which the analyzer does not follow. */
-    while (!list_is_empty(&h2->closed))
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
-        stream_end(container_of(h2->closed.next, struct h2_stream, node));
+    uint64_t taken = conn_taken(h2->conn);
+    list_each(node, &h2->closed)
+    {
+        struct h2_stream *s = container_of(node, struct h2_stream, node);
+        if (!s->ended || s->ex->wire_end <= taken)
+            stream_end(s);
+    }
+}
+
+void h2_break_off(struct h2_stream *s, const char *why, uint32_t code)
+{
+    nghttp2_session *session = s->h2->session;
+    if (s->ex->error_code == NULL)
+        s->ex->error_code = why;
+    nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, code);
+    nghttp2_session_set_stream_user_data(session, s->id, NULL);
+    stream_end(s);
 }
 
 /* ---- requests ---- */
@@ -64,6 +84,14 @@ static void make_ready(struct h2_stream *s)
 {
     if (list_is_empty(&s->ready))
         list_push(&s->h2->ready, &s->ready);
+}
+
+void h2_give_up_body(struct h2_stream *s)
+{
+    h2_hold(s, 0);
+    body_free(s->ex->body);
+    s->ex->body->fault = &conn_no_room;
+    make_ready(s);
 }
 
 /* What the parser thinks of the head. Fields alone tell it whether a body follows. */
@@ -125,6 +153,7 @@ static void end_body(struct h2_stream *s)
 {
     if (takes_body(s)) {
         s->ex->body->complete = true;
+        h2_hold(s, 0);
         make_ready(s);
     }
     s->reading = false;
@@ -146,14 +175,28 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
-/* The peer may send as much again as is not kept here for somebody who has not asked yet. */
+/* The peer may send as much again as is not kept here for somebody who has not asked yet, or for
+ * want of room. */
 static void give_window(struct h2_stream *s)
 {
     const struct body *body = s->ex->body;
-    size_t kept = body != NULL && body->mode != BODY_WHOLE ? body->buf.len - body->used : 0;
+    bool whole = body != NULL && body->mode == BODY_WHOLE && body->fault == NULL;
+    if (whole && !server_may_read_on(s->h2->conn, s->ex))
+        return;
+    size_t kept = body != NULL && !whole ? body->buf.len - body->used : 0;
     if (s->kept > kept && !s->ended)
         nghttp2_session_consume_stream(s->h2->session, s->id, s->kept - kept);
     s->kept = kept;
+}
+
+static void give_windows(struct h2 *h2)
+{
+    list_each(node, &h2->streams)
+    {
+        struct h2_stream *s = container_of(node, struct h2_stream, node);
+        if (s->kept > 0)
+            give_window(s);
+    }
 }
 
 /* The connection's window is given at once: those who let a stream wait must not hold up others. */
@@ -171,6 +214,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     body_push(s->ex->body, (struct str){(const char *)data, len},
               uv_now(s->h2->conn->server->loop));
     s->kept += len;
+    h2_hold(s, s->ex->body->buf.cap);
+    server_moved(s->h2->conn->server, s->ex);
     give_window(s);
     make_ready(s);
     return 0;
@@ -277,10 +322,30 @@ static bool take_frames(struct h2 *h2, struct str bytes)
            receive(h2, h2_frames_take(&h2->frames, &bytes, now_ms));
 }
 
-static void pass_all_up(struct h2 *h2)
+/* Answers that wait are this connection's own, then everybody's. News need no room, nor refusals.
+ */
+static struct h2_stream *first_ready(const struct h2 *h2)
 {
-    while (h2->conn->state == CONN_OPEN && !list_is_empty(&h2->ready)) {
-        struct h2_stream *s = container_of(h2->ready.next, struct h2_stream, ready);
+    list_each(node, &h2->ready)
+    {
+        struct h2_stream *s = container_of(node, struct h2_stream, ready);
+        if (s->passed_up || s->fault != NULL ||
+            (h2->held < LIMIT_H2_READY && server_has_room(h2->conn)))
+            return s;
+    }
+    return NULL;
+}
+
+bool h2_may_take_ready(const struct h2 *h2)
+{
+    return h2->conn->state == CONN_OPEN && first_ready(h2) != NULL;
+}
+
+void h2_take_ready(struct h2 *h2)
+{
+    struct h2_stream *s;
+    give_windows(h2);
+    while (h2->conn->state == CONN_OPEN && (s = first_ready(h2)) != NULL) {
         list_remove(&s->ready);
         pass_up(s);
     }
@@ -290,7 +355,7 @@ void h2_input(struct h2 *h2, struct str bytes)
 {
     struct conn *conn = h2->conn;
     bool understood = take_frames(h2, bytes);
-    pass_all_up(h2);
+    h2_take_ready(h2);
     if (conn->state != CONN_OPEN)
         return;
     h2_end_closed(h2);
@@ -314,7 +379,7 @@ unsigned h2_time_out(struct h2 *h2)
             count++;
         }
     }
-    pass_all_up(h2);
+    h2_take_ready(h2);
     return count;
 }
 
@@ -336,6 +401,9 @@ void h2_end(struct h2 *h2)
 void h2_abandon(struct h2 *h2)
 {
     h2_end_closed(h2);
+    while (!list_is_empty(&h2->closed))
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
+        stream_end(container_of(h2->closed.next, struct h2_stream, node));
     while (!list_is_empty(&h2->streams)) {
         struct h2_stream *s = container_of(h2->streams.next, struct h2_stream, node);
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */

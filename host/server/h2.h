@@ -26,6 +26,11 @@ void h2_free(struct h2 *h2); /* may be NULL */
 void h2_input(struct h2 *h2, struct str bytes);
 /* Appends what is to be sent, up to the connection's high-water mark, and ends what is done. */
 void h2_output(struct h2 *h2, struct buf *out);
+/* What h2_output gave was sent: ends the streams whose answers the kernel has taken. */
+void h2_settle(struct h2 *h2);
+/* Begins requests that had to wait for room, and whether there is any that may begin. */
+void h2_take_ready(struct h2 *h2);
+bool h2_may_take_ready(const struct h2 *h2);
 /* Tells streams whose bytes are out that they may go on. */
 void h2_tell_drained(struct h2 *h2);
 /* Tells the peer to begin no more streams (RFC 9113 6.8); what it begins before it has read that is
@@ -46,8 +51,9 @@ unsigned h2_time_out(struct h2 *h2);
 bool h2_is_blocked(const struct h2 *h2);
 /* Are there frames that may be sent now? */
 bool h2_has_output(const struct h2 *h2);
-/* Did the last h2_output take bytes of bodies? */
-bool h2_has_moved(const struct h2 *h2);
+/* Breaks off the answers of which the peer has taken too little in the time for that, and ends a
+ * connection of which nothing else is left. How many? */
+unsigned h2_time_out_answers(struct h2 *h2);
 
 const char *h2_library_version(void);
 

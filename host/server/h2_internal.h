@@ -26,8 +26,8 @@ struct h2 {
     struct list ready;         /* requests with news for their handlers: head, body, fault */
     struct list closed;        /* streams that nghttp2 has done with */
     unsigned requests, broken; /* streams in all; those that ended before their answer */
+    size_t held;               /* bytes of answers that wait */
     bool draining;
-    bool moved; /* bytes of bodies went out since h2_output began */
 };
 
 struct h2_stream {
@@ -45,8 +45,9 @@ struct h2_stream {
     bool submitted;                 /* nghttp2 has the answer's head */
     bool cut;                       /* the rest of the answer will not come */
     bool ended;                     /* the answer's last frame is out */
-    size_t used;                    /* of the body, or of ex->stream */
     size_t kept;                    /* bytes of the body for which no new window was given */
+    uint64_t judged_at;             /* milliseconds: since when its peer has to take something, */
+    uint64_t judged_from;           /* and what it had taken by then */
     const struct http_fault *fault; /* static: why it is refused */
 };
 
@@ -73,9 +74,13 @@ void h2_pull(struct exchange *ex);
 
 /* A request that begins; NULL when out of memory. The connection's `h2` owns it. */
 struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id);
-/* Ends what nghttp2 has done with; not from within it. */
+/* Ends what nghttp2 has done with, and the kernel has taken; not from within it. */
 void h2_end_closed(struct h2 *h2);
-/* How much of a streamed answer waits. */
-size_t h2_stream_waiting(const struct h2_stream *stream);
+/* The rest of the answer is not sent: resets the stream, and ends it. Not from within nghttp2. */
+void h2_break_off(struct h2_stream *stream, const char *why, uint32_t code);
+/* The body that is being read is refused for want of room: see limits.memory. */
+void h2_give_up_body(struct h2_stream *stream);
+/* So many bytes of its answer wait. */
+void h2_hold(struct h2_stream *stream, size_t bytes);
 
 #endif

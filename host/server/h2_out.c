@@ -7,17 +7,6 @@ enum { FIELDS_MAX = 128 };
 
 /* ---- bodies ---- */
 
-size_t h2_stream_waiting(const struct h2_stream *s)
-{
-    return s->ex->res.streamed ? s->ex->stream.len - s->used : 0;
-}
-
-static struct str rest_of(const struct h2_stream *s)
-{
-    struct str whole = s->ex->res.streamed ? buf_str(&s->ex->stream) : s->ex->res.body;
-    return str_skip(whole, s->used);
-}
-
 static ssize_t read_file(struct h2_stream *s, uint8_t *out, size_t size, uint32_t *flags)
 {
     struct file_body *file = s->ex->res.file;
@@ -27,7 +16,6 @@ static ssize_t read_file(struct h2_stream *s, uint8_t *out, size_t size, uint32_
         s->cut = true;
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the stream is reset */
     }
-    s->h2->moved |= count > 0;
     s->ex->bytes_sent += count;
     if (file->left == 0)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -37,26 +25,28 @@ static ssize_t read_file(struct h2_stream *s, uint8_t *out, size_t size, uint32_
 static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *out, size_t size,
                        uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
-    (void)session;
-    (void)id;
+    (void)source;
     (void)arg;
-    struct h2_stream *s = source->ptr;
-    if (exchange_sends_file(s->ex))
+    struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
+    if (s == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* was broken off */
+    struct exchange *ex = s->ex;
+    struct server *server = s->h2->conn->server;
+    ex->wire_end = CONN_NOT_HANDED;
+    if (exchange_sends_file(ex))
         return read_file(s, out, size, flags);
-    struct str rest = rest_of(s);
+    struct str rest = exchange_rest(ex);
     size_t count = rest.len < size ? rest.len : size;
-    if (count > 0)
-        memcpy(out, rest.ptr, count);
-    s->used += count;
-    s->h2->moved |= count > 0;
-    s->ex->bytes_sent += count;
-    if (count == rest.len && s->ex->res.streamed) {
-        buf_clear(&s->ex->stream);
-        s->used = 0;
-    }
     if (s->cut && count == 0)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* the stream is reset */
-    if (count == rest.len && exchange_is_complete(s->ex) && !s->cut)
+    if (count > 0) {
+        memcpy(out, rest.ptr, count);
+        exchange_put(ex, count);
+        h2_hold(s, exchange_holds(ex));
+        ex->bytes_sent += count;
+        server_moved(server, ex);
+    }
+    if (count == rest.len && exchange_is_complete(ex) && !s->cut)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
     else if (count == 0)
         return NGHTTP2_ERR_DEFERRED;
@@ -118,6 +108,13 @@ static void fill(struct h2_stream *s, struct fields *f)
         f->failed |= f->list[i].name == NULL || f->list[i].value == NULL;
 }
 
+/* From now on its peer has to take something. */
+static void begin_judging(struct h2_stream *s)
+{
+    s->judged_at = uv_now(s->h2->conn->server->loop);
+    s->judged_from = s->ex->bytes_sent;
+}
+
 static void sink_answer(struct exchange *ex)
 {
     struct h2_stream *s = ex->conn;
@@ -128,7 +125,11 @@ static void sink_answer(struct exchange *ex)
     nghttp2_data_provider provider = {.source = {.ptr = s}, .read_callback = on_read};
     bool body = exchange_sends_body(ex) && (ex->res.streamed || response_length(&ex->res) > 0);
     ex->head_sent = true;
+    ex->wire_end = CONN_NOT_HANDED;
     s->submitted = true;
+    begin_judging(s);
+    if (body)
+        h2_hold(s, exchange_holds(ex));
     if (f.failed ||
         nghttp2_submit_response(h2->session, s->id, f.list, f.count, body ? &provider : NULL) != 0)
         nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
@@ -139,12 +140,15 @@ static size_t sink_stream_write(struct exchange *ex, struct str bytes)
 {
     struct h2_stream *s = ex->conn;
     if (bytes.len > 0 && exchange_sends_body(ex)) {
-        buf_add_str(&ex->stream, bytes);
+        if (exchange_rest(ex).len == 0)
+            begin_judging(s);
+        exchange_add(ex, bytes);
         s->h2->conn->failed |= buf_failed(&ex->stream);
+        h2_hold(s, exchange_holds(ex));
         nghttp2_session_resume_data(s->h2->session, s->id);
         server_mark_dirty(s->h2->conn);
     }
-    return h2_stream_waiting(s);
+    return exchange_rest(ex).len;
 }
 
 static void sink_stream_end(struct exchange *ex)
@@ -162,12 +166,28 @@ static void sink_stream_abort(struct exchange *ex)
     server_mark_dirty(s->h2->conn);
 }
 
+/* A peer gives windows by what it sends. */
+static bool sink_give_up(struct exchange *ex)
+{
+    struct h2_stream *s = ex->conn;
+    struct conn *conn = s->h2->conn;
+    if (server_is_moving(conn->server, ex))
+        return false;
+    if (s->reading && !s->submitted && ex->body != NULL)
+        h2_give_up_body(s);
+    else
+        h2_break_off(s, conn_no_room.code, NGHTTP2_ENHANCE_YOUR_CALM);
+    server_mark_dirty(conn);
+    return true;
+}
+
 const struct exchange_sink h2_sink = {
     .answer = sink_answer,
     .stream_write = sink_stream_write,
     .stream_end = sink_stream_end,
     .stream_abort = sink_stream_abort,
     .pull = h2_pull,
+    .give_up = sink_give_up,
 };
 
 /* ---- the connection's turn ---- */
@@ -175,8 +195,6 @@ const struct exchange_sink h2_sink = {
 void h2_output(struct h2 *h2, struct buf *out)
 {
     struct conn *conn = h2->conn;
-    h2->moved = false;
-    conn->has_more = false;
     while (!conn->failed) {
         if (conn_is_full(conn, out)) {
             conn->has_more = true;
@@ -199,7 +217,7 @@ static struct h2_stream *find_drained(struct h2 *h2)
     list_each(node, &h2->streams)
     {
         struct h2_stream *s = container_of(node, struct h2_stream, node);
-        if (s->ex->on_drained != NULL && h2_stream_waiting(s) < LIMIT_STREAM_BYTES / 2)
+        if (s->ex->on_drained != NULL && exchange_rest(s->ex).len < LIMIT_STREAM_BYTES / 2)
             return s;
     }
     return NULL;
@@ -209,7 +227,6 @@ static struct h2_stream *find_drained(struct h2 *h2)
 void h2_tell_drained(struct h2 *h2)
 {
     struct h2_stream *s;
-    h2_end_closed(h2);
     for (unsigned turns = 0;
          turns < LIMIT_H2_STREAMS && h2->conn->state == CONN_OPEN && (s = find_drained(h2)) != NULL;
          turns++) {
@@ -224,18 +241,58 @@ bool h2_has_output(const struct h2 *h2)
     return nghttp2_session_want_write(h2->session) != 0;
 }
 
-bool h2_has_moved(const struct h2 *h2)
-{
-    return h2->moved;
-}
-
 bool h2_is_blocked(const struct h2 *h2)
 {
     list_each(node, &h2->streams)
     {
         const struct h2_stream *s = container_of(node, struct h2_stream, node);
-        if (s->submitted && (rest_of(s).len > 0 || exchange_sends_file(s->ex)))
+        if (s->submitted && exchange_has_rest(s->ex))
             return true;
     }
     return false;
+}
+
+static void settle(const struct conn *conn, struct list *streams)
+{
+    list_each(node, streams)
+    {
+        struct exchange *ex = container_of(node, struct h2_stream, node)->ex;
+        if (ex->wire_end == CONN_NOT_HANDED)
+            ex->wire_end = conn->handed;
+    }
+}
+
+void h2_settle(struct h2 *h2)
+{
+    settle(h2->conn, &h2->streams);
+    settle(h2->conn, &h2->closed);
+    h2_end_closed(h2);
+}
+
+static bool takes_too_little(struct h2_stream *s, uint64_t now)
+{
+    const struct server *server = s->h2->conn->server;
+    if (!s->submitted || !exchange_has_rest(s->ex) ||
+        now - s->judged_at < server->durations[DEADLINE_WRITE])
+        return false;
+    bool little = s->ex->bytes_sent - s->judged_from < conn_least_taken(server);
+    begin_judging(s);
+    return little;
+}
+
+unsigned h2_time_out_answers(struct h2 *h2)
+{
+    uint64_t now = uv_now(h2->conn->server->loop);
+    unsigned count = 0;
+    list_each(node, &h2->streams)
+    {
+        struct h2_stream *s = container_of(node, struct h2_stream, node);
+        if (!takes_too_little(s, now))
+            continue;
+        h2_break_off(s, "write_timeout", NGHTTP2_CANCEL);
+        count++;
+    }
+    if (count > 0 && h2_is_idle(h2))
+        nghttp2_session_terminate_session(h2->session, NGHTTP2_NO_ERROR);
+    return count;
 }

@@ -19,6 +19,7 @@ void server_limits_init(struct server_limits *limits)
 {
     *limits = (struct server_limits){
         .header_bytes = LIMIT_HEADER_BYTES,
+        .memory = LIMIT_CLIENT_MEMORY,
         .connections = LIMIT_CONNECTIONS,
         .head_timeout = LIMIT_HEAD_TIMEOUT,
         .body_timeout = LIMIT_BODY_TIMEOUT,
@@ -32,9 +33,16 @@ bool exchange_is_admin(const struct exchange *ex)
     return ex->admin;
 }
 
+const struct holdings *server_holdings(const struct server *server)
+{
+    return &server->holdings;
+}
+
 struct server_stats server_stats(const struct server *server)
 {
-    return server->stats;
+    struct server_stats stats = server->stats;
+    stats.held = server->holdings.bytes;
+    return stats;
 }
 
 /* ---- deadlines ---- */
@@ -128,10 +136,98 @@ void server_mark_dirty(struct conn *conn)
     uv_idle_start(&server->idle, on_idle);
 }
 
+/* ---- what clients leave with us ---- */
+
+enum {
+    FRESH_MS = 200,  /* in which who is new has to begin to take its answer; or else it goes */
+    STILL_MS = 1000, /* in which who has begun has to go on */
+    RELIEF_MS = 20
+}; /* who has moved since then is spared */
+
+void server_hold(struct server *server, struct exchange *ex, size_t bytes)
+{
+    holding_set(&server->holdings, &ex->holding, bytes, uv_now(server->loop));
+}
+
+void server_moved(struct server *server, struct exchange *ex)
+{
+    holding_moved(&server->holdings, &ex->holding, uv_now(server->loop));
+}
+
+bool server_is_moving(const struct server *server, const struct exchange *ex)
+{
+    uint64_t since = uv_now(server->loop) - ex->holding.moved_at;
+    return since < (ex->holding.has_moved ? STILL_MS : FRESH_MS);
+}
+
+bool server_has_room(const struct conn *conn)
+{
+    struct server *server = conn->server;
+    bool room = conn->admin || !holdings_are_full(&server->holdings);
+    server->held_back |= !room;
+    return room;
+}
+
+bool server_may_read_on(const struct conn *conn, const struct exchange *ex)
+{
+    struct server *server = conn->server;
+    bool may = conn->admin || ex == server->favoured || !holdings_are_full(&server->holdings);
+    server->held_back |= !may;
+    return may;
+}
+
+/* The request that needs least to be complete, most likely. */
+static struct exchange *find_favoured(const struct holdings *all)
+{
+    struct exchange *best = NULL;
+    list_each(node, &all->list)
+    {
+        struct holding *one = container_of(node, struct holding, node);
+        struct exchange *ex = container_of(one, struct exchange, holding);
+        if (ex->body != NULL && !ex->body->complete &&
+            (best == NULL || one->bytes > best->holding.bytes))
+            best = ex;
+    }
+    return best;
+}
+
+static void on_relief(uv_timer_t *timer)
+{
+    (void)timer; /* the loop turns: that is all */
+}
+
+/* From those that have not moved for longest, until there is some room again; each is looked at
+ * once. Whoever was held back for want of it goes on. */
+static void relieve(struct server *server)
+{
+    struct holdings *all = &server->holdings;
+    bool full = holdings_are_full(all);
+    for (size_t left = all->count; full && left > 0 && all->bytes > all->limit / 4 * 3; left--) {
+        struct holding *one = container_of(all->list.next, struct holding, node);
+        struct exchange *ex = container_of(one, struct exchange, holding);
+        list_remove(&one->node);
+        list_push(&all->list, &one->node);
+        server->stats.given_up += !ex->admin && ex->sink->give_up(ex);
+    }
+    struct exchange *before = server->favoured;
+    full = holdings_are_full(all);
+    server->favoured = full ? find_favoured(all) : NULL;
+    if (full && !server->closing)
+        uv_timer_start(&server->relief, on_relief, RELIEF_MS, 0);
+    if (!server->held_back || (full && server->favoured == before))
+        return;
+    server->held_back = false;
+    list_each(node, &server->conns)
+    {
+        server_mark_dirty(container_of(node, struct conn, in_server));
+    }
+}
+
 /* What is marked while this runs waits for the next turn, so that nobody starves the loop. */
 static void flush_dirty(struct server *server)
 {
     server->gathered = 0;
+    relieve(server);
     struct list *last = server->dirty.prev;
     bool done = list_is_empty(&server->dirty);
     while (!done && !list_is_empty(&server->dirty)) {
@@ -231,9 +327,10 @@ static void init_handles(struct server *server)
     uv_prepare_init(server->loop, &server->prepare);
     uv_idle_init(server->loop, &server->idle);
     uv_timer_init(server->loop, &server->rest);
-    uv_handle_t *handles[] = {(uv_handle_t *)&server->timer, (uv_handle_t *)&server->check,
+    uv_timer_init(server->loop, &server->relief);
+    uv_handle_t *handles[] = {(uv_handle_t *)&server->timer,   (uv_handle_t *)&server->check,
                               (uv_handle_t *)&server->prepare, (uv_handle_t *)&server->idle,
-                              (uv_handle_t *)&server->rest};
+                              (uv_handle_t *)&server->rest,    (uv_handle_t *)&server->relief};
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
         handles[i]->data = server;
         uv_unref(handles[i]);
@@ -267,6 +364,7 @@ struct server *server_new(uv_loop_t *loop, const struct server_handlers *handler
     server->durations[DEADLINE_WRITE] = milliseconds(limits->write_timeout);
     server->durations[DEADLINE_LINGER] = LINGER_MS;
     init_lists(server);
+    holdings_init(&server->holdings, limits->memory);
     init_handles(server);
     make_room(server);
     return server;
@@ -345,6 +443,7 @@ void server_close(struct server *server, void (*done)(void *arg), void *arg)
     uv_close((uv_handle_t *)&server->prepare, on_own_closed);
     uv_close((uv_handle_t *)&server->idle, on_own_closed);
     uv_close((uv_handle_t *)&server->rest, on_own_closed);
+    uv_close((uv_handle_t *)&server->relief, on_own_closed);
 }
 
 void server_free(struct server *server)

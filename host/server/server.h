@@ -16,6 +16,7 @@ struct server;
 
 struct server_limits {
     size_t header_bytes;
+    size_t memory; /* bytes of requests and answers that clients have not sent or taken */
     unsigned connections;
     double head_timeout, body_timeout, idle_timeout, write_timeout; /* seconds */
     bool h2c; /* HTTP/2 on a plain listener when its preface comes; else the preface is refused */
@@ -40,6 +41,8 @@ struct server_handlers {
 
 struct server_stats {
     uint64_t accepted, refused, timeouts, parse_errors;
+    uint64_t given_up; /* requests and answers, for want of room for what waits for clients */
+    size_t held;       /* bytes that wait for them now */
     unsigned open;
 };
 
@@ -71,6 +74,8 @@ void server_drain(struct server *server, void (*done)(void *arg), void *arg);
 void server_close(struct server *server, void (*done)(void *arg), void *arg);
 void server_free(struct server *server);
 
+/* What waits for its clients; for as long as the server lives. */
+const struct holdings *server_holdings(const struct server *server);
 struct server_stats server_stats(const struct server *server);
 
 #endif

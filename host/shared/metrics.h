@@ -40,13 +40,13 @@ struct function_metrics {
 
 /* Counted elsewhere in the worker, and written here once a turn of its loop. */
 struct metric_copies {
-    uint64_t accepted, refused, connection_timeouts, malformed;
+    uint64_t accepted, refused, connection_timeouts, malformed, given_up;
     uint64_t cache_hits, cache_misses, log_dropped, store_failures;
 };
 
 /* As it is now; cleared when the worker ends. */
 struct metric_gauges {
-    uint64_t connections, cache_bytes;
+    uint64_t connections, cache_bytes, held_bytes;
     uint64_t serving;  /* it has loaded everything and listens */
     uint64_t keyless;  /* it lacks an issuer's keys */
     uint64_t draining; /* it takes nothing new */

@@ -308,7 +308,7 @@ test('a request that stops is given up, whatever else comes', async (t) => {
   const h = await start(t, { files: deployment({ show: SHOW }, { more: 'limits = { h2c = true, body_timeout = 0.3 },' }) });
   const wire = await connect(t, h);
   wire.send(headers(1, POST(PATH, text), OPEN), headers(3, POST(PATH, text), OPEN), data(1, 'a', 0));
-  const timer = setInterval(() => wire.send(ping, data(3, 'b', 0)), 50);
+  const timer = setInterval(() => wire.send(ping, data(3, 'b'.repeat(500), 0)), 50);
   later(t, () => clearInterval(timer));
   const got = await wire.outcome(1, 5000 * SLOW);
   assert.ok(Number.isNaN(got.status) || got.status === 408, JSON.stringify(got));

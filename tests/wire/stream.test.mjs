@@ -176,7 +176,7 @@ test('a client that leaves ends the body; what is open is closed', async (t) => 
   await new Promise((r) => setTimeout(r, 300));
   stuck.close();
   await eventually(() => /"msg":"unstuck"/.test(h.stderr), 5, 'the close of the one that waits');
-  await eventually(() => h.log().filter((l) => l.error === 'cancelled').length === 2, 5, 'log lines');
+  await eventually(() => h.log().filter((l) => l.error === 'client_gone').length === 2, 5, 'log lines');
 });
 
 test('write: what it refuses and where', async (t) => {

@@ -57,10 +57,43 @@ apt() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@"
 }
 
-echo "installing:$missing"
-# Without package lists, or with lists that have gone stale, one update and a second try.
+# What apt says, as one line that counts on a terminal, elsewhere as one a minute.
+progress() {
+    total='?' done=0 told=$(date +%s)
+    while IFS= read -r line; do
+        case $line in
+        *' newly installed, '*) total=${line#*upgraded, } total=${total%% newly*} ;;
+        'Setting up '*) done=$((done + 1)) ;;
+        'E: '* | 'W: '*) echo "$line" >&2 ;;
+        esac
+        now=$(date +%s)
+        if [ -t 1 ]; then
+            printf '\r  package %s of %s  %-50.50s' "$done" "$total" "$line"
+        elif [ $((now - told)) -ge 60 ]; then
+            echo "  package $done of $total"
+            told=$now
+        fi
+    done
+    if [ -t 1 ]; then printf '\r%-78s\r' ''; fi
+}
+
+# The status of apt, which stands on the left of a pipe.
+install() {
+    # shellcheck disable=SC2086
+    { apt install --no-install-recommends $missing </dev/null 2>&1 || echo 'E: failed' >"$failed"; } | progress 2>"$faults"
+    [ ! -s "$failed" ]
+}
+
 # shellcheck disable=SC2086
-if ! apt install --no-install-recommends $missing </dev/null >/dev/null 2>&1; then
+echo "installing $(echo $missing | wc -w) packages and what they need, which takes a minute or two:$missing"
+failed=$(mktemp) faults=$(mktemp)
+trap 'rm -f "$failed" "$faults"' EXIT
+# Without package lists, or with lists that have gone stale, one update and a second try.
+if ! install; then
+    : >"$failed"
     apt update </dev/null
-    apt install --no-install-recommends $missing </dev/null
+    install || {
+        cat "$faults" >&2
+        exit 1
+    }
 fi

@@ -1,5 +1,5 @@
 /* Verified claims: their life, and what they permit. */
-#include "auth/verify.h"
+#include "auth/claims.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -12,8 +12,8 @@
 struct keyset;
 
 /* From the text of a JWK Set, read as json/provider.h does. -EINVAL when it is none, or over
- * LIMIT_JWKS_BYTES; -ENOENT when no usable key is in it (`err` has the texts of serverless-jwt.md
- * 1.5, and what is wrong with the keys).
+ * LIMIT_JWKS_BYTES; -ENOENT when no usable key is in it (`err` has the texts of the original,
+ * and what is wrong with the keys).
  *
  * One odd key costs none of the others. Left out is one that cannot be used, a shared secret (oct)
  * among public keys (it was published), and what is past LIMIT_JWKS_KEYS. A kid may stand for

@@ -1,9 +1,12 @@
 /* luafn audit: the known attacks on tokens, fired at a running host.
  *
  * Nothing is fetched but from the given host, and from the URL of --jwks. What the host must refuse
- * is a 401 or another 4xx; a 2xx was let through, a 5xx is a fault. A 403 to a bad token means that
- * it was believed, unless that is what the host says to plain junk as well. */
+ * is a 401, or a head that is too much for it; a 5xx is a fault. Any other answer to a bad token, a
+ * 403 or a 404 of the handler's own among them, means that it was believed, unless that is what the
+ * host says to plain junk as well. */
+#include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,9 +37,22 @@ static enum result judge_answer(const struct audit *a, const struct attack *atta
         return success || status == 403 ? RESULT_OK : RESULT_FAULT;
     if (status == 0)
         return attack->oversize ? RESULT_OK : RESULT_FAULT;
-    if (success || (status == 403 && a->junk_status != 403))
-        return RESULT_THROUGH;
-    return status >= 500 ? RESULT_FAULT : RESULT_OK;
+    if (status >= 500)
+        return RESULT_FAULT;
+    bool refused =
+        status == 401 || status == 400 || status == 413 || status == 414 || status == 431;
+    bool as_junk = !success && status == a->junk_status;
+    return refused || as_junk ? RESULT_OK : RESULT_THROUGH;
+}
+
+/* A member of the answer's error frame, as {"error":...,"error_description":...}; empty: none. */
+static void read_member(const struct audit *a, const char *name, char *out, size_t size)
+{
+    struct str body = buf_str(&a->answer.body);
+    json_t *frame = json_loadb(body.ptr, body.len, 0, NULL);
+    const char *text = json_string_value(json_object_get(frame, name));
+    snprintf(out, size, "%s", text != NULL ? text : "");
+    json_decref(frame);
 }
 
 static void print_result(const struct audit *a, const struct target *target,
@@ -45,9 +61,11 @@ static void print_result(const struct audit *a, const struct target *target,
     static const char *const words[] = {"ok", "LET THROUGH", "FAULT"};
     static const char *const colours[] = {"\033[32m", "\033[31m", "\033[33m"};
     bool colour = isatty(STDOUT_FILENO) != 0;
-    char actual[160];
+    char actual[256], why[200];
+    read_member(a, "error_description", why, sizeof(why));
     if (a->answer.status != 0)
-        snprintf(actual, sizeof(actual), "%ld", a->answer.status);
+        snprintf(actual, sizeof(actual), "%ld%s%s", a->answer.status, why[0] != '\0' ? "  " : "",
+                 why);
     else
         snprintf(actual, sizeof(actual), "no answer: %s", a->answer.error);
     printf("%s%-11s%s  %-42.*s  %.*s %-30.*s  %-9s  %s\n", colour ? colours[result] : "",
@@ -74,8 +92,11 @@ static bool is_protected(struct audit *a, const struct target *target)
     const struct attack junk = {.headers = {STR("Bearer junk")}, .header_count = 1};
     send_attack(a, target, &none);
     long status = a->answer.status;
-    bool open = !target->asks && status >= 200 && status < 400;
-    bool missing = status == 0 || status == 404 || status == 405;
+    char code[32];
+    read_member(a, "error", code, sizeof(code));
+    bool missing =
+        status == 0 || status == 405 || (status == 404 && strcmp(code, "not_found") == 0);
+    bool open = !target->asks && !missing && status >= 200 && status < 500 && status != 401;
     if (open || missing) {
         printf("%-11s  %-42s  %.*s %.*s\n", missing ? "FAULT" : "open",
                status == 0 ? a->answer.error

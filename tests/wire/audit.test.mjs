@@ -241,14 +241,14 @@ test('audit: nothing gets through here', async (t) => {
 });
 
 // Hosts that believe too much. judge(header, claims, token, auth) says whether to let in.
-async function lax(t, judge, refusal = 401) {
+async function lax(t, judge, refusal = 401, answer = 200) {
   const server = http.createServer((req, res) => {
     let status = refusal;
     try {
       const [, token] = /^Bearer ([^.]+\.[^.]+\.[^.]*)$/.exec(req.headers.authorization) ?? [];
       if (req.rawHeaders.filter((x) => x.toLowerCase() === 'authorization').length > 1) throw new Error('which?');
       const { header, payload, raw } = splitJws(token);
-      if (judge(header, payload, raw, token)) status = 200;
+      if (judge(header, payload, raw, token)) status = answer;
     } catch { /* refused */ }
     res.writeHead(status).end();
   });
@@ -289,6 +289,19 @@ test('audit: finds what others let through', async (t) => {
       for (const attack of wanted) assert.ok(got.stdout.split('\n').some((l) => l.startsWith(`LET THROUGH  ${attack} `)), `${attack}\n${got.stdout}`);
     });
   }
+});
+
+test('audit: a 404 of the handler\'s own was let in; the reason of a refusal is told', async (t) => {
+  const dir = folder(t);
+  const own = await run(t, ['audit', await lax(t, () => true, 401, 404)], { dir });
+  assert.equal(own.code, 1);
+  assert.match(own.stdout, /^LET THROUGH +alg "none", no signature .* 404$/m);
+  assert.match(own.stdout, /^ok +no token .* 401$/m, 'the twin: what is refused is refused');
+  const issuer = (await Issuer.start(t)).tenant();
+  const h = await start(t, { files: deployment({ none: 'return function() return { statusCode = 404, body = "none" } end' }, { fields: { none: 'auth = true' }, more: `  auth = { issuer = "${issuer.issuer}", audience = "${AUDIENCE}" },` }) });
+  const ours = await run(t, ['audit', h.url('/.netlify/functions/none')], { dir });
+  assert.equal(ours.code, 0, ours.stdout);
+  assert.match(ours.stdout, /^ok +no token .* 401  The Authorization header is missing or empty$/m);
 });
 
 test('audit: faults, hosts that are not there, refusals by 403', async (t) => {

@@ -13,8 +13,6 @@
 #include "lua/show.h"
 #include "lua/vm.h"
 
-static const char builtin_key; /* registry[&builtin_key] = { [name of the host] = true } */
-
 /* ---- print, warn
  * --------------------------------------------------------------------------------- */
 
@@ -98,7 +96,8 @@ static const char *push_place(lua_State *L)
 }
 
 /* __newindex of the environment, and of Lua's libraries: a script that loads may set names that the
- * host does not have. Upvalues: the table behind, the host's names, and the library's. */
+ * host does not have. Upvalues: the table behind, the names that the script has set there, and the
+ * library's. */
 static int l_set_new(lua_State *L)
 {
     lua_settop(L, 3);
@@ -107,36 +106,25 @@ static int l_set_new(lua_State *L)
     if (lua_rawequal(L, -1, 3))
         return 0; /* string.x = string.x or ... */
     lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL)
+    if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TNIL && !lua_isnil(L, 4))
         return luaL_error(L, "%s cannot be set: it belongs to the host", push_place(L));
     if (vm_of(L)->globals_frozen)
         return luaL_error(L,
                           "%s cannot be set once the script has loaded (use a local): "
                           "other requests would see it",
                           push_place(L));
+    lua_pushvalue(L, 2);
+    lua_pushboolean(L, 1);
+    lua_rawset(L, lua_upvalueindex(2));
     lua_settop(L, 3);
     lua_rawset(L, lua_upvalueindex(1));
     return 0;
 }
 
-/* Pushes a set of the names that the table on top has. */
-static void push_names(lua_State *L)
-{
-    int table = lua_gettop(L);
-    lua_newtable(L);
-    lua_pushnil(L);
-    while (lua_next(L, table) != 0) {
-        lua_pop(L, 1);
-        lua_pushvalue(L, -1);
-        lua_pushboolean(L, 1);
-        lua_rawset(L, -4);
-    }
-}
-
 void sandbox_seal_library(lua_State *L, const char *name)
 {
     lua_pushvalue(L, -1);
-    push_names(L);
+    lua_newtable(L);
     lua_pushstring(L, name);
     lua_pushcclosure(L, l_set_new, 3);
     guard_seal_with(L);
@@ -206,13 +194,7 @@ void sandbox_open(lua_State *L, const struct binding *bindings)
     int globals = lua_gettop(L);
     seal_modules(L, globals);
     lua_pushvalue(L, globals);
-    lua_pushvalue(L, globals);
-    push_names(L);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &builtin_key);
-    lua_pushliteral(L, "");
-    lua_pushcclosure(L, l_set_new, 3);
-    guard_seal_with(L);
+    sandbox_seal_library(L, "");
     lua_pushvalue(L, -1);
     lua_setfield(L, globals, "_G");
     lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
@@ -222,10 +204,6 @@ void sandbox_open(lua_State *L, const struct binding *bindings)
 void sandbox_set(lua_State *L, const char *name)
 {
     seal_module(L, name);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &builtin_key);
-    lua_pushboolean(L, 1);
-    lua_setfield(L, -2, name);
-    lua_pop(L, 1);
     lua_pushglobaltable(L);
     guard_push_sealed(L, -1);
     lua_pushvalue(L, -3);

@@ -377,7 +377,7 @@ local function log_function(level, summary)
     name = "log." .. level,
     summary = summary,
     args = {
-      { "message", "any", "as `tostring` gives it; at most 8 KB" },
+      { "message", "any", "as `tostring` gives it, a table without `__tostring` as JSON; at most 8 KB" },
       { "fields?", "table", "anything that JSON can say; at most 8 KB" },
     },
     errors = "No message; `fields` is not a table. Fields that cannot be encoded are replaced by the reason.",

@@ -393,28 +393,28 @@ log = {}
 ---For development: dropped unless the host runs with debug lines.
 ---
 ---Raises: No message; `fields` is not a table. Fields that cannot be encoded are replaced by the reason.
----@param message any as `tostring` gives it; at most 8 KB
+---@param message any as `tostring` gives it, a table without `__tostring` as JSON; at most 8 KB
 ---@param fields? table anything that JSON can say; at most 8 KB
 function log.debug(message, fields) end
 
 ---Something failed and somebody should look.
 ---
 ---Raises: No message; `fields` is not a table. Fields that cannot be encoded are replaced by the reason.
----@param message any as `tostring` gives it; at most 8 KB
+---@param message any as `tostring` gives it, a table without `__tostring` as JSON; at most 8 KB
 ---@param fields? table anything that JSON can say; at most 8 KB
 function log.error(message, fields) end
 
 ---What happened.
 ---
 ---Raises: No message; `fields` is not a table. Fields that cannot be encoded are replaced by the reason.
----@param message any as `tostring` gives it; at most 8 KB
+---@param message any as `tostring` gives it, a table without `__tostring` as JSON; at most 8 KB
 ---@param fields? table anything that JSON can say; at most 8 KB
 function log.info(message, fields) end
 
 ---Something is off, and was dealt with.
 ---
 ---Raises: No message; `fields` is not a table. Fields that cannot be encoded are replaced by the reason.
----@param message any as `tostring` gives it; at most 8 KB
+---@param message any as `tostring` gives it, a table without `__tostring` as JSON; at most 8 KB
 ---@param fields? table anything that JSON can say; at most 8 KB
 function log.warn(message, fields) end
 

@@ -160,6 +160,12 @@ static void add_table(struct text *text, const struct outer *outer, int depth)
     lua_settop(L, table);
 }
 
+/* json.null */
+static bool is_null(lua_State *L, int index)
+{
+    return lua_islightuserdata(L, index) && lua_touserdata(L, index) == NULL;
+}
+
 /* Of the value on top. */
 static void add_value(struct text *text, const struct outer *outer, int depth)
 {
@@ -168,9 +174,7 @@ static void add_value(struct text *text, const struct outer *outer, int depth)
     const char *s;
     luaL_checkstack(L, 8, NULL);
     budget_step(L);
-    bool is_null =
-        lua_isnil(L, -1) || (lua_islightuserdata(L, -1) && lua_touserdata(L, -1) == NULL);
-    if (is_null) {
+    if (lua_isnil(L, -1) || is_null(L, -1)) {
         add(text, "null", 4);
     } else if (lua_istable(L, -1)) {
         add_table(text, outer, depth);
@@ -189,6 +193,10 @@ static void add_value(struct text *text, const struct outer *outer, int depth)
 void show_push(lua_State *L, int index)
 {
     index = lua_absindex(L, index);
+    if (is_null(L, index)) {
+        lua_pushliteral(L, "null");
+        return;
+    }
     bool has_own = luaL_getmetafield(L, index, "__tostring") != LUA_TNIL;
     if (has_own)
         lua_pop(L, 1);

@@ -1,7 +1,7 @@
 // What a function is given, and what becomes of what it returns.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { deployment, lua, SLOW, start } from '../lib/host.mjs';
+import { SLOW, deployment, eventually, lua, start } from '../lib/host.mjs';
 
 const DUMP = `return function(event, context)
   local out = {}
@@ -446,4 +446,29 @@ test('background: 202 at once, the work goes on', async (t) => {
     assert.equal(res.text, '');
   }
   assert.ok(Date.now() - t0 < 1000 * SLOW);
+});
+
+test('print and log show tables as JSON, whatever is in them', async (t) => {
+  const h = await start(t, {
+    files: deployment({
+      shows: `return function(event)
+        print("list", { 1, { a = "x\\n" } }, json.null, setmetatable({}, { __tostring = function() return "itself" end }))
+        print(event.queryStringParameters, { json.decode('{"b":[null]}') })
+        log.info({ msg = true })
+        local within = {} within.within = within
+        print(within, { print })
+        local wide = {} for i = 1, 1e5 do wide[i] = i end
+        print(wide)
+        return "ok"
+      end`,
+    }),
+  });
+  assert.equal((await h.call('shows', { suffix: '?q=1' })).text, 'ok');
+  await eventually(() => h.stderr.includes('[1,2,3,4'), 5, 'the last line');
+  const said = h.stderr.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line)).filter((line) => line.function === 'shows' && line.request_id !== undefined).map((line) => line.msg);
+  assert.equal(said[0], 'list\t[1,{"a":"x\\n"}]\tnull\titself');
+  assert.equal(said[1], '{"q":"1"}\t[{"b":[null]}]');
+  assert.equal(said[2], '{"msg":true}');
+  assert.match(said[3], /^\{"within":"\(cycle\)"\}\t\["function: 0x[0-9a-f]+"\]$/);
+  assert.ok(said[4].startsWith('[1,2,3,') && said[4].length < 9000 && said[4].endsWith('...'));
 });

@@ -2,6 +2,8 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <lauxlib.h>
+#include <lua.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,12 +115,66 @@ static void test_cut_texts(void **state)
     }
 }
 
+/* ---- nothing hides from it ---- */
+
+static bool compiles(lua_State *L, struct str before, const char *after, size_t times)
+{
+    struct buf text = BUF_INIT;
+    buf_add_str(&text, before);
+    for (size_t i = 0; i < times; i++)
+        buf_add_str(&text, str_from(after));
+    bool ok = luaL_loadbufferx(L, text.data != NULL ? text.data : "", text.len, "=t", "t") == 0;
+    lua_settop(L, 0);
+    buf_free(&text);
+    return ok;
+}
+
+/* Texts of pieces on whose ends two readers may disagree, then a name: where Lua takes that as code
+ * (a '$' behind it is a fault, which it is not in texts and comments), and compiles what follows, a
+ * chain behind it must be found. */
+static void test_no_text_hides_a_chain(void **state)
+{
+    (void)state;
+    static const char *const pieces[] = {
+        "'",    "\"",   "\\",    "\\z",   "\\\n",    "\\x41", "\\u{41}",  "\\065", "\n",    "\r",
+        "\r\n", "\n\r", " ",     "\t",    "\f",      "--",    "--[[",     "--[=[", "]]",    "]=]",
+        "[[",   "[=[",  "[==[",  "]==]",  "0x",      "0xe+",  "1e+",      "1e-",   "0x1p+", "3.",
+        ".5",   "..",   "...",   "::l::", "return ", "x=",    "y ",       "z",     "(",     ")",
+        "{",    "}",    ",",     ";",     "+",       "-",     "//",       "~=",    "==",    "#",
+        "not ", "'a'",  "\"b\"", "[[c]]", "=",       "<",     "local x ", "f",     "]",     "[",
+    };
+    lua_State *L = luaL_newstate();
+    uint64_t seed = 88172645463325252u;
+    unsigned tried = 0;
+    for (unsigned round = 0; round < 200000 / slowness(); round++) {
+        struct buf text = BUF_INIT;
+        seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+        uint64_t random = seed;
+        for (uint64_t count = 1 + random % 7; count > 0; count--, random /= 60)
+            buf_add_str(&text, str_from(pieces[random / 7 % (sizeof(pieces) / sizeof(pieces[0]))]));
+        buf_add_str(&text, STR("q"));
+        if (!compiles(L, buf_str(&text), " $", 1) &&
+            compiles(L, buf_str(&text), ".a", LIMIT_CHAIN_INDEXES + 2)) {
+            tried++;
+            for (unsigned i = 0; i < LIMIT_CHAIN_INDEXES + 2; i++)
+                buf_add_str(&text, STR(".a"));
+            if (chain_check(buf_str(&text), NULL) == 0)
+                fail_msg("passes: %.*s", (int)text.len, text.data);
+        }
+        buf_free(&text);
+    }
+    lua_close(L);
+    assert_true(tried > 100);
+    print_message("# %u texts with a chain\n", tried);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_place),
         cmocka_unit_test(test_cut_texts),
+        cmocka_unit_test(test_no_text_hides_a_chain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -266,9 +266,12 @@ enum parser_event parser_feed(struct parser *parser, struct str *input, struct a
     return PARSER_FAULT;
 }
 
+/* A length that happens to be the word for none is as good as the one below it. */
 uint64_t parser_body_length(const struct parser *parser)
 {
-    return parser->state == PARSER_IN_LENGTH ? parser->body_left : BODY_UNSIZED;
+    if (parser->state != PARSER_IN_LENGTH)
+        return BODY_UNSIZED;
+    return parser->body_left < BODY_UNSIZED ? parser->body_left : BODY_UNSIZED - 1;
 }
 
 void parser_limit_body(struct parser *parser, uint64_t limit)

@@ -522,6 +522,32 @@ static void test_trailers_are_bounded(void **state)
     buf_free(&b);
 }
 
+static void test_body_lengths(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str head;
+        uint64_t length;
+    } cases[] = {
+        {TEXT(POST "Content-Length: 1\r\n\r\n"), 1},
+        {TEXT(POST "Content-Length: 18446744073709551614\r\n\r\n"), UINT64_MAX - 1},
+        {TEXT(POST "Content-Length: 18446744073709551615\r\n\r\n"), UINT64_MAX - 1},
+        {TEXT(CHUNKED), BODY_UNSIZED},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct parser parser;
+        struct arena arena;
+        struct request req = {0};
+        parser_init(&parser, &limits);
+        arena_init(&arena);
+        struct str input = cases[i].head;
+        assert_int_equal(parser_feed(&parser, &input, &arena, &req), PARSER_HEAD);
+        assert_true(parser_body_length(&parser) == cases[i].length);
+        arena_free(&arena);
+        parser_free(&parser);
+    }
+}
+
 /* A body that is of no interest is read over when it is short; its length may be known or not. */
 static void test_skipping(void **state)
 {
@@ -591,6 +617,7 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_wasteful_chunks_end_early),
         cmocka_unit_test(test_trailers_are_bounded),
+        cmocka_unit_test(test_body_lengths),
         cmocka_unit_test(test_skipping),
         cmocka_unit_test(test_a_refusal_is_final),
     };

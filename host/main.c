@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "cli/commands.h"
 #include "cli/version.h"
 
@@ -19,6 +20,21 @@ static int end(const char *name, int status)
 {
     int rc = cli_flush(name);
     return status != EXIT_GOOD ? status : rc;
+}
+
+/* NULL: none is near. */
+static const char *nearest_command(const char *name)
+{
+    const char *best = NULL;
+    unsigned best_distance = 3;
+    for (const struct command *const *c = commands; *c != NULL; c++) {
+        unsigned distance = str_distance(str_from((*c)->name), str_from(name));
+        if (distance < best_distance) {
+            best_distance = distance;
+            best = (*c)->name;
+        }
+    }
+    return best;
 }
 
 int main(int argc, char **argv)
@@ -43,6 +59,9 @@ int main(int argc, char **argv)
         if (strcmp((*c)->name, name) == 0)
             return end(name, (*c)->run(argc - 1, argv + 1));
     }
-    fprintf(stderr, "luafn: there is no command '%s'; type `luafn help`\n", name);
+    const char *near = nearest_command(name);
+    fprintf(stderr, "luafn: there is no command '%s'; %s%s%stype `luafn help`\n", name,
+            near != NULL ? "did you mean `" : "", near != NULL ? near : "",
+            near != NULL ? "`? Else " : "");
     return EXIT_USAGE;
 }

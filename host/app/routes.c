@@ -109,27 +109,81 @@ void routes_write_json(const struct deployment *deployment, struct buf *out)
     buf_add_char(out, ']');
 }
 
+enum { COLUMNS = 7 };
+
+/* What a row shows, and how wide each column has become. */
+struct table {
+    struct buf *out;
+    size_t widths[COLUMNS];
+};
+
+struct cells {
+    char limits[96], generation[16];
+    struct str items[COLUMNS];
+};
+
+static void fill_cells(const struct row *row, struct cells *cells)
+{
+    const struct function_spec *spec = row->function->spec;
+    snprintf(cells->limits, sizeof(cells->limits), "%gs cpu %gs %zuMB x%u", spec->timeout,
+             spec->cpu, spec->memory >> 20, spec->concurrency);
+    snprintf(cells->generation, sizeof(cells->generation), "%u", row->function->generation);
+    const struct str items[COLUMNS] = {
+        str_from(row->methods),
+        str_from(row->path),
+        spec->name,
+        str_from(script_display_name(spec->script.ptr, spec->root)),
+        row->policy,
+        str_from(cells->limits),
+        str_from(cells->generation),
+    };
+    memcpy(cells->items, items, sizeof(items));
+}
+
+static void widen(struct table *table, const struct str *items)
+{
+    for (unsigned i = 0; i < COLUMNS; i++)
+        table->widths[i] = items[i].len > table->widths[i] ? items[i].len : table->widths[i];
+}
+
+static void measure_row(const struct row *row, void *arg)
+{
+    struct cells cells;
+    fill_cells(row, &cells);
+    widen(arg, cells.items);
+}
+
+static void write_cells(const struct table *table, const struct str *items)
+{
+    for (unsigned i = 0; i + 1 < COLUMNS; i++)
+        buf_printf(table->out, "%-*.*s  ", (int)table->widths[i], STR_ARG(items[i]));
+    buf_printf(table->out, "%.*s\n", STR_ARG(items[COLUMNS - 1]));
+}
+
 static void write_text_row(const struct row *row, void *arg)
 {
-    struct buf *out = arg;
+    const struct table *table = arg;
     const struct function_spec *spec = row->function->spec;
-    char limits[96];
-    snprintf(limits, sizeof(limits), "%gs cpu %gs %zuMB x%u", spec->timeout, spec->cpu,
-             spec->memory >> 20, spec->concurrency);
-    buf_printf(out, "%-12s %-36s %-14s %-24s %-26.*s %-26s %u\n", row->methods, row->path,
-               spec->name.ptr, script_display_name(spec->script.ptr, spec->root),
-               STR_ARG(row->policy), limits, row->function->generation);
+    int indent = (int)table->widths[0];
+    struct cells cells;
     char next[32];
+    fill_cells(row, &cells);
+    write_cells(table, cells.items);
     if (spec->cron != NULL)
-        buf_printf(out, "%-12s runs at \"%.*s\" (UTC), next %.*s\n", "", STR_ARG(spec->schedule),
-                   STR_ARG(next_run(spec, next)));
+        buf_printf(table->out, "%-*s  runs at \"%.*s\" (UTC), next %.*s\n", indent, "",
+                   STR_ARG(spec->schedule), STR_ARG(next_run(spec, next)));
     if (row->function->failed)
-        buf_printf(out, "%-12s does not load: %s\n", "", row->function->error.text);
+        buf_printf(table->out, "%-*s  does not load: %s\n", indent, "", row->function->error.text);
 }
 
 void routes_write_text(const struct deployment *deployment, struct buf *out)
 {
-    buf_printf(out, "%-12s %-36s %-14s %-24s %-26s %-26s %s\n", "METHOD", "PATH", "FUNCTION",
-               "SCRIPT", "AUTH", "LIMITS", "GENERATION");
-    each_row(deployment, write_text_row, out);
+    const struct str heads[COLUMNS] = {STR("METHOD"),    STR("PATH"), STR("FUNCTION"),
+                                       STR("SCRIPT"),    STR("AUTH"), STR("LIMITS"),
+                                       STR("GENERATION")};
+    struct table table = {.out = out};
+    widen(&table, heads);
+    each_row(deployment, measure_row, &table);
+    write_cells(&table, heads);
+    each_row(deployment, write_text_row, &table);
 }

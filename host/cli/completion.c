@@ -21,6 +21,13 @@ static bool next_option(const char **text, char *out, size_t size)
     return true;
 }
 
+/* The names of the functions of this folder, a line each. */
+#define FUNCTIONS                                                                                  \
+    "luafn routes --json 2>/dev/null | grep -o '\"function\":\"[^\"]*' | cut -d'\"' -f4"
+/* The same inside single quotes of fish. */
+#define FUNCTIONS_QUOTED                                                                           \
+    "luafn routes --json 2>/dev/null | grep -o \\'\"function\":\"[^\"]*\\' | cut -d\\'\"\\' -f4"
+
 static bool has_files(const struct command *command)
 {
     return strstr(command->arguments, "FILE") != NULL;
@@ -57,6 +64,7 @@ static void print_bash(void)
         "--version --help'\n    else\n        case $before in\n"
         "        --template) words='hello protected scope fetch background scheduled webhook' ;;\n"
         "        --log) words='json text none' ;;\n"
+        "        --route) words=$(" FUNCTIONS ") ;;\n"
         "        help) words='");
     print_commands();
     printf("' ;;\n        completion) words='bash zsh fish' ;;\n"
@@ -66,11 +74,13 @@ static void print_bash(void)
         print_options(*c);
         printf("--help' ;;\n");
     }
-    printf(
-        "            esac ;;\n        esac\n    fi\n"
-        "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
-        "    if [ ${#COMPREPLY[@]} -eq 0 ]; then mapfile -t COMPREPLY < <(compgen -f -- \"$word\"); fi\n"
-        "}\ncomplete -o filenames -F _luafn luafn\n");
+    printf("            esac ;;\n        esac\n"
+           "        [[ $before == invoke && $word != -* ]] && words=$(" FUNCTIONS ")\n    fi\n"
+           "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$word\")\n"
+           "    if [ ${#COMPREPLY[@]} -eq 0 ]; then\n"
+           "        compopt -o filenames 2>/dev/null\n"
+           "        mapfile -t COMPREPLY < <(compgen -f -- \"$word\")\n    fi\n"
+           "}\ncomplete -F _luafn luafn\n");
 }
 
 /* Text inside single quotes, where `quote` stands for one of its own. */
@@ -98,14 +108,17 @@ static void print_zsh(void)
         "    case $words[CURRENT-1] in\n"
         "    --template) compadd hello protected scope fetch background scheduled webhook; return ;;\n"
         "    --log) compadd json text none; return ;;\n"
+        "    --route) compadd -- ${(f)\"$(" FUNCTIONS ")\"}; return ;;\n"
         "    help) compadd ${commands%%%%:*}; return ;;\n"
         "    completion) compadd bash zsh fish; return ;;\n    esac\n    case $words[2] in\n");
     for (const struct command *const *c = cli_commands; *c != NULL; c++) {
-        printf("    %s) compadd --", (*c)->name);
+        printf("    %s) compadd -- ", (*c)->name);
         print_options(*c);
         printf("--help%s ;;\n", has_files(*c) ? "; _files" : "");
     }
-    printf("    esac\n}\ncompdef _luafn luafn\n");
+    printf(
+        "    esac\n    [[ $words[2] == invoke && $CURRENT == 3 ]] && compadd -- ${(f)\"$(" FUNCTIONS
+        ")\"}\n}\ncompdef _luafn luafn\n");
 }
 
 static void print_fish(void)
@@ -121,13 +134,16 @@ static void print_fish(void)
             const char *words =
                 strcmp(option, "--template") == 0
                     ? " -xa 'hello protected scope fetch background scheduled webhook'"
-                : strcmp(option, "--log") == 0 ? " -xa 'json text none'"
-                                               : "";
+                : strcmp(option, "--log") == 0   ? " -xa 'json text none'"
+                : strcmp(option, "--route") == 0 ? " -xa '(" FUNCTIONS_QUOTED ")'"
+                                                 : "";
             printf("complete -c luafn -n '__fish_seen_subcommand_from %s' -l %s%s%s\n", (*c)->name,
                    option + 2, words, has_files(*c) && words[0] == '\0' ? " -F" : "");
         }
     }
-    printf("complete -c luafn -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n"
+    printf("complete -c luafn -n '__fish_seen_subcommand_from invoke' -a '(" FUNCTIONS_QUOTED ")'\n"
+           "complete -c luafn -n '__fish_seen_subcommand_from test' -F\n"
+           "complete -c luafn -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n"
            "complete -c luafn -n '__fish_seen_subcommand_from help' -a '");
     print_commands();
     printf("'\n");

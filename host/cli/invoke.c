@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -102,6 +103,14 @@ static int sign_in(const struct invoke *o, struct local *local, struct local_cal
                : cli_fault("no token can be made: %s", err.text);
 }
 
+/* Body and status in one place, a terminal or a pipe: the status has a line of its own there. */
+static bool is_where_status_goes(void)
+{
+    struct stat out, err;
+    return fstat(STDOUT_FILENO, &out) == 0 && fstat(STDERR_FILENO, &err) == 0 &&
+           out.st_dev == err.st_dev && out.st_ino == err.st_ino;
+}
+
 static int print_answer(const struct local_call *call)
 {
     int status = call->ex->res.status;
@@ -109,7 +118,7 @@ static int print_answer(const struct local_call *call)
     if (buf_failed(&call->streamed))
         return cli_fault("out of memory");
     fwrite(body.ptr, 1, body.len, stdout);
-    if (body.len > 0 && body.ptr[body.len - 1] != '\n' && isatty(STDOUT_FILENO))
+    if (body.len > 0 && body.ptr[body.len - 1] != '\n' && is_where_status_goes())
         fputc('\n', stdout);
     if (cli_flush(command_invoke.name) != EXIT_GOOD)
         return EXIT_FAULT;

@@ -21,7 +21,7 @@ const many = (option, value, times) => Array.from({ length: times }, () => [opti
 const messages = [
   [[], 2, /^luafn: a command is missing; type `luafn help`, or `luafn new hello` to begin\n$/],
   [['help', 'serv'], 2, /there is no command 'serv'; `luafn help` lists them/],
-  [['serv'], 2, /there is no command 'serv'; type `luafn help`/],
+  [['serv'], 2, /there is no command 'serv'; did you mean `serve`\? Else type `luafn help`/],
   [['check', 'extra'], 2, /'extra' is one word too many/],
   [['check', '--confg', 'x'], 2, /unknown option '--confg'/],
   [['check', '--config'], 2, /--config needs a value/],

@@ -513,6 +513,12 @@ test('completion: commands, options and words', async (t) => {
   assert.deepEqual(complete(['luafn', 'invoke', '--pa']), ['--payload', '--path']);
   assert.deepEqual(complete(['luafn', 'new', 'x', '--template', 'sc']), ['scope', 'scheduled']);
   assert.deepEqual(complete(['luafn', 'completion', 'z']), ['zsh']);
+  const dir = folder(t, { ...deployment({ alpha: 'return function() end', beta: 'return function() end' }), 'dev/auth.lua': '' });
+  const there = (words) => execFileSync('bash', ['-c', `luafn() { '${BIN}' "$@"; }; eval "$(luafn completion bash)"\nCOMP_WORDS=(${words.join(' ')}); COMP_CWORD=${words.length - 1}; _luafn 2>/dev/null; printf '%s\n' "\${COMPREPLY[@]}"`], { encoding: 'utf8', cwd: dir }).split('\n').filter(Boolean);
+  assert.deepEqual(there(['luafn', 'invoke', 'al']), ['alpha']);
+  assert.deepEqual(there(['luafn', 'explain', '--route', 'be']), ['beta']);
+  assert.deepEqual(there(['luafn', 'de']), ['dev'], 'the command, not the folder');
+  assert.deepEqual(there(['luafn', 'test', 'functions']), ['functions.lua']);
 });
 
 test('completion: bad usage', async (t) => {

@@ -258,18 +258,6 @@ void exchange_stream_abort(struct exchange *ex)
     end_stream(ex, ex->sink != NULL ? ex->sink->stream_abort : NULL);
 }
 
-struct str exchange_rest(const struct exchange *ex)
-{
-    if (!exchange_sends_body(ex))
-        return (struct str){NULL, 0};
-    return str_skip(ex->res.streamed ? buf_str(&ex->stream) : ex->res.body, ex->used);
-}
-
-bool exchange_has_rest(const struct exchange *ex)
-{
-    return exchange_rest(ex).len > 0 || exchange_sends_file(ex);
-}
-
 void exchange_put(struct exchange *ex, size_t count)
 {
     ex->used += count;

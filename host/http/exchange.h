@@ -184,10 +184,21 @@ static inline bool exchange_sends_file(const struct exchange *ex)
     return file != NULL && file->file != NULL && file->left > 0 && exchange_sends_body(ex);
 }
 
-/* For the connection: what there is of the answer's body that was not put on the wire; that it was;
- * and more of a streamed one (failing as a buf does). */
-struct str exchange_rest(const struct exchange *ex);
-bool exchange_has_rest(const struct exchange *ex); /* or of its file */
+/* For the connection: what there is of the answer's body that was not put on the wire; */
+static inline struct str exchange_rest(const struct exchange *ex)
+{
+    if (!exchange_sends_body(ex))
+        return (struct str){NULL, 0};
+    return str_skip(ex->res.streamed ? buf_str(&ex->stream) : ex->res.body, ex->used);
+}
+
+/* or of its file; */
+static inline bool exchange_has_rest(const struct exchange *ex)
+{
+    return exchange_rest(ex).len > 0 || exchange_sends_file(ex);
+}
+
+/* that it was; and more of a streamed one (failing as a buf does). */
 void exchange_put(struct exchange *ex, size_t count);
 void exchange_add(struct exchange *ex, struct str bytes);
 /* The memory of an answer's body, 0 for a small one. */

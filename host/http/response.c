@@ -90,7 +90,7 @@ const char *reason_phrase(int status)
 
 bool status_has_body(int status)
 {
-    return status >= 200 && status != 204 && status != 304;
+    return status >= 200 && status != 204 && status != 205 && status != 304;
 }
 
 /* Of the message, not of the resource: the serializer's own. */
@@ -232,8 +232,19 @@ static void mend_bare(struct response *res)
                     "\"The host is out of memory\"}");
 }
 
+/* RFC 9110 15.3.6: no content, and this is said by a length of 0. */
+static void mend_reset(struct response *res)
+{
+    if (res->status != 205)
+        return;
+    res->body = STR("");
+    res->file = NULL;
+    res->streamed = res->sized = res->unsized = false;
+}
+
 void response_mend(struct response *res, struct arena *arena)
 {
     mend_status(res, arena);
     mend_bare(res);
+    mend_reset(res);
 }

@@ -46,7 +46,7 @@ static inline uint64_t response_length(const struct response *res)
     return res->body.len + (res->file != NULL ? res->file->left : 0);
 }
 
-/* May this status carry a body at all (RFC 9110 6.4.1)? */
+/* May this status carry a body at all (RFC 9110 6.4.1, 15.3.6)? */
 bool status_has_body(int status);
 
 /* The head in HTTP/1.1 form, with the empty line. `keep_alive` decides Connection. For HEAD and 304

@@ -19,7 +19,8 @@ void conn_finish(struct server *server, struct exchange *ex)
 {
     if (server->handlers.on_finished != NULL)
         server->handlers.on_finished(server->handlers.arg, ex);
-    server_hold(server, ex, 0);
+    if (ex->holding.bytes > 0)
+        server_hold(server, ex, 0);
     ex->conn = NULL;
     exchange_release(ex);
 }

@@ -318,7 +318,8 @@ static void sink_answer(struct exchange *ex)
     response_mend(&ex->res, &ex->arena);
     if (!ex->res.streamed) {
         conn->ready_bytes += ex->res.body.len;
-        server_hold(conn->server, ex, exchange_holds(ex));
+        if (ex->res.body.len > CONN_COPY_MAX)
+            server_hold(conn->server, ex, ex->res.body.len);
     }
     server_mark_dirty(conn);
 }

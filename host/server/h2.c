@@ -4,7 +4,11 @@
 #include "base/limits.h"
 #include "server/h2_internal.h"
 
-enum { BROKEN_MAX = 100 };
+enum {
+    BROKEN_MAX = 100,
+    /* Of an answer, as nghttp2 reckons it: what handlers and rules may add, and the framing. */
+    HEADER_BLOCK_MAX = 4 * LIMIT_RESPONSE_HEADER_BYTES
+};
 
 static const struct http_fault out_of_memory = {500, "internal_error", "Out of memory"};
 static const struct http_fault timed_out = {408, "request_timeout",
@@ -47,6 +51,7 @@ static void stream_end(struct h2_stream *s)
     list_remove(&s->node);
     list_remove(&s->ready);
     buf_free(&s->head);
+    buf_free(&s->cookie);
     free(s);
     if (ex->started_ns == 0) {
         exchange_release(ex);
@@ -104,6 +109,7 @@ static const struct http_fault *parse_head(struct h2_stream *s, struct str head)
     switch (parser_feed(&parser, &head, &ex->arena, &ex->req)) {
     case PARSER_HEAD:
         ex->body = body_new(&ex->arena, parser_body_length(&parser));
+        ex->req.headers.len -= s->unsized; /* the last one is ours: see take_head */
         fault = ex->body == NULL ? &out_of_memory : NULL;
         break;
     case PARSER_DONE:
@@ -126,8 +132,10 @@ static int take_head(struct h2_stream *s)
     if (s->authority.len > 0)
         buf_printf(&head, "host: %.*s\r\n", STR_ARG(s->authority));
     buf_add_str(&head, buf_str(&s->head));
+    if (s->cookie.len > 0)
+        buf_printf(&head, "cookie: %.*s\r\n", STR_ARG(buf_str(&s->cookie)));
     buf_add_str(&head, s->unsized ? STR("transfer-encoding: chunked\r\n\r\n") : STR("\r\n"));
-    bool failed = buf_failed(&head) || buf_failed(&s->head);
+    bool failed = buf_failed(&head) || buf_failed(&s->head) || buf_failed(&s->cookie);
     *req = (struct request){0};
     if (!failed) {
         s->fault = parse_head(s, buf_str(&head));
@@ -135,6 +143,7 @@ static int take_head(struct h2_stream *s)
     }
     buf_free(&head);
     buf_free(&s->head);
+    buf_free(&s->cookie);
     return failed ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
@@ -472,6 +481,7 @@ struct h2 *h2_new(struct conn *conn)
     int rc = nghttp2_option_new(&option);
     if (rc == 0 && h2 != NULL && callbacks != NULL) {
         nghttp2_option_set_no_auto_window_update(option, 1); /* see give_window */
+        nghttp2_option_set_max_send_header_block_length(option, HEADER_BLOCK_MAX);
         rc = nghttp2_session_server_new2(&h2->session, callbacks, h2, option);
     } else {
         rc = NGHTTP2_ERR_NOMEM;

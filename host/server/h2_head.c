@@ -24,10 +24,22 @@ static bool add_pseudo(struct h2_stream *s, struct str name, struct str value)
     return !str_eq(name, STR(":method")) && !str_eq(name, STR(":path")) ? true : is_one_word(value);
 }
 
+/* RFC 9113 8.2.3: what a client has cut into fields is one field elsewhere. */
+static void add_cookie(struct h2_stream *s, struct str crumb)
+{
+    if (s->cookie.len > 0)
+        buf_add_str(&s->cookie, STR("; "));
+    buf_add_str(&s->cookie, crumb);
+}
+
 static void add_field(struct h2_stream *s, struct str name, struct str value)
 {
-    if (s->head.len > s->h2->conn->server->parser_limits.header_bytes)
+    if (s->head.len + s->cookie.len > s->h2->conn->server->parser_limits.header_bytes)
         return; /* enough to be refused for */
+    if (str_eq(name, STR("cookie"))) {
+        add_cookie(s, value);
+        return;
+    }
     if (str_eq(name, STR("host")) && s->authority.len > 0 && str_eq_nocase(value, s->authority))
         return;
     s->unsized = s->unsized && !str_eq(name, STR("content-length"));

@@ -37,6 +37,7 @@ struct h2_stream {
     struct exchange *ex; /* reference */
     int32_t id;
     struct buf head;      /* the request's head as HTTP/1.1 */
+    struct buf cookie;    /* the value of its cookie */
     struct str authority; /* in the exchange's arena */
     bool has_path, has_method;
     bool passed_up;                 /* the handlers have seen it */

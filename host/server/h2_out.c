@@ -3,7 +3,7 @@
 #include "http/date.h"
 #include "server/h2_internal.h"
 
-enum { FIELDS_MAX = 128 };
+enum { OWN_FIELDS = 3 }; /* :status, date, content-length */
 
 /* ---- bodies ---- */
 
@@ -56,17 +56,14 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *out, size_
 /* ---- heads ---- */
 
 struct fields {
-    nghttp2_nv list[FIELDS_MAX];
+    nghttp2_nv *list; /* in the exchange's arena, room for all; NULL: out of memory */
     size_t count;
     bool failed;
 };
 
 static void add(struct fields *f, struct str name, struct str value)
 {
-    if (f->count == FIELDS_MAX) {
-        f->failed = true;
-        return;
-    }
+    f->failed |= name.ptr == NULL || value.ptr == NULL;
     f->list[f->count++] =
         (nghttp2_nv){(uint8_t *)(uintptr_t)name.ptr, (uint8_t *)(uintptr_t)value.ptr, name.len,
                      value.len, NGHTTP2_NV_FLAG_NONE};
@@ -92,6 +89,10 @@ static void fill(struct h2_stream *s, struct fields *f)
 {
     struct exchange *ex = s->ex;
     struct arena *arena = &ex->arena;
+    f->list = arena_alloc(arena, (ex->res.headers.len + OWN_FIELDS) * sizeof(*f->list));
+    f->failed = f->list == NULL;
+    if (f->failed)
+        return;
     add(f, STR(":status"), arena_printf(arena, "%d", ex->res.status));
     add(f, STR("date"), date_now());
     for (uint32_t i = 0; i < ex->res.headers.len; i++) {
@@ -99,13 +100,11 @@ static void fill(struct h2_stream *s, struct fields *f)
         if (!belongs_to_connection(h.name))
             add(f, lower(arena, h.name), h.value);
     }
-    bool sized =
-        ex->res.streamed ? ex->res.sized && ex->res.status != 204 : status_has_body(ex->res.status);
+    bool sized = ex->res.streamed ? ex->res.sized && ex->res.status != 204
+                                  : status_has_body(ex->res.status) || ex->res.status == 205;
     if (sized && !ex->res.unsized)
         add(f, STR("content-length"),
             arena_printf(arena, "%llu", (unsigned long long)response_length(&ex->res)));
-    for (size_t i = 0; i < f->count; i++)
-        f->failed |= f->list[i].name == NULL || f->list[i].value == NULL;
 }
 
 /* From now on its peer has to take something. */
@@ -130,9 +129,11 @@ static void sink_answer(struct exchange *ex)
     begin_judging(s);
     if (body)
         h2_hold(s, exchange_holds(ex));
-    if (f.failed ||
-        nghttp2_submit_response(h2->session, s->id, f.list, f.count, body ? &provider : NULL) != 0)
+    if (f.failed || nghttp2_submit_response(h2->session, s->id, f.list, f.count,
+                                            body ? &provider : NULL) != 0) {
+        ex->error_code = "out_of_memory";
         nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
+    }
     server_mark_dirty(h2->conn);
 }
 

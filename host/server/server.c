@@ -202,6 +202,10 @@ static void relieve(struct server *server)
 {
     struct holdings *all = &server->holdings;
     bool full = holdings_are_full(all);
+    if (!full && !server->held_back) {
+        server->favoured = NULL;
+        return;
+    }
     for (size_t left = all->count; full && left > 0 && all->bytes > all->limit / 4 * 3; left--) {
         struct holding *one = container_of(all->list.next, struct holding, node);
         struct exchange *ex = container_of(one, struct exchange, holding);

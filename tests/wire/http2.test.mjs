@@ -19,6 +19,9 @@ const SCRIPTS = {
   nap: 'return function(e) sleep(0.2) return e.queryStringParameters.n end',
   odd: 'return function() return { statusCode = 201, headers = { ["X-Mixed-Case"] = "1", Connection = "close", ["Keep-Alive"] = "x", ["Transfer-Encoding"] = "chunked" }, multiValueHeaders = { ["Set-Cookie"] = { "a=1", "b=2" } }, body = "odd" } end',
   pieces: 'return function() return { statusCode = 200, body = function(write) for i = 1, 5 do write(i .. ";") sleep(0.02) end end } end',
+  many: 'return function(e) local h = {} for i = 1, tonumber(e.queryStringParameters.n) do h["x-h" .. i] = ("v"):rep(90) end return { statusCode = 200, headers = h, body = "many" } end',
+  reset: 'return function() return { statusCode = 205, body = "content" } end',
+  reset_pieces: 'return function() return { statusCode = 205, body = function(write) write("content") end } end',
   boom: 'return function() return { statusCode = 200, body = function(write) write("first") error("boom") end } end',
   flood: 'return function() return { statusCode = 200, body = function(write) local p = ("x"):rep(65536) for i = 1, 1600 do write(p) end end } end',
   endless: `return function() return { statusCode = 200, body = function(write)
@@ -78,6 +81,39 @@ test('requests by prior knowledge: fields, bodies, many at once', async (t) => {
   assert.deepEqual(all.map((r) => r.text), Array.from({ length: 60 }, (_, n) => String(n)));
   assert.ok(performance.now() - t0 < 2000 * SLOW, 'side by side');
   await h.stop();
+});
+
+test('what differs in HTTP/1.1 and HTTP/2 is not for handlers and clients to see', async (t) => {
+  const h = await host(t);
+  const s = session(t, h, { maxHeaderListPairs: 1000 });
+  const own = (names) => names.filter((n) => n.startsWith('x-h')).length;
+  for (const n of [100, 200, 490]) {
+    const one = await h.call('many', { suffix: `?n=${n}` });
+    const two = await get(s, `many?n=${n}`);
+    assert.deepEqual([one.status, one.text, own(Object.keys(one.headers))], [200, 'many', n]);
+    assert.deepEqual([two.status, two.text, own(Object.keys(two.headers))], [200, 'many', n]);
+  }
+  for (const name of ['reset', 'reset_pieces']) {
+    const one = await h.call(name, { close: false });
+    const two = await get(s, name);
+    assert.deepEqual([one.status, one.text, one.header('content-length'), one.header('transfer-encoding')], [205, '', '0', undefined]);
+    assert.deepEqual([two.status, two.text, two.headers['content-length']], [205, '', '0']);
+  }
+  const text = { 'content-type': 'application/octet-stream', cookie: 'a=1; b=2' };
+  const seen = async (answer) => { const { headers } = JSON.parse((await answer).text); delete headers.connection; delete headers['x-nf-request-id']; return headers; };
+  const one = await seen(h.call('show', { method: 'POST', headers: { ...text, 'Content-Length': 4, Host: `localhost:${h.port}` }, body: 'body' }));
+  const two = await seen(ask(s, { ...text, ':path': `${FN}/show`, ':method': 'POST', 'content-length': 4 }, 'body'));
+  const unsized = await seen(ask(s, { ...text, ':path': `${FN}/show`, ':method': 'POST' }, 'body'));
+  assert.deepEqual(two, one);
+  delete one['content-length'];
+  assert.deepEqual(unsized, one);
+  // Crumbs of cookies are one field, however many; other fields are as many as there are.
+  const crumbs = Array.from({ length: 150 }, (_, i) => `c${i}=${i}`);
+  const cookies = await ask(s, { ':path': `${FN}/show`, cookie: crumbs });
+  assert.equal(JSON.parse(cookies.text).headers.cookie, crumbs.join('; '));
+  assert.equal((await ask(s, { ':path': `${FN}/show`, cookie: Array(400).fill(`x=${'y'.repeat(100)}`) })).status, 431);
+  await h.stop();
+  for (const line of h.log()) assert.equal(line.error, line.status === 431 ? 'headers_too_large' : undefined, JSON.stringify(line));
 });
 
 test('bodies: with and without a length, large, too large, expectations', async (t) => {

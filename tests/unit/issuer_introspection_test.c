@@ -120,6 +120,43 @@ static void an_odd_token_is_asked_for_again(void **state)
     assert_int_equal(after(&w, "r", 200, ACTIVE), OPAQUE_ACTIVE);
 }
 
+/* So long may a revoked token still pass, and no longer than the answer says itself. */
+static void an_answer_is_believed_for_its_time(void **state)
+{
+    struct world w;
+    char body[128];
+    open_world(&w, *state);
+    assert_int_equal(after(&w, "t", 200, ACTIVE), OPAQUE_ACTIVE);
+    w.fx->now += 59;
+    assert_int_equal(state_of(&w, "t"), OPAQUE_ACTIVE);
+    w.fx->now += 1;
+    assert_int_equal(state_of(&w, "t"), OPAQUE_UNKNOWN);
+    assert_int_equal(after(&w, "t", 200, "{\"active\":false}"), OPAQUE_INACTIVE);
+    snprintf(body, sizeof(body), "{\"active\":true,\"exp\":%.0f}", w.fx->now + 10);
+    assert_int_equal(after(&w, "short", 200, body), OPAQUE_ACTIVE);
+    w.fx->now += 9;
+    assert_int_equal(state_of(&w, "short"), OPAQUE_ACTIVE);
+    w.fx->now += 1;
+    assert_int_equal(state_of(&w, "short"), OPAQUE_UNKNOWN);
+}
+
+/* Many who bring the same token wait for one answer. */
+static void one_question_for_many(void **state)
+{
+    static struct asker askers[20];
+    struct world w;
+    open_world(&w, *state);
+    w.route->body = ACTIVE;
+    for (int i = 0; i < 20; i++) {
+        askers[i] = (struct asker){.wait = {.done = on_keys_done}, .fx = w.fx};
+        assert_int_equal(introspection_want(w.source, STR("t"), &askers[i].wait), 1);
+    }
+    for (int i = 0; i < 20; i++)
+        wait_for(w.fx, &askers[i].done);
+    assert_int_equal(w.route->hits, 1);
+    assert_int_equal(state_of(&w, "t"), OPAQUE_ACTIVE);
+}
+
 /* Failures of the endpoint itself: three in a row, then a pause for all; one between good answers
  * is nothing. */
 static void failures_in_a_row_are_an_outage(void **state)
@@ -209,6 +246,7 @@ static void questions_are_bounded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CASE(an_answer_is_believed_for_its_time),  CASE(one_question_for_many),
         CASE(an_odd_answer_is_of_its_token_alone), CASE(an_odd_token_is_asked_for_again),
         CASE(failures_in_a_row_are_an_outage),     CASE(questions_are_bounded),
         CASE(refusals_drive_no_answer_out),

@@ -40,6 +40,9 @@ struct app_options {
     bool tell_notes; /* logs what is wrong in _redirects and the like: one worker does */
     /* These keys are every issuer's, and none is asked for others; borrowed. NULL: no. */
     struct keyset *trusted;
+    /* What another worker served, to begin with; taken over. NULL: begin with what is on disk. */
+    struct kept *kept;
+    bool replaces; /* another worker: this start refuses nothing that serves */
     /* Functions that the program brings itself (the dev issuer): name, script, ..., NULL. */
     const char *const *own_functions;
 };
@@ -56,7 +59,9 @@ struct app {
     struct deployment *loading;         /* NULL: none under way */
     struct deployment *retired;         /* old ones that still have work */
     struct err config_error;            /* of the newest reload; empty: it was good */
-    struct watch *watch;                /* NULL: changes are taken up on SIGHUP only */
+    struct tls *tls;                    /* borrowed: the server's; NULL: plain */
+    bool keep_due;          /* something has changed that the next worker must know of (kept.h) */
+    struct watch *watch;    /* NULL: changes are taken up on SIGHUP only */
     struct origin *refused; /* reference: of a script that kept a new configuration from being
                                swapped in: it is tried again when its files change */
     struct origin *tried; /* reference: what the newest configuration, good or bad, was made from */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/kept.h"
 #include "auth/cache.h"
 #include "base/log.h"
 #include "http/packed.h"
@@ -12,17 +13,20 @@
 #include "run/invocation.h"
 #include "run/task.h"
 
+enum { RETRY_MS = 500, RETRY_SHIFT_MAX = 6 };
+
 static void on_deployment_loaded(struct deployment *deployment, void *arg);
 static void watch_files(struct app *app);
 static void on_files_changed(void *arg);
 
-static struct config *load_config(struct app *app, struct err *err)
+static struct config *load_config(struct app *app, const struct kept *kept, struct err *err)
 {
     origin_unref(app->tried);
     app->tried = NULL;
     const struct config_options options = {.file = app->options.config_file,
                                            .dev = app->options.dev,
                                            .defaults = app->options.defaults,
+                                           .earlier = kept != NULL ? kept->config : NULL,
                                            .seen = &app->tried};
     struct config *config = config_load(&options, err);
     for (const char *const *own = app->options.own_functions;
@@ -76,13 +80,21 @@ static void open_store(struct app *app, const struct config *config)
     }
 }
 
+static void forget_kept(struct app *app)
+{
+    kept_free(app->options.kept);
+    app->options.kept = NULL;
+}
+
 void app_reload(struct app *app)
 {
     struct err err;
     app->reload_again = app->loading != NULL;
     if (app->reload_again)
         return; /* when that one has ended */
-    struct config *config = load_config(app, &err);
+    const struct kept *kept = app->options.kept;
+    app->keep_due = true;
+    struct config *config = load_config(app, kept, &err);
     if (config != NULL && app->options.tell_notes)
         tell_notes(config);
     if (config != NULL)
@@ -98,11 +110,16 @@ void app_reload(struct app *app)
                                       .number = number_version};
     struct deployment *deployment = NULL;
     if (config != NULL)
-        deployment = deployment_new(config, &services, app->options.bindings, app->current,
+        deployment = deployment_new(config, &services, app->options.bindings, app->current, kept,
                                     on_deployment_loaded, app, &err);
     if (deployment == NULL) {
         app->config_error = err;
         log_message(LOG_ERROR, "%s", err.text);
+        if (kept != NULL) { /* better what is on disk than nothing */
+            forget_kept(app);
+            app_reload(app);
+            return;
+        }
         if (!app->ready)
             app->on_ready(app, -EINVAL);
     } else if (deployment->loading > 0) {
@@ -112,10 +129,28 @@ void app_reload(struct app *app)
     }
 }
 
+/* What served in the worker before and does not load in this one, as its script waits for somebody
+ * who does not answer now, is tried again, ever more seldom. */
+static void retry_loads(struct app *app)
+{
+    uint64_t now = uv_now(app->loop);
+    for (unsigned i = 0; app->current != NULL && i < app->current->function_count; i++) {
+        struct function *function = app->current->functions[i];
+        if (function->earlier == NULL || function->current != NULL || function->loading != NULL ||
+            now < function->retry_at)
+            continue;
+        function->retries += function->retries < RETRY_SHIFT_MAX;
+        function->retry_at = now + ((uint64_t)RETRY_MS << function->retries);
+        function_load(function);
+    }
+}
+
 void app_sweep(struct app *app)
 {
     if (app->store != NULL)
         store_sweep(app->store);
+    if (!app->draining)
+        retry_loads(app);
     struct deployment **link = &app->retired;
     while (*link != NULL) {
         struct deployment *d = *link;
@@ -143,11 +178,12 @@ static void retire(struct app *app, struct deployment *deployment)
     app->retired = deployment;
 }
 
-/* In `serve` a start with a script that does not load is no start; in `dev` the others serve
- * meanwhile. */
+/* In `serve` a start with a script that does not load is no start; in `dev`, and where a worker
+ * takes another's place, the others serve meanwhile. */
 static bool refuses_start(const struct app *app, const struct deployment *deployment)
 {
-    return !app->ready && !app->options.dev && deployment_first_failed(deployment) != NULL;
+    return !app->ready && !app->options.dev && !app->options.replaces &&
+           deployment_first_failed(deployment) != NULL;
 }
 
 /* A new configuration must not take away what the one before serves well. True when the one before
@@ -166,8 +202,30 @@ static bool keeps_before(struct app *app, struct deployment *deployment)
     return true;
 }
 
+/* What was wrong with newer files when the worker before served is so still. */
+static void recall_faults(struct app *app, struct deployment *deployment)
+{
+    const struct kept *kept = app->options.kept;
+    err_set(&app->config_error, 0, "%s", kept->config_error.ptr);
+    for (unsigned i = 0; i < deployment->function_count; i++) {
+        struct function *function = deployment->functions[i];
+        const struct kept_function *before = kept_find(kept, function->base->name);
+        if (before == NULL || before->error.len == 0 || function->failed)
+            continue;
+        function->failed = true;
+        err_set(&function->error, 0, "%s", before->error.ptr);
+    }
+}
+
+static void on_change(void *arg)
+{
+    struct app *app = arg;
+    app->keep_due = true;
+}
+
 static void take_deployment(struct app *app, struct deployment *deployment)
 {
+    app->keep_due = true;
     origin_unref(app->refused);
     app->refused = NULL;
     if (keeps_before(app, deployment))
@@ -188,14 +246,18 @@ static void take_deployment(struct app *app, struct deployment *deployment)
         return;
     }
     app->config_error.text[0] = '\0';
+    if (app->options.kept != NULL)
+        recall_faults(app, deployment);
     struct deployment *before = app->current;
     app->current = deployment;
+    deployment->changed = on_change;
     app->page->reloads += before != NULL;
     watch_files(app);
     retire(app, before);
     if (!app->ready) {
         app->ready = true;
         app->on_ready(app, 0);
+        forget_kept(app);
     }
 }
 
@@ -252,12 +314,15 @@ int app_make_server(struct app *app)
     if (app->options.tls_cert == NULL)
         return 0;
     struct err err;
-    struct tls *tls = tls_new(app->options.tls_cert, app->options.tls_key, &err);
-    if (tls == NULL) {
+    const struct kept *kept = app->options.kept;
+    app->tls =
+        tls_new(app->options.tls_cert, app->options.tls_key, kept != NULL ? kept->cert : STR(""),
+                kept != NULL ? kept->key : STR(""), &err);
+    if (app->tls == NULL) {
         log_message(LOG_ERROR, "%s", err.text);
         return -EINVAL;
     }
-    return server_use_tls(app->server, tls);
+    return server_use_tls(app->server, app->tls);
 }
 
 static void watch_origin(struct watch *watch, const struct origin *origin)
@@ -349,6 +414,7 @@ void app_close(struct app *app)
 
 void app_free(struct app *app)
 {
+    forget_kept(app);
     origin_unref(app->refused);
     origin_unref(app->tried);
     deployment_free(app->current);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "app/kept.h"
 #include "base/log.h"
 #include "issuer/issuer_link.h"
 #include "lua/script.h"
@@ -157,6 +158,8 @@ static int on_prepare(struct function *function, struct instance *instance, stru
 static void on_function_loaded(struct function *function)
 {
     struct deployment *d = function->owner;
+    if (d->changed != NULL)
+        d->changed(d->loaded_arg);
     struct err err;
     if (!function->failed && d->loading == 0 && deployment_build_routes(d, &err) != 0) {
         function->failed = true;
@@ -177,7 +180,7 @@ static unsigned last_generation(const struct deployment *before, struct str name
 }
 
 static int make_functions(struct deployment *d, const struct binding *bindings,
-                          const struct deployment *before, struct err *err)
+                          const struct deployment *before, const struct kept *kept, struct err *err)
 {
     struct config *config = d->config;
     d->functions = calloc(config->function_count + 1, sizeof(struct function *));
@@ -189,6 +192,9 @@ static int make_functions(struct deployment *d, const struct binding *bindings,
             function_new(spec, &d->services, bindings, last_generation(before, spec->name));
         if (function == NULL)
             break;
+        const struct kept_function *known = kept_find(kept, spec->name);
+        if (known != NULL)
+            function_begin_with(function, known->origin, known->content, known->generation);
         function->on_loaded = on_function_loaded;
         function->prepare = on_prepare;
         function->owner = d;
@@ -201,6 +207,7 @@ static int make_functions(struct deployment *d, const struct binding *bindings,
 
 struct deployment *deployment_new(struct config *config, const struct services *services,
                                   const struct binding *bindings, const struct deployment *before,
+                                  const struct kept *kept,
                                   void (*loaded)(struct deployment *, void *), void *arg,
                                   struct err *err)
 {
@@ -227,7 +234,7 @@ struct deployment *deployment_new(struct config *config, const struct services *
         link_all(d, d->links, "auth.issuer", config->issuers, config->issuer_count, err);
     d->site = (struct static_site){.folder = config->publish.len > 0 ? config->publish.ptr : NULL,
                                    .embedded_prefix = config->dev ? "web/" : NULL};
-    if (d->services.verifiers == NULL || make_functions(d, bindings, before, err) != 0 ||
+    if (d->services.verifiers == NULL || make_functions(d, bindings, before, kept, err) != 0 ||
         deployment_build_routes(d, err) != 0) {
         deployment_free(d);
         return NULL;

@@ -9,6 +9,8 @@
 #include "issuer/issuer.h"
 #include "run/function.h"
 
+struct kept;
+
 struct deployment {
     struct config *config;       /* owned */
     struct function **functions; /* owned; in the order of config->functions */
@@ -21,14 +23,18 @@ struct deployment {
     unsigned loading; /* functions that have not ended their first load */
     void (*loaded)(struct deployment *deployment, void *arg); /* see deployment_new */
     void *loaded_arg;
+    /* A function has loaded anew, or did not, or took its new version back; NULL: nobody asks. */
+    void (*changed)(void *loaded_arg);
     struct deployment *retired_next; /* in the app's list of old ones that still have work */
 };
 
 /* Takes ownership of the config, also when it fails. Links verifiers and begins to load every
- * function; `before` (may be NULL) gives the generation numbers to go on from. When it returns with
- * `loading` 0 all have loaded; else `loaded` is called later. NULL with the reason. */
+ * function, from what `kept` knows of it (kept.h; NULL: from disk); `before` (may be NULL) gives
+ * the generation numbers to go on from. When it returns with `loading` 0 all have loaded; else
+ * `loaded` is called later. NULL with the reason. */
 struct deployment *deployment_new(struct config *config, const struct services *services,
                                   const struct binding *bindings, const struct deployment *before,
+                                  const struct kept *kept,
                                   void (*loaded)(struct deployment *, void *), void *arg,
                                   struct err *err);
 

@@ -19,8 +19,8 @@
 #define LIMIT_STREAM_BYTES     (64 * 1024) /* unsent bytes at which a stream's writer waits */
 #define LIMIT_H2_STREAMS       100         /* requests at once on an HTTP/2 connection */
 #define LIMIT_H2_WINDOW        (64 * 1024) /* of a stream: what is kept when nobody asks, ... */
-#define LIMIT_H2_WINDOW_WHOLE  (256 * 1024)  /* ... and of one whose body is read to its end */
-#define LIMIT_H2_WINDOW_ALL    (1024 * 1024) /* of a connection */
+#define LIMIT_H2_WINDOW_WHOLE  (256 * 1024)      /* ... and of one whose body is read to its end */
+#define LIMIT_H2_WINDOW_ALL    (1024 * 1024)     /* of a connection */
 #define LIMIT_H2_READY         (8 * 1024 * 1024) /* bytes of answers, before others are begun */
 #define LIMIT_H2_CHORES        1000 /* PINGs, empty frames and the like, of a connection at once, */
 #define LIMIT_H2_CHORES_RATE   100  /* and a second: more than any client sends */
@@ -41,6 +41,7 @@
 #define LIMIT_COMPRESS_JOBS    64                /* with those that wait; more leave as they are */
 #define LIMIT_PACKED_BYTES     (8 * 1024 * 1024) /* compressed files that a worker keeps */
 #define LIMIT_DRAIN            30.0              /* SIGTERM to exit; --drain */
+#define LIMIT_PEM_BYTES        (1024 * 1024)     /* a certificate with its chain, a key */
 #define LIMIT_DRAIN_GRACE      1.0               /* draining: a kept connection that is silent */
 #define LIMIT_WORKERS          256               /* --workers */
 #define LIMIT_RUNNING_NAME     64                /* of a function, for who watches its worker */

@@ -51,7 +51,7 @@ struct deployment *load_deployment_with(const struct load_options *o, unsigned *
             spec->is_dev = true;
     }
     if (config != NULL)
-        deployment = deployment_new(config, &services, bindings, NULL, on_loaded, NULL, &err);
+        deployment = deployment_new(config, &services, bindings, NULL, NULL, on_loaded, NULL, &err);
     while (deployment != NULL && deployment->loading > 0 && uv_run(&loop, UV_RUN_ONCE) != 0)
         continue;
     task_queue_close();

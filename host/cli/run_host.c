@@ -73,7 +73,7 @@ static int read_tls(const struct command *command, const struct run_host *r,
     if (r->tls_cert == NULL)
         return 0;
     struct err err;
-    struct tls *tls = tls_new(r->tls_cert, r->tls_key, &err);
+    struct tls *tls = tls_new(r->tls_cert, r->tls_key, STR(""), STR(""), &err);
     tls_free(tls);
     return tls != NULL ? 0 : cli_fault("%s", err.text);
 }

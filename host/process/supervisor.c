@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "process/keeper.h"
 #include "process/notify.h"
 
 enum { CHECK_MS = 100, EXIT_GRACE_S = 2 };
@@ -190,6 +191,10 @@ static int set_up(struct supervisor *s)
     s->signal_fd = signalfd(-1, &mask, SFD_NONBLOCK | SFD_CLOEXEC);
     if (s->signal_fd < 0)
         return -errno;
+    s->kept_file = -1;
+    int rc = keeper_open(s->keep_fds);
+    if (rc != 0)
+        return rc;
     s->watchdog_ns = notify_watchdog();
     return carried_open(&s->carried, s->options->carried_fd, s->options->workers);
 }
@@ -218,8 +223,10 @@ int supervisor_run(struct supervisor_options *options, const struct listener *li
     for (unsigned i = 0; i < options->workers; i++)
         children_spawn(&s, i);
     while (!is_over(&s)) {
-        struct pollfd poll_fd = {.fd = s.signal_fd, .events = POLLIN};
-        poll(&poll_fd, 1, s.announced ? CHECK_MS : 5);
+        struct pollfd wanted[] = {{.fd = s.signal_fd, .events = POLLIN},
+                                  {.fd = s.keep_fds[0], .events = POLLIN}};
+        poll(wanted, 2, s.announced ? CHECK_MS : 5);
+        keeper_take(s.keep_fds[0], &s.kept_file);
         read_signals(&s);
         check(&s);
     }

@@ -10,8 +10,11 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "process/keeper.h"
+#include "process/stand_in.h"
 
-enum { BLAMES_MAX = 3, BLAME_SECONDS = 60, RESPAWN_MS = 200 };
+enum { BLAMES_MAX = 3, BLAME_SECONDS = 60, RESPAWN_MS = 200, RESPAWN_SHIFT_MAX = 6 };
+enum { UNSERVED_MS = 1000 };
 
 static struct worker_metrics *page_of(struct supervisor *s, unsigned index)
 {
@@ -20,13 +23,15 @@ static struct worker_metrics *page_of(struct supervisor *s, unsigned index)
 
 /* ---- birth ---- */
 
-static _Noreturn void run_child(struct supervisor *s, unsigned index)
+/* In a new process: what all kinds of children do first, and are given. */
+static struct worker_options be_a_child(struct supervisor *s)
 {
     /* When the parent is killed, its workers must not hold the port. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != s->self)
         _exit(WORKER_EXIT_FAILED);
     close(s->signal_fd);
+    close(s->keep_fds[0]);
     upgrade_forget(&s->upgrade);
     if (s->options->ready_fd >= 0)
         close(s->options->ready_fd);
@@ -36,8 +41,18 @@ static _Noreturn void run_child(struct supervisor *s, unsigned index)
     struct worker_options options = s->options->worker;
     options.listen_fds = s->fds;
     options.listen_count = s->listener_count;
+    options.keep_fd = s->keep_fds[1];
+    options.table = s->carried.workers;
+    options.app.kept = keeper_read(s->kept_file);
+    return options;
+}
+
+static _Noreturn void run_child(struct supervisor *s, unsigned index)
+{
+    struct worker_options options = be_a_child(s);
     options.slot = &s->carried.workers->slots[index];
     options.suspensions = s->carried.suspensions;
+    options.app.replaces = s->announced;
     replay_share(s->carried.proofs);
     options.app.board = s->carried.board;
     options.app.rates = s->carried.rates;
@@ -66,7 +81,7 @@ void children_spawn(struct supervisor *s, unsigned index)
         child->respawn_at_ns = supervisor_now() + 1000000000u;
         return;
     }
-    *child = (struct child){.pid = pid, .born_ns = supervisor_now()};
+    *child = (struct child){.pid = pid, .born_ns = supervisor_now(), .failures = child->failures};
 }
 
 void children_signal(struct supervisor *s, int signal)
@@ -75,6 +90,8 @@ void children_signal(struct supervisor *s, int signal)
         if (s->children[i].pid > 0)
             kill(s->children[i].pid, signal);
     }
+    if (s->stand_in > 0)
+        kill(s->stand_in, signal);
 }
 
 /* ---- death ---- */
@@ -84,7 +101,7 @@ unsigned children_alive(const struct supervisor *s)
     unsigned count = 0;
     for (unsigned i = 0; i < s->options->workers; i++)
         count += s->children[i].pid > 0;
-    return count;
+    return count + (s->stand_in > 0);
 }
 
 static void log_death(const struct child *child, int status, const char *message)
@@ -102,14 +119,53 @@ static void log_death(const struct child *child, int status, const char *message
 /* Of one that was told to stop; SIGTERM may reach it before it listens to that. */
 static bool has_stopped_well(int status)
 {
-    return WIFEXITED(status) ? WEXITSTATUS(status) == WORKER_EXIT_OK
-                             : WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM;
+    return WIFEXITED(status)
+               ? WEXITSTATUS(status) == WORKER_EXIT_OK || WEXITSTATUS(status) == WORKER_EXIT_STORE
+               : WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM;
+}
+
+/* Those that die young, one after the other, wait ever longer, so that a broken one does not eat
+ * the machine. */
+static uint64_t respawn_wait(unsigned failures)
+{
+    unsigned shift = failures < RESPAWN_SHIFT_MAX ? failures : RESPAWN_SHIFT_MAX;
+    return failures == 0 ? 1 : ((uint64_t)RESPAWN_MS << (shift - 1)) * 1000000u;
+}
+
+/* The store's file is mapped: where it is cut or damaged, whoever reads it gets a signal. */
+static bool may_be_of_the_store(int status, bool young)
+{
+    if (WIFEXITED(status))
+        return WEXITSTATUS(status) == WORKER_EXIT_STORE;
+    return WTERMSIG(status) == SIGBUS ||
+           (young && (WTERMSIG(status) == SIGSEGV || WTERMSIG(status) == SIGABRT));
+}
+
+/* A process of its own does; meanwhile no worker is made that would open the file. */
+static void look_at_store(struct supervisor *s)
+{
+    struct err err;
+    const char *file = s->options->worker.app.kv_file;
+    if (file != NULL && s->store_check == 0 && store_check_begin(file, &s->store_check, &err) != 0)
+        log_message(LOG_ERROR, "%s", err.text);
+    if (s->store_check < 0)
+        s->store_check = 0;
+}
+
+static void on_store_looked_at(struct supervisor *s, int status)
+{
+    struct err err;
+    s->store_check = 0;
+    if (store_check_end(s->options->worker.app.kv_file, status, &err) != 0)
+        log_message(LOG_ERROR, "%s", err.text);
 }
 
 static void on_end(struct supervisor *s, unsigned index, int status)
 {
     struct child *child = &s->children[index];
     bool refused = WIFEXITED(status) && WEXITSTATUS(status) != WORKER_EXIT_OK && !s->announced;
+    bool young = atomic_load(&s->carried.workers->slots[index].ready) == 0 ||
+                 supervisor_now() - child->born_ns < 1000000000u;
     metrics_clear_gauges(page_of(s, index));
     atomic_store(&s->carried.workers->slots[index].ready, 0);
     if (refused && !s->stopping) {
@@ -120,9 +176,10 @@ static void on_end(struct supervisor *s, unsigned index, int status)
     if (!s->stopping) {
         log_death(child, status, "worker ended; another takes its place");
         s->carried.metrics->restarts++;
-        /* One that dies young waits a little, so that a broken one does not eat the machine. */
-        bool young = supervisor_now() - child->born_ns < 1000000000u;
-        child->respawn_at_ns = supervisor_now() + (young ? RESPAWN_MS * 1000000u : 1);
+        if (may_be_of_the_store(status, young))
+            look_at_store(s);
+        child->failures = young ? child->failures + 1 : 0;
+        child->respawn_at_ns = supervisor_now() + respawn_wait(child->failures);
     } else if (!has_stopped_well(status)) {
         log_death(child, status, "worker ended badly while it stopped");
         s->status = WORKER_EXIT_FAILED;
@@ -138,6 +195,10 @@ void children_reap(struct supervisor *s)
         if (pid <= 0)
             return;
         upgrade_on_exit(&s->upgrade, pid, status);
+        if (pid == s->store_check)
+            on_store_looked_at(s, status);
+        if (pid == s->stand_in)
+            s->stand_in = 0;
         for (unsigned i = 0; i < s->options->workers; i++) {
             if (s->children[i].pid == pid)
                 on_end(s, i, status);
@@ -252,6 +313,36 @@ static void check_heart(struct supervisor *s, unsigned index)
         blame(s, name);
 }
 
+/* ---- while nobody serves ---- */
+
+static void start_stand_in(struct supervisor *s)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct worker_options options = be_a_child(s);
+        exit(stand_in_run(&options));
+    }
+    if (pid > 0) {
+        s->stand_in = pid;
+        log_message(LOG_ERROR, "no worker serves: requests are answered with 503");
+    }
+}
+
+/* A moment without a worker is waited through, longer times are told. */
+static void check_stand_in(struct supervisor *s, bool served)
+{
+    uint64_t now = supervisor_now();
+    bool wanted = !served && !s->stopping;
+    if (served || !s->announced)
+        s->served_ns = now;
+    if (s->stand_in == 0 && wanted && now - s->served_ns > UNSERVED_MS * 1000000ull)
+        start_stand_in(s);
+    if (s->stand_in > 0 && !wanted && !s->stand_in_told)
+        kill(s->stand_in, SIGTERM);
+    s->stand_in_told = s->stand_in > 0 && !wanted;
+}
+
 unsigned children_check(struct supervisor *s)
 {
     unsigned ready = 0;
@@ -259,9 +350,10 @@ unsigned children_check(struct supervisor *s)
         struct child *child = &s->children[i];
         ready += child->pid > 0 && atomic_load(&s->carried.workers->slots[i].ready) == 1;
         check_heart(s, i);
-        if (child->pid == 0 && child->respawn_at_ns != 0 && !s->stopping &&
+        if (child->pid == 0 && child->respawn_at_ns != 0 && !s->stopping && s->store_check == 0 &&
             supervisor_now() >= child->respawn_at_ns)
             children_spawn(s, i);
     }
+    check_stand_in(s, ready > 0);
     return ready;
 }

@@ -14,6 +14,7 @@ struct child {
     pid_t pid; /* 0: none */
     uint64_t born_ns;
     uint64_t respawn_at_ns; /* 0: not waiting */
+    unsigned failures;      /* of this place, one after the other: workers that died young */
     /* Of a heart that is late: its last beat, and the processor time of the process when it was
      * first seen to be late. */
     uint64_t late_beat_ns;
@@ -35,8 +36,14 @@ struct supervisor {
     int fds[LISTENER_MAX];  /* -1 once it takes nothing new */
     struct carried carried; /* memory that workers share, and the next program */
     struct child children[LIMIT_WORKERS];
+    pid_t store_check;  /* looks at the store's file (store.h); 0: none */
+    pid_t stand_in;     /* answers while no worker does (stand_in.h); 0: none */
+    bool stand_in_told; /* to go */
+    uint64_t served_ns; /* when a worker was last seen to serve */
     struct upgrade upgrade;
     int signal_fd;
+    int keep_fds[2]; /* keeper.h */
+    int kept_file;   /* the newest; -1: none */
     sigset_t old_mask;
     pid_t self;
     bool announced;

@@ -11,6 +11,7 @@
 #include "auth/key.h"
 #include "base/log.h"
 #include "base/limits.h"
+#include "process/keeper.h"
 #include "process/listener.h"
 #include "lua/budget.h"
 
@@ -152,16 +153,46 @@ static void on_sweep(uv_timer_t *timer)
     app_sweep(&worker->app);
     app_publish_gauges(&worker->app);
     if (worker->app.server != NULL)
-        server_refresh(worker->app.server);
+        worker->app.keep_due |= server_refresh(worker->app.server);
     app_schedule_update(&worker->app);
     if (worker->drained && app_is_idle(&worker->app))
         close_all(worker);
+    if (!worker->stopping && worker->app.store != NULL && store_is_lost(worker->app.store)) {
+        log_message(LOG_WARN, "the file of kv is another one now: this worker makes room for one "
+                              "that opens it");
+        worker->status = WORKER_EXIT_STORE;
+        stop(worker);
+    }
     apply_suspensions(worker);
+}
+
+/* Who takes this worker's place begins with what it serves now. Workers serve the same: one gives
+ * it away. */
+static void keep(struct worker *worker)
+{
+    _Atomic uint64_t *known = &worker->options->table->kept;
+    struct buf text = BUF_INIT;
+    worker->app.keep_due = false;
+    if (!kept_write(&worker->app, &text)) {
+        log_message(LOG_ERROR, "out of memory: a worker that is replaced begins with less");
+        buf_free(&text);
+        return;
+    }
+    uint64_t hash = str_hash(buf_str(&text));
+    if (atomic_load(known) != hash) {
+        int rc = keeper_give(worker->options->keep_fd, buf_str(&text));
+        if (rc == 0)
+            atomic_store(known, hash);
+        worker->app.keep_due = rc == -EAGAIN; /* the supervisor is behind */
+    }
+    buf_free(&text);
 }
 
 static void on_flush(uv_prepare_t *prepare)
 {
     struct worker *worker = prepare->data;
+    if (worker->app.keep_due && worker->app.ready && !worker->stopping)
+        keep(worker);
     log_flush();
     app_publish(&worker->app);
 }
@@ -232,7 +263,7 @@ static void on_ready(struct app *app, int status)
     }
 }
 
-static bool confine(const struct confine *limits)
+bool worker_confine(const struct confine *limits)
 {
     struct err err;
     bool files = true;
@@ -252,7 +283,7 @@ int worker_run(const struct worker_options *options)
     memset(&worker, 0, sizeof(worker));
     worker.options = options;
     signal(SIGPIPE, SIG_IGN);
-    if (!confine(options->confine)) /* before there is a second thread */
+    if (!worker_confine(options->confine)) /* before there is a second thread */
         return WORKER_EXIT_FAILED;
     if (key_start() != 0 || uv_loop_init(&worker.loop) != 0 || budget_start() != 0) {
         log_message(LOG_ERROR, "cannot start a worker: out of memory or descriptors");

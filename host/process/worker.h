@@ -15,10 +15,21 @@ struct worker_options {
     const struct confine *confine; /* borrowed: what it may do (confine.h); NULL: anything */
     struct worker_slot *slot;
     struct suspension_table *suspensions;
+    struct worker_table *table;
+    int keep_fd; /* taken over: the socket to who keeps what is served (keeper.h); -1: nobody */
 };
 
 /* Exit codes that the supervisor tells apart. */
-enum { WORKER_EXIT_OK = 0, WORKER_EXIT_FAILED = 1, WORKER_EXIT_CONFIG = 3 };
+enum {
+    WORKER_EXIT_OK = 0,
+    WORKER_EXIT_FAILED = 1,
+    WORKER_EXIT_CONFIG = 3,
+    WORKER_EXIT_STORE = 4 /* the file of kv must be looked at, and opened anew */
+};
+
+/* Gives up what it does not need (confine.h); before there is a second thread. NULL: nothing.
+ * False: the log says why. */
+bool worker_confine(const struct confine *limits);
 
 /* Runs until drained. The process should exit with what it returns. */
 int worker_run(const struct worker_options *options);

@@ -29,6 +29,15 @@ struct function *function_new(const struct function_spec *spec, const struct ser
     return function;
 }
 
+void function_begin_with(struct function *function, struct origin *earlier, uint64_t content,
+                         unsigned generation)
+{
+    function->earlier = origin_ref(earlier);
+    function->renewing = earlier != NULL;
+    function->content = content;
+    function->generation = generation;
+}
+
 bool function_is_idle(const struct function *function)
 {
     return function->running == 0 && function->awaited == 0 && list_is_empty(&function->queue);

@@ -44,11 +44,12 @@ struct function {
     bool failed;          /* the newest load failed: `error` says why */
     struct err error;
     struct origin *origin; /* reference: of the newest load, good or bad; NULL: none yet */
-    /* Reference: what its first load is to be made from again, and those after it until one
-     * succeeds; NULL: what is on disk. */
+    /* Reference: as of function_begin_with, until a load has succeeded. */
     struct origin *earlier;
-    unsigned running; /* slots that are taken */
-    unsigned awaited; /* requests that wait for a key before they are judged, and then call it */
+    unsigned retries;  /* of that load; */
+    uint64_t retry_at; /* the next one not before, of uv_now: who owns us does them */
+    unsigned running;  /* slots that are taken */
+    unsigned awaited;  /* requests that wait for a key before they are judged, and then call it */
     struct list invocations; /* those that run */
     struct list receiving;   /* calls that have a slot and wait for their body */
     struct list queue;       /* calls that wait */
@@ -68,6 +69,10 @@ struct function {
  * before. */
 struct function *function_new(const struct function_spec *spec, const struct services *services,
                               const struct binding *bindings, unsigned last_generation);
+/* Before the first load: makes it, and those after it until one succeeds, from what a version was
+ * made from; if that gives the same content, it has that number. `earlier` may be NULL. */
+void function_begin_with(struct function *function, struct origin *earlier, uint64_t content,
+                         unsigned generation);
 /* Everything that runs or waits must have ended (function_is_idle). A load that is under way ends
  * with it, while the loop can still close its timer. */
 void function_free(struct function *function);

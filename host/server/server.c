@@ -386,10 +386,9 @@ int server_use_tls(struct server *server, struct tls *tls)
     return server->plain != NULL ? 0 : UV_ENOMEM;
 }
 
-void server_refresh(struct server *server)
+bool server_refresh(struct server *server)
 {
-    if (server->tls != NULL)
-        tls_refresh(server->tls);
+    return server->tls != NULL && tls_refresh(server->tls);
 }
 
 static void tell_if_drained(struct server *server)

@@ -55,7 +55,8 @@ struct server *server_new(uv_loop_t *loop, const struct server_handlers *handler
  * for new files at each server_refresh. 0 or -ENOMEM. */
 struct tls;
 int server_use_tls(struct server *server, struct tls *tls) __attribute__((warn_unused_result));
-void server_refresh(struct server *server);
+/* True when there is another certificate. */
+bool server_refresh(struct server *server);
 
 /* Serves a socket that is bound already; the server owns the descriptor from here on. `admin`
  * connections are marked so (exchange_is_admin). 0 or a negative errno. */

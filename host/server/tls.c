@@ -7,10 +7,13 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/buf.h"
+#include "base/limits.h"
 #include "base/log.h"
 
 /* Mozilla's "intermediate" list for TLS 1.2; what 1.3 has is all good. */
@@ -21,6 +24,7 @@ enum { KEEP_BYTES = 32 * 1024 };
 struct tls {
     const char *cert_file, *key_file; /* borrowed */
     SSL_CTX *context;                 /* owned */
+    struct buf cert, key;             /* what it was made from; owned */
     struct stat seen[2];              /* of the files as last read */
 };
 
@@ -98,21 +102,105 @@ static int explain(struct err *err, const char *file, const char *what)
     return err_set(err, -EINVAL, "%s: %s", file, reason != NULL ? reason : "cannot be used");
 }
 
-static SSL_CTX *load(const struct tls *tls, struct err *err)
+/* The certificate comes first, then what it was signed with. */
+static bool use_chain(SSL_CTX *context, struct str pem)
+{
+    BIO *in = BIO_new_mem_buf(pem.len > 0 ? pem.ptr : "", (int)pem.len);
+    X509 *cert = in != NULL ? PEM_read_bio_X509_AUX(in, NULL, no_password, NULL) : NULL;
+    bool good = cert != NULL && SSL_CTX_use_certificate(context, cert) == 1;
+    X509_free(cert);
+    while (good && (cert = PEM_read_bio_X509(in, NULL, no_password, NULL)) != NULL) {
+        good = SSL_CTX_add0_chain_cert(context, cert) == 1;
+        if (!good)
+            X509_free(cert);
+    }
+    bool end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    if (good && end)
+        ERR_clear_error();
+    BIO_free(in);
+    return good && end;
+}
+
+static bool use_key(SSL_CTX *context, struct str pem)
+{
+    BIO *in = BIO_new_mem_buf(pem.len > 0 ? pem.ptr : "", (int)pem.len);
+    EVP_PKEY *key = in != NULL ? PEM_read_bio_PrivateKey(in, NULL, no_password, NULL) : NULL;
+    bool good = key != NULL && SSL_CTX_use_PrivateKey(context, key) == 1 &&
+                SSL_CTX_check_private_key(context) == 1;
+    EVP_PKEY_free(key);
+    BIO_free(in);
+    return good;
+}
+
+static SSL_CTX *context_of(const struct tls *tls, struct str cert, struct str key, struct err *err)
 {
     ERR_clear_error();
     SSL_CTX *context = new_context();
     if (context == NULL)
         explain(err, "TLS", "context");
-    else if (SSL_CTX_use_certificate_chain_file(context, tls->cert_file) != 1)
+    else if (!use_chain(context, cert))
         explain(err, tls->cert_file, "certificate");
-    else if (SSL_CTX_use_PrivateKey_file(context, tls->key_file, SSL_FILETYPE_PEM) != 1 ||
-             SSL_CTX_check_private_key(context) != 1)
+    else if (!use_key(context, key))
         explain(err, tls->key_file, "private key");
     else
         return context;
     SSL_CTX_free(context);
     return NULL;
+}
+
+static int read_pem(const char *path, struct buf *out, struct err *err)
+{
+    FILE *file = fopen(path, "re");
+    size_t count = 1;
+    if (file == NULL)
+        return err_set(err, -errno, "%s: %s", path, strerror(errno));
+    while (count > 0 && out->len <= LIMIT_PEM_BYTES && buf_reserve(out, 4096) == 0) {
+        count = fread(out->data + out->len, 1, out->cap - out->len, file);
+        out->len += count;
+    }
+    int error = ferror(file) ? errno : 0;
+    fclose(file);
+    if (error != 0)
+        return err_set(err, -error, "%s: %s", path, strerror(error));
+    if (out->len > LIMIT_PEM_BYTES)
+        return err_set(err, -EFBIG, "%s: is larger than %d bytes", path, LIMIT_PEM_BYTES);
+    return buf_failed(out) ? err_set(err, -ENOMEM, "out of memory") : 0;
+}
+
+/* Takes these texts over, if they are good; else they are gone. */
+static bool take(struct tls *tls, struct buf *cert, struct buf *key, struct err *err)
+{
+    SSL_CTX *context = context_of(tls, buf_str(cert), buf_str(key), err);
+    if (context == NULL) {
+        buf_free(cert);
+        buf_free(key);
+        return false;
+    }
+    SSL_CTX_free(tls->context);
+    buf_free(&tls->cert);
+    buf_free(&tls->key);
+    tls->context = context;
+    tls->cert = *cert;
+    tls->key = *key;
+    return true;
+}
+
+static bool load(struct tls *tls, struct err *err)
+{
+    struct buf cert = BUF_INIT, key = BUF_INIT;
+    if (read_pem(tls->cert_file, &cert, err) == 0 && read_pem(tls->key_file, &key, err) == 0)
+        return take(tls, &cert, &key, err);
+    buf_free(&cert);
+    buf_free(&key);
+    return false;
+}
+
+static bool load_earlier(struct tls *tls, struct str cert_text, struct str key_text)
+{
+    struct buf cert = BUF_INIT, key = BUF_INIT;
+    buf_add_str(&cert, cert_text);
+    buf_add_str(&key, key_text);
+    return cert_text.len > 0 && take(tls, &cert, &key, NULL);
 }
 
 static void look(const struct tls *tls, struct stat seen[2])
@@ -130,7 +218,8 @@ static bool same(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-struct tls *tls_new(const char *cert_file, const char *key_file, struct err *err)
+struct tls *tls_new(const char *cert_file, const char *key_file, struct str cert, struct str key,
+                    struct err *err)
 {
     struct tls *tls = calloc(1, sizeof(*tls));
     if (tls == NULL) {
@@ -140,11 +229,21 @@ struct tls *tls_new(const char *cert_file, const char *key_file, struct err *err
     tls->cert_file = cert_file;
     tls->key_file = key_file;
     look(tls, tls->seen);
-    tls->context = load(tls, err);
-    if (tls->context != NULL)
+    if (load(tls, err))
         return tls;
+    if (load_earlier(tls, cert, key)) {
+        log_message(LOG_ERROR, "the certificate does not load, the one before serves: %s",
+                    err->text);
+        return tls;
+    }
     free(tls);
     return NULL;
+}
+
+void tls_pem(const struct tls *tls, struct str *cert, struct str *key)
+{
+    *cert = buf_str(&tls->cert);
+    *key = buf_str(&tls->key);
 }
 
 void tls_free(struct tls *tls)
@@ -152,26 +251,26 @@ void tls_free(struct tls *tls)
     if (tls == NULL)
         return;
     SSL_CTX_free(tls->context);
+    buf_free(&tls->cert);
+    buf_free(&tls->key);
     free(tls);
 }
 
-void tls_refresh(struct tls *tls)
+bool tls_refresh(struct tls *tls)
 {
     struct stat now[2];
+    struct err err;
     look(tls, now);
     if (same(&now[0], &tls->seen[0]) && same(&now[1], &tls->seen[1]))
-        return;
+        return false;
     memcpy(tls->seen, now, sizeof(now));
-    struct err err;
-    SSL_CTX *context = load(tls, &err);
-    if (context == NULL) {
+    if (!load(tls, &err)) {
         log_message(LOG_ERROR, "the new certificate does not load, the old one serves: %s",
                     err.text);
-        return;
+        return false;
     }
-    SSL_CTX_free(tls->context);
-    tls->context = context;
     log_message(LOG_INFO, "certificate loaded anew");
+    return true;
 }
 
 /* ---- one connection ---- */

@@ -15,14 +15,19 @@
 struct tls;         /* a certificate and its key */
 struct tls_session; /* one connection */
 
-/* Reads PEM files: the certificate and its chain, and the key that belongs to it. NULL with the
- * reason. The names must outlive it. */
-struct tls *tls_new(const char *cert_file, const char *key_file, struct err *err);
+/* Reads PEM files: the certificate and its chain, and the key that belongs to it. Where they do not
+ * load it uses these texts, those of an earlier time, if there are any, and the log says why. NULL
+ * with the reason. The names must outlive it. */
+struct tls *tls_new(const char *cert_file, const char *key_file, struct str cert, struct str key,
+                    struct err *err);
 void tls_free(struct tls *tls); /* may be NULL; sessions go on */
 
+/* The PEM that it uses; borrowed until the next refresh. */
+void tls_pem(const struct tls *tls, struct str *cert, struct str *key);
+
 /* Reads the files again if they have changed. New connections use what is new; while it does not
- * load, the old one serves and the log says why. */
-void tls_refresh(struct tls *tls);
+ * load, the old one serves and the log says why. True when there is another one. */
+bool tls_refresh(struct tls *tls);
 
 /* NULL when out of memory. */
 struct tls_session *tls_session_new(struct tls *tls);

@@ -18,6 +18,7 @@ struct worker_slot {
 };
 
 struct worker_table {
+    _Atomic uint64_t kept; /* hash of what the supervisor keeps for the next worker (app/kept.h) */
     struct worker_slot slots[LIMIT_WORKERS];
 };
 

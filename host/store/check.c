@@ -169,22 +169,23 @@ static int set_aside(const char *path, struct err *err)
     return 0;
 }
 
-int store_check(const char *path, struct err *err)
+int store_check_begin(const char *path, pid_t *pid, struct err *err)
 {
     struct stat st;
-    int status;
+    *pid = 0;
     if (stat(path, &st) != 0 || st.st_size == 0)
         return 0;
     fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0)
+    *pid = fork();
+    if (*pid == 0)
         run_child(path);
-    if (pid == -1)
-        return err_set(err, -errno, "the file of kv cannot be checked: %s", strerror(errno));
-    while (waitpid(pid, &status, 0) == -1) {
-        if (errno != EINTR)
-            return err_set(err, -errno, "the file of kv cannot be checked: %s", strerror(errno));
-    }
+    return *pid != -1
+               ? 0
+               : err_set(err, -errno, "the file of kv cannot be checked: %s", strerror(errno));
+}
+
+int store_check_end(const char *path, int status, struct err *err)
+{
     if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_GOOD)
         return 0;
     if (WIFEXITED(status) && WEXITSTATUS(status) == CHILD_CANNOT)
@@ -193,4 +194,18 @@ int store_check(const char *path, struct err *err)
         (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM || WTERMSIG(status) == SIGINT))
         return err_set(err, -EINTR, "the check of kv's file was ended from outside: %s", path);
     return set_aside(path, err);
+}
+
+int store_check(const char *path, struct err *err)
+{
+    int status;
+    pid_t pid;
+    int rc = store_check_begin(path, &pid, err);
+    if (rc != 0 || pid == 0)
+        return rc;
+    while (waitpid(pid, &status, 0) == -1) {
+        if (errno != EINTR)
+            return err_set(err, -errno, "the file of kv cannot be checked: %s", strerror(errno));
+    }
+    return store_check_end(path, status, err);
 }

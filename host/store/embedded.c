@@ -7,6 +7,7 @@
  * and a thousand scripts in a row would keep all others waiting. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -42,7 +43,7 @@ static void give_back(struct embedded *e, struct store_request *request)
 {
     if (request->status == STORE_DAMAGED && !e->damage_logged) {
         e->damage_logged = true;
-        log_message(LOG_ERROR, "the file of kv is damaged: the next start sets it aside");
+        log_message(LOG_ERROR, "the file of kv is damaged");
     }
     request->done(request);
 }
@@ -221,6 +222,19 @@ static void sweep(struct store *store)
         wake(e);
 }
 
+static bool is_lost(struct store *store)
+{
+    struct embedded *e = embedded_of(store);
+    const char *path;
+    int fd;
+    struct stat ours, there;
+    if (e->damage_logged)
+        return true;
+    return mdb_env_get_path(e->file.env, &path) == 0 && mdb_env_get_fd(e->file.env, &fd) == 0 &&
+           fstat(fd, &ours) == 0 && stat(path, &there) == 0 &&
+           (ours.st_ino != there.st_ino || ours.st_dev != there.st_dev);
+}
+
 /* ---- opening and closing ---- */
 
 static void close_store(struct store *store)
@@ -254,6 +268,7 @@ static const struct store_backend embedded = {
     .is_remote = false,
     .submit = submit,
     .sweep = sweep,
+    .is_lost = is_lost,
     .close = close_store,
     .free = free_store,
 };

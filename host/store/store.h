@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <uv.h>
 
 #include "base/buf.h"
@@ -73,6 +74,7 @@ struct store_backend {
     bool is_remote;
     void (*submit)(struct store *store, struct store_request *request);
     void (*sweep)(struct store *store);
+    bool (*is_lost)(struct store *store); /* NULL: never */
     void (*close)(struct store *store);
     void (*free)(struct store *store);
 };
@@ -107,6 +109,13 @@ const char *store_client_version(void);
  * a process without threads. 0, or a negative errno with the reason. */
 int store_check(const char *file, struct err *err) __attribute__((warn_unused_result));
 
+/* The same for who must not wait: a child process looks at the file. `pid` 0: there is none to look
+ * at. When it has ended, store_check_end gets its status as of waitpid. */
+int store_check_begin(const char *file, pid_t *pid, struct err *err)
+    __attribute__((warn_unused_result));
+int store_check_end(const char *file, int status, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* The embedded store. Once a process. NULL with the reason. */
 struct store *store_open(uv_loop_t *loop, const char *file, struct err *err);
 
@@ -125,6 +134,13 @@ static inline bool store_is_remote(const struct store *store)
 static inline void store_submit(struct store *store, struct store_request *request)
 {
     store->backend->submit(store, request);
+}
+
+/* Is the file that it has open not the one any more that others open, as that was set aside, or is
+ * it damaged? Then this process should make room for one that begins anew. */
+static inline bool store_is_lost(struct store *store)
+{
+    return store->backend->is_lost != NULL && store->backend->is_lost(store);
 }
 
 /* Removes what has expired, in the background; to be called now and then. */

@@ -1,4 +1,5 @@
 // What the kernel says of a process: processor time, memory, descriptors.
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 
 // Milliseconds of processor time of a process' first thread, to the microsecond; time that the
@@ -33,4 +34,12 @@ export function slope(points) {
     under += (x - mx) ** 2;
   }
   return over / under;
+}
+
+// From now on no worker of this host can begin: it does not get the timers that it needs. Returns what allows it again.
+export function noWorkerBegins({ pid }) {
+  const prlimit = (...args) => execFileSync('prlimit', ['--pid', String(pid), ...args], { encoding: 'utf8' }).trim();
+  const before = prlimit('--sigpending', '--noheadings', '--output', 'SOFT');
+  prlimit('--sigpending=0:');
+  return () => prlimit(`--sigpending=${before}:`);
 }

@@ -1,0 +1,187 @@
+// A worker that takes another's place serves what that one served, whatever has become of the files meanwhile.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import https from 'node:https';
+import path from 'node:path';
+import test from 'node:test';
+import { certificate, tlsArgs } from '../lib/cert.mjs';
+import { deployment, eventually, folder, start, write } from '../lib/host.mjs';
+import { noWorkerBegins } from '../lib/process.mjs';
+
+// Kills every worker and waits until as many others serve.
+async function replaceAll(h) {
+  const before = h.workers();
+  for (const pid of before) process.kill(pid, 'SIGKILL');
+  await eventually(() => h.workers().every((pid) => !before.includes(pid)), 10, 'the end of the workers');
+  await eventually(() => h.admin('ready').then((r) => { const s = r.json(); return s.serving === s.workers; }, () => false), 10, 'as many others');
+  await eventually(() => h.workers().length === before.length, 10, 'the end of who stood in, if it took long');
+}
+// By whichever worker.
+async function all(h, ask, expected) {
+  for (let i = 0; i < 12; i++) assert.equal(await ask(), expected);
+}
+// Who stood in may still have taken a connection: then it says so.
+const answer = async (h, name) => { for (;;) { const r = await h.call(name); if (r.status !== 503) return r; } };
+const text = (h, name) => () => answer(h, name).then((r) => r.text);
+const ready = async (h) => (await h.admin('ready')).json();
+const generation = async (h, name) => JSON.parse((await h.admin('routes')).text).find((r) => r.function === name).generation;
+const reloaded = (h, pattern) => eventually(() => pattern.test(h.stderr), 10, `${pattern} in the log`);
+const says = (s) => `return function() return "${s}" end`;
+
+for (const workers of [1, 2]) {
+  test(`${workers} worker(s): a script, a module, a file of the site and functions.lua are broken or gone`, async (t) => {
+    const files = {
+      'functions.lua': `return { functions = "scripts", headers = { { ["for"] = "/*", values = { ["X-From"] = env.FROM } } }, publish = "web" }`,
+      '.env': 'FROM=env-1\n', 'netlify.toml': '[[redirects]]\nfrom = "/toml"\nto = "/.netlify/functions/a"\nstatus = 200\n',
+      'web/index.html': 'page', 'web/_redirects': '/short /.netlify/functions/a 200\n', 'web/_headers': '/*\n  X-Site: 1\n',
+      'scripts/a.lua': 'local part = require "lib.part" return function() return "a1 " .. part.name end',
+      'scripts/lib/part.lua': 'return { name = "part1" }', 'scripts/late.lua': 'return function() return "late " .. require("lib.late") end',
+      'scripts/lib/late.lua': 'return "late1"', 'scripts/b.lua': says('b1'),
+    };
+    const h = await start(t, { files, workers });
+    const good = async () => {
+      await all(h, text(h, 'a'), 'a1 part1');
+      await all(h, text(h, 'b'), 'b1');
+      await answer(h, 'a');
+      const res = await h.get('/short');
+      assert.deepEqual([res.text, res.header('x-from'), res.header('x-site')], ['a1 part1', 'env-1', '1']);
+      assert.equal((await h.get('/toml')).text, 'a1 part1');
+    };
+    await good();
+    // A script with a fault: told, and the version before goes on, in those that come as well.
+    write(h.dir, { 'scripts/b.lua': 'syntax error' });
+    h.kill('SIGHUP');
+    await reloaded(h, /syntax error near/);
+    await replaceAll(h);
+    await good();
+    assert.match(JSON.stringify((await ready(h)).faults), /b\.lua:1: syntax error near/);
+    // Everything: nothing is there that could be loaded.
+    write(h.dir, { 'functions.lua': 'return {', '.env': '=', 'netlify.toml': '[[', 'web/_redirects': '/short /nowhere 302\n', 'web/_headers': '', 'scripts/a.lua': 'error "no"' });
+    fs.rmSync(path.join(h.dir, 'scripts/lib'), { recursive: true });
+    h.kill('SIGHUP');
+    await reloaded(h, /netlify\.toml:1: /);
+    await replaceAll(h);
+    await good();
+    assert.match(JSON.stringify((await ready(h)).faults), /netlify\.toml:1: /);
+    assert.equal(await generation(h, 'a'), 1);
+    for (const name of ['functions.lua', '.env', 'netlify.toml', 'scripts', 'web/_redirects']) fs.rmSync(path.join(h.dir, name), { recursive: true });
+    await replaceAll(h);
+    await good();
+    assert.equal(await generation(h, 'a'), 1, 'the same version has the same number');
+    // Mended, all of it is taken up again.
+    write(h.dir, { ...files, 'scripts/a.lua': says('a2') });
+    h.kill('SIGHUP');
+    await eventually(() => text(h, 'a')().then((s) => s === 'a2'), 10, 'the new version');
+    await eventually(async () => (await ready(h)).faults.length === 0, 10, 'no fault is left');
+    assert.ok(await generation(h, 'a') > 1);
+    assert.equal((await h.call('late')).text, 'late late1');
+  });
+
+  test(`${workers} worker(s): what was changed and not told to anybody is not served by who comes later`, async (t) => {
+    const h = await start(t, { files: deployment({ a: says('1') }), workers });
+    write(h.dir, { 'scripts/a.lua': says('2') });
+    await replaceAll(h);
+    await all(h, text(h, 'a'), '1');
+    h.kill('SIGHUP');
+    await eventually(() => text(h, 'a')().then((s) => s === '2'), 10, 'what was changed');
+  });
+
+  test(`${workers} worker(s), --watch: a broken script is told again by who comes later, and mended`, async (t) => {
+    const h = await start(t, { files: deployment({ a: says('1'), b: says('b') }), workers, args: ['--watch'] });
+    write(h.dir, { 'scripts/a.lua': 'syntax error' });
+    await reloaded(h, /syntax error near/);
+    await replaceAll(h);
+    await all(h, text(h, 'a'), '1');
+    await eventually(async () => /syntax error/.test(JSON.stringify((await ready(h)).faults)), 10, 'the fault');
+    write(h.dir, { 'scripts/a.lua': says('2') });
+    await eventually(() => text(h, 'a')().then((s) => s === '2'), 10, 'the mended one');
+    assert.equal((await h.call('b')).text, 'b');
+  });
+
+  test(`${workers} worker(s): a certificate that is missing, or is none`, async (t) => {
+    const dir = folder(t, deployment({ a: says('a') }));
+    const tls = certificate(dir);
+    const h = await start(t, { dir, workers, args: tlsArgs(tls) });
+    const ask = () => new Promise((resolve, reject) => {
+      https.get(`https://localhost:${h.port}/.netlify/functions/a`, { ca: tls.ca, agent: false }, (res) => { let s = ''; res.on('data', (d) => { s += d; }); res.on('end', () => resolve(s)); }).on('error', reject);
+    });
+    await all(h, ask, 'a');
+    fs.rmSync(tls.cert);
+    await replaceAll(h);
+    await all(h, ask, 'a');
+    assert.match(h.stderr, /the certificate does not load, the one before serves: .*tls\.pem: No such file/);
+    fs.writeFileSync(tls.key, 'no key');
+    await replaceAll(h);
+    await all(h, ask, 'a');
+    const next = certificate(dir);
+    tls.ca = next.ca;
+    await eventually(() => ask().then((s) => s === 'a', () => false), 10, 'the new certificate');
+  });
+
+  test(`${workers} worker(s): kv's file is cut while it is used: set aside as at a start, and all see the same new one`, async (t) => {
+    const h = await start(t, {
+      files: deployment({ set: 'return function(event) for i = 1, 200 do kv.set("k" .. i, ("x"):rep(2000)) end return tostring(kv.set("at", event.queryStringParameters.v)) end', get: 'return function() return tostring(kv.get("at")) end', plain: says('plain') }, { fields: { set: 'kv = "s"', get: 'kv = "s"' } }),
+      workers,
+    });
+    assert.equal((await h.call('set', { suffix: '?v=1' })).status, 200);
+    fs.truncateSync(path.join(h.dir, '.luafn/kv.mdb'), 8192);
+    const before = h.workers();
+    // Who touches it ends; then nothing but new ones.
+    await eventually(async () => { await h.call('get').catch(() => {}); return h.workers().every((pid) => !before.includes(pid)) && h.workers().length === workers; }, 20, 'new workers');
+    await eventually(async () => (await ready(h).catch(() => ({}))).serving === workers, 10, 'they serve');
+    assert.match(h.stderr, /the file of kv is damaged: it was set aside as .*kv\.mdb\.corrupt-/);
+    await all(h, text(h, 'get'), 'nil');
+    assert.equal((await h.call('set', { suffix: '?v=2' })).status, 200);
+    await all(h, text(h, 'get'), '2');
+    assert.equal((await h.call('plain')).text, 'plain');
+  });
+}
+
+test('what never loaded is a fault of its own in who comes later; what waits for somebody is tried again', async (t) => {
+  const flag = deployment({ other: says('other'), on: 'return function(event) kv.set("on", event.queryStringParameters.v) return "ok" end', wants: 'if kv.get("on") == "no" then error("not now") end return function() return "wants" end' }, { fields: { on: 'kv = "f"', wants: 'kv = "f"' } });
+  const h = await start(t, { files: flag });
+  assert.equal((await h.call('wants')).text, 'wants');
+  await h.call('on', { suffix: '?v=no' });
+  write(h.dir, { ...deployment({ other: says('other'), on: 'return function(event) kv.set("on", event.queryStringParameters.v) return "ok" end', broken: 'syntax error' }, { fields: { on: 'kv = "f"' } }) });
+  // Without `wants`: its load would keep the configuration out.
+  h.kill('SIGHUP');
+  await reloaded(h, /syntax error near/);
+  await replaceAll(h);
+  assert.equal((await h.call('other')).text, 'other');
+  assert.equal((await h.call('broken')).status, 500);
+  write(h.dir, flag);
+  await h.call('on', { suffix: '?v=yes' });
+  h.kill('SIGHUP');
+  await eventually(async () => (await h.call('wants')).text === 'wants', 10, 'it is back');
+  await h.call('on', { suffix: '?v=no' });
+  await replaceAll(h);
+  assert.equal((await h.call('wants')).status, 500);
+  assert.equal((await h.call('other')).text, 'other');
+  await h.call('on', { suffix: '?v=yes' });
+  await eventually(async () => (await h.call('wants')).text === 'wants', 10, 'it loads, without a word to anybody');
+});
+
+test('while no worker can begin, requests are answered with 503, and they begin ever more seldom', async (t) => {
+  const dir = folder(t, deployment({ a: says('a') }));
+  const h = await start(t, { dir });
+  const allow = noWorkerBegins(h);
+  for (const pid of h.workers()) process.kill(pid, 'SIGKILL');
+  await reloaded(h, /no worker serves: requests are answered with 503/);
+  for (let i = 0; i < 5; i++) {
+    const res = await h.call('a');
+    assert.equal(res.status, 503);
+    assert.equal(res.header('retry-after'), '1');
+    assert.equal(res.header('connection'), 'close');
+    assert.equal(res.json().error, 'unavailable');
+  }
+  assert.equal((await h.admin('ready')).status, 503);
+  assert.equal((await h.admin('live')).status, 200);
+  const ends = () => h.stderr.split('\n').filter((l) => l.includes('worker ended')).map((l) => Date.parse(JSON.parse(l).time));
+  await eventually(() => ends().length >= 4, 20, 'attempts');
+  const gaps = ends().slice(1).map((at, i) => at - ends()[i]);
+  assert.ok(gaps.slice(-1)[0] > gaps[0], `${gaps}`); // doubled twice
+  allow();
+  await eventually(async () => (await h.call('a')).text === 'a', 20, 'a worker');
+  await eventually(async () => h.workers().length === 1, 10, 'who stood in is gone');
+  for (let i = 0; i < 5; i++) assert.equal((await h.call('a')).text, 'a');
+});

@@ -20,6 +20,7 @@
 #include "cli/explain_rows.h"
 #include "cli/load.h"
 #include "cli/run_host.h"
+#include "issuer/introspection.h"
 #include "issuer/token_wait.h"
 
 struct session {
@@ -226,7 +227,7 @@ static int explain(struct session *s, struct str text)
         result = judge(s);
     }
     if (asked)
-        explain_opaque(&e, state, claims);
+        explain_opaque(&e, state, claims, introspection_trouble(e.verifier->opaque));
     else if (formed)
         explain_here(s, &e, &token);
     print_rows(&e);

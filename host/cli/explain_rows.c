@@ -331,15 +331,17 @@ void explain_token(struct explain *e, const struct token *token)
     explain_add_rules(e, token->claims);
 }
 
-void explain_opaque(struct explain *e, enum opaque_state state, const json_t *claims)
+void explain_opaque(struct explain *e, enum opaque_state state, const json_t *claims,
+                    const char *trouble)
 {
     const json_t *iss = json_object_get(claims, "iss");
     explain_add(e, "form", EXPLAIN_NOTE, STR("a JWT, or another token"),
                 STR("not a JWT: the provider is asked (RFC 7662)"));
     explain_add(e, "provider", explain_if(state == OPAQUE_ACTIVE), STR("active"),
-                state == OPAQUE_ACTIVE     ? STR("active")
-                : state == OPAQUE_INACTIVE ? STR("not active")
-                                           : STR("cannot be asked at the moment"));
+                state == OPAQUE_ACTIVE ? STR("active")
+                : state == OPAQUE_INACTIVE
+                    ? STR("not active")
+                    : arena_printf(e->arena, "cannot be asked at the moment: %s", trouble));
     if (claims == NULL)
         return;
     if (iss != NULL)

@@ -42,8 +42,10 @@ void explain_token(struct explain *e, const struct token *token);
  * policy is changed. */
 bool explain_needs_proof(struct explain *e, const json_t *claims);
 
-/* For a token that is no JWT, what its provider said: its claims (NULL: none). Needs `verifier`. */
-void explain_opaque(struct explain *e, enum opaque_state state, const json_t *claims);
+/* For a token that is no JWT, what its provider said: its claims (NULL: none), or what came in
+ * place of an answer. Needs `verifier`. */
+void explain_opaque(struct explain *e, enum opaque_state state, const json_t *claims,
+                    const char *trouble);
 
 /* The verifier of the token's issuer, or NULL. */
 const struct verifier *explain_find_verifier(const struct policy *policy, const json_t *claims);

@@ -49,6 +49,7 @@ struct introspection {
     unsigned failures; /* in a row */
     double retry_at;   /* while they are LIMIT_INTROSPECTION_FAILURES */
     double quiet_until;
+    char trouble[256]; /* what came last in place of a plain answer */
     struct answer answers[LIMIT_INTROSPECTION_ANSWERS];
     struct refusal refusals[LIMIT_INTROSPECTION_ANSWERS];
 };
@@ -140,9 +141,10 @@ static bool is_down(const struct introspection *in)
 static void complain(struct introspection *in, const char *why)
 {
     double now = now_of(in);
+    snprintf(in->trouble, sizeof(in->trouble), "%s", why);
     if (now < in->quiet_until)
         return;
-    log_message(LOG_WARN, "introspection %s: %s", in->url, why);
+    log_message(LOG_WARN, "introspection %s: %s", in->url, in->trouble);
     in->quiet_until = now + QUIET;
 }
 
@@ -187,10 +189,12 @@ static void take_answer(struct introspection *in, struct siphash hash, json_t *j
 static void take_trouble(struct introspection *in, struct siphash hash,
                          const struct client_response *res, const char *why)
 {
-    char text[320];
+    char text[200];
+    bool ours = !in->taken && (res->status == 401 || res->status == 403);
     bool too_large = res->error == -EMSGSIZE, refused = res->status >= 400 && res->status < 500;
-    snprintf(text, sizeof(text), "status %ld without a plain answer%s%s", res->status,
-             why != NULL ? ": " : "", why != NULL ? why : "");
+    snprintf(text, sizeof(text), "status %ld without a plain answer%s%s%s", res->status,
+             why != NULL ? ": " : "", why != NULL ? why : "",
+             ours ? "; are client_id and client_secret right?" : "");
     if ((res->error != 0 && !too_large) || res->status >= 500) {
         refuse(in, hash, LIMIT_INTROSPECTION_RETRY, true);
         say_failed(in, res->error != 0 ? res->error_text : text);
@@ -290,6 +294,11 @@ static struct flight *flight_of(struct introspection *in, struct siphash hash)
             return flight;
     }
     return NULL;
+}
+
+const char *introspection_trouble(const struct opaque_source *source)
+{
+    return container_of(source, struct introspection, source)->trouble;
 }
 
 static bool may_ask(struct introspection *in, struct siphash hash)

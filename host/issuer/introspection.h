@@ -27,6 +27,9 @@ void introspection_leave(struct opaque_source *source);
 /* Asks. 1: `wait` is queued, done() will come, answered or not. 0: nothing to wait for; too many
  * are waiting, or the endpoint, or this token, failed a moment ago. */
 int introspection_want(struct opaque_source *source, struct str token, struct issuer_wait *wait);
+/* What came last in place of a plain answer; empty: nothing. For logs and `explain`, never for a
+ * client. */
+const char *introspection_trouble(const struct opaque_source *source);
 
 /* For issuers_free: no callback comes after the first; the second frees what has no user. */
 void introspections_stop(struct issuers *issuers);

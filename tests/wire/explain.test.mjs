@@ -111,9 +111,11 @@ test('explain: a token that is no JWT is asked about, its claims are judged', as
   const jwt = await run(t, ['explain', issuer.token()], { dir });
   assert.equal(jwt.code, 0, jwt.stdout);
   assert.match(jwt.stdout, /PASS +signature/, 'a JWT is judged here');
-  status = 500;
-  const away = await run(t, ['explain', 'good'], { dir });
-  assert.match(away.stdout, /FAIL +provider .*cannot be asked[^]*refused: 503 .*keys_unavailable/);
+  for (const [answered, said] of [[500, 'status 500 without a plain answer'], [401, 'status 401 without a plain answer; are client_id and client_secret right\\?'], [204, 'status 204 without']]) {
+    status = answered;
+    const away = await run(t, ['explain', 'good'], { dir });
+    assert.match(away.stdout, new RegExp(`FAIL +provider .*cannot be asked at the moment: ${said}[^]*refused: 503 .*keys_unavailable`));
+  }
 });
 
 test('explain: a token bound to a key needs a proof, and the rest is judged', async (t) => {

@@ -227,6 +227,27 @@ static void test_half_closed_client_is_answered(void **state)
     stop(f);
 }
 
+/* What was read before the end of the input waits for room, and is answered too. */
+static void test_half_closed_client_has_all_answers(void **state)
+{
+    (void)state;
+    struct fixture *f = start_default();
+    struct client *c = client_new(f);
+    client_send(c, "GET /hold HTTP/1.1\r\n" H "\r\n");
+    for (int i = 0; i < LIMIT_PIPELINE + 6; i++)
+        client_send(c, "GET / HTTP/1.1\r\n" H "\r\n");
+    client_send(c, "POST /echo HTTP/1.1\r\n" H "Content-Length: 4\r\n\r\nlast");
+    shutdown(c->fd, SHUT_WR);
+    AWAIT(f, f->requests == LIMIT_PIPELINE);
+    answer_held(f, STR("held"));
+    AWAIT(f, c->eof);
+    assert_int_equal(occurrences(c, "\r\n\r\nhello"), LIMIT_PIPELINE + 6);
+    assert_true(has(c, "\r\n\r\nlast"));
+    assert_false(c->reset);
+    client_close(c);
+    stop(f);
+}
+
 /* All of them ask in the same turn of the loop, and are answered. */
 static void ask_at_once(struct fixture *f, struct client *c[4], const char *text)
 {
@@ -278,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_expect_continue),
         cmocka_unit_test(test_continue_waits_its_turn),
         cmocka_unit_test(test_half_closed_client_is_answered),
+        cmocka_unit_test(test_half_closed_client_has_all_answers),
         cmocka_unit_test(test_answers_of_a_turn_go_together),
         cmocka_unit_test(test_no_answer_waits_for_slow_ones),
     };

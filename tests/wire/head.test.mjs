@@ -202,13 +202,24 @@ test('the slot is taken at the head; who waits for one is not read from', async 
   assert.equal((await answers(second, 'wxyz')).text, '4');
   for (const wire of [first, second, third]) wire.close();
 
+  // Who sends all of it and no more is served when it is his turn.
+  const holder = await h.connect();
+  holder.send(sized('one', 3), 'a');
+  await reached(h, 'one', 4);
+  const half = await h.connect();
+  half.send(sized('one', 4), 'wxyz').half();
+  await reached(h, 'one', 5);
+  assert.equal((await answers(holder, 'bc')).text, '3');
+  assert.equal((await half.response()).text, '4');
+  for (const wire of [holder, half]) wire.close();
+
   // A client that leaves in the middle gives its slot back.
   const leaver = await h.connect();
   leaver.send(sized('one', 10), 'abc');
-  await reached(h, 'one', 4);
+  await reached(h, 'one', 6);
   const waiting = await h.connect();
   waiting.send(sized('one', 3), 'xyz');
-  await reached(h, 'one', 5);
+  await reached(h, 'one', 7);
   leaver.close();
   assert.equal((await waiting.response()).text, '3');
   waiting.close();

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "app/schedule.h"
 #include "auth/policy.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -419,7 +420,7 @@ static void call_function(struct visit *visit)
 static void run_by_hand(struct visit *visit)
 {
     struct exchange *ex = visit->ex;
-    if (app_schedule_request(ex, visit->function->spec, (int64_t)clock_now()) == 0)
+    if (schedule_request(ex, visit->function->spec->cron, (int64_t)clock_now()) == 0)
         call_function(visit);
     else
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));

@@ -119,9 +119,6 @@ void app_call_scheduled(struct app *app, struct function *function, struct excha
 void app_schedule_update(struct app *app);
 int app_schedule_open(struct app *app) __attribute__((warn_unused_result));
 void app_schedule_close(struct app *app);
-/* Makes ex->req the request of a run that was due then. 0 or -ENOMEM. */
-int app_schedule_request(struct exchange *ex, const struct function_spec *spec, int64_t due)
-    __attribute__((warn_unused_result));
 
 /* app_roles.c: whose roles redirect rules with a Role condition are judged by. */
 enum { APP_ROLES_MAX = 64 };

@@ -25,34 +25,6 @@ struct run {
 
 /* ---- the request ---- */
 
-static struct str iso_time(struct arena *arena, int64_t at)
-{
-    char text[64];
-    struct tm tm;
-    time_t seconds = (time_t)at;
-    gmtime_r(&seconds, &tm);
-    size_t len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000Z", &tm);
-    return arena_copy(arena, (struct str){text, len});
-}
-
-int app_schedule_request(struct exchange *ex, const struct function_spec *spec, int64_t due)
-{
-    struct arena *arena = &ex->arena;
-    struct str next = iso_time(arena, cron_next(spec->cron, due));
-    struct request *req = &ex->req;
-    req->method = METHOD_POST;
-    req->method_name = STR("POST");
-    req->headers = (struct headers){0};
-    req->body = next.ptr != NULL ? arena_printf(arena, "{\"next_run\":\"%.*s\"}", STR_ARG(next))
-                                 : (struct str){NULL, 0};
-    bool ok =
-        req->body.ptr != NULL &&
-        headers_add(&req->headers, arena, STR("content-type"), STR("application/json")) == 0 &&
-        headers_add(&req->headers, arena, STR("user-agent"), STR("luafn schedule")) == 0 &&
-        headers_add(&req->headers, arena, STR("x-nf-event"), STR("schedule")) == 0;
-    return ok ? 0 : -ENOMEM;
-}
-
 static struct exchange *make_exchange(const struct app *app, const struct function_spec *spec,
                                       int64_t due)
 {
@@ -67,7 +39,7 @@ static struct exchange *make_exchange(const struct app *app, const struct functi
     ex->req.scheme = STR("http");
     ex->req.client_ip = STR("127.0.0.1");
     ex->req.version_minor = 1;
-    if (ex->req.path.ptr == NULL || app_schedule_request(ex, spec, due) != 0) {
+    if (ex->req.path.ptr == NULL || schedule_request(ex, spec->cron, due) != 0) {
         exchange_release(ex);
         return NULL;
     }
@@ -122,7 +94,7 @@ static void start_run(struct app *app, struct function *function, const struct s
     *run = (struct run){.ex = ex,
                         .slot = turn->slot,
                         .function = arena_copy(&ex->arena, spec->name),
-                        .due = iso_time(&ex->arena, turn->due)};
+                        .due = schedule_iso_time(&ex->arena, turn->due)};
     app_call_scheduled(app, function, ex);
     exchange_release(ex);
 }

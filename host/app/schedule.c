@@ -1,6 +1,9 @@
 /* The board of scheduled runs. */
 #include "app/schedule.h"
 
+#include <errno.h>
+#include <time.h>
+
 /* A changed expression is another schedule: it begins anew. */
 static uint64_t key_of(struct str name, struct str expression)
 {
@@ -67,4 +70,34 @@ enum schedule_verdict schedule_take(struct schedule_board *board, struct str nam
 void schedule_release(struct schedule_slot *slot)
 {
     shared_lock_give(&slot->running);
+}
+
+/* ---- the request of a run ---- */
+
+struct str schedule_iso_time(struct arena *arena, int64_t at)
+{
+    char text[64];
+    struct tm tm;
+    time_t seconds = (time_t)at;
+    gmtime_r(&seconds, &tm);
+    size_t len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000Z", &tm);
+    return arena_copy(arena, (struct str){text, len});
+}
+
+int schedule_request(struct exchange *ex, const struct cron *cron, int64_t due)
+{
+    struct arena *arena = &ex->arena;
+    struct str next = schedule_iso_time(arena, cron_next(cron, due));
+    struct request *req = &ex->req;
+    req->method = METHOD_POST;
+    req->method_name = STR("POST");
+    req->headers = (struct headers){0};
+    req->body = next.ptr != NULL ? arena_printf(arena, "{\"next_run\":\"%.*s\"}", STR_ARG(next))
+                                 : (struct str){NULL, 0};
+    bool ok =
+        req->body.ptr != NULL &&
+        headers_add(&req->headers, arena, STR("content-type"), STR("application/json")) == 0 &&
+        headers_add(&req->headers, arena, STR("user-agent"), STR("luafn schedule")) == 0 &&
+        headers_add(&req->headers, arena, STR("x-nf-event"), STR("schedule")) == 0;
+    return ok ? 0 : -ENOMEM;
 }

@@ -7,6 +7,7 @@
 #ifndef LUAFN_APP_SCHEDULE_H
 #define LUAFN_APP_SCHEDULE_H
 
+#include "http/exchange.h"
 #include "options/cron.h"
 #include "shared/board.h"
 
@@ -33,5 +34,11 @@ enum schedule_verdict schedule_take(struct schedule_board *board, struct str nam
                                     struct schedule_turn *out);
 /* By the thread that took it. */
 void schedule_release(struct schedule_slot *slot);
+
+/* "2026-01-02T03:04:05.000Z" in the arena; ptr NULL when out of memory. */
+struct str schedule_iso_time(struct arena *arena, int64_t at);
+/* Makes ex->req the request of a run that was due then. 0 or -ENOMEM. */
+int schedule_request(struct exchange *ex, const struct cron *cron, int64_t due)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -16,7 +16,6 @@
 #include "base/limits.h"
 #include "cli/dev_key.h"
 #include "cli/dev_place.h"
-#include "cli/explain_internal.h"
 #include "cli/explain_rows.h"
 #include "cli/load.h"
 #include "cli/run_host.h"

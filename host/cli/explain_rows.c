@@ -1,22 +1,25 @@
-/* Rows about form, header, issuer, key and signature. */
+/* Rows about form, header, issuer, key and signature; about times, profile, scopes, role and
+ * claims. */
 #include "cli/explain_rows.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 
+#include "auth/shown.h"
+#include "base/limits.h"
 #include "json/strict.h"
-#include "cli/explain_internal.h"
 
 enum { VALUE_BYTES = 120 };
 
-void explain_add(struct explain *e, const char *check, enum explain_result result,
-                 struct str expected, struct str actual)
+static void add(struct explain *e, const char *check, enum explain_result result,
+                struct str expected, struct str actual)
 {
     if (e->count < EXPLAIN_ROWS)
         e->rows[e->count++] = (struct explain_row){check, expected, actual, result};
 }
 
-enum explain_result explain_if(bool good)
+static enum explain_result pass_if(bool good)
 {
     return good ? EXPLAIN_PASS : EXPLAIN_FAIL;
 }
@@ -75,9 +78,8 @@ static const char *find_reason(struct str part)
 static bool add_part(struct explain *e, const char *check, struct str part, bool is_payload)
 {
     bool good = is_good_part(e, part, is_payload);
-    explain_add(e, check, explain_if(good), STR("a JSON object in base64url"),
-                good ? arena_printf(e->arena, "%zu characters", part.len)
-                     : str_from(find_reason(part)));
+    add(e, check, pass_if(good), STR("a JSON object in base64url"),
+        good ? arena_printf(e->arena, "%zu characters", part.len) : str_from(find_reason(part)));
     return good;
 }
 
@@ -98,11 +100,11 @@ bool explain_form(struct explain *e, struct str text, struct token *token)
         if (count < 3)
             part[count] = next;
     }
-    explain_add(e, "size", explain_if(text.len <= LIMIT_TOKEN_BYTES),
-                arena_printf(e->arena, "at most %d bytes", LIMIT_TOKEN_BYTES),
-                arena_printf(e->arena, "%zu bytes", text.len));
-    explain_add(e, "parts", explain_if(count == 3), STR("3, with dots between"),
-                describe_parts(e, text, count));
+    add(e, "size", pass_if(text.len <= LIMIT_TOKEN_BYTES),
+        arena_printf(e->arena, "at most %d bytes", LIMIT_TOKEN_BYTES),
+        arena_printf(e->arena, "%zu bytes", text.len));
+    add(e, "parts", pass_if(count == 3), STR("3, with dots between"),
+        describe_parts(e, text, count));
     if (text.len > LIMIT_TOKEN_BYTES || count != 3)
         return false;
     bool good = add_part(e, "header", part[0], false);
@@ -110,9 +112,8 @@ bool explain_form(struct explain *e, struct str text, struct token *token)
     char bytes[BASE64URL_DECODED_MAX(LIMIT_TOKEN_BYTES)];
     size_t len = 0;
     bool encoded = base64url_decode(part[2], bytes, &len) == 0;
-    explain_add(e, "encoding", explain_if(encoded), STR("a signature in base64url"),
-                encoded ? arena_printf(e->arena, "%zu bytes", len)
-                        : STR("not canonical base64url"));
+    add(e, "encoding", pass_if(encoded), STR("a signature in base64url"),
+        encoded ? arena_printf(e->arena, "%zu bytes", len) : STR("not canonical base64url"));
     return good && encoded && token_parse(text, token) == 0;
 }
 
@@ -149,20 +150,19 @@ static void add_header(struct explain *e, const struct token *token)
     static const char *const ignored[] = {"jwk", "jku", "x5u", "x5c"};
     unsigned allowed = allowed_algorithms(e);
     enum alg alg = algorithm_of(token);
-    explain_add(e, "alg", explain_if(alg != ALG_NONE_KNOWN && (allowed & ALG_BIT(alg)) != 0),
-                algorithm_names(e, allowed),
-                explain_value(e->arena, json_object_get(token->header, "alg")));
+    add(e, "alg", pass_if(alg != ALG_NONE_KNOWN && (allowed & ALG_BIT(alg)) != 0),
+        algorithm_names(e, allowed),
+        explain_value(e->arena, json_object_get(token->header, "alg")));
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         const json_t *value = json_object_get(token->header, refused[i]);
         if (value != NULL)
-            explain_add(e, refused[i], EXPLAIN_FAIL, STR("none: extensions are refused"),
-                        explain_value(e->arena, value));
+            add(e, refused[i], EXPLAIN_FAIL, STR("none: extensions are refused"),
+                explain_value(e->arena, value));
     }
     for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++) {
         const json_t *value = json_object_get(token->header, ignored[i]);
         if (value != NULL)
-            explain_add(e, ignored[i], EXPLAIN_NOTE, STR("never read"),
-                        explain_value(e->arena, value));
+            add(e, ignored[i], EXPLAIN_NOTE, STR("never read"), explain_value(e->arena, value));
     }
 }
 
@@ -200,7 +200,7 @@ static void add_issuer(struct explain *e, const json_t *iss, bool good)
             actual =
                 arena_printf(e->arena, "%.*s: only the slash at the end differs", STR_ARG(actual));
     }
-    explain_add(e, "iss", explain_if(good), expected, actual);
+    add(e, "iss", pass_if(good), expected, actual);
 }
 
 static bool has_audience(const struct verifier *verifier, const json_t *aud)
@@ -234,8 +234,7 @@ static void add_audience(struct explain *e, const json_t *aud)
     if (claim.len > 0)
         expected = arena_printf(e->arena, "%.*s in %.*s", STR_ARG(expected),
                                 STR_ARG(explain_text(e->arena, claim)));
-    explain_add(e, "aud", explain_if(has_audience(e->verifier, aud)), expected,
-                explain_value(e->arena, aud));
+    add(e, "aud", pass_if(has_audience(e->verifier, aud)), expected, explain_value(e->arena, aud));
 }
 
 /* ---- key and signature ---- */
@@ -286,7 +285,7 @@ static void add_left_out(struct explain *e, const struct keyset *keys)
 {
     struct str notes = keyset_notes(keys), line;
     while (str_split_next(&notes, '\n', &line) && line.len > 0)
-        explain_add(e, "left out", EXPLAIN_NOTE, STR(""), explain_text(e->arena, line));
+        add(e, "left out", EXPLAIN_NOTE, STR(""), explain_text(e->arena, line));
 }
 
 static void add_key(struct explain *e, const struct token *token)
@@ -294,26 +293,202 @@ static void add_key(struct explain *e, const struct token *token)
     const struct keyset *keys = e->verifier->keys != NULL ? e->verifier->keys->keys : NULL;
     const json_t *member = json_object_get(token->header, "kid");
     struct str kid = {json_string_value(member), json_string_length(member)};
-    explain_add(e, "key set", keys != NULL ? EXPLAIN_NOTE : EXPLAIN_FAIL, STR(""), e->key_set);
+    add(e, "key set", keys != NULL ? EXPLAIN_NOTE : EXPLAIN_FAIL, STR(""), e->key_set);
     if (keys == NULL)
         return;
     add_left_out(e, keys);
     bool named = member == NULL || kid.ptr != NULL;
     struct key *key = named ? keyset_find(keys, kid, algorithm_of(token)) : NULL;
-    explain_add(e, "kid", explain_if(key != NULL), known_kids(e, keys),
-                explain_value(e->arena, member));
+    add(e, "kid", pass_if(key != NULL), known_kids(e, keys), explain_value(e->arena, member));
     if (key == NULL)
         return;
     enum alg alg = algorithm_of(token);
-    explain_add(e, "key", explain_if(key_fits(key, alg)),
-                arena_printf(e->arena, "a key for %s",
-                             alg != ALG_NONE_KNOWN ? alg_name(alg) : "a known alg"),
-                key_kind(e, key));
+    add(e, "key", pass_if(key_fits(key, alg)),
+        arena_printf(e->arena, "a key for %s",
+                     alg != ALG_NONE_KNOWN ? alg_name(alg) : "a known alg"),
+        key_kind(e, key));
     bool good = is_signed_by(e, token, key);
-    explain_add(e, "signature", explain_if(good), STR("made by this key"),
-                good                        ? STR("it is")
-                : token->signature.len == 0 ? STR("there is none")
-                                            : STR("it is not"));
+    add(e, "signature", pass_if(good), STR("made by this key"),
+        good                        ? STR("it is")
+        : token->signature.len == 0 ? STR("there is none")
+                                    : STR("it is not"));
+}
+
+/* 0000-01-01T00:00:00Z; as in auth/verify.c. */
+static const double DATE_MIN = -62167219200.0;
+
+/* ---- times ---- */
+
+static bool is_date(const json_t *value)
+{
+    double seconds = json_number_value(value);
+    return json_is_number(value) && seconds >= DATE_MIN && seconds <= LIMIT_DATE_MAX;
+}
+
+static struct str describe_distance(const struct explain *e, double seconds)
+{
+    double away = floor(fabs(seconds));
+    if (away == 0)
+        return STR("now");
+    return arena_printf(e->arena, "%.0f s %s", away, seconds < 0 ? "ago" : "from now");
+}
+
+/* "2026-01-02T03:04:05.000Z, 300 s ago", or what stands there instead of a date. */
+static struct str describe_time(const struct explain *e, const json_t *value)
+{
+    if (!is_date(value))
+        return explain_value(e->arena, value);
+    double seconds = json_number_value(value);
+    struct shown shown;
+    struct str distance = describe_distance(e, seconds - e->now);
+    return arena_printf(e->arena, "%.*s, %.*s", STR_ARG(shown_date(&shown, seconds)),
+                        STR_ARG(distance));
+}
+
+static struct str expect_time(const struct explain *e, const char *text)
+{
+    struct shown shown;
+    struct str now = shown_date(&shown, e->now);
+    double tolerance = e->verifier->clock_tolerance;
+    return tolerance > 0
+               ? arena_printf(e->arena, "%s %.*s, give or take %g s", text, STR_ARG(now), tolerance)
+               : arena_printf(e->arena, "%s %.*s", text, STR_ARG(now));
+}
+
+static void add_times(struct explain *e, const json_t *claims, bool needs_exp)
+{
+    const json_t *nbf = json_object_get(claims, "nbf");
+    const json_t *exp = json_object_get(claims, "exp");
+    const json_t *iat = json_object_get(claims, "iat");
+    double tolerance = e->verifier->clock_tolerance;
+    if (nbf != NULL)
+        add(e, "nbf", pass_if(is_date(nbf) && json_number_value(nbf) <= e->now + tolerance),
+            expect_time(e, "not after"), describe_time(e, nbf));
+    bool current =
+        exp == NULL ? !needs_exp : is_date(exp) && e->now < json_number_value(exp) + tolerance;
+    if (exp != NULL || needs_exp)
+        add(e, "exp", pass_if(current), expect_time(e, "after"), describe_time(e, exp));
+    if (json_is_number(iat) && json_number_value(iat) > e->now)
+        add(e, "iat", EXPLAIN_NOTE, STR("in the past; not checked"),
+            arena_printf(e->arena, "%.*s: is a clock wrong?", STR_ARG(describe_time(e, iat))));
+    else if (iat != NULL)
+        add(e, "iat", json_is_number(iat) ? EXPLAIN_NOTE : EXPLAIN_FAIL,
+            json_is_number(iat) ? STR("not checked") : STR("a number"), describe_time(e, iat));
+}
+
+/* ---- profile ---- */
+
+static void add_profile(struct explain *e, const struct token *token)
+{
+    static const char *const required[] = {"exp", "sub", "client_id", "iat", "jti"};
+    const json_t *typ = json_object_get(token->header, "typ");
+    struct str text = {json_string_value(typ), json_string_length(typ)};
+    if (e->verifier->profile != PROFILE_AT_JWT)
+        return;
+    add(e, "typ",
+        pass_if(str_eq_nocase(text, STR("at+jwt")) ||
+                str_eq_nocase(text, STR("application/at+jwt"))),
+        STR("\"at+jwt\""), explain_value(e->arena, typ));
+    for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
+        const json_t *value = json_object_get(token->claims, required[i]);
+        if (value == NULL)
+            add(e, required[i], EXPLAIN_FAIL, STR("required by RFC 9068"), STR("none"));
+    }
+}
+
+/* ---- proof of possession ---- */
+
+bool explain_needs_proof(struct explain *e, const json_t *claims)
+{
+    if (e->verifier == NULL || claims == NULL)
+        return false;
+    e->dpop = e->policy->dpop.mode != DPOP_UNSET ? e->policy->dpop.mode : e->verifier->dpop.mode;
+    e->needs_proof = dpop_refuses_bearer(e->dpop, claims) && dpop_is_bound(claims);
+    return e->needs_proof;
+}
+
+static void add_proof(struct explain *e, const json_t *claims)
+{
+    const json_t *key = json_object_get(json_object_get(claims, "cnf"), "jkt");
+    if (dpop_refuses_bearer(e->dpop, claims))
+        add(e, "dpop", pass_if(dpop_is_bound(claims)),
+            STR("bound to a key (cnf.jkt), which signs a proof"), explain_value(e->arena, key));
+    else if (e->dpop == DPOP_OPTIONAL)
+        add(e, "dpop", EXPLAIN_NOTE, STR("a proof where it is bound to a key"),
+            STR("not bound: a bearer token"));
+}
+
+/* ---- the route's rules ---- */
+
+static struct str all_scopes(const struct explain *e, const json_t *claims)
+{
+    static const char *const members[] = {"scope", "scp", "permissions"};
+    struct str found = STR("");
+    for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+        const json_t *value = json_object_get(claims, members[i]);
+        if (value != NULL)
+            found =
+                arena_printf(e->arena, "%.*s%s%s %.*s", STR_ARG(found), found.len > 0 ? ", " : "",
+                             members[i], STR_ARG(explain_value(e->arena, value)));
+    }
+    return found.len > 0 ? found : STR("none");
+}
+
+static void add_scopes(struct explain *e, const json_t *claims)
+{
+    const struct policy *policy = e->policy;
+    struct str any = STR(""), found = all_scopes(e, claims);
+    bool has_any = false;
+    for (unsigned i = 0; i < policy->scope_count; i++) {
+        struct str name = explain_text(e->arena, policy->scopes[i]);
+        bool has = claims_have_scope(claims, policy->scopes[i]);
+        if (!policy->scope_any)
+            add(e, "scope", pass_if(has), name, found);
+        any =
+            arena_printf(e->arena, "%.*s%s%.*s", STR_ARG(any), i > 0 ? " or " : "", STR_ARG(name));
+        has_any = has_any || has;
+    }
+    if (policy->scope_any && policy->scope_count > 0)
+        add(e, "scope", pass_if(has_any), any, found);
+}
+
+static void add_claims(struct explain *e, const json_t *claims)
+{
+    const char *name;
+    json_t *wanted;
+    json_object_foreach(e->policy->claims, name, wanted)
+    {
+        const json_t *value = claims_at(claims, str_from(name));
+        add(e, "claim", pass_if(claims_match(value, wanted)),
+            arena_printf(e->arena, "%s: %s%.*s", name, json_is_array(wanted) ? "one of " : "",
+                         STR_ARG(explain_value(e->arena, wanted))),
+            explain_value(e->arena, value));
+    }
+}
+
+static void add_role(struct explain *e, const json_t *claims)
+{
+    const struct policy *policy = e->policy;
+    struct str expected = explain_text(e->arena, policy->role);
+    if (policy->role_path.len > 0)
+        expected = arena_printf(e->arena, "%.*s in %.*s", STR_ARG(expected),
+                                STR_ARG(explain_text(e->arena, policy->role_path)));
+    add(e, "role", pass_if(claims_have_role(claims, policy->role_path, policy->role)), expected,
+        explain_value(e->arena, claims_roles(claims, policy->role_path)));
+}
+
+static void add_rules(struct explain *e, const json_t *all)
+{
+    const struct policy *policy = e->policy;
+    json_t *claims = claims_without_namespace(policy->namespace, all);
+    if (claims == NULL)
+        return;
+    add_proof(e, all);
+    add_scopes(e, claims);
+    if (policy->role.len > 0)
+        add_role(e, claims);
+    add_claims(e, claims);
+    json_decref(claims);
 }
 
 /* ---- the whole ---- */
@@ -326,28 +501,28 @@ void explain_token(struct explain *e, const struct token *token)
         return;
     add_audience(e, audience_of(e, token->claims));
     add_key(e, token);
-    explain_add_times(e, token->claims, e->verifier->require_exp);
-    explain_add_profile(e, token);
-    explain_add_rules(e, token->claims);
+    add_times(e, token->claims, e->verifier->require_exp);
+    add_profile(e, token);
+    add_rules(e, token->claims);
 }
 
 void explain_opaque(struct explain *e, enum opaque_state state, const json_t *claims,
                     const char *trouble)
 {
     const json_t *iss = json_object_get(claims, "iss");
-    explain_add(e, "form", EXPLAIN_NOTE, STR("a JWT, or another token"),
-                STR("not a JWT: the provider is asked (RFC 7662)"));
-    explain_add(e, "provider", explain_if(state == OPAQUE_ACTIVE), STR("active"),
-                state == OPAQUE_ACTIVE ? STR("active")
-                : state == OPAQUE_INACTIVE
-                    ? STR("not active")
-                    : arena_printf(e->arena, "cannot be asked at the moment: %s", trouble));
+    add(e, "form", EXPLAIN_NOTE, STR("a JWT, or another token"),
+        STR("not a JWT: the provider is asked (RFC 7662)"));
+    add(e, "provider", pass_if(state == OPAQUE_ACTIVE), STR("active"),
+        state == OPAQUE_ACTIVE ? STR("active")
+        : state == OPAQUE_INACTIVE
+            ? STR("not active")
+            : arena_printf(e->arena, "cannot be asked at the moment: %s", trouble));
     if (claims == NULL)
         return;
     if (iss != NULL)
         add_issuer(e, iss, explain_find_verifier(e->policy, claims) == e->verifier);
     if (e->verifier != NULL && audience_of(e, claims) != NULL)
         add_audience(e, audience_of(e, claims));
-    explain_add_times(e, claims, false);
-    explain_add_rules(e, claims);
+    add_times(e, claims, false);
+    add_rules(e, claims);
 }

@@ -53,4 +53,7 @@ const struct verifier *explain_find_verifier(const struct policy *policy, const 
 /* A value as JSON in ASCII, cut to a readable length; "none" for NULL. */
 struct str explain_value(struct arena *arena, const json_t *value);
 
+/* Text in quotes, as explain_value gives it. */
+struct str explain_text(struct arena *arena, struct str text);
+
 #endif

@@ -8,6 +8,7 @@
  * of a loop's counter), and hooks are the budget's. */
 #include <lauxlib.h>
 #include <lualib.h>
+#include <string.h>
 
 #include "lua/budget.h"
 #include "lua/guard_parts.h"
@@ -33,10 +34,20 @@ static int call_stock(lua_State *L)
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
+/* Lua makes the list of lines with the memory of the coroutine that is asked. Where that runs out
+ * nothing catches the error of one that is not running, and the process ends. */
+static void refuse_lines(lua_State *L, lua_State *co, int arg)
+{
+    const char *options = luaL_optstring(L, arg, "");
+    luaL_argcheck(L, co == L || strchr(options, 'L') == NULL, arg,
+                  "lines ('L') are told of the running coroutine only");
+}
+
 static int l_getinfo(lua_State *L)
 {
     int arg;
-    (void)subject(L, &arg);
+    lua_State *co = subject(L, &arg);
+    refuse_lines(L, co, arg + 2);
     (void)call_stock(L);
     if (!lua_istable(L, -1))
         return 1; /* nil: there is no such level */
@@ -72,7 +83,8 @@ static int l_getlocal(lua_State *L)
     if (level < 0 || !lua_getstack(co, level, &frame))
         return luaL_argerror(L, arg + 1, "level out of range");
     lua_getinfo(co, "S", &frame);
-    luaL_checkstack(co, 1, NULL);
+    if (!lua_checkstack(co, 1))
+        return luaL_error(L, "stack overflow");
     const char *name = *frame.what != 'C' ? lua_getlocal(co, &frame, number) : NULL;
     if (name != NULL)
         lua_xmove(co, L, 1);

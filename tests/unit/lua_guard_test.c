@@ -61,6 +61,24 @@ static void test_slices_change_nothing(void **state)
     }
 }
 
+/* The same for all of the library, at some lengths: its functions call what is suspended. */
+static void test_slices_change_no_library(void **state)
+{
+    (void)state;
+    const char *path = "tests/lua/library.lua";
+    unsigned slices;
+    struct vm *vm = script_vm(0);
+    const char *expected = run_sliced(vm, path, 0, &slices);
+    static const int counts[] = {3, 101};
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        struct vm *sliced = script_vm(0);
+        assert_string_equal(run_sliced(sliced, path, counts[i], &slices), expected);
+        assert_true(slices > 1000);
+        vm_free(sliced);
+    }
+    vm_free(vm);
+}
+
 /* Without the guard the script gives the same: the replacements are Lua's functions. */
 static void same_as_stock(const char *path)
 {
@@ -317,7 +335,15 @@ static void test_memory_at_every_limit(void **state)
         "local w = coroutine.wrap(function() coroutine.yield(#s) end)\n"
         "local ok, e = xpcall(error, function(m) return {m} end, 'x')\n"
         "local p <close> = setmetatable({}, {__newindex = {}, __close = function() end})\n"
-        "p.x = load('return 1')() return w()";
+        "p.x = load('return 1')()\n"
+        "local co = coroutine.create(function(a) local b = {a} coroutine.yield(b) end)\n"
+        "coroutine.resume(co, 1)\n"
+        "local lines = debug.getinfo(1, 'L').activelines\n"
+        "local info = debug.getinfo(co, 1, 'nSlutfr')\n"
+        "assert(not pcall(debug.getinfo, co, 1, 'L') and debug.getlocal(co, 1, 2) == 'b')\n"
+        "assert(#debug.traceback(co, 'x') > 20 and #debug.traceback() > 20)\n"
+        "print({s = s:sub(1, 9), lines, {info.source}, co}) io.write(s:sub(1, 3), 1)\n"
+        "return w()";
     struct vm *vm = script_vm(0);
     size_t base = vm->used;
     struct budget budget = {.end = BUDGET_RUNNING};
@@ -348,6 +374,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slices_change_nothing),
+        cmocka_unit_test(test_slices_change_no_library),
         cmocka_unit_test(test_same_as_stock),
         cmocka_unit_test(test_waits_pass_through_coroutines),
         cmocka_unit_test(test_language),

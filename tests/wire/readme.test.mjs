@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { ownFiles } from '../lib/browser.mjs';
-import { BIN, folder } from '../lib/host.mjs';
+import { BIN, folder, ROOT } from '../lib/host.mjs';
 import { firstSteps } from '../lib/readme.mjs';
 
 test('a function of one\'s own, open and then protected, by the commands of the README', async (t) => {
@@ -13,4 +13,16 @@ test('a function of one\'s own, open and then protected, by the commands of the 
   fs.symlinkSync(BIN, path.join(dir, 'build/luafn'));
   const steps = await firstSteps(dir, 'exec build/luafn dev');
   assert.ok(steps.length >= 4, steps.join('\n'));
+});
+
+test('the way of a request: every function that is named stands in the file that is named', () => {
+  const readme = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
+  const way = readme.split('\n## The way of a request\n')[1].split('\n## ')[0];
+  const stops = [...way.matchAll(/\]\((host\/[\w/]+\.c)\)(?: \| | \()((?:`\w+`(?:, )?)+)/g)];
+  assert.ok(stops.length >= 19, `${stops.length} stops`);
+  for (const [, file, names] of stops) {
+    const text = fs.readFileSync(path.join(ROOT, file), 'utf8');
+    for (const [, name] of names.matchAll(/`(\w+)`/g)) assert.match(text, new RegExp(`^[a-z][\\w \\*]*\\b${name}\\([^;]*\\)\\n\\{`, 'm'), `${file}: ${name}`);
+  }
+  for (const [, file] of way.matchAll(/`(\w+\.c)`/g)) assert.ok(['server', 'app'].some((room) => fs.existsSync(path.join(ROOT, 'host', room, file))), file);
 });

@@ -37,6 +37,22 @@ test('L10 what a script overwrites, itself and others have as before', async (t)
   }
 });
 
+test('what a script adds to libraries while it loads is its own function\'s alone', async (t) => {
+  const see = 'tostring(string.trim) .. tostring(rawget(_G, "mine")) .. tostring(package.loaded.mine) .. tostring(table.mine) .. tostring(("x").trim)';
+  const h = await start(t, {
+    files: deployment({
+      adds: `function string.trim() return "trimmed" end
+        rawset(_G, "mine", 1) rawset(table, "mine", 2) package.loaded.mine = 3
+        return function() return ("x"):trim() .. mine .. table.mine .. require("mine") end`,
+      other: `return function() return ${see} end`,
+    }, { fields: { adds: '' } }),
+  });
+  for (let i = 0; i < 2; i++) {
+    assert.equal((await h.call('adds')).text, 'trimmed123');
+    assert.equal((await h.call('other')).text, 'nilnilnilnilnil');
+  }
+});
+
 test('L15 claims: exact values, plain data, fresh for each request', async (t) => {
   const issuer = (await Issuer.start(t)).tenant();
   const h = await start(t, {

@@ -10,9 +10,8 @@
 
 static struct str without_slash(struct str url)
 {
-    if (str_ends_with(url, STR("/"))) {
+    if (str_ends_with(url, STR("/")))
         url.len--;
-    }
     return url;
 }
 
@@ -28,9 +27,8 @@ int discovery_check_url(struct str url, bool allow_http, struct err *err)
 {
     struct client_url parts;
     int code = client_parse_url(url, &parts, err);
-    if (code != 0) {
+    if (code != 0)
         return code;
-    }
     if (!parts.https && !(parts.loopback && allow_http)) {
         return err_set(err, -EINVAL, "'%.*s' must be https (http is for loopback only)",
                        STR_ARG(url));
@@ -54,9 +52,8 @@ int discovery_read(struct str document, struct str issuer, char **jwks_uri, bool
 {
     const char *why;
     json_t *root = provider_json_load(document, &why);
-    if (root == NULL) {
+    if (root == NULL)
         return err_set(err, -EBADMSG, "The OpenID configuration is not valid JSON: %s", why);
-    }
     const char *uri = json_string_value(json_object_get(root, "jwks_uri"));
     const char *found = json_string_value(json_object_get(root, "issuer"));
     int code;

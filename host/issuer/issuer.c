@@ -32,36 +32,14 @@ static double system_wall(void *arg)
     return clock_now();
 }
 
-double issuer_now(const struct issuer *issuer)
-{
-    return issuer->all->steady(issuer->all->clock_arg);
-}
-
-void issuer_log(const struct issuer *issuer, enum log_level level, const char *message,
-                const char *error)
-{
-    if (!log_wants(level)) {
-        return;
-    }
-    struct log_line line;
-    log_begin(&line, level, message);
-    log_str(&line, "issuer", str_from(issuer->url));
-    if (error != NULL) {
-        log_str(&line, "error", str_from(error));
-    }
-    log_end(&line);
-}
-
 /* ---- time ---- */
 
 static bool due_now(const struct issuer *issuer, double now)
 {
-    if (issuer->state != ISSUER_IDLE || now < issuer->retry_at || issuer->all->trusted != NULL) {
+    if (issuer->state != ISSUER_IDLE || now < issuer->retry_at || issuer->all->trusted != NULL)
         return false;
-    }
-    if (issuer->source.keys == NULL) {
+    if (issuer->source.keys == NULL)
         return issuer->promises > 0;
-    }
     double age = now - issuer->fetched.steady;
     return issuer->due || age >= LIMIT_KEYS_TTL || age < 0;
 }
@@ -82,9 +60,8 @@ void issuers_tick(struct issuers *issuers)
         struct issuer *issuer = container_of(node, struct issuer, node);
         double now = issuer_now(issuer);
         drop_stale(issuer, now);
-        if (due_now(issuer, now)) {
+        if (due_now(issuer, now))
             issuer_take_off(issuer, STR(""));
-        }
         issuer_watch_wait(issuer);
     }
 }
@@ -99,9 +76,8 @@ static void on_tick(uv_timer_t *timer)
 struct issuers *issuers_new(uv_loop_t *loop, struct client *client, const char *folder)
 {
     struct issuers *issuers = calloc(1, sizeof(*issuers));
-    if (issuers == NULL) {
+    if (issuers == NULL)
         return NULL;
-    }
     issuers->folder = folder != NULL ? strdup(folder) : NULL;
     if (folder != NULL && issuers->folder == NULL) {
         free(issuers);
@@ -131,9 +107,8 @@ void issuers_set_clock(struct issuers *issuers, double (*steady)(void *arg),
 
 void issuers_trust(struct issuers *issuers, struct keyset *keys)
 {
-    if (keys == NULL) {
+    if (keys == NULL)
         return;
-    }
     issuers->trusted = keys;
     list_each(node, &issuers->list)
     {
@@ -165,9 +140,8 @@ static void on_issuer_closed(uv_handle_t *handle)
     struct issuer *issuer = container_of((uv_timer_t *)(void *)handle, struct issuer, timer);
     struct issuers *issuers = issuer->all;
     issuer->all = NULL;
-    if (issuer->users == 0) {
+    if (issuer->users == 0)
         issuer_free(issuer);
-    }
     issuers_unref(issuers);
 }
 
@@ -199,9 +173,8 @@ static void stop(struct issuer *issuer)
 
 void issuers_free(struct issuers *issuers)
 {
-    if (issuers == NULL) {
+    if (issuers == NULL)
         return;
-    }
     introspections_stop(issuers);
     list_each(node, &issuers->list)
     {
@@ -228,9 +201,8 @@ static void use_kept(struct issuer *issuer)
     double now = issuer_now(issuer);
     struct err err;
     struct keyset *set = issuer_load_set(issuer, &fetched, &err);
-    if (err.text[0] != '\0') {
+    if (err.text[0] != '\0')
         issuer_log(issuer, LOG_WARN, "kept keys are no key set, going on without", err.text);
-    }
     if (set != NULL && now - fetched.steady <= LIMIT_KEYS_STALE) {
         issuer_use_set(issuer, set, fetched);
         issuer->due = now - fetched.steady >= ISSUER_FRESH;
@@ -241,9 +213,8 @@ static void use_kept(struct issuer *issuer)
 static struct issuer *issuer_new(struct issuers *issuers, struct str url, struct str jwks_uri)
 {
     struct issuer *issuer = calloc(1, sizeof(*issuer));
-    if (issuer == NULL) {
+    if (issuer == NULL)
         return NULL;
-    }
     issuer->all = issuers;
     key_source_init(&issuer->source);
     list_init(&issuer->waiting);
@@ -256,26 +227,23 @@ static struct issuer *issuer_new(struct issuers *issuers, struct str url, struct
         return NULL;
     }
     add_host(issuer, url);
-    if (jwks_uri.len > 0) {
+    if (jwks_uri.len > 0)
         add_host(issuer, jwks_uri);
-    }
     uv_timer_init(issuers->loop, &issuer->timer);
     issuers->open++;
     list_push(&issuers->list, &issuer->node);
-    if (issuers->trusted != NULL) {
+    if (issuers->trusted != NULL)
         key_source_set(&issuer->source, issuers->trusted);
-    } else {
+    else
         use_kept(issuer);
-    }
     return issuer;
 }
 
 int issuers_check(struct str url, struct str jwks_uri, struct err *err)
 {
     int rc = discovery_check_url(url, true, err);
-    if (rc == 0 && jwks_uri.len > 0) {
+    if (rc == 0 && jwks_uri.len > 0)
         rc = discovery_check_url(jwks_uri, str_starts_with(url, STR("http:")), err);
-    }
     return rc;
 }
 
@@ -286,17 +254,14 @@ struct issuer *issuers_get(struct issuers *issuers, struct str url, struct str j
     {
         struct issuer *issuer = container_of(node, struct issuer, node);
         const char *uri = issuer->configured_uri != NULL ? issuer->configured_uri : "";
-        if (str_eq(str_from(issuer->url), url) && str_eq(str_from(uri), jwks_uri)) {
+        if (str_eq(str_from(issuer->url), url) && str_eq(str_from(uri), jwks_uri))
             return issuer;
-        }
     }
-    if (issuers_check(url, jwks_uri, err) != 0) {
+    if (issuers_check(url, jwks_uri, err) != 0)
         return NULL;
-    }
     struct issuer *issuer = issuer_new(issuers, url, jwks_uri);
-    if (issuer == NULL) {
+    if (issuer == NULL)
         err_set(err, -ENOMEM, "out of memory");
-    }
     return issuer;
 }
 
@@ -310,9 +275,8 @@ struct issuer *issuers_by_source(struct issuers *issuers, const struct key_sourc
     list_each(node, &issuers->list)
     {
         struct issuer *issuer = container_of(node, struct issuer, node);
-        if (&issuer->source == source) {
+        if (&issuer->source == source)
             return issuer;
-        }
     }
     return NULL;
 }
@@ -320,13 +284,11 @@ struct issuer *issuers_by_source(struct issuers *issuers, const struct key_sourc
 /* May a flight begin for this kid? */
 static bool may_fetch(struct issuer *issuer, struct str kid, double now)
 {
-    if (issuer->source.keys == NULL) {
+    if (issuer->source.keys == NULL)
         return now >= issuer->retry_at;
-    }
     if (kid.len == 0 || kid.len > LIMIT_KID_BYTES ||
-        keyset_find(issuer->source.keys, kid, ALG_NONE_KNOWN) != NULL) {
+        keyset_find(issuer->source.keys, kid, ALG_NONE_KNOWN) != NULL)
         return false;
-    }
     return kid_gate_admit(&issuer->gate, kid, now);
 }
 
@@ -334,21 +296,18 @@ int issuer_want(struct issuer *issuer, struct str kid, struct issuer_wait *wait)
 {
     double now = issuer_now(issuer);
     list_init(&wait->node);
-    if (issuer->all->trusted != NULL) {
+    if (issuer->all->trusted != NULL)
         return 0;
-    }
     drop_stale(issuer, now);
     if (issuer->state == ISSUER_IDLE) {
-        if (!may_fetch(issuer, kid, now)) {
+        if (!may_fetch(issuer, kid, now))
             return 0;
-        }
         issuer_take_off(issuer, kid);
     } else if (kid.len > 0) {
         issuer->gate.refused++; /* many who wait for one flight are a flood already */
     }
-    if (issuer->overdue) {
+    if (issuer->overdue)
         return 0;
-    }
     list_push(&issuer->waiting, &wait->node);
     return 1;
 }
@@ -362,17 +321,15 @@ void issuer_use(struct issuer *issuer, bool promised)
 {
     issuer->users++;
     issuer->promises += promised;
-    if (due_now(issuer, issuer_now(issuer))) {
+    if (due_now(issuer, issuer_now(issuer)))
         issuer_take_off(issuer, STR(""));
-    }
 }
 
 void issuer_leave(struct issuer *issuer, bool promised)
 {
     issuer->promises -= promised;
-    if (--issuer->users > 0) {
+    if (--issuer->users > 0)
         return;
-    }
     if (issuer->all == NULL) {
         issuer_free(issuer);
     } else if (!uv_is_closing((uv_handle_t *)&issuer->timer)) {
@@ -391,9 +348,8 @@ bool issuers_ready(const struct issuers *issuers)
     list_each(node, &issuers->list)
     {
         const struct issuer *issuer = container_of(node, struct issuer, node);
-        if (issuer->promises > 0 && issuer->source.keys == NULL) {
+        if (issuer->promises > 0 && issuer->source.keys == NULL)
             return false;
-        }
     }
     return true;
 }

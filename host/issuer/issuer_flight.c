@@ -17,6 +17,24 @@
 
 enum { SHARE_MS = 50 /* how often a waiting worker looks for what another one brings */ };
 
+double issuer_now(const struct issuer *issuer)
+{
+    return issuer->all->steady(issuer->all->clock_arg);
+}
+
+void issuer_log(const struct issuer *issuer, enum log_level level, const char *message,
+                const char *error)
+{
+    if (!log_wants(level))
+        return;
+    struct log_line line;
+    log_begin(&line, level, message);
+    log_str(&line, "issuer", str_from(issuer->url));
+    if (error != NULL)
+        log_str(&line, "error", str_from(error));
+    log_end(&line);
+}
+
 static void set_state(struct issuer *issuer, enum issuer_state state)
 {
     static const char *const names[] = {"idle", "sharing", "discovery", "keys"};
@@ -96,9 +114,8 @@ static void on_overdue(uv_timer_t *timer)
 void issuer_watch_wait(struct issuer *issuer)
 {
     bool calling = issuer->state == ISSUER_DISCOVERY || issuer->state == ISSUER_KEYS;
-    if (calling && !issuer->overdue) {
+    if (calling && !issuer->overdue)
         uv_timer_start(&issuer->timer, on_overdue, (uint64_t)ceil(wait_left(issuer) * 1000), 0);
-    }
 }
 
 static double backoff(const struct issuer *issuer)
@@ -122,26 +139,23 @@ static void fail(struct issuer *issuer, const char *text)
                                                : "keys cannot be fetched",
                    issuer->last_error);
     }
-    if (issuer->wanted[0] != '\0' && issuer->source.keys != NULL) {
+    if (issuer->wanted[0] != '\0' && issuer->source.keys != NULL)
         kid_gate_missed(&issuer->gate, str_from(issuer->wanted), false, now);
-    }
     land(issuer);
 }
 
 /* A good set is in place. */
 static void succeed(struct issuer *issuer)
 {
-    if (issuer->streak > 0) {
+    if (issuer->streak > 0)
         issuer_log(issuer, LOG_INFO, "keys can be fetched again", NULL);
-    }
     issuer->streak = 0;
     issuer->overdue = false;
     issuer->retry_at = 0;
     issuer->last_error[0] = '\0';
     issuer->due = false;
-    if (!has_key(issuer, issuer->wanted)) {
+    if (!has_key(issuer, issuer->wanted))
         kid_gate_missed(&issuer->gate, str_from(issuer->wanted), true, issuer_now(issuer));
-    }
     land(issuer);
 }
 
@@ -231,11 +245,10 @@ static void on_discovery(void *arg, const struct client_response *res)
     int code = -EIO;
     issuer->call = NULL;
     issuer->discovered = true;
-    if (is_good(res)) {
+    if (is_good(res))
         code = discovery_read(res->body, str_from(issuer->url), &found, &slash, &err);
-    } else {
+    else
         describe_failure(url != NULL ? url : issuer->url, res, &err);
-    }
     free(url);
     if (code != 0) {
         fail(issuer, err.text);
@@ -310,15 +323,12 @@ static bool is_as_good(const struct issuer *issuer, struct keyset *set, struct f
 {
     double age = issuer_now(issuer) - fetched.steady;
     bool is_ours = fetched.wall == issuer->fetched.wall || fetched.steady <= issuer->fetched.steady;
-    if (issuer->source.keys != NULL && is_ours) {
+    if (issuer->source.keys != NULL && is_ours)
         return false;
-    }
-    if (age < -ISSUER_FRESH) {
+    if (age < -ISSUER_FRESH)
         return false; /* the clock was set back since: how old it is cannot be told */
-    }
-    if (issuer->wanted[0] == '\0') {
+    if (issuer->wanted[0] == '\0')
         return age < LIMIT_KEYS_TTL;
-    }
     return age < ISSUER_FRESH || (age < LIMIT_KEYS_TTL && keyset_find(set, str_from(issuer->wanted),
                                                                       ALG_NONE_KNOWN) != NULL);
 }
@@ -329,12 +339,10 @@ struct keyset *issuer_load_set(struct issuer *issuer, struct fetch_time *fetched
     struct keyset *set = NULL;
     err->text[0] = '\0';
     if (issuer_store_load(&issuer->store, &text, &fetched->wall) == 0 &&
-        keyset_parse(buf_str(&text), &set, err) != 0) {
+        keyset_parse(buf_str(&text), &set, err) != 0)
         set = NULL;
-    }
-    if (set != NULL) {
+    if (set != NULL)
         fetched->steady = issuer_now(issuer) - (wall_now(issuer) - fetched->wall);
-    }
     buf_free(&text);
     return set;
 }
@@ -345,9 +353,8 @@ static bool take_shared(struct issuer *issuer)
     struct err err;
     struct keyset *set = issuer_load_set(issuer, &fetched, &err);
     bool good = set != NULL && is_as_good(issuer, set, fetched);
-    if (good) {
+    if (good)
         issuer_use_set(issuer, set, fetched);
-    }
     keyset_unref(set);
     return good;
 }
@@ -361,27 +368,24 @@ static void on_share(uv_timer_t *timer)
         succeed(issuer);
     } else if (ours) {
         issuer->fetches++;
-        if (keys_uri(issuer) != NULL) {
+        if (keys_uri(issuer) != NULL)
             begin_keys(issuer);
-        } else {
+        else
             begin_discovery(issuer);
-        }
     } else if (issuer_now(issuer) >= issuer->share_until) {
         fail(issuer, "another worker's fetch took too long");
     } else {
         uv_timer_start(&issuer->timer, on_share, SHARE_MS, 0);
-        if (wait_left(issuer) == 0) {
+        if (wait_left(issuer) == 0)
             send_waiters_away(issuer);
-        }
     }
 }
 
 void issuer_take_off(struct issuer *issuer, struct str kid)
 {
     size_t len = kid.len < sizeof(issuer->wanted) ? kid.len : 0;
-    if (len > 0) {
+    if (len > 0)
         memcpy(issuer->wanted, kid.ptr, len);
-    }
     issuer->wanted[len] = '\0';
     issuer->discovered = false;
     issuer->began = issuer_now(issuer);

@@ -70,12 +70,12 @@ struct issuer {
     char moved_error[256]; /* of the key set, while its place is looked up again */
 };
 
+/* ---- issuer_flight.c, which calls nothing of issuer.c ---- */
+
 double issuer_now(const struct issuer *issuer); /* steady */
 /* A line about this issuer; `error` may be NULL. */
 void issuer_log(const struct issuer *issuer, enum log_level level, const char *message,
                 const char *error);
-
-/* ---- issuer_flight.c ---- */
 
 /* Begins a flight with the loop's next turn, for this kid or (empty) for any set. Only in
  * ISSUER_IDLE. */

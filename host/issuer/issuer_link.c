@@ -34,11 +34,10 @@ static void on_end(void *arg)
 
 static int keep(struct issuer_links *links, const struct issuer_use *wanted, struct err *err)
 {
-    for (struct issuer_use *use = links->first; use != NULL; use = use->next) {
+    for (struct issuer_use *use = links->first; use != NULL; use = use->next)
         if (use->issuer == wanted->issuer && use->opaque == wanted->opaque &&
             use->promised >= wanted->promised)
             return 0;
-    }
     struct issuer_use *use = arena_zalloc(links->arena, sizeof(*use));
     if (use == NULL || arena_defer(links->arena, on_end, use) != 0)
         return err_set(err, -ENOMEM, "out of memory");

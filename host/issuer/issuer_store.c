@@ -22,9 +22,8 @@ static void make_folder(const char *path)
 {
     char part[4096];
     size_t len = strlen(path);
-    if (len >= sizeof(part)) {
+    if (len >= sizeof(part))
         return;
-    }
     for (size_t i = 1; i <= len; i++) {
         if (path[i] == '/' || path[i] == '\0') {
             memcpy(part, path, i);
@@ -38,21 +37,18 @@ int issuer_store_init(struct issuer_store *store, const char *folder, struct str
                       struct str jwks_uri)
 {
     *store = (struct issuer_store){.lock_fd = -1};
-    if (folder == NULL) {
+    if (folder == NULL)
         return 0;
-    }
     make_folder(folder);
     if (asprintf(&store->identity, "%.*s %.*s", STR_ARG(issuer), STR_ARG(jwks_uri)) < 0) {
         store->identity = NULL;
         return -ENOMEM;
     }
     unsigned long long name = str_hash(str_from(store->identity));
-    if (asprintf(&store->path, "%s/%016llx.json", folder, name) < 0) {
+    if (asprintf(&store->path, "%s/%016llx.json", folder, name) < 0)
         store->path = NULL;
-    }
-    if (asprintf(&store->lock_path, "%s/%016llx.lock", folder, name) < 0) {
+    if (asprintf(&store->lock_path, "%s/%016llx.lock", folder, name) < 0)
         store->lock_path = NULL;
-    }
     if (store->path == NULL || store->lock_path == NULL) {
         issuer_store_free(store);
         return -ENOMEM;
@@ -71,13 +67,11 @@ void issuer_store_free(struct issuer_store *store)
 
 static void warn_once(struct issuer_store *store, const char *message, int error)
 {
-    if (store->warned) {
+    if (store->warned)
         return;
-    }
     store->warned = true;
-    if (!log_wants(LOG_WARN)) {
+    if (!log_wants(LOG_WARN))
         return;
-    }
     struct log_line line;
     log_begin(&line, LOG_WARN, message);
     log_str(&line, "file", str_from(store->path));
@@ -88,9 +82,8 @@ static void warn_once(struct issuer_store *store, const char *message, int error
 static int read_whole(const char *path, struct buf *out)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) {
+    if (fd < 0)
         return -errno;
-    }
     ssize_t count;
     do {
         if (out->len > FILE_BYTES_MAX || buf_reserve(out, 16384) != 0) {
@@ -114,25 +107,22 @@ static int read_document(const struct issuer_store *store, struct str text, stru
     const char *identity = NULL, *set = NULL;
     int code = json_unpack(root, "{s:s, s:F, s:s}", "identity", &identity, "fetched_at", fetched_at,
                            "jwks", &set);
-    if (code == 0 && isfinite(*fetched_at) && strcmp(identity, store->identity) == 0) {
+    if (code == 0 && isfinite(*fetched_at) && strcmp(identity, store->identity) == 0)
         buf_add_str(jwks, str_from(set));
-    } else {
+    else
         code = -EBADMSG;
-    }
     json_decref(root);
     return code == 0 && !buf_failed(jwks) ? 0 : -EBADMSG;
 }
 
 int issuer_store_load(struct issuer_store *store, struct buf *jwks, double *fetched_at)
 {
-    if (store->path == NULL) {
+    if (store->path == NULL)
         return -ENOENT;
-    }
     struct buf text = BUF_INIT;
     int code = read_whole(store->path, &text);
-    if (code == 0) {
+    if (code == 0)
         code = read_document(store, buf_str(&text), jwks, fetched_at);
-    }
     buf_free(&text);
     if (code != 0 && code != -ENOENT) {
         warn_once(store, "kept keys cannot be read, going on without", -code);
@@ -144,30 +134,26 @@ int issuer_store_load(struct issuer_store *store, struct buf *jwks, double *fetc
 static int write_whole(const char *path, struct str text)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
+    if (fd < 0)
         return -errno;
-    }
     int code = 0;
     while (text.len > 0 && code == 0) {
         ssize_t count = write(fd, text.ptr, text.len);
-        if (count >= 0) {
+        if (count >= 0)
             text = str_skip(text, (size_t)count);
-        } else if (errno != EINTR) {
+        else if (errno != EINTR)
             code = -errno;
-        }
     }
-    if (close(fd) != 0 && code == 0) {
+    if (close(fd) != 0 && code == 0)
         code = -errno;
-    }
     return code;
 }
 
 void issuer_store_save(struct issuer_store *store, struct str jwks, double fetched_at)
 {
     char temporary[4096];
-    if (store->path == NULL) {
+    if (store->path == NULL)
         return;
-    }
     struct buf text = BUF_INIT;
     buf_printf(&text, "{\"identity\":");
     buf_add_json(&text, str_from(store->identity));
@@ -181,9 +167,8 @@ void issuer_store_save(struct issuer_store *store, struct str jwks, double fetch
         (void)unlink(temporary); /* what a killed worker of the same number left */
         code = write_whole(temporary, buf_str(&text));
     }
-    if (code == 0 && rename(temporary, store->path) != 0) {
+    if (code == 0 && rename(temporary, store->path) != 0)
         code = -errno;
-    }
     if (code != 0) {
         (void)unlink(temporary);
         warn_once(store, "keys cannot be kept on disk", -code);
@@ -193,13 +178,11 @@ void issuer_store_save(struct issuer_store *store, struct str jwks, double fetch
 
 bool issuer_store_lock(struct issuer_store *store)
 {
-    if (store->path == NULL || store->lock_fd >= 0) {
+    if (store->path == NULL || store->lock_fd >= 0)
         return true;
-    }
     int fd = open(store->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
+    if (fd < 0)
         return true; /* a folder that cannot be written must not stop the fetch */
-    }
     if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
         close(fd);
         return false;

@@ -3,7 +3,7 @@
 
 void holdings_init(struct holdings *all, size_t limit)
 {
-    *all = (struct holdings){.limit = limit};
+    *all = (struct holdings){.limit = limit, .mark = limit / 8 * 7};
     list_init(&all->list);
 }
 

@@ -14,7 +14,9 @@
 #include "base/list.h"
 
 struct holdings { /* a worker's */
-    size_t limit, bytes, count;
+    size_t limit;
+    size_t mark; /* full from here on: before the limit, so that what is under way keeps below it */
+    size_t bytes, count;
     struct list list; /* struct holding; who has not moved for longest comes first */
 };
 
@@ -34,10 +36,10 @@ void holding_set(struct holdings *all, struct holding *one, size_t bytes, uint64
 /* Its client has sent or taken something. */
 void holding_moved(struct holdings *all, struct holding *one, uint64_t now);
 
-/* Is there no room for more? Before the limit, so that what is under way does not go over it. */
+/* Is there no room for more? */
 static inline bool holdings_are_full(const struct holdings *all)
 {
-    return all->bytes >= all->limit / 8 * 7;
+    return all->bytes >= all->mark;
 }
 
 #endif

@@ -138,17 +138,28 @@ void server_mark_dirty(struct conn *conn);
 void server_gather(struct conn *conn);
 /* For every handle that was counted in server->handles, when it has closed. */
 void server_handle_closed(struct server *server);
-/* May this connection begin another request? Not while clients have left too much with us. It is
- * marked when it may. */
-bool server_has_room(const struct conn *conn);
-/* May more of this request be read? While there is no room, of one at a time. */
-bool server_may_read_on(const struct conn *conn, const struct exchange *ex);
 /* So many bytes of this exchange wait for its client; it has sent or taken some; has it lately? */
 void server_hold(struct server *server, struct exchange *ex, size_t bytes);
 void server_moved(struct server *server, struct exchange *ex);
 bool server_is_moving(const struct server *server, const struct exchange *ex);
 void server_start_clock(struct server *server); /* there is a connection, or will be */
 void server_conn_closed(struct server *server);
+
+/* May this connection begin another request? Not while clients have left too much with us. It is
+ * marked when it may. */
+static inline bool server_has_room(const struct conn *conn)
+{
+    bool room = !holdings_are_full(&conn->server->holdings) || conn->admin;
+    if (!room)
+        conn->server->held_back = true;
+    return room;
+}
+
+/* May more of this request be read? While there is no room, of one at a time. */
+static inline bool server_may_read_on(const struct conn *conn, const struct exchange *ex)
+{
+    return ex == conn->server->favoured || server_has_room(conn);
+}
 
 /* ---- conn.c ---- */
 /* Takes the next connection off the listener. UV_ENOMEM: it is still there. */

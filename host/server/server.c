@@ -142,7 +142,7 @@ enum {
     FRESH_MS = 200,  /* in which who is new has to begin to take its answer; or else it goes */
     STILL_MS = 1000, /* in which who has begun has to go on */
     RELIEF_MS = 20
-}; /* who has moved since then is spared */
+};
 
 void server_hold(struct server *server, struct exchange *ex, size_t bytes)
 {
@@ -158,22 +158,6 @@ bool server_is_moving(const struct server *server, const struct exchange *ex)
 {
     uint64_t since = uv_now(server->loop) - ex->holding.moved_at;
     return since < (ex->holding.has_moved ? STILL_MS : FRESH_MS);
-}
-
-bool server_has_room(const struct conn *conn)
-{
-    struct server *server = conn->server;
-    bool room = conn->admin || !holdings_are_full(&server->holdings);
-    server->held_back |= !room;
-    return room;
-}
-
-bool server_may_read_on(const struct conn *conn, const struct exchange *ex)
-{
-    struct server *server = conn->server;
-    bool may = conn->admin || ex == server->favoured || !holdings_are_full(&server->holdings);
-    server->held_back |= !may;
-    return may;
 }
 
 /* The request that needs least to be complete, most likely. */

@@ -39,8 +39,11 @@ static void sink_pull(struct exchange *ex)
     pulls++;
 }
 
-static const struct exchange_sink sink = {sink_answer, sink_stream_write, sink_stream_end,
-                                          sink_stream_abort, sink_pull};
+static const struct exchange_sink sink = {.answer = sink_answer,
+                                          .stream_write = sink_stream_write,
+                                          .stream_end = sink_stream_end,
+                                          .stream_abort = sink_stream_abort,
+                                          .pull = sink_pull};
 
 static void on_gone(struct exchange *ex)
 {

@@ -123,6 +123,7 @@ struct asked {
     struct exchange *ex;
     bool answered; /* the answer, or the end of a stream */
     bool aborted;
+    unsigned pulls; /* times that more of its body was wanted */
     char stream[64];
 };
 
@@ -151,14 +152,27 @@ static inline void asked_abort(struct exchange *ex)
     asked->answered = asked->aborted = true;
 }
 
-static const struct exchange_sink asked_sink = {asked_answer, asked_write, asked_end, asked_abort};
+static inline void asked_pull(struct exchange *ex)
+{
+    struct asked *asked = ex->conn;
+    asked->pulls += body_has_room(ex->body);
+}
 
-static inline void ask(struct run_fixture *fx, struct asked *asked)
+static const struct exchange_sink asked_sink = {.answer = asked_answer,
+                                                .stream_write = asked_write,
+                                                .stream_end = asked_end,
+                                                .stream_abort = asked_abort,
+                                                .pull = asked_pull};
+
+/* A request whose body is still to come. */
+static inline void ask_sending(struct run_fixture *fx, struct asked *asked, uint64_t announced,
+                               bool has_body)
 {
     static const struct route_match match;
     *asked = (struct asked){.ex = exchange_new(&asked_sink, asked)};
     assert_non_null(asked->ex);
-    asked->ex->state = EXCHANGE_WORKING;
+    if (has_body)
+        asked->ex->body = body_new(&asked->ex->arena, announced);
     struct call *call = arena_zalloc(&asked->ex->arena, sizeof(*call));
     assert_non_null(call);
     call->function = fx->function;
@@ -166,6 +180,27 @@ static inline void ask(struct run_fixture *fx, struct asked *asked)
     call->path = STR("/");
     call->match = &match;
     function_call(call);
+}
+
+static inline void ask(struct run_fixture *fx, struct asked *asked)
+{
+    ask_sending(fx, asked, 0, false);
+}
+
+/* A piece of it comes; `last`: the end, too. */
+static inline void asked_sends(struct asked *asked, struct str piece, bool last)
+{
+    struct exchange *ex = asked->ex;
+    assert_true(body_has_room(ex->body));
+    body_push(ex->body, piece, 0);
+    ex->body->complete = last;
+    exchange_tell_body(ex);
+}
+
+static inline void asked_breaks(struct asked *asked, const struct http_fault *fault)
+{
+    asked->ex->body->fault = fault;
+    exchange_tell_body(asked->ex);
 }
 
 /* An answer may take more than a turn: so does what has burnt its slice. */
@@ -260,6 +295,7 @@ static inline int run_setup(void **state)
                                       .timeout = LIMIT_FN_TIMEOUT,
                                       .cpu = LIMIT_FN_CPU,
                                       .memory = LIMIT_FN_MEMORY,
+                                      .body = 10,
                                       .concurrency = 2,
                                       .queue = 2};
     *state = fx;

@@ -156,37 +156,40 @@ static void forget(struct client *client, struct client_lookup *lookup)
     free(lookup);
 }
 
-/* The longest known that nobody waits for makes room. */
-static void make_room(struct client *client)
+/* The longest known that nobody waits for. */
+static struct client_lookup *find_idle(struct client *client)
 {
     list_each(node, &client->lookups)
     {
         struct client_lookup *lookup = container_of(node, struct client_lookup, node);
-        if (client->lookup_count < LIMIT_LOOKUPS_KEPT)
-            return;
         if (lookup->state != LOOKUP_RUNS && lookup->calls == 0)
-            forget(client, lookup);
+            return lookup;
     }
+    return NULL;
 }
 
-/* Of this name; an old one is dropped. NULL: none. */
 static struct client_lookup *find(struct client *client, const char *host)
 {
     list_each(node, &client->lookups)
     {
         struct client_lookup *lookup = container_of(node, struct client_lookup, node);
-        if (strcmp(lookup->host, host) != 0)
-            continue;
-        if (lookup->state != LOOKUP_DONE || uv_hrtime() < lookup->expires)
+        if (strcmp(lookup->host, host) == 0)
             return lookup;
-        forget(client, lookup);
     }
     return NULL;
 }
 
+static bool is_old(const struct client_lookup *lookup)
+{
+    return lookup->state == LOOKUP_DONE && uv_hrtime() >= lookup->expires;
+}
+
 static struct client_lookup *add(struct client *client, const char *host)
 {
-    make_room(client);
+    struct client_lookup *idle =
+        client->lookup_count >= LIMIT_LOOKUPS_KEPT ? find_idle(client) : NULL;
+    if (idle != NULL)
+        forget(client, idle);
     struct client_lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL)
         return NULL;
@@ -357,6 +360,10 @@ int client_lookup(struct client_call *call, const char *host, const char **addre
     if (client_reach_of_text(host) != 0 || client_host_is_loopback(host))
         return 0; /* libcurl knows these */
     struct client_lookup *lookup = find(client, host);
+    if (lookup != NULL && is_old(lookup)) {
+        forget(client, lookup);
+        lookup = NULL;
+    }
     if (lookup == NULL && (lookup = add(client, host)) == NULL)
         return -ENOMEM;
     if (lookup->state == LOOKUP_DONE) {

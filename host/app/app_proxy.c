@@ -18,17 +18,21 @@ struct proxy {
     struct list node; /* in app->proxies */
     struct app *app;
     struct exchange *ex;
-    struct client_call *call; /* NULL while the request's body comes */
+    struct client_call *call; /* NULL while it begins */
     struct str target;
     struct headers *headers;
     struct str host; /* what the call may reach */
     bool answered;   /* the head has gone on */
+    bool asked;      /* for a piece of the request's body */
+    bool in_read;    /* libcurl waits for the answer to that */
 };
 
 static void leave(struct proxy *proxy)
 {
     list_remove(&proxy->node);
     proxy->app->proxy_count--;
+    if (proxy->asked)
+        exchange_stop_reading(proxy->ex);
     proxy->ex->on_gone = NULL;
     proxy->ex->on_drained = NULL;
     proxy->ex->owner = NULL;
@@ -179,12 +183,15 @@ static void on_drained(struct exchange *ex)
     pass(ex->owner);
 }
 
-/* An answer that cannot be had. */
+/* An answer that cannot be had: because of the client's own body, or of the other side. */
 static void fail(struct proxy *proxy, int error)
 {
     struct exchange *ex = proxy->ex;
     leave(proxy);
-    answer_failure(ex, error);
+    if (exchange_body_fault(ex) != NULL)
+        exchange_refuse(ex, exchange_body_fault(ex));
+    else
+        answer_failure(ex, error);
     exchange_release(ex);
 }
 
@@ -219,7 +226,10 @@ static void on_done(void *arg, const struct client_response *res)
     if (res->error == 0) {
         exchange_stream_end(ex);
     } else {
-        ex->error_code = res->error == -ETIMEDOUT ? "proxy_timeout" : "proxy_failed";
+        const struct http_fault *fault = exchange_body_fault(ex);
+        ex->error_code = fault != NULL              ? fault->code
+                         : res->error == -ETIMEDOUT ? "proxy_timeout"
+                                                    : "proxy_failed";
         exchange_stream_abort(ex);
     }
     exchange_release(ex);
@@ -242,15 +252,50 @@ static void answer_busy(struct exchange *ex)
                           STR("Too many requests wait for the host behind this path"));
 }
 
+/* ---- the request's body, where it has not come yet ---- */
+
+static void on_piece(struct exchange *ex)
+{
+    struct proxy *proxy = ex->owner;
+    proxy->asked = false;
+    if (!proxy->in_read)
+        client_body_ready(proxy->call);
+}
+
+static long read_body(void *arg, char *out, size_t size)
+{
+    struct proxy *proxy = arg;
+    struct exchange *ex = proxy->ex;
+    struct str piece = exchange_piece(ex);
+    if (piece.len == 0 && exchange_body_fault(ex) == NULL && !ex->body->complete && !proxy->asked) {
+        proxy->asked = proxy->in_read = true;
+        exchange_read_piece(ex, on_piece);
+        proxy->in_read = false;
+        piece = exchange_piece(ex);
+    }
+    if (piece.len == 0 && exchange_body_fault(ex) != NULL)
+        return CLIENT_BODY_BROKEN;
+    if (piece.len == 0)
+        return ex->body->complete ? CLIENT_BODY_END : 0;
+    size_t len = piece.len < size ? piece.len : size;
+    memcpy(out, piece.ptr, len);
+    exchange_take_piece(ex, len);
+    return (long)len;
+}
+
 static void call(struct proxy *proxy)
 {
     struct exchange *ex = proxy->ex;
+    bool whole = exchange_has_body_whole(ex);
     const struct client_request req = {
         .method = str_from(method_name(ex->req.method)),
         .url = proxy->target,
         .headers = proxy->headers->items,
         .header_count = proxy->headers->len,
         .body = ex->req.body.len > 0 ? ex->req.body : (struct str){NULL, 0},
+        .read_body = whole ? NULL : read_body,
+        .body_size = whole || ex->body->announced == BODY_UNSIZED ? CLIENT_BODY_UNSIZED
+                                                                  : ex->body->announced,
         .timeout = LIMIT_PROXY_TIMEOUT,
         .rules = {.hosts = &proxy->host, .host_count = 1},
         .on_stream = on_stream,
@@ -259,19 +304,6 @@ static void call(struct proxy *proxy)
     int rc = client_start(proxy->app->client, &req, on_done, proxy, &proxy->call, &err);
     if (rc != 0)
         fail(proxy, rc);
-}
-
-static void on_body(struct exchange *ex)
-{
-    struct proxy *proxy = ex->owner;
-    const struct http_fault *fault = exchange_body_fault(ex);
-    if (fault == NULL) {
-        call(proxy);
-        return;
-    }
-    leave(proxy);
-    exchange_refuse(ex, fault);
-    exchange_release(ex);
 }
 
 void app_proxy(struct app *app, struct exchange *ex, const struct redirect_rule *rule,
@@ -301,5 +333,5 @@ void app_proxy(struct app *app, struct exchange *ex, const struct redirect_rule 
     exchange_hold(ex);
     ex->on_gone = on_gone;
     ex->owner = proxy;
-    exchange_read_whole(ex, on_body);
+    call(proxy);
 }

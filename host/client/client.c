@@ -33,6 +33,7 @@ static void call_free(struct client_call *call)
     decoder_free(call->decoder);
     curl_url_cleanup(call->url);
     buf_free(&call->received);
+    buf_free(&call->sent);
     arena_free(&call->arena);
     free(call);
 }
@@ -228,6 +229,8 @@ int client_start(struct client *client, const struct client_request *req, client
                                  .max_bytes = req->max_bytes,
                                  .done = done,
                                  .on_stream = req->on_stream,
+                                 .read_body = req->read_body,
+                                 .body_size = req->body_size,
                                  .silence = (uint64_t)(req->timeout * 1e9),
                                  .arg = arg};
     arena_init(&call->arena);

@@ -34,7 +34,13 @@ struct client_request {
     struct str url;
     const struct header *headers; /* copied */
     unsigned header_count;
-    struct str body;        /* copied; ptr NULL: none */
+    struct str body; /* copied; ptr NULL: none */
+    /* Not NULL: the body comes in pieces instead, of a streamed answer without redirects. Copies at
+     * most `size` bytes of it to `out`: their number, 0 when there are none yet (client_body_ready
+     * tells when there are), or one of the two below. Must not call back. Such a request has no
+     * time as a whole: `timeout` is for what the peer does not take. */
+    long (*read_body)(void *arg, char *out, size_t size);
+    uint64_t body_size;     /* or CLIENT_BODY_UNSIZED */
     double timeout;         /* seconds, whole call */
     size_t max_bytes;       /* of the response body; more is an error */
     unsigned max_redirects; /* 0: a redirect is an answer like any other; past it: -ELOOP */
@@ -48,6 +54,9 @@ struct client_request {
      * count, and nothing is unpacked. */
     void (*on_stream)(void *arg);
 };
+
+enum { CLIENT_BODY_END = -1, CLIENT_BODY_BROKEN = -2 }; /* of read_body */
+#define CLIENT_BODY_UNSIZED UINT64_MAX
 
 struct client_response {
     int error; /* 0, or a negative errno: -ETIMEDOUT, -ECONNREFUSED, -ECONNRESET, -ENOENT (no such
@@ -109,6 +118,9 @@ bool client_stream_head(struct client_call *call, struct client_response *res);
 struct str client_stream_bytes(const struct client_call *call);
 /* Drops those bytes; the peer goes on. */
 void client_stream_take(struct client_call *call);
+
+/* read_body has more to give, its end or a fault. */
+void client_body_ready(struct client_call *call);
 
 struct client_url {
     bool https;

@@ -149,7 +149,8 @@ static enum client_fault judge_connection(struct client_call *call, const char *
 {
     if ((call->reach & client_reach_of_text(peer)) == 0)
         return FAULT_RULES;
-    if (number_of(call, CURLINFO_REQUEST_SIZE) > 0 && !is_idempotent(call->method))
+    if (number_of(call, CURLINFO_REQUEST_SIZE) > 0 &&
+        (!is_idempotent(call->method) || call->sent_more))
         return FAULT_TWICE;
     if (number_of(call, CURLINFO_NUM_CONNECTS) > 0) {
         client_socket_use(call, own_port);
@@ -222,7 +223,17 @@ static void set_method(struct client_call *call)
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
         return;
     }
-    if (with_body) {
+    if (call->read_body != NULL) {
+        bool sized = call->body_size != CLIENT_BODY_UNSIZED;
+        curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+        curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)LIMIT_FETCH_STREAM);
+        curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
+                         sized ? (curl_off_t)call->body_size : (curl_off_t)-1);
+        curl_easy_setopt(easy, CURLOPT_READFUNCTION, client_stream_read_body);
+        curl_easy_setopt(easy, CURLOPT_READDATA, call);
+        curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, client_stream_on_rewind);
+        curl_easy_setopt(easy, CURLOPT_SEEKDATA, call);
+    } else if (with_body) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->body.len > 0 ? call->body.ptr : "");
     } else {
@@ -235,8 +246,8 @@ static void set_constants(struct client_call *call)
 {
     CURL *easy = call->easy;
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    /* Where libcurl looks a name up itself after all (it connects once more, after a minute), it must
-     * not join the thread of a call that ends. */
+    /* Where libcurl looks a name up itself after all (it connects once more, after a minute), it
+     * must not join the thread of a call that ends. */
     curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
@@ -320,7 +331,7 @@ int client_hop_send(struct client_call *call, const char *addresses)
         return -ETIMEDOUT;
     }
     long left = (long)((call->deadline - now) / 1000000) + 1;
-    curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, left);
+    curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, call->read_body == NULL ? left : 0L);
     /* As long as the whole: libcurl deals it out over the addresses of a name. */
     curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, left);
     if (!set_addresses(call, addresses) || !client_multi_is_sound(call->client) ||
@@ -328,6 +339,8 @@ int client_hop_send(struct client_call *call, const char *addresses)
         curl_multi_add_handle(call->client->multi, call->easy) != CURLM_OK) {
         return -ENOMEM;
     }
+    if (call->read_body != NULL)
+        client_stream_on_sent(call);
     return 0;
 }
 

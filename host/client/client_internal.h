@@ -79,7 +79,13 @@ struct client_call {
     client_done_fn done;
     void (*on_stream)(void *arg); /* NULL: the answer is gathered */
     struct list in_streams, in_lively;
-    bool head_done;   /* of a stream: the final head is complete */
+    bool head_done; /* of a stream: the final head is complete */
+    long (*read_body)(void *arg, char *out, size_t size); /* NULL: `body` is all */
+    uint64_t body_size;
+    struct buf sent; /* of it, the beginning: to be sent once more; at most LIMIT_FETCH_STREAM */
+    size_t resent;   /* of that */
+    bool sent_more;
+    bool body_waits;  /* for read_body to have more */
     bool paused;      /* libcurl holds bytes back until there is room */
     bool unwatched;   /* no memory to watch its socket with: it ends */
     uint64_t silence; /* of a stream: how long it may last, nanoseconds */
@@ -172,6 +178,12 @@ void client_stream_close(struct client *client);
 /* From within libcurl: a head is complete; bytes of a body. Returns as a write callback does. */
 void client_stream_on_head(struct client_call *call);
 size_t client_stream_on_body(struct client_call *call, const char *bytes, size_t len);
+/* libcurl's read callback, for read_body. */
+size_t client_stream_read_body(char *out, size_t size, size_t count, void *arg);
+/* libcurl's seek callback: it begins anew, on another connection. */
+int client_stream_on_rewind(void *arg, curl_off_t offset, int origin);
+/* Such a request is on its way: its silence is limited. */
+void client_stream_on_sent(struct client_call *call);
 /* Tells those that wait for what has come; they may cancel calls or free the client. */
 void client_stream_tell(struct client *client);
 

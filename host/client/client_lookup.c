@@ -360,10 +360,8 @@ int client_lookup(struct client_call *call, const char *host, const char **addre
     if (client_reach_of_text(host) != 0 || client_host_is_loopback(host))
         return 0; /* libcurl knows these */
     struct client_lookup *lookup = find(client, host);
-    if (lookup != NULL && is_old(lookup)) {
-        forget(client, lookup);
-        lookup = NULL;
-    }
+    if (lookup != NULL && is_old(lookup))
+        lookup->state = LOOKUP_WAITS; /* to be asked for once more */
     if (lookup == NULL && (lookup = add(client, host)) == NULL)
         return -ENOMEM;
     if (lookup->state == LOOKUP_DONE) {

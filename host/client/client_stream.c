@@ -4,6 +4,7 @@
 #include "client/client_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "base/limits.h"
 
@@ -17,10 +18,11 @@ static void note(struct client_call *call)
 
 /* ---- deadlines ---- */
 
-/* While nobody takes what came, the peer is not the one who is silent. */
+/* While nobody takes what came, or gives what is to be sent, the peer is not the one who is silent.
+ */
 static bool is_overdue(struct client_call *call, uint64_t now)
 {
-    if (call->received.len > 0)
+    if (call->received.len > 0 || call->body_waits)
         call->deadline = now + call->silence;
     return now >= call->deadline;
 }
@@ -86,9 +88,62 @@ void client_stream_on_head(struct client_call *call)
     call->head_done = true;
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, 0L); /* silence is limited, not the whole */
     call->deadline = uv_hrtime() + call->silence;
+    list_remove(&call->in_streams);
     list_push(&call->client->streams, &call->in_streams);
     client_stream_watch(call->client);
     note(call);
+}
+
+/* Keeps what a request that is made again begins with, as long as it is little. */
+static void keep_sent(struct client_call *call, const char *bytes, size_t len)
+{
+    if (!call->sent_more && call->sent.len + len <= LIMIT_FETCH_STREAM)
+        buf_add(&call->sent, bytes, len);
+    else
+        call->sent_more = true;
+    call->sent_more |= buf_failed(&call->sent);
+    if (call->sent_more)
+        buf_free(&call->sent);
+    call->resent = call->sent.len;
+}
+
+size_t client_stream_read_body(char *out, size_t size, size_t count, void *arg)
+{
+    struct client_call *call = arg;
+    struct str again = str_skip(buf_str(&call->sent), call->resent);
+    if (again.len > 0) {
+        again.len = again.len < size * count ? again.len : size * count;
+        memcpy(out, again.ptr, again.len);
+        call->resent += again.len;
+        return again.len;
+    }
+    long got = call->read_body(call->arg, out, size * count);
+    call->body_waits = got == 0;
+    if (got == CLIENT_BODY_END)
+        return 0;
+    if (got == CLIENT_BODY_BROKEN)
+        return CURL_READFUNC_ABORT;
+    if (got == 0)
+        return CURL_READFUNC_PAUSE;
+    call->deadline = uv_hrtime() + call->silence;
+    keep_sent(call, out, (size_t)got);
+    return (size_t)got;
+}
+
+int client_stream_on_rewind(void *arg, curl_off_t offset, int origin)
+{
+    struct client_call *call = arg;
+    if (offset != 0 || origin != SEEK_SET || call->sent_more)
+        return CURL_SEEKFUNC_FAIL;
+    call->resent = 0;
+    return CURL_SEEKFUNC_OK;
+}
+
+void client_stream_on_sent(struct client_call *call)
+{
+    list_remove(&call->in_streams);
+    list_push(&call->client->streams, &call->in_streams);
+    client_stream_watch(call->client);
 }
 
 size_t client_stream_on_body(struct client_call *call, const char *bytes, size_t len)
@@ -144,5 +199,14 @@ void client_stream_take(struct client_call *call)
     if (!call->paused)
         return;
     call->paused = false;
-    curl_easy_pause(call->easy, CURLPAUSE_CONT); /* may bring bytes before it returns */
+    /* may bring bytes before it returns */
+    curl_easy_pause(call->easy, call->body_waits ? CURLPAUSE_SEND : CURLPAUSE_CONT);
+}
+
+void client_body_ready(struct client_call *call)
+{
+    if (!call->body_waits)
+        return;
+    call->body_waits = false;
+    curl_easy_pause(call->easy, call->paused ? CURLPAUSE_RECV : CURLPAUSE_CONT);
 }

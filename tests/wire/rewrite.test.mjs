@@ -240,3 +240,185 @@ test('an answer that breaks off is seen to be cut, and the log says so', async (
   assert.equal((await h.get('/px/head')).status, 502);
   await assert.rejects(overH2(t, h, '/px/length'));
 });
+
+// An upstream that gives each request's body to `onPiece(bytes, conn)` as it comes, once its head is there;
+// `onHead(head, conn)` comes first. Lengths and chunks are left as they are.
+async function raw(t, { onHead = () => {}, onPiece = () => {}, read = true }) {
+  const up = await rawUpstream(t, () => {}, {
+    onConnection: (conn) => {
+      conn.socket.removeAllListeners('data');
+      let buf = Buffer.alloc(0);
+      conn.socket.on('data', (d) => {
+        if (conn.head !== undefined) { onPiece(d, conn); return; }
+        buf = Buffer.concat([buf, d]);
+        const at = buf.indexOf('\r\n\r\n');
+        if (at < 0) return;
+        conn.head = buf.subarray(0, at).toString('latin1');
+        onHead(conn.head, conn);
+        if (buf.length > at + 4) onPiece(buf.subarray(at + 4), conn);
+        if (!read) conn.socket.pause();
+      });
+    },
+  });
+  const h = await start(t, {
+    files: { 'functions.lua': config({}, `  redirects = { { from = "/px/*", to = "${up.url}/:splat", status = 200 } },\n  limits = { h2c = true, body = "64MB" },`) },
+  });
+  return { up, h };
+}
+
+const unchunk = (buf) => {
+  const parts = [];
+  for (let pos = 0; pos < buf.length;) {
+    const eol = buf.indexOf('\r\n', pos);
+    const size = parseInt(buf.subarray(pos, eol).toString('latin1'), 16);
+    if (size === 0) break;
+    parts.push(buf.subarray(eol + 2, eol + 2 + size));
+    pos = eol + 2 + size + 2;
+  }
+  return Buffer.concat(parts);
+};
+
+test('the body of a request passes as it comes', async (t) => {
+  for (const how of ['length', 'chunks']) {
+    let got = Buffer.alloc(0), wake = () => {}, conn;
+    const { up, h } = await raw(t, {
+      onHead: (head, c) => { conn = c; },
+      onPiece: (d) => { got = Buffer.concat([got, d]); wake(); },
+    });
+    const seen = async (bytes) => {
+      while ((how === 'length' ? got.length : unchunk(got).length) < bytes) await new Promise((resolve) => { wake = resolve; });
+    };
+    const first = pattern(100000), second = pattern(300001);
+    const piece = (bytes) => (how === 'length' ? bytes : Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]));
+    const wire = await h.connect();
+    wire.send(`POST /px/up HTTP/1.1\r\nHost: x\r\n${how === 'length' ? `Content-Length: ${first.length + second.length}` : 'Transfer-Encoding: chunked'}\r\n\r\n`);
+    wire.send(piece(first));
+    await seen(first.length); // and only then is the rest sent
+    wire.send(piece(second), how === 'length' ? '' : '0\r\n\r\n');
+    await seen(first.length + second.length);
+    conn.send(answer('thanks'));
+    assert.equal((await wire.response()).text, 'thanks');
+    wire.close();
+    assert.match(conn.head, how === 'length' ? /\r\ncontent-length: 400001/i : /\r\ntransfer-encoding: chunked/i);
+    assert.doesNotMatch(conn.head, how === 'length' ? /transfer-encoding/i : /content-length/i);
+    assert.ok((how === 'length' ? got : unchunk(got)).equals(Buffer.concat([first, second])));
+    assert.equal(up.connections, 1);
+  }
+});
+
+test('both ways at once: a host that answers while it reads', async (t) => {
+  const SIZE = 12 * 1024 * 1024; // more than all buffers between
+  const { h } = await raw(t, {
+    onHead: (head, conn) => conn.send(`HTTP/1.1 200 OK\r\nContent-Length: ${SIZE}\r\n\r\n`),
+    onPiece: (d, conn) => conn.socket.write(d),
+  });
+  const body = pattern(SIZE);
+  const wire = await h.connect();
+  wire.send(`POST /px/echo HTTP/1.1\r\nHost: x\r\nContent-Length: ${SIZE}\r\n\r\n`, body);
+  const parts = [];
+  wire.socket.removeAllListeners('data');
+  await new Promise((resolve, reject) => {
+    let length = 0;
+    wire.socket.on('close', () => reject(new Error(`closed after ${length} bytes`)));
+    wire.socket.on('data', (d) => {
+      parts.push(d);
+      length += d.length;
+      if (length >= SIZE && Buffer.concat(parts).indexOf('\r\n\r\n') + 4 + SIZE <= length) resolve();
+    });
+  });
+  wire.socket.destroy();
+  const all = Buffer.concat(parts);
+  assert.ok(all.subarray(all.indexOf('\r\n\r\n') + 4).equals(body));
+});
+
+test('the client waits while the other side does not read', async (t) => {
+  const CLIENTS = 12, SIZE = 48 * 1024 * 1024;
+  const { h } = await raw(t, { read: false });
+  const [worker] = h.workers();
+  await h.get('/nothing');
+  const before = rss(worker).anon;
+  let taken = 0;
+  const piece = pattern(65536);
+  const wires = await Promise.all(Array.from({ length: CLIENTS }, () => h.connect()));
+  for (const wire of wires) {
+    wire.send(`PUT /px/large HTTP/1.1\r\nHost: x\r\nContent-Length: ${SIZE}\r\n\r\n`);
+    const go = (left) => { if (left > 0 && !wire.socket.destroyed) wire.socket.write(piece, () => { taken += piece.length; go(left - piece.length); }); };
+    go(SIZE);
+  }
+  let still = 0, last = -1;
+  await eventually(() => {
+    still = taken === last && taken > 0 ? still + 1 : 0;
+    last = taken;
+    return still > 10;
+  }, 20, 'a stop of the clients');
+  const each = ((rss(worker).anon - before) * 1024) / CLIENTS;
+  t.diagnostic(`${(each / 1024).toFixed(0)} KiB an upload that stands`);
+  assert.ok(taken < CLIENTS * SIZE, 'not all of it was taken');
+  if (SLOW === 1) assert.ok(each < 256 * 1024, `${each} bytes each`);
+  for (const wire of wires) wire.socket.resetAndDestroy();
+});
+
+test('a body that breaks off, is wrong, or is not wanted', async (t) => {
+  let closed = () => {}, more = () => {};
+  const { up, h } = await raw(t, {
+    onHead: (head, conn) => {
+      conn.socket.on('close', () => closed());
+      if (head.startsWith('POST /early')) conn.send(answer('too much', { status: '413 Content Too Large', fields: ['Connection: close'] }));
+    },
+    onPiece: () => more(),
+  });
+  const begin = async (path, fields, first) => {
+    const wire = await h.connect();
+    const there = new Promise((resolve) => { more = resolve; });
+    wire.send(`POST /px${path} HTTP/1.1\r\nHost: x\r\n${fields}\r\n\r\n`, first);
+    await there;
+    return wire;
+  };
+  // A malformed chunk: the client hears so, and the other side gets no end that looks like one.
+  let gone = new Promise((resolve) => { closed = resolve; });
+  let wire = await begin('/chunks', 'Transfer-Encoding: chunked', '4\r\nhalf\r\n');
+  wire.send('xyz\r\n');
+  assert.equal((await wire.response()).status, 400);
+  await gone;
+  wire.close();
+  // The client leaves.
+  gone = new Promise((resolve) => { closed = resolve; });
+  wire = await begin('/leaves', 'Content-Length: 100', 'half');
+  wire.socket.resetAndDestroy();
+  await gone;
+  // Longer than limits.body: known at the head, and found out on the way.
+  wire = await h.connect();
+  wire.send('POST /px/large HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000\r\n\r\n');
+  assert.equal((await wire.response()).status, 413);
+  wire.close();
+  // The other side answers before it has all.
+  wire = await h.connect();
+  wire.send('POST /px/early HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n', 'half');
+  const early = await wire.response();
+  assert.deepEqual([early.status, early.text], [413, 'too much']);
+  wire.close();
+  assert.equal(up.connections, 3, 'what was too long was not asked for');
+});
+
+test('a request whose body comes in pieces is made again only where it may be, and can be', async (t) => {
+  const up = await rawUpstream(t, (request, conn) => {
+    if (conn.served > 0 && request.target === '/drop') conn.socket.destroy();
+    else conn.send(answer('ok'));
+  });
+  const h = await start(t, {
+    files: { 'functions.lua': config({}, `  redirects = { { from = "/px/*", to = "${up.url}/:splat", status = 200 } },`) },
+  });
+  for (const [method, size, times] of [['POST', 4, 1], ['PUT', 4, 2], ['PUT', 300000, 1]]) {
+    up.requests.length = 0;
+    assert.equal((await h.get('/px/warm')).status, 200);
+    const wire = await h.connect();
+    wire.send(`${method} /px/drop HTTP/1.1\r\nHost: x\r\nContent-Length: ${size}\r\nExpect: 100-continue\r\n\r\n`);
+    assert.equal((await wire.response()).status, 100);
+    wire.send(pattern(size));
+    assert.equal((await wire.response()).status, times === 2 ? 200 : 502, `${method}, ${size}`);
+    wire.close();
+    const made = up.requests.filter((r) => r.target === '/drop');
+    assert.equal(made.length, times, `${method}, ${size}`);
+    for (const one of made) assert.ok(one.body.equals(pattern(size)));
+  }
+});

@@ -58,6 +58,8 @@ struct server {
     struct list conns;
     struct list acceptors;
     struct list dirty;       /* connections with something to flush */
+    struct list bulk;        /* those that have sent their share and have more */
+    bool in_bulk;            /* it is the turn of one of them */
     unsigned gathered;       /* of them, by server_gather, */
     uint64_t gathered_since; /* the first at this time, of uv_hrtime */
     uv_timer_t timer;        /* runs while there are connections */
@@ -104,6 +106,7 @@ struct conn {
     bool skipping;         /* what comes is the rest of a body that nobody wants */
     bool unread;           /* the peer may still be sending what will not be read */
     bool has_more;         /* conn_flush stopped at the high-water mark, not for want of answers */
+    bool corked;           /* the kernel sends full segments only */
     bool failed;           /* a write failed: close */
     bool resets;           /* closing breaks the connection, so that the peer notices */
     bool fresh;            /* bytes came since the deadline was last set */
@@ -132,9 +135,12 @@ struct conn {
 void deadline_set(struct server *server, struct deadline *deadline, enum deadline_kind kind);
 /* The connection will be pumped before the loop sleeps. */
 void server_mark_dirty(struct conn *conn);
-/* The same, with those of the same turn that come after it, but not much later: who reads several
- * answers, a proxy or a load generator beside us, is then woken once, and waking it costs the
- * writer more than the write. */
+/* The connection has sent its share, and has more: it has another turn after all who have not, and
+ * after those of its kind who wait. The loop gives them but a part of its time. */
+void server_mark_bulk(struct conn *conn);
+/* As server_mark_dirty, with those of the same turn that come after it, but not much later: who
+ * reads several answers, a proxy or a load generator beside us, is then woken once, and waking it
+ * costs the writer more than the write. */
 void server_gather(struct conn *conn);
 /* For every handle that was counted in server->handles, when it has closed. */
 void server_handle_closed(struct server *server);

@@ -1,4 +1,5 @@
 /* Answers on their way out: in pipeline order, gathered, in pieces as the peer takes them. */
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 
@@ -199,6 +200,18 @@ bool conn_is_stuck(const struct conn *conn)
     return conn->h2 != NULL ? h2_has_output(conn->h2) : front_is_ready(conn);
 }
 
+/* While there is more the kernel sends full segments alone: each one that it sends wakes the
+ * reader, which costs more than to copy its bytes. */
+static void cork(struct conn *conn, bool on)
+{
+    uv_os_fd_t fd;
+    int value = on;
+    if (conn->corked == on || uv_fileno((const uv_handle_t *)&conn->tcp, &fd) != 0)
+        return;
+    conn->corked = on;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_CORK, &value, sizeof(value));
+}
+
 static void put_out(struct conn *conn, bool *last)
 {
     struct buf *out = &conn->server->out;
@@ -208,14 +221,26 @@ static void put_out(struct conn *conn, bool *last)
     else
         *last = put_answers(conn, out);
     bool broken = buf_failed(out);
+    if (conn->has_more)
+        cork(conn, true);
     send_out(conn, out);
+    if (!conn->has_more)
+        cork(conn, false);
     if (out->cap > OUT_KEEP_MAX || broken)
         buf_free(out);
+}
+
+/* Has it sent its share, so that its turn comes later? */
+static bool waits_for_turn(const struct conn *conn)
+{
+    return conn->has_more && !conn->server->in_bulk && !list_is_empty(&conn->in_dirty);
 }
 
 void conn_flush(struct conn *conn)
 {
     bool last = false;
+    if (waits_for_turn(conn))
+        return;
     list_remove(&conn->in_dirty);
     if (conn->state != CONN_OPEN)
         return;
@@ -244,7 +269,7 @@ void conn_watch(struct conn *conn)
 {
     bool unsent = conn_unsent(conn) > 0;
     if (!unsent && conn->has_more)
-        server_mark_dirty(conn);
+        server_mark_bulk(conn);
     bool waits = unsent || conn->has_more || (conn->h2 != NULL && h2_is_blocked(conn->h2));
     bool watched = conn->write_deadline.kind != DEADLINE_NONE;
     if (waits == watched)
@@ -261,7 +286,8 @@ void conn_on_taken(struct conn *conn)
     if (ex != NULL)
         server_moved(server, ex);
     conn_settle(conn);
-    if (conn->state == CONN_OPEN)
+    bool all = conn->has_more && conn_unsent(conn) == 0; /* and it waits for its turn */
+    if (conn->state == CONN_OPEN && !all)
         conn_pump(conn);
     else
         conn_watch(conn);

@@ -14,6 +14,7 @@
 
 enum { LINGER_MS = 1000, TICK_MS_MAX = 250 };
 enum { GATHER_MAX = 32, GATHER_NS = 200000 };
+enum { BULK_NS = 50000 }; /* of a turn of the loop, for those who send much */
 
 void server_limits_init(struct server_limits *limits)
 {
@@ -224,8 +225,33 @@ static void flush_dirty(struct server *server)
         list_remove(node);
         conn_pump(container_of(node, struct conn, in_dirty));
     }
-    if (list_is_empty(&server->dirty))
+    if (list_is_empty(&server->dirty) && list_is_empty(&server->bulk))
         uv_idle_stop(&server->idle);
+}
+
+void server_mark_bulk(struct conn *conn)
+{
+    struct server *server = conn->server;
+    if (!list_is_empty(&conn->in_dirty) || conn->state != CONN_OPEN)
+        return;
+    list_push(&server->bulk, &conn->in_dirty);
+    uv_idle_start(&server->idle, on_idle);
+}
+
+/* One after the other, for as long as it can go on: what is sent in one go wakes its reader less
+ * often. Then others first. */
+static void flush_bulk(struct server *server)
+{
+    struct list *node = server->bulk.next;
+    uint64_t begun = uv_hrtime();
+    server->in_bulk = true;
+    while (!list_is_empty(&server->bulk) && uv_hrtime() - begun < BULK_NS) {
+        list_remove(node);
+        conn_pump(container_of(node, struct conn, in_dirty));
+        if (server->bulk.prev != node)
+            node = server->bulk.next;
+    }
+    server->in_bulk = false;
 }
 
 void server_gather(struct conn *conn)
@@ -241,7 +267,10 @@ void server_gather(struct conn *conn)
 
 static void on_check(uv_check_t *check)
 {
-    flush_dirty(check->data);
+    struct server *server = check->data;
+    flush_dirty(server);
+    if (!list_is_empty(&server->bulk))
+        flush_bulk(server);
 }
 
 static void on_prepare(uv_prepare_t *prepare)
@@ -303,6 +332,7 @@ static void init_lists(struct server *server)
     list_init(&server->conns);
     list_init(&server->acceptors);
     list_init(&server->dirty);
+    list_init(&server->bulk);
     for (int kind = 0; kind < DEADLINE_NONE; kind++)
         list_init(&server->deadlines[kind]);
 }

@@ -101,6 +101,8 @@ enum site_result app_site(struct app *app, struct exchange *ex, struct str path,
                : SITE_NONE;
 }
 
+enum { FAULT_BYTES = 512 };
+
 /* X-Luafn-Generation: NAME@N, so that a person sees which version answered. */
 static void add_generation(struct exchange *ex)
 {
@@ -108,6 +110,28 @@ static void add_generation(struct exchange *ex)
     if (value.ptr == NULL ||
         headers_set(&ex->res.headers, &ex->arena, STR("X-Luafn-Generation"), value) != 0)
         ex->res.close = true; /* out of memory: the answer leaves without it */
+}
+
+/* X-Luafn-Fault: what is wrong with the newest files, while older ones answer. One line, and what a
+ * header may carry. */
+static void add_fault(const struct app *app, struct exchange *ex)
+{
+    const struct function *function = deployment_find(app->current, str_from(ex->function));
+    const char *text =
+        function != NULL && function->failed ? function->error.text : app->config_error.text;
+    struct str value = {text, strlen(text)};
+    value.len = value.len < FAULT_BYTES ? value.len : FAULT_BYTES;
+    value.len = str_find(value, '\n');
+    if (value.len == 0)
+        return;
+    value = arena_copy(&ex->arena, value);
+    for (size_t i = 0; i < value.len; i++) {
+        char *c = (char *)(uintptr_t)&value.ptr[i];
+        *c = *c >= ' ' && *c <= '~' ? *c : '?';
+    }
+    if (value.ptr == NULL ||
+        headers_set(&ex->res.headers, &ex->arena, STR("X-Luafn-Fault"), value) != 0)
+        ex->res.close = true;
 }
 
 void app_decorate(struct exchange *ex)
@@ -122,8 +146,10 @@ void app_decorate(struct exchange *ex)
         ex->res.close = true;
     if (config->cors.origin_count > 0)
         cors_add_headers(&config->cors, ex);
-    if (app->options.dev && ex->function != NULL)
+    if (app->options.dev && ex->function != NULL) {
         add_generation(ex);
+        add_fault(app, ex);
+    }
     app_rate_headers(ex);
 }
 

@@ -173,12 +173,6 @@ static void on_function_loaded(struct function *function)
     }
 }
 
-static unsigned last_generation(const struct deployment *before, struct str name)
-{
-    struct function *function = before != NULL ? deployment_find(before, name) : NULL;
-    return function != NULL ? function->generation : 0;
-}
-
 static int make_functions(struct deployment *d, const struct binding *bindings,
                           const struct deployment *before, const struct kept *kept, struct err *err)
 {
@@ -189,7 +183,8 @@ static int make_functions(struct deployment *d, const struct binding *bindings,
         if (link_policy(d, d->links, spec, err) != 0)
             return -EINVAL;
         struct function *function =
-            function_new(spec, &d->services, bindings, last_generation(before, spec->name));
+            function_new(spec, &d->services, bindings,
+                         before != NULL ? deployment_find(before, spec->name) : NULL);
         if (function == NULL)
             break;
         const struct kept_function *known = kept_find(kept, spec->name);
@@ -271,7 +266,7 @@ const struct function *deployment_first_lost(const struct deployment *d,
 {
     for (unsigned i = 0; before != NULL && i < d->function_count; i++) {
         const struct function *old = deployment_find(before, d->functions[i]->spec->name);
-        if (d->functions[i]->failed && old != NULL && old->current != NULL)
+        if (d->functions[i]->current == NULL && old != NULL && old->current != NULL)
             return d->functions[i];
     }
     return NULL;

@@ -46,7 +46,7 @@ int deployment_build_routes(struct deployment *deployment, struct err *err)
 /* The first function that does not load, or NULL. */
 const struct function *deployment_first_failed(const struct deployment *deployment);
 
-/* The first function that does not load here but is served by `before`, or NULL. */
+/* The first function that serves nothing here but is served by `before`, or NULL. */
 const struct function *deployment_first_lost(const struct deployment *deployment,
                                              const struct deployment *before);
 

@@ -165,7 +165,7 @@ static void on_signal(struct supervisor *s, int signal)
         children_reap(s);
     else if (is_go_between(s) && !s->upgrade.ended)
         kill(s->upgrade.pid, signal);
-    else if (signal == SIGHUP)
+    else if (signal == SIGHUP && !s->hangup_ends)
         reload(s);
     else if (signal == SIGUSR2)
         begin_upgrade(s);
@@ -178,6 +178,14 @@ static void read_signals(struct supervisor *s)
     struct signalfd_siginfo info;
     while (read(s->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
         on_signal(s, (int)info.ssi_signo);
+}
+
+/* In `dev`, which reloads by itself; unless it was told to outlive its terminal (nohup). */
+static bool hangup_ends(const struct supervisor *s)
+{
+    struct sigaction now;
+    return s->options->worker.app.dev && sigaction(SIGHUP, NULL, &now) == 0 &&
+           now.sa_handler != SIG_IGN;
 }
 
 static int set_up(struct supervisor *s)
@@ -195,6 +203,7 @@ static int set_up(struct supervisor *s)
     int rc = keeper_open(s->keep_fds);
     if (rc != 0)
         return rc;
+    s->hangup_ends = hangup_ends(s);
     s->watchdog_ns = notify_watchdog();
     return carried_open(&s->carried, s->options->carried_fd, s->options->workers);
 }

@@ -49,6 +49,7 @@ struct supervisor {
     bool announced;
     bool stopping;
     bool told_to_stop;    /* by a signal */
+    bool hangup_ends;     /* SIGHUP means that the terminal is gone, not a reload */
     bool reloading;       /* the service manager waits for the end of it */
     uint64_t kill_at_ns;  /* when draining takes too long */
     uint64_t watchdog_ns; /* between two signs of life for the service manager; 0: none wanted */

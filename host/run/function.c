@@ -9,7 +9,7 @@
 #include "run/outcome.h"
 
 struct function *function_new(const struct function_spec *spec, const struct services *services,
-                              const struct binding *bindings, unsigned last_generation)
+                              const struct binding *bindings, const struct function *before)
 {
     struct function *function = calloc(1, sizeof(*function));
     if (function == NULL)
@@ -18,7 +18,12 @@ struct function *function_new(const struct function_spec *spec, const struct ser
     function->spec = spec;
     function->services = services;
     function->bindings = bindings;
-    function->generation = last_generation;
+    if (before != NULL) {
+        function->generation = before->generation;
+        function->served = origin_ref(before->current != NULL   ? before->current->origin
+                                      : before->earlier != NULL ? before->earlier
+                                                                : before->served);
+    }
     function->metrics = &function->unshared;
     if (services->metrics != NULL)
         function->metrics =
@@ -62,6 +67,7 @@ void function_free(struct function *function)
     instance_unref(function->fallback);
     origin_unref(function->origin);
     origin_unref(function->earlier);
+    origin_unref(function->served);
     free(function);
 }
 
@@ -83,6 +89,8 @@ static void log_load(const struct function *function, const struct instance *ins
         log_str(&line, "error", str_from(instance->error.text));
         if (function->current != NULL)
             log_str(&line, "serving", STR("the generation before"));
+    } else if (function->remaking) {
+        log_str(&line, "from", STR("the files that last loaded"));
     }
     log_end(&line);
 }
@@ -119,7 +127,40 @@ static void swap_in(struct function *function, struct instance *instance)
     function->spec = &instance->spec;
     instance_unref(before);
     origin_unref(function->earlier);
-    function->earlier = NULL;
+    origin_unref(function->served);
+    function->earlier = function->served = NULL;
+}
+
+/* What the files had to say. */
+static void note_load(struct function *function, const struct instance *instance)
+{
+    function->failed = instance->state == INSTANCE_FAILED;
+    if (function->failed)
+        function->error = instance->error;
+    function->tried = instance->content;
+    origin_unref(function->origin);
+    function->origin = origin_ref(instance->origin);
+}
+
+/* Nothing serves, and something did from other files than these. */
+static bool can_remake(const struct function *function)
+{
+    return function->current == NULL && !function->remaking && function->earlier == NULL &&
+           function->served != NULL && origin_hash(function->served) != function->tried;
+}
+
+static void begin(struct function *function, struct origin *earlier);
+
+static void end_load(struct function *function)
+{
+    function->remaking = false;
+    if (function->on_loaded != NULL)
+        function->on_loaded(function);
+    start_queued(function);
+    if (function->load_again) {
+        function->load_again = false;
+        function_load(function);
+    }
 }
 
 static void on_instance_loaded(struct instance *instance, void *arg)
@@ -135,28 +176,24 @@ static void on_instance_loaded(struct instance *instance, void *arg)
         err_set(&instance->error, 0, "out of memory");
         instance->state = INSTANCE_FAILED;
     }
-    function->failed = instance->state == INSTANCE_FAILED;
-    function->tried = instance->content;
-    origin_unref(function->origin);
-    function->origin = origin_ref(instance->origin);
-    if (function->failed) {
-        function->metrics->load_failures++;
-        function->error = instance->error;
-    } else {
+    if (!function->remaking)
+        note_load(function, instance);
+    if (instance->state == INSTANCE_READY) {
         function->metrics->loads++;
         swap_in(function, instance);
+    } else {
+        function->metrics->load_failures++;
     }
     log_load(function, instance);
     bool was_async = function->loading != NULL;
     function->loading = NULL;
     if (was_async)
         instance_unref(instance);
-    if (function->on_loaded != NULL)
-        function->on_loaded(function);
-    start_queued(function);
-    if (function->load_again) {
-        function->load_again = false;
-        function_load(function);
+    if (can_remake(function)) {
+        function->remaking = true;
+        begin(function, function->served);
+    } else {
+        end_load(function);
     }
 }
 
@@ -176,15 +213,19 @@ void function_load(struct function *function)
         function->load_again = true;
         return;
     }
+    begin(function, earlier_of(function));
+}
+
+static void begin(struct function *function, struct origin *earlier)
+{
     struct instance *instance =
-        instance_load(function->base, function->services, function->bindings, earlier_of(function),
+        instance_load(function->base, function->services, function->bindings, earlier,
                       on_instance_loaded, function);
     if (instance == NULL) {
         function->failed = true;
         err_set(&function->error, 0, "out of memory while loading %.*s",
                 STR_ARG(function->spec->name));
-        if (function->on_loaded != NULL)
-            function->on_loaded(function);
+        end_load(function);
     } else if (instance->state == INSTANCE_LOADING) {
         function->loading = instance;
     } else {

@@ -46,10 +46,12 @@ struct function {
     struct origin *origin; /* reference: of the newest load, good or bad; NULL: none yet */
     /* Reference: as of function_begin_with, until a load has succeeded. */
     struct origin *earlier;
-    unsigned retries;  /* of that load; */
-    uint64_t retry_at; /* the next one not before, of uv_now: who owns us does them */
-    unsigned running;  /* slots that are taken */
-    unsigned awaited;  /* requests that wait for a key before they are judged, and then call it */
+    unsigned retries;      /* of that load; */
+    uint64_t retry_at;     /* the next one not before, of uv_now: who owns us does them */
+    struct origin *served; /* reference: what the function of this name before serves; NULL: none */
+    bool remaking;         /* the files do not load: that is being made again */
+    unsigned running;      /* slots that are taken */
+    unsigned awaited; /* requests that wait for a key before they are judged, and then call it */
     struct list invocations; /* those that run */
     struct list receiving;   /* calls that have a slot and wait for their body */
     struct list queue;       /* calls that wait */
@@ -65,10 +67,11 @@ struct function {
     void *owner; /* borrowed; of both */
 };
 
-/* NULL when out of memory. Loads nothing yet. `last_generation`: of the function of this name
- * before. */
+/* NULL when out of memory. Loads nothing yet. `before`: the function whose place it takes, or NULL:
+ * generations count on from there, and where the files do not load at first, what it serves is made
+ * again, under the new spec. */
 struct function *function_new(const struct function_spec *spec, const struct services *services,
-                              const struct binding *bindings, unsigned last_generation);
+                              const struct binding *bindings, const struct function *before);
 /* Before the first load: makes it, and those after it until one succeeds, from what a version was
  * made from; if that gives the same content, it has that number. `earlier` may be NULL. */
 void function_begin_with(struct function *function, struct origin *earlier, uint64_t content,

@@ -253,7 +253,7 @@ static inline void run_told(struct function *function)
 static inline void make_function(struct run_fixture *fx, const char *text)
 {
     script(fx, text);
-    fx->function = function_new(&fx->spec, &fx->services, run_bindings, 0);
+    fx->function = function_new(&fx->spec, &fx->services, run_bindings, NULL);
     assert_non_null(fx->function);
     fx->function->owner = fx;
     fx->function->on_loaded = run_told;

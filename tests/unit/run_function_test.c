@@ -101,6 +101,101 @@ static void a_load_that_takes_too_long_fails(void **state)
     assert_string_equal(holds.notes, "closed ");
 }
 
+/* ---- in the place of another one ---- */
+
+static struct function *succeed(struct run_fixture *fx)
+{
+    struct function *before = fx->function;
+    fx->function = function_new(&fx->spec, &fx->services, run_bindings, before);
+    assert_non_null(fx->function);
+    fx->function->owner = fx;
+    fx->function->on_loaded = run_told;
+    return before;
+}
+
+static void what_served_is_made_again_under_the_new_spec(void **state)
+{
+    struct run_fixture *fx = *state;
+    struct asked a;
+    load_function(fx, "return function(e, c) return 'good ' .. c.functionVersion .. ' ' ..\n"
+                      "c.memoryLimitInMB end");
+    script(fx, "return function(");
+    fx->spec.memory = 16 << 20;
+    struct function *before = succeed(fx);
+    function_load(fx->function);
+    assert_int_equal(fx->told, 2); /* once, when both loads were over */
+    assert_true(fx->function->failed);
+    assert_non_null(strstr(fx->function->error.text, "f.lua:1"));
+    assert_true(origin_changed(before->origin) && !origin_changed(fx->function->origin));
+    ask_and_wait(fx, &a);
+    assert_answer(&a, 200, "good 2 16");
+    function_free(before);
+    script(fx, SAYS("mended"));
+    function_load(fx->function);
+    assert_false(fx->function->failed);
+    ask_and_wait(fx, &a);
+    assert_answer(&a, 200, "mended");
+}
+
+static void what_served_is_made_again_and_waits(void **state)
+{
+    struct run_fixture *fx = *state;
+    struct asked a;
+    load_function(fx, SLOW_LOAD);
+    let_go("load");
+    script(fx, "return 5");
+    struct function *before = succeed(fx);
+    function_load(fx->function);
+    ask(fx, &a);
+    assert_int_equal(fx->told, 1);
+    let_go("load");
+    assert_int_equal(fx->told, 2);
+    assert_answer(&a, 200, "late");
+    assert_true(fx->function->failed);
+    function_free(before);
+}
+
+static int refuse(struct function *function, struct instance *instance, struct err *err)
+{
+    (void)function;
+    (void)instance;
+    return err_set(err, -1, "there is no issuer");
+}
+
+/* The same files under another spec: what they do not load under is not the files' fault. */
+static void the_same_files_are_not_tried_twice(void **state)
+{
+    struct run_fixture *fx = *state;
+    struct asked a;
+    load_function(fx, "note('load') return function() return 'x' end");
+    struct function *before = succeed(fx);
+    fx->function->prepare = refuse;
+    function_load(fx->function);
+    assert_string_equal(holds.notes, "load load ");
+    assert_int_equal(fx->told, 2);
+    assert_true(fx->function->failed);
+    assert_null(fx->function->current);
+    ask(fx, &a);
+    assert_answer(&a, 500, "LoadError");
+    function_free(before);
+}
+
+static void both_fail(void **state)
+{
+    struct run_fixture *fx = *state;
+    load_function(fx, "note('load') return function() return 'x' end");
+    script(fx, "error('new')");
+    struct function *before = succeed(fx);
+    fx->function->prepare = refuse;
+    function_load(fx->function);
+    assert_string_equal(holds.notes, "load load ");
+    assert_int_equal(fx->told, 2);
+    assert_null(fx->function->current);
+    assert_true(fx->function->failed);
+    assert_non_null(strstr(fx->function->error.text, "new")); /* the files' fault is told */
+    function_free(before);
+}
+
 /* ---- a load ends with its function ---- */
 
 static void the_end_while_it_loads(void **state)
@@ -305,6 +400,10 @@ int main(void)
         RUN_CASE(a_change_while_it_loads),
         RUN_CASE(what_does_not_load),
         RUN_CASE(a_load_that_takes_too_long_fails),
+        RUN_CASE(what_served_is_made_again_under_the_new_spec),
+        RUN_CASE(what_served_is_made_again_and_waits),
+        RUN_CASE(the_same_files_are_not_tried_twice),
+        RUN_CASE(both_fail),
         RUN_CASE(the_end_while_it_loads),
         RUN_CASE(the_end_while_it_loads_again),
         RUN_CASE(what_unwinds_may_not_wait),

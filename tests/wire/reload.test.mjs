@@ -137,7 +137,7 @@ test('a broken script in a reload of everything: the last good one serves', asyn
       else h.kill('SIGHUP');
       await eventually(() => /does not load|scripts\/a\.lua:1/.test(h.stdout + h.stderr), 2, 'the fault in the log');
       await sleep(0.1);
-      assert.equal((await h.call('a')).text, 'good 1');
+      assert.match((await h.call('a')).text, /^good/);
       assert.match((await h.call('b')).text, /^neighbour/);
       write(dir, { 'scripts/a.lua': says('fixed') });
       if (!watch) h.kill('SIGHUP');

@@ -131,23 +131,24 @@ static const json_t *audience_of(const struct check *check)
     return claim.len > 0 ? claims_at(check->claims->json, claim) : check->claims->audience;
 }
 
-static bool check_audience(struct check *check)
+static bool refuse_audience(struct check *check, const json_t *aud)
 {
-    const json_t *aud = audience_of(check);
-    struct str claim = check->verifier->audience_claim;
-    if (is_audience(check->verifier, aud))
-        return true;
-    for (size_t i = 0; i < json_array_size(aud); i++) {
-        if (is_audience(check->verifier, json_array_get(aud, i)))
-            return true;
-    }
     struct shown shown;
-    struct str got = shown_audience(&shown, aud);
+    struct str got = shown_audience(&shown, aud), claim = check->verifier->audience_claim;
     if (claim.len == 0)
         return refuse_value(check, "jwt_invalid", "Invalid audience (aud) provided, got", got);
     struct str text = arena_printf(check->arena, "Invalid audience (%.*s) provided, got '%.*s'",
                                    STR_ARG(claim), STR_ARG(got));
     return text.ptr != NULL ? refuse(check, text) : refuse_memory(check);
+}
+
+static bool check_audience(struct check *check)
+{
+    const json_t *aud = audience_of(check);
+    bool found = is_audience(check->verifier, aud);
+    for (size_t i = 0; !found && i < json_array_size(aud); i++)
+        found = is_audience(check->verifier, json_array_get(aud, i));
+    return found || refuse_audience(check, aud);
 }
 
 /* `header` is NULL for a cached token, whose header passed check_extensions. */

@@ -1,6 +1,6 @@
 // The demo page: calls the two functions and shows why they answer as they do.
 import { ask } from './ask.js';
-import { finishSignIn, issuerKeys, renew, signIn, signOut, tokens } from './auth.js';
+import { finishSignIn, isElsewhere, issuerKeys, renew, signIn, signOut, tokens } from './auth.js';
 import { checkNames, examine } from './checks.js';
 import { altered, parse, unsigned } from './jwt.js';
 import { answerCard, byId, claimRows, el } from './view.js';
@@ -61,14 +61,35 @@ function bodyOf(text) {
   }
 }
 
-async function call(name) {
-  const path = `/.netlify/functions/${name}`;
+let latest = 0; // the call whose answer is shown: one that comes late does not take its place
+
+function showWaiting(path) {
+  const answers = document.querySelector('.answers');
+  answers.setAttribute('aria-busy', String(Boolean(path)));
+  if (!path) return;
+  byId('said').textContent = `Waiting for ${path}`;
+  if (!byId('answer').querySelector('article')) byId('answer').replaceChildren(el('p', { className: 'empty', textContent: `Waiting for ${path} …` }));
+}
+
+async function call(path, scope) {
+  const mine = ++latest;
+  showWaiting(path);
+  try {
+    await callNow(path, scope, () => mine === latest);
+  } finally {
+    if (mine === latest) showWaiting(null);
+  }
+}
+
+async function callNow(path, scope, isLatest) {
   const token = await tokenOfKind(chosenKind());
   const begun = performance.now();
   const res = await ask(path, { headers: token ? { Authorization: `Bearer ${token}` } : {} });
   const text = await res.text();
   const milliseconds = Math.round(performance.now() - begun);
-  const expected = { ...issuer, keys: await issuerKeys(), scope: SCOPES[name] };
+  const expected = { ...issuer, keys: await issuerKeys(), scope };
+  const checks = await examine(token, expected);
+  if (!isLatest()) return;
   const body = bodyOf(text);
   const said = body?.error_description ?? body?.errorMessage ?? '';
   byId('answer').replaceChildren(answerCard({
@@ -77,9 +98,37 @@ async function call(name) {
     statusText: res.statusText,
     headers: [...res.headers].map((pair) => pair.join(': ')).join('\n'),
     names: checkNames(expected.scope),
-    checks: await examine(token, expected),
+    checks,
   }));
   byId('said').textContent = `${res.status} ${res.statusText}. ${said}`;
+}
+
+/* ---- a project without the demo's functions: its own routes ---- */
+
+// What can be called as it stands: with GET, and without a parameter that has to be filled in.
+function callable({ method, path }) {
+  const plain = path.replace(/\/:\w+\?$/, '').replace(/\/\*$/, '');
+  return /(^|,)(GET|\*)(,|$)/.test(method) && !plain.includes(':') ? plain || '/' : null;
+}
+
+function routeButton(route) {
+  const path = callable(route);
+  const button = el(
+    'button', { type: 'button', className: 'call', disabled: !path },
+    el('strong', {}, route.function),
+    el('code', {}, `${path ? 'GET' : route.method} ${path ?? route.path}`),
+    el('span', {}, `auth: ${route.auth}`),
+  );
+  if (path) button.addEventListener('click', () => attempt(() => call(path)));
+  return button;
+}
+
+async function showRoutes() {
+  const res = await ask('/_luafn/routes');
+  const routes = res.ok ? await res.json() : [];
+  if (routes.length === 0 || routes.some(({ function: name }) => name === 'me' || name === 'shows')) return;
+  document.querySelector('.buttons').replaceChildren(...routes.map(routeButton));
+  document.querySelector('h1').textContent = 'Your functions, one token.';
 }
 
 /* ---- session, users ---- */
@@ -152,14 +201,16 @@ on('renew', async () => {
   await renew();
   showStale(false);
 });
-on('call-me', () => call('me'));
-on('call-shows', () => call('shows'));
+on('call-me', () => call('/.netlify/functions/me'));
+on('call-shows', () => call('/.netlify/functions/shows', SCOPES.shows));
 
 await attempt(async () => {
+  await showRoutes();
   await showUsers();
+  if (await isElsewhere()) return;
   await finishSignIn();
   if (tokens()) document.querySelector('input[name=kind][value=token]').checked = true;
 });
 // What is clicked before all this is there would be lost, or ask nobody.
-for (const id of ['sign-out', 'call-me', 'call-shows']) byId(id).disabled = false;
+for (const id of ['sign-out', 'call-me', 'call-shows']) if (byId(id)) byId(id).disabled = false;
 for (const id of ['sign-in', 'rbac']) byId(id).disabled = !issuer;

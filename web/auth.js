@@ -21,6 +21,15 @@ async function discover() {
 
 const redirectUri = () => `${location.origin}/`;
 
+// The issuer names one origin: under another name of this machine its answers would not come back here.
+export async function isElsewhere() {
+  const own = new URL((await discover()).issuer);
+  const isLocal = ['localhost', '127.0.0.1', '[::1]'].includes(own.hostname);
+  if (own.origin === location.origin || !isLocal || own.port !== location.port) return false;
+  location.replace(own.origin + location.pathname + location.search);
+  return true;
+}
+
 function base64url(bytes) {
   const text = btoa(String.fromCharCode(...new Uint8Array(bytes)));
   return text.replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
@@ -88,7 +97,10 @@ export async function finishSignIn() {
   const pending = JSON.parse(sessionStorage.getItem(PENDING) ?? 'null');
   sessionStorage.removeItem(PENDING);
   history.replaceState(null, '', location.pathname);
-  if (query.get('state') !== pending?.state) throw new Error('This sign-in was not begun here.');
+  if (query.get('state') !== pending?.state) {
+    if (tokens()) return; // Back, or a reload, after a sign-in that has been finished
+    throw new Error('This sign-in was not begun here.');
+  }
   if (query.has('error')) throw new Error(query.get('error_description') ?? query.get('error'));
   const answer = await exchange({
     grant_type: 'authorization_code',

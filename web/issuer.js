@@ -26,7 +26,7 @@ function toggle(label, note, checked, path, fields) {
   input.addEventListener('change', async () => {
     notify('');
     try {
-      await send(path, { ...fields, on: input.checked });
+      byId('differs').hidden = !(await send(path, { ...fields, on: input.checked })).differs;
       byId('said').textContent = `${label} is ${input.checked ? 'on' : 'off'}`;
     } catch (error) {
       input.checked = !input.checked;
@@ -56,8 +56,8 @@ function userCard(user, roles) {
 function apiCard(api) {
   const change = (name, label, note) => toggle(label, note, api[name], '/dev/rbac', { audience: api.id, name });
   return card(api.name ?? api.id, `${api.id} · ${api.scopes.join(' ')} · tokens live ${api.token_lifetime} s, those of pages ${api.browser_lifetime} s`, [
-    change('rbac', 'RBAC', 'off: whoever asks for a scope gets it'),
-    change('add_permissions', 'Add Permissions in the Access Token', 'all that the user may do there; without RBAC it adds none'),
+    change('rbac', 'RBAC', 'While it is off, whoever asks for a scope gets it.'),
+    change('add_permissions', 'Add Permissions in the Access Token', 'While it is on, a token names all that the user may do there; without RBAC it names none.'),
   ]);
 }
 
@@ -73,6 +73,7 @@ function showKeys([current, next]) {
 }
 
 function show(all) {
+  byId('differs').hidden = !all.differs;
   byId('users').replaceChildren(...all.users.map((user) => userCard(user, all.roles)));
   byId('apis').replaceChildren(...all.apis.map(apiCard));
   byId('roles').replaceChildren(...facts(all.roles.map(({ name, permits }) => [name, scopesOf(permits)])));
@@ -85,6 +86,16 @@ byId('rotate').addEventListener('click', async () => {
   try {
     showKeys((await send('/dev/rotate', { rotate: true })).keys);
     byId('said').textContent = 'The other key signs now. Tokens of both are good.';
+  } catch (error) {
+    notify(error.message);
+  }
+});
+
+byId('reset').addEventListener('click', async () => {
+  notify('');
+  try {
+    show(await send('/dev/reset', { reset: true }));
+    byId('said').textContent = 'All switches are as dev/auth.lua has them.';
   } catch (error) {
     notify(error.message);
   }

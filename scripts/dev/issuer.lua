@@ -45,6 +45,7 @@ local function list_users()
     rbac = config.apis[MAIN] and settings.api(MAIN, "rbac") or false,
     issuer = env.JWT_ISSUER or tokens.issuer,
     audience = MAIN,
+    differs = settings.differ(),
   })
 end
 
@@ -90,6 +91,7 @@ local function tell_all()
     users = users.describe(),
     keys = kids,
     issuer = tokens.issuer,
+    differs = settings.differ(),
   })
 end
 
@@ -135,6 +137,15 @@ local function rotate(event)
   return tell_all()
 end
 
+-- All switches are as dev/auth.lua has them.
+local function reset(event)
+  if json_fields(event).reset ~= true then
+    return web.error(400, "invalid_request", 'Send JSON: {"reset":true}')
+  end
+  settings.reset()
+  return tell_all()
+end
+
 -- A token that is wrong in one way, to see it refused.
 local function spoilt_token(event)
   local fields = json_fields(event)
@@ -161,6 +172,7 @@ local endpoints = {
   ["/v2/logout"] = { GET = authorize.logout },
   ["/dev/issuer"] = { GET = tell_all },
   ["/dev/rbac"] = { POST = switch_api },
+  ["/dev/reset"] = { POST = reset },
   ["/dev/rotate"] = { POST = rotate },
   ["/dev/token"] = { POST = spoilt_token },
   ["/dev/users"] = { GET = list_users, POST = switch_role },

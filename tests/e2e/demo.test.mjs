@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { noBrowser, open, ownFiles } from '../lib/browser.mjs';
-import { start } from '../lib/host.mjs';
+import { deployment, start } from '../lib/host.mjs';
 import { looks } from '../lib/looks.mjs';
 
 const CHECKS = ['Header', 'Algorithm', 'Issuer', 'Audience', 'Signature', 'Expiry', 'Scope'];
@@ -138,10 +138,65 @@ test('the story, on the origin of the issuer', { skip: noBrowser }, async (t) =>
   await story(await visit(t, origin), origin);
 });
 
-test('the story, with the issuer on another origin', { skip: noBrowser }, async (t) => {
+test('under another name of this machine the page goes to the issuer\'s own origin', { skip: noBrowser }, async (t) => {
   const host = await dev(t);
-  const origin = `http://localhost:${host.port}`;
-  await story(await visit(t, origin), origin);
+  const origin = `http://127.0.0.1:${host.port}`;
+  const page = await open(t);
+  await page.goto(`http://localhost:${host.port}`);
+  await page.waitForURL(`${origin}/`);
+  await ready(page);
+  await story(page, origin);
+});
+
+test('Back after a sign-in is no alarm, and keeps the token', { skip: noBrowser }, async (t) => {
+  const host = await dev(t);
+  const page = await visit(t, `http://127.0.0.1:${host.port}`);
+  await signIn(page, 'Vera Viewer');
+  await page.goto(`http://127.0.0.1:${host.port}/?code=used&state=older`);
+  await ready(page);
+  assert.equal(await page.textContent('#who'), 'Signed in as Vera Viewer');
+  assert.ok(await page.locator('#notice').isHidden());
+  await signOut(page);
+  await page.goto(`http://127.0.0.1:${host.port}/?code=used&state=foreign`);
+  await ready(page);
+  assert.match(await page.textContent('#notice'), /not begun here/, 'the twin: one that nobody began');
+});
+
+test('a slow call looks busy, and its late answer does not take the place of a newer one', { skip: noBrowser }, async (t) => {
+  const host = await dev(t);
+  const page = await visit(t, `http://127.0.0.1:${host.port}`);
+  let slow;
+  const held = new Promise((resolve) => { page.route('**/functions/me', (route) => { slow = route; resolve(); }); });
+  await page.click('#call-me');
+  await held;
+  assert.equal(await page.getAttribute('.answers', 'aria-busy'), 'true');
+  await page.click('#call-shows');
+  await page.locator('.answer header code', { hasText: '/shows' }).waitFor();
+  assert.equal(await page.getAttribute('.answers', 'aria-busy'), 'false');
+  const late = page.waitForResponse('**/functions/me');
+  await slow.continue();
+  await (await late).finished();
+  await page.evaluate(() => new Promise((resolve) => { setTimeout(resolve, 0); }));
+  assert.match(await page.textContent('.answer header code'), /\/shows$/);
+});
+
+test('a project without me and shows: its own routes; its own style.css leaves the pages alone', { skip: noBrowser }, async (t) => {
+  const host = await start(t, { command: 'dev', files: {
+    ...deployment({ hello: 'return function() return "hello" end', item: 'return function(e) return e.params.id end' }, {
+      fields: { hello: 'auth = "public"', item: 'auth = "public", path = "/item/:id"' }, more: '  publish = "site",',
+    }),
+    'site/style.css': 'body { display: none }', 'site/app.js': 'throw new Error("mine")',
+  } });
+  const page = await open(t);
+  await page.goto(`http://127.0.0.1:${host.port}/`);
+  const hello = page.getByRole('button', { name: 'hello' });
+  await hello.waitFor();
+  await hello.click();
+  await page.locator('.answer .status', { hasText: '200' }).waitFor();
+  assert.ok(await page.getByRole('button', { name: 'item' }).isDisabled(), 'it wants a parameter');
+  await page.goto(`http://127.0.0.1:${host.port}/issuer.html`);
+  await page.getByRole('group', { name: 'Gus Guest' }).waitFor();
+  assert.deepEqual(page.faults, []);
 });
 
 test('nothing can be clicked before the scripts listen and know the issuer; a click that waits counts', { skip: noBrowser }, async (t) => {

@@ -20,6 +20,7 @@ test('roles, RBAC and keys are switched, and stay so', { skip: noBrowser }, asyn
   await page.keyboard.press('Space');
   await page.getByText('TV Shows Viewer is on').waitFor({ state: 'attached' });
   assert.deepEqual((await state()).users.map(({ roles }) => roles.length), [1, 1]);
+  assert.ok(await page.locator('#differs').isVisible(), 'it says that it differs from the file');
   await page.getByRole('switch', { name: /^RBAC/ }).click();
   await page.getByText('RBAC is off').waitFor({ state: 'attached' });
   assert.equal((await state()).apis[0].rbac, false);
@@ -31,6 +32,11 @@ test('roles, RBAC and keys are switched, and stay so', { skip: noBrowser }, asyn
   await page.getByRole('group', { name: 'Gus Guest' }).waitFor();
   assert.ok(await role.isChecked());
   assert.ok(!await page.getByRole('switch', { name: /^RBAC/ }).isChecked());
+  await page.getByRole('button', { name: 'Back to the file' }).click();
+  await page.getByText('All switches are as').waitFor({ state: 'attached' });
+  assert.ok(!await role.isChecked());
+  assert.ok(await page.locator('#differs').isHidden());
+  assert.equal((await state()).apis[0].rbac, true);
   assert.deepEqual(page.faults, []);
 });
 

@@ -17,7 +17,7 @@ const CASES = [
   ['cpu', 'CpuLimitExceeded', [2], 'cpu'], ['caught', 'CpuLimitExceeded', [3], 'cpu'], ['inner', 'CpuLimitExceeded', [3], 'cpu'],
   ['library', 'CpuLimitExceeded', [2, 3], 'cpu'], ['memory', 'MemoryLimitExceeded', [3], 'memory'], ['waits', 'TimeoutError', [3], 'timeout'],
 ];
-const FIELDS = Object.fromEntries(Object.keys(SCRIPTS).map((name) => [name, 'cpu = 0.1, memory = "8MB", timeout = 0.5']));
+const FIELDS = Object.fromEntries(Object.keys(SCRIPTS).map((name) => [name, 'cpu = 0.1, memory = "8MB", timeout = 60']));
 
 for (const command of ['serve', 'dev']) {
   test(`${command}: a limit names its knob, and the line in the log`, async (t) => {

@@ -30,11 +30,13 @@ button:hover { border-color: var(--accent); }
 .choice .first { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
 button:focus-visible, a:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 small { display: block; color: var(--soft); }
+main { overflow-wrap: anywhere; }
+@media (forced-colors: active) { .choice .first { border-width: 3px; } }
 a { color: var(--accent); }]]
 
 -- `policy` is added to a Content-Security-Policy that allows nothing but the style below.
 local function page(status, title, content, policy, head)
-  policy = ("default-src 'none'; base-uri 'none'; style-src 'sha256-%s'; %s"):format(
+  policy = ("default-src 'none'; base-uri 'none'; img-src 'self'; style-src 'sha256-%s'; %s"):format(
     base64.encode(crypto.sha256(STYLE, "raw")),
     policy
   )
@@ -51,7 +53,7 @@ local function page(status, title, content, policy, head)
       '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n',
       '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>',
       pages.escape(title),
-      "</title>\n<style>",
+      '</title>\n<link rel="icon" href="/_luafn/dev/icon.svg" type="image/svg+xml">\n<style>',
       STYLE,
       "</style>\n",
       head or "",

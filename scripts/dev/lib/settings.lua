@@ -64,6 +64,31 @@ function settings.set_api(audience, name, on)
   write(kept)
 end
 
+-- Do the switches say something else than dev/auth.lua?
+function settings.differ()
+  local kept = read()
+  for sub, roles in pairs(kept.roles) do
+    for role, on in pairs(roles) do
+      local in_file = false
+      for _, user in ipairs(config.users) do
+        for _, name in ipairs(user.sub == sub and user.roles or {}) do in_file = in_file or name == role end
+      end
+      if on ~= in_file then return true end
+    end
+  end
+  for audience, switches in pairs(kept.apis) do
+    for name, on in pairs(switches) do
+      if on ~= (config.apis[audience][name] == true) then return true end
+    end
+  end
+  return false
+end
+
+-- All switches but the key that signs.
+function settings.reset()
+  write { file = FILE, signs_next = read().signs_next, roles = {}, apis = {} }
+end
+
 -- Does the second of the two keys sign?
 function settings.signs_next()
   return read().signs_next == true

@@ -75,13 +75,14 @@ static void use_issuer(struct audit *a, const struct config *config)
         plan->issuer = arena_copy(&a->arena, spec->verifier.issuer);
     if (plan->audience.ptr == NULL && spec->verifier.audience_count > 0)
         plan->audience = arena_copy(&a->arena, spec->verifier.audiences[0]);
-    struct str folder = arena_printf(&a->arena, "%.*s/.luafn/keys", STR_ARG(config->folder));
+    char folder[4096];
     struct stat st;
     struct issuer_store store;
     struct buf text = BUF_INIT;
     double fetched_at;
-    if (folder.ptr == NULL || stat(folder.ptr, &st) != 0 ||
-        issuer_store_init(&store, folder.ptr, spec->verifier.issuer, spec->jwks_uri) != 0)
+    if (cli_state_path(a->config_file, "keys", folder, sizeof(folder)) != 0 ||
+        stat(folder, &st) != 0 ||
+        issuer_store_init(&store, folder, spec->verifier.issuer, spec->jwks_uri) != 0)
         return;
     if (issuer_store_load(&store, &text, &fetched_at) == 0 &&
         keyset_parse(buf_str(&text), &a->keys, NULL) != 0)

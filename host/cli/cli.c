@@ -2,10 +2,14 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "base/str.h"
 
 const struct command *const *cli_commands;
 
@@ -121,14 +125,52 @@ int cli_beside(const char *config_file, const char *name, char *out, size_t size
     return len > 0 && (size_t)len < size ? 0 : -1;
 }
 
+/* What is beside the link comes first: a release may bring a folder of that name along. */
+int cli_state_path(const char *config_file, const char *name, char *out, size_t size)
+{
+    char folder[4096], beside[4096 + 16];
+    struct stat st;
+    int rc = cli_beside(config_file, ".luafn", out, size);
+    const char *slash = strrchr(config_file, '/');
+    if (rc == 0 && slash != NULL && slash != config_file &&
+        snprintf(folder, sizeof(folder), "%.*s", (int)(slash - config_file), config_file) <
+            (int)sizeof(folder) &&
+        lstat(folder, &st) == 0 && S_ISLNK(st.st_mode)) {
+        const char *link = strrchr(folder, '/');
+        link = link != NULL ? link + 1 : folder;
+        snprintf(beside, sizeof(beside), "%.*s.luafn/%s", (int)(link - folder), folder, link);
+        if (stat(beside, &st) == 0 || stat(out, &st) != 0)
+            rc = (size_t)snprintf(out, size, "%s", beside) < size ? 0 : -1;
+    }
+    size_t len = rc == 0 ? strlen(out) : 0;
+    if (rc == 0 && name != NULL &&
+        (size_t)snprintf(out + len, size - len, "/%s", name) >= size - len)
+        rc = -1;
+    return rc;
+}
+
+/* And those above it that are missing, as far as ".luafn". */
+static int make_state_folder(char *path)
+{
+    char *slash = strrchr(path, '/');
+    int rc = make_folder(path);
+    if (rc != -ENOENT || slash == NULL || slash == path)
+        return rc;
+    *slash = '\0';
+    rc = str_ends_with(str_from(path), STR(".luafn")) ? make_folder(path) : -ENOENT;
+    *slash = '/';
+    return rc == 0 ? make_folder(path) : rc;
+}
+
 int cli_state_folder(const char *config_file, const char *sub, char *out, unsigned size)
 {
-    if (cli_beside(config_file, ".luafn", out, size) != 0)
+    char real[PATH_MAX];
+    if (cli_state_path(config_file, NULL, out, size) != 0)
         return -ENAMETOOLONG;
-    int rc = make_folder(out);
-    if (rc != 0 || sub == NULL)
-        return rc;
-    size_t len = strlen(out);
-    int more = snprintf(out + len, size - len, "/%s", sub);
-    return more > 0 && len + (size_t)more < size ? make_folder(out) : -ENAMETOOLONG;
+    int rc = make_state_folder(out);
+    if (rc == 0 && (realpath(out, real) == NULL ||
+                    (size_t)snprintf(out, size, "%s%s%s", real, sub != NULL ? "/" : "",
+                                     sub != NULL ? sub : "") >= size))
+        rc = -ENAMETOOLONG;
+    return rc == 0 && sub != NULL ? make_folder(out) : rc;
 }

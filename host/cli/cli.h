@@ -62,8 +62,16 @@ int cli_flush(const char *name);
 int cli_beside(const char *config_file, const char *name, char *out, size_t size)
     __attribute__((warn_unused_result));
 
-/* The folder that holds functions.lua, and ".luafn" in it (made when missing). 0, or a
- * negative errno when it cannot be made: the host then keeps nothing on disk. */
+/* The path of `name` (NULL: none) in the folder where the host keeps what outlives it: ".luafn"
+ * beside functions.lua. Where the folder of functions.lua is a link, as `current -> releases/42`,
+ * and has no
+ * ".luafn" of its own, it is ".luafn/current" beside that link, so that it outlives a release, too.
+ * Looks, makes nothing. 0, or -1 where it is too long. */
+int cli_state_path(const char *config_file, const char *name, char *out, size_t size)
+    __attribute__((warn_unused_result));
+
+/* The same, made when missing, with all links followed: it stays where it is while they are
+ * swapped. 0, or a negative errno when it cannot be made: the host then keeps nothing on disk. */
 int cli_state_folder(const char *config_file, const char *sub, char *out, unsigned size);
 
 #endif

@@ -47,7 +47,7 @@ static bool is_origin(char *text, size_t len)
 static bool read_origin(const char *config_file, char *out)
 {
     char path[4096 + 32];
-    if (cli_beside(config_file, ".luafn/dev-issuer", path, sizeof(path)) != 0)
+    if (cli_state_path(config_file, "dev-issuer", path, sizeof(path)) != 0)
         return false;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd == -1)

@@ -62,7 +62,7 @@ static struct keyset *read_dev_keys(const char *config_file)
     char path[4096];
     struct keyset *set = NULL;
     struct buf text = BUF_INIT;
-    if (cli_beside(config_file, ".luafn", path, sizeof(path)) != 0 || access(path, R_OK) != 0 ||
+    if (cli_state_path(config_file, NULL, path, sizeof(path)) != 0 || access(path, R_OK) != 0 ||
         dev_key_write_set(config_file, &text) != 0 || keyset_parse(buf_str(&text), &set, NULL) != 0)
         set = NULL;
     buf_free(&text);
@@ -249,7 +249,7 @@ static double now_seconds(void)
 static const char *keys_folder(const char *config_file, char *path, size_t size)
 {
     struct stat st;
-    bool there = cli_beside(config_file, ".luafn/keys", path, size) == 0 && stat(path, &st) == 0;
+    bool there = cli_state_path(config_file, "keys", path, size) == 0 && stat(path, &st) == 0;
     return there ? path : NULL;
 }
 

@@ -159,22 +159,51 @@ int run_host_take_over(struct run_host_plan *plan)
     return rc;
 }
 
-/* The folder that holds the file. False when there is none. */
-static bool folder_of(const char *file, char *out, size_t size)
+static void allow_reading(struct run_host_plan *plan, const char *path)
 {
-    char *real = realpath(file, NULL);
-    if (real == NULL)
-        return false;
-    char *slash = strrchr(real, '/');
-    *(slash == real ? slash + 1 : slash) = '\0';
-    snprintf(out, size, "%s", real);
-    free(real);
-    return true;
+    if (plan->readable_count == RUN_HOST_READABLE_MAX)
+        return;
+    char *copy = plan->readable[plan->readable_count++];
+    snprintf(copy, sizeof(plan->readable[0]), "%s", path);
+    plan->confine.readable[plan->confine.readable_count++] = copy;
 }
 
-static void allow_reading(struct confine *confine, const char *path)
+/* What the path leads to; `above`: the folder that holds that. */
+static void allow_real(struct run_host_plan *plan, const char *path, bool above)
 {
-    confine->readable[confine->readable_count++] = path;
+    char real[PATH_MAX];
+    if (realpath(path, real) == NULL)
+        return;
+    char *slash = strrchr(real, '/');
+    if (above)
+        *(slash == real ? slash + 1 : slash) = '\0';
+    allow_reading(plan, real);
+}
+
+static void cut_name(char *path)
+{
+    char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        memcpy(path, ".", 2);
+    else
+        *(slash == path ? slash + 1 : slash) = '\0';
+}
+
+/* The folder of a file, as it is named and as its links lead; and, where that folder is a link,
+ * what lies beside it and beside its target: it may be swapped for another release. */
+static void allow_beside(struct run_host_plan *plan, const char *file)
+{
+    char folder[PATH_MAX];
+    struct stat st;
+    allow_real(plan, file, true);
+    snprintf(folder, sizeof(folder), "%s", file);
+    cut_name(folder);
+    allow_real(plan, folder, false);
+    if (lstat(folder, &st) != 0 || !S_ISLNK(st.st_mode))
+        return;
+    allow_real(plan, folder, true);
+    cut_name(folder);
+    allow_real(plan, folder, false);
 }
 
 /* What a worker needs of the file system: the deployment, certificates, and `.luafn` to write. */
@@ -185,16 +214,13 @@ static void plan_sandbox(struct run_host_plan *plan, const struct config *config
     if (!plan->sandbox)
         return;
     plan->supervisor.worker.confine = confine;
-    if (folder_of(app->config_file, plan->root, sizeof(plan->root)))
-        allow_reading(confine, plan->root);
-    snprintf(plan->publish, sizeof(plan->publish), "%.*s", STR_ARG(config->publish));
+    allow_beside(plan, app->config_file);
     if (config->publish.len > 0)
-        allow_reading(confine, plan->publish);
-    if (app->tls_cert != NULL &&
-        folder_of(app->tls_cert, plan->cert_folder, sizeof(plan->cert_folder)))
-        allow_reading(confine, plan->cert_folder);
-    if (app->tls_key != NULL && folder_of(app->tls_key, plan->key_folder, sizeof(plan->key_folder)))
-        allow_reading(confine, plan->key_folder);
+        allow_reading(plan, config->publish.ptr);
+    if (app->tls_cert != NULL)
+        allow_beside(plan, app->tls_cert);
+    if (app->tls_key != NULL)
+        allow_beside(plan, app->tls_key);
     if (cli_state_folder(app->config_file, NULL, plan->state_folder, sizeof(plan->state_folder)) ==
         0)
         confine->writable[confine->writable_count++] = plan->state_folder;

@@ -24,6 +24,8 @@ struct run_host {
         "--tls-key", OPTION_TEXT, &(r).tls_key                                                     \
     }
 
+enum { RUN_HOST_READABLE_MAX = 16 };
+
 struct run_host_plan {
     struct supervisor_options supervisor;
     struct listener listeners[LISTENER_MAX];
@@ -34,7 +36,8 @@ struct run_host_plan {
     void (*announce)(const struct run_host_plan *plan);
     bool sandbox;
     struct confine confine; /* its paths are: */
-    char root[4096], state_folder[4096], publish[4096], cert_folder[4096], key_folder[4096];
+    char readable[RUN_HOST_READABLE_MAX][4096], state_folder[4096];
+    unsigned readable_count;
 };
 
 /* Reads the texts of the options into the plan. 0 or EXIT_USAGE. */

@@ -2,7 +2,7 @@
 //
 //   node tools/drills.mjs mix [--requests 10000] [--clients 8] [--share 0.1] [--pick REGEX]
 //   node tools/drills.mjs renames [--renames 1000] [--connections 32]
-//   node tools/drills.mjs deploy [--rate 200] [--seconds 20]     (of each of the five phases)
+//   node tools/drills.mjs deploy [--connections 64] [--minutes 5]
 //   node tools/drills.mjs soak [--minutes 20]
 //   node tools/drills.mjs schedule [--minutes 10]
 //   node tools/drills.mjs reloads [--reloads 10000]
@@ -25,7 +25,7 @@ const { values: want, positionals: [drill] } = parseArgs({
   options: {
     requests: { type: 'string', default: '10000' }, clients: { type: 'string', default: '8' }, share: { type: 'string', default: '0.1' },
     pick: { type: 'string', default: '' }, renames: { type: 'string', default: '1000' }, connections: { type: 'string' },
-    reloads: { type: 'string', default: '10000' }, rate: { type: 'string', default: '200' }, seconds: { type: 'string' }, minutes: { type: 'string' },
+    reloads: { type: 'string', default: '10000' }, seconds: { type: 'string' }, minutes: { type: 'string' },
   },
 });
 
@@ -89,9 +89,11 @@ async function reloads() {
 }
 
 async function deploy() {
-  const got = await deployDrill(t, { rate: Number(want.rate), seconds: Number(want.seconds ?? 20), tell });
-  console.log(`\n${got.sent} requests: ${got.good} good, ${got.inKilled} in the killed worker, ${got.refused} refused after the end, ${got.faults.length} failed; `
-    + `${got.retried} sent again on a new connection; median ${percentile(got.ms, 0.5)} ms, p99 ${percentile(got.ms, 0.99)} ms`);
+  const until = Date.now() + Number(want.minutes ?? 5) * 60000;
+  const got = await deployDrill(t, { clients: Number(want.connections ?? 64), more: () => Date.now() < until, tell });
+  console.log(`\n${got.rounds.length} rounds, ${got.sent} requests: ${got.good} good, ${got.inKilled} in killed workers, ${got.refused} refused after the end, ${got.faults.length} failed`);
+  const line = (r) => `supervisor ${r.supervisor.kib} KiB, ${r.supervisor.files} descriptors; workers ${r.workers.map((w) => `${w.kib} KiB, ${w.files}`).join('; ')}`;
+  console.log(`  after the first round: ${line(got.rounds[0])}\n  after the last:        ${line(got.rounds.at(-1))}`);
   return got.faults.slice(0, 10);
 }
 

@@ -135,7 +135,7 @@ reload-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 1,000 rename
 	$(Q)$(DRILL) renames
 	$(Q)$(DRILL) reloads
 
-deploy-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 200 requests/s through a killed worker, a reload, an upgrade and the end
+deploy-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 64 clients through killed and stopped workers, reloads, broken files, upgrades and the end; ARGS="--minutes 10"
 	$(Q)$(DRILL) deploy $(ARGS)
 
 schedule-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 10 minutes of a schedule and a background function each second; ARGS="--minutes 2"

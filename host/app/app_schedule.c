@@ -62,9 +62,7 @@ static void log_run(enum log_level level, const char *message, struct str functi
 static void on_run_end(void *arg)
 {
     struct run *run = arg;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    uint64_t ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - run->ex->started_ns;
+    uint64_t ns = clock_monotonic_ns() - run->ex->started_ns;
     int status = run->ex->res.status;
     schedule_release(run->slot);
     struct log_line line;

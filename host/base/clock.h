@@ -6,9 +6,13 @@
 #define LUAFN_BASE_CLOCK_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Seconds since 1970, with a fraction. */
 double clock_now(void);
+
+/* Nanoseconds of CLOCK_MONOTONIC, whatever a test has set: how long something takes. */
+uint64_t clock_monotonic_ns(void);
 
 /* From here on the clock stands at `seconds` and moves by clock_advance alone. */
 void clock_set(double seconds);

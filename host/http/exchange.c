@@ -7,6 +7,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/clock.h"
+
 /* Kept for reuse, so that a steady load allocates nothing. A debug build keeps none: there a use
  * after the last release must meet freed memory. */
 #ifdef LUAFN_DEBUG
@@ -371,9 +373,7 @@ static bool traceparent_is_valid(struct str value)
 
 void exchange_identify(struct exchange *ex)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    ex->started_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    ex->started_ns = clock_monotonic_ns();
     const struct str *id = NULL;
     const struct str *trace = NULL;
     const struct headers *headers = &ex->req.headers;

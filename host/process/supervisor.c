@@ -6,21 +6,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "process/keeper.h"
 #include "process/notify.h"
 
 enum { CHECK_MS = 100, EXIT_GRACE_S = 2 };
-
-uint64_t supervisor_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* ---- ending ---- */
 
@@ -35,13 +28,14 @@ static void take_nothing_new(struct supervisor *s)
     }
 }
 
-void supervisor_stop(struct supervisor *s, int status)
+static void stop(struct supervisor *s, int status)
 {
     if (s->stopping)
         return;
     s->stopping = true;
     s->status = status;
-    s->kill_at_ns = supervisor_now() + (uint64_t)((s->options->worker.drain + EXIT_GRACE_S) * 1e9);
+    s->kill_at_ns =
+        clock_monotonic_ns() + (uint64_t)((s->options->worker.drain + EXIT_GRACE_S) * 1e9);
     if (s->upgrade.state != UPGRADE_DONE)
         notify_send("STOPPING=1\nSTATUS=answering what runs");
     take_nothing_new(s);
@@ -59,7 +53,7 @@ static void reload(struct supervisor *s)
         return;
     s->reloading = true;
     notify_send("RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading",
-                (unsigned long long)(supervisor_now() / 1000));
+                (unsigned long long)(clock_monotonic_ns() / 1000));
     for (unsigned i = 0; i < s->options->workers; i++)
         atomic_store(&s->carried.workers->slots[i].reloading, s->children[i].pid > 0);
     children_signal(s, SIGHUP);
@@ -104,7 +98,7 @@ static void check_upgrade(struct supervisor *s)
     log_message(LOG_INFO, "upgrade: the new program serves; this one answers what runs");
     s->carried.metrics->upgrades++;
     notify_send("MAINPID=%d", (int)s->upgrade.pid);
-    supervisor_stop(s, 0);
+    stop(s, 0);
 }
 
 /* A service manager has been told who is in charge now. Anybody else knows this process only, which
@@ -120,7 +114,7 @@ static void on_stop_signal(struct supervisor *s)
     if (s->told_to_stop)
         children_signal(s, SIGKILL);
     s->told_to_stop = true;
-    supervisor_stop(s, 0);
+    stop(s, 0);
 }
 
 /* ---- what happens over time ---- */
@@ -140,7 +134,7 @@ static void announce(struct supervisor *s)
 /* A sign of life means that somebody answers: without a worker that does there is none. */
 static void sign_of_life(struct supervisor *s, unsigned ready)
 {
-    uint64_t now = supervisor_now();
+    uint64_t now = clock_monotonic_ns();
     if (s->watchdog_ns == 0 || now < s->next_sign_ns || (ready == 0 && !s->stopping))
         return;
     s->next_sign_ns = now + s->watchdog_ns;
@@ -150,12 +144,14 @@ static void sign_of_life(struct supervisor *s, unsigned ready)
 static void check(struct supervisor *s)
 {
     unsigned ready = children_check(s);
+    if (s->refused)
+        stop(s, WORKER_EXIT_FAILED);
     if (!s->announced && ready == s->options->workers)
         announce(s);
     check_reload(s);
     check_upgrade(s);
     sign_of_life(s, ready);
-    if (s->stopping && supervisor_now() >= s->kill_at_ns)
+    if (s->stopping && clock_monotonic_ns() >= s->kill_at_ns)
         children_signal(s, SIGKILL);
 }
 

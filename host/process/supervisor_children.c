@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "process/keeper.h"
 #include "process/stand_in.h"
@@ -68,7 +69,7 @@ static _Noreturn void run_child(struct supervisor *s, unsigned index)
 void children_spawn(struct supervisor *s, unsigned index)
 {
     struct child *child = &s->children[index];
-    atomic_store(&s->carried.workers->slots[index].heartbeat_ns, supervisor_now());
+    atomic_store(&s->carried.workers->slots[index].heartbeat_ns, clock_monotonic_ns());
     atomic_store(&s->carried.workers->slots[index].ready, 0);
     atomic_store(&s->carried.workers->slots[index].reloading, 0);
     s->carried.workers->slots[index].running[0] = '\0';
@@ -78,10 +79,11 @@ void children_spawn(struct supervisor *s, unsigned index)
         run_child(s, index);
     if (pid == -1) {
         log_message(LOG_ERROR, "cannot start a worker: %s", strerror(errno));
-        child->respawn_at_ns = supervisor_now() + 1000000000u;
+        child->respawn_at_ns = clock_monotonic_ns() + 1000000000u;
         return;
     }
-    *child = (struct child){.pid = pid, .born_ns = supervisor_now(), .failures = child->failures};
+    *child =
+        (struct child){.pid = pid, .born_ns = clock_monotonic_ns(), .failures = child->failures};
 }
 
 void children_signal(struct supervisor *s, int signal)
@@ -165,12 +167,12 @@ static void on_end(struct supervisor *s, unsigned index, int status)
     struct child *child = &s->children[index];
     bool refused = WIFEXITED(status) && WEXITSTATUS(status) != WORKER_EXIT_OK && !s->announced;
     bool young = atomic_load(&s->carried.workers->slots[index].ready) == 0 ||
-                 supervisor_now() - child->born_ns < 1000000000u;
+                 clock_monotonic_ns() - child->born_ns < 1000000000u;
     metrics_clear_gauges(page_of(s, index));
     atomic_store(&s->carried.workers->slots[index].ready, 0);
     if (refused && !s->stopping) {
         child->pid = 0;
-        supervisor_stop(s, WORKER_EXIT_FAILED); /* the worker has said why */
+        s->refused = true; /* the worker has said why */
         return;
     }
     if (!s->stopping) {
@@ -179,7 +181,7 @@ static void on_end(struct supervisor *s, unsigned index, int status)
         if (may_be_of_the_store(status, young))
             look_at_store(s);
         child->failures = young ? child->failures + 1 : 0;
-        child->respawn_at_ns = supervisor_now() + respawn_wait(child->failures);
+        child->respawn_at_ns = clock_monotonic_ns() + respawn_wait(child->failures);
     } else if (!has_stopped_well(status)) {
         log_death(child, status, "worker ended badly while it stopped");
         s->status = WORKER_EXIT_FAILED;
@@ -226,7 +228,7 @@ static void blame(struct supervisor *s, const char *name)
 {
     const unsigned ring = sizeof(s->blames) / sizeof(s->blames[0]);
     struct blame *b = &s->blames[s->blame_count++ % ring];
-    b->at_ns = supervisor_now();
+    b->at_ns = clock_monotonic_ns();
     snprintf(b->name, sizeof(b->name), "%s", name);
     unsigned count = 0;
     for (unsigned i = 0; i < ring; i++)
@@ -280,7 +282,7 @@ static bool is_runnable(pid_t pid, uint64_t *cpu_ns)
 static uint64_t stopped_ns(struct child *child, uint64_t beat)
 {
     const uint64_t unseen = (uint64_t)(LIMIT_WATCHDOG / 4 * 1e9);
-    uint64_t late = supervisor_now() - beat, cpu = 0;
+    uint64_t late = clock_monotonic_ns() - beat, cpu = 0;
     if (late < unseen)
         return 0;
     bool runnable = is_runnable(child->pid, &cpu);
@@ -308,7 +310,7 @@ static void check_heart(struct supervisor *s, unsigned index)
     log_end(&line);
     s->carried.metrics->hangs++;
     kill(child->pid, SIGKILL);
-    atomic_store(&slot->heartbeat_ns, supervisor_now());
+    atomic_store(&slot->heartbeat_ns, clock_monotonic_ns());
     if (name[0] != '\0')
         blame(s, name);
 }
@@ -332,7 +334,7 @@ static void start_stand_in(struct supervisor *s)
 /* A moment without a worker is waited through, longer times are told. */
 static void check_stand_in(struct supervisor *s, bool served)
 {
-    uint64_t now = supervisor_now();
+    uint64_t now = clock_monotonic_ns();
     bool wanted = !served && !s->stopping;
     if (served || !s->announced)
         s->served_ns = now;
@@ -351,7 +353,7 @@ unsigned children_check(struct supervisor *s)
         ready += child->pid > 0 && atomic_load(&s->carried.workers->slots[i].ready) == 1;
         check_heart(s, i);
         if (child->pid == 0 && child->respawn_at_ns != 0 && !s->stopping && s->store_check == 0 &&
-            supervisor_now() >= child->respawn_at_ns)
+            clock_monotonic_ns() >= child->respawn_at_ns)
             children_spawn(s, i);
     }
     check_stand_in(s, ready > 0);

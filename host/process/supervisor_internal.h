@@ -48,6 +48,7 @@ struct supervisor {
     pid_t self;
     bool announced;
     bool stopping;
+    bool refused;         /* a worker does not begin with what there is: the first start is none */
     bool told_to_stop;    /* by a signal */
     bool hangup_ends;     /* SIGHUP means that the terminal is gone, not a reload */
     bool reloading;       /* the service manager waits for the end of it */
@@ -57,10 +58,6 @@ struct supervisor {
     int status;
 };
 
-uint64_t supervisor_now(void); /* CLOCK_MONOTONIC, nanoseconds */
-
-/* ---- supervisor_children.c ---- */
-
 void children_spawn(struct supervisor *s, unsigned index);
 void children_signal(struct supervisor *s, int signal);
 /* Takes note of every worker that has ended. */
@@ -68,10 +65,5 @@ void children_reap(struct supervisor *s);
 unsigned children_alive(const struct supervisor *s);
 /* Looks at each heart and replaces who is dead. Returns how many are ready. */
 unsigned children_check(struct supervisor *s);
-
-/* ---- supervisor.c ---- */
-
-/* Takes nothing new and lets what runs end. */
-void supervisor_stop(struct supervisor *s, int status);
 
 #endif

@@ -8,22 +8,15 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "process/notify.h"
 
 #define VARIABLE "LUAFN_UPGRADE"
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 /* ---- in the old program ---- */
 
@@ -89,10 +82,11 @@ bool upgrade_begin(struct upgrade *upgrade, char *const *argv, const struct inhe
         close(pipe_fds[0]);
         return false;
     }
-    *upgrade = (struct upgrade){.state = UPGRADE_STARTING,
-                                .pid = pid,
-                                .ready_fd = pipe_fds[0],
-                                .deadline_ns = now_ns() + (uint64_t)(LIMIT_UPGRADE * 1e9)};
+    *upgrade =
+        (struct upgrade){.state = UPGRADE_STARTING,
+                         .pid = pid,
+                         .ready_fd = pipe_fds[0],
+                         .deadline_ns = clock_monotonic_ns() + (uint64_t)(LIMIT_UPGRADE * 1e9)};
     return true;
 }
 
@@ -116,7 +110,7 @@ bool upgrade_check(struct upgrade *upgrade)
         upgrade->state = UPGRADE_DONE;
         return true;
     }
-    if (got == 0 || upgrade->ended || now_ns() > upgrade->deadline_ns)
+    if (got == 0 || upgrade->ended || clock_monotonic_ns() > upgrade->deadline_ns)
         give_up(upgrade);
     return false;
 }

@@ -72,7 +72,9 @@ class Load {
   async everybody(version) {
     const to = this.good + 2 * this.seen.length;
     const enough = () => this.good >= to && (version === undefined || this.seen.every((v) => v === version));
-    await eventually(() => enough() || this.faults.length > 0, 60, `answers${version === undefined ? '' : ` of version ${version}`} in "${this.phase}"`);
+    await eventually(() => enough() || this.faults.length > 0, 60, 'answers').catch(() => {
+      this.faults.push(`${this.phase}: only ${this.good} of ${to} answers, or not all of version ${version}: ${this.seen}; ${this.h.stderr.split('\n').slice(-12).join('\n')}`);
+    });
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "auth/key.h"
 #include "http/encoding.h"
+#include "http/host_name.h"
 #include "http/parser.h"
 #include "client/client.h"
 #include "server/h2.h"
@@ -24,6 +25,7 @@ int print_version(void)
     printf("OpenSSL %s\n", key_library_version());
     printf("nghttp2 %s\n", h2_library_version());
     printf("libcurl %s\n", client_library_version());
+    printf("libidn2 %s\n", host_name_library_version());
     printf("LMDB %s\n", store_library_version());
     printf("hiredis %s\n", store_client_version());
     unsigned brotli = encoding_brotli_version();

@@ -62,3 +62,8 @@ int host_name_canonical(struct str name, char out[HOST_NAME_SIZE])
         out[i] = (char)(out[i] >= 'A' && out[i] <= 'Z' ? out[i] | 0x20 : out[i]);
     return 0;
 }
+
+const char *host_name_library_version(void)
+{
+    return idn2_check_version(NULL);
+}

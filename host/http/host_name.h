@@ -14,4 +14,7 @@ enum { HOST_NAME_SIZE = 256 };
 int host_name_canonical(struct str name, char out[HOST_NAME_SIZE])
     __attribute__((warn_unused_result));
 
+/* libidn2's version, static. */
+const char *host_name_library_version(void);
+
 #endif

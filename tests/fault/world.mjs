@@ -31,7 +31,13 @@ const SHOWS = [{ id: 1, url: 'http://tv/1', name: 'one' }, { id: 2, url: 'http:/
 async function upstream(t) {
   const server = http.createServer((req, res) => {
     // The whole question first: an end that closes on bytes it has not read resets the connection.
-    req.resume().on('end', () => {
+    let length = 0;
+    req.on('data', (d) => { length += d.length; }).on('end', () => {
+      if (req.url === '/count') {
+        res.writeHead(200, { 'Content-Type': 'text/plain', 'Content-Encoding': 'identity', Connection: 'close' });
+        res.end(`${length}`.padEnd(100000, '.'));
+        return;
+      }
       res.writeHead(200, { 'Content-Type': 'application/json', Connection: 'close' });
       res.end(JSON.stringify(req.method === 'POST' ? { active: false } : SHOWS));
     });
@@ -65,7 +71,7 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
       ...Object.fromEntries(Object.keys(scripts).map((name) => [name, open])),
       ...fields(issuer),
     },
-    more: `  publish = "web", auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, backend = ${lua(backend)} },\n`,
+    more: `  publish = "web", redirects = { { from = "/px/*", to = "${new URL(url).origin}/:splat", status = 200 } }, auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, backend = ${lua(backend)} },\n`,
     files: {
       'scripts/lib/auth.lua': lib,
       'web/page.txt': 'a page',
@@ -120,6 +126,9 @@ export const types = (w) => {
     }),
     'a body of somebody without a token': () => ({
       request: { method: 'POST', path: `${FN}me`, body: 'x'.repeat(150000) }, right: is(401), bad: true,
+    }),
+    'a rewrite, with a body each way': () => ({
+      request: { method: 'POST', path: '/px/count', body: 'x'.repeat(150000) }, right: is(200, (r) => /^150000\.{99994}$/.test(r.text)),
     }),
     'a function that raises': () => ({ request: { path: `${FN}raise` }, right: is(502, (r) => typeof r.json().errorType === 'string') }),
     'a static file': () => ({ request: { path: '/page.txt' }, right: is(200, (r) => r.text === 'a page') }),

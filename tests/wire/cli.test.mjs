@@ -32,7 +32,7 @@ test('--version: the program and every library', async (t) => {
   const { code, stdout } = await run(t, ['--version']);
   assert.equal(code, 0);
   assert.match(stdout, /^luafn \d+\.\d+\.\d+/);
-  for (const library of ['Lua', 'libuv', 'llhttp', 'jansson', 'libjwt', 'OpenSSL', 'nghttp2', 'curl', 'LMDB', 'zlib', 'brotli']) {
+  for (const library of ['Lua', 'libuv', 'llhttp', 'jansson', 'libjwt', 'OpenSSL', 'nghttp2', 'curl', 'libidn2', 'LMDB', 'zlib', 'brotli']) {
     assert.match(stdout, new RegExp(`${library}\\D{0,4}\\d+\\.\\d+`, 'i'), library);
   }
 });

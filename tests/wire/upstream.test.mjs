@@ -2,7 +2,8 @@
 // request is made twice.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { deployment, start } from '../lib/host.mjs';
+import { deployment, lua, start } from '../lib/host.mjs';
+import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { answer, rawUpstream } from '../lib/upstream.mjs';
 
 // Two ways to an upstream: a rewrite, and a function that fetches what its query says.
@@ -135,3 +136,24 @@ for (const way of ['rewrite', 'fetch']) {
     assert.equal(seen('POST', '/gone'), 1);
   });
 }
+
+// An answer about another's token would be another's rights.
+test('introspection: what a provider sends to nobody says nothing about the next token', async (t) => {
+  const issuer = (await Issuer.start(t)).tenant();
+  const word = (sub) => answer(JSON.stringify({ active: true, sub }), { fields: ['Content-Type: application/json'] });
+  const up = await rawUpstream(t, async (request, conn) => {
+    await conn.send(word(new URLSearchParams(request.body.toString()).get('token')) + word('somebody else').slice(0, 30));
+    await conn.send(word('somebody else').slice(30) + word('somebody else'));
+  });
+  const h = await start(t, {
+    files: deployment({ me: 'return function(e, c) return c.identityContext.claims.sub end' }, {
+      fields: { me: 'auth = true' },
+      more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, introspection = { url = "${up.url}/", client_id = "a", client_secret = "b" } },`,
+    }),
+  });
+  for (const token of ['alice', 'bob', 'carol', 'dave']) {
+    const res = await h.call('me', { headers: { Authorization: `Bearer ${token}` } });
+    assert.deepEqual([res.status, res.text], [200, token]);
+  }
+  assert.equal(up.requests.length, 4, 'each is asked for once');
+});

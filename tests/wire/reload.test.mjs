@@ -218,7 +218,7 @@ test('what runs finishes on the generation that it began with', async (t) => {
 
 test('who waits for keys is judged by the policy, and answered by the script, that there were', async (t) => {
   const issuer = (await Issuer.start(t)).tenant();
-  issuer.state.delay = 1.6; // discovery, and then the keys; what was replaced is freed within a second
+  issuer.state.delay = 0.8; // discovery, and then the keys; what was replaced is freed within a second
   const files = (version, auth) => deployment({ a: says(version) }, {
     fields: { a: `auth = ${auth}` }, more: `  auth = { issuer = "${issuer.issuer}", audience = "${AUDIENCE}" },`,
   });

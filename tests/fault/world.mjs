@@ -4,6 +4,7 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
+import zlib from 'node:zlib';
 import { deployment, folder, lua, ROOT, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { jws, newKey } from '../lib/jws.mjs';
@@ -26,6 +27,8 @@ const UPLOAD = `return function(event)
   for piece in event:chunks() do total = total + #piece end
   return tostring(total)
 end`;
+// A file that is sent in pieces, and two that are compressed: by the loop, and by a thread.
+const FILES = { 'large.bin': crypto.randomBytes(200000), 'small.css': crypto.randomBytes(10000).toString('hex'), 'large.css': crypto.randomBytes(60000).toString('hex') };
 const SHOWS = [{ id: 1, url: 'http://tv/1', name: 'one' }, { id: 2, url: 'http://tv/2', name: 'two' }];
 
 async function upstream(t) {
@@ -75,6 +78,7 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
     files: {
       'scripts/lib/auth.lua': lib,
       'web/page.txt': 'a page',
+      ...Object.fromEntries(Object.entries(FILES).map(([name, bytes]) => [`web/${name}`, bytes])),
       '.env': `JWT_ISSUER=${issuer.issuer}\nJWT_AUDIENCE=${AUDIENCE}\nTV_API_URL=${url}\n`,
     },
   }));
@@ -114,6 +118,12 @@ export const types = (w) => {
   const is = (status, check = () => true) => (res) => res.status === status && check(res);
   const me = is(200, (r) => r.json().sub === 'auth0|1');
   const refused = (code) => is(401, (r) => r.json().error === code);
+  const bytesOf = (r) => (r.header('content-encoding') === 'gzip' ? zlib.gunzipSync(r.body) : r.body);
+  // Just written, so that nothing of it is kept.
+  const file = (name, headers = {}) => () => {
+    fs.utimesSync(path.join(w.host.dir, 'web', name), new Date(), new Date());
+    return { request: { path: `/${name}`, headers }, right: is(200, (r) => bytesOf(r).equals(Buffer.from(FILES[name]))) };
+  };
   const guarded = (token, right, bad = false) => () => ({ request: { path: `${FN}me`, headers: bearer(token()) }, right, bad });
   return {
     hello: () => ({ request: { path: `${FN}hello` }, right: is(200, (r) => r.text === 'hello') }),
@@ -132,6 +142,9 @@ export const types = (w) => {
     }),
     'a function that raises': () => ({ request: { path: `${FN}raise` }, right: is(502, (r) => typeof r.json().errorType === 'string') }),
     'a static file': () => ({ request: { path: '/page.txt' }, right: is(200, (r) => r.text === 'a page') }),
+    'a large file': file('large.bin'),
+    'a file to be compressed': file('small.css', { 'Accept-Encoding': 'gzip' }),
+    'a large file to be compressed': file('large.css', { 'Accept-Encoding': 'gzip' }),
     'no such function': () => ({ request: { path: `${FN}nothing` }, right: is(404) }),
     'me, token in the cache': guarded(() => kept.good, me),
     'me, token not seen before': guarded(() => issuer.token(fresh()), me),

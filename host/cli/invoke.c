@@ -31,7 +31,7 @@ static int read_input(struct buf *out)
             return cli_fault("out of memory");
         n = fread(out->data + out->len, 1, 65536, stdin);
         out->len += n;
-    } while (n > 0 && out->len <= LIMIT_BODY_BYTES);
+    } while (n > 0 && out->len <= LIMIT_FN_BODY);
     return 0;
 }
 
@@ -46,7 +46,7 @@ static int read_file(const char *path, struct buf *out)
         ok = buf_reserve(out, 65536) == 0;
         n = ok ? fread(out->data + out->len, 1, 65536, file) : 0;
         out->len += n;
-    } while (n > 0 && out->len <= LIMIT_BODY_BYTES);
+    } while (n > 0 && out->len <= LIMIT_FN_BODY);
     bool failed = ferror(file) != 0;
     fclose(file);
     if (failed)
@@ -62,8 +62,8 @@ static int get_payload(struct invoke *o, struct str *out)
         return 0;
     int rc =
         strcmp(o->payload, "@-") == 0 ? read_input(&o->file) : read_file(o->payload + 1, &o->file);
-    if (rc == 0 && o->file.len > LIMIT_BODY_BYTES)
-        rc = cli_fault("--payload is larger than %d bytes", LIMIT_BODY_BYTES);
+    if (rc == 0 && o->file.len > LIMIT_FN_BODY)
+        rc = cli_fault("--payload is larger than %zu bytes", LIMIT_FN_BODY);
     *out = buf_str(&o->file);
     if (out->ptr == NULL)
         *out = STR("");

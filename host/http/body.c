@@ -5,7 +5,7 @@
 
 #include "base/limits.h"
 
-static const struct http_fault too_large = {413, "payload_too_large", "The body is too large"};
+const struct http_fault body_too_large = {413, "payload_too_large", "The body is too large"};
 static const struct http_fault out_of_memory = {500, "internal_error", "Out of memory"};
 
 struct body *body_new(struct arena *arena, uint64_t announced)
@@ -28,7 +28,7 @@ const struct http_fault *body_set_limit(struct body *body, uint64_t limit)
     body->limit = limit;
     if (body->fault == NULL &&
         (body->received > limit || (body->announced != BODY_UNSIZED && body->announced > limit)))
-        body->fault = &too_large;
+        body->fault = &body_too_large;
     return body->fault;
 }
 
@@ -55,7 +55,7 @@ void body_push(struct body *body, struct str bytes, uint64_t now_ms)
     if (body->fault != NULL || bytes.len == 0)
         return;
     if (bytes.len > body->limit - body->received) {
-        body->fault = &too_large;
+        body->fault = &body_too_large;
         return;
     }
     body->received += bytes.len;

@@ -34,6 +34,8 @@ struct body {
     uint64_t listened;                  /* for so many, before that */
 };
 
+extern const struct http_fault body_too_large; /* 413 */
+
 /* In the arena, which does not own what comes: body_free before it ends. NULL: out of memory. */
 struct body *body_new(struct arena *arena, uint64_t announced);
 void body_free(struct body *body);

@@ -1,6 +1,7 @@
 /* One state a byte of overhead, one slice a run of data. */
 #include "http/chunked.h"
 
+#include "http/body.h"
 #include "http/chars.h"
 #include "base/limits.h"
 
@@ -10,7 +11,6 @@ static const struct http_fault bad_size = {400, "bad_request",
                                            "Bad request: a chunk size is malformed"};
 static const struct http_fault bad_end = {400, "bad_request",
                                           "Bad request: a chunk does not end with CR LF"};
-static const struct http_fault large_body = {413, "payload_too_large", "The body is too large"};
 static const struct http_fault wasteful = {413, "payload_too_large",
                                            "The body's chunks hold too little data for their size"};
 
@@ -26,7 +26,7 @@ static const struct http_fault *on_size(struct chunked *chunked, char c)
         if (++chunked->digits > SIZE_DIGITS_MAX)
             return &bad_size;
         chunked->left = chunked->left * 16 + (unsigned)digit;
-        return chunked->left > chunked->limit - chunked->data ? &large_body : NULL;
+        return chunked->left > chunked->limit - chunked->data ? &body_too_large : NULL;
     }
     if (chunked->digits == 0 || (c != ';' && c != '\r'))
         return &bad_size;

@@ -80,7 +80,9 @@ void exchange_pool_free(void)
 
 const struct http_fault *exchange_limit_body(struct exchange *ex, uint64_t limit)
 {
-    return ex->body != NULL ? body_set_limit(ex->body, limit) : NULL;
+    if (ex->body != NULL)
+        return body_set_limit(ex->body, limit);
+    return ex->req.body.len > limit ? &body_too_large : NULL;
 }
 
 /* All of it is the request's from now on. */

@@ -411,7 +411,8 @@ void function_call(struct call *call)
         answer_unstarted(call, set_not_loaded);
     else if (!function_accepts(function))
         answer_unstarted(call, set_no_slot);
-    else if ((fault = exchange_limit_body(call->ex, function->spec->body)) != NULL)
+    else if (function->spec->cron == NULL &&
+             (fault = exchange_limit_body(call->ex, function->spec->body)) != NULL)
         refuse(call, fault);
     else if (has_slot(function))
         start(call);

@@ -177,6 +177,9 @@ static void test_a_body_that_is_there(void **state)
     (void)state;
     struct exchange *ex = fresh();
     assert_null(exchange_limit_body(ex, 0));
+    ex->req.body = STR("abc");
+    assert_null(exchange_limit_body(ex, 3));
+    assert_int_equal(exchange_limit_body(ex, 2)->status, 413);
     exchange_read_whole(ex, on_body);
     assert_int_equal(ex->state, EXCHANGE_WORKING);
     assert_int_equal(bodies, 1);

@@ -91,7 +91,7 @@ export class H2Wire {
   }
 
   // Waits for the first frame that `is`; undefined when the connection ends without it.
-  async until(is, ms = 15000) {
+  async until(is, ms = 60000) {
     const deadline = Date.now() + ms;
     for (;;) {
       this.#parse();
@@ -112,7 +112,7 @@ export class H2Wire {
   }
 
   // The code of the GOAWAY, or 'closed' where there was none; the connection must end.
-  async farewell(ms = 15000) {
+  async farewell(ms = 60000) {
     const goaway = await this.until((f) => f.type === TYPE.GOAWAY, ms);
     await this.wire.closed(ms);
     return goaway ? goaway.payload.readUInt32BE(4) : 'closed';

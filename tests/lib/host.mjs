@@ -31,14 +31,16 @@ export async function freePort() {
 
 export const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
-// Waits until fn() gives something true; polls, for things that no event announces. Where the machine is
-// so busy that we get but a part of our turns, the host gets no more of its own: so many it shall have.
+// Waits until fn() gives something true; polls, for things that no event announces. `seconds` is ample on a
+// machine of one's own; beside others it may take PATIENCE times as long. Where the machine is so busy that
+// we get but a part of our turns, the host gets no more of its own: so many it shall have.
+const PATIENCE = 6;
 export async function eventually(fn, seconds, what) {
-  const deadline = Date.now() + seconds * 1000 * SLOW;
+  const deadline = Date.now() + seconds * 1000 * SLOW * PATIENCE;
   for (let turns = 0; ; turns++) {
     const got = await fn();
     if (got) return got;
-    if (Date.now() > deadline && turns > seconds * 25) throw new Error(`not within ${seconds * SLOW} s: ${what}`);
+    if (Date.now() > deadline && turns > seconds * 25) throw new Error(`not within ${seconds * SLOW * PATIENCE} s: ${what}`);
     await sleep(0.02);
   }
 }
@@ -68,7 +70,7 @@ function environment(extra) {
 }
 
 // Runs a command to its end: { code, signal, stdout, stderr }.
-export async function run(t, args, { files, dir = folder(t, files), env = {}, input, seconds = 20 } = {}) {
+export async function run(t, args, { files, dir = folder(t, files), env = {}, input, seconds = 60 } = {}) {
   const child = spawn(COMMAND, [...BEFORE, ...args], { cwd: dir, env: environment(env), stdio: ['pipe', 'pipe', 'pipe'] });
   const out = { stdout: '', stderr: '' };
   child.stdout.on('data', (d) => { out.stdout += d; });
@@ -138,7 +140,7 @@ export class Host {
   // SIGTERM, and the end that a good program makes.
   async stop() {
     if (!this.ended) this.kill('SIGTERM');
-    const timer = setTimeout(() => this.kill('SIGKILL'), 15000 * SLOW);
+    const timer = setTimeout(() => this.kill('SIGKILL'), 60000 * SLOW);
     const { code, signal } = await this.exit;
     clearTimeout(timer);
     assert.doesNotMatch(this.stderr, REPORT);
@@ -162,7 +164,7 @@ export function launch(dir, { command = 'serve', listen = '127.0.0.1:0', args = 
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
       reject(new Error(`does not listen; stderr:\n${host.stderr}`));
-    }, 15000 * SLOW);
+    }, 60000 * SLOW);
     child.stderr.on('data', () => {
       const m = /listening on https?:\/\/([^\s:]+):(\d+)/.exec(host.stderr);
       if (!m) return;

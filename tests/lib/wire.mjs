@@ -103,7 +103,7 @@ export class Wire {
   }
 
   // The next answer; interim ones (1xx) are answers too.
-  async response({ head = false, ms = 15000 } = {}) {
+  async response({ head = false, ms = 60000 } = {}) {
     const got = await this.#until(() => {
       const one = parseResponse(this.buf, { head, ended: this.ended });
       if (one) return one;
@@ -115,7 +115,7 @@ export class Wire {
   }
 
   // Waits for the peer to close and returns what was left unread.
-  async closed(ms = 15000) {
+  async closed(ms = 60000) {
     await this.#until(() => this.ended, ms, 'end of connection');
     return this.buf;
   }
@@ -142,7 +142,7 @@ export async function request(at, options = {}) {
   const wire = await Wire.connect(at.address, at.port);
   try {
     wire.send(requestText({ host: `${at.address}:${at.port}`, ...options }));
-    return await wire.response({ head: options.method === 'HEAD', ms: options.ms ?? 15000 });
+    return await wire.response({ head: options.method === 'HEAD', ms: options.ms ?? 60000 });
   } finally {
     wire.close();
   }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -72,13 +73,23 @@ static int write_range(struct embedded *e, struct list *first, const struct list
     return rc;
 }
 
+/* LMDB calls a write that was cut short EIO, whatever cut it. */
+static int write_status(const struct embedded *e, int rc)
+{
+    mdb_filehandle_t fd;
+    struct statvfs disk;
+    bool full = rc == EIO && mdb_env_get_fd(e->file.env, &fd) == 0 && fstatvfs(fd, &disk) == 0 &&
+                disk.f_bavail == 0;
+    return full ? -ENOSPC : file_status(rc);
+}
+
 static void write_batch(struct embedded *e)
 {
     int rc = write_range(e, e->batch.next, &e->batch);
     if (rc == 0)
         return;
     if (e->batch.next->next == &e->batch || rc != MDB_MAP_FULL) {
-        set_status(&e->batch, file_status(rc));
+        set_status(&e->batch, write_status(e, rc));
         return;
     }
     /* One that does not fit must not take the others along. */
@@ -86,7 +97,7 @@ static void write_batch(struct embedded *e)
     {
         rc = write_range(e, node, node->next);
         if (rc != 0)
-            container_of(node, struct store_request, node)->status = file_status(rc);
+            container_of(node, struct store_request, node)->status = write_status(e, rc);
     }
 }
 

@@ -43,6 +43,7 @@ const char *store_error_text(int status)
     case STORE_FOREIGN:
         return "the value there is of another program";
     case -ENOSPC:
+    case -EDQUOT:
         return "no space is left on the disk";
     case -ENOMEM:
         return "out of memory";

@@ -251,3 +251,25 @@ test('dev has it too', async (t) => {
   assert.deepEqual(await call(h, 'incr', 'a'), [1]);
   assert.equal(fs.statSync(file(h)).mode & 0o777, 0o600);
 });
+
+const alone = process.getuid() === 0 ? false : 'a file system of its own needs root';
+test('a full disk is called that, and what is there stays', { skip: alone }, async (t) => {
+  const h = await start(t, {
+    files: {
+      ...deployment({
+        fill: `return function(event)
+          if event.httpMethod == "GET" then return kv.get("k1") or "lost" end
+          for i = 1, 100 do
+            local ok, why = kv.set("k" .. i, string.rep("x", 20000))
+            if not ok then return why end
+          end
+          return "there was room"
+        end`,
+      }),
+      '.luafn/here': '',
+    },
+    under: ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs -o size=400k tmpfs .luafn && exec "$0" "$@"'],
+  });
+  assert.equal((await h.call('fill', { method: 'POST' })).text, 'no space is left on the disk');
+  assert.equal((await h.call('fill')).text, 'x'.repeat(20000));
+});

@@ -90,6 +90,7 @@ const struct command command_serve = {
         "\n"
         "  --listen HOST:PORT  where to listen; may be given several times. Default 127.0.0.1:8888, or 0.0.0.0:$PORT\n"
         "                      when PORT is set. Port 0 picks one; the line `listening on http://HOST:PORT` names it.\n"
+        "                      [::]:PORT is every address, of IPv4 too.\n"
         "  --workers N         worker processes; default: one a core\n"
         "  --config FILE       default functions.lua\n"
         "  --watch             reload scripts, functions.lua and .env when they change (SIGHUP does it once)\n"

@@ -46,22 +46,32 @@ static void describe(int fd, const char *scheme, char *url, size_t size)
     snprintf(url, size, "%s://%s%s%s:%s", scheme, v6 ? "[" : "", host, v6 ? "]" : "", port);
 }
 
-static int bind_one(const struct addrinfo *info)
+/* `v6_only`: an IPv6 address takes no IPv4 connections. */
+static int bind_as(const struct addrinfo *info, bool v6_only)
 {
     int fd = socket(info->ai_family, info->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
                     info->ai_protocol);
     if (fd == -1)
         return -errno;
-    const int on = 1;
+    const int on = 1, only = v6_only;
     bool set = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == 0;
     if (info->ai_family == AF_INET6)
-        set = set && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) == 0;
+        set = set && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) == 0;
     /* Listening here, not only in the workers, makes a port that is taken fail now. */
     if (set && bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, 511) == 0)
         return fd;
     int error = errno;
     close(fd);
     return -error;
+}
+
+/* `[::]` is every address, of IPv4 too, unless another listener has those. */
+static int bind_one(const struct addrinfo *info)
+{
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)info->ai_addr;
+    bool any = info->ai_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
+    int fd = bind_as(info, !any);
+    return any && fd == -EADDRINUSE ? bind_as(info, true) : fd;
 }
 
 int listener_bind(const char *option, const char *address, const char *scheme, struct listener *out,

@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/limits.h"
@@ -328,6 +329,9 @@ static void read_address(struct conn *conn)
     int len = sizeof(address);
     if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&address, &len) == 0)
         uv_ip_name((struct sockaddr *)&address, conn->ip, sizeof(conn->ip));
+    /* Of a listener for both: an IPv4 address is told as one (RFC 4291 2.5.5.2). */
+    if (strncmp(conn->ip, "::ffff:", 7) == 0 && strchr(conn->ip, '.') != NULL)
+        memmove(conn->ip, conn->ip + 7, strlen(conn->ip + 7) + 1);
 }
 
 /* Over the limit: says so without reading, as far as the kernel takes it. */

@@ -166,7 +166,7 @@ export function launch(dir, { command = 'serve', listen = '127.0.0.1:0', args = 
       reject(new Error(`does not listen; stderr:\n${host.stderr}`));
     }, 60000 * SLOW);
     child.stderr.on('data', () => {
-      const m = /listening on https?:\/\/([^\s:]+):(\d+)/.exec(host.stderr);
+      const m = /listening on https?:\/\/(\[[0-9a-f:]*\]|[^\s:]+):(\d+)/.exec(host.stderr);
       if (!m) return;
       clearTimeout(timer);
       host.address = m[1] === 'localhost' ? '127.0.0.1' : m[1];

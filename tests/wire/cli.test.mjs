@@ -1,5 +1,6 @@
 // The command line.
 import assert from 'node:assert/strict';
+import os from 'node:os';
 import test from 'node:test';
 import { deployment, freePort, run, start } from '../lib/host.mjs';
 
@@ -154,4 +155,20 @@ test('the admin listener has the port after the one that was asked for', async (
   const again = await start(t, { dir: h.dir, listen: `127.0.0.1:${port}` });
   const third = Number(/admin pages on http:\/\/127\.0\.0\.1:(\d+)/.exec(again.stderr)[1]);
   if (admin === port + 1) assert.equal(third, admin);
+});
+
+test('--listen [::] is for IPv4 and IPv6, and yields to a listener that has the former', async (t) => {
+  if (!Object.values(os.networkInterfaces()).flat().some((i) => i.family === 'IPv6')) return t.skip('no IPv6 here');
+  const say = { who: 'return function(e) return e.headers["client-ip"] end' };
+  const port = await freePort();
+  const h = await start(t, { files: deployment(say), listen: `[::]:${port}` });
+  for (const [host, ip] of [['127.0.0.1', '127.0.0.1'], ['[::1]', '::1']]) {
+    assert.equal(await (await fetch(`http://${host}:${port}/.netlify/functions/who`)).text(), ip);
+  }
+  await h.stop();
+  const both = await start(t, { dir: h.dir, listen: `0.0.0.0:${port}`, args: ['--listen', `[::]:${port}`] });
+  for (const [host, ip] of [['127.0.0.1', '127.0.0.1'], ['[::1]', '::1']]) {
+    assert.equal(await (await fetch(`http://${host}:${port}/.netlify/functions/who`)).text(), ip);
+  }
+  await both.stop();
 });

@@ -44,7 +44,8 @@ static void put_origin_text(struct writer *w, const struct origin_text *text)
     put_text(w->out, origin_text_str(text));
     if (w->count == w->cap) {
         uint64_t cap = w->cap > 0 ? 2 * w->cap : 64;
-        const struct origin_text **texts = realloc(w->texts, cap * sizeof(*texts));
+        const struct origin_text **texts =
+            realloc(w->texts, cap * sizeof(const struct origin_text *));
         w->failed |= texts == NULL;
         if (texts == NULL)
             return;

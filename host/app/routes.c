@@ -97,8 +97,10 @@ static void write_json_row(const struct row *row, void *arg)
         add_member(out, "schedule", spec->schedule);
         add_member(out, "next_run", next_run(spec, next));
     }
-    if (row->function->failed)
+    if (row->function->failed) {
         add_member(out, "error", str_from(row->function->error.text));
+        buf_printf(out, ",\"serving\":%s", row->function->current != NULL ? "true" : "false");
+    }
     buf_add_char(out, '}');
 }
 
@@ -172,7 +174,10 @@ static void write_text_row(const struct row *row, void *arg)
     if (spec->cron != NULL)
         buf_printf(table->out, "%-*s  runs at \"%.*s\" (UTC), next %.*s\n", indent, "",
                    STR_ARG(spec->schedule), STR_ARG(next_run(spec, next)));
-    if (row->function->failed)
+    if (row->function->failed && row->function->current != NULL)
+        buf_printf(table->out, "%-*s  generation %u goes on, as its files do not load: %s\n",
+                   indent, "", row->function->generation, row->function->error.text);
+    else if (row->function->failed)
         buf_printf(table->out, "%-*s  does not load: %s\n", indent, "", row->function->error.text);
 }
 

@@ -1,6 +1,7 @@
 /* Memory that processes share, and that an upgraded program goes on with. */
 #include "shared/carried.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -174,6 +175,7 @@ static int add_parts(struct carried *carried, unsigned workers, size_t end)
         return -errno;
     unmap(carried);
     int rc = map(carried, bytes);
+    assert(rc != 0 || carried->directory != NULL);
     for (unsigned i = 0; rc == 0 && i < PARTS; i++) {
         if (offsets[i] != 0)
             rc = add_part(carried, &parts[i], workers, offsets[i]);
@@ -203,6 +205,7 @@ static int open_file(struct carried *carried, int fd, const struct stat *st, uns
     if (carried->fd < 0 || (fresh && ftruncate(carried->fd, (off_t)end) != 0))
         return -errno;
     int rc = map(carried, end);
+    assert(rc != 0 || carried->directory != NULL);
     if (rc == 0 && fresh)
         memcpy(carried->directory->magic, MAGIC, NAME_BYTES);
     if (rc == 0)

@@ -55,6 +55,8 @@ for (const workers of [1, 2]) {
     await replaceAll(h);
     await good();
     assert.match(JSON.stringify((await ready(h)).faults), /b\.lua:1: syntax error near/);
+    const row = JSON.parse((await h.admin('routes')).text).find((r) => r.function === 'b');
+    assert.deepEqual([row.serving, row.generation, /syntax error near/.test(row.error)], [true, 1, true]);
     // Everything: nothing is there that could be loaded.
     write(h.dir, { 'functions.lua': 'return {', '.env': '=', 'netlify.toml': '[[', 'web/_redirects': '/short /nowhere 302\n', 'web/_headers': '', 'scripts/a.lua': 'error "no"' });
     fs.rmSync(path.join(h.dir, 'scripts/lib'), { recursive: true });

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/str.h"
 #include "bindings/bindings.h"
 #include "bindings/keys.h"
@@ -327,7 +328,10 @@ static int push_url(lua_State *L, const struct url *url)
 static int lx_parse_absolute(lua_State *L, struct str text)
 {
     struct err err;
-    struct client_url_parts *parts = lua_newuserdatauv(L, sizeof(*parts), 0);
+    /* A longer one is refused. */
+    size_t size = client_url_parts_size(text.len < LIMIT_TARGET_BYTES ? text.len : 0);
+    struct client_url_parts *parts = lua_newuserdatauv(L, sizeof(*parts) + size, 0);
+    parts->size = size;
     if (client_split_url(text, parts, &err) != 0)
         return push_fault(L, err.text);
     struct url url = {parts->scheme, parts->user,     parts->host, parts->path,

@@ -10,7 +10,6 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "base/limits.h"
 #include "base/str.h"
 #include "http/headers.h"
 
@@ -137,8 +136,15 @@ int client_parse_url(struct str url, struct client_url *out, struct err *err)
 struct client_url_parts {
     struct str scheme, user, password, host, path, query, fragment;
     int port;
-    char text[4 * LIMIT_TARGET_BYTES]; /* what they lie in */
+    size_t size; /* of `text`, in which they lie: client_url_parts_size of the URL's length */
+    char text[];
 };
+
+/* Blanks and foreign bytes take three, and a name in another script more. */
+static inline size_t client_url_parts_size(size_t len)
+{
+    return 3 * len + 512;
+}
 
 /* 0 or -EINVAL with the reason. */
 int client_split_url(struct str url, struct client_url_parts *out, struct err *err)

@@ -134,7 +134,7 @@ static bool take_part(struct client_url_parts *out, size_t *used, CURLU *url, CU
     if (curl_url_get(url, what, &part, 0) != CURLUE_OK)
         return true;
     size_t len = strlen(part);
-    bool fits = len < sizeof(out->text) - *used;
+    bool fits = len < out->size - *used;
     if (fits) {
         memcpy(out->text + *used, part, len);
         *to = (struct str){out->text + *used, len};

@@ -191,7 +191,9 @@ static void keep(struct worker *worker)
 static void on_flush(uv_prepare_t *prepare)
 {
     struct worker *worker = prepare->data;
-    if (worker->app.keep_due && worker->app.ready && !worker->stopping)
+    /* Not while it loads: what it serves then may be older than what another has given already. */
+    if (worker->app.keep_due && worker->app.ready && worker->app.loading == NULL &&
+        !worker->stopping)
         keep(worker);
     log_flush();
     app_publish(&worker->app);

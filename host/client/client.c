@@ -79,12 +79,10 @@ void client_on_hop_done(struct client_call *call, CURLcode result)
         code = client_hop_follow(call, location, &err);
     else
         code = client_check_body(call, &err);
-    if (code != 0 && err.text[0] == '\0') {
+    if (code != 0 && err.text[0] == '\0')
         client_describe_errno(&err, code);
-    }
-    if ((location == NULL && !stale) || code != 0) {
+    if ((location == NULL && !stale) || code != 0)
         client_call_end(call, code, err.text);
-    }
 }
 
 /* ---- the interface ---- */
@@ -92,14 +90,12 @@ void client_on_hop_done(struct client_call *call, CURLcode result)
 struct client *client_new(uv_loop_t *loop)
 {
     static bool initialised;
-    if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+    if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return NULL;
-    }
     initialised = true;
     struct client *client = calloc(1, sizeof(*client));
-    if (client == NULL) {
+    if (client == NULL)
         return NULL;
-    }
     client->loop = loop;
     client->open = 1;
     list_init(&client->calls);
@@ -122,9 +118,8 @@ struct client *client_new(uv_loop_t *loop)
 
 void client_unref(struct client *client)
 {
-    if (--client->open == 0) {
+    if (--client->open == 0)
         free(client);
-    }
 }
 
 void client_on_handle_closed(uv_handle_t *handle)
@@ -134,16 +129,14 @@ void client_on_handle_closed(uv_handle_t *handle)
 
 void client_free(struct client *client)
 {
-    if (client == NULL) {
+    if (client == NULL)
         return;
-    }
     list_each(node, &client->calls)
     {
         client_cancel(container_of(node, struct client_call, node));
     }
-    while (client->spare_count > 0) {
+    while (client->spare_count > 0)
         curl_easy_cleanup(client->spare[--client->spare_count]);
-    }
     client_multi_close(client);
     client_stream_close(client);
     client_lookup_close(client);
@@ -154,10 +147,9 @@ void client_free(struct client *client)
 static struct str normal_method(struct str method)
 {
     static const char *const names[] = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (str_eq_nocase(method, str_from(names[i])))
             return str_from(names[i]);
-    }
     return method;
 }
 
@@ -169,25 +161,20 @@ static int copy_request(struct client_call *call, const struct client_request *r
     call->body = req->body.ptr != NULL ? arena_copy(&call->arena, req->body) : req->body;
     call->headers = arena_alloc(&call->arena, (req->header_count + 1) * sizeof(struct header));
     if (call->method.ptr == NULL || call->headers == NULL ||
-        (req->body.ptr != NULL && call->body.ptr == NULL)) {
+        (req->body.ptr != NULL && call->body.ptr == NULL))
         return err_set(err, -ENOMEM, "out of memory");
-    }
-    if (!header_name_is_valid(call->method)) {
+    if (!header_name_is_valid(call->method))
         return err_set(err, -EINVAL, "method is not valid");
-    }
     for (unsigned i = 0; i < req->header_count; i++) {
         struct header from = req->headers[i];
         struct header to = {arena_copy(&call->arena, from.name),
                             arena_copy(&call->arena, str_trim(from.value))};
-        if (!header_name_is_valid(from.name) || !header_value_is_valid(from.value)) {
+        if (!header_name_is_valid(from.name) || !header_value_is_valid(from.value))
             return err_set(err, -EINVAL, "header %u is not valid", i + 1);
-        }
-        if (to.name.ptr == NULL || to.value.ptr == NULL) {
+        if (to.name.ptr == NULL || to.value.ptr == NULL)
             return err_set(err, -ENOMEM, "out of memory");
-        }
-        if (!client_header_is_left_out(from.name)) {
+        if (!client_header_is_left_out(from.name))
             call->headers[call->header_count++] = to;
-        }
     }
     return 0;
 }
@@ -210,9 +197,8 @@ int client_start(struct client *client, const struct client_request *req, client
     unsigned reach;
     int code;
     CURLU *url = client_url_admit(&req->rules, client_url_parse(req->url, err), &reach, &code, err);
-    if (url == NULL) {
+    if (url == NULL)
         return code;
-    }
     struct client_call *call = calloc(1, sizeof(*call));
     if (call == NULL) {
         curl_url_cleanup(url);
@@ -245,9 +231,8 @@ int client_start(struct client *client, const struct client_request *req, client
         return code;
     }
     call->easy = client->spare_count > 0 ? client->spare[--client->spare_count] : curl_easy_init();
-    if (code == 0 && (call->easy == NULL || (code = client_hop_begin(call)) != 0)) {
+    if (code == 0 && (call->easy == NULL || (code = client_hop_begin(call)) != 0))
         code = client_describe_errno(err, code != 0 ? code : -ENOMEM);
-    }
     if (code != 0) {
         call_free(call);
         return code;
@@ -258,11 +243,10 @@ int client_start(struct client *client, const struct client_request *req, client
 
 void client_cancel(struct client_call *call)
 {
-    if (call->easy != NULL) {
+    if (call->easy != NULL)
         curl_multi_remove_handle(call->client->multi, call->easy);
-    } else {
+    else
         call->client->fake->gone(call->client->fake->arg, call);
-    }
     call_free(call);
 }
 

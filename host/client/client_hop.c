@@ -137,10 +137,9 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
 static bool is_idempotent(struct str method)
 {
     static const char *const names[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (str_eq(method, str_from(names[i])))
             return true;
-    }
     return false;
 }
 
@@ -185,10 +184,9 @@ static bool add_codings(struct client_call *call, bool named)
 {
     if (named || call->on_stream != NULL)
         return true;
-    for (unsigned i = 0; i < call->header_count; i++) {
+    for (unsigned i = 0; i < call->header_count; i++)
         if (str_eq_nocase(call->headers[i].name, STR("range")))
             return add_line(call, "Accept-Encoding: identity");
-    }
     return add_line(call, "Accept-Encoding: " DECODING_ACCEPTS);
 }
 
@@ -204,9 +202,8 @@ static bool build_lines(struct client_call *call)
         /* libcurl drops "Name:" and sends "Name;" as a field without value. */
         struct str line = arena_printf(&call->arena, h.value.len > 0 ? "%.*s: %.*s" : "%.*s;%.*s",
                                        STR_ARG(h.name), STR_ARG(h.value));
-        if (!add_line(call, line.ptr)) {
+        if (!add_line(call, line.ptr))
             return false;
-        }
     }
     /* No type that libcurl makes up, and no wait for a 100 that most servers never send. */
     return (typed || add_line(call, "Content-Type:")) && add_line(call, "Expect:") &&
@@ -291,9 +288,8 @@ int client_hop_begin(struct client_call *call)
     struct client_url origin;
     char port[8];
     const char *addresses;
-    if (!build_lines(call)) {
+    if (!build_lines(call))
         return -ENOMEM;
-    }
     reset(call);
     set_constants(call);
     set_method(call);
@@ -327,18 +323,16 @@ static bool set_addresses(struct client_call *call, const char *addresses)
 int client_hop_send(struct client_call *call, const char *addresses)
 {
     uint64_t now = uv_hrtime();
-    if (now >= call->deadline) {
+    if (now >= call->deadline)
         return -ETIMEDOUT;
-    }
     long left = (long)((call->deadline - now) / 1000000) + 1;
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, call->read_body == NULL ? left : 0L);
     /* As long as the whole: libcurl deals it out over the addresses of a name. */
     curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, left);
     if (!set_addresses(call, addresses) || !client_multi_is_sound(call->client) ||
         curl_easy_setopt(call->easy, CURLOPT_CURLU, call->url) != CURLE_OK ||
-        curl_multi_add_handle(call->client->multi, call->easy) != CURLM_OK) {
+        curl_multi_add_handle(call->client->multi, call->easy) != CURLM_OK)
         return -ENOMEM;
-    }
     if (call->read_body != NULL)
         client_stream_on_sent(call);
     return 0;
@@ -363,11 +357,9 @@ static bool is_redirect(long status)
 static void drop_headers(struct client_call *call, bool (*goes)(struct str name))
 {
     unsigned kept = 0;
-    for (unsigned i = 0; i < call->header_count; i++) {
-        if (!goes(call->headers[i].name)) {
+    for (unsigned i = 0; i < call->header_count; i++)
+        if (!goes(call->headers[i].name))
             call->headers[kept++] = call->headers[i];
-        }
-    }
     call->header_count = kept;
 }
 
@@ -388,9 +380,8 @@ const char *client_hop_location(struct client_call *call)
     struct curl_header *found;
     if ((call->max_redirects == 0 && !call->no_redirect) ||
         !is_redirect(number_of(call, CURLINFO_RESPONSE_CODE)) ||
-        curl_easy_header(call->easy, "Location", 0, CURLH_HEADER, -1, &found) != CURLHE_OK) {
+        curl_easy_header(call->easy, "Location", 0, CURLH_HEADER, -1, &found) != CURLHE_OK)
         return NULL;
-    }
     return found->value;
 }
 
@@ -398,9 +389,8 @@ int client_hop_follow(struct client_call *call, const char *location, struct err
 {
     if (call->no_redirect)
         return err_set(err, -ELOOP, "the answer is a redirect (ELOOP)");
-    if (call->redirects == call->max_redirects) {
+    if (call->redirects == call->max_redirects)
         return err_set(err, -ELOOP, "too many redirects (ELOOP)");
-    }
     call->redirects++;
     CURLU *next = curl_url_dup(call->url);
     if (next != NULL && (curl_url_set(next, CURLUPART_URL, location,
@@ -411,12 +401,10 @@ int client_hop_follow(struct client_call *call, const char *location, struct err
     }
     int code;
     next = client_url_admit(&call->rules, next, &call->reach, &code, err);
-    if (next == NULL) {
+    if (next == NULL)
         return code;
-    }
-    if (!client_url_same_origin(call->url, next)) {
+    if (!client_url_same_origin(call->url, next))
         drop_headers(call, client_header_is_secret);
-    }
     adapt_method(call, number_of(call, CURLINFO_RESPONSE_CODE));
     curl_url_cleanup(call->url);
     call->url = next;

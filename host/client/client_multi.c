@@ -162,9 +162,8 @@ static int on_timeout(CURLM *multi, long timeout_ms, void *arg)
 {
     (void)multi;
     struct client *client = arg;
-    if (timeout_ms < 0) {
+    if (timeout_ms < 0)
         return uv_timer_stop(&client->timer);
-    }
     return uv_timer_start(&client->timer, on_timer, (uint64_t)timeout_ms, 0);
 }
 

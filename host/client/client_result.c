@@ -104,9 +104,8 @@ int client_explain(struct client_call *call, CURLcode code, struct err *err)
     if (is_endless_line(call, code))
         return explain_head(err);
     int error = errno_of(call, code);
-    if (error == -ENOENT) {
+    if (error == -ENOENT)
         return err_set(err, error, "host not found (ENOTFOUND)");
-    }
     if (error == -EPROTO) {
         return err_set(err, error, "TLS: %s",
                        call->tls_error[0] != '\0' ? call->tls_error : curl_easy_strerror(code));
@@ -118,20 +117,17 @@ int client_explain(struct client_call *call, CURLcode code, struct err *err)
 int client_collect_headers(struct client_call *call, struct client_response *res)
 {
     res->headers = arena_alloc(&call->arena, (call->head_lines + 1) * sizeof(struct header));
-    if (res->headers == NULL) {
+    if (res->headers == NULL)
         return -ENOMEM;
-    }
     struct curl_header *h = NULL;
     while (res->header_count < call->head_lines &&
            (h = curl_easy_nextheader(call->easy, CURLH_HEADER, -1, h)) != NULL) {
         struct str name = str_from(h->name);
         char *lower = arena_alloc(&call->arena, name.len + 1);
-        if (lower == NULL) {
+        if (lower == NULL)
             return -ENOMEM;
-        }
-        for (size_t i = 0; i < name.len; i++) {
+        for (size_t i = 0; i < name.len; i++)
             lower[i] = (char)tolower((unsigned char)name.ptr[i]);
-        }
         /* Values stay libcurl's until the handle is reset, after the callback. The one of an empty
          * field begins with a rest of its line end (7.88). */
         struct str value = {h->value, strcspn(h->value, "\r\n")};

@@ -34,14 +34,11 @@ static const struct range4 inside4[] = {
 
 static enum client_reach reach_of_v4(uint32_t address)
 {
-    if (address >> 24 == 127) {
+    if (address >> 24 == 127)
         return REACH_LOOPBACK;
-    }
-    for (size_t i = 0; i < sizeof(inside4) / sizeof(inside4[0]); i++) {
-        if ((address ^ inside4[i].first) >> (32 - inside4[i].bits) == 0) {
+    for (size_t i = 0; i < sizeof(inside4) / sizeof(inside4[0]); i++)
+        if ((address ^ inside4[i].first) >> (32 - inside4[i].bits) == 0)
             return REACH_INSIDE;
-        }
-    }
     return REACH_PUBLIC;
 }
 
@@ -61,27 +58,20 @@ static enum client_reach reach_of_v6(const unsigned char *a)
     static const unsigned char zero[16];
     static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
     static const unsigned char nat64[12] = {0x00, 0x64, 0xff, 0x9b};
-    if (memcmp(a, zero, 15) == 0 && a[15] == 1) {
+    if (memcmp(a, zero, 15) == 0 && a[15] == 1)
         return REACH_LOOPBACK;
-    }
-    if (memcmp(a, mapped, sizeof(mapped)) == 0) {
+    if (memcmp(a, mapped, sizeof(mapped)) == 0)
         return reach_of_v4(v4_at(a + 12));
-    }
-    if (memcmp(a, nat64, sizeof(nat64)) == 0) { /* RFC 6052 */
+    if (memcmp(a, nat64, sizeof(nat64)) == 0) /* RFC 6052 */
         return reach_of_carried(a + 12);
-    }
-    if (a[0] == 0x20 && a[1] == 0x02) { /* 6to4, RFC 3056 */
+    if (a[0] == 0x20 && a[1] == 0x02) /* 6to4, RFC 3056 */
         return reach_of_carried(a + 2);
-    }
-    if (a[0] >> 5 != 1) { /* outside of 2000::/3: unique local, link-local, multicast ... */
+    if (a[0] >> 5 != 1) /* outside of 2000::/3: unique local, link-local, multicast ... */
         return REACH_INSIDE;
-    }
-    if (a[0] == 0x20 && a[1] == 0x01 && (a[2] < 2 || (a[2] == 0x0d && a[3] == 0xb8))) {
+    if (a[0] == 0x20 && a[1] == 0x01 && (a[2] < 2 || (a[2] == 0x0d && a[3] == 0xb8)))
         return REACH_INSIDE; /* 2001::/23 with Teredo; 2001:db8::/32 documentation */
-    }
-    if (a[0] == 0x3f && a[1] == 0xff && a[2] < 0x10) {
+    if (a[0] == 0x3f && a[1] == 0xff && a[2] < 0x10)
         return REACH_INSIDE; /* 3fff::/20 documentation */
-    }
     return REACH_PUBLIC;
 }
 
@@ -104,12 +94,10 @@ unsigned client_reach_of_text(const char *text)
 {
     struct in_addr v4;
     struct in6_addr v6;
-    if (inet_pton(AF_INET, text, &v4) == 1) {
+    if (inet_pton(AF_INET, text, &v4) == 1)
         return reach_of_v4(ntohl(v4.s_addr));
-    }
-    if (inet_pton(AF_INET6, text, &v6) == 1) {
+    if (inet_pton(AF_INET6, text, &v6) == 1)
         return reach_of_v6(v6.s6_addr);
-    }
     return 0;
 }
 
@@ -131,9 +119,8 @@ static bool matches(struct str pattern, const char *host, const char *port)
     bool v6 = strchr(host, ':') != NULL;
     char text[320];
     int len = snprintf(text, sizeof(text), v6 ? "[%s]:%s" : "%s:%s", host, port);
-    if (len < 0 || (size_t)len >= sizeof(text)) {
+    if (len < 0 || (size_t)len >= sizeof(text))
         return false;
-    }
     struct str with_port = {text, (size_t)len};
     struct str alone = {text, with_port.len - strlen(port) - 1};
     return str_glob(pattern, alone) || str_glob(pattern, with_port) ||
@@ -157,25 +144,20 @@ int client_rules_judge(const struct client_rules *rules, bool https, const char 
 {
     bool loopback = client_host_is_loopback(host);
     *reach = listed_reach(rules, host, port);
-    if (rules->any_public) {
+    if (rules->any_public)
         *reach |= REACH_PUBLIC;
-    }
-    if (rules->allow_loopback && (loopback || *reach != 0)) {
+    if (rules->allow_loopback && (loopback || *reach != 0))
         *reach |= REACH_LOOPBACK;
-    }
-    if (*reach == 0) {
+    if (*reach == 0)
         return err_set(err, -EACCES, "host '%s' is not listed for fetch", host);
-    }
     if (rules->https_only && !https) {
         *reach &= REACH_LOOPBACK;
-        if (!loopback) {
+        if (!loopback)
             return err_set(err, -EACCES, "host '%s' must be reached over https", host);
-        }
     }
     unsigned kind = client_reach_of_text(host);
-    if (kind != 0 && (*reach & kind) == 0) {
+    if (kind != 0 && (*reach & kind) == 0)
         return err_set(err, -EACCES, "address '%s' is private and not listed for fetch", host);
-    }
     return 0;
 }
 
@@ -192,11 +174,9 @@ bool client_header_is_left_out(struct str name)
                                         "upgrade",
                                         "proxy-connection",
                                         "proxy-authorization"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (str_eq_nocase(name, str_from(names[i]))) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (str_eq_nocase(name, str_from(names[i])))
             return true;
-        }
-    }
     return false;
 }
 

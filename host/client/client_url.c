@@ -24,9 +24,8 @@ static void get_part(CURLU *url, CURLUPart what, char *out, size_t size)
 {
     char *part = NULL;
     out[0] = '\0';
-    if (curl_url_get(url, what, &part, CURLU_DEFAULT_PORT) == CURLUE_OK && strlen(part) < size) {
+    if (curl_url_get(url, what, &part, CURLU_DEFAULT_PORT) == CURLUE_OK && strlen(part) < size)
         memcpy(out, part, strlen(part) + 1);
-    }
     curl_free(part);
 }
 
@@ -58,9 +57,8 @@ CURLU *client_url_parse(struct str text, struct err *err)
         err_set(err, -EINVAL, "URL is too long or has a zero byte");
         return NULL;
     }
-    if (text.len > 0) {
+    if (text.len > 0)
         memcpy(copy, text.ptr, text.len);
-    }
     copy[text.len] = '\0';
     CURLU *url = curl_url();
     CURLUcode code =
@@ -83,16 +81,13 @@ int client_url_origin(CURLU *url, struct client_url *out, char port[8], struct e
     get_part(url, CURLUPART_HOST, host, sizeof(host));
     get_part(url, CURLUPART_PORT, port, 8);
     out->https = strcmp(scheme, "https") == 0;
-    if (!out->https && strcmp(scheme, "http") != 0) {
+    if (!out->https && strcmp(scheme, "http") != 0)
         return err_set(err, -EINVAL, "URL must begin with http:// or https://");
-    }
     struct str name = str_from(host);
-    if (name.len > 2 && name.ptr[0] == '[') {
+    if (name.len > 2 && name.ptr[0] == '[')
         name = (struct str){host + 1, name.len - 2};
-    }
-    if (name.len == 0 || name.len >= sizeof(out->host) || has_part(url, CURLUPART_ZONEID)) {
+    if (name.len == 0 || name.len >= sizeof(out->host) || has_part(url, CURLUPART_ZONEID))
         return err_set(err, -EINVAL, "URL has no usable host");
-    }
     memcpy(out->host, name.ptr, name.len);
     out->host[name.len] = '\0';
     out->loopback = client_host_is_loopback(out->host);
@@ -105,9 +100,8 @@ CURLU *client_url_admit(const struct client_rules *rules, CURLU *url, unsigned *
     struct client_url origin;
     char port[8];
     *code = url == NULL ? -EINVAL : client_url_origin(url, &origin, port, err);
-    if (*code == 0) {
+    if (*code == 0)
         *code = client_rules_judge(rules, origin.https, origin.host, port, reach, err);
-    }
     if (*code != 0) {
         curl_url_cleanup(url);
         return NULL;

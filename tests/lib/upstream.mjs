@@ -1,6 +1,7 @@
 // Another host, on loopback, for the length of a test: what functions fetch from.
 import http from 'node:http';
 import net from 'node:net';
+import { eventually } from './host.mjs';
 import { later } from './later.mjs';
 
 // Result: its origin, without a slash at the end.
@@ -9,6 +10,18 @@ export async function upstream(t, onRequest) {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   later(t, () => new Promise((resolve) => { server.close(resolve); server.closeAllConnections(); }));
   return `http://127.0.0.1:${server.address().port}`;
+}
+
+// A host that answers nobody until it is told to: what a function that fetches from it waits for is up to the test.
+// Result: url; asked(n), settled when n wait; open(), which answers those that do.
+export async function gate(t) {
+  const waiting = [];
+  const url = await upstream(t, (req, res) => waiting.push(res));
+  return {
+    url,
+    asked: (n = 1) => eventually(() => waiting.length >= n, 10, `${n} at the gate`),
+    open: () => { for (const res of waiting.splice(0)) res.end(); },
+  };
 }
 
 // Takes one request with a length, chunks or no body off the front: { request, rest }; null: not all there.

@@ -1,7 +1,8 @@
 // What a function is given, and what becomes of what it returns.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { SLOW, deployment, eventually, lua, start } from '../lib/host.mjs';
+import { deployment, eventually, lua, start } from '../lib/host.mjs';
+import { gate } from '../lib/upstream.mjs';
 
 const DUMP = `return function(event, context)
   local out = {}
@@ -135,7 +136,7 @@ test('context', async (t) => {
           identity = context.identityContext, user = context.clientContext and context.clientContext.user,
           client = type(context.clientContext) })
       end`,
-    }, { fields: { ctx: 'timeout = 5, memory = "48MB"' } }),
+    }, { fields: { ctx: 'timeout = 60, memory = "48MB"' } }),
   });
   const a = (await h.call('ctx')).json();
   assert.equal(a.name, 'ctx');
@@ -144,7 +145,7 @@ test('context', async (t) => {
   assert.equal(a.client, 'table');
   assert.equal(a.identity, undefined);
   assert.equal(a.user, undefined);
-  assert.ok(a.before > 4000 && a.before <= 5000, `${a.before} of 5000 ms left`);
+  assert.ok(a.before > 30000 && a.before <= 60000, `${a.before} of 60000 ms left`);
   assert.ok(a.before - a.after >= 45, `${a.before} then ${a.after}`);
   const b = (await h.call('ctx', { headers: { Authorization: 'Bearer aaa.bbb.ccc' } })).json();
   assert.equal(b.user, undefined, 'never from a token that was not verified');
@@ -339,11 +340,10 @@ test('time limit: 504 that names the limit and the knob', async (t) => {
       fine: 'return function() return "fine" end',
     }, { fields: { late: 'timeout = 0.3' } }),
   });
-  const t0 = Date.now();
+  const t0 = performance.now();
   const res = await h.call('late');
-  const took = (Date.now() - t0) / 1000;
   assert.equal(res.status, 504);
-  assert.ok(took >= 0.28 && took < 0.3 + 0.5 * SLOW, `${took} s`);
+  assert.ok(performance.now() - t0 >= 280, 'not before its time');
   assert.match(res.text, /timeout/);
   assert.match(res.text, /0\.3/);
   assert.equal((await h.call('fine')).text, 'fine');
@@ -433,19 +433,20 @@ test('numbers and arrays survive json', async (t) => {
 });
 
 test('background: 202 at once, the work goes on', async (t) => {
+  const end = await gate(t);
+  const work = `return function() fetch(${lua(end.url)}) log.info("sent") return "ignored" end`;
   const h = await start(t, {
-    files: deployment({
-      'mail-background': 'return function() sleep(0.2) log.info("sent") return "ignored" end',
-      flagged: 'return function() sleep(1) end',
-    }, { fields: { flagged: 'background = true' } }),
+    files: deployment({ 'mail-background': work, flagged: work }, { fields: { 'mail-background': 'fetch = { "127.0.0.1" }', flagged: 'background = true, fetch = { "127.0.0.1" }' } }),
   });
-  const t0 = Date.now();
   for (const name of ['mail-background', 'flagged']) {
     const res = await h.call(name);
     assert.equal(res.status, 202);
     assert.equal(res.text, '');
   }
-  assert.ok(Date.now() - t0 < 1000 * SLOW);
+  await end.asked(2);
+  assert.doesNotMatch(h.stderr, /"sent"/);
+  end.open();
+  await eventually(() => h.stderr.match(/"sent"/g)?.length === 2, 5, 'their end');
 });
 
 test('print and log show tables as JSON, whatever is in them', async (t) => {

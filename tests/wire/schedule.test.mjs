@@ -23,9 +23,14 @@ test('every due second once, over two workers of which some are killed', async (
     workers: 2,
   });
   await eventually(() => up.seen.length >= 2, 5, 'the first runs');
-  for (let i = 0; i < 3; i++) {
-    // In the first half of a second nothing is under way: the runs of this function take milliseconds.
-    await sleep((1000 - (Date.now() % 1000)) / 1000 + 0.3);
+  for (let [i, heard] = [0, runs(h).length]; i < 3; i++) {
+    // When a run has ended, nothing is under way until the next second begins.
+    await eventually(() => {
+      const ended = runs(h).length;
+      const calm = ended > heard && ended === up.seen.length && Date.now() % 1000 < 600;
+      heard = ended;
+      return calm;
+    }, 10, 'the end of a run');
     process.kill(h.workers()[0], 'SIGKILL');
     await eventually(() => h.workers().length === 2, 5, 'another worker');
   }
@@ -80,12 +85,12 @@ test('the fault of a run is logged, and the next one comes', async (t) => {
 test('SIGTERM waits for a run, and for background work', async (t) => {
   const up = await counter(t);
   const h = await start(t, {
-    files: deployment({ tick: reporter(up.url, 'sleep(1)'), 'mail-background': reporter(up.url, 'sleep(1)') }, {
+    files: deployment({ tick: reporter(up.url, 'log.info("begun") sleep(1)'), 'mail-background': reporter(up.url, 'sleep(1)') }, {
       fields: { tick: `schedule = "* * * * * *", ${LOOPBACK}`, 'mail-background': LOOPBACK },
     }),
   });
   assert.equal((await h.call('mail-background')).status, 202);
-  await sleep((1000 - (Date.now() % 1000)) / 1000 + 0.2);
+  await eventually(() => h.stderr.includes('"begun"'), 5, 'a run');
   await h.stop();
   assert.ok(up.seen.some((s) => s.includes('mail-background')), 'background');
   assert.equal(runs(h).length, up.seen.filter((s) => s.includes('/tick')).length);

@@ -3,14 +3,15 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { BIN, deployment, eventually, folder, sleep, start, write } from '../lib/host.mjs';
+import { BIN, deployment, eventually, folder, lua, start, write } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
 import { ear } from '../lib/systemd.mjs';
+import { gate } from '../lib/upstream.mjs';
 import { requestText } from '../lib/wire.mjs';
 
 const FIELDS = { limited: 'rate_limit = { limit = 3, window = 60 }' };
 const files = () => deployment({
-  hello: 'return function() return "hello" end', nap: 'return function() sleep(1) return "rested" end', limited: 'return function() return "ok" end',
+  hello: 'return function() return "hello" end', nap: 'return function() log.info("begun") sleep(1) return "rested" end', limited: 'return function() return "ok" end',
 }, { fields: FIELDS });
 const alive = (pid) => { try { process.kill(pid, 0); return true; } catch { return false; } };
 const parentOf = (pid) => Number(/^PPid:\s+(\d+)/m.exec(fs.readFileSync(`/proc/${pid}/status`, 'latin1'))[1]);
@@ -24,7 +25,7 @@ test('what runs is finished by the old one, what comes is answered by the new on
   for (let i = 0; i < 3; i++) assert.equal((await h.call('limited')).status, 200);
   const busy = await h.connect();
   busy.send(requestText({ path: '/.netlify/functions/nap', close: false }));
-  await sleep(0.1);
+  await eventually(() => h.stderr.includes('"begun"'), 5, 'it runs');
   h.kill('SIGUSR2');
   const pid = await newOne(h);
   await serves(h);
@@ -118,7 +119,7 @@ test('under a service manager it is told who is in charge, and the old one leave
 });
 
 test('a new program that dies while the old one still answers: signals are the old one\'s again', async (t) => {
-  const h = await start(t, { files: deployment({ hello: 'return function() return "hello" end', long: 'return function() sleep(8) return "late" end' }) });
+  const h = await start(t, { files: deployment({ hello: 'return function() return "hello" end', long: 'return function() sleep(50) return "late" end' }, { fields: { long: 'timeout = 60' } }), args: ['--drain', '60s'] });
   const busy = await h.connect();
   busy.send(requestText({ path: '/.netlify/functions/long', close: false }));
   await eventually(async () => /^luafn_function_requests_total\{function="long"\} 1$/m.test((await h.admin('metrics')).text), 5, 'it runs');
@@ -135,13 +136,16 @@ test('a new program that dies while the old one still answers: signals are the o
 });
 
 test('one upgrade at a time, and none of what is no serve', async (t) => {
-  const dir = folder(t, files());
+  const load = await gate(t);
+  const dir = folder(t, deployment({ nap: 'return function() return "rested" end' }, { fields: { nap: 'fetch = { "127.0.0.1" }' } }));
   const h = await start(t, { dir });
-  write(dir, { 'scripts/nap.lua': 'sleep(1) return function() return "late" end' });
+  write(dir, { 'scripts/nap.lua': `fetch(${lua(load.url)}) return function() return "late" end` });
   h.kill('SIGUSR2');
   await newOne(h);
+  await load.asked();
   h.kill('SIGUSR2');
   await eventually(() => h.stderr.includes('another is under way'), 5, 'the second is refused');
+  load.open();
   await serves(h);
   await eventually(async () => (await h.call('nap')).text === 'late', 5, 'the new one');
   const dev = await start(t, { files: files(), command: 'dev' });

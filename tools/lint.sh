@@ -7,7 +7,7 @@ status=0
 have() { command -v "$1" >/dev/null || { echo "lint: $1 skipped: not installed"; return 1; }; }
 step() { echo "# lint: $1"; shift; "$@" || status=1; }
 
-step 'arrows between folders' tools/layers.sh
+if have lua5.4; then step 'arrows between rooms' lua5.4 tools/layers.lua build/release; fi
 
 if have clang-tidy; then
     tidy() {

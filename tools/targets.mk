@@ -210,7 +210,7 @@ format-check: ## fail where `make format` would change something
 	$(Q)if command -v clang-format >/dev/null; then clang-format --dry-run -Werror $(C_FILES); \
 	    else echo "format-check skipped: clang-format is not installed"; fi
 
-lint: build/compile_commands.json ## clang-tidy, cppcheck, the arrows between folders, luacheck, shell syntax
+lint: build/compile_commands.json build/luafn ## clang-tidy, cppcheck, the arrows between folders, luacheck, shell syntax
 	$(Q)SRC="$(SRC_C)" tools/lint.sh
 
 compile_commands: build/compile_commands.json ## for editors and clangd

@@ -8,15 +8,6 @@
 
 /* ---- protected calls ----------------------------------------------------------------------- */
 
-/* An error that is raised again by each of n pcalls walks all frames at each: with slices, that
- * make Lua forget its own limit of 200, a kill could take minutes. */
-void guard_check_frames(lua_State *L)
-{
-    lua_Debug frame;
-    if (lua_getstack(L, LIMIT_PCALL_FRAMES, &frame))
-        luaL_error(L, "stack overflow (protected call inside of %d calls)", LIMIT_PCALL_FRAMES);
-}
-
 /* Stack: `extra` values, true, results; or, after an error, the error on top. */
 static int finish_pcall(lua_State *L, int status, lua_KContext extra)
 {

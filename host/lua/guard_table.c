@@ -8,14 +8,6 @@
 
 enum { STEPS = 256 }; /* elements between two looks at the budget */
 
-lua_Integer guard_length(lua_State *L, int idx)
-{
-    if (!lua_getmetatable(L, idx))
-        return (lua_Integer)lua_rawlen(L, idx);
-    lua_pop(L, 1);
-    return luaL_len(L, idx);
-}
-
 static void check_count(lua_State *L, lua_Unsigned count)
 {
     if (count > LIMIT_TABLE_COUNT)

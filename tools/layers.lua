@@ -1,0 +1,201 @@
+-- Folder = layer: fails when a file includes, or calls, what its room may not see (docs/architecture.md),
+-- when a library's header is included where it does not belong, and when files need each other in a circle.
+--
+--   lua5.4 tools/layers.lua [FOLDER]     FOLDER: of the object files; without it only includes are checked
+
+-- room -> rooms that it may use, beside its own and base; "*" for all
+local uses = {
+  base = "", shared = "", json = "", http = "", store = "",
+  auth = "shared json http",
+  lua = "json",
+  client = "http",
+  issuer = "json http auth client",
+  server = "http",
+  options = "json http auth lua",
+  config = "json http auth lua options server store",
+  run = "shared json http auth lua options",
+  bindings = "shared json http auth store lua client issuer options run",
+  app = "shared json http auth store lua client issuer server options config run bindings",
+  process = "shared json http auth store lua client issuer server options config run bindings app",
+  cli = "*", host = "*",
+}
+
+-- headers of libraries, and the files that may include them (Lua patterns)
+local owned = {
+  { "^llhttp%.h$", { "^host/http/parser%.c$" } },
+  { "^jwt%.h$", { "^host/auth/" } },
+  { "^openssl/", { "^host/auth/", "^host/shared/replay%.c$", "^bindings/crypto%.c$", "^host/server/tls%.[ch]$",
+                   "^host/client/client_socket%.c$", "^host/cli/", "^host/main%.c$" } },
+  { "^lmdb%.h$", { "^host/store/" } },
+  { "^hiredis/", { "^host/store/redis" } },
+  { "^zlib%.h$", { "^host/http/encoding%.c$", "^host/http/decoding%.c$" } },
+  { "^brotli/", { "^host/http/encoding%.c$", "^host/http/decoding%.c$" } },
+  { "^idn2%.h$", { "^host/http/host_name%.c$" } },
+  { "^nghttp2/", { "^host/server/h2[a-z_]*%.[ch]$" } },
+  { "^curl/", { "^host/client/", "^host/cli/", "^host/main%.c$" } },
+  { "^lua%.h$", { "^host/lua/", "^host/options/", "^host/config/", "^host/run/", "^host/app/", "^host/cli/", "^bindings/" } },
+  { "^lauxlib%.h$", { "^host/lua/", "^host/options/", "^host/config/", "^host/run/", "^host/app/", "^host/cli/", "^bindings/" } },
+  { "^lualib%.h$", { "^host/lua/", "^host/run/instance%.c$" } },
+  { "^uv%.h$", { "^host/server/", "^host/client/", "^host/issuer/", "^host/store/", "^host/lua/", "^host/run/",
+                 "^host/app/", "^host/process/", "^host/cli/", "^host/main%.c$", "^bindings/" } },
+}
+
+-- circles that stay: any file of each, and why
+local circles = {
+  { "host/server/conn.c", "a connection is one thing: its reading, writing and protocols call each other back" },
+  { "host/client/client.c", "a fetch is one thing: its hops, its body and libcurl's handle call each other back" },
+  { "host/run/task.c", "a task runs in an instance, which is kept until its last task has ended" },
+  { "host/run/invocation.c", "a call is started by its function, and gives its slot back to it" },
+}
+
+local faults = 0
+local function fault(place, format, ...)
+  print(place .. ": " .. format:format(...))
+  faults = faults + 1
+end
+
+local function lines_of(command)
+  local pipe = assert(io.popen(command))
+  local lines = {}
+  for line in pipe:lines() do lines[#lines + 1] = line end
+  pipe:close()
+  return lines
+end
+
+-- "host/http/parser.c" -> "http"
+local function room_of(file)
+  if file:match("^bindings/") then return "bindings" end
+  return file:match("^host/([^/]+)/") or "host"
+end
+
+local function may_use(room, other)
+  local list = uses[room]
+  return list == "*" or other == room or other == "base" or (" " .. list .. " "):find(" " .. other .. " ", 1, true) ~= nil
+end
+
+-- ---- includes ----
+
+local function check_project_header(place, file, name)
+  local room, other = room_of(file), name:match("^([^/]+)/")
+  if other == nil then
+    fault(place, "'%s' lies beside main.c, where only main.c is", name)
+  elseif not may_use(room, other) then
+    fault(place, "%s may not see %s (it sees: base %s)", room, name, uses[room])
+  end
+end
+
+local function check_library_header(place, file, name)
+  for _, rule in ipairs(owned) do
+    if name:match(rule[1]) then
+      local allowed = false
+      for _, pattern in ipairs(rule[2]) do allowed = allowed or file:match(pattern) ~= nil end
+      if not allowed then fault(place, "<%s> does not belong here, but in %s", name, table.concat(rule[2], " ")) end
+    end
+  end
+end
+
+local function check_includes(file)
+  local number = 0
+  for line in io.lines(file) do
+    number = number + 1
+    local open, name = line:match('^%s*#%s*include%s*([<"])([^>"]+)[>"]')
+    local place = file .. ":" .. number
+    if open == '"' then
+      check_project_header(place, file, name)
+    elseif open == "<" then
+      check_library_header(place, file, name)
+    end
+  end
+end
+
+-- ---- links ----
+
+-- For each source file the files that define what it uses: { [from] = { [to] = symbol } }
+local function links(folder, sources)
+  local defined, wanted, graph = {}, {}, {}
+  for _, source in ipairs(sources) do
+    wanted[source] = {}
+    for _, line in ipairs(lines_of(("nm '%s/%s.o'"):format(folder, source:sub(1, -3)))) do
+      local kind, name = line:match("(%a) (%S+)$")
+      if kind == "U" then
+        table.insert(wanted[source], name)
+      elseif kind and kind:match("[TDBRVC]") then
+        defined[name] = source
+      end
+    end
+  end
+  for source, names in pairs(wanted) do
+    graph[source] = {}
+    for _, name in ipairs(names) do
+      local to = defined[name]
+      if to and to ~= source then graph[source][to] = name end
+    end
+  end
+  return graph
+end
+
+local function check_links(graph)
+  for from, tos in pairs(graph) do
+    for to, name in pairs(tos) do
+      if not may_use(room_of(from), room_of(to)) then
+        fault(from, "%s may not use %s of %s", room_of(from), name, to)
+      end
+    end
+  end
+end
+
+-- Lists of files that need each other (Tarjan's strongly connected components of more than one).
+local function components(graph)
+  local index, low, stack, on_stack, found, count = {}, {}, {}, {}, {}, 0
+  local function visit(v)
+    count = count + 1
+    index[v], low[v] = count, count
+    stack[#stack + 1], on_stack[v] = v, true
+    for w in pairs(graph[v]) do
+      if not index[w] then
+        visit(w)
+        low[v] = math.min(low[v], low[w])
+      elseif on_stack[w] then
+        low[v] = math.min(low[v], index[w])
+      end
+    end
+    if low[v] ~= index[v] then return end
+    local members = {}
+    repeat
+      local w = table.remove(stack)
+      on_stack[w] = nil
+      members[#members + 1] = w
+    until w == v
+    if #members > 1 then
+      table.sort(members)
+      found[#found + 1] = members
+    end
+  end
+  for v in pairs(graph) do if not index[v] then visit(v) end end
+  return found
+end
+
+local function check_circles(graph)
+  for _, members in ipairs(components(graph)) do
+    local known = false
+    for _, circle in ipairs(circles) do
+      for _, member in ipairs(members) do
+        known = known or (member == circle[1] and room_of(members[1]) == room_of(members[#members]))
+      end
+    end
+    if not known then fault(members[1], "needs these, and they need it: %s", table.concat(members, " ")) end
+  end
+end
+
+local sources = {}
+for _, file in ipairs(lines_of("git ls-files 'host/*.[ch]' 'bindings/*.[ch]'")) do
+  if not uses[room_of(file)] then fault(file, "is in no room of docs/architecture.md") end
+  check_includes(file)
+  if file:match("%.c$") then sources[#sources + 1] = file end
+end
+if arg[1] then
+  local graph = links(arg[1], sources)
+  check_links(graph)
+  check_circles(graph)
+end
+os.exit(faults == 0)

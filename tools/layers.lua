@@ -20,6 +20,10 @@ local uses = {
   cli = "*", host = "*",
 }
 
+local WITH_LUA = {
+  "^host/lua/", "^host/options/", "^host/config/", "^host/run/", "^host/app/", "^host/cli/", "^bindings/",
+}
+
 -- headers of libraries, and the files that may include them (Lua patterns)
 local owned = {
   { "^llhttp%.h$", { "^host/http/parser%.c$" } },
@@ -33,8 +37,8 @@ local owned = {
   { "^idn2%.h$", { "^host/http/host_name%.c$" } },
   { "^nghttp2/", { "^host/server/h2[a-z_]*%.[ch]$" } },
   { "^curl/", { "^host/client/", "^host/cli/", "^host/main%.c$" } },
-  { "^lua%.h$", { "^host/lua/", "^host/options/", "^host/config/", "^host/run/", "^host/app/", "^host/cli/", "^bindings/" } },
-  { "^lauxlib%.h$", { "^host/lua/", "^host/options/", "^host/config/", "^host/run/", "^host/app/", "^host/cli/", "^bindings/" } },
+  { "^lua%.h$", WITH_LUA },
+  { "^lauxlib%.h$", WITH_LUA },
   { "^lualib%.h$", { "^host/lua/", "^host/run/instance%.c$" } },
   { "^uv%.h$", { "^host/server/", "^host/client/", "^host/issuer/", "^host/store/", "^host/lua/", "^host/run/",
                  "^host/app/", "^host/process/", "^host/cli/", "^host/main%.c$", "^bindings/" } },
@@ -70,7 +74,8 @@ end
 
 local function may_use(room, other)
   local list = uses[room]
-  return list == "*" or other == room or other == "base" or (" " .. list .. " "):find(" " .. other .. " ", 1, true) ~= nil
+  local listed = (" " .. list .. " "):find(" " .. other .. " ", 1, true) ~= nil
+  return list == "*" or other == room or other == "base" or listed
 end
 
 -- ---- includes ----

@@ -316,7 +316,7 @@ static void count_calls(const char *name, const char *script)
 {
     static char path[4096];
     set_spec(script, path);
-    function = function_new(&spec, &services, bindings, 0);
+    function = function_new(&spec, &services, bindings, NULL);
     need(function != NULL, "memory");
     function_load(function);
     while (function->current == NULL && !function->failed)

@@ -3,7 +3,7 @@
 
 void holdings_init(struct holdings *all, size_t limit)
 {
-    *all = (struct holdings){.limit = limit, .mark = limit / 8 * 7};
+    *all = (struct holdings){.limit = limit, .mark = limit / 4 * 3};
     list_init(&all->list);
 }
 
@@ -22,7 +22,6 @@ void holding_set(struct holdings *all, struct holding *one, size_t bytes, uint64
     } else if (one->bytes == 0) {
         list_push(&all->list, &one->node);
         one->moved_at = now;
-        one->has_moved = false;
     }
     one->bytes = bytes;
 }
@@ -32,7 +31,6 @@ void holding_moved(struct holdings *all, struct holding *one, uint64_t now)
     if (one->bytes == 0)
         return;
     one->moved_at = now;
-    one->has_moved = true;
     list_remove(&one->node);
     list_push(&all->list, &one->node);
 }

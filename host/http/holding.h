@@ -24,7 +24,6 @@ struct holding { /* an exchange's */
     struct list node;
     size_t bytes;
     uint64_t moved_at; /* of the caller's clock; before it has moved, when it came here */
-    bool has_moved;
 };
 
 void holdings_init(struct holdings *all, size_t limit);
@@ -36,10 +35,16 @@ void holding_set(struct holdings *all, struct holding *one, size_t bytes, uint64
 /* Its client has sent or taken something. */
 void holding_moved(struct holdings *all, struct holding *one, uint64_t now);
 
-/* Is there no room for more? */
+/* Is there no room for what is large? */
 static inline bool holdings_are_full(const struct holdings *all)
 {
     return all->bytes >= all->mark;
+}
+
+/* Is there none at all? */
+static inline bool holdings_are_over(const struct holdings *all)
+{
+    return all->bytes >= all->limit;
 }
 
 #endif

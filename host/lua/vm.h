@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "base/limits.h"
 #include "base/list.h"
 #include "base/str.h"
 #include "lua/budget.h"
@@ -76,7 +77,7 @@ struct vm_thread {
     int anchor; /* luaL_ref in the registry */
 };
 
-enum { VM_IDLE_THREADS = 16, VM_CLAIMS_REFS = 3 };
+enum { VM_IDLE_THREADS = 16, VM_CLAIMS_REFS = 3, VM_LARGE_ANSWERS = 16 };
 
 struct vm {
     lua_State *L;             /* owned: the main thread; nothing runs on it after loading */
@@ -90,6 +91,8 @@ struct vm {
     int claims_refs[VM_CLAIMS_REFS]; /* of run/claims_table.c: in the registry; 0: not made yet */
     struct task *task;               /* being resumed now; NULL: none */
     unsigned task_count;             /* tasks that exist: run, wait or have not been freed */
+    unsigned large;                  /* answers to come before it counts as one that gives small
+                                        ones; 0: it does */
     struct list queued;              /* tasks that go on at a turn of the loop; see task.c */
     struct list in_queue;            /* ... its list of states with such tasks */
     uint64_t ran_ns;                 /* ... and the order there: run time, or more */
@@ -105,6 +108,15 @@ struct vm {
 /* A state with `limit` bytes (0: no limit) and nothing in it. NULL when out of memory. */
 struct vm *vm_new(size_t limit, const struct services *services);
 void vm_free(struct vm *vm);
+
+/* It has given an answer, or a piece of one, of so many bytes. */
+static inline void vm_note_answer(struct vm *vm, size_t bytes)
+{
+    if (bytes > LIMIT_STREAM_BYTES)
+        vm->large = VM_LARGE_ANSWERS;
+    else if (vm->large > 0)
+        vm->large--;
+}
 
 /* Marks of a coroutine, kept in the low bits of its pointer to the vm. A thread that the host made
  * (a task's) carries none: scripts can neither resume nor close it, even when they get hold of it

@@ -312,6 +312,7 @@ static bool read_body(struct result *r)
     if (text.len > LIMIT_RESPONSE_BYTES)
         return refuse(r, "The response body has %zu bytes; %d are allowed", text.len,
                       LIMIT_RESPONSE_BYTES);
+    vm_note_answer(vm_of(L), text.len);
     if (is_base64)
         return decode_body(r, text);
     r->ex->res.body = lx_check_memory(L, arena_copy(&r->ex->arena, text));

@@ -80,6 +80,7 @@ int lx_stream_write(lua_State *L, lua_Integer stream, struct str bytes)
     if (!vm_can_yield(L))
         return luaL_error(L, "write cannot wait here");
     invocation_extend(inv);
+    vm_note_answer(vm_of(L), bytes.len);
     if (exchange_stream_write(inv->ex, bytes) > LIMIT_STREAM_BYTES)
         return wait(L, inv);
     lua_pushboolean(L, 1);

@@ -194,10 +194,12 @@ void task_resume(struct task *task, int nargs)
     }
 }
 
-/* While clients leave more with the host than it may hold, no script adds to it. */
-static bool has_room(void)
+/* While clients leave more with the host than it may hold, no script adds to it: not those that
+ * give large answers, and in the end none. */
+static bool has_room(const struct vm *vm)
 {
-    return queue.holdings == NULL || !holdings_are_full(queue.holdings);
+    const struct holdings *all = queue.holdings;
+    return all == NULL || !holdings_are_full(all) || (vm->large == 0 && !holdings_are_over(all));
 }
 
 void task_queue_heed(const struct holdings *holdings)
@@ -207,7 +209,7 @@ void task_queue_heed(const struct holdings *holdings)
 
 void task_start(struct task *task, int nargs)
 {
-    if (!queue.open || (queue.spent_ns < SLICE_NS && has_room())) {
+    if (!queue.open || (queue.spent_ns < SLICE_NS && has_room(task->vm))) {
         task_resume(task, nargs);
         return;
     }
@@ -243,7 +245,7 @@ static void run_some(struct vm *vm)
         int nargs = task->start_args;
         task->start_args = 0;
         task_resume(task, nargs);
-        if (uv_hrtime() >= end || !has_room())
+        if (uv_hrtime() >= end || !has_room(vm))
             break;
     }
     list_remove(&mark);
@@ -270,19 +272,31 @@ static void on_turn(uv_check_t *check)
     uint64_t share = now - queue.turned_ns;
     share = share > SLICE_NS ? share : SLICE_NS;
     uint64_t end = now + (share < SHARE_MAX_NS ? share : SHARE_MAX_NS);
-    while (!list_is_empty(&queue.vms) && uv_hrtime() < end && has_room()) {
+    struct list resting;
+    list_init(&resting);
+    while (!list_is_empty(&queue.vms) && uv_hrtime() < end) {
         struct vm *vm = container_of(queue.vms.next, struct vm, in_queue);
         list_remove(&vm->in_queue);
+        if (!has_room(vm)) {
+            list_push(&resting, &vm->in_queue);
+            continue;
+        }
         if (vm->ran_ns > queue.floor_ns)
             queue.floor_ns = vm->ran_ns;
         run_some(vm);
     }
     queue.turned_ns = uv_hrtime();
     queue.spent_ns = 0;
+    bool idle = list_is_empty(&queue.vms); /* whoever makes room for the others turns the loop */
+    while (!list_is_empty(&resting)) {
+        struct list *node = resting.next;
+        list_remove(node);
+        queue_vm(container_of(node, struct vm, in_queue));
+    }
     if (list_is_empty(&queue.vms))
         uv_check_stop(&queue.check);
-    if (list_is_empty(&queue.vms) || !has_room())
-        uv_idle_stop(&queue.idle); /* whoever makes room turns the loop */
+    if (idle)
+        uv_idle_stop(&queue.idle);
     else
         uv_idle_start(&queue.idle, on_idle);
 }

@@ -155,7 +155,7 @@ void server_conn_closed(struct server *server);
  * marked when it may. */
 static inline bool server_has_room(const struct conn *conn)
 {
-    bool room = !holdings_are_full(&conn->server->holdings) || conn->admin;
+    bool room = !holdings_are_over(&conn->server->holdings) || conn->admin;
     if (!room)
         conn->server->held_back = true;
     return room;
@@ -164,7 +164,11 @@ static inline bool server_has_room(const struct conn *conn)
 /* May more of this request be read? While there is no room, of one at a time. */
 static inline bool server_may_read_on(const struct conn *conn, const struct exchange *ex)
 {
-    return ex == conn->server->favoured || server_has_room(conn);
+    bool may =
+        !holdings_are_full(&conn->server->holdings) || ex == conn->server->favoured || conn->admin;
+    if (!may)
+        conn->server->held_back = true;
+    return may;
 }
 
 /* ---- conn.c ---- */

@@ -140,8 +140,7 @@ void server_mark_dirty(struct conn *conn)
 /* ---- what clients leave with us ---- */
 
 enum {
-    FRESH_MS = 200,  /* in which who is new has to begin to take its answer; or else it goes */
-    STILL_MS = 1000, /* in which who has begun has to go on */
+    STILL_MS = 500, /* in which a client has to move; more than a busy one beside us needs */
     RELIEF_MS = 20
 };
 
@@ -157,8 +156,7 @@ void server_moved(struct server *server, struct exchange *ex)
 
 bool server_is_moving(const struct server *server, const struct exchange *ex)
 {
-    uint64_t since = uv_now(server->loop) - ex->holding.moved_at;
-    return since < (ex->holding.has_moved ? STILL_MS : FRESH_MS);
+    return uv_now(server->loop) - ex->holding.moved_at < STILL_MS;
 }
 
 /* The request that needs least to be complete, most likely. */
@@ -191,7 +189,7 @@ static void relieve(struct server *server)
         server->favoured = NULL;
         return;
     }
-    for (size_t left = all->count; full && left > 0 && all->bytes > all->limit / 4 * 3; left--) {
+    for (size_t left = all->count; full && left > 0 && all->bytes > all->limit / 8 * 5; left--) {
         struct holding *one = container_of(all->list.next, struct holding, node);
         struct exchange *ex = container_of(one, struct exchange, holding);
         list_remove(&one->node);
@@ -208,7 +206,9 @@ static void relieve(struct server *server)
     server->held_back = false;
     list_each(node, &server->conns)
     {
-        server_mark_dirty(container_of(node, struct conn, in_server));
+        struct conn *conn = container_of(node, struct conn, in_server);
+        if (!conn->is_reading || conn->h2 != NULL)
+            server_mark_dirty(conn);
     }
 }
 

@@ -16,7 +16,7 @@ static void test_sums(void **state)
     (void)state;
     struct holdings all;
     struct holding a, b;
-    holdings_init(&all, 96); /* full from seven eighths */
+    holdings_init(&all, 100); /* full from three quarters */
     holding_init(&a);
     holding_init(&b);
     holding_set(&all, &a, 60, 5);

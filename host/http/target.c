@@ -117,16 +117,19 @@ static ptrdiff_t resolve_dots(struct str path, char *out)
     return (ptrdiff_t)len;
 }
 
-/* Nothing to decode, to resolve or to refuse: nearly every path. */
+/* What of ASCII may have to be decoded, resolved or refused: escapes, '\\', NUL; and dots. */
+static const bool is_odd[128] = {['\0'] = true, ['%'] = true, ['\\'] = true, ['.'] = true};
+
+/* Nothing of that: nearly every path. A dot counts only at the start of a segment. */
 static bool is_plain(struct str path)
 {
     for (size_t i = 0; i < path.len; i++) {
-        char c = path.ptr[i];
-        if (c >= '/' && c != '\\')
+        unsigned char c = (unsigned char)path.ptr[i];
+        if (c < sizeof(is_odd) && !is_odd[c])
             continue;
-        if (c == '%' || c == '\\' || c == '\0' || (c & 0x80) != 0)
+        if (c != '.')
             return false;
-        if (c != '.' || i == 0 || path.ptr[i - 1] != '/')
+        if (i == 0 || path.ptr[i - 1] != '/')
             continue;
         char next = i + 1 < path.len ? path.ptr[i + 1] : '/';
         if (next == '/' || next == '.')

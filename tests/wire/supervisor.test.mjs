@@ -57,6 +57,21 @@ test('a second SIGTERM ends at once', async (t) => {
   h.stop = async () => {}; // how it ends then is its own affair
 });
 
+test('a worker that crashes while it stops is told, and makes the exit status 1', async (t) => {
+  const dir = folder(t, deployment({ long: 'return function() log.info("begun") sleep(20) return "x" end' }, { fields: { long: 'timeout = 30' } }));
+  const h = await start(t, { dir });
+  h.stop = async () => {}; // its status is what this is about
+  const long = h.call('long').catch(() => 'closed');
+  await eventually(() => (h.stdout + h.stderr).includes('"begun"'), 5, 'it runs');
+  const [worker] = h.workers();
+  h.kill('SIGTERM');
+  await eventually(() => h.connect().then((w) => { w.close(); return false; }, () => true), 5, 'it stops');
+  process.kill(worker, 'SIGABRT');
+  assert.deepEqual(await h.exit, { code: 1, signal: null });
+  assert.match(h.stderr, /"msg":"worker ended badly while it stopped"[^\n]*"signal":6/);
+  assert.equal(await long, 'closed');
+});
+
 test('--drain bounds the wait', async (t) => {
   const h = await start(t, { files: files(), args: ['--drain', '0.5s'] });
   const wire = await h.connect();

@@ -18,16 +18,19 @@
 #include "store/store.h"
 #include "app/watch.h"
 
+struct tls_files;
+
 struct app_options {
     const char *config_file;
     bool dev;
-    bool watch;                     /* reload on changes */
-    const char *tls_cert, *tls_key; /* PEM files; NULL: plain HTTP */
-    const char *const *defaults;    /* environment that `dev` provides: name, value, ..., NULL */
-    const char *state_folder;       /* ".luafn" beside functions.lua; NULL: keep nothing on disk */
-    const char *kv_file;            /* of the embedded store; NULL: none */
-    bool kv_local;                  /* KV_URL does not count */
-    struct rate_table *rates;       /* borrowed: that of all workers; NULL: nothing is limited */
+    bool watch;                  /* reload on changes */
+    const struct tls_files *tls; /* borrowed; the first is the default */
+    unsigned tls_count;          /* 0: plain HTTP */
+    const char *const *defaults; /* environment that `dev` provides: name, value, ..., NULL */
+    const char *state_folder;    /* ".luafn" beside functions.lua; NULL: keep nothing on disk */
+    const char *kv_file;         /* of the embedded store; NULL: none */
+    bool kv_local;               /* KV_URL does not count */
+    struct rate_table *rates;    /* borrowed: that of all workers; NULL: nothing is limited */
     struct generation_table *generations; /* borrowed: that of all workers; NULL: counted here */
     const struct binding *bindings;
     char *running_name;           /* see struct services; NULL: none */

@@ -311,13 +311,13 @@ int app_make_server(struct app *app)
     if (app->server == NULL)
         return -ENOMEM;
     task_queue_heed(server_holdings(app->server));
-    if (app->options.tls_cert == NULL)
+    if (app->options.tls_count == 0)
         return 0;
     struct err err;
     const struct kept *kept = app->options.kept;
     app->tls =
-        tls_new(app->options.tls_cert, app->options.tls_key, kept != NULL ? kept->cert : STR(""),
-                kept != NULL ? kept->key : STR(""), &err);
+        tls_new(app->options.tls, app->options.tls_count, kept != NULL ? kept->certificates : NULL,
+                kept != NULL ? kept->certificate_count : 0, &err);
     if (app->tls == NULL) {
         log_message(LOG_ERROR, "%s", err.text);
         return -EINVAL;

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/tls.h"
-
 /* ---- writing: numbers of 64 bits in the machine's order, texts behind their length ---- */
 
 static void put_number(struct buf *out, uint64_t number)
@@ -71,13 +69,14 @@ bool kept_write(const struct app *app, struct buf *out)
 {
     const struct deployment *d = app->current;
     struct writer w = {.out = out};
-    struct str cert = STR(""), key = STR("");
-    if (app->tls != NULL)
-        tls_pem(app->tls, &cert, &key);
     put_origin(&w, d->config->origin);
     put_text(out, str_from(app->config_error.text));
-    put_text(out, cert);
-    put_text(out, key);
+    put_number(out, tls_count(app->tls));
+    for (unsigned i = 0; i < tls_count(app->tls); i++) {
+        struct tls_pem pem = tls_pem(app->tls, i);
+        put_text(out, pem.cert);
+        put_text(out, pem.key);
+    }
     put_number(out, d->function_count);
     for (unsigned i = 0; i < d->function_count; i++) {
         const struct function *function = d->functions[i];
@@ -191,17 +190,28 @@ static struct origin *take_origin(struct reader *r)
     return origin;
 }
 
+/* Room for as many as a number says that comes next; NULL where it fails. */
+static void *take_list(struct reader *r, size_t size, uint64_t *count)
+{
+    *count = take_number(r);
+    r->failed |= *count > r->rest.len; /* each has some bytes */
+    void *list = r->failed ? NULL : arena_zalloc(r->arena, (*count + 1) * size);
+    r->failed |= list == NULL;
+    return list;
+}
+
 static void take_all(struct reader *r, struct kept *kept)
 {
+    uint64_t count;
     kept->config = take_origin(r);
     kept->config_error = take_text(r);
-    kept->cert = take_text(r);
-    kept->key = take_text(r);
-    uint64_t count = take_number(r);
-    r->failed |= count > r->rest.len; /* each has some bytes */
-    if (!r->failed)
-        kept->functions = arena_zalloc(r->arena, (count + 1) * sizeof(*kept->functions));
-    r->failed |= kept->functions == NULL;
+    kept->certificates = take_list(r, sizeof(*kept->certificates), &count);
+    for (uint64_t i = 0; !r->failed && i < count; i++) {
+        struct tls_pem *pem = &kept->certificates[kept->certificate_count++];
+        pem->cert = take_text(r);
+        pem->key = take_text(r);
+    }
+    kept->functions = take_list(r, sizeof(*kept->functions), &count);
     for (uint64_t i = 0; !r->failed && i < count; i++) {
         struct kept_function *function = &kept->functions[kept->function_count++];
         function->name = take_text(r);

@@ -1,6 +1,6 @@
 /* What a worker serves, written down so that one that takes another's place begins with the same,
  * whatever has become of the files: the origins of the configuration and of every function, the
- * certificate, and what is wrong with those that came after.
+ * certificates, and what is wrong with those that came after.
  *
  * The supervisor keeps the newest text and gives it to each worker that it makes; nobody else reads
  * or writes it, and only the same program does. */
@@ -10,6 +10,7 @@
 #include "app/app.h"
 #include "base/arena.h"
 #include "lua/origin.h"
+#include "server/tls.h"
 
 struct kept_function {
     struct str name;
@@ -23,7 +24,8 @@ struct kept {
     struct arena arena; /* all of it, but for the origins */
     struct origin *config;
     struct str config_error; /* as kept_function.error */
-    struct str cert, key;    /* PEM; empty: no TLS */
+    struct tls_pem *certificates;
+    unsigned certificate_count; /* 0: no TLS */
     struct kept_function *functions;
     unsigned function_count;
 };

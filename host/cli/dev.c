@@ -181,7 +181,7 @@ static int run(int argc, char **argv)
 const struct command command_dev = {
     .name = "dev",
     .arguments =
-        "[--listen HOST:PORT]... [--config FILE] [--log json|text|none] [--log-level LEVEL] [--tls-cert FILE --tls-key FILE]",
+        "[--listen HOST:PORT]... [--config FILE] [--log json|text|none] [--log-level LEVEL] [--tls-cert FILE --tls-key FILE]...",
     .summary =
         "Serves on this machine while you write: reload on save, readable errors, an issuer to sign in at, a demo page.",
     .help =

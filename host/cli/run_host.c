@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "bindings/bindings.h"
 #include "base/limits.h"
-#include "server/tls.h"
 #include "process/notify.h"
 #include "process/upgrade.h"
 #include "base/log_sink.h"
@@ -64,16 +63,19 @@ static int read_workers(const struct command *command, const char *text, bool de
 
 /* A certificate that does not load is told before any process is made. */
 static int read_tls(const struct command *command, const struct run_host *r,
-                    struct app_options *app)
+                    struct run_host_plan *plan)
 {
-    if ((r->tls_cert != NULL) != (r->tls_key != NULL))
+    struct app_options *app = &plan->supervisor.worker.app;
+    if (r->tls_cert.count != r->tls_key.count)
         return cli_usage(command, "--tls-cert and --tls-key belong together");
-    app->tls_cert = r->tls_cert;
-    app->tls_key = r->tls_key;
-    if (r->tls_cert == NULL)
+    app->tls = plan->tls;
+    app->tls_count = r->tls_cert.count;
+    for (unsigned i = 0; i < app->tls_count; i++)
+        plan->tls[i] = (struct tls_files){r->tls_cert.items[i], r->tls_key.items[i]};
+    if (app->tls_count == 0)
         return 0;
     struct err err;
-    struct tls *tls = tls_new(r->tls_cert, r->tls_key, STR(""), STR(""), &err);
+    struct tls *tls = tls_new(app->tls, app->tls_count, NULL, 0, &err);
     tls_free(tls);
     return tls != NULL ? 0 : cli_fault("%s", err.text);
 }
@@ -95,13 +97,13 @@ int run_host_read(const struct command *command, const struct run_host *r, bool 
     if (rc == 0)
         rc = read_workers(command, r->workers, dev, &plan->supervisor.workers);
     if (rc == 0)
-        rc = read_tls(command, r, &worker->app);
+        rc = read_tls(command, r, plan);
     return rc;
 }
 
 const char *run_host_scheme(const struct run_host_plan *plan)
 {
-    return plan->supervisor.worker.app.tls_cert != NULL ? "https" : "http";
+    return plan->supervisor.worker.app.tls_count > 0 ? "https" : "http";
 }
 
 int run_host_refuse(const struct command *command, int rc, const struct err *err)
@@ -161,6 +163,10 @@ int run_host_take_over(struct run_host_plan *plan)
 
 static void allow_reading(struct run_host_plan *plan, const char *path)
 {
+    for (unsigned i = 0; i < plan->readable_count; i++) {
+        if (strcmp(plan->readable[i], path) == 0)
+            return;
+    }
     if (plan->readable_count == RUN_HOST_READABLE_MAX)
         return;
     char *copy = plan->readable[plan->readable_count++];
@@ -217,10 +223,10 @@ static void plan_sandbox(struct run_host_plan *plan, const struct config *config
     allow_beside(plan, app->config_file);
     if (config->publish.len > 0)
         allow_reading(plan, config->publish.ptr);
-    if (app->tls_cert != NULL)
-        allow_beside(plan, app->tls_cert);
-    if (app->tls_key != NULL)
-        allow_beside(plan, app->tls_key);
+    for (unsigned i = 0; i < app->tls_count; i++) {
+        allow_beside(plan, app->tls[i].cert);
+        allow_beside(plan, app->tls[i].key);
+    }
     if (cli_state_folder(app->config_file, NULL, plan->state_folder, sizeof(plan->state_folder)) ==
         0)
         confine->writable[confine->writable_count++] = plan->state_folder;

@@ -4,13 +4,13 @@
 
 #include "cli/cli.h"
 #include "process/supervisor.h"
+#include "server/tls.h"
 
 struct run_host {
     const char *config_file; /* "functions.lua" */
-    struct option_list listen;
+    struct option_list listen, tls_cert, tls_key;
     const char *workers, *log, *log_level, *drain,
-        *admin; /* texts of the options; NULL: not given */
-    const char *tls_cert, *tls_key;
+        *admin;       /* texts of the options; NULL: not given */
     const char *user; /* NULL: stay who we are */
     bool watch, sandbox;
 };
@@ -19,18 +19,19 @@ struct run_host {
 #define RUN_HOST_OPTIONS(r)                                                                        \
     {"--config", OPTION_TEXT, &(r).config_file}, {"--listen", OPTION_LIST, &(r).listen},           \
         {"--log", OPTION_TEXT, &(r).log}, {"--log-level", OPTION_TEXT, &(r).log_level},            \
-        {"--tls-cert", OPTION_TEXT, &(r).tls_cert},                                                \
+        {"--tls-cert", OPTION_LIST, &(r).tls_cert},                                                \
     {                                                                                              \
-        "--tls-key", OPTION_TEXT, &(r).tls_key                                                     \
+        "--tls-key", OPTION_LIST, &(r).tls_key                                                     \
     }
 
-enum { RUN_HOST_READABLE_MAX = 16 };
+enum { RUN_HOST_READABLE_MAX = CONFINE_PATHS_MAX };
 
 struct run_host_plan {
     struct supervisor_options supervisor;
     struct listener listeners[LISTENER_MAX];
     unsigned listener_count;
     struct listener admin;
+    struct tls_files tls[OPTION_LIST_MAX];
     char keys_folder[4096], kv_file[4096];
     /* Called once the configuration has proved good, before any process is made; NULL: none. */
     void (*announce)(const struct run_host_plan *plan);

@@ -84,7 +84,7 @@ static int run(int argc, char **argv)
 const struct command command_serve = {
     .name = "serve",
     .arguments =
-        "[--listen HOST:PORT]... [--workers N] [--config FILE] [--watch] [--log json|text|none] [--log-level LEVEL] [--drain 30s] [--admin HOST:PORT] [--tls-cert FILE --tls-key FILE] [--user NAME] [--sandbox]",
+        "[--listen HOST:PORT]... [--workers N] [--config FILE] [--watch] [--log json|text|none] [--log-level LEVEL] [--drain 30s] [--admin HOST:PORT] [--tls-cert FILE --tls-key FILE]... [--user NAME] [--sandbox]",
     .summary = "Serves the functions of functions.lua with worker processes under a supervisor.",
     .help =
         "\n"
@@ -101,7 +101,8 @@ const struct command command_serve = {
         "                      --listen, or a free one where that is taken\n"
         "  --tls-cert FILE --tls-key FILE\n"
         "                      speak HTTPS: certificate with its chain, and key, in PEM; taken up anew within a\n"
-        "                      second when they change\n"
+        "                      second when they change. More pairs: for other names of the host (SNI), the first\n"
+        "                      for all that no other is for\n"
         "  --user NAME         as root: become this user once the sockets are open\n"
         "  --sandbox           workers may read the deployment and the system, write .luafn and nothing else, and start no\n"
         "                      program (Landlock and seccomp)\n"

@@ -10,7 +10,7 @@
 
 #include "base/err.h"
 
-enum { CONFINE_PATHS_MAX = 32 };
+enum { CONFINE_PATHS_MAX = 144 }; /* 16 certificates, keys, and ways to each that are links */
 
 /* Folders (or files) with all below them. Borrowed. The system's own (/usr, /etc, ...) may be read
  * anyway. */

@@ -87,15 +87,15 @@ static int listen_all(struct stand_in *s, const struct worker_options *o)
     return rc == 0 && o->admin_fd >= 0 ? server_listen_fd(s->server, o->admin_fd, true) : rc;
 }
 
-/* With the certificate that was last served, where the files are no good. */
+/* With the certificates that were last served, where the files are no good. */
 static int use_tls(struct stand_in *s, const struct app_options *o)
 {
     struct err err;
-    if (o->tls_cert == NULL)
+    if (o->tls_count == 0)
         return 0;
-    struct str cert = o->kept != NULL ? o->kept->cert : STR("");
-    struct str key = o->kept != NULL ? o->kept->key : STR("");
-    struct tls *tls = tls_new(o->tls_cert, o->tls_key, cert, key, &err);
+    const struct kept *kept = o->kept;
+    struct tls *tls = tls_new(o->tls, o->tls_count, kept != NULL ? kept->certificates : NULL,
+                              kept != NULL ? kept->certificate_count : 0, &err);
     return tls != NULL ? server_use_tls(s->server, tls) : UV_EINVAL;
 }
 

@@ -7,6 +7,7 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +22,16 @@
 
 enum { KEEP_BYTES = 32 * 1024 };
 
+struct pair {
+    struct tls_files files; /* borrowed */
+    SSL_CTX *context;       /* owned */
+    struct buf cert, key;   /* what it was made from; owned */
+    struct stat seen[2];    /* of the files as last read */
+};
+
 struct tls {
-    const char *cert_file, *key_file; /* borrowed */
-    SSL_CTX *context;                 /* owned */
-    struct buf cert, key;             /* what it was made from; owned */
-    struct stat seen[2];              /* of the files as last read */
+    unsigned count;
+    struct pair pairs[];
 };
 
 struct tls_session {
@@ -59,6 +65,33 @@ static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
     return SSL_TLSEXT_ERR_OK;
 }
 
+static struct pair *find_pair(struct tls *tls, const char *name, unsigned flags)
+{
+    for (unsigned i = 0; i < tls->count; i++) {
+        X509 *cert = SSL_CTX_get0_certificate(tls->pairs[i].context);
+        if (X509_check_host(cert, name, 0, flags | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1)
+            return &tls->pairs[i];
+    }
+    return NULL;
+}
+
+/* Server name indication (RFC 6066 section 3): the handshake goes on with that host's pair. */
+static int on_name(SSL *ssl, int *alert, void *arg)
+{
+    struct tls *tls = arg;
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    (void)alert;
+    if (tls->count == 1 || name == NULL)
+        return SSL_TLSEXT_ERR_NOACK;
+    struct pair *pair = find_pair(tls, name, X509_CHECK_FLAG_NO_WILDCARDS);
+    if (pair == NULL)
+        pair = find_pair(tls, name, 0);
+    ERR_clear_error();
+    if (pair == NULL || SSL_set_SSL_CTX(ssl, pair->context) == NULL)
+        return SSL_TLSEXT_ERR_NOACK;
+    return SSL_TLSEXT_ERR_OK;
+}
+
 static bool set_ticket_keys(SSL_CTX *context)
 {
     static unsigned char keys[80];
@@ -69,7 +102,7 @@ static bool set_ticket_keys(SSL_CTX *context)
     return SSL_CTX_set_tlsext_ticket_keys(context, keys, sizeof(keys)) == 1;
 }
 
-static SSL_CTX *new_context(void)
+static SSL_CTX *new_context(struct tls *tls)
 {
     static const unsigned char name[] = "luafn";
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
@@ -81,6 +114,8 @@ static SSL_CTX *new_context(void)
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* tickets need none */
     SSL_CTX_set_default_passwd_cb(context, no_password);
     SSL_CTX_set_alpn_select_cb(context, on_alpn, NULL);
+    SSL_CTX_set_tlsext_servername_callback(context, on_name);
+    SSL_CTX_set_tlsext_servername_arg(context, tls);
     if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
         SSL_CTX_set_cipher_list(context, CIPHERS) == 1 &&
         SSL_CTX_set_session_id_context(context, name, sizeof(name) - 1) == 1 &&
@@ -132,16 +167,17 @@ static bool use_key(SSL_CTX *context, struct str pem)
     return good;
 }
 
-static SSL_CTX *context_of(const struct tls *tls, struct str cert, struct str key, struct err *err)
+static SSL_CTX *context_of(struct tls *tls, const struct tls_files *files, struct tls_pem pem,
+                           struct err *err)
 {
     ERR_clear_error();
-    SSL_CTX *context = new_context();
+    SSL_CTX *context = new_context(tls);
     if (context == NULL)
         explain(err, "TLS", "context");
-    else if (!use_chain(context, cert))
-        explain(err, tls->cert_file, "certificate");
-    else if (!use_key(context, key))
-        explain(err, tls->key_file, "private key");
+    else if (!use_chain(context, pem.cert))
+        explain(err, files->cert, "certificate");
+    else if (!use_key(context, pem.key))
+        explain(err, files->key, "private key");
     else
         return context;
     SSL_CTX_free(context);
@@ -168,47 +204,49 @@ static int read_pem(const char *path, struct buf *out, struct err *err)
 }
 
 /* Takes these texts over, if they are good; else they are gone. */
-static bool take(struct tls *tls, struct buf *cert, struct buf *key, struct err *err)
+static bool take(struct tls *tls, struct pair *pair, struct buf *cert, struct buf *key,
+                 struct err *err)
 {
-    SSL_CTX *context = context_of(tls, buf_str(cert), buf_str(key), err);
+    const struct tls_pem pem = {buf_str(cert), buf_str(key)};
+    SSL_CTX *context = context_of(tls, &pair->files, pem, err);
     if (context == NULL) {
         buf_free(cert);
         buf_free(key);
         return false;
     }
-    SSL_CTX_free(tls->context);
-    buf_free(&tls->cert);
-    buf_free(&tls->key);
-    tls->context = context;
-    tls->cert = *cert;
-    tls->key = *key;
+    SSL_CTX_free(pair->context);
+    buf_free(&pair->cert);
+    buf_free(&pair->key);
+    pair->context = context;
+    pair->cert = *cert;
+    pair->key = *key;
     return true;
 }
 
-static bool load(struct tls *tls, struct err *err)
+static bool load(struct tls *tls, struct pair *pair, struct err *err)
 {
     struct buf cert = BUF_INIT, key = BUF_INIT;
-    if (read_pem(tls->cert_file, &cert, err) == 0 && read_pem(tls->key_file, &key, err) == 0)
-        return take(tls, &cert, &key, err);
+    if (read_pem(pair->files.cert, &cert, err) == 0 && read_pem(pair->files.key, &key, err) == 0)
+        return take(tls, pair, &cert, &key, err);
     buf_free(&cert);
     buf_free(&key);
     return false;
 }
 
-static bool load_earlier(struct tls *tls, struct str cert_text, struct str key_text)
+static bool load_earlier(struct tls *tls, struct pair *pair, const struct tls_pem *earlier)
 {
     struct buf cert = BUF_INIT, key = BUF_INIT;
-    buf_add_str(&cert, cert_text);
-    buf_add_str(&key, key_text);
-    return cert_text.len > 0 && take(tls, &cert, &key, NULL);
+    buf_add_str(&cert, earlier->cert);
+    buf_add_str(&key, earlier->key);
+    return take(tls, pair, &cert, &key, NULL);
 }
 
-static void look(const struct tls *tls, struct stat seen[2])
+static void look(const struct tls_files *files, struct stat seen[2])
 {
     memset(seen, 0, 2 * sizeof(seen[0]));
-    if (stat(tls->cert_file, &seen[0]) != 0)
+    if (stat(files->cert, &seen[0]) != 0)
         seen[0].st_size = -1;
-    if (stat(tls->key_file, &seen[1]) != 0)
+    if (stat(files->key, &seen[1]) != 0)
         seen[1].st_size = -1;
 }
 
@@ -218,59 +256,80 @@ static bool same(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-struct tls *tls_new(const char *cert_file, const char *key_file, struct str cert, struct str key,
-                    struct err *err)
+static bool begin(struct tls *tls, struct pair *pair, const struct tls_pem *earlier,
+                  struct err *err)
 {
-    struct tls *tls = calloc(1, sizeof(*tls));
+    look(&pair->files, pair->seen);
+    if (load(tls, pair, err))
+        return true;
+    if (earlier == NULL || !load_earlier(tls, pair, earlier))
+        return false;
+    log_message(LOG_ERROR, "the certificate does not load, the one before serves: %s", err->text);
+    return true;
+}
+
+struct tls *tls_new(const struct tls_files *files, unsigned count, const struct tls_pem *earlier,
+                    unsigned earlier_count, struct err *err)
+{
+    struct tls *tls = calloc(1, sizeof(*tls) + count * sizeof(tls->pairs[0]));
     if (tls == NULL) {
         err_set(err, -ENOMEM, "out of memory");
         return NULL;
     }
-    tls->cert_file = cert_file;
-    tls->key_file = key_file;
-    look(tls, tls->seen);
-    if (load(tls, err))
-        return tls;
-    if (load_earlier(tls, cert, key)) {
-        log_message(LOG_ERROR, "the certificate does not load, the one before serves: %s",
-                    err->text);
-        return tls;
+    tls->count = count;
+    for (unsigned i = 0; i < count; i++) {
+        tls->pairs[i].files = files[i];
+        if (!begin(tls, &tls->pairs[i], i < earlier_count ? &earlier[i] : NULL, err)) {
+            tls_free(tls);
+            return NULL;
+        }
     }
-    free(tls);
-    return NULL;
+    return tls;
 }
 
-void tls_pem(const struct tls *tls, struct str *cert, struct str *key)
+unsigned tls_count(const struct tls *tls)
 {
-    *cert = buf_str(&tls->cert);
-    *key = buf_str(&tls->key);
+    return tls != NULL ? tls->count : 0;
+}
+
+struct tls_pem tls_pem(const struct tls *tls, unsigned i)
+{
+    return (struct tls_pem){buf_str(&tls->pairs[i].cert), buf_str(&tls->pairs[i].key)};
 }
 
 void tls_free(struct tls *tls)
 {
-    if (tls == NULL)
-        return;
-    SSL_CTX_free(tls->context);
-    buf_free(&tls->cert);
-    buf_free(&tls->key);
+    for (unsigned i = 0; i < tls_count(tls); i++) {
+        SSL_CTX_free(tls->pairs[i].context);
+        buf_free(&tls->pairs[i].cert);
+        buf_free(&tls->pairs[i].key);
+    }
     free(tls);
 }
 
-bool tls_refresh(struct tls *tls)
+static bool refresh(struct tls *tls, struct pair *pair)
 {
     struct stat now[2];
     struct err err;
-    look(tls, now);
-    if (same(&now[0], &tls->seen[0]) && same(&now[1], &tls->seen[1]))
+    look(&pair->files, now);
+    if (same(&now[0], &pair->seen[0]) && same(&now[1], &pair->seen[1]))
         return false;
-    memcpy(tls->seen, now, sizeof(now));
-    if (!load(tls, &err)) {
+    memcpy(pair->seen, now, sizeof(now));
+    if (!load(tls, pair, &err)) {
         log_message(LOG_ERROR, "the new certificate does not load, the old one serves: %s",
                     err.text);
         return false;
     }
-    log_message(LOG_INFO, "certificate loaded anew");
+    log_message(LOG_INFO, "certificate loaded anew: %s", pair->files.cert);
     return true;
+}
+
+bool tls_refresh(struct tls *tls)
+{
+    bool another = false;
+    for (unsigned i = 0; i < tls->count; i++)
+        another |= refresh(tls, &tls->pairs[i]);
+    return another;
 }
 
 /* ---- one connection ---- */
@@ -278,7 +337,7 @@ bool tls_refresh(struct tls *tls)
 struct tls_session *tls_session_new(struct tls *tls)
 {
     struct tls_session *s = calloc(1, sizeof(*s));
-    SSL *ssl = SSL_new(tls->context);
+    SSL *ssl = SSL_new(tls->pairs[0].context);
     BIO *in = BIO_new(BIO_s_mem());
     BIO *out = BIO_new(BIO_s_mem());
     if (s == NULL || ssl == NULL || in == NULL || out == NULL) {

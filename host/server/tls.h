@@ -12,21 +12,33 @@
 #include "base/err.h"
 #include "base/str.h"
 
-struct tls;         /* a certificate and its key */
+struct tls;         /* certificates and their keys */
 struct tls_session; /* one connection */
 
-/* Reads PEM files: the certificate and its chain, and the key that belongs to it. Where they do not
- * load it uses these texts, those of an earlier time, if there are any, and the log says why. NULL
- * with the reason. The names must outlive it. */
-struct tls *tls_new(const char *cert_file, const char *key_file, struct str cert, struct str key,
-                    struct err *err);
-void tls_free(struct tls *tls); /* may be NULL; sessions go on */
+/* PEM files: a certificate with its chain, and the key that belongs to it. */
+struct tls_files {
+    const char *cert, *key;
+};
 
-/* The PEM that it uses; borrowed until the next refresh. */
-void tls_pem(const struct tls *tls, struct str *cert, struct str *key);
+/* What such files hold. */
+struct tls_pem {
+    struct str cert, key;
+};
 
-/* Reads the files again if they have changed. New connections use what is new; while it does not
- * load, the old one serves and the log says why. True when there is another one. */
+/* Reads the files of `count` pairs, one at least. A client that names a host gets the certificate
+ * that is for this very name, else the one with a wildcard for it, else, as who names none, the
+ * first. Where a pair does not load it uses what the one in the same place held at an earlier time,
+ * if that is known, and the log says why. NULL with the reason. The names must outlive it. */
+struct tls *tls_new(const struct tls_files *files, unsigned count, const struct tls_pem *earlier,
+                    unsigned earlier_count, struct err *err);
+void tls_free(struct tls *tls); /* may be NULL; after the sessions */
+
+/* How many pairs there are, and what each uses; borrowed until the next refresh. */
+unsigned tls_count(const struct tls *tls); /* may be NULL: 0 */
+struct tls_pem tls_pem(const struct tls *tls, unsigned i);
+
+/* Reads files again that have changed. New connections use what is new; while a pair does not load,
+ * its old one serves and the log says why. True when there is another one. */
 bool tls_refresh(struct tls *tls);
 
 /* NULL when out of memory. */

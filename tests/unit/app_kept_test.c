@@ -76,7 +76,7 @@ static void test_written_and_read(void **state)
     assert_non_null(kept);
     assert_same(kept->config, w.config.origin);
     assert_string_equal(kept->config_error.ptr, "functions.lua:3: no");
-    assert_int_equal(kept->cert.len, 0);
+    assert_int_equal(kept->certificate_count, 0);
     assert_int_equal(kept->function_count, 3);
     const struct kept_function *old = kept_find(kept, STR("old"));
     assert_same(old->origin, w.instance.origin);

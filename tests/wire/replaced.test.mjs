@@ -106,13 +106,21 @@ for (const workers of [1, 2]) {
   test(`${workers} worker(s): a certificate that is missing, or is none`, async (t) => {
     const dir = folder(t, deployment({ a: says('a') }));
     const tls = certificate(dir);
-    const h = await start(t, { dir, workers, args: tlsArgs(tls) });
+    const other = certificate(dir, 'other', { names: 'DNS:other.test' });
+    const h = await start(t, { dir, workers, args: tlsArgs(tls, other) });
+    const askOther = () => new Promise((resolve, reject) => {
+      https.get(`https://localhost:${h.port}/.netlify/functions/a`, { ca: other.ca, servername: 'other.test', agent: false }, (res) => resolve(res.resume().statusCode === 503 ? 200 : res.statusCode)).on('error', reject);
+    });
     const ask = () => new Promise((resolve, reject) => {
       https.get(`https://localhost:${h.port}/.netlify/functions/a`, { ca: tls.ca, agent: false }, (res) => { let s = ''; res.on('data', (d) => { s += d; }); res.on('end', () => resolve(s)); }).on('error', reject);
     });
     await all(h, ask, 'a');
+    await all(h, askOther, 200);
     fs.rmSync(tls.cert);
+    fs.rmSync(other.cert);
     await replaceAll(h);
+    await all(h, askOther, 200);
+    assert.match(h.stderr, /the one before serves: .*other\.pem: No such file/);
     await all(h, ask, 'a');
     assert.match(h.stderr, /the certificate does not load, the one before serves: .*tls\.pem: No such file/);
     fs.writeFileSync(tls.key, 'no key');

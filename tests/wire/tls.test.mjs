@@ -197,6 +197,69 @@ test('a new certificate is taken up; a bad one is not', async (t) => {
   assert.equal((await kept.response()).text, 'hello', 'an old connection goes on');
 });
 
+// Who answers to a name: the certificate's place in `pairs`.
+async function chosen(h, pairs, servername, options = {}) {
+  const socket = await connect(h, { servername, rejectUnauthorized: false, ...options });
+  const name = socket.getPeerCertificate().subject.CN;
+  const alpn = socket.alpnProtocol;
+  socket.destroy();
+  return options.ALPNProtocols ? `${name} ${alpn}` : name;
+}
+
+test('several certificates: by the name that is asked for, each taken up anew', async (t) => {
+  const dir = folder(t, FILES);
+  const make = (name, names) => certificate(dir, name, { subject: `/CN=${name}`, names });
+  const pairs = [make('first', 'DNS:localhost,DNS:*.first.test'), make('wild', 'DNS:*.example.test'), make('exact', 'DNS:api.example.test,DNS:api.first.test'), make('only.by.cn', 'DNS:other.test')];
+  const h = await start(t, { dir, workers: 2, args: tlsArgs(...pairs) });
+  h.pair = pairs[0];
+  const expected = {
+    localhost: 'first', 'www.first.test': 'first', 'www.example.test': 'wild', 'WWW.Example.Test': 'wild', 'api.example.test': 'exact', 'API.example.test': 'exact',
+    'api.first.test': 'exact', 'other.test': 'only.by.cn',
+    'a.b.example.test': 'first', 'example.test': 'first', 'only.by.cn': 'first', 'unknown.test': 'first', '': 'first',
+  };
+  for (const [name, cert] of Object.entries(expected)) {
+    for (const maxVersion of ['TLSv1.2', 'TLSv1.3']) assert.equal(await chosen(h, pairs, name, { maxVersion }), cert, `${name} ${maxVersion}`);
+    assert.equal(await chosen(h, pairs, name, { ALPNProtocols: ['h2', 'http/1.1'] }), `${cert} h2`, name);
+  }
+  // The chain holds for the client too, and a ticket does with whichever worker.
+  const trusted = { servername: 'api.example.test', ca: pairs[2].ca };
+  assert.equal((await get(h, `${FN}/hello`, trusted)).text, 'hello');
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3']) {
+    const first = await connect(h, { ...trusted, maxVersion });
+    first.write(requestText({ path: `${FN}/hello`, close: false }));
+    const session = await first.session;
+    first.destroy();
+    for (let i = 0; i < 6; i++) {
+      const again = await connect(h, { ...trusted, maxVersion, session });
+      assert.equal(again.isSessionReused(), true, maxVersion);
+      again.destroy();
+    }
+  }
+  // One pair is broken, then another; the others stay as they are.
+  const others = async () => { for (const name of ['localhost', 'www.example.test', 'other.test']) assert.equal(await chosen(h, pairs, name), expected[name]); };
+  fs.writeFileSync(pairs[2].cert, 'junk');
+  await eventually(() => (h.stderr.match(/the old one serves: .*exact\.pem: holds no certificate/g) ?? []).length === 2, 5, 'the complaint of both workers');
+  for (let i = 0; i < 4; i++) assert.equal(await chosen(h, pairs, 'api.example.test'), 'exact');
+  await others();
+  const next = certificate(folder(t), 'next', { subject: '/CN=next', names: 'DNS:api.example.test,DNS:new.test' });
+  fs.copyFileSync(next.key, path.join(dir, 'key.tmp'));
+  fs.renameSync(path.join(dir, 'key.tmp'), pairs[2].key);
+  fs.copyFileSync(next.cert, pairs[2].cert);
+  await eventually(() => (h.stderr.match(/certificate loaded anew: .*exact\.pem/g) ?? []).length === 2, 5, 'the new one, in both workers');
+  for (let i = 0; i < 4; i++) {
+    assert.equal(await chosen(h, pairs, 'api.example.test'), 'next');
+    assert.equal(await chosen(h, pairs, 'new.test'), 'next');
+    assert.equal(await chosen(h, pairs, 'api.first.test'), 'first', 'which it is not for any more');
+  }
+  await others();
+  // Another program has all of them, too.
+  h.kill('SIGUSR2');
+  await eventually(() => /the new program serves/.test(h.stderr), 10, 'the new program');
+  await eventually(() => h.workers().length === 1, 10, 'the end of the old workers');
+  for (let i = 0; i < 4; i++) assert.equal(await chosen(h, pairs, 'new.test'), 'next');
+  await others();
+});
+
 test('bad files refuse to start with one line', async (t) => {
   const dir = folder(t, FILES);
   const a = certificate(dir, 'a');
@@ -210,6 +273,7 @@ test('bad files refuse to start with one line', async (t) => {
     [['--tls-cert', path.join(dir, 'junk.pem'), '--tls-key', a.key], /junk\.pem: holds no certificate/],
     [['--tls-cert', a.cert, '--tls-key', path.join(dir, 'junk.pem')], /junk\.pem/],
     [['--tls-cert', a.cert, '--tls-key', locked], /locked\.pem/],
+    [[...tlsArgs(a), '--tls-cert', b.cert, '--tls-key', path.join(dir, 'none.pem')], /none\.pem: No such file/],
   ];
   for (const [args, message] of cases) {
     const r = await run(t, ['serve', '--listen', '127.0.0.1:0', ...args], { dir });
@@ -218,6 +282,7 @@ test('bad files refuse to start with one line', async (t) => {
     assert.equal(r.stderr.trim().split('\n').length, 1, r.stderr);
   }
   assert.equal((await run(t, ['serve', '--tls-cert', a.cert], { dir })).code, 2);
+  assert.equal((await run(t, ['serve', ...tlsArgs(a), '--tls-cert', b.cert], { dir })).code, 2);
 });
 
 test('dev speaks TLS too', async (t) => {

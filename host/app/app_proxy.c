@@ -11,6 +11,7 @@
 #include <errno.h>
 
 #include "base/limits.h"
+#include "base/log.h"
 #include "client/client_rules.h"
 
 /* One call; in the exchange's arena, which it holds. */
@@ -213,10 +214,24 @@ static void on_stream(void *arg)
     pass(proxy);
 }
 
+/* The host alone: what a rule or a client put into the rest of the URL may be a secret. */
+static void log_failure(const struct proxy *proxy, const struct client_response *res)
+{
+    struct log_line line;
+    log_begin(&line, LOG_WARN, "a rewrite failed");
+    log_str(&line, "host", proxy->host);
+    log_str(&line, "request_id", str_from(proxy->ex->request_id));
+    if (res->error_text != NULL)
+        log_str(&line, "error", str_from(res->error_text));
+    log_end(&line);
+}
+
 static void on_done(void *arg, const struct client_response *res)
 {
     struct proxy *proxy = arg;
     struct exchange *ex = proxy->ex;
+    if (res->error != 0 && exchange_body_fault(ex) == NULL && log_wants(LOG_WARN))
+        log_failure(proxy, res);
     if (!proxy->answered) {
         fail(proxy, res->error != 0 ? res->error : -EIO);
         return;

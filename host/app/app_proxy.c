@@ -221,8 +221,8 @@ static void log_failure(const struct proxy *proxy, const struct client_response 
     log_begin(&line, LOG_WARN, "a rewrite failed");
     log_str(&line, "host", proxy->host);
     log_str(&line, "request_id", str_from(proxy->ex->request_id));
-    if (res->error_text != NULL)
-        log_str(&line, "error", str_from(res->error_text));
+    bool told = res->error_text != NULL && res->error_text[0] != '\0';
+    log_str(&line, "error", told ? str_from(res->error_text) : STR("no answer that can be read"));
     log_end(&line);
 }
 
@@ -230,7 +230,8 @@ static void on_done(void *arg, const struct client_response *res)
 {
     struct proxy *proxy = arg;
     struct exchange *ex = proxy->ex;
-    if (res->error != 0 && exchange_body_fault(ex) == NULL && log_wants(LOG_WARN))
+    bool failed = res->error != 0 || !proxy->answered;
+    if (failed && exchange_body_fault(ex) == NULL && log_wants(LOG_WARN))
         log_failure(proxy, res);
     if (!proxy->answered) {
         fail(proxy, res->error != 0 ? res->error : -EIO);

@@ -349,7 +349,7 @@ static struct str expect_time(const struct explain *e, const char *text)
 {
     struct shown shown;
     struct str now = shown_date(&shown, e->now);
-    double tolerance = e->verifier->clock_tolerance;
+    double tolerance = e->verifier != NULL ? e->verifier->clock_tolerance : 0;
     return tolerance > 0
                ? arena_printf(e->arena, "%s %.*s, give or take %g s", text, STR_ARG(now), tolerance)
                : arena_printf(e->arena, "%s %.*s", text, STR_ARG(now));

@@ -21,11 +21,11 @@ static int default_address(struct option_list *listen, char *text, size_t size)
 static int bind_default_admin(bool any, struct run_host_plan *plan, struct err *err)
 {
     char address[32];
-    const char *port = strrchr(plan->listeners[0].url, ':');
-    int next = port != NULL && !any ? atoi(port + 1) + 1 : 0;
-    snprintf(address, sizeof(address), "127.0.0.1:%d", next);
-    if (next > 1 && next < 65536 &&
-        listener_bind("--admin", address, "http", &plan->admin, err) == 0)
+    const char *colon = strrchr(plan->listeners[0].url, ':');
+    uint64_t port = 0;
+    bool known = !any && colon != NULL && str_to_u64(str_from(colon + 1), 65534, &port) == 0;
+    snprintf(address, sizeof(address), "127.0.0.1:%u", (unsigned)port + 1);
+    if (known && listener_bind("--admin", address, "http", &plan->admin, err) == 0)
         return 0;
     return listener_bind("--admin", "127.0.0.1:0", "http", &plan->admin, err);
 }

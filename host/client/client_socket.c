@@ -60,12 +60,13 @@ int client_socket_on_close(void *arg, curl_socket_t fd)
 
 static int port_of(int fd)
 {
-    struct sockaddr_storage own = {0};
+    union { /* both families have the port in the same place */
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_storage room;
+    } own = {.room = {0}};
     socklen_t len = sizeof(own);
-    if (getsockname(fd, (struct sockaddr *)&own, &len) != 0)
-        return 0;
-    /* Both families have the port in the same place. */
-    return ntohs(((const struct sockaddr_in *)(const void *)&own)->sin_port);
+    return getsockname(fd, &own.any, &len) == 0 ? ntohs(own.v4.sin_port) : 0;
 }
 
 void client_socket_use(struct client_call *call, int own_port)

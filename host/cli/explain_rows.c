@@ -349,7 +349,7 @@ static struct str expect_time(const struct explain *e, const char *text)
 {
     struct shown shown;
     struct str now = shown_date(&shown, e->now);
-    double tolerance = e->verifier != NULL ? e->verifier->clock_tolerance : 0;
+    double tolerance = e->verifier->clock_tolerance;
     return tolerance > 0
                ? arena_printf(e->arena, "%s %.*s, give or take %g s", text, STR_ARG(now), tolerance)
                : arena_printf(e->arena, "%s %.*s", text, STR_ARG(now));
@@ -521,7 +521,7 @@ void explain_opaque(struct explain *e, enum opaque_state state, const json_t *cl
         return;
     if (iss != NULL)
         add_issuer(e, iss, explain_find_verifier(e->policy, claims) == e->verifier);
-    if (e->verifier != NULL && audience_of(e, claims) != NULL)
+    if (audience_of(e, claims) != NULL)
         add_audience(e, audience_of(e, claims));
     add_times(e, claims, false);
     add_rules(e, claims);

@@ -2,6 +2,7 @@
  * claims. */
 #include "cli/explain_rows.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -509,6 +510,7 @@ void explain_token(struct explain *e, const struct token *token)
 void explain_opaque(struct explain *e, enum opaque_state state, const json_t *claims,
                     const char *trouble)
 {
+    assert(e->verifier != NULL);
     const json_t *iss = json_object_get(claims, "iss");
     add(e, "form", EXPLAIN_NOTE, STR("a JWT, or another token"),
         STR("not a JWT: the provider is asked (RFC 7662)"));

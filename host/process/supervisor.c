@@ -54,8 +54,10 @@ static void reload(struct supervisor *s)
     s->reloading = true;
     notify_send("RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading",
                 (unsigned long long)(clock_monotonic_ns() / 1000));
-    for (unsigned i = 0; i < s->options->workers; i++)
+    for (unsigned i = 0; i < s->options->workers; i++) {
+        s->children[i].reload_due = s->children[i].pid <= 0;
         atomic_store(&s->carried.workers->slots[i].reloading, s->children[i].pid > 0);
+    }
     children_signal(s, SIGHUP);
 }
 

@@ -36,7 +36,7 @@ static struct worker_options be_a_child(struct supervisor *s)
     upgrade_forget(&s->upgrade);
     if (s->options->ready_fd >= 0)
         close(s->options->ready_fd);
-    signal(SIGHUP, SIG_IGN); /* until the worker listens to it: it loads what there is anyway */
+    signal(SIGHUP, SIG_IGN); /* until the worker listens to it; its slot says that there was one */
     signal(SIGUSR2, SIG_IGN);
     sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
     struct worker_options options = s->options->worker;
@@ -71,7 +71,9 @@ void children_spawn(struct supervisor *s, unsigned index)
     struct child *child = &s->children[index];
     atomic_store(&s->carried.workers->slots[index].heartbeat_ns, clock_monotonic_ns());
     atomic_store(&s->carried.workers->slots[index].ready, 0);
-    atomic_store(&s->carried.workers->slots[index].reloading, 0);
+    /* It begins with what was served before, so what was asked for meanwhile is still to be done.
+     */
+    atomic_store(&s->carried.workers->slots[index].reloading, child->reload_due);
     s->carried.workers->slots[index].running[0] = '\0';
     fflush(NULL);
     pid_t pid = fork();
@@ -126,8 +128,8 @@ static bool has_stopped_well(int status)
                : WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM;
 }
 
-/* Those that die young, one after the other, wait ever longer, so that a broken one does not eat
- * the machine. */
+/* One that dies young waits a little, and those that did not come to serve, one after the other,
+ * ever longer, so that a broken one does not eat the machine. */
 static uint64_t respawn_wait(unsigned failures)
 {
     unsigned shift = failures < RESPAWN_SHIFT_MAX ? failures : RESPAWN_SHIFT_MAX;
@@ -166,8 +168,9 @@ static void on_end(struct supervisor *s, unsigned index, int status)
 {
     struct child *child = &s->children[index];
     bool refused = WIFEXITED(status) && WEXITSTATUS(status) != WORKER_EXIT_OK && !s->announced;
-    bool young = atomic_load(&s->carried.workers->slots[index].ready) == 0 ||
-                 clock_monotonic_ns() - child->born_ns < 1000000000u;
+    child->reload_due = atomic_load(&s->carried.workers->slots[index].reloading) != 0;
+    bool served = atomic_load(&s->carried.workers->slots[index].ready) != 0;
+    bool young = !served || clock_monotonic_ns() - child->born_ns < 1000000000u;
     metrics_clear_gauges(page_of(s, index));
     atomic_store(&s->carried.workers->slots[index].ready, 0);
     if (refused && !s->stopping) {
@@ -180,7 +183,7 @@ static void on_end(struct supervisor *s, unsigned index, int status)
         s->carried.metrics->restarts++;
         if (may_be_of_the_store(status, young))
             look_at_store(s);
-        child->failures = young ? child->failures + 1 : 0;
+        child->failures = !served ? child->failures + 1 : young;
         child->respawn_at_ns = clock_monotonic_ns() + respawn_wait(child->failures);
     } else if (!has_stopped_well(status)) {
         log_death(child, status, "worker ended badly while it stopped");

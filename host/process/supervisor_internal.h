@@ -14,7 +14,8 @@ struct child {
     pid_t pid; /* 0: none */
     uint64_t born_ns;
     uint64_t respawn_at_ns; /* 0: not waiting */
-    unsigned failures;      /* of this place, one after the other: workers that died young */
+    unsigned failures;      /* of this place, one after the other: workers that did not serve */
+    bool reload_due;        /* a reload was asked for that no worker of this place has ended */
     /* Of a heart that is late: its last beat, and the processor time of the process when it was
      * first seen to be late. */
     uint64_t late_beat_ns;

@@ -26,6 +26,7 @@ struct worker {
     uv_signal_t signals[SIGNALS];
     unsigned handles; /* of the above; all are closed at the end */
     bool told_to_reload;
+    bool reload_due; /* before it listened to signals */
     bool stopping;
     bool drained; /* no client is left */
     bool closing;
@@ -116,11 +117,21 @@ static void check_reload(struct worker *worker)
         atomic_store(&worker->options->slot->reloading, 0);
 }
 
+static void reload(struct worker *worker)
+{
+    worker->told_to_reload = true;
+    app_reload(&worker->app);
+    check_reload(worker);
+}
+
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
     if (worker->options->slot != NULL)
         atomic_store(&worker->options->slot->heartbeat_ns, uv_hrtime());
+    if (worker->reload_due && !worker->told_to_reload && !worker->stopping)
+        reload(worker);
+    worker->reload_due = false;
     check_reload(worker);
 }
 
@@ -147,6 +158,21 @@ static void apply_suspensions(struct worker *worker)
     }
 }
 
+/* Somebody else opens the file anew; one worker after the other, so that some serve. */
+static void check_store(struct worker *worker)
+{
+    const struct worker_options *o = worker->options;
+    if (worker->stopping || worker->app.store == NULL || !store_is_lost(worker->app.store) ||
+        !shared_lock_try(&o->table->leave))
+        return;
+    log_message(LOG_WARN,
+                "the file of kv is another one now, or damaged: this worker makes room for "
+                "one that opens it");
+    worker->status = WORKER_EXIT_STORE;
+    atomic_store(&o->slot->ready, 0);
+    stop(worker);
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
@@ -157,12 +183,7 @@ static void on_sweep(uv_timer_t *timer)
     app_schedule_update(&worker->app);
     if (worker->drained && app_is_idle(&worker->app))
         close_all(worker);
-    if (!worker->stopping && worker->app.store != NULL && store_is_lost(worker->app.store)) {
-        log_message(LOG_WARN, "the file of kv is another one now: this worker makes room for one "
-                              "that opens it");
-        worker->status = WORKER_EXIT_STORE;
-        stop(worker);
-    }
+    check_store(worker);
     apply_suspensions(worker);
 }
 
@@ -203,9 +224,7 @@ static void on_signal(uv_signal_t *handle, int signal)
 {
     struct worker *worker = handle->data;
     if (signal == SIGHUP) {
-        worker->told_to_reload = true;
-        app_reload(&worker->app);
-        check_reload(worker);
+        reload(worker);
     } else if (signal == SIGTERM && !worker->stopping) {
         /* A terminal's ^C and a group's SIGTERM come twice: the supervisor counts, and kills. */
         stop(worker);
@@ -262,6 +281,7 @@ static void on_ready(struct app *app, int status)
         app_schedule_update(app);
         app_publish_gauges(app);
         atomic_store(&worker->options->slot->ready, 1);
+        worker->reload_due = atomic_load(&worker->options->slot->reloading) != 0;
     }
 }
 

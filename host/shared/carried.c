@@ -62,6 +62,12 @@ static int init_metrics(void *table, unsigned workers)
     return metrics_init(metrics, 2 * workers);
 }
 
+static int init_workers(void *table, unsigned workers)
+{
+    (void)workers;
+    return shared_lock_init(&((struct worker_table *)table)->leave);
+}
+
 #define AT(member) offsetof(struct carried, member)
 
 static const struct part parts[] = {
@@ -72,7 +78,7 @@ static const struct part parts[] = {
     {"suspensions", 1, sizeof(struct suspension_table), 0, AT(suspensions), NULL},
     {"metrics", 1, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
      init_metrics},
-    {"workers", 0, sizeof(struct worker_table), 0, AT(workers), NULL},
+    {"workers", 0, sizeof(struct worker_table), 0, AT(workers), init_workers},
 };
 
 enum { PARTS = sizeof(parts) / sizeof(parts[0]) };
@@ -227,6 +233,9 @@ static int open_own(struct carried *carried, unsigned workers)
         if (memory == MAP_FAILED)
             return -errno;
         set_pointer(carried, &parts[i], memory);
+        int rc = parts[i].init != NULL ? parts[i].init(memory, workers) : 0;
+        if (rc != 0)
+            return rc;
     }
     return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/limits.h"
+#include "shared/lock.h"
 
 /* A worker to its supervisor. */
 struct worker_slot {
@@ -19,6 +20,8 @@ struct worker_slot {
 
 struct worker_table {
     _Atomic uint64_t kept; /* hash of what the supervisor keeps for the next worker (app/kept.h) */
+    struct shared_lock
+        leave; /* of a worker that makes room for another, to its end: one at a time */
     struct worker_slot slots[LIMIT_WORKERS];
 };
 

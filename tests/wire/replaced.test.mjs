@@ -40,7 +40,7 @@ for (const workers of [1, 2]) {
       'scripts/lib/part.lua': 'return { name = "part1" }', 'scripts/late.lua': 'return function() return "late " .. require("lib.late") end',
       'scripts/lib/late.lua': 'return "late1"', 'scripts/b.lua': says('b1'),
     };
-    const h = await start(t, { files, workers });
+    const h = await start(t, { files, workers, args: workers > 1 ? ['--sandbox'] : [] });
     const good = async () => {
       await all(h, text(h, 'a'), 'a1 part1');
       await all(h, text(h, 'b'), 'b1');
@@ -149,6 +149,36 @@ for (const workers of [1, 2]) {
     assert.equal((await h.call('plain')).text, 'plain');
   });
 }
+
+test('SIGHUP about the time when a worker dies, and another begins, is not lost', async (t) => {
+  const h = await start(t, { files: deployment({ a: says('0') }) });
+  for (let n = 1; n <= 12; n++) {
+    write(h.dir, { 'scripts/a.lua': `${n % 3 === 0 ? 'sleep(0.1) ' : ''}${says(n)}` });
+    const [pid] = h.workers();
+    process.kill(pid, 'SIGKILL');
+    if (n % 2 === 0) await eventually(() => h.workers().length === 1 && h.workers()[0] !== pid, 10, 'another one begins');
+    h.kill('SIGHUP');
+    await eventually(() => text(h, 'a')().then((s) => s === String(n), () => false), 20, `version ${n}`);
+  }
+});
+
+test('another file is moved to the place of kv: one worker after the other goes over to it, and none fails', async (t) => {
+  const h = await start(t, { files: deployment({ set: 'return function(event) return tostring(kv.set("at", event.queryStringParameters.v)) end', get: 'return function() return tostring(kv.get("at")) end' }, { fields: { set: 'kv = "s"', get: 'kv = "s"' } }), workers: 2 });
+  await h.call('set', { suffix: '?v=1' });
+  const before = h.workers();
+  const file = path.join(h.dir, '.luafn/kv.mdb');
+  fs.copyFileSync(file, `${file}.copy`);
+  await h.call('set', { suffix: '?v=2' });
+  fs.rmSync(`${file}-lock`);
+  fs.renameSync(`${file}.copy`, file);
+  await eventually(async () => {
+    assert.match((await h.call('get')).text, /^[12]$/);
+    return h.workers().length === 2 && h.workers().every((pid) => !before.includes(pid));
+  }, 20, 'two others');
+  await all(h, text(h, 'get'), '1');
+  assert.equal(h.stderr.match(/this worker makes room/g).length, 2);
+  assert.doesNotMatch(h.stderr, /set aside|no worker serves/);
+});
 
 test('what never loaded is a fault of its own in who comes later; what waits for somebody is tried again', async (t) => {
   const flag = deployment({ other: says('other'), on: 'return function(event) kv.set("on", event.queryStringParameters.v) return "ok" end', wants: 'if kv.get("on") == "no" then error("not now") end return function() return "wants" end' }, { fields: { on: 'kv = "f"', wants: 'kv = "f"' } });

@@ -313,17 +313,10 @@ static int read_cors(struct options_reader *r, struct config *config)
 
 static int read_limits(struct options_reader *r, struct config *config)
 {
-    static const char *const keys[] = {"body",
-                                       "header",
-                                       "connections",
-                                       "head_timeout",
-                                       "body_timeout",
-                                       "idle_timeout",
-                                       "write_timeout",
-                                       "h2c",
-                                       "token_cache",
-                                       "memory",
-                                       NULL};
+    static const char *const keys[] = {
+        "body",         "header",       "connections",  "connections_per_address",
+        "head_timeout", "body_timeout", "idle_timeout", "write_timeout",
+        "h2c",          "token_cache",  "memory",       NULL};
     struct server_limits *limits = &config->limits;
     server_limits_init(limits);
     config->token_cache = LIMIT_TOKEN_CACHE_BYTES;
@@ -342,6 +335,9 @@ static int read_limits(struct options_reader *r, struct config *config)
         rc = options_size(r, "memory", 1 << 20, (size_t)1 << 40, &limits->memory);
     if (rc == 0)
         rc = options_count(r, "connections", 1, 1000000, &limits->connections);
+    if (rc == 0)
+        rc = options_count(r, "connections_per_address", 1, 1000000,
+                           &limits->connections_per_address);
     if (rc == 0)
         rc = options_size(r, "token_cache", 0, (size_t)4 << 30, &config->token_cache);
     if (rc == 0)

@@ -270,6 +270,8 @@ static void on_closed(uv_handle_t *handle)
     struct server *server = conn->server;
     h2_free(conn->h2);
     tls_session_free(conn->tls);
+    if (conn->peer != NULL)
+        peers_leave(conn->peer);
     parser_free(&conn->parser);
     buf_free(&conn->stash);
     list_remove(&conn->in_server);
@@ -334,7 +336,17 @@ static void read_address(struct conn *conn)
         memmove(conn->ip, conn->ip + 7, strlen(conn->ip + 7) + 1);
 }
 
-/* Over the limit: says so without reading, as far as the kernel takes it. */
+/* False: its address has as many as it may. */
+static bool count_in(struct conn *conn)
+{
+    struct peers *peers = conn->server->peers;
+    if (peers == NULL || conn->admin)
+        return true;
+    conn->peer = peers_join(peers, conn->ip);
+    return conn->peer != NULL;
+}
+
+/* Over a limit: says so without reading, as far as the kernel takes it. */
 static void turn_away(struct conn *conn)
 {
     static char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
@@ -377,14 +389,16 @@ int conn_accept(struct server *server, uv_stream_t *listener, bool admin)
         return UV_ENOMEM;
     if (uv_accept(listener, (uv_stream_t *)&conn->tcp) != 0) {
         conn_close(conn);
-    } else if (server->stats.open > server->limits.connections) {
+        return 0;
+    }
+    read_address(conn);
+    if (server->stats.open > server->limits.connections || !count_in(conn)) {
         turn_away(conn);
     } else if (server->tls != NULL && !admin && conn_tls_start(conn) != 0) {
         conn_close(conn);
     } else {
         server->stats.accepted++;
         uv_tcp_nodelay(&conn->tcp, 1);
-        read_address(conn);
         conn_pump(conn);
     }
     return 0;

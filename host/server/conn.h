@@ -15,6 +15,7 @@
 #include "http/exchange.h"
 #include "http/parser.h"
 #include "server/h2.h"
+#include "server/peers.h"
 #include "server/server.h"
 #include "server/tls.h"
 
@@ -73,6 +74,7 @@ struct server {
     char *input;          /* owned; what was just read */
     char *plain;          /* owned; the same, decrypted; NULL without TLS */
     struct tls *tls;      /* owned; NULL: connections are plain */
+    struct peers *peers;  /* owned; NULL: an address may have any number of connections */
     struct conn *current; /* the connection whose input is being handled; it needs no mark */
     uv_tcp_t reject;      /* takes a connection that there is no memory for, and closes it */
     bool rejecting;       /* `reject` is in use */
@@ -94,6 +96,7 @@ struct conn {
     uv_tcp_t tcp;
     struct server *server;
     struct tls_session *tls; /* owned; NULL: plain */
+    struct peer *peer;       /* where it counts; NULL: nowhere */
     struct h2 *h2;           /* owned; NULL: HTTP/1 */
     struct list in_server;
     struct list in_dirty;

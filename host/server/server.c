@@ -363,11 +363,15 @@ struct server *server_new(uv_loop_t *loop, const struct server_handlers *handler
 {
     struct server *server = calloc(1, sizeof(*server));
     char *input = malloc(CONN_INPUT_BYTES);
-    if (server == NULL || input == NULL) {
+    unsigned each = limits->connections_per_address;
+    struct peers *peers = each > 0 ? peers_new(each, connections_for(limits->connections)) : NULL;
+    if (server == NULL || input == NULL || (each > 0 && peers == NULL)) {
         free(server);
         free(input);
+        peers_free(peers);
         return NULL;
     }
+    server->peers = peers;
     server->loop = loop;
     server->input = input;
     server->handlers = *handlers;
@@ -467,6 +471,7 @@ void server_free(struct server *server)
 {
     buf_free(&server->out);
     tls_free(server->tls);
+    peers_free(server->peers);
     free(server->plain);
     free(server->input);
     free(server);

@@ -17,7 +17,7 @@ struct server;
 struct server_limits {
     size_t header_bytes;
     size_t memory; /* bytes of requests and answers that clients have not sent or taken */
-    unsigned connections;
+    unsigned connections, connections_per_address;                  /* the latter 0: as many */
     double head_timeout, body_timeout, idle_timeout, write_timeout; /* seconds */
     bool h2c; /* HTTP/2 on a plain listener when its preface comes; else the preface is refused */
 };
@@ -47,7 +47,8 @@ struct server_stats {
 };
 
 /* NULL when out of memory. Handlers and limits are copied. `connections` is lowered where the
- * process may not open as many files; those above it get 503. The process must ignore SIGPIPE. */
+ * process may not open as many files; those above it, and those of an address that has as many as
+ * it may, get 503, but for an address's admin connections. The process must ignore SIGPIPE. */
 struct server *server_new(uv_loop_t *loop, const struct server_handlers *handlers,
                           const struct server_limits *limits);
 

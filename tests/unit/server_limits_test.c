@@ -373,6 +373,40 @@ static void test_connections_have_a_limit(void **state)
     stop(f);
 }
 
+static void test_connections_of_an_address_have_a_limit(void **state)
+{
+    (void)state;
+    struct server_limits limits;
+    server_limits_init(&limits);
+    limits.connections_per_address = 2;
+    struct fixture *f = start(&limits);
+    int port = listen_on_loopback(f, true);
+    for (int round = 0; round < 3; round++) {
+        struct client *a = client_new(f);
+        struct client *b = client_new(f);
+        AWAIT(f, server_stats(f->server).open == 2);
+        struct client *c = client_new(f);
+        AWAIT(f, c->eof);
+        assert_true(has(c, "HTTP/1.1 503 Service Unavailable\r\n"));
+        assert_int_equal(server_stats(f->server).refused, round + 1);
+        client_send(a, "GET / HTTP/1.1\r\n" H "\r\n");
+        AWAIT(f, has(a, "hello"));
+        struct client *admin = client_to(f, port); /* who operates the host may still look */
+        client_send(admin, "GET /admin HTTP/1.1\r\n" H "\r\n");
+        AWAIT(f, has(admin, "\r\n\r\nadmin"));
+        client_close(admin);
+        client_close(b);
+        client_close(c);
+        AWAIT(f, server_stats(f->server).open == 1);
+        struct client *d = exchange_all(f, "GET / HTTP/1.0\r\n\r\n");
+        assert_true(has(d, "hello"));
+        client_close(d);
+        client_close(a);
+        AWAIT(f, server_stats(f->server).open == 0);
+    }
+    stop(f);
+}
+
 static void test_admin_sockets(void **state)
 {
     (void)state;
@@ -417,6 +451,7 @@ int main(void)
         cmocka_unit_test(test_drain_without_connections),
         cmocka_unit_test(test_close_tells_who_is_at_work),
         cmocka_unit_test(test_connections_have_a_limit),
+        cmocka_unit_test(test_connections_of_an_address_have_a_limit),
         cmocka_unit_test(test_admin_sockets),
         cmocka_unit_test(test_bad_descriptor),
     };

@@ -1,7 +1,12 @@
-// Where a script was when it passed a limit: in the log, in `dev` in the answer, in `serve` never.
+// Where a script was when it passed a limit: in the log, in `dev` in the answer, in `serve` never. And how many
+// connections an address may have.
 import assert from 'node:assert/strict';
+import net from 'node:net';
 import test from 'node:test';
-import { deployment, eventually, start } from '../lib/host.mjs';
+import tls from 'node:tls';
+import { certificate, tlsArgs } from '../lib/cert.mjs';
+import { deployment, eventually, folder, start } from '../lib/host.mjs';
+import { requestText, Wire } from '../lib/wire.mjs';
 
 const SCRIPTS = {
   cpu: 'local function spin()\n  while true do end\nend\nreturn function()\n  spin()\nend',
@@ -35,5 +40,38 @@ for (const command of ['serve', 'dev']) {
     }
     assert.equal((await h.call('later')).text, 'sent');
     await eventually(() => /after_response of later passed a limit at scripts\/later\.lua:3/.test(h.stderr), 5, 'the line of what came later');
+  });
+}
+
+for (const secure of [false, true]) {
+  test(`limits.connections_per_address, ${secure ? 'TLS' : 'plain'}: the one over it is turned away, other addresses and the admin pages are not`, async (t) => {
+    const dir = folder(t, deployment({ hello: 'return function() return "hello" end' }, { more: '  limits = { connections_per_address = 2 },' }));
+    const h = await start(t, { dir, args: secure ? tlsArgs(certificate(dir)) : [] });
+    // A connection of one's own address, for one request after the other.
+    const open = (localAddress) => new Promise((resolve, reject) => {
+      const options = { host: h.address, port: h.port, localAddress, rejectUnauthorized: false };
+      const socket = secure ? tls.connect(options, () => resolve(new Wire(socket))) : net.connect(options, () => resolve(new Wire(socket)));
+      socket.once('error', reject);
+    });
+    const works = async (wire) => { wire.send(requestText({ path: '/.netlify/functions/hello', close: false })); assert.equal((await wire.response()).text, 'hello'); };
+    const turnedAway = async () => {
+      if (secure) { await assert.rejects(open('127.0.0.1')); return; }
+      const text = (await (await open('127.0.0.1')).closed()).toString('latin1');
+      assert.match(text, /^HTTP\/1\.1 503 [^]*\r\nRetry-After: 1\r\n/);
+    };
+    const mine = [await open('127.0.0.1'), await open('127.0.0.1')];
+    for (const wire of mine) await works(wire);
+    for (let i = 0; i < 3; i++) await turnedAway();
+    const others = [await open('127.0.0.2'), await open('127.0.0.2'), await open('127.0.0.3')];
+    for (const wire of [...mine, ...others]) await works(wire);
+    await eventually(async () => /^luafn_connections_refused_total 3$/m.test((await h.admin('metrics')).text), 5, 'their count');
+    mine[0].close();
+    const again = await eventually(async () => {
+      const wire = await open('127.0.0.1').catch(() => null);
+      return wire && works(wire).then(() => wire, () => wire.close());
+    }, 5, 'room again');
+    await works(again);
+    await works(mine[1]);
+    for (const wire of [again, mine[1], ...others]) wire.close();
   });
 }

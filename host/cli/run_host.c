@@ -232,6 +232,26 @@ static void plan_sandbox(struct run_host_plan *plan, const struct config *config
         confine->writable[confine->writable_count++] = plan->state_folder;
 }
 
+int run_host_redirect(const struct command *command, const struct run_host *r,
+                      struct run_host_plan *plan)
+{
+    struct err err;
+    bool upgraded = plan->supervisor.ready_fd >= 0;
+    if (r->redirect_http == NULL)
+        return 0;
+    if (plan->supervisor.worker.app.tls_count == 0)
+        return cli_usage(command, "--redirect-http needs --tls-cert and --tls-key");
+    if (!upgraded && plan->listener_count == LISTENER_MAX)
+        return cli_usage(command, "with --redirect-http there can be %d other addresses at most",
+                         LISTENER_MAX - 1);
+    unsigned last = upgraded ? plan->listener_count - 1 : plan->listener_count++;
+    struct listener *to = &plan->listeners[last];
+    plan->supervisor.worker.redirects = true;
+    int rc = upgraded ? listener_adopt(to->fd, "http", to, &err)
+                      : listener_bind("--redirect-http", r->redirect_http, "http", to, &err);
+    return rc == 0 ? 0 : run_host_refuse(command, rc, &err);
+}
+
 int run_host_drop(const struct run_host *r)
 {
     struct err err;

@@ -10,8 +10,9 @@ struct run_host {
     const char *config_file; /* "functions.lua" */
     struct option_list listen, tls_cert, tls_key;
     const char *workers, *log, *log_level, *drain,
-        *admin;       /* texts of the options; NULL: not given */
-    const char *user; /* NULL: stay who we are */
+        *admin;                /* texts of the options; NULL: not given */
+    const char *redirect_http; /* NULL: no such listener */
+    const char *user;          /* NULL: stay who we are */
     bool watch, sandbox;
 };
 
@@ -54,6 +55,10 @@ int run_host_refuse(const struct command *command, int rc, const struct err *err
 /* Binds the addresses. 0, EXIT_USAGE or EXIT_FAULT. */
 int run_host_bind(const struct command *command, const struct option_list *addresses,
                   struct run_host_plan *plan);
+/* Binds the address of --redirect-http, as the last of all; or finds that it was taken over. 0 or
+ * an exit status. */
+int run_host_redirect(const struct command *command, const struct run_host *r,
+                      struct run_host_plan *plan);
 /* Becomes the user of --user, once what takes root is done. 0 or EXIT_FAULT. */
 int run_host_drop(const struct run_host *r);
 /* Checks the configuration once, so that a bad one is told before any process is made, then runs to

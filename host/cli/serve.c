@@ -58,6 +58,7 @@ static int run(int argc, char **argv)
                                      {"--workers", OPTION_TEXT, &r.workers},
                                      {"--drain", OPTION_TEXT, &r.drain},
                                      {"--admin", OPTION_TEXT, &r.admin},
+                                     {"--redirect-http", OPTION_TEXT, &r.redirect_http},
                                      {"--watch", OPTION_FLAG, &r.watch},
                                      {"--user", OPTION_TEXT, &r.user},
                                      {"--sandbox", OPTION_FLAG, &r.sandbox},
@@ -75,6 +76,8 @@ static int run(int argc, char **argv)
     if (rc == 0)
         rc = open_admin(&r, &plan);
     if (rc == 0)
+        rc = run_host_redirect(&command_serve, &r, &plan);
+    if (rc == 0)
         rc = run_host_drop(&r);
     plan.announce = announce;
     plan.supervisor.argv = argv - 1; /* of the program: this command's begins behind its name */
@@ -84,7 +87,7 @@ static int run(int argc, char **argv)
 const struct command command_serve = {
     .name = "serve",
     .arguments =
-        "[--listen HOST:PORT]... [--workers N] [--config FILE] [--watch] [--log json|text|none] [--log-level LEVEL] [--drain 30s] [--admin HOST:PORT] [--tls-cert FILE --tls-key FILE]... [--user NAME] [--sandbox]",
+        "[--listen HOST:PORT]... [--workers N] [--config FILE] [--watch] [--log json|text|none] [--log-level LEVEL] [--drain 30s] [--admin HOST:PORT] [--tls-cert FILE --tls-key FILE]... [--redirect-http HOST:PORT] [--user NAME] [--sandbox]",
     .summary = "Serves the functions of functions.lua with worker processes under a supervisor.",
     .help =
         "\n"
@@ -103,6 +106,8 @@ const struct command command_serve = {
         "                      speak HTTPS: certificate with its chain, and key, in PEM; taken up anew within a\n"
         "                      second when they change. More pairs: for other names of the host (SNI), the first\n"
         "                      for all that no other is for\n"
+        "  --redirect-http HOST:PORT\n"
+        "                      another listener, plain: sends every request to the same address over HTTPS (308)\n"
         "  --user NAME         as root: become this user once the sockets are open\n"
         "  --sandbox           workers may read the deployment and the system, write .luafn and nothing else, and start no\n"
         "                      program (Landlock and seccomp)\n"

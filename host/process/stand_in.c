@@ -83,8 +83,9 @@ static int listen_all(struct stand_in *s, const struct worker_options *o)
 {
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < o->listen_count; i++)
-        rc = server_listen_fd(s->server, o->listen_fds[i], false);
-    return rc == 0 && o->admin_fd >= 0 ? server_listen_fd(s->server, o->admin_fd, true) : rc;
+        rc = server_listen_fd(s->server, o->listen_fds[i], worker_door(o, i));
+    return rc == 0 && o->admin_fd >= 0 ? server_listen_fd(s->server, o->admin_fd, SERVER_ADMIN)
+                                       : rc;
 }
 
 /* With the certificates that were last served, where the files are no good. */

@@ -253,16 +253,22 @@ static void open_handles(struct worker *worker)
 
 /* ---- starting ---- */
 
+enum server_door worker_door(const struct worker_options *options, unsigned i)
+{
+    bool last = i + 1 == options->listen_count;
+    return options->redirects && last ? SERVER_REDIRECT : SERVER_PUBLIC;
+}
+
 /* The server owns them from here on: when it stops accepting, nobody in this process does. */
 static int listen_all(struct worker *worker)
 {
     const struct worker_options *o = worker->options;
     for (unsigned i = 0; i < o->listen_count; i++) {
-        int rc = server_listen_fd(worker->app.server, o->listen_fds[i], false);
+        int rc = server_listen_fd(worker->app.server, o->listen_fds[i], worker_door(o, i));
         if (rc != 0)
             return rc;
     }
-    return o->admin_fd >= 0 ? server_listen_fd(worker->app.server, o->admin_fd, true) : 0;
+    return o->admin_fd >= 0 ? server_listen_fd(worker->app.server, o->admin_fd, SERVER_ADMIN) : 0;
 }
 
 static void on_ready(struct app *app, int status)

@@ -10,6 +10,7 @@ struct worker_options {
     struct app_options app;
     const int *listen_fds; /* borrowed; the descriptors are taken over */
     unsigned listen_count;
+    bool redirects;                /* the last of them sends all to HTTPS */
     int admin_fd;                  /* taken over; -1: none */
     double drain;                  /* seconds */
     const struct confine *confine; /* borrowed: what it may do (confine.h); NULL: anything */
@@ -30,6 +31,9 @@ enum {
 /* Gives up what it does not need (confine.h); before there is a second thread. NULL: nothing.
  * False: the log says why. */
 bool worker_confine(const struct confine *limits);
+
+/* What the listener at this place is for. */
+enum server_door worker_door(const struct worker_options *options, unsigned i);
 
 /* Runs until drained. The process should exit with what it returns. */
 int worker_run(const struct worker_options *options);

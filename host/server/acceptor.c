@@ -23,7 +23,7 @@ struct acceptor {
     struct server *server;
     struct list in_server;
     int fd; /* owned: of which `tcp` has a copy */
-    bool admin;
+    enum server_door door;
     bool starved; /* a connection waits in libuv that could not be taken */
     bool resting;
     bool closing; /* `tcp` is */
@@ -109,7 +109,7 @@ static void on_connection(uv_stream_t *stream, int status)
         return;
     }
     server_start_clock(server);
-    if (conn_accept(server, stream, acceptor->admin) != 0)
+    if (conn_accept(server, stream, acceptor->door) != 0)
         reject_next(acceptor);
 }
 
@@ -166,12 +166,12 @@ void acceptors_close(struct server *server, bool admin_too)
     list_each(node, &server->acceptors)
     {
         struct acceptor *acceptor = container_of(node, struct acceptor, in_server);
-        if (admin_too || !acceptor->admin)
+        if (admin_too || acceptor->door != SERVER_ADMIN)
             acceptor_close(acceptor);
     }
 }
 
-int acceptor_open(struct server *server, int fd, bool admin)
+int acceptor_open(struct server *server, int fd, enum server_door door)
 {
     struct acceptor *acceptor = calloc(1, sizeof(*acceptor));
     if (acceptor == NULL) {
@@ -182,7 +182,7 @@ int acceptor_open(struct server *server, int fd, bool admin)
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
     acceptor->server = server;
     acceptor->fd = fd;
-    acceptor->admin = admin;
+    acceptor->door = door;
     list_push(&server->acceptors, &acceptor->in_server);
     int error = listen_anew(acceptor);
     acceptor->resting = error != 0;

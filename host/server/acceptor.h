@@ -2,13 +2,12 @@
 #ifndef LUAFN_SERVER_ACCEPTOR_H
 #define LUAFN_SERVER_ACCEPTOR_H
 
-#include <stdbool.h>
-
-struct server;
+#include "server/server.h"
 
 /* Listens on a socket that is bound already, and takes the descriptor over. 0 or a negative errno.
  */
-int acceptor_open(struct server *server, int fd, bool admin) __attribute__((warn_unused_result));
+int acceptor_open(struct server *server, int fd, enum server_door door)
+    __attribute__((warn_unused_result));
 /* Closes all of a server, or all but those for admin connections. */
 void acceptors_close(struct server *server, bool admin_too);
 /* Those that rest listen again, or rest on. */

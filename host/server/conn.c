@@ -358,7 +358,7 @@ static void turn_away(struct conn *conn)
     conn_close(conn);
 }
 
-static struct conn *conn_new(struct server *server, bool admin)
+static struct conn *conn_new(struct server *server, enum server_door door)
 {
     struct conn *conn = calloc(1, sizeof(*conn));
     if (conn == NULL || uv_tcp_init(server->loop, &conn->tcp) != 0) {
@@ -367,7 +367,8 @@ static struct conn *conn_new(struct server *server, bool admin)
     }
     conn->tcp.data = conn;
     conn->server = server;
-    conn->admin = admin;
+    conn->admin = door == SERVER_ADMIN;
+    conn->redirects = door == SERVER_REDIRECT;
     conn->read_deadline.kind = DEADLINE_NONE;
     conn->write_deadline.kind = DEADLINE_NONE;
     list_init(&conn->in_dirty);
@@ -382,9 +383,9 @@ static struct conn *conn_new(struct server *server, bool admin)
     return conn;
 }
 
-int conn_accept(struct server *server, uv_stream_t *listener, bool admin)
+int conn_accept(struct server *server, uv_stream_t *listener, enum server_door door)
 {
-    struct conn *conn = conn_new(server, admin);
+    struct conn *conn = conn_new(server, door);
     if (conn == NULL)
         return UV_ENOMEM;
     if (uv_accept(listener, (uv_stream_t *)&conn->tcp) != 0) {
@@ -394,7 +395,7 @@ int conn_accept(struct server *server, uv_stream_t *listener, bool admin)
     read_address(conn);
     if (server->stats.open > server->limits.connections || !count_in(conn)) {
         turn_away(conn);
-    } else if (server->tls != NULL && !admin && conn_tls_start(conn) != 0) {
+    } else if (server->tls != NULL && door == SERVER_PUBLIC && conn_tls_start(conn) != 0) {
         conn_close(conn);
     } else {
         server->stats.accepted++;

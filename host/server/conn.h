@@ -74,6 +74,7 @@ struct server {
     char *input;          /* owned; what was just read */
     char *plain;          /* owned; the same, decrypted; NULL without TLS */
     struct tls *tls;      /* owned; NULL: connections are plain */
+    int https_port;       /* of the first public listener; 0: there is none yet */
     struct peers *peers;  /* owned; NULL: an address may have any number of connections */
     struct conn *current; /* the connection whose input is being handled; it needs no mark */
     uv_tcp_t reject;      /* takes a connection that there is no memory for, and closes it */
@@ -102,6 +103,7 @@ struct conn {
     struct list in_dirty;
     enum conn_state state;
     bool admin;
+    bool redirects;        /* every request is sent to HTTPS */
     bool is_reading;       /* uv_read_start is in force */
     bool peer_eof;         /* the peer sends no more */
     bool done_reading;     /* what the peer sends is of no interest any more */
@@ -176,7 +178,7 @@ static inline bool server_may_read_on(const struct conn *conn, const struct exch
 
 /* ---- conn.c ---- */
 /* Takes the next connection off the listener. UV_ENOMEM: it is still there. */
-int conn_accept(struct server *server, uv_stream_t *listener, bool admin)
+int conn_accept(struct server *server, uv_stream_t *listener, enum server_door door)
     __attribute__((warn_unused_result));
 /* Parses what waits, sends what is ready, reads on if there is room. At most LIMIT_PIPELINE
  * requests are taken in one turn of the loop. */
@@ -230,6 +232,10 @@ bool conn_is_in_body(const struct conn *conn);
 void conn_answer_fault(struct conn *conn, struct exchange *ex, const struct http_fault *fault);
 /* Answers the request whose head is being read with a refusal; nothing more is read. */
 void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault *fault);
+
+/* ---- conn_up.c ---- */
+/* Passes a request up whose head is complete, or answers it where all are sent to HTTPS. */
+void conn_pass_up(struct conn *conn, struct exchange *ex);
 
 /* ---- conn_tls.c ---- */
 /* 0 or UV_ENOMEM. */

@@ -52,7 +52,6 @@ void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault
 
 static void pass_up(struct conn *conn, struct exchange *ex, bool has_body)
 {
-    const struct server_handlers *handlers = &conn->server->handlers;
     if (conn_identify(conn, ex) != 0) {
         conn_close(conn);
         return;
@@ -64,7 +63,7 @@ static void pass_up(struct conn *conn, struct exchange *ex, bool has_body)
         conn_close(conn);
         return;
     }
-    handlers->on_request(handlers->arg, ex);
+    conn_pass_up(conn, ex);
 }
 
 /* ---- bodies ---- */

@@ -295,7 +295,6 @@ static void refuse(struct h2_stream *s, const struct http_fault *fault)
 
 static void pass_up(struct h2_stream *s)
 {
-    const struct server_handlers *handlers = &s->h2->conn->server->handlers;
     struct exchange *ex = s->ex;
     if (s->passed_up) {
         exchange_tell_body(ex);
@@ -307,7 +306,7 @@ static void pass_up(struct h2_stream *s)
     else if (conn_identify(s->h2->conn, ex) != 0)
         conn_close(s->h2->conn);
     else
-        handlers->on_request(handlers->arg, ex);
+        conn_pass_up(s->h2->conn, ex);
 }
 
 /* A peer that makes us begin and drop work over and over (CVE-2023-44487 and its kin), or look at

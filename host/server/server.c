@@ -392,9 +392,22 @@ struct server *server_new(uv_loop_t *loop, const struct server_handlers *handler
     return server;
 }
 
-int server_listen_fd(struct server *server, int fd, bool admin)
+static int port_of(int fd)
 {
-    return acceptor_open(server, fd, admin);
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
+        return 0;
+    if (address.ss_family == AF_INET6)
+        return ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
+    return address.ss_family == AF_INET ? ntohs(((struct sockaddr_in *)&address)->sin_port) : 0;
+}
+
+int server_listen_fd(struct server *server, int fd, enum server_door door)
+{
+    if (door == SERVER_PUBLIC && server->https_port == 0)
+        server->https_port = port_of(fd);
+    return acceptor_open(server, fd, door);
 }
 
 int server_use_tls(struct server *server, struct tls *tls)

@@ -34,8 +34,8 @@ struct server_handlers {
      * log and metrics. */
     void (*on_finished)(void *arg, struct exchange *ex);
     void *arg;
-    /* The server is about to refuse this exchange itself (400, 408, 413 ...); it knows as much of
-     * the request as was read. May set `decorate`. May be NULL. */
+    /* The server is about to refuse this exchange itself (400, 408, 413 ...), or to redirect it; it
+     * knows as much of the request as was read. May set `decorate`. May be NULL. */
     void (*on_refused)(void *arg, struct exchange *ex);
 };
 
@@ -59,9 +59,16 @@ int server_use_tls(struct server *server, struct tls *tls) __attribute__((warn_u
 /* True when there is another certificate. */
 bool server_refresh(struct server *server);
 
-/* Serves a socket that is bound already; the server owns the descriptor from here on. `admin`
- * connections are marked so (exchange_is_admin). 0 or a negative errno. */
-int server_listen_fd(struct server *server, int fd, bool admin) __attribute__((warn_unused_result));
+enum server_door {
+    SERVER_PUBLIC,
+    SERVER_ADMIN,   /* its connections are marked so: exchange_is_admin */
+    SERVER_REDIRECT /* plain: each request is sent to the first public listener, by 308 */
+};
+
+/* Serves a socket that is bound already; the server owns the descriptor from here on. 0 or a
+ * negative errno. */
+int server_listen_fd(struct server *server, int fd, enum server_door door)
+    __attribute__((warn_unused_result));
 
 /* Did this exchange come in over an admin socket? */
 bool exchange_is_admin(const struct exchange *ex);

@@ -282,7 +282,7 @@ static inline int listen_on_loopback(struct fixture *f, bool admin)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-    assert_int_equal(server_listen_fd(f->server, fd, admin), 0);
+    assert_int_equal(server_listen_fd(f->server, fd, admin ? SERVER_ADMIN : SERVER_PUBLIC), 0);
     return ntohs(address.sin_port);
 }
 

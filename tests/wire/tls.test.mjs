@@ -260,6 +260,42 @@ test('several certificates: by the name that is asked for, each taken up anew', 
   await others();
 });
 
+test('--redirect-http: every request is sent to the same address over HTTPS, and nothing else is there', async (t) => {
+  const h = await secure(t, { args: ['--redirect-http', '127.0.0.1:0'] });
+  const ports = () => [...h.stderr.matchAll(/^listening on (https?):\/\/127\.0\.0\.1:(\d+)$/gm)].map((m) => [m[1], Number(m[2])]);
+  await eventually(() => ports().length === 2, 5, 'both lines');
+  assert.deepEqual(ports().map((p) => p[0]), ['https', 'http']);
+  const [[, secured], [, plain]] = ports();
+  const port = secured;
+  const ask = async (bytes) => {
+    const wire = await Wire.connect('127.0.0.1', plain);
+    wire.send(bytes);
+    const r = await wire.response();
+    wire.close();
+    return r;
+  };
+  const check = async () => {
+    for (const [host, to] of [['example.com', 'example.com'], ['example.com:80', 'example.com'], ['[::1]:80', '[::1]'], ['[::1]', '[::1]'], ['EXAMPLE.com', 'EXAMPLE.com']]) {
+      const r = await ask(requestText({ path: `${FN}/hello?a=%2Fb&c`, host }));
+      assert.deepEqual([r.status, r.header('location'), r.text], [308, `https://${to}:${port}${FN}/hello?a=%2Fb&c`, ''], host);
+    }
+  };
+  await check();
+  for (const target of ['/_luafn/live', '//other.test/x', '/']) assert.equal((await ask(requestText({ path: target, host: 'a.test' }))).header('location'), `https://a.test:${port}${target}`);
+  assert.equal((await ask(requestText({ path: `${FN}/echo`, method: 'POST', host: 'a.test', body: Buffer.alloc(100000), headers: { 'Content-Type': 'text/plain' } }))).status, 308);
+  const absolute = await ask('GET http://b.test/x HTTP/1.1\r\nHost: b.test\r\nConnection: close\r\n\r\n');
+  assert.equal(absolute.header('location'), `https://b.test:${port}/x`);
+  for (const head of ['GET / HTTP/1.1\r\n', 'GET / HTTP/1.0\r\n', 'GET / HTTP/1.1\r\nHost:\r\n', 'GET / HTTP/1.1\r\nHost: a@b\r\n']) assert.equal((await ask(`${head}Connection: close\r\n\r\n`)).status, 400, head);
+  assert.equal((await get(h, `${FN}/hello`)).text, 'hello', 'the others serve');
+  // Where it leads is served; and another program goes on with it.
+  h.kill('SIGUSR2');
+  await eventually(() => /the new program serves/.test(h.stderr), 10, 'the new program');
+  await eventually(() => h.workers().length === 1, 10, 'the end of the old worker');
+  await check();
+  assert.equal((await get(h, `${FN}/hello`)).text, 'hello');
+  assert.equal((await run(t, ['serve', '--redirect-http', '127.0.0.1:0'], { dir: h.dir })).code, 2, 'without TLS');
+});
+
 test('bad files refuse to start with one line', async (t) => {
   const dir = folder(t, FILES);
   const a = certificate(dir, 'a');

@@ -26,8 +26,8 @@ static void to_https(struct conn *conn, struct exchange *ex)
         conn_answer_fault(conn, ex, &no_host);
         return;
     }
-    struct str port = server->https_port != 443 ? arena_printf(arena, ":%d", server->https_port)
-                                                : STR("");
+    struct str port =
+        server->https_port != 443 ? arena_printf(arena, ":%d", server->https_port) : STR("");
     struct str to = arena_printf(arena, "https://%.*s%.*s%.*s", STR_ARG(host), STR_ARG(port),
                                  STR_ARG(ex->req.target));
     if (port.ptr == NULL || to.ptr == NULL ||

@@ -394,7 +394,7 @@ struct server *server_new(uv_loop_t *loop, const struct server_handlers *handler
 
 static int port_of(int fd)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t len = sizeof(address);
     if (getsockname(fd, (struct sockaddr *)&address, &len) != 0)
         return 0;

@@ -21,7 +21,7 @@ async function flat(w, before) {
 const leave = (w, bytes, how) => new Promise((resolve, reject) => {
   const got = [];
   const socket = net.connect({ host: w.host.address, port: w.host.port, noDelay: true });
-  const timer = setTimeout(() => { socket.destroy(); reject(new Error(`hangs after ${bytes.length} bytes and ${how}`)); }, 5000);
+  const timer = setTimeout(() => { socket.destroy(); reject(new Error(`hangs after ${bytes.length} bytes and ${how}`)); }, 60000);
   socket.on('data', (d) => got.push(d));
   socket.on('error', () => {});
   socket.on('close', () => { clearTimeout(timer); resolve(Buffer.concat(got)); });

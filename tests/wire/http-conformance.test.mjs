@@ -2,7 +2,7 @@
 // cut in two at every place.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { deployment, SLOW, start } from '../lib/host.mjs';
+import { deployment, start } from '../lib/host.mjs';
 import { FRAMING } from '../lib/http-cases.mjs';
 import { parseResponse, Wire } from '../lib/wire.mjs';
 
@@ -42,7 +42,7 @@ async function exchange(h, pieces, pause = turn) {
       wire.send(piece);
       await pause();
     }
-    return answers(await wire.closed(10000 * SLOW));
+    return answers(await wire.closed());
   } finally {
     wire.close();
   }

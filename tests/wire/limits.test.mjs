@@ -26,9 +26,9 @@ const FIELDS = Object.fromEntries(Object.keys(SCRIPTS).map((name) => [name, 'cpu
 
 for (const command of ['serve', 'dev']) {
   test(`${command}: a limit names its knob, and the line in the log`, async (t) => {
-    const h = await start(t, { command, files: deployment(SCRIPTS, { fields: { ...FIELDS, cpu: 'cpu = 0.1', memory: 'memory = "8MB", cpu = 10', waits: 'timeout = 0.2' } }) });
+    const h = await start(t, { command, files: deployment(SCRIPTS, { fields: { ...FIELDS, cpu: 'cpu = 0.1, timeout = 60', memory: 'memory = "8MB", cpu = 10, timeout = 60', waits: 'timeout = 0.2' } }) });
     for (const [name, type, lines, knob] of CASES) {
-      const res = await h.call(name, { ms: 30000 });
+      const res = await h.call(name, { ms: 60000 });
       const { errorType, errorMessage, trace } = res.json();
       assert.equal(errorType, type, name);
       assert.match(errorMessage, new RegExp(`limit: \`${knob}\` of this function`));

@@ -186,7 +186,7 @@ for (const secure of [false, true]) {
 }
 
 test('who takes nothing, or a little from time to time, is given up; who takes enough is not', async (t) => {
-  const h = await host(t, { limits: 'write_timeout = 0.4' });
+  const h = await host(t, { limits: 'write_timeout = 1.5' });
   const nothing = await silent(t, h, GET_BIG);
   // A window that opens by a byte, again and again.
   const wire = await H2Wire.connect(h, { first: settings([4, 1]) });

@@ -50,15 +50,17 @@ test('--sandbox: functions, kv, fetch by name, files, limits, reload, replaced w
   await check();
 });
 
-test('--sandbox with TLS: the certificate is taken up anew', async (t) => {
+test('--sandbox with TLS: each certificate is taken up anew, wherever it lies', async (t) => {
   const dir = folder(t, files());
-  const elsewhere = folder(t);
-  const first = certificate(elsewhere);
-  const h = await start(t, { dir, args: ['--sandbox', ...tlsArgs(first)] });
-  const serial = () => { const out = execFileSync('sh', ['-c', `openssl s_client -connect 127.0.0.1:${h.port} </dev/null 2>/dev/null | openssl x509 -noout -fingerprint`], { encoding: 'utf8' }); return out; };
-  const before = serial();
+  const [elsewhere, other] = [folder(t), folder(t)];
+  const names = { names: 'DNS:other.test' };
+  const h = await start(t, { dir, args: ['--sandbox', ...tlsArgs(certificate(elsewhere), certificate(other, 'tls', names))] });
+  const print = (name) => execFileSync('sh', ['-c', `openssl s_client -connect 127.0.0.1:${h.port} -servername ${name} </dev/null 2>/dev/null | openssl x509 -noout -fingerprint`], { encoding: 'utf8' });
+  const before = { localhost: print('localhost'), 'other.test': print('other.test') };
+  assert.notEqual(before.localhost, before['other.test']);
   certificate(elsewhere);
-  await eventually(() => serial() !== before, 5, 'the new certificate');
+  certificate(other, 'tls', names);
+  for (const [name, old] of Object.entries(before)) await eventually(() => print(name) !== old, 5, `the new certificate of ${name}`);
 });
 
 test('--sandbox: a link in the deployment leads to no file outside of it', async (t) => {

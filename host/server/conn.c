@@ -217,6 +217,8 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
 void conn_look(struct conn *conn)
 {
     uv_os_fd_t fd;
+    if (conn->state == CONN_OPEN && conn->h2 != NULL && h2_end_late(conn->h2))
+        server_mark_dirty(conn);
     if (conn->state != CONN_OPEN || conn->is_reading || !conn_is_in_body(conn) ||
         uv_fileno((uv_handle_t *)&conn->tcp, &fd) != 0)
         return;

@@ -216,8 +216,11 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     (void)arg;
     struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
     nghttp2_session_consume_connection(session, len);
-    if (s == NULL || !takes_body(s)) {
-        nghttp2_session_consume_stream(session, id, len);
+    if (s == NULL)
+        return 0; /* he has his answer, and gets no more window: what is under way is thrown away */
+    if (!takes_body(s)) {
+        if (!exchange_is_complete(s->ex))
+            nghttp2_session_consume_stream(session, id, len);
         return 0;
     }
     body_push(s->ex->body, (struct str){(const char *)data, len},
@@ -253,34 +256,77 @@ void h2_pull(struct exchange *ex)
 
 /* ---- ends ---- */
 
+static void leave_session(struct h2_stream *s)
+{
+    struct h2 *h2 = s->h2;
+    nghttp2_session_set_stream_user_data(h2->session, s->id, NULL);
+    list_remove(&s->node);
+    list_remove(&s->ready);
+    list_push(&h2->closed, &s->node);
+}
+
+/* One whose answer was out before: the peer has ended it by itself. */
+static void forget_late(struct h2 *h2, int32_t id)
+{
+    for (unsigned i = 0; i < h2->late_count; i++) {
+        if (h2->late[i].id == id) {
+            h2->late[i] = h2->late[--h2->late_count];
+            return;
+        }
+    }
+}
+
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error, void *arg)
 {
     struct h2 *h2 = arg;
     struct h2_stream *s = nghttp2_session_get_stream_user_data(session, id);
+    (void)error;
+    forget_late(h2, id);
     if (s == NULL)
         return 0;
-    (void)error;
     h2->broken += !s->ended && !s->cut;
-    nghttp2_session_set_stream_user_data(session, id, NULL);
-    list_remove(&s->node);
-    list_remove(&s->ready);
-    list_push(&h2->closed, &s->node);
+    leave_session(s);
     return 0;
 }
 
-/* An answer that came before the end of its request ends the request as well. */
+static void end_request(struct h2 *h2, unsigned index)
+{
+    nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, h2->late[index].id, NGHTTP2_NO_ERROR);
+    h2->late[index] = h2->late[--h2->late_count];
+}
+
+/* An answer that came before the end of its request ends the request as well (RFC 9113 8.1), but
+ * not at once: there are clients that see the end before the answer, and lose it. Most end the
+ * request by themselves; without more window they cannot send on. */
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
-    (void)arg;
+    struct h2 *h2 = arg;
     bool end = (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) &&
                (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     struct h2_stream *s =
         end ? nghttp2_session_get_stream_user_data(session, frame->hd.stream_id) : NULL;
-    if (s != NULL)
-        s->ended = true;
-    if (s != NULL && s->reading)
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+    if (s == NULL)
+        return 0;
+    s->ended = true;
+    if (!s->reading)
+        return 0;
+    if (h2->late_count == H2_LATE)
+        end_request(h2, 0);
+    h2->late[h2->late_count++] =
+        (struct h2_late){.id = s->id, .at = uv_now(h2->conn->server->loop)};
+    leave_session(s);
     return 0;
+}
+
+bool h2_end_late(struct h2 *h2)
+{
+    const struct server *server = h2->conn->server;
+    unsigned before = h2->late_count;
+    for (unsigned i = h2->late_count; i-- > 0;) {
+        if (uv_now(server->loop) - h2->late[i].at >= server->durations[DEADLINE_LINGER])
+            end_request(h2, i);
+    }
+    return h2->late_count < before;
 }
 
 /* ---- the handlers' turn ---- */

@@ -18,13 +18,23 @@ struct h2_frames {
     uint64_t counted_at; /* milliseconds */
 };
 
+/* A request that has had its answer, and is not all there. */
+struct h2_late {
+    int32_t id;
+    uint64_t at; /* milliseconds: when the answer was out */
+};
+
+enum { H2_LATE = 16 }; /* beyond that the oldest is ended at once */
+
 struct h2 {
     nghttp2_session *session; /* owned */
     struct h2_frames frames;
     struct conn *conn; /* borrowed: it owns us */
     struct list streams;
-    struct list ready;         /* requests with news for their handlers: head, body, fault */
-    struct list closed;        /* streams that nghttp2 has done with */
+    struct list ready;  /* requests with news for their handlers: head, body, fault */
+    struct list closed; /* streams that nghttp2 has done with */
+    struct h2_late late[H2_LATE];
+    unsigned late_count;
     unsigned requests, broken; /* streams in all; those that ended before their answer */
     size_t held;               /* bytes of answers that wait */
     bool draining;

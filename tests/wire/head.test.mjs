@@ -1,7 +1,12 @@
 // A request is judged when its head is there: who may not is told before he has sent a body, what he
 // sends all the same is read over or ends the connection, and who may waits for his turn unread.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import fs from 'node:fs';
+import http2 from 'node:http2';
+import path from 'node:path';
 import test from 'node:test';
+import { promisify } from 'node:util';
 import { FLAG, data, GET, H2Wire, headers, POST } from '../lib/h2wire.mjs';
 import { AUDIENCE, Issuer, keys } from '../lib/issuer.mjs';
 import { deployment, eventually, lua, SLOW, start } from '../lib/host.mjs';
@@ -317,6 +322,25 @@ test('HTTP/2: refused at the head, the connection goes on', async (t) => {
   await eventually(() => h.log().length === 6, 10, 'six lines of the log');
   assert.deepEqual(h.log().map((line) => line.status), [401, 401, 404, 413, 200, 200]);
   h2.close();
+});
+
+test('a client that sends while it is refused has its answer: curl and node, as they come', async (t) => {
+  const { h } = await host(t);
+  const file = path.join(h.dir, 'large');
+  fs.writeFileSync(file, Buffer.alloc(LARGE, 'x'));
+  for (const how of ['--http2-prior-knowledge', '--http1.1']) {
+    for (const expect of ['Expect:', 'Expect: 100-continue']) {
+      const { stdout } = await promisify(execFile)('curl', ['-s', how, '-H', expect, '-X', 'POST', '--data-binary', `@${file}`, '-w', ' %{http_code}', h.url(`${FN}/mine`)]);
+      assert.match(stdout, /^\{"error":"invalid_header".*\} 401$/, `${how} ${expect}`);
+    }
+  }
+  const session = http2.connect(h.url(''));
+  const stream = session.request({ ':method': 'POST', ':path': `${FN}/mine`, 'content-type': 'text/plain' });
+  stream.on('error', () => {}); // the rest of the body is not taken
+  const status = new Promise((resolve) => { stream.on('response', (fields) => resolve(fields[':status'])); });
+  stream.end(Buffer.alloc(LARGE, 'x'));
+  assert.equal(await status, 401);
+  session.destroy();
 });
 
 test('HTTP/2: what is not wanted is not sent beyond the window', async (t) => {

@@ -47,8 +47,8 @@ bool h2_is_idle(const struct h2 *h2);
 bool h2_is_reading(const struct h2 *h2);
 /* Refuses those whose body comes too slowly: 408. How many? */
 unsigned h2_time_out(struct h2 *h2);
-/* Ends those requests that have had their answer for a while and still are not all there. Were there
- * any? Then there is something to send. */
+/* Ends those requests that have had their answer for a while and still are not all there. Were
+ * there any? Then there is something to send. */
 bool h2_end_late(struct h2 *h2);
 /* Answers wait although the socket takes bytes: the peer gives no window. */
 bool h2_is_blocked(const struct h2 *h2);

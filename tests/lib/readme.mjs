@@ -9,6 +9,44 @@ import { freePort, ROOT, SLOW } from './host.mjs';
 const README = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
 const USUAL = '8888'; // the port that the README speaks of; here it may be taken
 
+// docs/first-steps.md, typed from its first line to its last in an empty folder: each command says what the
+// page says. `luafn dev` runs beside the others.
+export async function tenMinutes(dir, bin) {
+  const page = fs.readFileSync(path.join(ROOT, 'docs/first-steps.md'), 'utf8');
+  const port = String(await freePort());
+  const env = { PATH: `${path.join(dir, 'bin')}:${process.env.PATH}`, HOME: dir, TMPDIR: dir, LANG: 'C.UTF-8' };
+  fs.mkdirSync(path.join(dir, 'bin'));
+  fs.symlinkSync(bin, path.join(dir, 'bin/luafn'));
+  const ask = (command) => spawnSync('bash', ['-c', command], { cwd: path.join(dir, fs.existsSync(path.join(dir, 'shop')) ? 'shop' : ''), env, encoding: 'utf8' });
+  let host;
+  try {
+    for (const [, text] of page.matchAll(/^```console\n(.*?)^```$/gms)) {
+      for (const { command, said } of commands(text)) {
+        if (command === 'luafn dev') {
+          host = spawn(path.join(dir, 'bin/luafn'), ['dev', '--listen', `127.0.0.1:${port}`], { cwd: path.join(dir, 'shop'), env, stdio: ['ignore', 'ignore', 'pipe'] });
+          await new Promise((resolve, reject) => {
+            let stderr = '';
+            host.stderr.on('data', (d) => { stderr += d; if (/listening on/.test(stderr)) resolve(); });
+            host.on('exit', () => reject(new Error(`ended: ${stderr}`)));
+          });
+          continue;
+        }
+        const typed = command.replaceAll(`localhost:${USUAL}`, `127.0.0.1:${port}`).replaceAll('/tmp/', `${dir}/`).replaceAll('curl ', 'curl -s ');
+        // What was saved counts within a second: until then the answer is the one before.
+        for (let turns = 0; ; turns++) {
+          const { stdout, stderr } = ask(typed);
+          if ((stdout + stderr).trimEnd() === said) break;
+          assert.ok(typed.startsWith('curl') && turns < 600, `${command}:\n${stdout}${stderr}`);
+          await new Promise((resolve) => { setTimeout(resolve, 50); });
+        }
+      }
+    }
+  } finally {
+    host?.kill('SIGTERM');
+    if (host && host.exitCode === null && host.signalCode === null) await new Promise((resolve) => { host.on('exit', resolve); });
+  }
+}
+
 // The blocks of a section, in order: [{ kind: 'lua', text }].
 function blocks(heading) {
   const section = README.split(`\n## ${heading}\n`)[1].split('\n## ')[0];

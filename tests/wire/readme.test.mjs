@@ -5,7 +5,7 @@ import path from 'node:path';
 import test from 'node:test';
 import { ownFiles } from '../lib/browser.mjs';
 import { BIN, folder, ROOT } from '../lib/host.mjs';
-import { firstSteps } from '../lib/readme.mjs';
+import { firstSteps, tenMinutes } from '../lib/readme.mjs';
 
 test('a function of one\'s own, open and then protected, by the commands of the README', async (t) => {
   const dir = folder(t, ownFiles());
@@ -25,4 +25,8 @@ test('the way of a request: every function that is named stands in the file that
     for (const [, name] of names.matchAll(/`(\w+)`/g)) assert.match(text, new RegExp(`^[a-z][\\w \\*]*\\b${name}\\([^;]*\\)\\n\\{`, 'm'), `${file}: ${name}`);
   }
   for (const [, file] of way.matchAll(/`(\w+\.c)`/g)) assert.ok(['server', 'app'].some((room) => fs.existsSync(path.join(ROOT, 'host', room, file))), file);
+});
+
+test('ten minutes: every command of docs/first-steps.md says what the page says', async (t) => {
+  await tenMinutes(folder(t), BIN);
 });

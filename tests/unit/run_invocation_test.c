@@ -64,6 +64,7 @@ static void out_of_processor_time(void **state)
 {
     struct run_fixture *fx = *state;
     struct asked a;
+    assert_int_equal(budget_start(), 0);
     fx->spec.cpu = 0.05;
     load_function(
         fx, "return function() while true do pcall(function() while true do end end) end end");
@@ -174,6 +175,7 @@ static void no_work_after_a_failure(void **state)
 {
     struct run_fixture *fx = *state;
     struct asked a;
+    assert_int_equal(budget_start(), 0);
     fx->spec.cpu = 0.05;
     load_function(
         fx, "return function() after_response(function() note('never') end) while true do end end");

@@ -44,8 +44,8 @@ static void a_change_while_it_loads(void **state)
     struct asked a;
     load_function(fx, SLOW_LOAD);
     script(fx, SAYS("two"));
-    function_load(fx->function);
-    function_load(fx->function);
+    load(fx);
+    load(fx);
     assert_int_equal(fx->told, 0);
     let_go("load");
     assert_int_equal(fx->told, 2); /* both changes in one load more */
@@ -69,12 +69,12 @@ static void what_does_not_load(void **state)
     ask_and_wait(fx, &a);
     assert_answer(&a, 500, "LoadError");
     script(fx, SAYS("good"));
-    function_load(fx->function);
+    load(fx);
     assert_false(fx->function->failed);
     for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         unsigned told = fx->told;
         script(fx, texts[i]);
-        function_load(fx->function);
+        load(fx);
         if (fx->function->loading != NULL)
             let_go("load");
         assert_int_equal(fx->told, told + 1);
@@ -122,7 +122,7 @@ static void what_served_is_made_again_under_the_new_spec(void **state)
     script(fx, "return function(");
     fx->spec.memory = 16 << 20;
     struct function *before = succeed(fx);
-    function_load(fx->function);
+    load(fx);
     assert_int_equal(fx->told, 2); /* once, when both loads were over */
     assert_true(fx->function->failed);
     assert_non_null(strstr(fx->function->error.text, "f.lua:1"));
@@ -131,7 +131,7 @@ static void what_served_is_made_again_under_the_new_spec(void **state)
     assert_answer(&a, 200, "good 2 16");
     function_free(before);
     script(fx, SAYS("mended"));
-    function_load(fx->function);
+    load(fx);
     assert_false(fx->function->failed);
     ask_and_wait(fx, &a);
     assert_answer(&a, 200, "mended");
@@ -145,7 +145,7 @@ static void what_served_is_made_again_and_waits(void **state)
     let_go("load");
     script(fx, "return 5");
     struct function *before = succeed(fx);
-    function_load(fx->function);
+    load(fx);
     ask(fx, &a);
     assert_int_equal(fx->told, 1);
     let_go("load");
@@ -170,7 +170,7 @@ static void the_same_files_are_not_tried_twice(void **state)
     load_function(fx, "note('load') return function() return 'x' end");
     struct function *before = succeed(fx);
     fx->function->prepare = refuse;
-    function_load(fx->function);
+    load(fx);
     assert_string_equal(holds.notes, "load load ");
     assert_int_equal(fx->told, 2);
     assert_true(fx->function->failed);
@@ -187,7 +187,7 @@ static void both_fail(void **state)
     script(fx, "error('new')");
     struct function *before = succeed(fx);
     fx->function->prepare = refuse;
-    function_load(fx->function);
+    load(fx);
     assert_string_equal(holds.notes, "load load ");
     assert_int_equal(fx->told, 2);
     assert_null(fx->function->current);
@@ -218,8 +218,8 @@ static void the_end_while_it_loads_again(void **state)
     struct run_fixture *fx = *state;
     load_function(fx, SAYS("one"));
     script(fx, SLOW_LOAD);
-    function_load(fx->function);
-    function_load(fx->function);                 /* and once more after that */
+    load(fx);
+    load(fx);                                    /* and once more after that */
     assert_true(function_is_idle(fx->function)); /* nobody waits for it */
     function_cancel_all(fx->function);
     assert_int_equal(holds.begun, 1);
@@ -255,7 +255,7 @@ static void nothing_begins_after_the_end(void **state)
     assert_true(function_accepts(fx->function));
     function_cancel_all(fx->function);
     assert_false(function_accepts(fx->function));
-    function_load(fx->function);
+    load(fx);
     assert_int_equal(fx->told, 1);
     ask_and_wait(fx, &a);
     assert_answer(&a, 503, "Cancelled");
@@ -344,7 +344,7 @@ static void suspended(void **state)
     assert_false(function_accepts(fx->function));
     ask_and_wait(fx, &a);
     assert_answer(&a, 503, "function_suspended");
-    function_load(fx->function); /* its files changed */
+    load(fx); /* its files changed */
     ask_and_wait(fx, &a);
     assert_answer(&a, 200, "one");
 }
@@ -358,7 +358,7 @@ static void what_runs_ends_on_its_own_generation(void **state)
     load_function(fx, "return function(e, c) hold('run') return 'old ' .. c.functionVersion end");
     ask(fx, &a);
     script(fx, "return function(e, c) return 'new ' .. c.functionVersion end");
-    function_load(fx->function);
+    load(fx);
     ask_and_wait(fx, &b);
     assert_answer(&b, 200, "new 2");
     let_go("run");
@@ -375,7 +375,7 @@ static void a_generation_that_fails_at_once_is_taken_back(void **state)
     ask_and_wait(fx, &a);
     assert_answer(&a, 200, "good");
     script(fx, "return function() error('bad') end");
-    function_load(fx->function);
+    load(fx);
     for (int i = 0; i < 2; i++) {
         ask_and_wait(fx, &a);
         assert_answer(&a, 502, "bad");
@@ -385,7 +385,7 @@ static void a_generation_that_fails_at_once_is_taken_back(void **state)
     assert_answer(&a, 200, "good");
     assert_int_equal(fx->function->metrics->rollbacks, 1);
     script(fx, "return function() return 'better' end");
-    function_load(fx->function);
+    load(fx);
     ask_and_wait(fx, &a);
     assert_answer(&a, 200, "better");
     assert_null(fx->function->fallback);

@@ -40,7 +40,7 @@ static void errors_as_answers(void **state)
         if (fx->function == NULL)
             make_function(fx, text);
         script(fx, text);
-        function_load(fx->function);
+        load(fx);
         ask_and_wait(fx, &a);
         snprintf(wanted, sizeof(wanted), "{\"errorType\":\"%s\",\"errorMessage\":\"%s\"}",
                  errors[i].type, errors[i].message);

@@ -11,13 +11,11 @@
 #include "bindings/bindings.h"
 #include "base/limits.h"
 
-#define DATE_MIN (-62167219200.0) /* 0000-01-01T00:00:00Z: four digits are all the forms have */
-
 /* The time argument (default: now) in whole milliseconds. */
 static int64_t check_millis(lua_State *L)
 {
     double t = lua_isnoneornil(L, 1) ? clock_now() : luaL_checknumber(L, 1);
-    luaL_argcheck(L, t >= DATE_MIN && t <= LIMIT_DATE_MAX, 1,
+    luaL_argcheck(L, t >= LIMIT_DATE_MIN && t <= LIMIT_DATE_MAX, 1,
                   "not a time between the years 0 and 9999");
     return (int64_t)llround(t * 1000);
 }

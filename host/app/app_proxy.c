@@ -81,7 +81,8 @@ static bool is_named(struct str name, const struct header *headers, size_t count
     return false;
 }
 
-/* Fields that the one side says to the other, not to the one behind (RFC 9110 7.6.1). */
+/* Fields that the one side says to the other, not to the one behind (RFC 9110 7.6.1). Of a
+ * request's the client leaves out all but the named ones by itself. */
 static bool ends_here(struct str name, const struct header *headers, size_t count)
 {
     return is_hop_by_hop(name) || is_named(name, headers, count);
@@ -96,8 +97,9 @@ static struct headers *forwarded(struct exchange *ex, const struct redirect_rule
     bool ok = out != NULL;
     for (uint32_t i = 0; ok && i < ex->req.headers.len; i++) {
         const struct header *h = &ex->req.headers.items[i];
-        if (!ends_here(h->name, ex->req.headers.items, ex->req.headers.len) &&
-            !client_header_is_left_out(h->name) && !str_starts_with(h->name, STR("x-forwarded-")))
+        if (!client_header_is_left_out(h->name) &&
+            !is_named(h->name, ex->req.headers.items, ex->req.headers.len) &&
+            !str_starts_with(h->name, STR("x-forwarded-")))
             ok = headers_add(out, arena, h->name, h->value) == 0;
     }
     for (unsigned i = 0; ok && i < rule->header_count; i++) {

@@ -11,7 +11,7 @@
 struct watch;
 
 /* Calls `changed` soon after something happened in a watched folder (several events at once give
- * one call), and each WATCH_SWEEP_MS anyway. NULL when out of memory. */
+ * one call), and once in a while anyway. NULL when out of memory. */
 struct watch *watch_new(uv_loop_t *loop, void (*changed)(void *arg), void *arg);
 
 /* Watches that folder, or that of the file, from now on. What is watched already is ignored, unless

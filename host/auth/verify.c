@@ -27,9 +27,6 @@ struct check {
     const struct key_source *bad;    /* the signature is known to be bad under this one's keys */
 };
 
-/* 0000-01-01T00:00:00Z; with LIMIT_DATE_MAX, the dates that print with four digits of year. */
-static const double DATE_MIN = -62167219200.0;
-
 static const char IN_KEY_LOOKUP[] = "error in secret or public key callback";
 
 void verifier_init(struct verifier *verifier)
@@ -162,7 +159,7 @@ static bool check_addressee(struct check *check, const json_t *header)
 
 static bool is_date(double seconds)
 {
-    return seconds >= DATE_MIN && seconds <= LIMIT_DATE_MAX; /* false for NaN */
+    return seconds >= LIMIT_DATE_MIN && seconds <= LIMIT_DATE_MAX; /* false for NaN */
 }
 
 static bool check_not_before(struct check *check)

@@ -96,7 +96,7 @@ static int read_config(struct audit *a)
     const struct load_options options = {.config_file = a->config_file,
                                          .defaults = dev_place_defaults(a->config_file)};
     unsigned faults;
-    struct deployment *deployment = load_deployment_with(&options, &faults);
+    struct deployment *deployment = load_deployment(&options, &faults);
     if (deployment == NULL)
         return EXIT_FAULT;
     for (unsigned i = 0; i < deployment->function_count; i++)

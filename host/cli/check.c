@@ -76,7 +76,7 @@ static unsigned check_auth_file(const char *config_file)
                                          .defaults = dev_place_defaults(config_file),
                                          .only = SCRIPT_EMBEDDED "scripts/dev/check.lua"};
     unsigned faults;
-    struct deployment *deployment = load_deployment_with(&options, &faults);
+    struct deployment *deployment = load_deployment(&options, &faults);
     if (deployment != NULL)
         unload_deployment(deployment);
     return faults;
@@ -96,7 +96,7 @@ static int run(int argc, char **argv)
     const struct load_options as_dev = {
         .config_file = config_file, .dev = true, .defaults = dev_place_defaults(config_file)};
     unsigned faults;
-    struct deployment *deployment = load_deployment_with(dev ? &as_dev : &as_served, &faults);
+    struct deployment *deployment = load_deployment(dev ? &as_dev : &as_served, &faults);
     if (deployment != NULL) {
         faults += tell_notes(deployment->config);
         warn_open(deployment);

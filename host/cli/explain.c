@@ -270,7 +270,7 @@ static int open_session(struct session *s, const char *config_file, bool dev)
                                          .dev = dev,
                                          .defaults = dev_place_defaults(config_file),
                                          .issuers = s->issuers};
-    s->deployment = load_deployment_with(&options, &faults);
+    s->deployment = load_deployment(&options, &faults);
     return s->deployment != NULL ? 0 : EXIT_FAULT;
 }
 

@@ -315,15 +315,12 @@ static void add_key(struct explain *e, const struct token *token)
                                     : STR("it is not"));
 }
 
-/* 0000-01-01T00:00:00Z; as in auth/verify.c. */
-static const double DATE_MIN = -62167219200.0;
-
 /* ---- times ---- */
 
 static bool is_date(const json_t *value)
 {
     double seconds = json_number_value(value);
-    return json_is_number(value) && seconds >= DATE_MIN && seconds <= LIMIT_DATE_MAX;
+    return json_is_number(value) && seconds >= LIMIT_DATE_MIN && seconds <= LIMIT_DATE_MAX;
 }
 
 static struct str describe_distance(const struct explain *e, double seconds)

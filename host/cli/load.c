@@ -15,13 +15,7 @@ static void on_loaded(struct deployment *deployment, void *arg)
     (void)arg;
 }
 
-struct deployment *load_deployment(const char *config_file, unsigned *faults)
-{
-    const struct load_options options = {.config_file = config_file};
-    return load_deployment_with(&options, faults);
-}
-
-struct deployment *load_deployment_with(const struct load_options *o, unsigned *faults)
+struct deployment *load_deployment(const struct load_options *o, unsigned *faults)
 {
     const struct config_options options = {o->config_file, o->dev, o->defaults, NULL, NULL};
     static uv_loop_t loop;

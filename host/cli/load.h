@@ -14,8 +14,7 @@ struct load_options {
 
 /* Loads functions.lua and every function; faults go to stderr, one a line. NULL when the
  * configuration itself is no good. *faults counts what was printed. */
-struct deployment *load_deployment(const char *config_file, unsigned *faults);
-struct deployment *load_deployment_with(const struct load_options *options, unsigned *faults);
+struct deployment *load_deployment(const struct load_options *options, unsigned *faults);
 void unload_deployment(struct deployment *deployment);
 
 #endif

@@ -21,7 +21,7 @@ static int run(int argc, char **argv)
     unsigned faults;
     const struct load_options from = {.config_file = config_file,
                                       .defaults = dev_place_defaults(config_file)};
-    struct deployment *deployment = load_deployment_with(&from, &faults);
+    struct deployment *deployment = load_deployment(&from, &faults);
     if (deployment == NULL)
         return EXIT_FAULT;
     struct buf out = BUF_INIT;

@@ -40,7 +40,4 @@ struct toml *toml_parse(struct arena *arena, struct str text, struct err *err);
 /* The member of a table, or NULL: not there, or `table` is NULL or no table. */
 struct toml *toml_get(const struct toml *table, struct str key);
 
-/* "text", "integer", ...; static. */
-const char *toml_type_name(enum toml_type type);
-
 #endif

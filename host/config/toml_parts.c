@@ -8,13 +8,7 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
-
-const char *toml_type_name(enum toml_type type)
-{
-    static const char *const names[] = {"table",  "list",    "text", "integer",
-                                        "number", "boolean", "date"};
-    return names[type];
-}
+#include "json/text.h"
 
 struct toml *toml_fault(struct toml_reader *r, const char *format, ...)
 {
@@ -125,25 +119,6 @@ bool toml_end_line(struct toml_reader *r)
 
 /* ---- texts ---- */
 
-static void add_utf8(struct buf *out, uint32_t c)
-{
-    if (c < 0x80) {
-        buf_add_char(out, (char)c);
-    } else if (c < 0x800) {
-        buf_add_char(out, (char)(0xC0 | (c >> 6)));
-        buf_add_char(out, (char)(0x80 | (c & 0x3F)));
-    } else if (c < 0x10000) {
-        buf_add_char(out, (char)(0xE0 | (c >> 12)));
-        buf_add_char(out, (char)(0x80 | ((c >> 6) & 0x3F)));
-        buf_add_char(out, (char)(0x80 | (c & 0x3F)));
-    } else {
-        buf_add_char(out, (char)(0xF0 | (c >> 18)));
-        buf_add_char(out, (char)(0x80 | ((c >> 12) & 0x3F)));
-        buf_add_char(out, (char)(0x80 | ((c >> 6) & 0x3F)));
-        buf_add_char(out, (char)(0x80 | (c & 0x3F)));
-    }
-}
-
 /* \u and \U: after the letter. */
 static bool add_unicode(struct toml_reader *r, unsigned digits, struct buf *out)
 {
@@ -157,7 +132,8 @@ static bool add_unicode(struct toml_reader *r, unsigned digits, struct buf *out)
     if (c > 0x10FFFF || (c >= 0xD800 && c <= 0xDFFF))
         return toml_fault(r, "an escape that is no character") != NULL;
     toml_take(r, digits);
-    add_utf8(out, c);
+    char bytes[4];
+    buf_add(out, bytes, (size_t)(json_text_put_utf8(bytes, c) - bytes));
     return true;
 }
 

@@ -68,11 +68,6 @@ struct str origin_text_str(const struct origin_text *text)
     return (struct str){text->bytes, text->len};
 }
 
-uint64_t origin_text_hash(const struct origin_text *text)
-{
-    return text != NULL ? text->hash : 0;
-}
-
 /* ---- notes ---- */
 
 struct origin *origin_new(struct origin *earlier)
@@ -252,24 +247,13 @@ int origin_functions(struct origin *origin, const char *folder, struct str *out)
 
 /* ---- comparing ---- */
 
-uint64_t origin_file_hash(struct origin *origin, const char *path)
-{
-    struct err err;
-    const struct origin_note *note = ask(origin, ORIGIN_FILE, path, &err);
-    return note != NULL ? origin_text_hash(note->text) : 0;
-}
-
-static bool is_content(const struct origin_note *note)
-{
-    return note->kind == ORIGIN_FILE;
-}
-
 uint64_t origin_hash(const struct origin *origin)
 {
     uint64_t hash = 0;
     for (unsigned i = 0; origin != NULL && i < origin->count; i++) {
-        if (is_content(&origin->list[i]))
-            hash = hash * 1099511628211u + origin_text_hash(origin->list[i].text);
+        const struct origin_note *note = &origin->list[i];
+        if (note->kind == ORIGIN_FILE)
+            hash = hash * 1099511628211u + (note->text != NULL ? note->text->hash : 0);
     }
     return hash;
 }

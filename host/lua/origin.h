@@ -65,10 +65,7 @@ int origin_add(struct origin *origin, enum origin_kind kind, const char *path,
                const struct str *text, int error) __attribute__((warn_unused_result));
 
 struct str origin_text_str(const struct origin_text *text);
-uint64_t origin_text_hash(const struct origin_text *text); /* of its content; NULL: 0 */
 
-/* Of a file's text, which is read if it was not yet; 0: there is none. */
-uint64_t origin_file_hash(struct origin *origin, const char *path);
 /* One number for the texts of all files, in the order in which they were asked for. */
 uint64_t origin_hash(const struct origin *origin);
 /* Would the disk answer differently now? What was merely looked for and was there is another's

@@ -37,29 +37,36 @@ static int write_file(struct str text)
     return -error;
 }
 
-union ancillary {
-    char bytes[CMSG_SPACE(sizeof(int))];
-    struct cmsghdr header; /* for its alignment */
+/* One byte, and room for one descriptor. */
+struct parcel {
+    char byte;
+    struct iovec part;
+    _Alignas(struct cmsghdr) char room[CMSG_SPACE(sizeof(int))];
+    struct msghdr message; /* of the fields above */
 };
+
+static void parcel_init(struct parcel *parcel)
+{
+    *parcel = (struct parcel){.part = {.iov_base = &parcel->byte, .iov_len = 1},
+                              .message = {.msg_iov = &parcel->part,
+                                          .msg_iovlen = 1,
+                                          .msg_control = parcel->room,
+                                          .msg_controllen = sizeof(parcel->room)}};
+}
 
 int keeper_give(int fd, struct str text)
 {
     int file = write_file(text);
     if (file < 0)
         return file;
-    char byte = 0;
-    struct iovec part = {.iov_base = &byte, .iov_len = 1};
-    union ancillary room = {.bytes = {0}};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = room.bytes,
-                             .msg_controllen = sizeof(room.bytes)};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    struct parcel parcel;
+    parcel_init(&parcel);
+    struct cmsghdr *header = CMSG_FIRSTHDR(&parcel.message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(sizeof(file));
     memcpy(CMSG_DATA(header), &file, sizeof(file));
-    int rc = sendmsg(fd, &message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+    int rc = sendmsg(fd, &parcel.message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
     close(file);
     return rc;
 }
@@ -67,17 +74,12 @@ int keeper_give(int fd, struct str text)
 /* False: nothing more has come. *file is -1 where a message had none. */
 static bool receive(int fd, int *file)
 {
-    char byte;
-    struct iovec part = {.iov_base = &byte, .iov_len = 1};
-    union ancillary room = {.bytes = {0}};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = room.bytes,
-                             .msg_controllen = sizeof(room.bytes)};
+    struct parcel parcel;
+    parcel_init(&parcel);
     *file = -1;
-    if (recvmsg(fd, &message, MSG_CMSG_CLOEXEC) <= 0)
+    if (recvmsg(fd, &parcel.message, MSG_CMSG_CLOEXEC) <= 0)
         return false;
-    const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    const struct cmsghdr *header = CMSG_FIRSTHDR(&parcel.message);
     if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
         memcpy(file, CMSG_DATA(header), sizeof(*file));
     return true;

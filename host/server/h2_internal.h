@@ -46,10 +46,9 @@ struct h2_stream {
     struct h2 *h2;
     struct exchange *ex; /* reference */
     int32_t id;
-    struct buf head;      /* the request's head as HTTP/1.1 */
-    struct buf cookie;    /* the value of its cookie */
-    struct str authority; /* in the exchange's arena */
-    bool has_path, has_method;
+    struct buf head;                /* the request's head as HTTP/1.1 */
+    struct buf cookie;              /* the value of its cookie */
+    struct str authority;           /* in the exchange's arena */
     bool passed_up;                 /* the handlers have seen it */
     bool reading;                   /* the request is not all there */
     bool unsized;                   /* a body without Content-Length */

@@ -1,20 +1,10 @@
 /* The outbound client against a small server in the same loop. */
-#include "unit.h"
+#include "client_fixture.h"
 
 #include <errno.h>
-#include <signal.h>
 
-#include "fake_http.h"
 #include "base/limits.h"
-#include "client/client.h"
 #include "client/client_rules.h"
-
-struct fixture {
-    uv_loop_t loop;
-    struct client *client;
-    struct fake fake;
-    struct str listed[1]; /* the fake server's host */
-};
 
 /* What a call came to. */
 struct outcome {
@@ -56,25 +46,13 @@ static void on_done(void *arg, const struct client_response *res)
 
 static int setup(void **state)
 {
-    struct fixture *fx = calloc(1, sizeof(*fx));
-    signal(SIGPIPE, SIG_IGN);
-    uv_loop_init(&fx->loop);
-    fx->client = client_new(&fx->loop);
-    assert_non_null(fx->client);
-    fake_start(&fx->fake, &fx->loop, 0);
-    fx->listed[0] = STR("127.0.0.1");
-    *state = fx;
+    *state = client_fixture_new(STR("127.0.0.1"));
     return 0;
 }
 
 static int teardown(void **state)
 {
-    struct fixture *fx = *state;
-    client_free(fx->client);
-    fake_stop(&fx->fake);
-    uv_run(&fx->loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&fx->loop), 0);
-    free(fx);
+    client_fixture_free(*state);
     return 0;
 }
 

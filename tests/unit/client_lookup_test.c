@@ -1,14 +1,11 @@
 /* Names and their look-ups, with a name server that answers when the test likes. */
-#include "unit.h"
+#include "client_fixture.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
-#include <signal.h>
 
 #include "base/limits.h"
-#include "client/client.h"
-#include "fake_http.h"
 
 enum { MANY = 60, NAMES = 300 };
 
@@ -82,14 +79,6 @@ static void wait_for_running(unsigned count)
 
 /* ---- calls ---- */
 
-struct fixture {
-    uv_loop_t loop;
-    struct client *client;
-    struct fake fake;
-    struct str listed[1];
-    unsigned done;
-};
-
 struct outcome {
     struct fixture *fx;
     struct client_call *call;
@@ -118,14 +107,8 @@ static void on_done(void *arg, const struct client_response *res)
 
 static int setup(void **state)
 {
-    struct fixture *fx = calloc(1, sizeof(*fx));
-    signal(SIGPIPE, SIG_IGN);
-    uv_loop_init(&fx->loop);
-    fx->client = client_new(&fx->loop);
-    assert_non_null(fx->client);
-    fake_start(&fx->fake, &fx->loop, 0);
+    struct fixture *fx = client_fixture_new(STR("*.test"));
     fake_route(&fx->fake, "/a")->body = "ok";
-    fx->listed[0] = STR("*.test");
     dns.asked = dns.most = 0;
     set_open(false);
     *state = fx;
@@ -134,14 +117,9 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    struct fixture *fx = *state;
     set_open(true);
-    client_free(fx->client);
-    fake_stop(&fx->fake);
-    uv_run(&fx->loop, UV_RUN_DEFAULT);
-    assert_int_equal(uv_loop_close(&fx->loop), 0);
+    client_fixture_free(*state);
     wait_for_running(0);
-    free(fx);
     return 0;
 }
 

@@ -81,6 +81,13 @@ void client_stream_close(struct client *client)
 
 /* ---- from within libcurl ---- */
 
+static void limit_silence(struct client_call *call)
+{
+    list_remove(&call->in_streams);
+    list_push(&call->client->streams, &call->in_streams);
+    client_stream_watch(call->client);
+}
+
 void client_stream_on_head(struct client_call *call)
 {
     if (client_hop_location(call) != NULL)
@@ -88,9 +95,7 @@ void client_stream_on_head(struct client_call *call)
     call->head_done = true;
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, 0L); /* silence is limited, not the whole */
     call->deadline = uv_hrtime() + call->silence;
-    list_remove(&call->in_streams);
-    list_push(&call->client->streams, &call->in_streams);
-    client_stream_watch(call->client);
+    limit_silence(call);
     note(call);
 }
 
@@ -141,9 +146,7 @@ int client_stream_on_rewind(void *arg, curl_off_t offset, int origin)
 
 void client_stream_on_sent(struct client_call *call)
 {
-    list_remove(&call->in_streams);
-    list_push(&call->client->streams, &call->in_streams);
-    client_stream_watch(call->client);
+    limit_silence(call);
 }
 
 size_t client_stream_on_body(struct client_call *call, const char *bytes, size_t len)

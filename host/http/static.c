@@ -393,11 +393,11 @@ static int answer_not_found(struct exchange *ex, struct source *source)
     return rc == 0 ? set_common(ex, source) : rc;
 }
 
-static int answer_file(struct exchange *ex, struct source *source)
+static int answer_file(struct exchange *ex, struct source *source,
+                       const struct validators *validators)
 {
-    const struct validators validators = validators_of(ex, source);
     uint64_t first = 0, len = source->size;
-    enum range range = condition_range(&ex->req, &validators, source->size, &first, &len);
+    enum range range = condition_range(&ex->req, validators, source->size, &first, &len);
     if (range == RANGE_BAD)
         return answer_bad_range(ex, source);
     int status = range == RANGE_PART ? 206 : 200;
@@ -449,7 +449,7 @@ static int answer_source(struct exchange *ex, struct source *source)
     case CONDITION_MET:
         break;
     }
-    return answer_file(ex, source);
+    return answer_file(ex, source, &validators);
 }
 
 /* Nobody knows whether there is such a file: that is no 404. */

@@ -16,6 +16,13 @@ static struct exchange *first_of(const struct list *list)
     return list_is_empty(list) ? NULL : container_of(list->next, struct exchange, in_conn);
 }
 
+/* Whose answer, or request, is the next to move. */
+static struct exchange *front_of(const struct conn *conn)
+{
+    struct exchange *ex = first_of(&conn->sending);
+    return ex != NULL ? ex : first_of(&conn->pipeline);
+}
+
 /* ---- one answer ---- */
 
 /* Draining, the last of the requests that are here is the one that ends the connection. */
@@ -281,8 +288,7 @@ void conn_watch(struct conn *conn)
 void conn_on_taken(struct conn *conn)
 {
     struct server *server = conn->server;
-    struct exchange *ex = first_of(&conn->sending);
-    ex = ex != NULL ? ex : first_of(&conn->pipeline);
+    struct exchange *ex = front_of(conn);
     if (ex != NULL)
         server_moved(server, ex);
     conn_settle(conn);
@@ -401,8 +407,7 @@ static void sink_stream_abort(struct exchange *ex)
 /* The front may be about to take more; who waits behind another has time. */
 static bool is_moving(const struct conn *conn, const struct exchange *ex)
 {
-    const struct exchange *front = first_of(&conn->sending);
-    front = front != NULL ? front : first_of(&conn->pipeline);
+    const struct exchange *front = front_of(conn);
     return server_is_moving(conn->server, ex) ||
            (ex == front && conn_can_move(conn, ex == conn->reading ? POLLIN : POLLOUT));
 }

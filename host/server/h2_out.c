@@ -161,10 +161,8 @@ static void sink_stream_end(struct exchange *ex)
 
 static void sink_stream_abort(struct exchange *ex)
 {
-    struct h2_stream *s = ex->conn;
-    s->cut = true;
-    nghttp2_session_resume_data(s->h2->session, s->id);
-    server_mark_dirty(s->h2->conn);
+    ((struct h2_stream *)ex->conn)->cut = true;
+    sink_stream_end(ex);
 }
 
 /* A peer gives windows by what it sends. */

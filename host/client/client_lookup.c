@@ -49,13 +49,6 @@ struct client_lookup {
 
 /* ---- the threads' side ---- */
 
-static void mailbox_ref(struct client_mailbox *box)
-{
-    pthread_mutex_lock(&box->lock);
-    box->refs++;
-    pthread_mutex_unlock(&box->lock);
-}
-
 static void mailbox_unref(struct client_mailbox *box)
 {
     pthread_mutex_lock(&box->lock);
@@ -108,6 +101,14 @@ static void *run(void *arg)
     return NULL;
 }
 
+/* By a thread more, or by one that could not be made: the client's own reference stays. */
+static void count_thread(struct client_mailbox *box, bool more)
+{
+    pthread_mutex_lock(&box->lock);
+    box->refs = more ? box->refs + 1 : box->refs - 1;
+    pthread_mutex_unlock(&box->lock);
+}
+
 /* 0 or a negative errno. */
 static int send_thread(struct errand *errand)
 {
@@ -136,10 +137,10 @@ static int begin(struct client *client, struct client_lookup *lookup)
     memcpy(errand->host, lookup->host, sizeof(errand->host));
     errand->lookup = lookup;
     errand->box = client->mailbox;
-    mailbox_ref(client->mailbox);
+    count_thread(client->mailbox, true);
     int rc = send_thread(errand);
     if (rc != 0) {
-        mailbox_unref(client->mailbox);
+        count_thread(client->mailbox, false);
         free(errand);
         return rc;
     }

@@ -133,7 +133,8 @@ static bool add_unicode(struct toml_reader *r, unsigned digits, struct buf *out)
         return toml_fault(r, "an escape that is no character") != NULL;
     toml_take(r, digits);
     char bytes[4];
-    buf_add(out, bytes, (size_t)(json_text_put_utf8(bytes, c) - bytes));
+    const char *end = json_text_put_utf8(bytes, c);
+    buf_add(out, bytes, (size_t)(end - bytes));
     return true;
 }
 

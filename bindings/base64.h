@@ -1,6 +1,5 @@
 /* Base64 (RFC 4648), strictly: only the canonical text of some bytes is accepted. */
-#ifndef LUAFN_BINDINGS_BASE64_H
-#define LUAFN_BINDINGS_BASE64_H
+#pragma once
 
 #include <lua.h>
 #include <stdbool.h>
@@ -9,5 +8,3 @@
 
 /* Pushes the text; `url`: the URL alphabet without padding. Raises when out of memory. [-0, +1] */
 void base64_push(lua_State *L, struct str bytes, bool url);
-
-#endif

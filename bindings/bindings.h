@@ -1,6 +1,5 @@
 /* The modules that scripts see, in one list. run/ never names a binding: the list is passed in. */
-#ifndef LUAFN_BINDINGS_H
-#define LUAFN_BINDINGS_H
+#pragma once
 
 #include <lua.h>
 
@@ -24,5 +23,3 @@ int open_sleep(lua_State *L);
 int open_stream(lua_State *L);
 int open_time(lua_State *L);
 int open_url(lua_State *L);
-
-#endif

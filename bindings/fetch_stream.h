@@ -1,6 +1,5 @@
 /* The body of fetch(url, { stream = true }), piece by piece. For fetch.c alone. */
-#ifndef LUAFN_BINDINGS_FETCH_STREAM_H
-#define LUAFN_BINDINGS_FETCH_STREAM_H
+#pragma once
 
 #include <lua.h>
 
@@ -19,5 +18,3 @@ void fetch_stream_close(struct fetch_stream *stream);
 
 /* res:chunks(): next, nil, nil, stream; for a response whose member `stream` is the userdata. */
 int l_fetch_chunks(lua_State *L);
-
-#endif

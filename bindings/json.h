@@ -5,8 +5,7 @@
  * are or become empty (a decoded array has the json.array metatable), null is the light userdata
  * json.null. Refused: depth over LIMIT_JSON_DEPTH, NaN and infinities, text that is not UTF-8, keys
  * that are not strings, mixed tables. Metamethods are not called. */
-#ifndef LUAFN_BINDINGS_JSON_H
-#define LUAFN_BINDINGS_JSON_H
+#pragma once
 
 #include <jansson.h>
 #include <lua.h>
@@ -38,5 +37,3 @@ void json_push_tree(lua_State *L, const json_t *value);
  * most LIMIT_JSON_TREE_BYTES of JSON. Raises as json_encode_value does, but never while a tree
  * exists. */
 json_t *json_to_tree(lua_State *L, int index);
-
-#endif

@@ -1,6 +1,5 @@
 /* What the files of the jwt module share. */
-#ifndef LUAFN_BINDINGS_JWT_INTERNAL_H
-#define LUAFN_BINDINGS_JWT_INTERNAL_H
+#pragma once
 
 #include <lua.h>
 
@@ -81,5 +80,3 @@ int l_jwt_require_scope(lua_State *L);
 int l_jwt_token_from_header(lua_State *L);
 int l_jwt_verifier(lua_State *L);
 int l_jwt_verify(lua_State *L);
-
-#endif

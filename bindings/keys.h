@@ -1,7 +1,6 @@
 /* The keys of a table: in a fixed order, since Lua's own order is none; and those that may be
  * there. */
-#ifndef LUAFN_BINDINGS_KEYS_H
-#define LUAFN_BINDINGS_KEYS_H
+#pragma once
 
 #include <lua.h>
 
@@ -15,5 +14,3 @@ struct str *keys_sorted(lua_State *L, int table, size_t *count);
 /* Raises "NAME: KEY: unknown key; did you mean `...`?" where the table at `index` has a key that is
  * not in `known` (NULL-terminated). [-0, +0] */
 void lx_check_keys(lua_State *L, int index, const char *const *known, const char *name);
-
-#endif

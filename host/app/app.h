@@ -4,8 +4,7 @@
  * redirects, static files), has its policy judged (auth/policy, waiting for keys where needed), and
  * hands it to its function (run/function). Everything that answers before a function runs, answers
  * here. Nobody includes this header but main, cli and the worker. */
-#ifndef LUAFN_APP_APP_H
-#define LUAFN_APP_APP_H
+#pragma once
 
 #include <uv.h>
 
@@ -178,5 +177,3 @@ void app_publish(struct app *app);
 void app_publish_gauges(struct app *app);
 /* Appends all that is counted, as Prometheus text. False: no memory, or nothing is counted. */
 bool app_write_metrics(struct app *app, struct buf *out);
-
-#endif

@@ -1,7 +1,6 @@
 /* One loaded configuration: its functions, routes and issuers. A reload makes a new one beside it
  * and swaps. */
-#ifndef LUAFN_APP_DEPLOYMENT_H
-#define LUAFN_APP_DEPLOYMENT_H
+#pragma once
 
 #include "config/config.h"
 #include "http/router.h"
@@ -54,5 +53,3 @@ struct function *deployment_find(const struct deployment *deployment, struct str
 bool deployment_is_idle(const struct deployment *deployment);
 /* Must be idle. */
 void deployment_free(struct deployment *deployment);
-
-#endif

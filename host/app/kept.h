@@ -4,8 +4,7 @@
  *
  * The supervisor keeps the newest text and gives it to each worker that it makes; nobody else reads
  * or writes it, and only the same program does. */
-#ifndef LUAFN_APP_KEPT_H
-#define LUAFN_APP_KEPT_H
+#pragma once
 
 #include "app/app.h"
 #include "base/arena.h"
@@ -38,5 +37,3 @@ void kept_free(struct kept *kept); /* may be NULL */
 
 /* NULL: nothing is known of it. */
 const struct kept_function *kept_find(const struct kept *kept, struct str name);
-
-#endif

@@ -1,6 +1,5 @@
 /* The table of routes, for `luafn routes` and /_luafn/routes. */
-#ifndef LUAFN_APP_ROUTES_H
-#define LUAFN_APP_ROUTES_H
+#pragma once
 
 #include "base/buf.h"
 #include "app/deployment.h"
@@ -11,5 +10,3 @@ void routes_write_json(const struct deployment *deployment, struct buf *out);
 
 /* The same for people: aligned columns. */
 void routes_write_text(const struct deployment *deployment, struct buf *out);
-
-#endif

@@ -4,8 +4,7 @@
  * the newest due time that was taken; whoever moves it on has the run. So nothing is lost or
  * doubled while workers come and go: one that begins late takes what is still open. A worker that
  * dies in the middle of a run has had it. */
-#ifndef LUAFN_APP_SCHEDULE_H
-#define LUAFN_APP_SCHEDULE_H
+#pragma once
 
 #include "http/exchange.h"
 #include "options/cron.h"
@@ -40,5 +39,3 @@ struct str schedule_iso_time(struct arena *arena, int64_t at);
 /* Makes ex->req the request of a run that was due then. 0 or -ENOMEM. */
 int schedule_request(struct exchange *ex, const struct cron *cron, int64_t due)
     __attribute__((warn_unused_result));
-
-#endif

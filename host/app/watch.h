@@ -3,8 +3,7 @@
  * inotify follows inodes, loses events when its queue overflows and says nothing on some file
  * systems; so the owner compares contents on each hint, and anyway once in a while. Folders are
  * watched, not files: editors replace files. */
-#ifndef LUAFN_APP_WATCH_H
-#define LUAFN_APP_WATCH_H
+#pragma once
 
 #include <uv.h>
 
@@ -21,5 +20,3 @@ void watch_add_file(struct watch *watch, const char *path);
 
 /* Frees when its handles are closed. NULL is fine. */
 void watch_free(struct watch *watch);
-
-#endif

@@ -1,6 +1,5 @@
 /* Signature algorithms (RFC 7518, RFC 8037): names are compared exactly, case included. */
-#ifndef LUAFN_AUTH_ALG_H
-#define LUAFN_AUTH_ALG_H
+#pragma once
 
 #include "base/str.h"
 
@@ -31,5 +30,3 @@ enum alg alg_parse(struct str name);
 const char *alg_name(enum alg alg);
 /* Bytes of its SHA-2 hash: 32, 48 or 64; 0 for EdDSA and unknown ones. */
 size_t alg_hash_size(enum alg alg);
-
-#endif

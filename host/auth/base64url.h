@@ -2,8 +2,7 @@
  *
  * No padding, no white space, no other alphabet, no length of 4n+1, and the unused bits of the last
  * character are zero. A token has therefore exactly one spelling. */
-#ifndef LUAFN_AUTH_BASE64URL_H
-#define LUAFN_AUTH_BASE64URL_H
+#pragma once
 
 #include "base/base64.h"
 #include "base/buf.h"
@@ -19,5 +18,3 @@ int base64url_decode(struct str text, void *out, size_t *out_len)
 
 /* Appends the text of `len` bytes. */
 void base64url_encode(const void *bytes, size_t len, struct buf *out);
-
-#endif

@@ -6,8 +6,7 @@
  * alone is kept, in an eighth of the memory; its claims are read again when it comes. Tokens that
  * were refused for their signature are kept in a small table of their own, so that good ones cannot
  * be driven out by bad ones. One a process. */
-#ifndef LUAFN_AUTH_CACHE_H
-#define LUAFN_AUTH_CACHE_H
+#pragma once
 
 #include "auth/token.h"
 #include "auth/verify.h"
@@ -34,5 +33,3 @@ void token_cache_add_bad(struct str token, const struct key_source *source);
 void token_cache_remove(struct str token);
 void token_cache_clear(void);
 struct token_cache_stats token_cache_stats(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* Verified claims: their life, and what they permit. */
-#ifndef LUAFN_AUTH_CLAIMS_H
-#define LUAFN_AUTH_CLAIMS_H
+#pragma once
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -69,5 +68,3 @@ json_t *claims_plain(struct claims *claims, struct str ns);
 /* The same as a sheet. Borrowed, until another namespace is asked for or the claims end. NULL: it
  * has none (json/sheet.h), or out of memory. */
 const struct sheet *claims_sheet(struct claims *claims, struct str ns);
-
-#endif

@@ -3,8 +3,7 @@
  *
  * Nothing here reads a header or answers: auth/policy.c does. Nonces are not asked for; a proof is
  * good for LIMIT_DPOP_AGE seconds, once in all workers. */
-#ifndef LUAFN_AUTH_DPOP_H
-#define LUAFN_AUTH_DPOP_H
+#pragma once
 
 #include <jansson.h>
 
@@ -57,5 +56,3 @@ enum dpop_result {
 /* Checks the proof (one DPoP header's text) and, when all else is good, remembers it. */
 enum dpop_result dpop_check(const struct dpop_request *req, const json_t *claims, struct str proof,
                             const char **why);
-
-#endif

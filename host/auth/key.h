@@ -4,8 +4,7 @@
  * is complete for the algorithms it knows; verdicts must agree. `openssl` knows all of them,
  * `libjwt` HS, RS and ES (Debian's 1.10). Functions are not thread-safe per key; a worker has one
  * thread. */
-#ifndef LUAFN_AUTH_KEY_H
-#define LUAFN_AUTH_KEY_H
+#pragma once
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -90,5 +89,3 @@ json_t *key_to_jwk(const struct key *key, enum alg alg);
 int key_add_certificate(const struct key *key, json_t *jwk) __attribute__((warn_unused_result));
 /* RFC 7638 thumbprint, base64url SHA-256, appended. */
 int key_thumbprint(const struct key *key, struct buf *out);
-
-#endif

@@ -1,6 +1,5 @@
 /* What the key files share: the struct, and the two backends behind key_verify and key_sign. */
-#ifndef LUAFN_AUTH_KEY_INTERNAL_H
-#define LUAFN_AUTH_KEY_INTERNAL_H
+#pragma once
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -78,5 +77,3 @@ int key_libjwt_verify(struct key *key, enum alg alg, struct str input, struct st
 /* Appends the compact JWS. -ENOTSUP: libjwt does not know the algorithm or cannot do it soundly. */
 int key_libjwt_sign(struct key *key, enum alg alg, const json_t *header, struct str claims_json,
                     struct buf *out) __attribute__((warn_unused_result));
-
-#endif

@@ -2,8 +2,7 @@
  *
  * Sets are immutable and refcounted. net/issuer replaces the set of its key source when the
  * provider's changes; a static set (secret, PEM) never changes. */
-#ifndef LUAFN_AUTH_KEYSET_H
-#define LUAFN_AUTH_KEYSET_H
+#pragma once
 
 #include <stdint.h>
 
@@ -54,5 +53,3 @@ void key_source_init(struct key_source *source);
 /* Takes its own reference. The generation stays when the keys are the same. */
 void key_source_set(struct key_source *source, struct keyset *set);
 void key_source_clear(struct key_source *source);
-
-#endif

@@ -1,7 +1,6 @@
 /* Tokens that say nothing themselves: somebody else knows about them (RFC 7662). This is what a
  * verifier asks; issuer/introspection.h answers. */
-#ifndef LUAFN_AUTH_OPAQUE_H
-#define LUAFN_AUTH_OPAQUE_H
+#pragma once
 
 #include "base/str.h"
 
@@ -18,5 +17,3 @@ struct opaque_source {
     enum opaque_state (*find)(struct opaque_source *source, struct str token,
                               struct claims **claims);
 };
-
-#endif

@@ -2,8 +2,7 @@
  *
  * auth = true | "public" | { scope = "a" | { any = {...} } | { all = {...} }, role =, claims =
  * {...}, namespace =, role_path = } */
-#ifndef LUAFN_AUTH_POLICY_H
-#define LUAFN_AUTH_POLICY_H
+#pragma once
 
 #include "auth/verify.h"
 #include "http/exchange.h"
@@ -68,5 +67,3 @@ bool policy_is_scope_text(struct str s);
  * "scope a|b, role admin" (any), "scope a b, claim tier" (all). In the arena; ptr NULL when out of
  * memory. */
 struct str policy_text(const struct policy *policy, struct arena *arena);
-
-#endif

@@ -3,8 +3,7 @@
  * The original is JavaScript, so a missing member shows as "undefined", an object as "[object
  * Object]", an array as its elements joined by commas. What is shown is cut at SHOWN_BYTES, on a
  * UTF-8 boundary. */
-#ifndef LUAFN_AUTH_SHOWN_H
-#define LUAFN_AUTH_SHOWN_H
+#pragma once
 
 #include <jansson.h>
 
@@ -32,5 +31,3 @@ struct str shown_text(struct shown *shown, struct str text);
 
 /* "2020-07-17T15:33:20.750Z"; `seconds` since 1970, in the years 0 to 9999. */
 struct str shown_date(struct shown *shown, double seconds);
-
-#endif

@@ -7,8 +7,7 @@
  * numbers that are not finite. Encrypted tokens (five parts) and the JSON serialisation fall out of
  * the same rules. Nothing in a token chooses how it is parsed, and nothing here decides: the
  * signature has not been looked at. */
-#ifndef LUAFN_AUTH_TOKEN_H
-#define LUAFN_AUTH_TOKEN_H
+#pragma once
 
 #include <jansson.h>
 
@@ -38,5 +37,3 @@ int token_decode(struct str text, struct token *token) __attribute__((warn_unuse
 int token_read_claims(struct str text, json_t **claims) __attribute__((warn_unused_result));
 
 void token_clear(struct token *token);
-
-#endif

@@ -5,8 +5,7 @@
  * A verdict on the signature is cached by the whole token (auth/cache.h); issuer, audience and
  * times are judged anew each time. Nothing here waits: when a key is missing the caller fetches it
  * and asks again. */
-#ifndef LUAFN_AUTH_VERIFY_H
-#define LUAFN_AUTH_VERIFY_H
+#pragma once
 
 #include <jansson.h>
 
@@ -95,5 +94,3 @@ void token_verify(const struct verifier *verifiers, unsigned count, struct str t
  */
 const struct verifier *verify_opaque(const struct verifier *verifiers, unsigned count,
                                      struct str token);
-
-#endif

@@ -3,8 +3,7 @@
  * An arena hands out memory by moving a pointer; everything goes when the arena is reset. What must
  * be undone besides (a reference, a file) is registered with arena_defer and runs, last first, at
  * the reset. The first chunk is kept over resets, so that a steady load allocates nothing. */
-#ifndef LUAFN_BASE_ARENA_H
-#define LUAFN_BASE_ARENA_H
+#pragma once
 
 #include <stddef.h>
 
@@ -46,5 +45,3 @@ struct str arena_printf(struct arena *arena, const char *format, ...)
 /* Calls fn(arg) at the next reset. 0 or -ENOMEM; after -ENOMEM fn was not registered. */
 int arena_defer(struct arena *arena, void (*fn)(void *arg), void *arg)
     __attribute__((warn_unused_result));
-
-#endif

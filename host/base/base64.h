@@ -3,8 +3,7 @@
  * Two alphabets: the standard one, with padding that may be missing when read, and the one for
  * URLs, which has none (RFC 7515 section 2). Refused when read: any other character, white space
  * too, a length of 4n+1, unused bits that are not zero. */
-#ifndef LUAFN_BASE_BASE64_H
-#define LUAFN_BASE_BASE64_H
+#pragma once
 
 #include <stddef.h>
 
@@ -27,5 +26,3 @@ ptrdiff_t base64_decode(struct str text, enum base64_alphabet alphabet, char *ou
  * neither is skipped, the first '=' is the end, bits that are left over are dropped. Never fails.
  */
 size_t base64_decode_loosely(struct str text, char *out);
-
-#endif

@@ -2,8 +2,7 @@
  *
  * Appends need no check each: after the first one that cannot be done the buffer ignores the rest,
  * and buf_failed() tells once at the end. Limits on growth belong to the caller. */
-#ifndef LUAFN_BASE_BUF_H
-#define LUAFN_BASE_BUF_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -85,5 +84,3 @@ static inline void buf_clear(struct buf *buf)
 }
 
 void buf_free(struct buf *buf);
-
-#endif

@@ -2,8 +2,7 @@
  *
  * For the whole process and one thread. Only `luafn test` and unit tests set it; what measures how
  * long something takes uses the monotonic clock instead. */
-#ifndef LUAFN_BASE_CLOCK_H
-#define LUAFN_BASE_CLOCK_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,5 +20,3 @@ void clock_advance(double seconds);
 bool clock_is_set(void);
 /* The system's clock again. */
 void clock_reset(void);
-
-#endif

@@ -2,8 +2,7 @@
  *
  * The table is made at build time by tools/embed.c; names are paths in the source tree
  * ("scripts/dev/issuer.lua"). It ends with an entry whose name is NULL. */
-#ifndef LUAFN_BASE_EMBEDDED_H
-#define LUAFN_BASE_EMBEDDED_H
+#pragma once
 
 #include <stddef.h>
 
@@ -17,5 +16,3 @@ extern const struct embedded_file embedded_files[];
 
 /* The file of that name, or NULL. */
 const struct embedded_file *embedded_find(const char *name);
-
-#endif

@@ -3,8 +3,7 @@
  * Functions that can fail return 0 or a negative errno; where a person must read why, the caller
  * passes a `struct err`, which the failing function fills. Text carries its position
  * ("functions.lua:12: ..."), is cut at the end of the struct, and is always NUL-terminated. */
-#ifndef LUAFN_BASE_ERR_H
-#define LUAFN_BASE_ERR_H
+#pragma once
 
 struct err {
     char text[1024];
@@ -18,6 +17,4 @@ int err_set(struct err *err, int code, const char *format, ...)
 #ifdef __clang_analyzer__
 /* It does not see into err.c and would follow every failure on as a success, too. */
 #define err_set(err, code, ...) ((void)(err_set)((err), 0, __VA_ARGS__), (code))
-#endif
-
 #endif

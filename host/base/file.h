@@ -1,6 +1,5 @@
 /* Small files, whole. */
-#ifndef LUAFN_BASE_FILE_H
-#define LUAFN_BASE_FILE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -11,5 +10,3 @@ bool file_exists(const char *path);
 
 /* Writes a new file; -EEXIST where there is one. 0 or a negative errno. */
 int file_create(const char *path, struct str text) __attribute__((warn_unused_result));
-
-#endif

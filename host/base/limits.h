@@ -1,7 +1,6 @@
 /* Every numeric limit, named, with its reason. Those that a deployment may change are defaults here
  * and keys in functions.lua. Sizes in bytes, times in seconds unless the name says otherwise. */
-#ifndef LUAFN_BASE_LIMITS_H
-#define LUAFN_BASE_LIMITS_H
+#pragma once
 
 /* ---- HTTP edge ---- */
 #define LIMIT_TARGET_BYTES     (8 * 1024)  /* request target: what common proxies accept; 414 */
@@ -178,5 +177,3 @@
 #define LIMIT_DATE_FORMAT   1024              /* os.date: each conversion is a strftime */
 #define LIMIT_C_STACK_BYTES (1024 * 1024)     /* in use, before coroutines stop nesting */
 #define LIMIT_PCALL_FRAMES  1000              /* calls around a pcall: unwinding n takes n * n */
-
-#endif

@@ -1,7 +1,6 @@
 /* Intrusive doubly linked list. The node lives in the struct that is listed; the list owns nothing.
  */
-#ifndef LUAFN_BASE_LIST_H
-#define LUAFN_BASE_LIST_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,5 +44,3 @@ static inline void list_remove(struct list *node)
 #define list_each(node, head)                                                                      \
     for (struct list *node = (head)->next, *node##_next = node->next; node != (head);              \
          node = node##_next, node##_next = node->next)
-
-#endif

@@ -10,8 +10,7 @@
  *
  * Events go to stderr, the access log to stdout. A line that cannot be written at once is
  * counted and lost (log_sink.h). Never log a token, a key or a whole header. */
-#ifndef LUAFN_BASE_LOG_H
-#define LUAFN_BASE_LOG_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -63,5 +62,3 @@ void log_flush(void);
 
 /* Lines lost since start because they could not be written. */
 uint64_t log_dropped(void);
-
-#endif

@@ -3,8 +3,7 @@
  * A pipe whose reader has stalled would stop the loop in write(2). So pipes and terminals are
  * opened once more without blocking (the flag belongs to the description, which others share), and
  * sockets are asked not to wait. Lines for which there is no room within a moment are lost. */
-#ifndef LUAFN_BASE_LOG_SINK_H
-#define LUAFN_BASE_LOG_SINK_H
+#pragma once
 
 #include <stdint.h>
 
@@ -16,5 +15,3 @@ void log_sink_open(void);
 
 /* Writes whole lines to STDOUT_FILENO or STDERR_FILENO. Returns how many of them were lost. */
 uint64_t log_sink_write(int fd, struct str lines);
-
-#endif

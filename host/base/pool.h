@@ -5,8 +5,7 @@
  * pool is the process' own, for its loop thread alone. Blocks over POOL_BLOCK_MAX are malloc's.
  *
  * In builds for debuggers and sanitizers every block is malloc's: they are to see each of them. */
-#ifndef LUAFN_BASE_POOL_H
-#define LUAFN_BASE_POOL_H
+#pragma once
 
 #include <stddef.h>
 
@@ -24,5 +23,3 @@ void pool_trim(void);
 
 /* Bytes of the pages that have blocks, or are kept for them. */
 size_t pool_held(void);
-
-#endif

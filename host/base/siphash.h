@@ -1,6 +1,5 @@
 /* SipHash-2-4 with 128 bits of result: a keyed hash for tables whose keys an attacker chooses. */
-#ifndef LUAFN_BASE_SIPHASH_H
-#define LUAFN_BASE_SIPHASH_H
+#pragma once
 
 #include "base/str.h"
 
@@ -9,5 +8,3 @@ struct siphash {
 };
 
 struct siphash siphash(const uint64_t key[2], struct str s);
-
-#endif

@@ -1,8 +1,7 @@
 /* Slices: a pointer and a length, never NUL-terminated by contract.
  *
  * A `struct str` borrows its bytes; the struct that holds one says from whom and until when. */
-#ifndef LUAFN_BASE_STR_H
-#define LUAFN_BASE_STR_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -105,5 +104,3 @@ size_t str_utf8_length(struct str s);
 /* Where there is none: the bytes that one U+FFFD stands for, at least 1 (WHATWG Encoding, as in
  * Node and browsers: as many as begin a character, else one). */
 size_t str_utf8_broken(struct str s);
-
-#endif

@@ -3,8 +3,7 @@
  * An attack is what an Authorization header (or two, or the query) says. Those of audit_forge.c
  * need nothing but a guess at issuer and audience, and for some the public keys; those of
  * audit_change.c are made from one good token. */
-#ifndef LUAFN_CLI_AUDIT_ATTACKS_H
-#define LUAFN_CLI_AUDIT_ATTACKS_H
+#pragma once
 
 #include "auth/keyset.h"
 #include "base/arena.h"
@@ -48,5 +47,3 @@ struct str audit_compact(struct audit_plan *plan, struct str header, struct str 
                          struct str signature);
 /* base64url in the arena. */
 struct str audit_encode(struct audit_plan *plan, struct str bytes);
-
-#endif

@@ -1,6 +1,5 @@
 /* What the files of `luafn audit` share. */
-#ifndef LUAFN_CLI_AUDIT_INTERNAL_H
-#define LUAFN_CLI_AUDIT_INTERNAL_H
+#pragma once
 
 #include "cli/audit_attacks.h"
 #include "cli/audit_probe.h"
@@ -36,5 +35,3 @@ int audit_find_targets(struct audit *a, const char *url);
 /* The issuer's key set: of --jwks, of .luafn/, or of the host itself where it is an issuer. Finding
  * none is no fault, unless it was asked for. As above. */
 int audit_find_keys(struct audit *a);
-
-#endif

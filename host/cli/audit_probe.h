@@ -1,6 +1,5 @@
 /* One HTTP request after the other, each waited for: for commands, not for the server. */
-#ifndef LUAFN_CLI_AUDIT_PROBE_H
-#define LUAFN_CLI_AUDIT_PROBE_H
+#pragma once
 
 #include "client/client.h"
 
@@ -23,5 +22,3 @@ void probe_close(struct probe *probe);
 /* Fills the answer, whose body may hold something of the last one. */
 void probe_send(struct probe *probe, struct str method, struct str url,
                 const struct header *headers, unsigned header_count, struct probe_answer *answer);
-
-#endif

@@ -1,7 +1,6 @@
 /* What the commands of `luafn` share. Each is a file of its own that exports one entry of the table
  * in commands.c. */
-#ifndef LUAFN_CLI_H
-#define LUAFN_CLI_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -73,5 +72,3 @@ int cli_state_path(const char *config_file, const char *name, char *out, size_t 
 /* The same, made when missing, with all links followed: it stays where it is while they are
  * swapped. 0, or a negative errno when it cannot be made: the host then keeps nothing on disk. */
 int cli_state_folder(const char *config_file, const char *sub, char *out, unsigned size);
-
-#endif

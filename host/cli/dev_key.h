@@ -1,8 +1,7 @@
 /* The dev issuer's keys, one an algorithm: made when first asked for, kept in .luafn/ beside
  * functions.lua (dev-key.pem for RS256, which `luafn dev` signs with and publishes;
  * dev-key-ALG.pem for the others, which only `luafn token` uses). */
-#ifndef LUAFN_CLI_DEV_KEY_H
-#define LUAFN_CLI_DEV_KEY_H
+#pragma once
 
 #include "auth/key.h"
 
@@ -19,5 +18,3 @@ int dev_key_get_next(const char *config_file, struct key **out, struct err *err)
 
 /* Appends the JSON Web Key Set of all keys that are kept. 0 or -ENOMEM. */
 int dev_key_write_set(const char *config_file, struct buf *out) __attribute__((warn_unused_result));
-
-#endif

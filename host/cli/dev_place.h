@@ -1,6 +1,5 @@
 /* Where `luafn dev` was last started, so that `luafn token` and company speak of that issuer. */
-#ifndef LUAFN_CLI_DEV_PLACE_H
-#define LUAFN_CLI_DEV_PLACE_H
+#pragma once
 
 #include "base/str.h"
 
@@ -16,5 +15,3 @@ const char *const *dev_place_defaults(const char *config_file);
 
 /* The first of these values. */
 struct str dev_place_issuer(const char *config_file);
-
-#endif

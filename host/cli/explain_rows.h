@@ -3,8 +3,7 @@
  * The rows show what the host looks at and in which order; the verdict is the host's own
  * (auth/policy.h), never drawn from them. All texts live in the arena and are free of control
  * characters, whatever the token says. */
-#ifndef LUAFN_CLI_EXPLAIN_ROWS_H
-#define LUAFN_CLI_EXPLAIN_ROWS_H
+#pragma once
 
 #include "auth/policy.h"
 #include "auth/opaque.h"
@@ -55,5 +54,3 @@ struct str explain_value(struct arena *arena, const json_t *value);
 
 /* Text in quotes, as explain_value gives it. */
 struct str explain_text(struct arena *arena, struct str text);
-
-#endif

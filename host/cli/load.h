@@ -1,6 +1,5 @@
 /* Loading a deployment without serving it, for check and routes: nothing runs over the network. */
-#ifndef LUAFN_CLI_LOAD_H
-#define LUAFN_CLI_LOAD_H
+#pragma once
 
 #include "app/deployment.h"
 
@@ -16,5 +15,3 @@ struct load_options {
  * configuration itself is no good. *faults counts what was printed. */
 struct deployment *load_deployment(const struct load_options *options, unsigned *faults);
 void unload_deployment(struct deployment *deployment);
-
-#endif

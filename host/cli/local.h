@@ -1,7 +1,6 @@
 /* A whole app in this process, without a port, for `invoke` and `test`: requests are made by hand
  * and go the way of any other. */
-#ifndef LUAFN_CLI_LOCAL_H
-#define LUAFN_CLI_LOCAL_H
+#pragma once
 
 #include <jansson.h>
 
@@ -77,5 +76,3 @@ void local_send(struct local *local, struct local_call *call);
 void local_send_later(struct local *local, struct local_call *call);
 /* Runs the loop until nothing runs any more: what is left for after the answer has ended, too. */
 void local_finish(struct local *local);
-
-#endif

@@ -1,6 +1,5 @@
 /* What the files of `luafn new` share. */
-#ifndef LUAFN_CLI_NEW_INTERNAL_H
-#define LUAFN_CLI_NEW_INTERNAL_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -29,5 +28,3 @@ int new_config_read(struct new_function *f);
 bool new_config_insert(const struct new_function *f, struct buf *out);
 /* Adds the function, or tells the person what to add. */
 void new_config_add(struct new_function *f);
-
-#endif

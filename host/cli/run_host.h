@@ -1,6 +1,5 @@
 /* What `serve` and `dev` share: options, sockets, and the way into the supervisor. */
-#ifndef LUAFN_CLI_RUN_HOST_H
-#define LUAFN_CLI_RUN_HOST_H
+#pragma once
 
 #include "cli/cli.h"
 #include "process/supervisor.h"
@@ -64,5 +63,3 @@ int run_host_drop(const struct run_host *r);
 /* Checks the configuration once, so that a bad one is told before any process is made, then runs to
  * the end. */
 int run_host_go(struct run_host_plan *plan);
-
-#endif

@@ -3,8 +3,7 @@
  * Each test has a world of its own: an app without a port (cli/local.h), in which the test's file
  * is loaded as one more function. The test runs as a call of that function, so that limits, waiting
  * and cancelling are those of any other; what it calls by name runs as it would in the host. */
-#ifndef LUAFN_CLI_TEST_INTERNAL_H
-#define LUAFN_CLI_TEST_INTERNAL_H
+#pragma once
 
 #include <stdio.h>
 
@@ -82,5 +81,3 @@ int test_report_close(struct test_report *report);
 void test_cover_open(const char *root);
 /* Prints the table and writes the lcov file. 0 or EXIT_FAULT. */
 int test_cover_close(const char *lcov_path);
-
-#endif

@@ -2,8 +2,7 @@
  * instead.
  *
  * A configuration is immutable once loaded and owns all of its memory. A reload makes a new one. */
-#ifndef LUAFN_CONFIG_CONFIG_H
-#define LUAFN_CONFIG_CONFIG_H
+#pragma once
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -89,5 +88,3 @@ int config_fault(const struct config *config, struct err *err, const char *path,
  * when out of memory. */
 struct function_spec *config_add_function(struct config *config, struct str name,
                                           struct str script);
-
-#endif

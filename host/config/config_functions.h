@@ -1,7 +1,6 @@
 /* The member `functions` of functions.lua: a table of functions, or the name of a folder that holds
  * them. */
-#ifndef LUAFN_CONFIG_CONFIG_FUNCTIONS_H
-#define LUAFN_CONFIG_CONFIG_FUNCTIONS_H
+#pragma once
 
 #include "config/config.h"
 #include "options/options.h"
@@ -9,5 +8,3 @@
 /* The table of functions.lua is at the top of the stack. 0, or a negative errno with the reason in
  * the reader's err. */
 int config_read_functions(struct options_reader *r, struct config *config);
-
-#endif

@@ -1,8 +1,7 @@
 /* How functions.lua is read, between the files that read it. All of these run under lua_pcall, with
  * the table of functions.lua at the top of the stack; 0, or a negative errno with the reason in the
  * reader's err. */
-#ifndef LUAFN_CONFIG_CONFIG_INTERNAL_H
-#define LUAFN_CONFIG_CONFIG_INTERNAL_H
+#pragma once
 
 #include "config/config.h"
 #include "options/options.h"
@@ -13,5 +12,3 @@ int config_run(struct config *config, struct str source, const char *shown, stru
 
 /* Every member; goes on after a fault, so that all are told. */
 int config_read_top(struct options_reader *r, struct config *config);
-
-#endif

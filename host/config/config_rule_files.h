@@ -1,7 +1,6 @@
 /* The rules of the files of a Netlify site: _redirects and _headers, in the publish folder and
  * beside functions.lua, and those of netlify.toml. */
-#ifndef LUAFN_CONFIG_CONFIG_RULE_FILES_H
-#define LUAFN_CONFIG_CONFIG_RULE_FILES_H
+#pragma once
 
 #include "config/config.h"
 
@@ -10,5 +9,3 @@
  * the first that matches counts, and those of one host come before those of any. Header rules go
  * the other way round, since there the last one wins. 0 or -ENOMEM. */
 int config_rule_files_read(struct config *config) __attribute__((warn_unused_result));
-
-#endif

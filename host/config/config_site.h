@@ -1,7 +1,6 @@
 /* What the files of a Netlify site add to a configuration: rules, and notes about what was not
  * understood. */
-#ifndef LUAFN_CONFIG_CONFIG_SITE_H
-#define LUAFN_CONFIG_CONFIG_SITE_H
+#pragma once
 
 #include "config/config.h"
 
@@ -15,4 +14,3 @@ int config_add_headers(struct config *config, const struct header_rule *rules, u
 /* A note "file:line: ..."; line 0: "file: ...". Out of memory it is lost. */
 void config_add_note(struct config *config, bool fault, const char *file, unsigned line,
                      const char *format, ...) __attribute__((format(printf, 5, 6)));
-#endif

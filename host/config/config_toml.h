@@ -1,7 +1,6 @@
 /* netlify.toml beside functions.lua, or in its place: the keys that mean something here. Each other
  * key gets one warning. What functions.lua says wins. */
-#ifndef LUAFN_CONFIG_CONFIG_TOML_H
-#define LUAFN_CONFIG_CONFIG_TOML_H
+#pragma once
 
 #include "config/config.h"
 #include "options/options.h"
@@ -30,5 +29,3 @@ int config_toml_options(struct options_reader *r, struct config *config)
 /* [[redirects]] and [dev].jwtRolePath; [[headers]]. 0 or -ENOMEM. */
 int config_toml_redirects(struct config *config) __attribute__((warn_unused_result));
 int config_toml_headers(struct config *config) __attribute__((warn_unused_result));
-
-#endif

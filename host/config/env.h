@@ -5,8 +5,7 @@
  * `export`, # comments (also right behind an unquoted value), 'literal' and "escaped\n" values,
  * which may span lines; of two in one file the last counts. What dotenv passes over, a line that is
  * no assignment or a quote that is never closed, is an error here. */
-#ifndef LUAFN_CONFIG_ENV_H
-#define LUAFN_CONFIG_ENV_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -44,5 +43,3 @@ bool env_is_from_file(const struct env *env, const char *name);
 /* Calls fn for each visible variable once. */
 void env_each(const struct env *env, bool files_only,
               void (*fn)(void *arg, const char *name, const char *value), void *arg);
-
-#endif

@@ -2,8 +2,7 @@
  *
  * Strict: a key given twice, a table that is opened twice, bad escapes, bare carriage returns, text
  * that is not UTF-8 and the like are refused, with the line. Everything lives in the arena. */
-#ifndef LUAFN_CONFIG_TOML_H
-#define LUAFN_CONFIG_TOML_H
+#pragma once
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -39,5 +38,3 @@ struct toml *toml_parse(struct arena *arena, struct str text, struct err *err);
 
 /* The member of a table, or NULL: not there, or `table` is NULL or no table. */
 struct toml *toml_get(const struct toml *table, struct str key);
-
-#endif

@@ -1,7 +1,6 @@
 /* Shared by the parts of the TOML reader: structure (toml.c), keys and values (toml_value.c), and
  * what both stand on (toml_parts.c). */
-#ifndef LUAFN_CONFIG_TOML_INTERNAL_H
-#define LUAFN_CONFIG_TOML_INTERNAL_H
+#pragma once
 
 #include "config/toml.h"
 
@@ -50,5 +49,3 @@ bool toml_read_pair(struct toml_reader *r, struct toml *table);
 struct toml *toml_read_value(struct toml_reader *r);
 /* A text in quotes: at one of them. False: a fault. */
 bool toml_read_text(struct toml_reader *r, bool may_span_lines, struct str *out);
-
-#endif

@@ -4,8 +4,7 @@
  * (pieces), or nobody. What nobody has asked for is not read; a connection that gets it all the
  * same (HTTP/2, within the window that it gave) keeps it here. No clock of its own: times are the
  * connection's milliseconds. */
-#ifndef LUAFN_HTTP_BODY_H
-#define LUAFN_HTTP_BODY_H
+#pragma once
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -62,5 +61,3 @@ struct str body_piece(const struct body *body);
 void body_take(struct body *body, size_t len);
 /* All of it, which the arena then owns; nothing may have been taken. ptr NULL: out of memory. */
 struct str body_take_all(struct body *body, struct arena *arena);
-
-#endif

@@ -1,6 +1,5 @@
 /* What a byte may be part of, by the grammars of RFC 9110 and RFC 9112. */
-#ifndef LUAFN_HTTP_CHARS_H
-#define LUAFN_HTTP_CHARS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,5 +17,3 @@ static inline bool http_char_is(char c, unsigned kind)
 {
     return (http_chars[(unsigned char)c] & kind) != 0;
 }
-
-#endif

@@ -3,8 +3,7 @@
  * Chunk lines end with CR LF, sizes are hex digits, extensions and trailers are checked and
  * dropped. Bytes that carry no data are on a budget, so that a body of tiny chunks
  * or long extensions ends early; nothing of them is stored. */
-#ifndef LUAFN_HTTP_CHUNKED_H
-#define LUAFN_HTTP_CHUNKED_H
+#pragma once
 
 #include "http/head_scan.h"
 
@@ -46,5 +45,3 @@ void chunked_init(struct chunked *chunked, uint64_t limit);
  * is CHUNKED_DONE. NULL, or why the body is refused. */
 const struct http_fault *chunked_feed(struct chunked *chunked, struct str *input, struct str *data)
     __attribute__((warn_unused_result));
-
-#endif

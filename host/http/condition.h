@@ -1,7 +1,6 @@
 /* Conditional requests and ranges (RFC 9110 13 and 14): what a request asks of a representation
  * that is known by its validators, before a byte of it is read. */
-#ifndef LUAFN_HTTP_CONDITION_H
-#define LUAFN_HTTP_CONDITION_H
+#pragma once
 
 #include "http/request.h"
 
@@ -31,5 +30,3 @@ enum range {
  * than nothing. What is not understood, and several ranges, mean all of it. */
 enum range condition_range(const struct request *req, const struct validators *validators,
                            uint64_t size, uint64_t *first, uint64_t *len);
-
-#endif

@@ -1,6 +1,5 @@
 /* Media types: of files, and which of them are text. */
-#ifndef LUAFN_HTTP_CONTENT_TYPE_H
-#define LUAFN_HTTP_CONTENT_TYPE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -12,5 +11,3 @@ struct str content_type_of(struct str name);
 /* Is this value of a Content-Type that of text: text/..., ...+json, ...+xml, an application's type
  * that is known for it, or one of `also` (NULL-terminated)? Parameters and case do not matter. */
 bool content_type_is_text(struct str value, const char *const *also);
-
-#endif

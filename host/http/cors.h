@@ -1,7 +1,6 @@
 /* Cross-origin requests (the Fetch standard): the preflight's answer and the headers of every
  * answer. */
-#ifndef LUAFN_HTTP_CORS_H
-#define LUAFN_HTTP_CORS_H
+#pragma once
 
 #include "http/exchange.h"
 
@@ -25,5 +24,3 @@ bool cors_preflight(const struct cors *cors, struct exchange *ex, unsigned metho
  * Origin is allowed. A header that the handler set itself stays. Called once for every answer, also
  * errors. */
 void cors_add_headers(const struct cors *cors, struct exchange *ex);
-
-#endif

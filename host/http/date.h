@@ -1,6 +1,5 @@
 /* Dates in messages (RFC 9110 5.6.7): written as IMF-fixdate, read in all three forms. */
-#ifndef LUAFN_HTTP_DATE_H
-#define LUAFN_HTTP_DATE_H
+#pragma once
 
 #include <stdint.h>
 
@@ -16,5 +15,3 @@ void date_format(char out[DATE_LEN], int64_t when);
 
 /* In seconds since 1970; -1 for what is no date. */
 int64_t date_parse(struct str text);
-
-#endif

@@ -3,8 +3,7 @@
  * A gzip body may have several members, and zeros behind the last (RFC 1952 2.2); deflate may lack
  * its zlib frame, as some servers send it. What is cut off or damaged is an error, never a shorter
  * body. */
-#ifndef LUAFN_HTTP_DECODING_H
-#define LUAFN_HTTP_DECODING_H
+#pragma once
 
 #include "base/buf.h"
 
@@ -29,5 +28,3 @@ bool decoder_is_done(const struct decoder *decoder);
 /* "gzip", "deflate" or "br". */
 const char *decoder_name(const struct decoder *decoder);
 void decoder_free(struct decoder *decoder); /* may be NULL */
-
-#endif

@@ -3,8 +3,7 @@
  * Text of a useful size is compressed when the client asks for it; what says itself how it is
  * encoded, or that nobody may transform it, is left as it is. Here is what is decided and said, and
  * the work itself; who does it, and when, is app_encode's. */
-#ifndef LUAFN_HTTP_ENCODING_H
-#define LUAFN_HTTP_ENCODING_H
+#pragma once
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -55,5 +54,3 @@ void encoder_free(struct encoder *encoder); /* may be NULL */
 /* Of zlib, and of libbrotli as 0xMMMmmmppp (major, minor, patch). */
 const char *encoding_zlib_version(void);
 unsigned encoding_brotli_version(void);
-
-#endif

@@ -13,8 +13,7 @@
  * request is pulled by whoever wants it: whole (BODY, then WORKING), in pieces (while WORKING), or
  * by nobody; until then the client waits. What is left of it when the answer comes is the
  * connection's to throw away. */
-#ifndef LUAFN_HTTP_EXCHANGE_H
-#define LUAFN_HTTP_EXCHANGE_H
+#pragma once
 
 #include <stdint.h>
 
@@ -226,5 +225,3 @@ void exchange_pool_free(void);
 
 /* A ULID (26 characters, NUL-terminated). */
 void exchange_make_id(char out[27]);
-
-#endif

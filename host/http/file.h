@@ -4,8 +4,7 @@
  * lasts. Who sends the same file shares its descriptor, so that many slow readers of one file, or
  * one client that asks for it again and again, take one; and so many may be open that enough are
  * left for connections. One thread alone takes and releases files; any may read. */
-#ifndef LUAFN_HTTP_FILE_H
-#define LUAFN_HTTP_FILE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -56,5 +55,3 @@ int file_read(const struct file *file, char *out, size_t len, uint64_t offset)
 /* The next `len` bytes of a body, at most what is left. As file_read. */
 int file_body_read(struct file_body *body, char *out, size_t len)
     __attribute__((warn_unused_result));
-
-#endif

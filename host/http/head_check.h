@@ -2,8 +2,7 @@
  *
  * Ambiguity is refused, never resolved (RFC 9112 sections 3.2, 6 and 11.2): a request that two
  * programs could read differently does not pass. */
-#ifndef LUAFN_HTTP_HEAD_CHECK_H
-#define LUAFN_HTTP_HEAD_CHECK_H
+#pragma once
 
 #include "base/arena.h"
 #include "http/fault.h"
@@ -21,5 +20,3 @@ struct head_framing {
 const struct http_fault *head_check(struct request *req, struct arena *arena,
                                     struct head_framing *framing)
     __attribute__((warn_unused_result));
-
-#endif

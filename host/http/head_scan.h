@@ -5,8 +5,7 @@
  * CR or LF, folded lines, control characters, empty or spaced names, a second space in the request
  * line, unknown methods and versions, and whatever exceeds a limit. The verdict depends on the
  * bytes alone, never on how they were cut, and comes with the first wrong byte. */
-#ifndef LUAFN_HTTP_HEAD_SCAN_H
-#define LUAFN_HTTP_HEAD_SCAN_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -57,5 +56,3 @@ void head_scan_init_trailers(struct head_scan *scan, size_t limit);
  * request is refused: the scan is over then. The head is complete when state is HEAD_DONE. */
 const struct http_fault *head_scan_feed(struct head_scan *scan, struct str input, size_t *used)
     __attribute__((warn_unused_result));
-
-#endif

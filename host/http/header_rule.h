@@ -1,7 +1,6 @@
 /* Header rules: functions.lua `headers`, as Netlify's _headers (which fields the answers for a path
  * get besides their own). */
-#ifndef LUAFN_HTTP_HEADER_RULE_H
-#define LUAFN_HTTP_HEADER_RULE_H
+#pragma once
 
 #include "base/err.h"
 #include "http/exchange.h"
@@ -24,5 +23,3 @@ bool header_rule_matches(const struct header_rule *rule, struct str path);
  * stay (functions). 0 or -ENOMEM. */
 int header_rules_apply(const struct header_rule *rules, unsigned count, struct exchange *ex,
                        struct str path, bool replace) __attribute__((warn_unused_result));
-
-#endif

@@ -1,7 +1,6 @@
 /* A list of header fields, in the order of the wire. Names and values are borrowed slices, usually
  * in the exchange's arena. Request names are lower case; response names are written as given. */
-#ifndef LUAFN_HTTP_HEADERS_H
-#define LUAFN_HTTP_HEADERS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,5 +40,3 @@ uint32_t headers_count(const struct headers *headers, struct str name);
 bool header_name_is_valid(struct str name);
 /* RFC 9110 5.5: no CR, LF, NUL or other control character but HTAB. */
 bool header_value_is_valid(struct str value);
-
-#endif

@@ -4,8 +4,7 @@
  * Each exchange says how much it holds. The list of those that hold something is in the order in
  * which their clients last moved, so that who has to go, when all together hold too much, is found
  * at its beginning. This module counts only; host/server decides. */
-#ifndef LUAFN_HTTP_HOLDING_H
-#define LUAFN_HTTP_HOLDING_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -46,5 +45,3 @@ static inline bool holdings_are_over(const struct holdings *all)
 {
     return all->bytes >= all->limit;
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* Host names in the one form in which they are compared: lower case, names in other scripts as DNS
  * has them (IDNA 2008 with UTS 46), no dot at the end. */
-#ifndef LUAFN_HTTP_HOST_NAME_H
-#define LUAFN_HTTP_HOST_NAME_H
+#pragma once
 
 #include <stddef.h>
 
@@ -16,5 +15,3 @@ int host_name_canonical(struct str name, char out[HOST_NAME_SIZE])
 
 /* libidn2's version, static. */
 const char *host_name_library_version(void);
-
-#endif

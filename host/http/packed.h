@@ -1,8 +1,7 @@
 /* Files that were compressed once: kept by the identity of the file, so that the next who asks for
  * it waits for nothing. What was not used for the longest time goes first; one that is being sent
  * lives on. One thread alone. */
-#ifndef LUAFN_HTTP_PACKED_H
-#define LUAFN_HTTP_PACKED_H
+#pragma once
 
 #include "base/buf.h"
 #include "http/encoding.h"
@@ -27,5 +26,3 @@ void packed_release(void *packed);
 
 /* Keeps none any more; for the end of the program. */
 void packed_forget(void);
-
-#endif

@@ -5,8 +5,7 @@
  * whole (head_check). Names, values and target are slices of that copy. Bodies with Content-Length
  * and chunked ones are given piece by piece, as slices of the input; nothing of them is kept here.
  * What is refused, and with which status, does not depend on how the bytes were cut. */
-#ifndef LUAFN_HTTP_PARSER_H
-#define LUAFN_HTTP_PARSER_H
+#pragma once
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -73,5 +72,3 @@ bool parser_is_idle(const struct parser *parser);
 
 /* "8.1.0"; static. */
 const char *parser_library_version(void);
-
-#endif

@@ -4,8 +4,7 @@
  * Rules are tried in order by the caller. They see the normalised path, and literals are compared
  * percent-decoded, as static files are found: a rule that guards a folder cannot be walked around
  * with "%61" or "/x/../". A trailing slash of the request is ignored. */
-#ifndef LUAFN_HTTP_REDIRECT_H
-#define LUAFN_HTTP_REDIRECT_H
+#pragma once
 
 #include "base/err.h"
 #include "http/exchange.h"
@@ -56,5 +55,3 @@ bool redirect_match(const struct redirect_rule *rule, const struct request *req,
 bool redirect_match_roles(const struct redirect_rule *rule, const struct request *req,
                           struct str path, const struct str *roles, unsigned role_count,
                           struct arena *arena, struct str *target);
-
-#endif

@@ -1,8 +1,7 @@
 /* A request as the parser leaves it: checked, in pieces, nothing decoded that was not asked for.
  * All slices live in the exchange's arena, or, for `body`, in memory that the connection owns until
  * the exchange ends. */
-#ifndef LUAFN_HTTP_REQUEST_H
-#define LUAFN_HTTP_REQUEST_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -43,5 +42,3 @@ struct request {
 const char *method_name(enum http_method method);
 /* 0 and *out, or -EINVAL for a name that is not in the enum (exact case). */
 int method_parse(struct str name, enum http_method *out);
-
-#endif

@@ -3,8 +3,7 @@
  * The serializer adds Date, Content-Length and Connection; a handler cannot set these three, nor
  * Transfer-Encoding. Field names and values must be valid (header_name_is_valid,
  * header_value_is_valid): whoever fills the list checks. */
-#ifndef LUAFN_HTTP_RESPONSE_H
-#define LUAFN_HTTP_RESPONSE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -62,5 +61,3 @@ int response_set_error(struct response *res, struct arena *arena, int status, st
 /* A body of the given type. 0 or -ENOMEM. */
 int response_set_body(struct response *res, struct arena *arena, int status,
                       struct str content_type, struct str body) __attribute__((warn_unused_result));
-
-#endif

@@ -1,6 +1,5 @@
 /* Patterns of routes: "/shows/:id", "/shows/:id?". For router.c alone. */
-#ifndef LUAFN_HTTP_ROUTE_PATTERN_H
-#define LUAFN_HTTP_ROUTE_PATTERN_H
+#pragma once
 
 #include "base/str.h"
 
@@ -16,5 +15,3 @@ struct segment {
 /* Splits a pattern (without its final '/') into segments, ROUTE_SEGMENTS_MAX at most; returns what
  * is wrong, or NULL. */
 const char *route_pattern_parse(struct str pattern, struct segment *segments, unsigned *count);
-
-#endif

@@ -6,8 +6,7 @@
  * request is ignored, but for what a splat catches. Literal segments are compared with their case,
  * as sent (percent-encoded). Among several matches for the method the one with the longest literal
  * beginning wins, and a pattern without parameters before all others; then the one added first. */
-#ifndef LUAFN_HTTP_ROUTER_H
-#define LUAFN_HTTP_ROUTER_H
+#pragma once
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -50,5 +49,3 @@ int router_exclude(struct router *router, struct str pattern, const void *target
 
 enum route_result router_match(const struct router *router, enum http_method method,
                                struct str path, struct route_match *match);
-
-#endif

@@ -4,8 +4,7 @@
  * _headers, a block a path: a line that begins with '/', then lines "Name: value"
  *
  * '#' begins a comment. A line that is no good is told and left out, the others count. */
-#ifndef LUAFN_HTTP_RULE_FILE_H
-#define LUAFN_HTTP_RULE_FILE_H
+#pragma once
 
 #include "base/arena.h"
 #include "http/header_rule.h"
@@ -26,5 +25,3 @@ int rule_file_headers(const struct rule_file *file, struct header_rule **rules, 
 
 /* "301", "200!" (which sets *force); false when it is no status. */
 bool rule_status(struct str text, int *status, bool *force);
-
-#endif

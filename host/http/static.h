@@ -4,8 +4,7 @@
  * as in Netlify's dev server: pretty URLs (/foo -> foo.html, foo/index.html), ETag, Last-Modified
  * and 304, one range, 404.html, Cache-Control: public, max-age=0, must-revalidate; GET and HEAD
  * only. Dot files are never served, except under /.well-known. */
-#ifndef LUAFN_HTTP_STATIC_H
-#define LUAFN_HTTP_STATIC_H
+#pragma once
 
 #include "http/content_type.h"
 #include "http/exchange.h"
@@ -24,5 +23,3 @@ bool static_serve(const struct static_site *site, struct exchange *ex, struct st
 
 /* Fills ex->res with 404.html, status 404; false when the site has none. */
 bool static_serve_not_found(const struct static_site *site, struct exchange *ex);
-
-#endif

@@ -1,6 +1,5 @@
 /* Request targets: splitting, percent-decoding, one normalisation of paths, query strings. */
-#ifndef LUAFN_HTTP_TARGET_H
-#define LUAFN_HTTP_TARGET_H
+#pragma once
 
 #include "base/arena.h"
 #include "base/str.h"
@@ -33,5 +32,3 @@ struct query_pair {
 /* All pairs in order; "?c" gives an empty value; brackets are part of the name. Returns the count
  * and *pairs in the arena, or -ENOMEM. */
 int query_parse(struct arena *arena, struct str query, struct query_pair **pairs);
-
-#endif

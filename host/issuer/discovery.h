@@ -1,6 +1,5 @@
 /* OpenID Connect Discovery 1.0: where an issuer's key set is. Pure text, no network. */
-#ifndef LUAFN_ISSUER_DISCOVERY_H
-#define LUAFN_ISSUER_DISCOVERY_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -22,5 +21,3 @@ int discovery_read(struct str document, struct str issuer, char **jwks_uri, bool
  * (`allow_http`)? 0 or -EINVAL with the reason. */
 int discovery_check_url(struct str url, bool allow_http, struct err *err)
     __attribute__((warn_unused_result));
-
-#endif

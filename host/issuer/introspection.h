@@ -10,8 +10,7 @@
  * our credentials), anything else that is no plain answer leaves it unknown for
  * LIMIT_INTROSPECTION_RETRY. Only failures in a row, of connections, time-outs and 5xx, make the
  * endpoint count as down. Refusals are kept apart from answers, so that they drive none out. */
-#ifndef LUAFN_ISSUER_INTROSPECTION_H
-#define LUAFN_ISSUER_INTROSPECTION_H
+#pragma once
 
 #include "auth/verify.h"
 #include "issuer/issuer.h"
@@ -34,5 +33,3 @@ const char *introspection_trouble(const struct opaque_source *source);
 /* For issuers_free: no callback comes after the first; the second frees what has no user. */
 void introspections_stop(struct issuers *issuers);
 void introspections_free(struct issuers *issuers);
-
-#endif

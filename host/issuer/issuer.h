@@ -15,8 +15,7 @@
  *
  * Times are wall-clock times, as the file must mean the same to the next process; a clock that
  * jumps back makes a set look new or due, never a token good. */
-#ifndef LUAFN_ISSUER_ISSUER_H
-#define LUAFN_ISSUER_ISSUER_H
+#pragma once
 
 #include <uv.h>
 
@@ -101,5 +100,3 @@ void issuer_stats(const struct issuer *issuer, struct issuer_stats *out);
 /* Calls fn for each issuer. */
 void issuers_each(const struct issuers *issuers, void (*fn)(struct issuer *issuer, void *arg),
                   void *arg);
-
-#endif

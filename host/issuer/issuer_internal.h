@@ -1,6 +1,5 @@
 /* What the files of the key fetcher share. Nobody else includes this. */
-#ifndef LUAFN_ISSUER_ISSUER_INTERNAL_H
-#define LUAFN_ISSUER_ISSUER_INTERNAL_H
+#pragma once
 
 #include "base/log.h"
 #include "base/limits.h"
@@ -86,5 +85,3 @@ void issuer_watch_wait(struct issuer *issuer);
 void issuer_use_set(struct issuer *issuer, struct keyset *set, struct fetch_time fetched);
 /* The set on disk, a reference, or NULL; err->text is empty unless what is there is no key set. */
 struct keyset *issuer_load_set(struct issuer *issuer, struct fetch_time *fetched, struct err *err);
-
-#endif

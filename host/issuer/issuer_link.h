@@ -1,7 +1,6 @@
 /* Gives verifiers their keys: the issuer's fetcher, or a key of their own. And keeps those who
  * fetch for as long as somebody has such a verifier. */
-#ifndef LUAFN_ISSUER_ISSUER_LINK_H
-#define LUAFN_ISSUER_ISSUER_LINK_H
+#pragma once
 
 #include "auth/verify.h"
 #include "issuer/issuer.h"
@@ -21,5 +20,3 @@ struct issuer_links *issuer_links_new(struct arena *arena);
  * the settings are checked (`luafn check`). 0 or a negative errno with the reason. */
 int issuer_link(struct issuers *issuers, struct issuer_links *links, bool promised,
                 struct verifier_spec *spec, struct err *err) __attribute__((warn_unused_result));
-
-#endif

@@ -4,8 +4,7 @@
  * the one worker that fetches from the others that wait for what it brings. All calls are
  * synchronous: files of a few kilobytes, read and written about once in LIMIT_KEYS_TTL, cost less
  * than handing them to a thread. */
-#ifndef LUAFN_ISSUER_ISSUER_STORE_H
-#define LUAFN_ISSUER_ISSUER_STORE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -36,5 +35,3 @@ void issuer_store_save(struct issuer_store *store, struct str jwks, double fetch
 /* Tries to become the one that fetches. True as well where no lock can be had at all. */
 bool issuer_store_lock(struct issuer_store *store);
 void issuer_store_unlock(struct issuer_store *store);
-
-#endif

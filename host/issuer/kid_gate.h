@@ -2,8 +2,7 @@
  *
  * Anybody can write a kid into a token. So a fetch that does not bring what was asked for begins a
  * cooldown; see issuer.h for the rule. Pure: the caller tells the time. */
-#ifndef LUAFN_ISSUER_KID_GATE_H
-#define LUAFN_ISSUER_KID_GATE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,5 +25,3 @@ struct kid_gate {
 bool kid_gate_admit(struct kid_gate *gate, struct str kid, double now);
 /* A fetch for this kid did not bring it (`known_missing`), or failed. */
 void kid_gate_missed(struct kid_gate *gate, struct str kid, bool known_missing, double now);
-
-#endif

@@ -1,7 +1,6 @@
 /* Waiting for what a verdict lacks (VERIFY_NEEDS_KEY): the issuer's key, or the answer about an
  * opaque token. */
-#ifndef LUAFN_ISSUER_TOKEN_WAIT_H
-#define LUAFN_ISSUER_TOKEN_WAIT_H
+#pragma once
 
 #include "auth/verify.h"
 #include "issuer/issuer.h"
@@ -13,5 +12,3 @@ int token_want(struct issuers *issuers, const struct verdict *verdict, struct is
 /* After waiting: does what is lacking not exist, so that the token is refused? Else nobody knows,
  * which is a 503. */
 bool token_is_settled(struct issuers *issuers, const struct verdict *verdict);
-
-#endif

@@ -5,8 +5,7 @@
  * made for that), and raises `budget_tick`, which C functions with long loops look at
  * (budget_step). The hook then reads the clock and decides: go on, yield the slice to the loop, or
  * end the request. Once `end` is set every pcall of the state re-raises, so the script unwinds. */
-#ifndef LUAFN_LUA_BUDGET_H
-#define LUAFN_LUA_BUDGET_H
+#pragma once
 
 #include <lua.h>
 #include <signal.h>
@@ -95,5 +94,3 @@ bool budget_is_end_error(lua_State *L, int idx);
 
 /* Is so much C stack in use since budget_enter that nothing may nest deeper? */
 bool budget_stack_is_low(void);
-
-#endif

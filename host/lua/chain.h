@@ -4,8 +4,7 @@
  * one scan of the function for each index: 200,000 of them overflow the stack of the process,
  * 20,000 stop it for seconds. The lists of jumps of `and`, `or`, `elseif`, `break` and `goto` are
  * walked from the start for each new one. */
-#ifndef LUAFN_LUA_CHAIN_H
-#define LUAFN_LUA_CHAIN_H
+#pragma once
 
 #include "base/err.h"
 #include "base/str.h"
@@ -13,5 +12,3 @@
 /* 0, or -EINVAL with "LINE: what there is too much of" as the reason. A text that is no Lua may
  * pass: the compiler says what is wrong with it. */
 int chain_check(struct str source, struct err *err) __attribute__((warn_unused_result));
-
-#endif

@@ -3,8 +3,7 @@
  * Text only: bytecode can crash the interpreter. The compiler runs without hooks, so the text comes
  * piece by piece, and between two of them the budget is looked at. What it would choke on within
  * one piece chain_check refuses before (lua/chain.h). */
-#ifndef LUAFN_LUA_CHUNK_H
-#define LUAFN_LUA_CHUNK_H
+#pragma once
 
 #include <lua.h>
 
@@ -18,5 +17,3 @@ int chunk_load(lua_State *L, struct str text, const char *name);
 /* What of a file's content is Lua: not a byte order mark, nor a first line that begins with '#'
  * (its newline stays, lines keep their numbers). As `lua FILE` reads it. */
 struct str chunk_body(struct str content);
-
-#endif

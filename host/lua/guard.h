@@ -5,8 +5,7 @@
  * string.* and table.* functions are bounded and look at the budget; patterns run on our own
  * matcher (lua/pattern.c). setmetatable refuses __gc and __mode: finalizers run without hooks, and
  * weak tables with a capped allocator are a use-after-free in Debian's Lua 5.4.4. */
-#ifndef LUAFN_LUA_GUARD_H
-#define LUAFN_LUA_GUARD_H
+#pragma once
 
 #include <lua.h>
 
@@ -18,5 +17,3 @@ void guard_open(lua_State *L);
 /* After a protected call ended with `status`: returns when that is an error which the script may
  * see; raises the end when the budget has ended or memory has run out. */
 void guard_caught(lua_State *L, int status);
-
-#endif

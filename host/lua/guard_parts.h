@@ -1,6 +1,5 @@
 /* What the guard's files share. Included by guard*.c, sandbox.c and show.c only. */
-#ifndef LUAFN_LUA_GUARD_PARTS_H
-#define LUAFN_LUA_GUARD_PARTS_H
+#pragma once
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -55,5 +54,3 @@ bool guard_push_sealed(lua_State *L, int idx);
 
 /* Sealing with another __newindex function, which is on top of the table. [-2, +1] */
 void guard_seal_with(lua_State *L);
-
-#endif

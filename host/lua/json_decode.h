@@ -3,8 +3,7 @@
  * Integers stay integers (64 bit; larger ones become floats), arrays get the array metatable of
  * lua/tree.h, null is the null pointer as light userdata. Refused: depth over LIMIT_JSON_DEPTH,
  * numbers beyond a float, text that is not UTF-8. */
-#ifndef LUAFN_LUA_JSON_DECODE_H
-#define LUAFN_LUA_JSON_DECODE_H
+#pragma once
 
 #include <lua.h>
 
@@ -14,5 +13,3 @@
  * [+1]. Duplicate keys: the last wins. Raises when out of memory or when the budget has ended: the
  * text must be where an error of Lua leaves it alone. */
 int json_decode_text(lua_State *L, struct str text);
-
-#endif

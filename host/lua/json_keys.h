@@ -1,8 +1,7 @@
 /* The keys that a text of JSON has had, and which came after which: objects side by side mostly
  * have the same ones in the same order. A key that comes when it is expected is one comparison; it
  * is neither searched for its end nor looked up among Lua's strings. */
-#ifndef LUAFN_LUA_JSON_KEYS_H
-#define LUAFN_LUA_JSON_KEYS_H
+#pragma once
 
 #include <lua.h>
 #include <stdbool.h>
@@ -27,5 +26,3 @@ bool json_keys_expected(struct json_keys *keys, lua_State *L, struct str text, s
 
 /* The key on top of the stack was read instead. Its text has no escapes. */
 void json_keys_seen(struct json_keys *keys, lua_State *L);
-
-#endif

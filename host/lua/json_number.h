@@ -1,6 +1,5 @@
 /* Numbers in JSON as Lua values. */
-#ifndef LUAFN_LUA_JSON_NUMBER_H
-#define LUAFN_LUA_JSON_NUMBER_H
+#pragma once
 
 #include <lua.h>
 
@@ -11,5 +10,3 @@
  * length; or 0, and nothing is pushed: *reason says what is wrong with the byte at *at (the end of
  * the text, too), or with all of it (0). Raises when out of memory. */
 size_t json_number_push(lua_State *L, struct str text, size_t *at, const char **reason);
-
-#endif

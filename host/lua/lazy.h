@@ -1,8 +1,7 @@
 /* Tables whose members are made when they are read: event and context (run/event.h) and claims
  * (run/claims_table.h). What walks over a script's table, or reads it raw, makes it whole first.
  * Who has such tables marks their metatable with how that is done. */
-#ifndef LUAFN_LUA_LAZY_H
-#define LUAFN_LUA_LAZY_H
+#pragma once
 
 #include <lua.h>
 #include <stdbool.h>
@@ -28,5 +27,3 @@ bool lazy_is_plain(lua_State *L, int index);
 
 /* Lua's `next`, for the __pairs of a table that is whole by then. */
 int lazy_next(lua_State *L);
-
-#endif

@@ -3,8 +3,7 @@
  *
  * Where a token ends is Lua's own opinion to the byte: what a text could hide from these tokens it
  * would hide from chain_check. */
-#ifndef LUAFN_LUA_LEXER_H
-#define LUAFN_LUA_LEXER_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -42,5 +41,3 @@ bool lexer_is(const struct lexer *lexer, const char *word);
 
 /* The token as it is written; a string's without its quotes, a long one's empty. */
 struct str lexer_text(const struct lexer *lexer);
-
-#endif

@@ -5,8 +5,7 @@
  * notes the answer; or it answers out of an earlier origin what is known there, so that the same is
  * made again whatever has become of the files. At most LIMIT_ORIGIN_NOTES are noted; more is as if
  * memory were out. Equal texts are in memory once. For one thread. */
-#ifndef LUAFN_LUA_ORIGIN_H
-#define LUAFN_LUA_ORIGIN_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -71,5 +70,3 @@ uint64_t origin_hash(const struct origin *origin);
 /* Would the disk answer differently now? What was merely looked for and was there is another's
  * concern: whoever reads it sees what becomes of it. */
 bool origin_changed(const struct origin *origin);
-
-#endif

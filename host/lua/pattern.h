@@ -3,8 +3,7 @@
  * Backtracking makes some patterns exponential; a C function that runs one cannot be stopped from
  * outside. This matcher has the behaviour of Lua's own, to the texts of the errors, ends when the
  * budget does, and can pause: it keeps the places to come back to in an array. */
-#ifndef LUAFN_LUA_PATTERN_H
-#define LUAFN_LUA_PATTERN_H
+#pragma once
 
 #include <lua.h>
 #include <stdbool.h>
@@ -81,5 +80,3 @@ bool pattern_is_plain(const char *text, size_t len);
 /* The first `needle` in `text`, or NULL; looks at the budget. */
 const char *pattern_find_plain(lua_State *L, const char *text, size_t len, const char *needle,
                                size_t needle_len);
-
-#endif

@@ -1,7 +1,6 @@
 /* The globals a script sees: the allow-list of Lua's libraries (guard.h), the bindings, `require`,
  * and what writes to the log. */
-#ifndef LUAFN_LUA_SANDBOX_H
-#define LUAFN_LUA_SANDBOX_H
+#pragma once
 
 #include <lua.h>
 
@@ -29,5 +28,3 @@ void sandbox_seal_library(lua_State *L, const char *name);
 /* From here on scripts may set neither globals nor names in libraries: a request's would be seen by
  * the next one. Called when the script has loaded. */
 void sandbox_freeze(lua_State *L);
-
-#endif

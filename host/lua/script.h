@@ -1,8 +1,7 @@
 /* Script files: where `require` finds them, reading them, noticing that they changed.
  *
  * A script is a file, or "embedded:PATH" for one inside the program (the dev issuer's). */
-#ifndef LUAFN_LUA_SCRIPT_H
-#define LUAFN_LUA_SCRIPT_H
+#pragma once
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -53,5 +52,3 @@ int script_folder_list(const char *path, struct buf *out, struct err *err)
 
 /* The name under which error messages show a script: relative to `root` where it is below it. */
 const char *script_display_name(const char *path, struct str root);
-
-#endif

@@ -1,6 +1,5 @@
 /* Values as a person wants to see them in a log: print, log.info and company. */
-#ifndef LUAFN_LUA_SHOW_H
-#define LUAFN_LUA_SHOW_H
+#pragma once
 
 #include <lua.h>
 
@@ -11,5 +10,3 @@
  * metamethods are called but that __tostring. Raises when out of memory, and what __tostring
  * raises. [-0, +1] */
 void show_push(lua_State *L, int index);
-
-#endif

@@ -3,13 +3,10 @@
  * Values in a Lua table do not know where they were written. A small tokenizer walks the table
  * constructors of the source text and finds the line of a path such as "functions.me.timeout" or
  * "redirects[2].status". */
-#ifndef LUAFN_LUA_SOURCE_LINE_H
-#define LUAFN_LUA_SOURCE_LINE_H
+#pragma once
 
 #include "base/str.h"
 
 /* The line (from 1) of that path in the outermost table constructor after `return`, or that of its
  * nearest enclosing one that was found; 1 when nothing was. */
 unsigned source_line(struct str source, struct str path);
-
-#endif

@@ -1,6 +1,5 @@
 /* jansson trees as Lua values: how claims reach a script. */
-#ifndef LUAFN_LUA_TREE_H
-#define LUAFN_LUA_TREE_H
+#pragma once
 
 #include <jansson.h>
 #include <lua.h>
@@ -13,5 +12,3 @@ void tree_push(lua_State *L, const json_t *value);
 /* Pushes the metatable that marks arrays, so that empty ones stay arrays; one a state, made on
  * first use. [-0, +1] */
 void tree_push_array_mt(lua_State *L);
-
-#endif

@@ -4,8 +4,7 @@
  * its coroutines share the `struct vm` through lua_getextraspace. The allocator refuses what would
  * go over the limit; Lua then collects and tries again, and only a second refusal becomes
  * LUA_ERRMEM. */
-#ifndef LUAFN_LUA_VM_H
-#define LUAFN_LUA_VM_H
+#pragma once
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -150,5 +149,3 @@ static inline bool vm_can_yield(lua_State *L)
 {
     return vm_of(L)->relays && lua_isyieldable(L);
 }
-
-#endif

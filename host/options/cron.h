@@ -4,8 +4,7 @@
  * @weekly, @monthly, @yearly. A field is `*` or a list of numbers, ranges and steps ("1-5,30",
  * "8-18/2"); months and weekdays also by their English names of three letters; Sunday
  * is 0 and 7. Where day and weekday are both given (neither begins with `*`), either is enough. */
-#ifndef LUAFN_OPTIONS_CRON_H
-#define LUAFN_OPTIONS_CRON_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,5 +26,3 @@ int cron_parse(struct str text, struct cron *out, struct err *err)
 
 /* The first due time after `after`; both are seconds since 1970. */
 int64_t cron_next(const struct cron *cron, int64_t after);
-
-#endif

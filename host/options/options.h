@@ -3,8 +3,7 @@
  *
  * The readers run under lua_pcall: they may raise when out of memory, and use raw access, so that
  * no metamethod runs. */
-#ifndef LUAFN_OPTIONS_OPTIONS_H
-#define LUAFN_OPTIONS_OPTIONS_H
+#pragma once
 
 #include <lua.h>
 
@@ -81,5 +80,3 @@ int options_check_verifier_keys(struct options_reader *r, const char *const *own
 int options_read_claim_path(struct options_reader *r, const char *key, struct str *out);
 /* The table at the top of the stack. Unknown keys are the caller's to refuse. */
 int options_read_verifier(struct options_reader *r, struct verifier_spec *out);
-
-#endif

@@ -1,7 +1,6 @@
 /* What the configuration says about one function. Plain data, borrowed from the configuration for
  * as long as any generation of the function lives. */
-#ifndef LUAFN_OPTIONS_SPEC_H
-#define LUAFN_OPTIONS_SPEC_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -54,5 +53,3 @@ struct function_spec {
     unsigned
         given; /* bits: which keys functions.lua gave; those win over what the script returns */
 };
-
-#endif

@@ -3,8 +3,7 @@
  * Lua scripts have their own sandbox (lua/sandbox.h). This is the wall behind it, for the day when
  * somebody gets through: a worker that was taken over can start no program, and sees no files but
  * those that it needs. */
-#ifndef LUAFN_PROCESS_CONFINE_H
-#define LUAFN_PROCESS_CONFINE_H
+#pragma once
 
 #include <stdbool.h>
 
@@ -29,5 +28,3 @@ int confine_process(const struct confine *confine, bool *files, struct err *err)
 /* Becomes this user (as root; else a user that it is already), with its groups and no way back.
  * 0 or a negative errno with the reason. */
 int confine_to_user(const char *name, struct err *err);
-
-#endif

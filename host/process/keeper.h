@@ -1,7 +1,6 @@
 /* The way of what is served (app/kept.h) from worker to supervisor, and on to the next worker: a
  * sealed file without a name, whose descriptor goes through a socket. */
-#ifndef LUAFN_PROCESS_KEEPER_H
-#define LUAFN_PROCESS_KEEPER_H
+#pragma once
 
 #include "app/kept.h"
 
@@ -15,5 +14,3 @@ int keeper_give(int fd, struct str text) __attribute__((warn_unused_result));
 void keeper_take(int fd, int *file);
 /* In a new worker: what the file says; NULL: nothing that is any good. Closes it. */
 struct kept *keeper_read(int file);
-
-#endif

@@ -1,6 +1,5 @@
 /* Sockets that listen: made from addresses before any worker, and owned by the supervisor. */
-#ifndef LUAFN_PROCESS_LISTENER_H
-#define LUAFN_PROCESS_LISTENER_H
+#pragma once
 
 #include "base/err.h"
 
@@ -25,5 +24,3 @@ int listener_adopt(int fd, const char *scheme, struct listener *out, struct err 
  * have believed to be let in; now he is refused. Holds for every process that has the socket; again
  * is as good as once. 0, or a negative errno where the kernel does not let us. */
 int listener_end(int fd) __attribute__((warn_unused_result));
-
-#endif

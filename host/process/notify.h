@@ -1,7 +1,6 @@
 /* The service manager (systemd): what it is told, and the sockets that it hands over. Both
  * protocols are a few lines of text and numbers, so no library of its own. */
-#ifndef LUAFN_PROCESS_NOTIFY_H
-#define LUAFN_PROCESS_NOTIFY_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,5 +20,3 @@ struct notify_socket {
 /* The sockets that were handed over to this process; how many of at most `max`. The variables that
  * tell of them are taken out of the environment. */
 unsigned notify_sockets(struct notify_socket *out, unsigned max);
-
-#endif

@@ -4,8 +4,7 @@
  * worker that dies or whose loop has not turned for LIMIT_WATCHDOG is replaced. SIGTERM and SIGINT
  * drain, a second one ends at once; SIGHUP reloads; SIGUSR2 lets another program take over
  * (upgrade.h). */
-#ifndef LUAFN_PROCESS_SUPERVISOR_H
-#define LUAFN_PROCESS_SUPERVISOR_H
+#pragma once
 
 #include "process/listener.h"
 #include "process/worker.h"
@@ -22,5 +21,3 @@ struct supervisor_options {
  * Returns the exit status. */
 int supervisor_run(struct supervisor_options *options, const struct listener *listeners,
                    unsigned count);
-
-#endif

@@ -1,6 +1,5 @@
 /* What the files of the supervisor share. */
-#ifndef LUAFN_PROCESS_SUPERVISOR_INTERNAL_H
-#define LUAFN_PROCESS_SUPERVISOR_INTERNAL_H
+#pragma once
 
 #include <signal.h>
 #include <sys/types.h>
@@ -66,5 +65,3 @@ void children_reap(struct supervisor *s);
 unsigned children_alive(const struct supervisor *s);
 /* Looks at each heart and replaces who is dead. Returns how many are ready. */
 unsigned children_check(struct supervisor *s);
-
-#endif

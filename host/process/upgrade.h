@@ -5,8 +5,7 @@
  * is which. When all workers of the new one serve, it writes a byte to a pipe; only then the old
  * one takes nothing new and lets what runs end. Whatever goes wrong before that byte leaves the old
  * one as it was. */
-#ifndef LUAFN_PROCESS_UPGRADE_H
-#define LUAFN_PROCESS_UPGRADE_H
+#pragma once
 
 #include <signal.h>
 #include <stdbool.h>
@@ -53,5 +52,3 @@ void upgrade_forget(struct upgrade *upgrade);
 bool upgrade_inherited(struct inherited *out);
 /* In the new program: it serves. Closes the descriptor. */
 void upgrade_tell_ready(int fd);
-
-#endif

@@ -1,6 +1,5 @@
 /* A worker: one process, one event loop, one app. Made by the supervisor by fork. */
-#ifndef LUAFN_PROCESS_WORKER_H
-#define LUAFN_PROCESS_WORKER_H
+#pragma once
 
 #include "app/app.h"
 #include "process/confine.h"
@@ -37,5 +36,3 @@ enum server_door worker_door(const struct worker_options *options, unsigned i);
 
 /* Runs until drained. The process should exit with what it returns. */
 int worker_run(const struct worker_options *options);
-
-#endif

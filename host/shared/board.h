@@ -1,7 +1,6 @@
 /* Which runs of scheduled functions were taken: a table in shared memory (app/schedule.h has the
  * rules). */
-#ifndef LUAFN_SHARED_BOARD_H
-#define LUAFN_SHARED_BOARD_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -25,5 +24,3 @@ int board_init(struct schedule_board *board) __attribute__((warn_unused_result))
 /* One that children of this process share, or NULL. */
 struct schedule_board *board_new(void);
 void board_free(struct schedule_board *board);
-
-#endif

@@ -6,8 +6,7 @@
  * descriptor is handed over. The new program goes on with each table that it knows under that name,
  * version and size, while the old one still uses it, and puts those that it finds no such table for
  * behind the others. */
-#ifndef LUAFN_SHARED_CARRIED_H
-#define LUAFN_SHARED_CARRIED_H
+#pragma once
 
 #include "shared/board.h"
 #include "shared/generations.h"
@@ -41,5 +40,3 @@ int carried_open(struct carried *carried, int fd, unsigned workers)
 /* This program serves: the next one gets the other pages of the metrics. */
 void carried_settle(struct carried *carried);
 void carried_close(struct carried *carried);
-
-#endif

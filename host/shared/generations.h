@@ -6,8 +6,7 @@
  *
  * A worker may be killed at any time: the lock is robust, and an entry is complete before it is
  * counted. The numbers end with the program. */
-#ifndef LUAFN_SHARED_GENERATIONS_H
-#define LUAFN_SHARED_GENERATIONS_H
+#pragma once
 
 #include <stdint.h>
 
@@ -35,5 +34,3 @@ int generations_init(struct generation_table *table) __attribute__((warn_unused_
  * a greater one. Without a table, or when it is full: the next. */
 uint32_t generations_number(struct generation_table *table, struct str name, uint64_t content,
                             uint32_t current);
-
-#endif

@@ -1,7 +1,6 @@
 /* A lock in memory that processes share. One that dies while it holds the lock leaves it to the
  * next, with whatever is behind it as it was then: write so that any moment will do. */
-#ifndef LUAFN_SHARED_LOCK_H
-#define LUAFN_SHARED_LOCK_H
+#pragma once
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -16,5 +15,3 @@ void shared_lock_take(struct shared_lock *lock);
 /* False: somebody has it, maybe the caller. */
 bool shared_lock_try(struct shared_lock *lock) __attribute__((warn_unused_result));
 void shared_lock_give(struct shared_lock *lock);
-
-#endif

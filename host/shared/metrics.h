@@ -5,8 +5,7 @@
  * stays when its worker dies, and the next one counts on in it: nothing vanishes. The names of
  * functions are kept once, for all pages, and never forgotten, so that a function counts on over
  * reloads. */
-#ifndef LUAFN_SHARED_METRICS_H
-#define LUAFN_SHARED_METRICS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -93,5 +92,3 @@ void metrics_add_duration(struct metric_durations *durations, uint64_t ns);
 /* Names of the outcomes that are counted; those that are not listed count as the last, "other". */
 extern const char *const metrics_token_codes[METRIC_TOKENS];
 void metrics_count_token(struct worker_metrics *page, const char *code);
-
-#endif

@@ -10,8 +10,7 @@
  *
  * A worker may be killed at any time: locks are robust, and a count that was being written is off
  * by one at most. The counts end with the program. */
-#ifndef LUAFN_SHARED_RATE_H
-#define LUAFN_SHARED_RATE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -56,5 +55,3 @@ int rate_table_init(struct rate_table *table) __attribute__((warn_unused_result)
 /* Counts one request of the caller `name`; now_ms: any clock that all workers share. */
 struct rate_verdict rate_take(struct rate_table *table, struct str name, unsigned limit,
                               uint64_t window_ms, uint64_t now_ms);
-
-#endif

@@ -3,8 +3,7 @@
  * A table of fixed size in shared memory; an entry is a hash and the
  * time at which the proof is too old anyway. Nothing is evicted before that: where a proof finds no
  * place it is not let in. */
-#ifndef LUAFN_SHARED_REPLAY_H
-#define LUAFN_SHARED_REPLAY_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -26,5 +25,3 @@ void replay_share(struct replay_table *table);
 
 /* Remembers (`who`, `id`) until that time. REPLAY_FULL also when there is no memory for a table. */
 enum replay_result replay_admit(struct str who, struct str id, double now, double until);
-
-#endif

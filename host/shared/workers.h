@@ -1,6 +1,5 @@
 /* What workers and those who watch over them tell each other, in memory that all see. */
-#ifndef LUAFN_SHARED_WORKERS_H
-#define LUAFN_SHARED_WORKERS_H
+#pragma once
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -36,5 +35,3 @@ struct suspension {
 struct suspension_table {
     struct suspension list[LIMIT_SUSPENSIONS];
 };
-
-#endif

@@ -1,6 +1,5 @@
 /* One change of the embedded store's file, inside a write transaction; and reading from it. */
-#ifndef LUAFN_STORE_CHANGE_H
-#define LUAFN_STORE_CHANGE_H
+#pragma once
 
 #include "store/file.h"
 
@@ -19,5 +18,3 @@ bool change_has_expired(const struct file *file, MDB_txn *txn, uint64_t now_ms);
 /* Carries out a GET or LIST in a transaction that reads: the request's status and result. */
 void change_read(const struct file *file, MDB_txn *txn, uint64_t now_ms,
                  struct store_request *request);
-
-#endif

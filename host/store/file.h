@@ -3,8 +3,7 @@
  *   data    stored key -> record (record.h)
  *   expiry  time of the end, hash of the stored key -> stored key
  *   spaces  name of a namespace -> struct space; and the file's own facts */
-#ifndef LUAFN_STORE_FILE_H
-#define LUAFN_STORE_FILE_H
+#pragma once
 
 #include <lmdb.h>
 
@@ -65,5 +64,3 @@ static inline MDB_val file_key(const struct record_key *key)
 
 /* The wall clock. */
 uint64_t file_now_ms(void);
-
-#endif

@@ -3,8 +3,7 @@
  * A stored key is the namespace's number and the key. LMDB takes 511 bytes: of a longer key, its
  * beginning and a keyed hash of all of it are stored, and the whole key lies with the value. A
  * record carries a checksum over key and content, so that damage is seen and never served. */
-#ifndef LUAFN_STORE_RECORD_H
-#define LUAFN_STORE_RECORD_H
+#pragma once
 
 #include "store/store.h"
 
@@ -45,5 +44,3 @@ static inline bool record_is_live(const struct record *record, uint64_t now_ms)
 {
     return record->expires_ms == 0 || record->expires_ms > now_ms;
 }
-
-#endif

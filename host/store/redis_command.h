@@ -6,8 +6,7 @@
  * write that adds to it removes some that are gone. A value is "t" and a text, "j" and JSON, or an
  * integer's digits as they are, which INCRBY takes. PREFIX:rate:CALLER is how many requests passed.
  */
-#ifndef LUAFN_STORE_REDIS_COMMAND_H
-#define LUAFN_STORE_REDIS_COMMAND_H
+#pragma once
 
 #include "base/buf.h"
 #include "store/redis_url.h"
@@ -38,5 +37,3 @@ void redis_command_clear(struct buf *text);
 
 /* Digits of an integer of 64 bits in its one form. */
 bool redis_is_integer(struct str text);
-
-#endif

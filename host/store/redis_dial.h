@@ -1,6 +1,5 @@
 /* Looks a host up and connects to the first of its addresses that takes a connection. */
-#ifndef LUAFN_STORE_REDIS_DIAL_H
-#define LUAFN_STORE_REDIS_DIAL_H
+#pragma once
 
 #include <uv.h>
 
@@ -16,5 +15,3 @@ struct redis_dial *redis_dial_new(uv_loop_t *loop, const char *host, const char 
 
 /* There is no callback any more. NULL is fine. */
 void redis_dial_cancel(struct redis_dial *dial);
-
-#endif

@@ -5,8 +5,7 @@
  * before a pause that grows from 0.1 to 2 seconds, in which everything fails at once. While it
  * connects, commands wait. When no reply comes for LIMIT_KV_SERVER_MS although one is due, the
  * connection is given up. What is wrong is logged once an outage, and once in ten seconds. */
-#ifndef LUAFN_STORE_REDIS_LINK_H
-#define LUAFN_STORE_REDIS_LINK_H
+#pragma once
 
 #include <uv.h>
 
@@ -43,5 +42,3 @@ void redis_link_leave(struct redis_link *link, const char *why);
 /* Gives back all nodes. Then, when the loop is empty, redis_link_free. */
 void redis_link_close(struct redis_link *link);
 void redis_link_free(struct redis_link *link);
-
-#endif

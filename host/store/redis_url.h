@@ -5,8 +5,7 @@
  * The provisional registration of the scheme at IANA, and `valkey` as another name of it. User and
  * password may hold percent-encoded bytes (RFC 3986 section 2.1); IPv6 addresses stand in brackets.
  * Keys on the server begin with the prefix, which is "luafn" where none is given. */
-#ifndef LUAFN_STORE_REDIS_URL_H
-#define LUAFN_STORE_REDIS_URL_H
+#pragma once
 
 #include "base/err.h"
 #include "base/str.h"
@@ -22,5 +21,3 @@ struct redis_address {
 /* 0 or -EINVAL with the reason, which never holds the password. */
 int redis_url_parse(struct str url, struct redis_address *out, struct err *err)
     __attribute__((warn_unused_result));
-
-#endif

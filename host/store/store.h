@@ -7,8 +7,7 @@
  *
  * The embedded store (embedded.c) is an LMDB file that all workers share. The other (redis.c) is a
  * server that many machines share; it also counts for rate limits. */
-#ifndef LUAFN_STORE_STORE_H
-#define LUAFN_STORE_STORE_H
+#pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -168,5 +167,3 @@ bool store_next_key(struct str *rest, struct str *key);
 
 /* For stores: puts a key there. */
 void store_add_key(struct buf *out, struct str key);
-
-#endif

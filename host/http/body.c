@@ -6,7 +6,6 @@
 #include "base/limits.h"
 
 const struct http_fault body_too_large = {413, "payload_too_large", "The body is too large"};
-static const struct http_fault out_of_memory = {500, "internal_error", "Out of memory"};
 
 struct body *body_new(struct arena *arena, uint64_t announced)
 {
@@ -67,7 +66,7 @@ void body_push(struct body *body, struct str bytes, uint64_t now_ms)
     body->used = 0;
     buf_add_str(&body->buf, bytes);
     if (buf_failed(&body->buf))
-        body->fault = &out_of_memory;
+        body->fault = &fault_no_memory;
 }
 
 bool body_is_late(const struct body *body, uint64_t now_ms, uint64_t silence_ms)

@@ -88,10 +88,9 @@ const struct http_fault *exchange_limit_body(struct exchange *ex, uint64_t limit
 /* All of it is the request's from now on. */
 static void settle_body(struct exchange *ex)
 {
-    static const struct http_fault out_of_memory = {500, "internal_error", "Out of memory"};
     struct str whole = body_take_all(ex->body, &ex->arena);
     if (whole.ptr == NULL) {
-        ex->body->fault = &out_of_memory;
+        ex->body->fault = &fault_no_memory;
         return;
     }
     ex->req.body = whole;

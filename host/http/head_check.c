@@ -22,7 +22,6 @@ static const struct http_fault unknown_coding = {501, "not_implemented",
                                                  "Only the transfer coding chunked is implemented"};
 static const struct http_fault unknown_expectation = {417, "expectation_failed",
                                                       "Only Expect: 100-continue can be met"};
-static const struct http_fault out_of_memory = {500, "internal_error", "Out of memory"};
 
 /* The fields that decide. */
 struct fields {
@@ -132,7 +131,7 @@ static const struct http_fault *take_absolute(struct request *req, struct arena 
         req->target = STR("/");
     else if (req->target.ptr[0] == '?')
         req->target = arena_printf(arena, "/%.*s", STR_ARG(req->target));
-    return req->target.ptr == NULL ? &out_of_memory : NULL;
+    return req->target.ptr == NULL ? &fault_no_memory : NULL;
 }
 
 static const struct http_fault *check_target(struct request *req, struct arena *arena)

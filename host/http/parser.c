@@ -6,7 +6,6 @@
 
 static const struct http_fault malformed = {400, "bad_request",
                                             "Bad request: the request is malformed"};
-static const struct http_fault out_of_memory = {500, "internal_error", "Out of memory"};
 
 /* What llhttp's callbacks fill. */
 struct collector {
@@ -122,13 +121,13 @@ static const struct http_fault *parse_head(const struct parser *parser, char *he
     unsigned lines = parser->scan.lines;
     req->headers.items = arena_alloc(arena, lines * sizeof(struct header));
     if (req->headers.items == NULL)
-        return &out_of_memory;
+        return &fault_no_memory;
     req->headers.cap = lines;
     llhttp_errno_t error = run_llhttp(&c, &parser->scan);
     if (error == HPE_INVALID_CONTENT_LENGTH && blank_tabs(&c, len))
         error = run_llhttp(&c, &parser->scan);
     if (error == HPE_USER)
-        return &out_of_memory;
+        return &fault_no_memory;
     if (error != HPE_PAUSED || !c.complete || llhttp_get_error_pos(&c.llhttp) != head + len ||
         req->headers.len != lines || req->target.len != parser->scan.target_len)
         return &malformed;
@@ -185,7 +184,7 @@ static const struct http_fault *take_head(struct parser *parser, struct str last
 {
     char *head = gather_head(parser, last, arena);
     if (head == NULL)
-        return &out_of_memory;
+        return &fault_no_memory;
     struct head_framing framing;
     req->version_minor = parser->scan.version_minor;
     const struct http_fault *fault = parse_head(parser, head, parser->scan.bytes, arena, req);
@@ -218,7 +217,7 @@ static enum parser_event feed_head(struct parser *parser, struct str *input, str
         return refuse(parser, fault);
     if (parser->scan.state != HEAD_DONE) {
         buf_add_str(&parser->head, piece);
-        return buf_failed(&parser->head) ? refuse(parser, &out_of_memory) : PARSER_MORE;
+        return buf_failed(&parser->head) ? refuse(parser, &fault_no_memory) : PARSER_MORE;
     }
     fault = take_head(parser, piece, arena, req);
     if (fault != NULL)

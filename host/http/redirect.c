@@ -216,14 +216,6 @@ static bool match_path(struct str from, struct str path, struct captures *captur
     return path.len == 0;
 }
 
-static struct str without_port(struct str authority)
-{
-    size_t bracket = str_find(authority, ']');
-    size_t from = bracket < authority.len ? bracket : 0;
-    authority.len = from + str_find(str_skip(authority, from), ':');
-    return authority;
-}
-
 /* A rule of one host is for requests to it, over that scheme; the port does not matter. */
 static bool match_host(struct str from, const struct request *req)
 {
@@ -232,7 +224,7 @@ static bool match_host(struct str from, const struct request *req)
         return true;
     struct str scheme = {from.ptr, str_find(from, ':')};
     return str_eq(scheme, req->scheme) &&
-           str_eq_nocase(without_port(host), without_port(req->host));
+           str_eq_nocase(authority_host(host), authority_host(req->host));
 }
 
 /* The raw value of the first parameter of that name. */

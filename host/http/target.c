@@ -186,3 +186,11 @@ int query_parse(struct arena *arena, struct str query, struct query_pair **pairs
     *pairs = list;
     return count;
 }
+
+struct str authority_host(struct str authority)
+{
+    size_t bracket = str_find(authority, ']');
+    size_t from = bracket < authority.len ? bracket : 0;
+    authority.len = from + str_find(str_skip(authority, from), ':');
+    return authority;
+}

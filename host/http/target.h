@@ -32,3 +32,6 @@ struct query_pair {
 /* All pairs in order; "?c" gives an empty value; brackets are part of the name. Returns the count
  * and *pairs in the arena, or -ENOMEM. */
 int query_parse(struct arena *arena, struct str query, struct query_pair **pairs);
+
+/* "host:8080" -> "host", "[::1]:8080" -> "[::1]". */
+struct str authority_host(struct str authority);

@@ -10,9 +10,6 @@
 
 enum { DISCARD_BYTES = 256 * 1024 };
 
-static const struct http_fault timed_out = {408, "request_timeout",
-                                            "The request took too long to arrive"};
-
 const struct http_fault conn_no_room = {
     503, "client_memory", "Too much waits for clients that send or read slowly (limits.memory)"};
 
@@ -208,7 +205,7 @@ void conn_on_deadline(struct conn *conn, enum deadline_kind kind)
         conn_pump(conn);
     } else if (conn->reading != NULL) {
         conn->server->stats.timeouts++;
-        conn_refuse(conn, conn->reading, &timed_out);
+        conn_refuse(conn, conn->reading, &fault_late);
         conn_pump(conn);
     }
 }

@@ -209,9 +209,7 @@ extern const struct http_fault conn_no_room; /* limits.memory */
 void conn_input(struct conn *conn, struct str bytes);
 /* Once a request, when its head is complete or it is refused; then harmless. 0 or UV_ENOMEM. */
 int conn_identify(struct conn *conn, struct exchange *ex) __attribute__((warn_unused_result));
-/* Parses what was just read; what there is no room for is kept, what is of no interest dropped. */
-void conn_take_input(struct conn *conn, struct str input);
-/* The same for what was kept. */
+/* Parses what was kept for want of room. */
 void conn_take_stash(struct conn *conn);
 /* The body that is being read is refused for want of room: see limits.memory. */
 void conn_give_up_body(struct conn *conn, struct exchange *ex);

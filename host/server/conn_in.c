@@ -137,11 +137,9 @@ static void take_body(struct conn *conn, struct exchange *ex, struct str piece)
 
 void conn_time_out_body(struct conn *conn)
 {
-    static const struct http_fault timed_out = {408, "request_timeout",
-                                                "The body took too long to arrive"};
     conn->server->stats.timeouts++;
     if (conn->reading != NULL)
-        break_body(conn, conn->reading, &timed_out);
+        break_body(conn, conn->reading, &fault_late);
     else
         conn_close(conn); /* it was answered long ago */
 }
@@ -273,7 +271,8 @@ void conn_take_stash(struct conn *conn)
     }
 }
 
-void conn_take_input(struct conn *conn, struct str input)
+/* Parses what was just read; what there is no room for is kept, what is of no interest dropped. */
+static void take_input(struct conn *conn, struct str input)
 {
     struct str left = input;
     conn->server->current = conn;
@@ -325,7 +324,7 @@ static bool probe(struct conn *conn, struct str bytes)
         return true;
     conn->probed = preface.len;
     if (before > 0)
-        conn_take_input(conn, (struct str){preface.ptr, before});
+        take_input(conn, (struct str){preface.ptr, before});
     return false;
 }
 
@@ -335,5 +334,5 @@ void conn_input(struct conn *conn, struct str bytes)
     if (conn->h2 != NULL)
         h2_input(conn->h2, bytes);
     else if (conn->probed == H2_PREFACE.len || !probe(conn, bytes))
-        conn_take_input(conn, bytes);
+        take_input(conn, bytes);
 }

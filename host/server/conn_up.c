@@ -1,27 +1,15 @@
 /* Where a request goes whose head is complete: up, or away from a listener that knows only where
  * HTTPS is. */
+#include "http/target.h"
 #include "server/conn.h"
-
-static struct str without_port(struct str host)
-{
-    size_t end = 0;
-    for (size_t i = 0; i < host.len; i++) {
-        if (host.ptr[i] == ':' && host.ptr[0] != '[')
-            return (struct str){host.ptr, i};
-        if (host.ptr[i] == ']')
-            end = i + 1;
-    }
-    return end > 0 ? (struct str){host.ptr, end} : host;
-}
 
 /* RFC 9110 section 15.4.9: the same method and body again. */
 static void to_https(struct conn *conn, struct exchange *ex)
 {
     static const struct http_fault no_host = {400, "bad_request", "a Host header is needed"};
-    static const struct http_fault no_memory = {500, "internal_error", "out of memory"};
     struct server *server = conn->server;
     struct arena *arena = &ex->arena;
-    struct str host = without_port(ex->req.host);
+    struct str host = authority_host(ex->req.host);
     if (host.len == 0) {
         conn_answer_fault(conn, ex, &no_host);
         return;
@@ -32,7 +20,7 @@ static void to_https(struct conn *conn, struct exchange *ex)
                                  STR_ARG(ex->req.target));
     if (port.ptr == NULL || to.ptr == NULL ||
         headers_add(&ex->res.headers, arena, STR("Location"), to) != 0) {
-        conn_answer_fault(conn, ex, &no_memory);
+        conn_answer_fault(conn, ex, &fault_no_memory);
         return;
     }
     if (server->handlers.on_refused != NULL)

@@ -10,10 +10,6 @@ enum {
     HEADER_BLOCK_MAX = 4 * LIMIT_RESPONSE_HEADER_BYTES
 };
 
-static const struct http_fault out_of_memory = {500, "internal_error", "Out of memory"};
-static const struct http_fault timed_out = {408, "request_timeout",
-                                            "The request took too long to arrive"};
-
 /* ---- streams ---- */
 
 struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id)
@@ -110,7 +106,7 @@ static const struct http_fault *parse_head(struct h2_stream *s, struct str head)
     case PARSER_HEAD:
         ex->body = body_new(&ex->arena, parser_body_length(&parser));
         ex->req.headers.len -= s->unsized; /* the last one is ours: see take_head */
-        fault = ex->body == NULL ? &out_of_memory : NULL;
+        fault = ex->body == NULL ? &fault_no_memory : NULL;
         break;
     case PARSER_DONE:
         s->reading = false;
@@ -428,7 +424,7 @@ unsigned h2_time_out(struct h2 *h2)
         struct h2_stream *s = container_of(node, struct h2_stream, node);
         if (waits_for_body(s) &&
             body_is_late(s->ex->body, uv_now(server->loop), server->durations[DEADLINE_BODY])) {
-            s->ex->body->fault = &timed_out;
+            s->ex->body->fault = &fault_late;
             make_ready(s);
             count++;
         }

@@ -172,12 +172,30 @@ static void test_query(void **state)
     arena_free(&arena);
 }
 
+static void test_authority_host(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        {"", ""},
+        {"a.test", "a.test"},
+        {"a.test:8080", "a.test"},
+        {"a.test:", "a.test"},
+        {"127.0.0.1:1", "127.0.0.1"},
+        {"[::1]", "[::1]"},
+        {"[2001:db8::1]:8443", "[2001:db8::1]"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_true(str_eq(authority_host(str_from(cases[i].in)), str_from(cases[i].out)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_percent_decode), cmocka_unit_test(test_normal_paths),
         cmocka_unit_test(test_refused_paths),  cmocka_unit_test(test_hidden_separators),
-        cmocka_unit_test(test_query),
+        cmocka_unit_test(test_query),          cmocka_unit_test(test_authority_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,8 +48,6 @@ local owned = {
 local circles = {
   { "host/server/conn.c", "a connection is one thing: its reading, writing and protocols call each other back" },
   { "host/client/client.c", "a fetch is one thing: its hops, its body and libcurl's handle call each other back" },
-  { "host/run/task.c", "a task runs in an instance, which is kept until its last task has ended" },
-  { "host/run/invocation.c", "a call is started by its function, and gives its slot back to it" },
 }
 
 local faults = 0

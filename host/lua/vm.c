@@ -130,6 +130,7 @@ void vm_free(struct vm *vm)
     if (vm == NULL)
         return;
     lua_close(vm->L);
+    list_remove(&vm->queued); /* leaves the mark of a turn that is under way alone: task.c */
     list_remove(&vm->in_queue);
     free(vm);
 }

@@ -9,18 +9,10 @@
 
 static const char OP_METATABLE[] = "luafn.op";
 
-static void cancel(struct op *op)
-{
-    if (op->state == OP_PENDING || op->state == OP_NEW) {
-        op->state = OP_CANCELLED;
-        op->type->cancel(op);
-    }
-}
-
 static int l_op_gc(lua_State *L)
 {
     struct op *op = lua_touserdata(L, 1);
-    cancel(op);
+    op_cancel(op);
     if (op->type->dispose != NULL)
         op->type->dispose(op);
     return 0;
@@ -47,7 +39,7 @@ struct op *op_new(lua_State *L, const struct op_type *type, size_t size)
 static int wrongly_resumed(lua_State *L, struct op *op)
 {
     struct task *waiter = op->task;
-    cancel(op);
+    op_cancel(op);
     waiter->pending = NULL;
     task_enqueue(waiter);
     return luaL_error(L, "cannot resume a coroutine that waits for %s", op->type->name);
@@ -68,7 +60,7 @@ int await(lua_State *L, struct op *op)
     if (op->state == OP_DONE)
         return op->type->finish(L, op);
     if (vm->task == NULL || !vm_can_yield(L)) {
-        cancel(op);
+        op_cancel(op);
         return luaL_error(L, "%s cannot wait here", op->type->name);
     }
     op->task = vm->task;
@@ -89,9 +81,4 @@ void op_complete(struct op *op)
     op->state = OP_DONE;
     op->task->pending = NULL;
     task_start(op->task, 0);
-}
-
-void op_cancel(struct op *op)
-{
-    cancel(op);
 }

@@ -51,7 +51,13 @@ int await(lua_State *L, struct op *op);
  * it. */
 void op_complete(struct op *op);
 
-/* Stops the work of an operation that is not complete; harmless otherwise. For task_cancel. */
-void op_cancel(struct op *op);
+/* Stops the work of an operation that is not complete; harmless otherwise. */
+static inline void op_cancel(struct op *op)
+{
+    if (op->state == OP_PENDING || op->state == OP_NEW) {
+        op->state = OP_CANCELLED;
+        op->type->cancel(op);
+    }
+}
 
 #endif

@@ -252,7 +252,9 @@ static void roll_back(struct function *function)
         function->on_loaded(function);
 }
 
-void function_judge(struct function *function, struct instance *instance, bool good)
+/* A run on that instance has a result: a new generation that fails its first `rollback` runs is
+ * taken back, where the one before had good ones. */
+static void judge(struct function *function, struct instance *instance, bool good)
 {
     instance->good += good;
     instance->bad += !good;
@@ -336,6 +338,22 @@ static void refuse(struct call *call, const struct http_fault *fault)
     exchange_refuse(call->ex, fault);
 }
 
+static void release_slot(struct function *function, bool spoiled)
+{
+    function->running--;
+    if (spoiled) {
+        function->renewing = true;
+        function_load(function);
+    }
+    start_queued(function);
+}
+
+static void run(struct call *call)
+{
+    static const struct invocation_owner owner = {.on_result = judge, .on_end = release_slot};
+    invocation_start(call, &owner);
+}
+
 /* ---- the body, in its slot ---- */
 
 static void on_gone_while_receiving(struct exchange *ex)
@@ -346,7 +364,7 @@ static void on_gone_while_receiving(struct exchange *ex)
     claims_unref(call->claims);
     function->metrics->cancelled++;
     exchange_release(ex);
-    function_release_slot(function, false);
+    release_slot(function, false);
 }
 
 static void on_body(struct exchange *ex)
@@ -356,10 +374,10 @@ static void on_body(struct exchange *ex)
     const struct http_fault *fault = exchange_body_fault(ex);
     end_wait(call);
     if (fault == NULL) {
-        invocation_start(call);
+        run(call);
     } else {
         refuse(call, fault);
-        function_release_slot(function, false);
+        release_slot(function, false);
     }
     exchange_release(ex); /* the wait's */
 }
@@ -379,7 +397,7 @@ static void start(struct call *call)
     const struct function_spec *spec = call->function->spec;
     call->function->running++;
     if (call->ex->body == NULL || spec->stream_body || spec->cron != NULL)
-        invocation_start(call);
+        run(call);
     else
         receive(call);
 }
@@ -443,16 +461,6 @@ static void start_queued(struct function *function)
     function->dispatching = false;
 }
 
-void function_release_slot(struct function *function, bool spoiled)
-{
-    function->running--;
-    if (spoiled) {
-        function->renewing = true;
-        function_load(function);
-    }
-    start_queued(function);
-}
-
 void function_cancel_all(struct function *function)
 {
     function->ended = true;
@@ -470,7 +478,7 @@ void function_cancel_all(struct function *function)
         end_wait(call);
         answer_unstarted(call, set_cancelled);
         exchange_release(ex);
-        function_release_slot(function, false);
+        release_slot(function, false);
     }
     while (!list_is_empty(&function->invocations)) {
         struct invocation *inv =

@@ -90,17 +90,9 @@ bool function_accepts(const struct function *function);
 /* Takes over the call; leads to exchange_answer. */
 void function_call(struct call *call);
 
-/* For invocation.c: a run on that instance ended. Takes a new generation back that fails its first
- * `rollback` runs, where the one before had good ones. */
-void function_judge(struct function *function, struct instance *instance, bool good);
-
 /* Ends everything that runs, waits or loads; clients get 503. Nothing begins after it. */
 void function_cancel_all(struct function *function);
 /* Does nothing run or wait? A load that nobody waits for is no work. */
 bool function_is_idle(const struct function *function);
-
-/* For invocation.c: a slot is free again. `spoiled`: the instance ran out of memory and must be
- * replaced. */
-void function_release_slot(struct function *function, bool spoiled);
 
 #endif

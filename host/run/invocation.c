@@ -102,6 +102,7 @@ static void run_endings(struct invocation *inv)
 static void finish(struct invocation *inv)
 {
     struct function *function = inv->function;
+    const struct invocation_owner *owner = inv->owner;
     bool spoiled = inv->budget.end == BUDGET_MEMORY && function->current == inv->instance;
     cancel_tasks(inv);
     run_endings(inv);
@@ -116,7 +117,7 @@ static void finish(struct invocation *inv)
     exchange_release(inv->ex);
     list_remove(&inv->in_function);
     give_back(inv);
-    function_release_slot(function, spoiled);
+    owner->on_end(function, spoiled);
 }
 
 static void answer(struct invocation *inv)
@@ -139,17 +140,6 @@ static void arm_timer(struct invocation *inv)
     uint64_t left = inv->budget.deadline_ns > now ? inv->budget.deadline_ns - now : 0;
     uv_update_time(pool.loop);
     uv_timer_start(&inv->timer, on_deadline, left / 1000000 + 1, 0);
-}
-
-static void set_deadline(struct invocation *inv, double seconds)
-{
-    inv->budget.deadline_ns = uv_hrtime() + (uint64_t)(seconds * 1e9);
-}
-
-/* The timer is not moved: it finds out that it came too early. */
-void invocation_extend(struct invocation *inv)
-{
-    set_deadline(inv, inv->instance->spec.timeout);
 }
 
 /* A client that does not read, or send, is the connection's to judge, not a fault of the handler.
@@ -205,7 +195,7 @@ static void end_main(struct invocation *inv, int status)
 {
     if (status != LUA_OK)
         set_failure(inv, inv->main->co, status);
-    function_judge(inv->function, inv->instance, status == LUA_OK);
+    inv->owner->on_result(inv->function, inv->instance, status == LUA_OK);
     end_stream(inv, status == LUA_OK);
     task_free(inv->main);
     inv->main = NULL;
@@ -271,7 +261,7 @@ static void on_after_done(struct task *task, int status)
 /* Each runs as a task of its own, from the next turn of the loop on: the answer leaves first. */
 static void run_after(struct invocation *inv)
 {
-    set_deadline(inv, inv->instance->spec.timeout);
+    invocation_extend(inv);
     for (unsigned i = 0; i < inv->after_count; i++) {
         struct task *task = invocation_add_task(inv, on_after_done, inv);
         if (task == NULL)
@@ -312,15 +302,16 @@ struct task *invocation_add_task(struct invocation *inv, void (*done)(struct tas
     return task;
 }
 
-static void init(struct invocation *inv, struct call *call)
+static void init(struct invocation *inv, struct call *call, const struct invocation_owner *owner)
 {
     struct function *function = call->function;
-    const struct function_spec *spec = function->spec;
     inv->function = function;
+    inv->owner = owner;
     inv->instance = instance_ref(function->current);
     inv->call = call;
     inv->ex = call->ex;
-    inv->budget = (struct budget){.cpu_limit_ns = (uint64_t)(spec->cpu * 1e9), .may_slice = true};
+    inv->budget =
+        (struct budget){.cpu_limit_ns = (uint64_t)(function->spec->cpu * 1e9), .may_slice = true};
     inv->main = NULL;
     inv->slot = NULL;
     inv->stream = 0;
@@ -333,7 +324,7 @@ static void init(struct invocation *inv, struct call *call)
     list_init(&inv->writers);
     list_init(&inv->endings);
     list_push(&function->invocations, &inv->in_function);
-    set_deadline(inv, spec->timeout);
+    invocation_extend(inv);
     exchange_hold(inv->ex);
     inv->ex->state = EXCHANGE_WORKING;
     inv->ex->generation = inv->instance->generation;
@@ -341,7 +332,7 @@ static void init(struct invocation *inv, struct call *call)
     inv->ex->owner = inv;
 }
 
-void invocation_start(struct call *call)
+void invocation_start(struct call *call, const struct invocation_owner *owner)
 {
     struct invocation *inv = take();
     if (inv == NULL) {
@@ -349,10 +340,10 @@ void invocation_start(struct call *call)
         call->ex->on_gone = NULL;
         outcome_set_no_slot(call->function->spec, call->ex);
         exchange_answer(call->ex);
-        function_release_slot(call->function, false);
+        owner->on_end(call->function, false);
         return;
     }
-    init(inv, call);
+    init(inv, call, owner);
     inv->main = invocation_add_task(inv, on_main_done, inv);
     if (inv->main == NULL) {
         inv->budget.end = BUDGET_MEMORY;
@@ -383,16 +374,10 @@ void invocation_cancel(struct invocation *inv, enum budget_end end)
     if (!inv->answered) {
         count_end(inv);
         if (end != BUDGET_CANCELLED)
-            function_judge(inv->function, inv->instance, false);
+            inv->owner->on_result(inv->function, inv->instance, false);
         outcome_set_limit(end, &inv->instance->spec, place, inv->function->services->dev, inv->ex);
         end_stream(inv, false);
         answer(inv);
     }
     finish(inv);
-}
-
-struct invocation *invocation_of(lua_State *L)
-{
-    struct task *task = vm_of(L)->task;
-    return task != NULL ? task->invocation : NULL;
 }

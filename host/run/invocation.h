@@ -13,8 +13,18 @@
 
 struct event_slot;
 
+/* Who gives out the slots, and is told what becomes of them. */
+struct invocation_owner {
+    /* The handler has ended, well or not; its answer is about to leave. */
+    void (*on_result)(struct function *function, struct instance *instance, bool good);
+    /* All is over: the slot is free. `spoiled`: the instance, the function's current one, ran out
+     * of memory and must be replaced. */
+    void (*on_end)(struct function *function, bool spoiled);
+};
+
 struct invocation {
     struct function *function; /* borrowed: outlives its invocations */
+    const struct invocation_owner *owner;
     struct instance *instance; /* reference */
     struct call *call;         /* in the exchange's arena */
     struct exchange *ex;       /* reference, until the end: event and claims live in its arena */
@@ -36,15 +46,20 @@ struct invocation {
     struct list in_function;
 };
 
-/* Starts the handler. Takes a reference to the exchange and owns call->claims from here on. */
-void invocation_start(struct call *call);
+/* Starts the handler. Takes a reference to the exchange and owns call->claims from here on. `owner`
+ * (static) may be told of the end before this returns. */
+void invocation_start(struct call *call, const struct invocation_owner *owner);
 
 /* Ends it from outside; `end` says why: BUDGET_TIMEOUT answers 504, BUDGET_CANCELLED 503 if there
  * still is a client. */
 void invocation_cancel(struct invocation *inv, enum budget_end end);
 
 /* The invocation that runs in this state right now, or NULL. */
-struct invocation *invocation_of(lua_State *L);
+static inline struct invocation *invocation_of(lua_State *L)
+{
+    const struct task *task = vm_of(L)->task;
+    return task != NULL ? task->invocation : NULL;
+}
 
 /* Registers the function at the top of the stack (pops it) to run after the answer. Raises when
  * there are too many. */
@@ -57,8 +72,12 @@ struct invocation_ending {
 };
 void invocation_on_end(struct invocation *inv, struct invocation_ending *ending);
 
-/* Counts the wall clock from now on: a stream moved. */
-void invocation_extend(struct invocation *inv);
+/* Counts the wall clock from now on: it begins, or a stream moved. The timer is not moved: it finds
+ * out that it came too early. */
+static inline void invocation_extend(struct invocation *inv)
+{
+    inv->budget.deadline_ns = uv_hrtime() + (uint64_t)(inv->instance->spec.timeout * 1e9);
+}
 
 /* Adds a task beside the main one (parallel). Its `done` is the caller's. */
 struct task *invocation_add_task(struct invocation *inv, void (*done)(struct task *, int),

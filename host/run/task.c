@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/limits.h"
-#include "run/instance.h"
+#include "options/spec.h"
 #include "run/tidy.h"
 
 /* What unwinding may cost: <close> variables of a script that was ended from outside. */
@@ -233,9 +233,6 @@ static void queue_vm(struct vm *vm)
  * again waits for the next turn. */
 static void run_some(struct vm *vm)
 {
-    struct instance *instance = vm->instance;
-    if (instance != NULL)
-        instance_ref(instance); /* its last task may end here */
     struct list mark;
     list_push(&vm->queued, &mark);
     uint64_t end = uv_hrtime() + SLICE_NS / 10;
@@ -245,14 +242,14 @@ static void run_some(struct vm *vm)
         int nargs = task->start_args;
         task->start_args = 0;
         task_resume(task, nargs);
+        if (list_is_empty(&mark))
+            return; /* the state went with its last task */
         if (uv_hrtime() >= end || !has_room(vm))
             break;
     }
     list_remove(&mark);
     if (!list_is_empty(&vm->queued) && list_is_empty(&vm->in_queue))
         queue_vm(vm);
-    if (instance != NULL)
-        instance_unref(instance);
 }
 
 /* An active idle handle keeps the loop from blocking; the work is done in the check phase, after

@@ -200,6 +200,25 @@ static void what_begins_late_in_a_turn_waits_for_the_next(void **state)
         uv_run(&world.loop, UV_RUN_ONCE);
 }
 
+static void on_last_done(struct task *task, int status)
+{
+    on_done(task, status);
+    vm_free(world.vms[0]);
+    world.vms[0] = NULL;
+}
+
+/* As an instance that nobody holds but what runs in it. */
+static void a_state_may_go_with_its_last_task(void **state)
+{
+    (void)state;
+    struct task *last = task_of(0, &world.budget, "return 'last'");
+    last->done = on_last_done;
+    task_enqueue(last);
+    task_enqueue(task_of(1, &world.budget, "return 'other'"));
+    run_queue("last other ");
+    assert_null(world.vms[0]);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -213,6 +232,7 @@ int main(void)
         CASE(in_the_order_of_the_queue),
         CASE(who_burns_its_time_waits_behind_those_who_do_not),
         CASE(what_begins_late_in_a_turn_waits_for_the_next),
+        CASE(a_state_may_go_with_its_last_task),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

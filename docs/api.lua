@@ -1,5 +1,5 @@
 --- The public Lua API, as data. docs/api.md and docs/luafn.lua are made from it (tools/docs.lua); the
---- unit test bindings_misc runs every example that does not say run = false.
+--- examples are run as those of any page, see tests/README.md.
 ---
 --- args: { name, type, text }, a name with "?" may be left out. returns: { type, text }.
 
@@ -15,7 +15,6 @@ modules[#modules + 1] = {
       summary = "Runs a function once the answer has been sent. The request's limits still hold; a fault in it is logged.",
       args = { { "fn", "fun()", "called without arguments" } },
       errors = "`fn` is not a function.",
-      run = false,
       example = [[
 return function(event)
   after_response(function() log.info("answered", { path = event.path }) end)
@@ -166,7 +165,6 @@ modules[#modules + 1] = {
       },
       returns = { { "luafn.FetchResponse", "" } },
       errors = "No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB, a head over 256 lines or 64 KiB, a gzip, deflate or br body that is cut off or damaged, an option that is none; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).",
-      run = false,
       example = [[
 local res = fetch(env.TV_API_URL, { headers = { accept = "application/json" }, timeout = 5 })
 if not res.ok then error("TV API said " .. res.status) end
@@ -271,7 +269,6 @@ assert(claims.roles[2] == "user" and #claims.scope == 0 and claims.sub == "me")]
       },
       returns = { { "table?", "kty, use, alg, kid and the public members; or nil" }, { "string?", "why not" } },
       errors = "The algorithm is not known.",
-      run = false,
       example = [[
 return { statusCode = 200, body = json.encode { keys = json.array { jwt.public_jwk(env.SIGNING_KEY, "RS256") } } }]],
     },
@@ -291,7 +288,6 @@ assert(claims.roles == "admin")]],
       args = { { "handler", "luafn.Handler", "" } },
       returns = { { "luafn.Handler", "" } },
       errors = "The handler is not a function; no issuer is configured.",
-      run = false,
       example = [[
 return jwt.require_auth(function(event, context)
   return json.encode(context.identityContext.claims)
@@ -303,7 +299,6 @@ end)]],
       args = { { "role", "string", "one of the claim `roles`" }, { "handler", "luafn.Handler", "" } },
       returns = { { "luafn.Handler", "" } },
       errors = "An argument of the wrong type; no issuer is configured.",
-      run = false,
       example = [[
 return jwt.require_role("admin", function(event, context)
   return "hello " .. context.identityContext.claims.sub
@@ -315,7 +310,6 @@ end)]],
       args = { { "scope", "string", "a whole word" }, { "handler", "luafn.Handler", "" } },
       returns = { { "luafn.Handler", "" } },
       errors = "An argument of the wrong type; a scope with a blank, which no token has; no issuer is configured.",
-      run = false,
       example = [[
 return jwt.require_scope("read:shows", function()
   return { statusCode = 200, body = fetch(env.TV_API_URL):text() }
@@ -330,7 +324,6 @@ end)]],
       },
       returns = { { "string?", "the compact token, or nil" }, { "string?", "why not: a key that does not fit" } },
       errors = "Claims that JSON cannot say; an unknown option or algorithm; both or none of `key` and `secret`.",
-      run = false,
       example = [[
 local token = jwt.sign({ sub = "me", exp = os.time() + 60 },
                        { algorithm = "HS256", secret = env.LINK_SECRET })]],
@@ -351,7 +344,6 @@ assert(token == nil and err.code == "invalid_header")]],
       args = { { "options", "luafn.VerifierOptions", "" } },
       returns = { { "fun(handler: luafn.Handler): luafn.Handler", "the wrapper" } },
       errors = "An option is missing, unknown or wrong, with the texts of serverless-jwt.",
-      run = false,
       example = [[
 local verify = jwt.verifier { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE }
 return verify(function(event, context)
@@ -364,7 +356,6 @@ end)]],
       args = { { "token", "string", "" }, { "options", "luafn.VerifierOptions", "" } },
       returns = { { "table?", "the claims, or nil" }, { "luafn.TokenError?", "" } },
       errors = "An option is missing, unknown or wrong.",
-      run = false,
       example = [[
 local claims, err = jwt.verify(token, { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE })
 if not claims then log.info(err.message, { code = err.code }) end]],
@@ -400,7 +391,6 @@ modules[#modules + 1] = {
       },
       returns = { { "boolean?", "whether it was as expected; nil when it could not be written" }, { "string?", "why not" } },
       errors = "A bad key, value or option.",
-      run = false,
       example = [[
 local done, why
 repeat
@@ -417,7 +407,6 @@ assert(done, why)]],
       args = { { "key", "string", "" } },
       returns = { { "boolean?", "whether it was there; nil when it could not be deleted" }, { "string?", "why not" } },
       errors = "A bad key.",
-      run = false,
       example = [[kv.delete("session/1")]],
     },
     {
@@ -426,7 +415,6 @@ assert(done, why)]],
       args = { { "key", "string", "" } },
       returns = { { "luafn.KvValue?", "nil: there is none, or it has expired" }, { "string?", "the reason, if it could not be read" } },
       errors = "A bad key.",
-      run = false,
       example = [[local session = kv.get("session/1") or { cart = {} }]],
     },
     {
@@ -439,7 +427,6 @@ assert(done, why)]],
       },
       returns = { { "integer?", "the new value; nil: it is no integer, or could not be written" }, { "string?", "why not" } },
       errors = "A bad key or option; `by` is not an integer.",
-      run = false,
       example = [[local today = kv.incr("mails/" .. os.date("!%Y-%m-%d"), 1, { ttl = 2 * 86400 })]],
     },
     {
@@ -454,7 +441,6 @@ assert(done, why)]],
         { "string?", "where to go on, for `after`, when there may be more; or why there is no list" },
       },
       errors = "A bad prefix or option.",
-      run = false,
       example = [[
 local after
 repeat
@@ -473,7 +459,6 @@ until not after]],
       },
       returns = { { "true?", "nil when it could not be written" }, { "string?", "why not" } },
       errors = "A bad key, value or option.",
-      run = false,
       example = [[assert(kv.set("session/1", { user = "auth0|1", cart = {} }, { ttl = 3600 }))]],
     },
   },
@@ -500,7 +485,6 @@ modules[#modules + 1] = {
       args = { { "...", "fun(): any", "functions without arguments" } },
       returns = { { "any ...", "the first result of each, in the order of the arguments" } },
       errors = "What one of them raised; the others are cancelled.",
-      run = false,
       example = [[
 local shows, people = parallel(
   function() return fetch("https://api.tvmaze.com/shows"):json() end,
@@ -518,7 +502,6 @@ modules[#modules + 1] = {
       summary = "Waits without blocking the host. Counts against the function's `timeout`, not its `cpu`.",
       args = { { "seconds", "number", "fractions allowed" } },
       errors = "`seconds` is not a number, or negative.",
-      run = false,
       example = [[sleep(0.25)]],
     },
   },
@@ -537,7 +520,6 @@ modules[#modules + 1] = {
       },
       returns = { { "luafn.Response", "to be returned by the handler" } },
       errors = "`fn` is not a function. `send` raises for an event without fields, and for an `event` or `id` of more than one line.",
-      run = false,
       example = [[
 return function(event)
   return stream.sse(function(send)

@@ -51,7 +51,7 @@ local function md_function(out, fn)
   end
   if fn.errors then out("* raises: %s", fn.errors) end
   out("")
-  out("```lua\n%s\n```\n", fn.example)
+  out("```lua\n%s\n```\n", assert(fn.example, fn.name .. " has no example"))
 end
 
 local function md_types(out)
@@ -61,7 +61,7 @@ local function md_types(out)
   end
   for _, t in ipairs(api.types) do
     out("### `%s`", t.name)
-    out("%s\n\n| field | type | |\n|---|---|---|", t.summary)
+    out("%s\n\n| field | type | what it is |\n|---|---|---|", t.summary)
     for _, f in ipairs(t.fields) do
       out("| `%s` | `%s` | %s |", f[1], cell(f[2]), cell(f[3]))
     end

@@ -13,5 +13,5 @@ export function cell(list) {
 export function table(rows) {
   const columns = Object.keys(rows.find((r) => r.list.length > 0)?.list[0] ?? {});
   const lines = rows.filter((r) => r.list.length > 0).map((r) => `| ${r.label} | ${columns.map((c) => cell(r.list.map((x) => x[c]))).join(' | ')} |`);
-  return `| | ${columns.join(' | ')} |\n|---|${columns.map(() => '---:|').join('')}\n${lines.join('\n')}`;
+  return `| host | ${columns.join(' | ')} |\n|---|${columns.map(() => '---:|').join('')}\n${lines.join('\n')}`;
 }

@@ -1,4 +1,4 @@
-/* The small synchronous modules, and every example of docs/api.lua that needs no host. */
+/* The small synchronous modules. */
 #include "unit.h"
 
 #include <lauxlib.h>
@@ -426,54 +426,7 @@ static void test_log_text(void **state)
     assert_string_equal(text + 12, " info  one\n      error two?[2J\tx fields={\"a\":1}\n");
 }
 
-/* ---- the documentation ---- */
-
-/* Each example in a state of its own. */
-static void run_example(const char *name, const char *code)
-{
-    lua_State *outer = L;
-    void *none = NULL;
-    assert_int_equal(set_up(&none), 0);
-    char text[4096];
-    int status = luaL_loadbuffer(L, code, strlen(code), name);
-    if (status == LUA_OK)
-        status = lua_pcall(L, 0, 0, 0);
-    snprintf(text, sizeof(text), "%s", status == LUA_OK ? "" : lua_tostring(L, -1));
-    tear_down(&none);
-    L = outer;
-    if (status != LUA_OK)
-        fail_msg("example of %s: %s", name, text);
-}
-
-static void test_examples(void **state)
-{
-    (void)state;
-    log_setup(LOG_FORMAT_JSON, LOG_ERROR + 1);
-    if (luaL_dofile(L, "docs/api.lua") != LUA_OK)
-        fail_msg("%s", lua_tostring(L, -1));
-    int count = 0;
-    lua_getfield(L, 1, "modules");
-    for (lua_Integer i = 1; lua_geti(L, 2, i) == LUA_TTABLE; i++) {
-        lua_getfield(L, 3, "functions");
-        for (lua_Integer k = 1; lua_geti(L, 4, k) == LUA_TTABLE; k++) {
-            lua_getfield(L, 5, "name");
-            lua_getfield(L, 5, "example");
-            bool wanted = lua_getfield(L, 5, "run") == LUA_TNIL;
-            if (lua_type(L, 7) != LUA_TSTRING)
-                fail_msg("%s has no example", lua_tostring(L, 6));
-            if (wanted) {
-                run_example(lua_tostring(L, 6), lua_tostring(L, 7));
-                count++;
-            } else if (luaL_loadstring(L, lua_tostring(L, 7)) != LUA_OK) {
-                fail_msg("example of %s: %s", lua_tostring(L, 6), lua_tostring(L, -1));
-            }
-            lua_settop(L, 4);
-        }
-        lua_settop(L, 2);
-    }
-    log_setup(LOG_FORMAT_JSON, LOG_INFO);
-    assert_in_range(count, 20, 1000);
-}
+/* ---- the list of modules ---- */
 
 /* The list is sorted, and complete for the modules that need nothing of the host. */
 static void test_list(void **state)
@@ -503,7 +456,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_log_outside, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_log_allowance, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_log_text, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_examples, set_up, tear_down),
         cmocka_unit_test(test_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,19 +1,9 @@
-// What the README says of the first steps is true. `tools/stopwatch.mjs` does the same from a clone.
+// What the README says of the code is true of the code. What it shows is run by pages.test.mjs.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { ownFiles } from '../lib/browser.mjs';
-import { BIN, folder, ROOT } from '../lib/host.mjs';
-import { firstSteps, tenMinutes } from '../lib/readme.mjs';
-
-test('a function of one\'s own, open and then protected, by the commands of the README', async (t) => {
-  const dir = folder(t, ownFiles());
-  fs.mkdirSync(path.join(dir, 'build'));
-  fs.symlinkSync(BIN, path.join(dir, 'build/luafn'));
-  const steps = await firstSteps(dir, 'exec build/luafn dev');
-  assert.ok(steps.length >= 4, steps.join('\n'));
-});
+import { ROOT } from '../lib/host.mjs';
 
 test('the way of a request: every function that is named stands in the file that is named', () => {
   const readme = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8');
@@ -25,8 +15,4 @@ test('the way of a request: every function that is named stands in the file that
     for (const [, name] of names.matchAll(/`(\w+)`/g)) assert.match(text, new RegExp(`^[a-z][\\w \\*]*\\b${name}\\([^;]*\\)\\n\\{`, 'm'), `${file}: ${name}`);
   }
   for (const [, file] of way.matchAll(/`(\w+\.c)`/g)) assert.ok(['server', 'app'].some((room) => fs.existsSync(path.join(ROOT, 'host', room, file))), file);
-});
-
-test('ten minutes: every command of docs/first-steps.md says what the page says', async (t) => {
-  await tenMinutes(folder(t), BIN);
 });

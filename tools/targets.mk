@@ -228,6 +228,11 @@ docs: ## make docs/api.md and docs/luafn.lua from docs/api.lua
 fresh: ## prove `make test` and `make run` in a bare Debian 12 (root, debootstrap)
 	tools/fresh.sh
 
+.PHONY: perf
+perf: build/luafn tests/node_modules/.package-lock.json ## the wire tests that measure, judged by the clock; on an idle machine
+	$(Q)for file in $$(grep -l PERF tests/wire/*.test.mjs); do \
+	    LUAFN_PERF=1 ONLY=$$(basename $$file) tools/test.sh wire || exit 1; done
+
 stopwatch: tests/node_modules/.package-lock.json ## how long the README's first steps take, from `git clone`
 	$(Q)$(NODE) tools/stopwatch.mjs
 

@@ -55,6 +55,7 @@ export async function renameDrill(t, { workers, renames, connections, pause, tel
   for (let n = 2; n <= renames + 1; n++) {
     atomicWrite(script, versioned(n));
     await sleep(pause);
+    if (n % 5 === 0) await eventually(() => state.seen.has(n) || state.faults.length > 0, 5, `version ${n}`); // the others may be passed over
     if (n % 100 === 0) tell(`${n} renames, ${state.requests} requests`);
   }
   await eventually(() => state.seen.has(renames + 1), 5, 'the last version');

@@ -3,6 +3,7 @@
 // LUAFN_BIN   the binary (default: build/luafn)
 // LUAFN_SLOW  factor on the deadlines of tests, for sanitizer builds
 // LUAFN_WRAP  a command to run it under, as "valgrind -q"
+// LUAFN_PERF  1: judge by the clock, too; `make perf` does, and it is no part of CI
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -17,6 +18,7 @@ export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '
 export const BIN = path.resolve(ROOT, process.env.LUAFN_BIN ?? 'build/luafn');
 const [COMMAND, ...BEFORE] = [...(process.env.LUAFN_WRAP ?? '').split(' ').filter(Boolean), BIN];
 export const SLOW = Number(process.env.LUAFN_SLOW ?? 1);
+export const PERF = process.env.LUAFN_PERF === '1';
 
 const REPORT = /AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed|==\d+== (Invalid|Conditional jump|Use of uninit|\d+ bytes .* definitely lost)/;
 
@@ -114,6 +116,8 @@ export class Host {
     const [, port] = /admin pages on http:\/\/127\.0\.0\.1:(\d+)/.exec(this.stderr);
     return request({ address: '127.0.0.1', port: Number(port) }, { path: `/_luafn/${pathname}` });
   }
+  // A number of the metrics that has no labels.
+  async metric(name) { return Number(new RegExp(`^luafn_${name} (\\d+)$`, 'm').exec((await this.admin('metrics')).text)[1]); }
   url(pathname = '/') { return `http://${this.address}:${this.port}${pathname}`; }
 
   // Process ids of the workers, children of the supervisor.

@@ -1,5 +1,6 @@
 # Stands in for systemd's ear: a datagram socket of that name ("@..." is an abstract one). Writes each message on a line of its own, with
-# the lines inside it parted by spaces; "ready" comes first. Ends with its stdin.
+# the lines inside it parted by spaces; "ready" comes first. A line on its stdin comes back when all that was sent before has been
+# written. Ends with its stdin.
 use strict;
 use warnings;
 use Socket;
@@ -14,12 +15,12 @@ while (1) {
     vec($set, fileno($socket), 1) = 1;
     vec($set, fileno(STDIN), 1) = 1;
     select($set, undef, undef, undef) > 0 or next;
-    if (vec($set, fileno($socket), 1)) {
-        defined recv($socket, my $text, 4096, 0) or die $!;
+    while (defined recv($socket, my $text, 4096, MSG_DONTWAIT)) {
         $text =~ s/\n/ /g;
         print "$text\n";
     }
     if (vec($set, fileno(STDIN), 1)) {
         sysread(STDIN, my $text, 100) or exit 0;
+        print $text;
     }
 }

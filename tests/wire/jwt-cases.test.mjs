@@ -9,7 +9,7 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import net from 'node:net';
 import test from 'node:test';
-import { deployment, lua, run, SLOW, start } from '../lib/host.mjs';
+import { deployment, lua, PERF, run, SLOW, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer, keys } from '../lib/issuer.mjs';
 import { b64, jws, newKey, signature, splitJws } from '../lib/jws.mjs';
 import { later } from '../lib/later.mjs';
@@ -160,9 +160,9 @@ async function refuse(world, line, row, counts, times) {
   const limit = (row.ms ?? 10) * SLOW;
   let ms = median(await measure());
   // The machine may have been busy; a token that is slow is so each time.
-  for (let again = 0; ms >= limit && again < 10; again++) ms = Math.min(...await measure());
+  for (let again = 0; PERF && ms >= limit && again < 10; again++) ms = Math.min(...await measure());
   await twin(world, line, fn, counts);
-  assert.ok(ms < limit, `takes ${ms.toFixed(1)} ms`);
+  assert.ok(!PERF || ms < limit, `takes ${ms.toFixed(1)} ms`);
   times.push(ms);
 }
 
@@ -502,7 +502,7 @@ for (const backend of ['openssl', 'libjwt']) {
     for (const [id, name, row] of rows) {
       await t.test(`${id} ${name}`, () => (row.ok ? accept(world, line, row, counts) : refuse(world, line, row, counts, times)));
     }
-    assert.ok(median(times) < 10 * SLOW, `a refusal takes ${median(times)} ms`);
+    assert.ok(!PERF || median(times) < 10 * SLOW, `a refusal takes ${median(times)} ms`);
     assert.equal(listener.hits, 0, 'nobody followed a URL of a token');
     assert.deepEqual(world.h.workers(), workers, 'the same process');
     if (SLOW === 1) assert.ok(rss(workers[0]) - before < 64, 'memory stays');

@@ -144,7 +144,7 @@ test('a slow reader holds the writer back', async (t) => {
   socket.on('error', () => {});
   socket.pause();
   socket.write(requestText({ path: `${FN}/flood` }));
-  await new Promise((r) => setTimeout(r, 500));
+  await eventually(async () => await h.metric('client_bytes') > 0, 5, 'the writer is held back');
   const before = rss(worker);
   assert.equal((await h.call('flood', { method: 'HEAD' })).status, 200, 'others are served');
   let bytes = 0;

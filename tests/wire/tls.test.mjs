@@ -77,7 +77,7 @@ test('large bodies both ways, and a slow reader', async (t) => {
   const slow = await connect(h);
   slow.pause();
   slow.write(requestText({ path: `${FN}/flood` }));
-  await new Promise((r) => setTimeout(r, 300));
+  await eventually(async () => await h.metric('client_bytes') > 0, 5, 'the writer is held back');
   assert.equal((await get(h, `${FN}/hello`)).text, 'hello');
   let bytes = 0;
   for await (const d of slow) bytes += d.length;

@@ -4,10 +4,10 @@
  * is a 401, or a head that is too much for it; a 5xx is a fault. Any other answer to a bad token, a
  * 403 or a 404 of the handler's own among them, means that it was believed, unless that is what the
  * host says to plain junk as well. */
+#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli/audit_internal.h"
@@ -146,23 +146,18 @@ static int fire_all(struct audit *a)
 static int make_plan(struct audit *a)
 {
     struct audit_plan *plan = &a->plan;
-    struct timespec now;
     struct err err;
-    clock_gettime(CLOCK_REALTIME, &now);
     plan->arena = &a->arena;
-    plan->now = (double)now.tv_sec;
     plan->keys = a->keys;
     if (plan->issuer.ptr == NULL)
         plan->issuer = arena_printf(&a->arena, "%.*s/", STR_ARG(a->origin));
     if (plan->audience.ptr == NULL)
         plan->audience = STR(DEV_AUDIENCE);
-    if (key_generate(ALG_RS256, &plan->forger, &err) != 0)
-        return cli_fault("%s", err.text);
-    audit_forge(plan);
-    if (plan->token.ptr != NULL && !audit_change(plan))
+    int rc = audit_plan_make(plan, &err);
+    if (rc == -EINVAL)
         return cli_usage(&command_audit, "--token is no signed token, three parts with dots "
                                          "between, such as `luafn token` prints");
-    return plan->failed ? cli_fault("out of memory") : 0;
+    return rc == 0 ? 0 : cli_fault("%s", err.text);
 }
 
 static int audit_run(struct audit *a, const char *url)
@@ -174,7 +169,6 @@ static int audit_run(struct audit *a, const char *url)
         rc = make_plan(a);
     if (rc == 0)
         rc = fire_all(a);
-    key_unref(a->plan.forger);
     keyset_unref(a->keys);
     buf_free(&a->answer.body);
     return rc;

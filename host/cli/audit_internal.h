@@ -1,7 +1,7 @@
 /* What the files of `luafn audit` share. */
 #pragma once
 
-#include "cli/audit_attacks.h"
+#include "cli/audit_plan.h"
 #include "cli/audit_probe.h"
 #include "cli/cli.h"
 

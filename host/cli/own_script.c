@@ -1,0 +1,41 @@
+/* Scripts of the program itself. */
+#include "cli/own_script.h"
+
+#include <errno.h>
+#include <lualib.h>
+
+#include "base/embedded.h"
+
+struct run {
+    const char *file;
+    void (*body)(lua_State *L, void *arg);
+    void *arg;
+};
+
+static int l_run(lua_State *L)
+{
+    const struct run *run = lua_touserdata(L, 1);
+    const struct embedded_file *file = embedded_find(run->file);
+    lua_settop(L, 0);
+    luaL_openlibs(L);
+    if (file == NULL || luaL_loadbufferx(L, file->data, file->len, run->file, "t") != LUA_OK)
+        return luaL_error(L, "the program lacks %s", run->file);
+    run->body(L, run->arg);
+    return 0;
+}
+
+int own_script_run(const char *file, void (*body)(lua_State *L, void *arg), void *arg,
+                   struct err *err)
+{
+    struct run run = {file, body, arg};
+    lua_State *L = luaL_newstate();
+    if (L == NULL)
+        return err_set(err, -EINVAL, "out of memory");
+    lua_pushcfunction(L, l_run);
+    lua_pushlightuserdata(L, &run);
+    int rc = lua_pcall(L, 1, 0, 0) == LUA_OK
+                 ? 0
+                 : err_set(err, -EINVAL, "%s", luaL_tolstring(L, -1, NULL));
+    lua_close(L);
+    return rc;
+}

@@ -62,7 +62,7 @@ LLHTTP_O := $(OUT)/llhttp/api.o $(OUT)/llhttp/http.o $(OUT)/llhttp/llhttp.o
 endif
 
 # What `dev` serves by itself travels inside the program: Lua scripts and pages.
-EMBED := $(sort $(wildcard scripts/dev/*.lua scripts/dev/*/*.lua scripts/lib/auth.lua share/*.lua share/templates/* web/*.html web/*.css web/*.js web/*.svg web/*/*.html))
+EMBED := $(sort $(wildcard scripts/dev/*.lua scripts/dev/*/*.lua scripts/lib/auth.lua share/*.lua share/help/*.txt share/templates/* web/*.html web/*.css web/*.js web/*.svg web/*/*.html))
 EMBED_C := $(OUT)/gen/embedded.c
 
 .DEFAULT_GOAL := all

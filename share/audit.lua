@@ -21,7 +21,8 @@ end
 
 local forger = host.new_key("RS256")
 local kid = host.kid_of(plan.token or "") or plan.kid
-local claims = host.claims_of(plan.token or "") or ('{"iss":%s,"aud":%s,"sub":"auth0|audit","azp":"audit","iat":%d,"exp":%d}'):format(
+local claims = host.claims_of(plan.token or "")
+  or ('{"iss":%s,"aud":%s,"sub":"auth0|audit","azp":"audit","iat":%d,"exp":%d}'):format(
   quote(plan.issuer), quote(plan.audience), plan.now - 60, plan.now + 3600)
 
 local function with_kid(more) return '{"kid":' .. quote(kid) .. (more or "") .. "}" end

@@ -201,22 +201,4 @@ static int run(int argc, char **argv)
     return rc;
 }
 
-const struct command command_audit = {
-    .name = "audit",
-    .arguments = "URL [--config FILE] [--token TOKEN] [--jwks URL] [--issuer URL] [--aud A]",
-    .summary = "Fires the known attacks on tokens at each protected route of a running host.",
-    .help =
-        "\n"
-        "  URL            the host, as http://127.0.0.1:8888; with a path, that path is the route\n"
-        "  --config FILE  its functions.lua, for the routes; by default the one here, if URL has no path\n"
-        "  --token TOKEN  a good token: every change to it is tried too, and the good one must be let in\n"
-        "  --jwks URL     the issuer's key set, to try public keys as secrets; by default what .luafn/ keeps, or the\n"
-        "                 key set of the host itself where it is an issuer\n"
-        "  --issuer URL, --aud A   of the forged tokens; by default the configuration's\n"
-        "\n"
-        "A 2xx answer to an attack was let through; so was a 403, unless the host answers so to plain junk. A 5xx is a fault.\n"
-        "A function without `auth` that answers without a token counts as open. Attacks that a host lets through run its\n"
-        "functions, and so does the good token. Exit status 1 when an attack gets through, or on a fault.\n"
-        "\nExample:\n  luafn audit http://127.0.0.1:8888 --token $(luafn token)\n",
-    .run = run,
-};
+const struct command command_audit = {"audit", run};

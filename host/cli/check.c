@@ -110,18 +110,4 @@ static int run(int argc, char **argv)
     return faults == 0 ? EXIT_GOOD : EXIT_FAULT;
 }
 
-const struct command command_check = {
-    .name = "check",
-    .arguments = "[--dev] [--config FILE]",
-    .summary =
-        "Loads the configuration and every function, and names each fault with file and line.",
-    .help =
-        "\n"
-        "  --config FILE  default functions.lua\n"
-        "  --dev          as `luafn dev` loads it: with its issuer, and .env.development\n"
-        "\n"
-        "Runs nothing over the network. Exit status 1 when there is a fault. Functions that do not say who may call them are\n"
-        "warned about. The issuer's dev/auth.lua is checked too, where there is one.\n"
-        "\nExample:\n  luafn check && luafn serve\n",
-    .run = run,
-};
+const struct command command_check = {"check", run};

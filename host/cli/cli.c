@@ -9,9 +9,28 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/str.h"
+#include "base/embedded.h"
 
 const struct command *const *cli_commands;
+
+struct str cli_page(const struct command *command)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "share/help/%s.txt", command->name);
+    const struct embedded_file *page = embedded_find(path);
+    return page != NULL ? (struct str){page->data, page->len} : STR("");
+}
+
+void cli_paragraph(const struct command *command, unsigned index, struct buf *out)
+{
+    struct str rest = cli_page(command), line;
+    while (str_split_next(&rest, '\n', &line) && (line.len > 0 || index > 0)) {
+        if (line.len == 0)
+            index--;
+        else if (index == 0)
+            buf_printf(out, "%s%.*s", out->len > 0 ? " " : "", STR_ARG(str_trim(line)));
+    }
+}
 
 int cli_usage(const struct command *command, const char *format, ...)
 {
@@ -20,8 +39,10 @@ int cli_usage(const struct command *command, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    fprintf(stderr, "luafn %s: %s; usage: luafn %s %s\n", command->name, text, command->name,
-            command->arguments);
+    struct buf usage = BUF_INIT;
+    cli_paragraph(command, 0, &usage);
+    fprintf(stderr, "luafn %s: %s; %.*s\n", command->name, text, STR_ARG(buf_str(&usage)));
+    buf_free(&usage);
     return EXIT_USAGE;
 }
 

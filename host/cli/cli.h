@@ -5,15 +5,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 
 enum { EXIT_GOOD = 0, EXIT_FAULT = 1, EXIT_USAGE = 2 };
 
 struct command {
     const char *name;
-    const char *arguments; /* "[--listen HOST:PORT]..." */
-    const char *summary;   /* one sentence, for the list */
-    const char *help;      /* paragraphs, options and an example, for `luafn help NAME` */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name */
 };
 
@@ -22,6 +20,12 @@ extern const struct command command_audit, command_check, command_completion, co
     command_test, command_token;
 /* The table, in the order of the list; ends with NULL. main sets it before a command runs. */
 extern const struct command *const *cli_commands;
+
+/* Its page, share/help/NAME.txt, as `luafn help NAME` prints it: usage, what it does in one
+ * sentence, then what there is to tell, options, and an example. */
+struct str cli_page(const struct command *command);
+/* Appends a paragraph of the page as one line: 0 is the usage, 1 the sentence. */
+void cli_paragraph(const struct command *command, unsigned index, struct buf *out);
 
 /* One option of a command. Kinds: FLAG takes no value; TEXT the last one given; LIST all of them.
  */

@@ -178,25 +178,4 @@ static int run(int argc, char **argv)
     return rc;
 }
 
-const struct command command_dev = {
-    .name = "dev",
-    .arguments =
-        "[--listen HOST:PORT]... [--config FILE] [--log json|text|none] [--log-level LEVEL] [--tls-cert FILE --tls-key FILE]...",
-    .summary =
-        "Serves on this machine while you write: reload on save, readable errors, an issuer to sign in at, a demo page.",
-    .help =
-        "\n"
-        "  --listen HOST:PORT  a loopback address; default localhost:8888\n"
-        "  --config FILE       default functions.lua\n"
-        "  --log FORMAT        access log: text on a terminal, else json; none for silence\n"
-        "  --log-level LEVEL   lowest level of other lines: debug (default), info, warn, error\n"
-        "  --tls-cert FILE --tls-key FILE\n"
-        "                      speak HTTPS with this certificate (PEM); a token check asks the dev issuer\n"
-        "                      over HTTPS too, so the system must trust the certificate\n"
-        "\n"
-        "The issuer knows the client id `luafn-demo`. Its applications, APIs, roles and users are in dev/auth.lua, which the\n"
-        "first start writes; its keys are kept in .luafn/. Where .env does not say otherwise,\n"
-        "JWT_ISSUER, JWT_AUDIENCE and TV_API_URL mean the issuer and the TV API of `dev` itself.\n"
-        "\nExample:\n  luafn dev --listen 127.0.0.1:3000\n",
-    .run = run,
-};
+const struct command command_dev = {"dev", run};

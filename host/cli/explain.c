@@ -378,20 +378,4 @@ static int run(int argc, char **argv)
     return rc;
 }
 
-const struct command command_explain = {
-    .name = "explain",
-    .arguments = "TOKEN|- [--route NAME] [--config FILE] [--dev]",
-    .summary = "Shows every check on a token, expected beside actual, and the verdict.",
-    .help =
-        "\n"
-        "  TOKEN         the token, with or without `Bearer ` before it; - reads it from stdin\n"
-        "  --route NAME  a function of functions.lua: its issuers, scopes, role and claims\n"
-        "  --config FILE  default functions.lua\n"
-        "  --dev         with the .env files that `luafn dev` reads\n"
-        "\n"
-        "Keys are the last good ones under .luafn/, or are fetched now. Where JWT_ISSUER and JWT_AUDIENCE are not set they mean\n"
-        "`luafn dev`, where it was last started here or on its usual port; while it does not run its keys are read from .luafn.\n"
-        "A token that is no JWT is asked about where `introspection` says so. Exit status 0 when the token is let through, 1 otherwise. The signature is not printed.\n"
-        "\nExample:\n  luafn token --scope read:shows | luafn explain - --route shows\n",
-    .run = run,
-};
+const struct command command_explain = {"explain", run};

@@ -195,26 +195,4 @@ static int run(int argc, char **argv)
     return rc;
 }
 
-const struct command command_invoke = {
-    .name = "invoke",
-    .arguments =
-        "NAME [--payload TEXT|@FILE] [--method M] [--path P] [--header 'K: V']... [--as SUB] "
-        "[--scope \"a b\"] [--config FILE]",
-    .summary = "Runs one function in this process, without a port, and prints what it answers.",
-    .help =
-        "\n"
-        "  --payload TEXT    the request's body; @FILE reads it from a file, @- from stdin\n"
-        "  --method M        default POST with a payload, else GET, where the function allows it\n"
-        "  --path P          path and query; default the function's own path\n"
-        "  --header 'K: V'   a request header; up to 16\n"
-        "  --as SUB          with a token of the dev issuer for this subject\n"
-        "  --scope \"a b\"     ... with these scopes; without --as for auth0|dev\n"
-        "  --config FILE     default functions.lua\n"
-        "\n"
-        "The request goes the way of any other: routes, token checks, limits. With --as or --scope the configured issuers are\n"
-        "taken to have signed with the dev key, and nobody is asked for keys. A background function is waited for, a scheduled one\n"
-        "run as if it were due. The body goes to stdout, status and log to stderr; exit status 0 for a status under 400. Where\n"
-        ".env does not say otherwise, JWT_ISSUER, JWT_AUDIENCE and TV_API_URL mean `luafn dev`, where it was last started here or on its usual port.\n"
-        "\nExample:\n  luafn invoke shows --as alice --scope read:shows\n",
-    .run = run,
-};
+const struct command command_invoke = {"invoke", run};

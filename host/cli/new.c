@@ -219,27 +219,4 @@ static int run(int argc, char **argv)
     return rc;
 }
 
-const struct command command_new = {
-    .name = "new",
-    .arguments =
-        "NAME [--template hello|protected|scope|fetch|background|scheduled|webhook] [--config FILE]",
-    .summary = "Writes a commented function, its test, and its line in functions.lua.",
-    .help =
-        "\n"
-        "  --template NAME  what to begin with, see below; default hello\n"
-        "  --config FILE    default functions.lua\n"
-        "\n"
-        "  hello       answers everybody\n"
-        "  protected   for who has a token\n"
-        "  scope       for tokens with a scope\n"
-        "  fetch       asks another API\n"
-        "  background  answered at once, works on for up to 15 minutes\n"
-        "  scheduled   runs by itself\n"
-        "  webhook     checks the sender's signature (HMAC)\n"
-        "\n"
-        "The function goes to scripts/NAME.lua, its test to scripts/NAME_test.lua; where functions.lua names a folder, there. A\n"
-        "missing functions.lua, .env.example, .gitignore, .luarc.json (for editors) and scripts/lib/auth.lua are made, too.\n"
-        "Where a netlify.toml stands alone, the function goes to its folder. What exists is never overwritten.\n"
-        "\nExample:\n  luafn new shows --template scope && luafn test\n",
-    .run = run,
-};
+const struct command command_new = {"new", run};

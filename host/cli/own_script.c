@@ -18,8 +18,10 @@ static int l_run(lua_State *L)
     const struct embedded_file *file = embedded_find(run->file);
     lua_settop(L, 0);
     luaL_openlibs(L);
-    if (file == NULL || luaL_loadbufferx(L, file->data, file->len, run->file, "t") != LUA_OK)
+    if (file == NULL)
         return luaL_error(L, "the program lacks %s", run->file);
+    if (luaL_loadbufferx(L, file->data, file->len, run->file, "t") != LUA_OK)
+        return lua_error(L);
     run->body(L, run->arg);
     return 0;
 }

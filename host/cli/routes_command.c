@@ -39,15 +39,4 @@ static int run(int argc, char **argv)
     return faults == 0 && !failed ? EXIT_GOOD : EXIT_FAULT;
 }
 
-const struct command command_routes = {
-    .name = "routes",
-    .arguments = "[--json | --openapi] [--config FILE]",
-    .summary = "Prints a row a route: method, path, function, script, auth, limits, generation.",
-    .help =
-        "\n"
-        "  --json         the same as a JSON array\n"
-        "  --openapi      an OpenAPI 3.1 document: paths, and who may call them, from the policies\n"
-        "  --config FILE  default functions.lua\n"
-        "\nExample:\n  luafn routes --json\n",
-    .run = run,
-};
+const struct command command_routes = {"routes", run};

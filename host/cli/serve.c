@@ -84,33 +84,4 @@ static int run(int argc, char **argv)
     return rc == 0 ? run_host_go(&plan) : rc;
 }
 
-const struct command command_serve = {
-    .name = "serve",
-    .arguments =
-        "[--listen HOST:PORT]... [--workers N] [--config FILE] [--watch] [--log json|text|none] [--log-level LEVEL] [--drain 30s] [--admin HOST:PORT] [--tls-cert FILE --tls-key FILE]... [--redirect-http HOST:PORT] [--user NAME] [--sandbox]",
-    .summary = "Serves the functions of functions.lua with worker processes under a supervisor.",
-    .help =
-        "\n"
-        "  --listen HOST:PORT  where to listen; may be given several times. Default 127.0.0.1:8888, or 0.0.0.0:$PORT\n"
-        "                      when PORT is set. Port 0 picks one; the line `listening on http://HOST:PORT` names it.\n"
-        "                      [::]:PORT is every address, of IPv4 too.\n"
-        "  --workers N         worker processes; default: one a core\n"
-        "  --config FILE       default functions.lua\n"
-        "  --watch             reload scripts, functions.lua and .env when they change (SIGHUP does it once)\n"
-        "  --log FORMAT        access log on stdout: json (default), text, none\n"
-        "  --log-level LEVEL   lowest level of other lines, on stderr: debug, info (default), warn, error\n"
-        "  --drain TIME        how long SIGTERM waits for what runs; default 30s\n"
-        "  --admin HOST:PORT   where /_luafn/live, ready, metrics and routes are; default: on loopback, the port after that of\n"
-        "                      --listen, or a free one where that is taken\n"
-        "  --tls-cert FILE --tls-key FILE\n"
-        "                      speak HTTPS: certificate with its chain, and key, in PEM; taken up anew within a\n"
-        "                      second when they change. More pairs: for other names of the host (SNI), the first\n"
-        "                      for all that no other is for\n"
-        "  --redirect-http HOST:PORT\n"
-        "                      another listener, plain: sends every request to the same address over HTTPS (308)\n"
-        "  --user NAME         as root: become this user once the sockets are open\n"
-        "  --sandbox           workers may read the deployment and the system, write .luafn and nothing else, and start no\n"
-        "                      program (Landlock and seccomp)\n"
-        "\nExample:\n  luafn serve --listen 0.0.0.0:8080 --workers 4\n",
-    .run = run,
-};
+const struct command command_serve = {"serve", run};

@@ -244,36 +244,4 @@ static int run(int argc, char **argv)
     return rc;
 }
 
-const struct command command_test = {
-    .name = "test",
-    .arguments =
-        "[FILE|FOLDER]... [--filter TEXT] [--watch] [--coverage] [--lcov FILE] [--junit FILE] [--timeout 10s] [--config FILE]",
-    .summary = "Runs the tests of functions in this process, with fake fetch, clock and tokens.",
-    .help =
-        "\n"
-        "  FILE, FOLDER    default every *_test.lua below the folder of functions.lua\n"
-        "  --filter TEXT   only tests whose name contains it\n"
-        "  --watch         run again whenever a script or .env has changed\n"
-        "  --coverage      a table of the lines that have run, and an lcov file\n"
-        "  --lcov FILE     where to; default lcov.info\n"
-        "  --junit FILE    the results as JUnit XML, too; TAP goes to stdout\n"
-        "  --timeout TIME  how long one test may take; default 10s\n"
-        "  --config FILE   default functions.lua\n"
-        "\n"
-        "A test file calls test(\"name\", function(t) ... end). Each test runs in a fresh state, with a kv of its own;\n"
-        "test(\"name\", { env = { NAME = \"text\" } }, f) sets variables before any script loads. In it:\n"
-        "  t.invoke(NAME or handler, { method=, path=, query=, headers=, body=, as=, scope=, claims= })\n"
-        "                  calls a function as over HTTP: { status, headers, body, json() }\n"
-        "  t.fetch(PATTERN, answer)\n"
-        "                  answers fetch for URLs like it (*): a table { status=, headers=, body= }, a text, or a\n"
-        "                  function of the request; returns the list of calls. What nothing answers fails the test\n"
-        "  t.wait()        until all that was called has ended: after_response, background functions\n"
-        "  t.kv(NAME)      kv as the function of that name sees it\n"
-        "  t.clock(SECONDS)  stops the clock there; sleep moves it\n"
-        "  t.token{ sub=, scope=, ... }  a token of the dev issuer\n"
-        "  t.env(NAME, TEXT)  sets a variable\n"
-        "  t.equal(actual, expected), t.ok(value), t.match(text, pattern), t.raises(f, pattern)\n"
-        "Exit status 1 when a test fails.\n"
-        "\nExample:\n  luafn test scripts/shows_test.lua --coverage\n",
-    .run = run,
-};
+const struct command command_test = {"test", run};

@@ -221,29 +221,4 @@ static int run(int argc, char **argv)
     return rc;
 }
 
-const struct command command_token = {
-    .name = "token",
-    .arguments =
-        "[--sub S] [--scope \"a b\"] [--aud A]... [--claim k=json]... [--expires 1h|-10m] [--alg RS256|...] [--issuer URL] "
-        "[--secret TEXT] [--typ T] [--config FILE] | --jwks",
-    .summary = "Prints a token from the dev issuer's key.",
-    .help =
-        "\n"
-        "  --sub S          subject; default auth0|dev\n"
-        "  --scope \"a b\"    scopes, as one text; default none\n"
-        "  --aud A          audience; given several times, a list. Default JWT_AUDIENCE, else https://api/tv-shows\n"
-        "  --claim k=json   any claim, as JSON: 'roles=[\"admin\"]'; wins over the other options. Up to 16\n"
-        "  --expires TIME   from now, 1h by default; a negative one gives a token that has expired\n"
-        "  --alg NAME       RS256 (default), RS384, RS512, PS256 ..., ES256 ..., EdDSA, HS256 ...\n"
-        "  --issuer URL     default JWT_ISSUER, else where `luafn dev` was last started here, else http://localhost:8888/\n"
-        "  --secret TEXT    the shared secret of HS256, HS384 and HS512\n"
-        "  --typ T          the header's typ, such as at+jwt; default JWT\n"
-        "  --jwks           prints the public keys of all algorithms used so far instead, as a JSON Web Key Set\n"
-        "  --config FILE    keys are kept in .luafn/ beside it; default functions.lua\n"
-        "\n"
-        "`luafn dev` publishes the key of RS256 alone. For another algorithm, serve what --jwks prints and name it as\n"
-        "auth.jwks_uri, and allow the algorithm with auth.algorithms. Anybody who can read .luafn/ can sign as the dev issuer:\n"
-        "never let a deployment trust it.\n"
-        "\nExample:\n  curl -H \"Authorization: Bearer $(luafn token --scope read:shows)\" \\\n    localhost:8888/.netlify/functions/shows\n",
-    .run = run,
-};
+const struct command command_token = {"token", run};

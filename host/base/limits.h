@@ -6,6 +6,7 @@
 #define LIMIT_TARGET_BYTES     (8 * 1024)  /* request target: what common proxies accept; 414 */
 #define LIMIT_HEADER_BYTES     (32 * 1024) /* whole head; functions.lua limits.header; 431 */
 #define LIMIT_HEADER_COUNT     100         /* header lines; 431 */
+#define LIMIT_HEAD_KEPT        2048        /* of a connection's last head, to know it again */
 #define LIMIT_BODY_BYTES       (6 * 1024 * 1024) /* Netlify's 6 MiB; functions.lua limits.body; 413 */
 #define LIMIT_BODY_RATE        512         /* bytes a second, as an average over a body; 408 */
 #define LIMIT_BODY_SKIPPED     (64 * 1024) /* of a body that nobody wants: more ends the connection */

@@ -40,6 +40,30 @@ bool str_is_before(struct str a, struct str b)
     return order < 0 || (order == 0 && a.len < b.len);
 }
 
+/* The letters among eight bytes are those whose sum comes up to 0x80 from 'A' on, but not from
+ * behind 'Z' on. */
+static uint64_t lower_eight(uint64_t w)
+{
+    const uint64_t each = 0x0101010101010101u;
+    uint64_t low = w & (0x7f * each);
+    uint64_t from_a = low + (0x80 - 'A') * each, behind_z = low + (0x7f - 'Z') * each;
+    return w | ((from_a ^ behind_z) & ~w & (0x80 * each)) >> 2;
+}
+
+void str_lower(char *p, size_t len)
+{
+    for (; len >= 8; p += 8, len -= 8) {
+        uint64_t word;
+        memcpy(&word, p, sizeof(word));
+        word = lower_eight(word);
+        memcpy(p, &word, sizeof(word));
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (p[i] >= 'A' && p[i] <= 'Z')
+            p[i] = (char)(p[i] | 0x20);
+    }
+}
+
 struct str str_trim(struct str s)
 {
     while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))

@@ -81,6 +81,9 @@ uint64_t str_hash(struct str s);
 /* Edit distance, for "did you mean"; inputs over 64 bytes count as far apart. */
 unsigned str_distance(struct str a, struct str b);
 
+/* Makes ASCII's letters small, in place. */
+void str_lower(char *p, size_t len);
+
 /* ASCII's letters and digits, whatever the locale. */
 static inline bool str_is_alnum(char c)
 {

@@ -4,6 +4,8 @@
 #include <llhttp.h>
 #include <stdlib.h>
 
+#include "base/limits.h"
+
 static const struct http_fault malformed = {400, "bad_request",
                                             "Bad request: the request is malformed"};
 
@@ -50,18 +52,10 @@ static int on_header_value(llhttp_t *llhttp, const char *at, size_t len)
     return 0;
 }
 
-static void lower(char *p, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        if (p[i] >= 'A' && p[i] <= 'Z')
-            p[i] = (char)(p[i] | 0x20);
-    }
-}
-
 static int on_header_value_complete(llhttp_t *llhttp)
 {
     struct collector *c = collector_of(llhttp);
-    lower(c->head + (c->name.ptr - c->start), c->name.len);
+    str_lower(c->head + (c->name.ptr - c->start), c->name.len);
     if (headers_add(&c->req->headers, c->arena, c->name, str_trim(c->value)) != 0)
         return HPE_USER;
     c->name = c->value = (struct str){NULL, 0};
@@ -143,6 +137,7 @@ void parser_init(struct parser *parser, const struct parser_limits *limits)
 void parser_free(struct parser *parser)
 {
     buf_free(&parser->head);
+    head_memo_free(&parser->memo);
 }
 
 bool parser_is_idle(const struct parser *parser)
@@ -179,9 +174,25 @@ static char *gather_head(struct parser *parser, struct str last, struct arena *a
     return head + parser->scan.skipped;
 }
 
+/* What follows the head. */
+static void expect_body(struct parser *parser, const struct head_framing *framing,
+                        struct request *req)
+{
+    if (framing->body == BODY_LENGTH && framing->length == 0) {
+        req->body = STR(""); /* complete already, and not the same as no body */
+    } else if (framing->body == BODY_LENGTH) {
+        parser->state = PARSER_IN_LENGTH;
+        parser->body_left = framing->length;
+    } else if (framing->body == BODY_CHUNKED) {
+        parser->state = PARSER_IN_CHUNKED;
+        chunked_init(&parser->chunked, CHUNKED_MAX);
+    }
+}
+
 static const struct http_fault *take_head(struct parser *parser, struct str last,
                                           struct arena *arena, struct request *req)
 {
+    bool in_one_piece = last.len == parser->scan.bytes;
     char *head = gather_head(parser, last, arena);
     if (head == NULL)
         return &fault_no_memory;
@@ -192,21 +203,38 @@ static const struct http_fault *take_head(struct parser *parser, struct str last
         fault = head_check(req, arena, &framing);
     if (fault != NULL)
         return fault;
-    if (framing.body == BODY_LENGTH && framing.length == 0) {
-        req->body = STR(""); /* complete already, and not the same as no body */
-    } else if (framing.body == BODY_LENGTH) {
-        parser->state = PARSER_IN_LENGTH;
-        parser->body_left = framing.length;
-    } else if (framing.body == BODY_CHUNKED) {
-        parser->state = PARSER_IN_CHUNKED;
-        chunked_init(&parser->chunked, CHUNKED_MAX);
-    }
+    if (in_one_piece && req->keep_alive)
+        head_memo_keep(&parser->memo, last, head, req, &framing);
+    expect_body(parser, &framing, req);
     return NULL;
+}
+
+static enum parser_event end_head(struct parser *parser)
+{
+    parser->piece = (struct str){NULL, 0};
+    return parser->state == PARSER_IN_HEAD ? finish(parser) : PARSER_HEAD;
+}
+
+/* At the beginning of a request: is its head that of the one before? */
+static bool recall_head(struct parser *parser, struct str *input, struct arena *arena,
+                        struct request *req)
+{
+    if (parser->memo.kept == NULL || parser->scan.bytes + parser->scan.skipped > 0 ||
+        parser->scan.limit < LIMIT_HEAD_KEPT)
+        return false;
+    struct head_framing framing;
+    size_t len = head_memo_recall(&parser->memo, *input, arena, req, &framing);
+    if (len > 0)
+        expect_body(parser, &framing, req);
+    *input = str_skip(*input, len);
+    return len > 0;
 }
 
 static enum parser_event feed_head(struct parser *parser, struct str *input, struct arena *arena,
                                    struct request *req)
 {
+    if (recall_head(parser, input, arena, req))
+        return end_head(parser);
     size_t used = 0;
     const struct http_fault *fault = head_scan_feed(&parser->scan, *input, &used);
     struct str piece = {input->ptr, used};
@@ -220,10 +248,7 @@ static enum parser_event feed_head(struct parser *parser, struct str *input, str
         return buf_failed(&parser->head) ? refuse(parser, &fault_no_memory) : PARSER_MORE;
     }
     fault = take_head(parser, piece, arena, req);
-    if (fault != NULL)
-        return refuse(parser, fault);
-    parser->piece = (struct str){NULL, 0};
-    return parser->state == PARSER_IN_HEAD ? finish(parser) : PARSER_HEAD;
+    return fault != NULL ? refuse(parser, fault) : end_head(parser);
 }
 
 static enum parser_event feed_length(struct parser *parser, struct str *input)

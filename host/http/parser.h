@@ -2,9 +2,10 @@
  *
  * A head is scanned byte by byte as it comes (head_scan), and once complete it is copied into the
  * request's arena, parsed a second time by llhttp, whose opinion must be the same, and judged as a
- * whole (head_check). Names, values and target are slices of that copy. Bodies with Content-Length
- * and chunked ones are given piece by piece, as slices of the input; nothing of them is kept here.
- * What is refused, and with which status, does not depend on how the bytes were cut. */
+ * whole (head_check). A head that is the same as the one before was read already (head_memo).
+ * Names, values and target are slices of that copy. Bodies with Content-Length and chunked ones are
+ * given piece by piece, as slices of the input; nothing of them is kept here. What is refused, and
+ * with which status, does not depend on how the bytes were cut, or on what came before. */
 #pragma once
 
 #include "base/arena.h"
@@ -12,6 +13,7 @@
 #include "http/body.h"
 #include "http/chunked.h"
 #include "http/head_check.h"
+#include "http/head_memo.h"
 #include "http/head_scan.h"
 #include "http/request.h"
 
@@ -39,7 +41,8 @@ struct parser {
     const struct http_fault *fault;     /* static; after PARSER_FAULT */
     enum parser_state state;
     struct head_scan scan;
-    struct buf head;    /* the beginning of a head whose end has not come */
+    struct buf head; /* the beginning of a head whose end has not come */
+    struct head_memo memo;
     struct str piece;   /* after PARSER_BODY and PARSER_DONE: a slice of the input */
     uint64_t body_left; /* of a body with Content-Length */
     struct chunked chunked;

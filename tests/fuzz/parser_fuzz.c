@@ -1,6 +1,6 @@
 /* libFuzzer target: bytes of a connection through the parser, whole and cut in two at a place that
- * the input chooses. Both must give the same requests and the same refusal, and what passes must
- * keep the parser's promises. */
+ * the input chooses. Both must give the same requests and the same refusal, whole requests that
+ * come again must be read again, and what passes must keep the parser's promises. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 
 enum { BODY_MAX = 256 };
 
-static const struct parser_limits limits = {.header_bytes = 1024};
+static const struct parser_limits limits = {.header_bytes = 4096};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -114,6 +114,28 @@ static void parse(const uint8_t *data, size_t size, size_t cut, struct buf *out)
     parser_free(&run.parser);
 }
 
+/* What the parser has read is the same when it comes a second and a third time. */
+static void repeat(const uint8_t *data, size_t size)
+{
+    struct buf out = BUF_INIT;
+    struct run run = {.out = &out};
+    parser_init(&run.parser, &limits);
+    arena_init(&run.arena);
+    feed(&run, data, size);
+    size_t once = out.len;
+    for (size_t times = 1; times < 3 && !run.refused && run.parser.scan.bytes == 0 &&
+                           run.parser.scan.skipped == 0 && parser_is_idle(&run.parser);
+         times++) {
+        feed(&run, data, size);
+        expect(out.len == once * (times + 1), "the same requests again");
+        expect(memcmp(out.data, out.data + once * times, once) == 0, "the same reading again");
+    }
+    buf_free(&run.body);
+    buf_free(&out);
+    arena_free(&run.arena);
+    parser_free(&run.parser);
+}
+
 /* The first two bytes choose the cut. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -125,6 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     parse(data + 2, size - 2, size - 2, &whole);
     parse(data + 2, size - 2, cut, &halves);
     expect(str_eq(buf_str(&whole), buf_str(&halves)), "the same for every cut");
+    repeat(data + 2, size - 2);
     buf_free(&whole);
     buf_free(&halves);
     return 0;

@@ -221,9 +221,12 @@ build/compile_commands.json: Makefile tools/targets.mk $(SRC_C)
 	@$(shell mkdir -p build)$(file >$@,[$(subst }$(space){,}$(comma){,$(foreach f,$(SRC_C),$(call entry,$f)))])
 
 # ---- the rest ----------------------------------------------------------------------------------
-.PHONY: fresh stopwatch bench docs install clean help
+.PHONY: pictures fresh stopwatch bench docs install clean help
 docs: ## make docs/api.md and docs/luafn.lua from docs/api.lua
 	lua5.4 tools/docs.lua
+
+pictures: build/luafn tests/node_modules/.package-lock.json ## make docs/pictures/ anew, with headless Chromium
+	$(Q)LUAFN_BIN=build/luafn $(NODE) tools/pictures.mjs
 
 fresh: ## prove `make test` and `make run` in a bare Debian 12 (root, debootstrap)
 	tools/fresh.sh

@@ -119,7 +119,8 @@ function routeButton(route) {
     el('code', {}, `${path ? 'GET' : route.method} ${path ?? route.path}`),
     el('span', {}, `auth: ${route.auth}`),
   );
-  if (path) button.addEventListener('click', () => attempt(() => call(path)));
+  const [, scope] = /^scope (\S+)$/.exec(route.auth) ?? []; // one, or all that is asked for is not one check
+  if (path) button.addEventListener('click', () => attempt(() => call(path, scope)));
   return button;
 }
 

@@ -182,8 +182,9 @@ test('a slow call looks busy, and its late answer does not take the place of a n
 
 test('a project without me and shows: its own routes; its own style.css leaves the pages alone', { skip: noBrowser }, async (t) => {
   const host = await start(t, { command: 'dev', files: {
-    ...deployment({ hello: 'return function() return "hello" end', item: 'return function(e) return e.params.id end' }, {
-      fields: { hello: 'auth = "public"', item: 'auth = "public", path = "/item/:id"' }, more: '  publish = "site",',
+    ...deployment({ hello: 'return function() return "hello" end', item: 'return function(e) return e.params.id end', orders: 'return function() return "[]" end' }, {
+      fields: { hello: 'auth = "public"', item: 'auth = "public", path = "/item/:id"', orders: 'auth = { scope = "read:orders" }' },
+      more: '  publish = "site", auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },',
     }),
     'site/style.css': 'body { display: none }', 'site/app.js': 'throw new Error("mine")',
   } });
@@ -194,6 +195,9 @@ test('a project without me and shows: its own routes; its own style.css leaves t
   await hello.click();
   await page.locator('.answer .status', { hasText: '200' }).waitFor();
   assert.ok(await page.getByRole('button', { name: 'item' }).isDisabled(), 'it wants a parameter');
+  await signIn(page, 'Vera Viewer');
+  const { status, failed } = await answerOf(page, () => page.getByRole('button', { name: 'orders' }).click());
+  assert.deepEqual([status, failed], [403, 'Scope']);
   await page.goto(`http://127.0.0.1:${host.port}/issuer.html`);
   await page.getByRole('group', { name: 'Gus Guest' }).waitFor();
   assert.deepEqual(page.faults, []);

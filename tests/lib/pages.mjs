@@ -47,13 +47,16 @@ const KINDS = {
   text: (what) => /^([\w]+\/)?_(redirects|headers)$/.test(what),
 };
 
-// What is wrong with the marks of a page's blocks and with its tables: [text with file and line].
+// What is wrong with the marks of a page's blocks, its links and its tables: [text with file and line].
 export function faults(page, text = read(page)) {
   const found = blocks(page, text).flatMap(({ at, kind, what, skip }) => {
     if (skip === '') return [`${at}: "not run:" without a reason`];
     if (skip !== undefined || KINDS[kind]?.(what)) return [];
     return [`${at}: \`\`\`${[kind, what].filter(Boolean).join(' ')} is neither run nor marked "not run: why"`];
   });
+  for (const [, to] of text.replace(/^ *```[^]*?^ *```/gm, '').matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)) {
+    if (!fs.existsSync(path.join(ROOT, path.dirname(page), to))) found.push(`${page}: a link to ${to}, which is not there`);
+  }
   let fenced = false, before, columns;
   const cells = (line) => line.replaceAll('\\|', '').replace(/^\||\|$/g, '').split('|').map((cell) => cell.trim());
   text.split('\n').forEach((line, i) => {

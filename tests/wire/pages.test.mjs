@@ -19,6 +19,7 @@ test('what is wrong with a page is named, with file and line', async (t) => {
   assert.deepEqual(faults('a.md', '| a | b |\n|---|---|\n| `x\\|y` | |\n'), []);
   assert.deepEqual(faults('a.md', '| a | |\n|---|---|\n| 1 | 2 |\n'), ['a.md:1: a column without a heading']);
   assert.deepEqual(faults('a.md', '| a | b |\n|---|---|\n| 1 |\n\n| 1 | 2 |\n| 3 | 4 |\n'), ['a.md:3: 1 cells under 2 headings', 'a.md:5: a row that belongs to no table']);
+  assert.deepEqual(faults('a.md', '[a](README.md#x) [b](none.png) `[c](x)`'), ['a.md: a link to none.png, which is not there', 'a.md: a link to x, which is not there']);
   const played = [
     ['console', '$ echo one\none\n$ echo two\nthree'], ['sh', 'echo x\nfalse'], ['lua', 'local x ='], ['lua', 'error("no")'],
     ['lua not run: it waits', 'local x ='], ['lua functions', 'me = { script = "scripts/me.lua", pth = "/" },'],

@@ -111,6 +111,7 @@
 #define LIMIT_MAPPED_LISTS          16                 /* names in jwt.mapping */
 #define LIMIT_SCRIPT_BYTES          (1024 * 1024)      /* a file, and a text for `load` */
 #define LIMIT_ORIGIN_NOTES          16384 /* files and folders that one thing is made from */
+#define LIMIT_ORIGIN_ABSENT         2048  /* ... of those that are not there; see lua/origin.h */
 #define LIMIT_CHAIN_INDEXES         100   /* a.b.c in one expression; see lua/chain.h */
 #define LIMIT_CHAIN_LOGICAL         1000  /* `and`, `or` in one expression */
 #define LIMIT_SCRIPT_JUMPS          5000  /* `elseif`, `break`, `goto` in a script */

@@ -127,7 +127,18 @@ static struct origin_note *push(struct origin *origin, enum origin_kind kind, co
         return NULL;
     }
     list[origin->count] = (struct origin_note){kind, copy, str_hash(str_from(path)), text, error};
+    origin->absent += text == NULL;
     return &list[origin->count++];
+}
+
+/* The same, but for what is not there where enough of that is noted. */
+static const struct origin_note *answer(struct origin *origin, enum origin_kind kind,
+                                        const char *path, struct origin_text *text, int error)
+{
+    if (text != NULL || origin->absent < LIMIT_ORIGIN_ABSENT)
+        return push(origin, kind, path, text, error);
+    origin->unnoted = (struct origin_note){.kind = kind, .error = error};
+    return &origin->unnoted;
 }
 
 int origin_add(struct origin *origin, enum origin_kind kind, const char *path,
@@ -145,7 +156,7 @@ int origin_settle(struct origin *origin)
     for (unsigned i = 0; earlier != NULL && i < earlier->count; i++) {
         const struct origin_note *note = &earlier->list[i];
         if (find(origin, note->kind, note->path) == NULL &&
-            push(origin, note->kind, note->path, text_ref(note->text), note->error) == NULL)
+            answer(origin, note->kind, note->path, text_ref(note->text), note->error) == NULL)
             return -ENOMEM;
     }
     origin_unref(origin->earlier);
@@ -178,8 +189,8 @@ static int ask_disk(enum origin_kind kind, const char *path, struct buf *out, st
     }
 }
 
-/* The note, made if there is none; NULL when out of memory. `err` is filled where the disk has just
- * refused. */
+/* The note, made if there is none, or an answer that lasts until the next question; NULL when out
+ * of memory. `err` is filled where the disk has just refused. */
 static const struct origin_note *ask(struct origin *origin, enum origin_kind kind, const char *path,
                                      struct err *err)
 {
@@ -188,14 +199,14 @@ static const struct origin_note *ask(struct origin *origin, enum origin_kind kin
         return note;
     note = find(origin->earlier, kind, path);
     if (note != NULL)
-        return push(origin, kind, path, text_ref(note->text), note->error);
-    struct buf answer = BUF_INIT;
-    int rc = ask_disk(kind, path, &answer, err);
-    struct origin_text *text = rc == 0 ? text_of(buf_str(&answer)) : NULL;
-    buf_free(&answer);
+        return answer(origin, kind, path, text_ref(note->text), note->error);
+    struct buf said = BUF_INIT;
+    int rc = ask_disk(kind, path, &said, err);
+    struct origin_text *text = rc == 0 ? text_of(buf_str(&said)) : NULL;
+    buf_free(&said);
     if (rc == -ENOMEM || (rc == 0 && text == NULL))
         return NULL;
-    return push(origin, kind, path, text, rc);
+    return answer(origin, kind, path, text, rc);
 }
 
 int origin_read(struct origin *origin, const char *path, struct buf *out, struct err *err)

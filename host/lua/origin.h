@@ -4,7 +4,9 @@
  * Loading asks an origin instead of the disk. The origin asks the disk, once for each name, and
  * notes the answer; or it answers out of an earlier origin what is known there, so that the same is
  * made again whatever has become of the files. At most LIMIT_ORIGIN_NOTES are noted; more is as if
- * memory were out. Equal texts are in memory once. For one thread. */
+ * memory were out. Scripts may look for names that callers choose: of what is not there
+ * LIMIT_ORIGIN_ABSENT are noted, and beyond that the disk is asked each time. Equal texts are in
+ * memory once. For one thread. */
 #pragma once
 
 #include <stdbool.h>
@@ -36,7 +38,8 @@ struct origin {
     unsigned refs;
     struct origin *earlier; /* reference; NULL: the disk is asked */
     struct origin_note *list;
-    unsigned count;
+    unsigned count, absent;     /* ... without a text */
+    struct origin_note unnoted; /* the latest answer that was not noted; without a path */
 };
 
 /* NULL when out of memory. `earlier` may be NULL. */

@@ -321,9 +321,37 @@ static void test_limit(void **state)
     origin_unref(origin);
 }
 
+/* Who looks for names without end takes no room from those that are there. */
+static void test_names_that_are_not_there(void **state)
+{
+    (void)state;
+    struct origin *origin = origin_new(NULL);
+    char name[32];
+    for (unsigned i = 0; i < LIMIT_ORIGIN_NOTES + 10; i++) {
+        snprintf(name, sizeof(name), "absent-%u", i);
+        assert_false(origin_is_file(origin, in_folder(name)));
+    }
+    assert_int_equal(origin->count, LIMIT_ORIGIN_ABSENT);
+    assert_text(origin, "a.lua", "one");
+    assert_missing(origin, "late.lua");
+    put("late.lua", "late");
+    assert_text(origin, "late.lua", "late"); /* the disk is asked each time */
+    put("absent-0", "noted");
+    assert_false(origin_is_file(origin, in_folder("absent-0")));
+    assert_true(origin_changed(origin));
+    struct origin *next = origin_new(origin);
+    assert_false(origin_is_file(next, in_folder("of its own")));
+    assert_int_equal(origin_settle(next), 0);
+    assert_int_equal(next->absent, LIMIT_ORIGIN_ABSENT);
+    assert_text(next, "a.lua", "one");
+    origin_unref(next);
+    origin_unref(origin);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_names_that_are_not_there, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_asked_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_made_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_settled, set_up, tear_down),

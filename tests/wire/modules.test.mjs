@@ -32,6 +32,15 @@ test('require: beside the script, beside functions.lua, LuaRocks tree, lib; NAME
   assert.equal((await h.call('all')).text, 'beside,folder,at_root,tree,rock lua_modules/share/lua/5.4/rock.lua part,own,owns,own,own');
 });
 
+test('names that callers choose and nobody has take no room from the modules that are there', async (t) => {
+  const scripts = { ask: 'return function(event) return tostring(select(2, pcall(require, event.queryStringParameters.name))) end',
+    flood: 'return function() local n = 0 for i = 1, 4000 do n = n + (pcall(require, "absent" .. i) and 1 or 0) end return tostring(n) .. require("late") end' };
+  const h = await start(t, { files: { ...deployment(scripts, { fields: { flood: 'cpu = 30, timeout = 60' } }), 'late.lua': 'return " late"' } });
+  assert.match((await h.call('ask', { suffix: '?name=nobody' })).text, /^module 'nobody' not found/);
+  assert.equal((await h.call('flood')).text, '0 late');
+  assert.equal((await h.call('flood')).text, '0 late');
+});
+
 test('a module that fails says why each time; one that waits may be required by two requests', async (t) => {
   const h = await start(t, {
     files: {

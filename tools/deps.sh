@@ -9,7 +9,8 @@
 #   tools/deps.sh drill      and what `make slow-drill` needs
 set -eu
 
-want="gcc make libc6-dev pkg-config liblua5.4-dev libuv1-dev libjansson-dev libjwt-dev libssl-dev
+# curl and ca-certificates: README's commands, and issuers on the network.
+want="curl ca-certificates gcc make libc6-dev pkg-config liblua5.4-dev libuv1-dev libjansson-dev libjwt-dev libssl-dev
       libcurl4-openssl-dev libnghttp2-dev libbrotli-dev libidn2-dev zlib1g-dev liblmdb-dev libhiredis-dev libseccomp-dev node-llhttp"
 
 # The tests bring a Node of their own (tests/package.json); this one only has to run npm. A newer
@@ -20,7 +21,7 @@ node_and_npm() {
     echo nodejs npm
 }
 
-for_test="libcmocka-dev redis-tools lua5.4 curl ca-certificates $(node_and_npm)"
+for_test="libcmocka-dev redis-tools lua5.4 $(node_and_npm)"
 for_check="clang clang-format clang-tidy libclang-rt-14-dev cppcheck lua-check valgrind chromium"
 for_bench="wrk nghttp2-client util-linux openssl nginx libnginx-mod-http-lua lua-resty-core lua-luaossl lua-cjson haproxy"
 

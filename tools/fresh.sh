@@ -3,7 +3,8 @@
 # in a folder, made by debootstrap, with the committed state of this repository cloned into it.
 # Needs root and curl. Package sources, CA certificates and npm's settings are the host's.
 #
-#   tools/fresh.sh [deps|run|all]  deps: only the installation of packages; run: only `make run`
+#   tools/fresh.sh [deps|run|walk|all]  deps: only the installation of packages; run: only `make run`;
+#                  walk: ten minutes of a stranger, each step timed (tools/walk.mjs; needs Node)
 #   FRESH_KEEP=1                   leave the folder behind
 set -eu
 cd "$(dirname "$0")/.."
@@ -88,6 +89,14 @@ if [ "$what" = deps ]; then
     say 'a second time: nothing to do'
     inside 'make deps deps-test'
     say 'done'
+    exit 0
+fi
+
+if [ "$what" = walk ]; then
+    say "a stranger's ten minutes ($(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg))"
+    node=$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node)
+    "$node" tools/walk.mjs "$root"
+    say "done, load $(cut -d ' ' -f 1 /proc/loadavg)"
     exit 0
 fi
 

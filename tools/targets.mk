@@ -236,6 +236,10 @@ perf: build/luafn tests/node_modules/.package-lock.json ## the wire tests that m
 	$(Q)for file in $$(grep -l PERF tests/wire/*.test.mjs); do \
 	    LUAFN_PERF=1 ONLY=$$(basename $$file) tools/test.sh wire || exit 1; done
 
+.PHONY: walk
+walk: ## time a stranger's ten minutes in a bare Debian 12: install, write, protect, break, deploy (root, debootstrap)
+	tools/fresh.sh walk
+
 stopwatch: tests/node_modules/.package-lock.json ## how long the README's first steps take, from `git clone`
 	$(Q)$(NODE) tools/stopwatch.mjs
 

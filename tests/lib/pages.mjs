@@ -75,7 +75,7 @@ export function faults(page, text = read(page)) {
 }
 
 // "$ command" lines, each with the lines that it prints.
-function commands(text) {
+export function commands(text) {
   return text.split(/^\$ /m).slice(1).map((one) => {
     const [command, ...said] = one.trimEnd().split('\n');
     return { command, said: said.join('\n') };

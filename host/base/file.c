@@ -12,14 +12,37 @@ bool file_exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
-int file_create(const char *path, struct str text)
+int file_read_rest(int fd, size_t limit, struct buf *out)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    for (;;) {
+        if (out->len > limit)
+            return -EFBIG;
+        if (buf_reserve(out, 16 * 1024) != 0)
+            return -ENOMEM;
+        ssize_t n = read(fd, out->data + out->len, out->cap - out->len);
+        if (n == 0)
+            return 0;
+        if (n > 0)
+            out->len += (size_t)n;
+        else if (errno != EINTR)
+            return -errno;
+    }
+}
+
+int file_create(const char *path, struct str text, mode_t mode)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
     if (fd == -1)
         return -errno;
-    ssize_t n = write(fd, text.ptr, text.len);
-    int rc = n == (ssize_t)text.len ? 0 : -EIO;
-    if (close(fd) != 0)
+    int rc = 0;
+    while (text.len > 0 && rc == 0) {
+        ssize_t n = write(fd, text.ptr, text.len);
+        if (n >= 0)
+            text = str_skip(text, (size_t)n);
+        else if (errno != EINTR)
+            rc = -errno;
+    }
+    if (close(fd) != 0 && rc == 0)
         rc = -errno;
     return rc;
 }

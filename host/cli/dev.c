@@ -106,7 +106,7 @@ static void make_auth_file(const char *config_file)
         return;
     if ((mkdir(folder, 0777) != 0 && errno != EEXIST) || file_exists(path))
         return;
-    if (file_create(path, (struct str){file->data, file->len}) == 0)
+    if (file_create(path, (struct str){file->data, file->len}, 0666) == 0)
         fprintf(stderr, "wrote %s: users, roles and applications of the dev issuer\n", path);
 }
 

@@ -2,12 +2,12 @@
 #include "cli/dev_key.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "lua/script.h"
@@ -53,13 +53,8 @@ static int write_key(const char *path, const struct key *key)
 {
     struct buf pem = BUF_INIT;
     int rc = key_to_pem(key, &pem);
-    int fd = rc == 0 ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
-    if (rc == 0 && fd == -1)
-        rc = -errno;
-    if (fd != -1) {
-        ssize_t n = write(fd, pem.data, pem.len);
-        rc = close(fd) == 0 && n == (ssize_t)pem.len ? 0 : -EIO;
-    }
+    if (rc == 0)
+        rc = file_create(path, buf_str(&pem), 0600);
     buf_free(&pem);
     return rc;
 }

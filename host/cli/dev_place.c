@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "cli/cli.h"
 
 #define USUAL "http://localhost:8888"
@@ -19,12 +20,8 @@ void dev_place_keep(const char *config_file, const char *issuer)
         return;
     snprintf(path, sizeof(path), "%s/dev-issuer", folder);
     snprintf(next, sizeof(next), "%s/dev-issuer.new", folder);
-    int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd == -1)
-        return;
-    size_t len = strlen(issuer);
-    bool written = write(fd, issuer, len) == (ssize_t)len;
-    if (close(fd) == 0 && written)
+    (void)unlink(next);
+    if (file_create(next, str_from(issuer), 0644) == 0)
         (void)rename(next, path);
 }
 

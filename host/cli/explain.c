@@ -13,6 +13,7 @@
 #include <uv.h>
 
 #include "auth/cache.h"
+#include "base/file.h"
 #include "base/limits.h"
 #include "cli/dev_key.h"
 #include "cli/dev_place.h"
@@ -322,16 +323,12 @@ static int make_exchange(struct session *s, struct str token)
 
 /* ---- the command ---- */
 
+/* What is longer than a header may be is refused for its size: the rest need not be read. */
 static int read_stdin(struct buf *out)
 {
-    size_t n;
-    do {
-        if (buf_reserve(out, 4096) != 0)
-            return cli_fault("out of memory");
-        n = fread(out->data + out->len, 1, 4096, stdin);
-        out->len += n;
-    } while (n > 0 && out->len <= LIMIT_HEADER_BYTES);
-    return 0;
+    return file_read_rest(STDIN_FILENO, LIMIT_HEADER_BYTES, out) != -ENOMEM
+               ? 0
+               : cli_fault("out of memory");
 }
 
 /* Without what comes along when it is copied: white space around, the scheme, a line's end. */

@@ -1,11 +1,13 @@
 /* luafn invoke: runs one function in this process. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "bindings/bindings.h"
 #include "cli/cli.h"
@@ -23,51 +25,26 @@ static struct str text_or_nothing(const char *text)
     return text != NULL ? str_from(text) : (struct str){NULL, 0};
 }
 
-static int read_input(struct buf *out)
-{
-    size_t n;
-    do {
-        if (buf_reserve(out, 65536) != 0)
-            return cli_fault("out of memory");
-        n = fread(out->data + out->len, 1, 65536, stdin);
-        out->len += n;
-    } while (n > 0 && out->len <= LIMIT_FN_BODY);
-    return 0;
-}
-
-static int read_file(const char *path, struct buf *out)
-{
-    FILE *file = fopen(path, "rb");
-    if (file == NULL)
-        return cli_fault("--payload: %s cannot be opened: %s", path, strerror(errno));
-    size_t n;
-    bool ok = true;
-    do {
-        ok = buf_reserve(out, 65536) == 0;
-        n = ok ? fread(out->data + out->len, 1, 65536, file) : 0;
-        out->len += n;
-    } while (n > 0 && out->len <= LIMIT_FN_BODY);
-    bool failed = ferror(file) != 0;
-    fclose(file);
-    if (failed)
-        return cli_fault("--payload: %s cannot be read", path);
-    return ok ? 0 : cli_fault("out of memory");
-}
-
 /* TEXT, @FILE or @- for stdin. */
 static int get_payload(struct invoke *o, struct str *out)
 {
     *out = text_or_nothing(o->payload);
     if (o->payload == NULL || o->payload[0] != '@')
         return 0;
-    int rc =
-        strcmp(o->payload, "@-") == 0 ? read_input(&o->file) : read_file(o->payload + 1, &o->file);
-    if (rc == 0 && o->file.len > LIMIT_FN_BODY)
-        rc = cli_fault("--payload is larger than %zu bytes", LIMIT_FN_BODY);
-    *out = buf_str(&o->file);
-    if (out->ptr == NULL)
-        *out = STR("");
-    return rc;
+    const char *path = o->payload + 1;
+    bool is_file = strcmp(path, "-") != 0;
+    int fd = is_file ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+    if (fd == -1)
+        return cli_fault("--payload: %s cannot be opened: %s", path, strerror(errno));
+    int rc = file_read_rest(fd, LIMIT_FN_BODY, &o->file);
+    if (is_file)
+        close(fd);
+    *out = o->file.len > 0 ? buf_str(&o->file) : STR("");
+    if (rc == -EFBIG)
+        return cli_fault("--payload is larger than %zu bytes", LIMIT_FN_BODY);
+    if (rc == -ENOMEM)
+        return cli_fault("out of memory");
+    return rc == 0 ? 0 : cli_fault("--payload: %s cannot be read", path);
 }
 
 /* "K: V" */

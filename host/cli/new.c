@@ -39,7 +39,7 @@ static int write_below(const struct new_function *f, const char *relative, struc
     snprintf(path, sizeof(path), "%s%s", f->root, relative);
     int rc = make_folders(path, strlen(f->root));
     if (rc == 0)
-        rc = file_create(path, text);
+        rc = file_create(path, text, 0666);
     if (rc != 0)
         return cli_fault("%s cannot be written: %s", path, strerror(-rc));
     printf("wrote %s\n", path);

@@ -116,7 +116,7 @@ static int replace_config(const struct new_function *f, struct str text)
     char fresh[4200];
     struct stat st;
     snprintf(fresh, sizeof(fresh), "%s.new", f->config_file);
-    int rc = stat(f->config_file, &st) == 0 ? file_create(fresh, text) : -errno;
+    int rc = stat(f->config_file, &st) == 0 ? file_create(fresh, text, 0666) : -errno;
     if (rc != 0)
         return rc;
     rc = is_good(fresh, f->name) ? 0 : -EINVAL;

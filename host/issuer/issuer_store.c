@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/limits.h"
 
@@ -84,16 +85,7 @@ static int read_whole(const char *path, struct buf *out)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return -errno;
-    ssize_t count;
-    do {
-        if (out->len > FILE_BYTES_MAX || buf_reserve(out, 16384) != 0) {
-            close(fd);
-            return -EFBIG;
-        }
-        count = read(fd, out->data + out->len, 16384);
-        out->len += count > 0 ? (size_t)count : 0;
-    } while (count > 0 || (count < 0 && errno == EINTR));
-    int code = count < 0 ? -errno : 0;
+    int code = file_read_rest(fd, FILE_BYTES_MAX, out);
     close(fd);
     return code;
 }
@@ -131,24 +123,6 @@ int issuer_store_load(struct issuer_store *store, struct buf *jwks, double *fetc
     return code;
 }
 
-static int write_whole(const char *path, struct str text)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return -errno;
-    int code = 0;
-    while (text.len > 0 && code == 0) {
-        ssize_t count = write(fd, text.ptr, text.len);
-        if (count >= 0)
-            text = str_skip(text, (size_t)count);
-        else if (errno != EINTR)
-            code = -errno;
-    }
-    if (close(fd) != 0 && code == 0)
-        code = -errno;
-    return code;
-}
-
 void issuer_store_save(struct issuer_store *store, struct str jwks, double fetched_at)
 {
     char temporary[4096];
@@ -165,7 +139,7 @@ void issuer_store_save(struct issuer_store *store, struct str jwks, double fetch
     code = (size_t)len >= sizeof(temporary) ? -ENAMETOOLONG : code;
     if (code == 0) {
         (void)unlink(temporary); /* what a killed worker of the same number left */
-        code = write_whole(temporary, buf_str(&text));
+        code = file_create(temporary, buf_str(&text), 0600);
     }
     if (code == 0 && rename(temporary, store->path) != 0)
         code = -errno;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/embedded.h"
+#include "base/file.h"
 #include "base/limits.h"
 
 static const struct embedded_file *find_embedded(const char *path)
@@ -25,20 +26,12 @@ static bool is_embedded(const char *path)
 
 static int read_all(int fd, struct buf *out, struct err *err)
 {
-    for (;;) {
-        if (out->len > LIMIT_SCRIPT_BYTES)
-            return err_set(err, -EFBIG, "the script is larger than %d bytes", LIMIT_SCRIPT_BYTES);
-        if (buf_reserve(out, 16 * 1024) != 0)
-            return err_set(err, -ENOMEM, "out of memory");
-        ssize_t n = read(fd, out->data + out->len, out->cap - out->len);
-        if (n == -1 && errno == EINTR)
-            continue;
-        if (n == -1)
-            return err_set(err, -errno, "cannot be read: %s", strerror(errno));
-        if (n == 0)
-            return 0;
-        out->len += (size_t)n;
-    }
+    int rc = file_read_rest(fd, LIMIT_SCRIPT_BYTES, out);
+    if (rc == -EFBIG)
+        return err_set(err, rc, "the script is larger than %d bytes", LIMIT_SCRIPT_BYTES);
+    if (rc == -ENOMEM)
+        return err_set(err, rc, "out of memory");
+    return rc != 0 ? err_set(err, rc, "cannot be read: %s", strerror(-rc)) : 0;
 }
 
 int script_read(const char *path, struct buf *out, struct err *err)

@@ -5,30 +5,53 @@
 
 #include "auth/policy.h"
 
+/* What is under way. */
+struct document {
+    const struct deployment *deployment;
+    struct buf *out;
+    struct arena arena;
+    struct shape *shapes; /* of the paths that are written */
+    unsigned *operations; /* how many each function has, by method */
+};
+
+/* A path without the names of its parameters: two that differ in those alone are the same one. */
+struct shape {
+    struct shape *next;
+    struct str text;
+};
+
 static const char *const operation_names[METHOD_COUNT] = {"get",   "head",   "post",   "put",
                                                           "patch", "delete", "options"};
 
-/* Our pattern as OpenAPI writes paths: ":id" and ":id?" become "{id}", a final star "{splat}". */
-static void add_path(struct buf *out, struct str pattern)
+/* Our pattern as OpenAPI writes paths: ":id" and ":id?" become "{id}", a final star "{splat}". A
+ * parameter has to be there in OpenAPI: without its last one the path is another. `named` false:
+ * the shape. In the arena; ptr is NULL when out of memory. */
+static struct str path_text(struct arena *arena, struct str pattern, bool whole, bool named)
 {
     struct buf text = BUF_INIT;
-    struct str rest = pattern, segment;
-    bool first = true;
+    struct str rest = str_skip(pattern, 1), segment;
     while (str_split_next(&rest, '/', &segment)) {
-        if (!first)
-            buf_add_char(&text, '/');
-        first = false;
-        bool optional = str_ends_with(segment, STR("?"));
-        if (segment.len > 1 && segment.ptr[0] == ':')
-            buf_printf(&text, "{%.*s}", (int)(segment.len - 1 - optional), segment.ptr + 1);
-        else if (str_eq(segment, STR("*")))
-            buf_add_str(&text, STR("{splat}"));
+        bool optional = str_ends_with(segment, STR("?")), splat = str_eq(segment, STR("*"));
+        bool parameter = splat || (segment.len > 1 && segment.ptr[0] == ':');
+        if (segment.len == 0 || ((optional || splat) && !whole))
+            continue;
+        struct str name = splat ? STR("splat") : str_skip(segment, parameter ? 1 : 0);
+        name.len -= parameter && optional;
+        if (!parameter)
+            buf_printf(&text, "/%.*s", STR_ARG(name));
         else
-            buf_add_str(&text, segment);
+            buf_printf(&text, "/{%.*s}", named ? (int)name.len : 0, name.ptr);
     }
-    buf_add_json(out, buf_str(&text));
-    out->failed = out->failed || text.failed;
+    struct str copy = text.len > 0 ? arena_copy(arena, buf_str(&text)) : STR("/");
+    if (buf_failed(&text))
+        copy.ptr = NULL;
     buf_free(&text);
+    return copy;
+}
+
+static bool has_optional_part(struct str pattern)
+{
+    return str_ends_with(pattern, STR("/*")) || str_ends_with(pattern, STR("?"));
 }
 
 /* The proof of possession, as a header beside `Authorization`. */
@@ -42,22 +65,19 @@ static void add_proof(struct buf *out, enum dpop_mode mode, const char *separato
                    mode == DPOP_REQUIRED ? "" : ", for a token that is bound to a key");
 }
 
-static void add_parameters(struct buf *out, struct str pattern, const struct policy *policy)
+/* Those that stand in braces. */
+static void add_parameters(struct buf *out, struct str path, const struct policy *policy)
 {
-    struct str rest = pattern, segment;
+    struct str rest = path, segment;
     const char *separator = "";
     buf_add_str(out, STR(",\"parameters\":["));
     while (str_split_next(&rest, '/', &segment)) {
-        bool splat = str_eq(segment, STR("*"));
-        if (!splat && (segment.len < 2 || segment.ptr[0] != ':'))
+        if (segment.len < 2 || segment.ptr[0] != '{')
             continue;
-        struct str name = splat ? STR("splat") : str_skip(segment, 1);
-        if (str_ends_with(name, STR("?")))
-            name.len--;
         buf_printf(
             out, "%s{\"in\":\"path\",\"required\":true,\"schema\":{\"type\":\"string\"},\"name\":",
             separator);
-        buf_add_json(out, name);
+        buf_add_json(out, (struct str){segment.ptr + 1, segment.len - 2});
         buf_add_char(out, '}');
         separator = ",";
     }
@@ -96,17 +116,42 @@ static void add_responses(struct buf *out, const struct function_spec *spec)
         if (policy->scope_count > 0 || policy->role.len > 0 || policy->claims != NULL)
             buf_add_str(out, STR(",\"403\":{\"$ref\":\"#/components/responses/refused\"}"));
     }
+    if (spec->rate_limit.limit > 0)
+        buf_add_str(out, STR(",\"429\":{\"$ref\":\"#/components/responses/refused\"}"));
     buf_add_char(out, '}');
 }
 
-static void add_operation(struct buf *out, const struct function_spec *spec, struct str pattern,
+/* How many operations with that method it has now. */
+static unsigned count_operation(struct document *doc, const struct function *function,
+                                unsigned method)
+{
+    unsigned i = 0;
+    while (doc->deployment->functions[i] != function)
+        i++;
+    return ++doc->operations[i * METHOD_COUNT + method];
+}
+
+static void add_operation(struct document *doc, const struct function *function, struct str path,
                           unsigned method)
 {
-    char id[192];
-    snprintf(id, sizeof(id), "%s_%.*s", operation_names[method], STR_ARG(spec->name));
+    struct buf *out = doc->out;
+    const struct function_spec *spec = function->spec;
+    unsigned turn = count_operation(doc, function, method);
+    struct str who = policy_text(&spec->policy, &doc->arena);
+    /* An id is good once in a document. */
+    struct str id = arena_printf(&doc->arena, turn > 1 ? "%s_%.*s.%u" : "%s_%.*s",
+                                 operation_names[method], STR_ARG(spec->name), turn);
+    struct str summary = arena_printf(&doc->arena, "%.*s: %.*s", STR_ARG(spec->name), STR_ARG(who));
+    out->failed = out->failed || who.ptr == NULL || id.ptr == NULL || summary.ptr == NULL;
+    if (out->failed)
+        return;
     buf_printf(out, "\"%s\":{\"operationId\":", operation_names[method]);
-    buf_add_json(out, str_from(id));
-    add_parameters(out, pattern, &spec->policy);
+    buf_add_json(out, id);
+    buf_add_str(out, STR(",\"summary\":"));
+    buf_add_json(out, summary);
+    add_parameters(out, path, &spec->policy);
+    if (method == METHOD_POST || method == METHOD_PUT || method == METHOD_PATCH)
+        buf_add_str(out, STR(",\"requestBody\":{\"content\":{\"*/*\":{}}}"));
     if (spec->policy.kind == POLICY_TOKEN)
         add_security(out, &spec->policy);
     else if (spec->policy.kind == POLICY_PUBLIC)
@@ -115,38 +160,67 @@ static void add_operation(struct buf *out, const struct function_spec *spec, str
     buf_add_char(out, '}');
 }
 
-/* Where a function takes every method, the two that people mean are listed. */
-static void add_route(struct buf *out, const struct function_spec *spec, struct str pattern)
+/* False: it is there already. */
+static bool note_shape(struct document *doc, struct str text)
 {
-    unsigned methods = spec->methods == METHOD_ALL
-                           ? METHOD_BIT(METHOD_GET) | METHOD_BIT(METHOD_POST)
-                           : spec->methods;
-    const char *separator = "";
-    add_path(out, pattern);
-    buf_add_str(out, STR(":{"));
-    for (unsigned m = 0; m < METHOD_COUNT; m++) {
-        if ((methods & METHOD_BIT(m)) == 0)
-            continue;
-        buf_add_str(out, str_from(separator));
-        add_operation(out, spec, pattern, m);
-        separator = ",";
+    for (const struct shape *one = doc->shapes; one != NULL; one = one->next) {
+        if (str_eq(one->text, text))
+            return false;
     }
-    buf_add_char(out, '}');
+    struct shape *shape = arena_alloc(&doc->arena, sizeof(*shape));
+    if (shape == NULL) {
+        doc->out->failed = true;
+        return false;
+    }
+    *shape = (struct shape){doc->shapes, text};
+    doc->shapes = shape;
+    return true;
 }
 
-static void add_paths(struct buf *out, const struct deployment *d)
+/* Who answers there the router says: other functions may have the same path under other methods.
+ * Scheduled ones run by themselves, and those of `dev` are not part of the deployment. */
+static void add_path(struct document *doc, struct str pattern, bool whole)
 {
-    const char *separator = "";
+    struct str path = path_text(&doc->arena, pattern, whole, true);
+    struct str shape = path_text(&doc->arena, pattern, whole, false);
+    doc->out->failed = doc->out->failed || path.ptr == NULL || shape.ptr == NULL;
+    if (doc->out->failed || !note_shape(doc, shape))
+        return;
+    const char *separator = doc->shapes->next != NULL ? "," : "";
+    buf_add_str(doc->out, str_from(separator));
+    buf_add_json(doc->out, path);
+    buf_add_str(doc->out, STR(":{"));
+    separator = "";
+    for (unsigned m = 0; m < METHOD_COUNT; m++) {
+        struct route_match match;
+        if (router_match(doc->deployment->router, (enum http_method)m, path, &match) != ROUTE_FOUND)
+            continue;
+        const struct function *function = match.target;
+        if (function->spec->is_dev || function->spec->cron != NULL)
+            continue;
+        buf_add_str(doc->out, str_from(separator));
+        add_operation(doc, function, path, m);
+        separator = ",";
+    }
+    buf_add_char(doc->out, '}');
+}
+
+static void add_paths(struct document *doc)
+{
+    const struct deployment *d = doc->deployment;
     for (unsigned i = 0; i < d->function_count; i++) {
         const struct function_spec *spec = d->functions[i]->spec;
+        if (spec->is_dev || spec->cron != NULL)
+            continue;
         char standard[512];
         snprintf(standard, sizeof(standard), "%.*s/%.*s", STR_ARG(d->config->prefix),
                  STR_ARG(spec->name));
-        for (unsigned p = 0; !spec->is_dev && p < (spec->path_count > 0 ? spec->path_count : 1);
-             p++) {
-            buf_add_str(out, str_from(separator));
-            add_route(out, spec, spec->path_count > 0 ? spec->paths[p] : str_from(standard));
-            separator = ",";
+        if (spec->path_count == 0)
+            add_path(doc, str_from(standard), true);
+        for (unsigned p = 0; p < spec->path_count; p++) {
+            if (has_optional_part(spec->paths[p]))
+                add_path(doc, spec->paths[p], false);
+            add_path(doc, spec->paths[p], true);
         }
     }
 }
@@ -190,13 +264,41 @@ static void add_components(struct buf *out, const struct deployment *d)
     buf_add_str(out, STR("}}"));
 }
 
+/* Where it is reached the host cannot know: a proxy may stand before it. `URL` says it, as at
+ * Netlify; in `dev` it is there. */
+static void add_servers(struct document *doc)
+{
+    const char *url = env_get(doc->deployment->config->env, "URL");
+    if (url != NULL) {
+        buf_add_str(doc->out, STR("\"servers\":[{\"url\":"));
+        buf_add_json(doc->out, str_from(url));
+        buf_add_str(doc->out, STR("}],"));
+    } else {
+        buf_add_str(
+            doc->out,
+            STR("\"servers\":[{\"url\":\"{origin}\",\"variables\":{\"origin\":{\"default\":"
+                "\"http://127.0.0.1:8888\",\"description\":\"Where the host is reached. The "
+                "variable URL of its environment says it here.\"}}}],"));
+    }
+}
+
 void openapi_write(const struct deployment *deployment, struct buf *out)
 {
-    buf_add_str(
-        out,
-        STR("{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"luafn\",\"version\":\"1\"},\"paths\":{"));
-    add_paths(out, deployment);
+    struct document doc = {.deployment = deployment, .out = out};
+    arena_init(&doc.arena);
+    doc.operations = arena_zalloc(&doc.arena, (deployment->function_count + 1) * METHOD_COUNT *
+                                                  sizeof(*doc.operations));
+    if (doc.operations == NULL) {
+        out->failed = true;
+        return;
+    }
+    buf_add_str(out,
+                STR("{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"luafn\",\"version\":\"1\"},"));
+    add_servers(&doc);
+    buf_add_str(out, STR("\"paths\":{"));
+    add_paths(&doc);
     buf_add_str(out, STR("},"));
     add_components(out, deployment);
     buf_add_char(out, '}');
+    arena_free(&doc.arena);
 }

@@ -5,7 +5,6 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
-#include <string.h>
 
 #include "base/str.h"
 #include "bindings/base64.h"

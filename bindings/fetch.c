@@ -3,14 +3,12 @@
  * The response is copied out of the client's callback into the operation, and becomes Lua values
  * when the coroutine goes on. */
 #include <lauxlib.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "base/list.h"
 #include "bindings/bindings.h"
 #include "bindings/fetch_stream.h"
-#include "bindings/json.h"
 #include "bindings/keys.h"
 #include "http/headers.h"
 #include "base/limits.h"

@@ -1,7 +1,6 @@
 /* Helpers over claims as Lua values: claim_to_array, remove_namespaces, has_scope. Edge cases as in
  * the original. */
 #include <lauxlib.h>
-#include <string.h>
 
 #include "base/str.h"
 #include "bindings/jwt_internal.h"

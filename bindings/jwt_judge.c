@@ -1,6 +1,5 @@
 /* From a token to claims in Lua: the verdict, the wait for a key that it lacks, and what map_claims
  * makes of the claims. */
-#include <lauxlib.h>
 #include <string.h>
 
 #include "auth/dpop.h"

@@ -1,6 +1,5 @@
 /* jwt.sign and jwt.public_jwk: tokens of one's own. */
 #include <lauxlib.h>
-#include <string.h>
 
 #include "auth/key.h"
 #include "base/buf.h"

@@ -5,7 +5,6 @@
 #include "bindings/jwt_internal.h"
 #include "issuer/issuer_link.h"
 #include "options/options.h"
-#include "lua/tree.h"
 #include "lua/vm.h"
 #include "run/instance.h"
 

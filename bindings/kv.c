@@ -3,7 +3,6 @@
  * Every function has a namespace of its own, unless functions.lua gives it another. Strings are
  * kept as they are, everything else as JSON with sorted keys, so that equal values are equal bytes
  * (which kv.cas compares). Reading is done at once; what writes waits until it is on the disk. */
-#include <errno.h>
 #include <lauxlib.h>
 #include <stdlib.h>
 

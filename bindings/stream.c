@@ -3,7 +3,6 @@
  * The stream itself is the host's (run/stream.h); this module writes the event format of the HTML
  * standard, section 9.2, in a way that no field can end an event early or begin another one. */
 #include <lauxlib.h>
-#include <string.h>
 
 #include "base/buf.h"
 #include "bindings/bindings.h"

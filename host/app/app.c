@@ -8,12 +8,9 @@
 #include "app/schedule.h"
 #include "auth/policy.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "http/target.h"
 #include "client/client_rules.h"
 #include "issuer/token_wait.h"
-#include "base/limits.h"
-#include "run/outcome.h"
 
 /* A request on its way; in the exchange's arena. */
 struct visit {

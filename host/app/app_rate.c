@@ -4,8 +4,6 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-#include "auth/policy.h"
-
 /* A customer of an internet provider has a whole /64 of IPv6 addresses to call from. */
 static struct str network_of(struct str address, struct arena *arena)
 {

@@ -4,9 +4,7 @@
 #include "app/app.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"

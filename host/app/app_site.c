@@ -2,7 +2,6 @@
  * answer. */
 #include "app/app.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "http/target.h"

@@ -8,7 +8,6 @@
 #include "app/kept.h"
 #include "base/log.h"
 #include "issuer/issuer_link.h"
-#include "lua/script.h"
 
 /* ---- what functions see of the environment ---- */
 

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <openssl/x509.h>
-#include <string.h>
 
 #include "auth/base64url.h"
 #include "base/base64.h"

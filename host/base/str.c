@@ -1,7 +1,6 @@
 /* Slices: comparison, splitting, numbers. Nothing here allocates. */
 #include "base/str.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,6 +1,4 @@
 /* What `luafn audit` attacks: which routes, whose tokens, which keys. */
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 

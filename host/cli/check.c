@@ -1,7 +1,6 @@
 /* luafn check: is everything loadable? */
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"

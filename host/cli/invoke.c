@@ -12,7 +12,6 @@
 #include "bindings/bindings.h"
 #include "cli/cli.h"
 #include "cli/local.h"
-#include "lua/script.h"
 
 struct invoke {
     const char *config_file, *name, *payload, *method, *path, *subject, *scope;

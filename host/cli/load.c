@@ -1,8 +1,6 @@
 /* Loading a deployment without serving it. */
 #include "cli/load.h"
 
-#include <stdio.h>
-
 #include "base/log.h"
 #include "bindings/bindings.h"
 #include "cli/cli.h"

@@ -2,10 +2,8 @@
 #include "cli/local.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "base/limits.h"
-#include "base/log.h"
 #include "cli/cli.h"
 #include "cli/dev_key.h"
 #include "cli/dev_place.h"

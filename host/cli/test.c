@@ -1,6 +1,5 @@
 /* luafn test: finds the tests and runs them. */
 #include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

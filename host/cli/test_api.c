@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/embedded.h"
 #include "bindings/bindings.h"
-#include "bindings/json.h"
 #include "cli/test_internal.h"
 #include "lua/guard.h"
 #include "run/invocation.h"

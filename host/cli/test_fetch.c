@@ -3,9 +3,7 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/log.h"
 #include "cli/test_internal.h"
 #include "run/invocation.h"
 

@@ -12,7 +12,6 @@
 
 #include "config/config_internal.h"
 #include "config/config_rule_files.h"
-#include "config/config_site.h"
 #include "config/config_toml.h"
 #include "lua/script.h"
 #include "lua/source_line.h"

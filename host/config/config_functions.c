@@ -2,9 +2,6 @@
 #include "config/config_functions.h"
 
 #include <errno.h>
-#include <lauxlib.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -5,8 +5,6 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 
 #include "base/limits.h"
 #include "config/config_functions.h"

@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 #include "base/limits.h"
-#include "lua/script.h"
 
 /* ---- notes ---- */
 

@@ -5,12 +5,9 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 
 #include "config/toml.h"
 #include "config/config_site.h"
-#include "lua/script.h"
 
 #define FILE_NAME "netlify.toml"
 

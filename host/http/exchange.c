@@ -2,7 +2,6 @@
 #include "http/exchange.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>

@@ -2,7 +2,6 @@
 #include "http/head_check.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 
 #include "http/chars.h"
 

@@ -2,7 +2,6 @@
 #include "http/parser.h"
 
 #include <llhttp.h>
-#include <stdlib.h>
 
 #include "base/limits.h"
 

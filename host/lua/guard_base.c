@@ -1,6 +1,4 @@
 /* The base library. */
-#include "base/limits.h"
-#include "lua/budget.h"
 #include "lua/guard.h"
 #include "lua/guard_parts.h"
 #include "lua/lazy.h"

@@ -7,7 +7,6 @@
  * them. There is no registry, no user value, no setlocal (Lua does not check what it puts in place
  * of a loop's counter), and hooks are the budget's. */
 #include <lauxlib.h>
-#include <lualib.h>
 #include <string.h>
 
 #include "lua/budget.h"

@@ -1,7 +1,6 @@
 /* The io library of a host that has no files to give: opening one fails as a missing file does, and
  * what is written goes to the log, a line a call. */
 #include <lauxlib.h>
-#include <lualib.h>
 #include <string.h>
 
 #include "lua/guard_parts.h"

@@ -5,7 +5,6 @@
  * tables. */
 #include "lua/vm.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <lauxlib.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 

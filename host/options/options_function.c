@@ -1,6 +1,5 @@
 /* Reading one function's options: from functions.lua, or from the table that its script returns. */
 #include <errno.h>
-#include <lauxlib.h>
 #include <string.h>
 
 #include "base/limits.h"

@@ -2,7 +2,6 @@
 #include "process/stand_in.h"
 
 #include <signal.h>
-#include <string.h>
 
 #include "app/kept.h"
 #include "base/log.h"

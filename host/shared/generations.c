@@ -1,7 +1,6 @@
 /* Numbers for the versions of functions, for all workers together. */
 #include "shared/generations.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 
 int generations_init(struct generation_table *table)

@@ -13,7 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/limits.h"
 #include "base/log.h"
 #include "store/file.h"
 

@@ -2,7 +2,6 @@
  * the server's configuration. */
 #include <hiredis/hiredis.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/limits.h"

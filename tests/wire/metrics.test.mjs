@@ -122,16 +122,26 @@ test('ready and live tell of the whole host', async (t) => {
   for (const res of await Promise.all(long)) assert.equal(res.text, 'x');
 });
 
-test('every metric of the dashboard exists', async (t) => {
-  const h = await start(t, { files: deployment(SCRIPTS) });
+test('the dashboard has every metric, and none that is not there', async (t) => {
+  const h = await start(t, { files: deployment(SCRIPTS, { more: 'auth = { issuer = "http://127.0.0.1:1/", audience = "x" },' }) });
   await h.call('hello');
   const { families } = await scrape(h);
   const dashboard = JSON.parse(fs.readFileSync(path.join(ROOT, 'deploy/grafana-dashboard.json'), 'utf8'));
   const expressions = dashboard.panels.flatMap((p) => (p.targets ?? []).map((x) => x.expr));
   assert.ok(expressions.length >= 10);
-  const known = new Set(families.keys());
-  for (const name of new Set(expressions.join(' ').match(/luafn_\w+/g))) {
-    assert.ok(known.has(name) || known.has(name.replace(/_(bucket|sum|count)$/, '')), name);
+  const known = [...families.keys()];
+  const shown = expressions.join(' ').match(/luafn_\w+/g).map((name) => (known.includes(name) ? name : name.replace(/_(bucket|sum|count)$/, '')));
+  assert.deepEqual([...new Set(shown)].sort(), known.sort());
+  const page = fs.readFileSync(path.join(ROOT, 'docs/operating.md'), 'utf8');
+  for (const name of known) assert.match(page, new RegExp(`\`${name.replace('luafn_', '')}\\b|\`${name.replace(/^luafn_function(_.*_)total$/, '$1')}\``), `docs/operating.md: ${name}`);
+  const places = new Set();
+  for (const { title, gridPos: { x, y, w, h: high } } of dashboard.panels) {
+    for (let i = 0; i < w * high; i++) {
+      const place = `${x + (i % w)},${y + Math.floor(i / w)}`;
+      assert.ok(!places.has(place), `${title} lies over another panel`);
+      places.add(place);
+    }
   }
+  assert.equal(new Set(dashboard.panels.map(({ id }) => id)).size, dashboard.panels.length);
   for (const panel of dashboard.panels) assert.ok(panel.title && panel.gridPos && (panel.type === 'row' || panel.targets.length > 0), panel.title);
 });

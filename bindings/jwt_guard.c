@@ -80,7 +80,8 @@ static int mapped(lua_State *L, int status, lua_KContext ctx)
     (void)ctx;
     struct str why;
     return jwt_has_no_claims(L, status, &why)
-               ? jwt_refuse(L, STR("claims_mapping"), why, lua_upvalueindex(UP_HANDLE_ERROR))
+               ? jwt_refuse(L, STR("claims_mapping"), why, upvalue_text(L, UP_SCOPE),
+                            lua_upvalueindex(UP_HANDLE_ERROR))
                : admit(L);
 }
 
@@ -149,7 +150,7 @@ static int judge(lua_State *L, bool waited)
     lua_settop(L, CONTEXT);
     bool has_header = get_header(L, &header);
     if (token_from_header(has_header ? &header : NULL, &token, &verdict) != 0)
-        return jwt_refuse(L, str_from(verdict.code), verdict.text,
+        return jwt_refuse(L, str_from(verdict.code), verdict.text, upvalue_text(L, UP_SCOPE),
                           lua_upvalueindex(UP_HANDLE_ERROR));
     jwt_judge(L, v, token, waited, &verdict);
     if (verdict.status == VERIFY_OK)
@@ -158,7 +159,8 @@ static int judge(lua_State *L, bool waited)
         return waited ? jwt_refuse_unavailable(L) : jwt_await_keys(L, &verdict, judge_again);
     if (strcmp(verdict.code, VERIFY_CODE_MEMORY) == 0)
         return luaL_error(L, "out of memory");
-    return jwt_refuse(L, str_from(verdict.code), verdict.text, lua_upvalueindex(UP_HANDLE_ERROR));
+    return jwt_refuse(L, str_from(verdict.code), verdict.text, upvalue_text(L, UP_SCOPE),
+                      lua_upvalueindex(UP_HANDLE_ERROR));
 }
 
 /* (event, context) */

@@ -61,8 +61,9 @@ bool jwt_has_no_claims(lua_State *L, int status, struct str *why);
 
 /* jwt_refuse.c: each is to be returned by the guarded handler. */
 
-/* 401, or what the function at the index `handle_error` (nil: none) says of {code, message}. */
-int jwt_refuse(lua_State *L, struct str code, struct str text, int handle_error);
+/* 401 that names the scope which the handler wants (ptr NULL: none), or what the function at the
+ * index `handle_error` (nil: none) says of {code, message}. */
+int jwt_refuse(lua_State *L, struct str code, struct str text, struct str scope, int handle_error);
 /* 403 */
 int jwt_refuse_role(lua_State *L, struct str role);
 int jwt_refuse_scope(lua_State *L, struct str scope);

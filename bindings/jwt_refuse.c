@@ -46,13 +46,21 @@ int jwt_return_result(lua_State *L, int status, lua_KContext ctx)
     return 1;
 }
 
-int jwt_refuse(lua_State *L, struct str code, struct str text, int handle_error)
+/* Pushes it; a scope that the attribute cannot hold is left out (RFC 6750 section 3). [-0, +1] */
+static const char *push_challenge(lua_State *L, const char *error, struct str scope)
+{
+    lua_pushfstring(L, "Bearer realm=\"luafn\"%s", error);
+    if (policy_is_scope_text(scope))
+        lua_pushfstring(L, "%s, scope=\"%s\"", lua_tostring(L, -1), scope.ptr);
+    return lua_tostring(L, -1);
+}
+
+int jwt_refuse(lua_State *L, struct str code, struct str text, struct str scope, int handle_error)
 {
     if (lua_type(L, handle_error) == LUA_TNIL) {
         bool sent = !str_eq(code, STR("invalid_header")) && !str_eq(code, STR("jwt_missing"));
         push_response(L, 401, code, text,
-                      sent ? "Bearer realm=\"luafn\", error=\"invalid_token\""
-                           : "Bearer realm=\"luafn\"");
+                      push_challenge(L, sent ? ", error=\"invalid_token\"" : "", scope));
         return 1;
     }
     lua_pushvalue(L, handle_error);
@@ -74,7 +82,7 @@ int jwt_refuse_unavailable(lua_State *L)
     return 1;
 }
 
-/* 403 because `what` is missing. The challenge names a scope that it can hold. */
+/* 403 because `what` is missing. */
 static int refuse_access(lua_State *L, const char *before, struct str what, const char *after,
                          bool is_scope)
 {
@@ -84,10 +92,9 @@ static int refuse_access(lua_State *L, const char *before, struct str what, cons
     lua_pushstring(L, after);
     lua_concat(L, 3);
     text.ptr = lua_tolstring(L, -1, &text.len);
-    lua_pushliteral(L, "Bearer realm=\"luafn\", error=\"insufficient_scope\"");
-    if (is_scope && policy_is_scope_text(what))
-        lua_pushfstring(L, "%s, scope=\"%s\"", lua_tostring(L, -1), what.ptr);
-    push_response(L, 403, STR("access_denied"), text, lua_tostring(L, -1));
+    push_response(L, 403, STR("access_denied"), text,
+                  push_challenge(L, ", error=\"insufficient_scope\"",
+                                 is_scope ? what : (struct str){NULL, 0}));
     return 1;
 }
 

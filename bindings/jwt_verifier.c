@@ -97,7 +97,11 @@ struct jwt_verifier *jwt_push_default_verifier(lua_State *L)
             L,
             "functions.lua has no `auth`; write auth = { issuer = \"https://...\", audience = \"...\" }");
     struct jwt_verifier *v = push_empty(L);
-    v->verifiers = services->verifiers;
+    const struct function_spec *spec = vm_of(L)->spec;
+    bool of_function =
+        spec != NULL && spec->policy.own_count == 0 && spec->policy.verifiers != NULL;
+    v->verifiers =
+        of_function ? spec->policy.verifiers : services->verifiers; /* for its resource */
     v->count = services->verifier_count;
     v->claim_namespace = services->claim_namespace;
     v->role_path = services->role_path;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "app/resource.h"
 #include "app/schedule.h"
 #include "auth/policy.h"
 #include "base/clock.h"
@@ -210,7 +211,7 @@ void app_on_request(void *arg, struct exchange *ex)
         exchange_answer_error(ex, 503, STR("starting"), STR("The host is still loading"));
         return;
     }
-    if (!try_function(visit, visit->path))
+    if (!try_function(visit, visit->path) && !resource_answer(app->current, ex, visit->path))
         look_at_site(visit, false);
 }
 

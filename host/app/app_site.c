@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "app/resource.h"
 #include "http/target.h"
 
 static void set_redirect(struct exchange *ex, const struct redirect_rule *rule, struct str target)
@@ -133,12 +134,22 @@ static void add_fault(const struct app *app, struct exchange *ex)
         ex->res.close = true;
 }
 
+/* Tells who was refused where tokens come from. */
+static void challenge(const struct app *app, struct exchange *ex)
+{
+    const struct function *function = deployment_find(app->current, str_from(ex->function));
+    if (function != NULL)
+        resource_challenge(app->current->config, function->spec, ex);
+}
+
 void app_decorate(struct exchange *ex)
 {
     struct app *app = ex->app;
     if (app->current == NULL)
         return;
     const struct config *config = app->current->config;
+    if (ex->function != NULL && (ex->res.status == 401 || ex->res.status == 403))
+        challenge(app, ex);
     ex->encode = config->compression ? app_encode : NULL;
     if (config->header_count > 0 && header_rules_apply(config->headers, config->header_count, ex,
                                                        ex->req.path, ex->function == NULL) != 0)

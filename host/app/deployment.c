@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "app/kept.h"
+#include "app/resource.h"
 #include "base/log.h"
 #include "issuer/issuer_link.h"
 
@@ -55,6 +56,35 @@ static struct verifier *link_all(struct deployment *d, struct issuer_links *link
     return list;
 }
 
+/* Where `audience` is "resource": the host, and of it this function (NULL: the host alone). A list
+ * of its own, if `list` is somebody else's. */
+static int name_resource(struct deployment *d, struct arena *arena, const char *path,
+                         const struct verifier_spec *specs, unsigned count,
+                         const struct function_spec *function, const struct verifier **list,
+                         struct err *err)
+{
+    struct verifier *own = NULL;
+    for (unsigned i = 0; i < count; i++) {
+        if (specs[i].verifier.audience_count != 1 ||
+            !str_eq(specs[i].verifier.audiences[0], STR("resource")))
+            continue;
+        if (d->config->resource.len == 0)
+            return config_fault(
+                d->config, err, path,
+                "`audience` is \"resource\", so functions.lua has to say which that is, and not "
+                "whoever asks: write auth = { resource = \"https://api.example\", ... }");
+        if (own == NULL && (own = arena_alloc(arena, count * sizeof(*own))) != NULL)
+            memcpy(own, *list, count * sizeof(*own));
+        if (own != NULL)
+            own[i].audiences =
+                resource_audiences(d->config, function, arena, &own[i].audience_count);
+        if (own == NULL || own[i].audiences == NULL)
+            return err_set(err, -ENOMEM, "out of memory");
+    }
+    *list = own != NULL ? own : *list;
+    return 0;
+}
+
 /* The deployment's verifiers, unless the function has its own. */
 static int link_policy(struct deployment *d, struct issuer_links *links, struct function_spec *spec,
                        struct err *err)
@@ -72,7 +102,10 @@ static int link_policy(struct deployment *d, struct issuer_links *links, struct 
         policy->verifiers = link_all(d, links, path, policy->own, policy->own_count, err);
         policy->verifier_count = policy->own_count;
     }
-    if (policy->verifiers == NULL)
+    if (policy->verifiers == NULL ||
+        name_resource(d, links->arena, path,
+                      policy->own_count > 0 ? policy->own : d->config->issuers,
+                      policy->verifier_count, spec, &policy->verifiers, err) != 0)
         return -EINVAL;
     if (policy->kind == POLICY_TOKEN && policy->verifier_count == 0)
         return config_fault(
@@ -228,7 +261,10 @@ struct deployment *deployment_new(struct config *config, const struct services *
         link_all(d, d->links, "auth.issuer", config->issuers, config->issuer_count, err);
     d->site = (struct static_site){.folder = config->publish.len > 0 ? config->publish.ptr : NULL,
                                    .embedded_prefix = config->dev ? "web/" : NULL};
-    if (d->services.verifiers == NULL || make_functions(d, bindings, before, kept, err) != 0 ||
+    if (d->services.verifiers == NULL ||
+        name_resource(d, d->links->arena, "auth.audience", config->issuers, config->issuer_count,
+                      NULL, &d->services.verifiers, err) != 0 ||
+        make_functions(d, bindings, before, kept, err) != 0 ||
         deployment_build_routes(d, err) != 0) {
         deployment_free(d);
         return NULL;

@@ -69,13 +69,15 @@ enum dpop_mode policy_dpop(const struct policy *policy)
 }
 
 /* RFC 9449 section 7.1. */
-static int challenge_dpop(struct exchange *ex, struct str error)
+static int challenge_dpop(struct exchange *ex, struct str error, struct str scope)
 {
-    struct str value = error.len > 0 ? arena_printf(&ex->arena,
-                                                    "DPoP realm=\"" REALM
-                                                    "\", error=\"%.*s\", algs=\"" DPOP_ALGS "\"",
-                                                    STR_ARG(error))
-                                     : STR("DPoP realm=\"" REALM "\", algs=\"" DPOP_ALGS "\"");
+    struct str value = STR("DPoP realm=\"" REALM "\"");
+    if (error.len > 0)
+        value = arena_printf(&ex->arena, "%.*s, error=\"%.*s\"", STR_ARG(value), STR_ARG(error));
+    if (value.ptr != NULL)
+        value = arena_printf(&ex->arena, "%.*s, algs=\"" DPOP_ALGS "\"", STR_ARG(value));
+    if (value.ptr != NULL && policy_is_scope_text(scope))
+        value = arena_printf(&ex->arena, "%.*s, scope=\"%.*s\"", STR_ARG(value), STR_ARG(scope));
     if (value.ptr == NULL)
         return -ENOMEM;
     return headers_add(&ex->res.headers, &ex->arena, STR("WWW-Authenticate"), value);
@@ -91,9 +93,18 @@ static void challenge(const struct policy *policy, struct exchange *ex, struct s
     if (mode != DPOP_REQUIRED)
         rc = policy_challenge(&ex->res, &ex->arena, of_proof ? STR("") : error, scope);
     if (rc == 0 && mode >= DPOP_OPTIONAL)
-        rc = challenge_dpop(ex, error);
+        rc = challenge_dpop(ex, error, scope);
     if (rc != 0)
         answer_nothing(ex);
+}
+
+/* All that the call needs, or of which any would do. */
+static struct str join_scopes(const struct policy *policy, struct arena *arena, const char *between)
+{
+    struct str all = policy->scope_count > 0 ? policy->scopes[0] : STR("");
+    for (unsigned i = 1; i < policy->scope_count && all.ptr != NULL; i++)
+        all = arena_printf(arena, "%.*s%s%.*s", STR_ARG(all), between, STR_ARG(policy->scopes[i]));
+    return all;
 }
 
 /* 401. Where no token was understood there is nothing to complain of, only to ask for. */
@@ -103,7 +114,7 @@ static enum policy_result deny_token(const struct policy *policy, struct exchang
     if (strcmp(verdict->code, VERIFY_CODE_MEMORY) == 0)
         return deny_memory(ex, verdict);
     enum policy_result result = deny(ex, verdict, 401, verdict->code, verdict->text);
-    challenge(policy, ex, error, STR(""));
+    challenge(policy, ex, error, join_scopes(policy, &ex->arena, " "));
     return result;
 }
 
@@ -130,14 +141,6 @@ void policy_keys_unavailable(struct exchange *ex)
 }
 
 /* ---- rules ---- */
-
-static struct str join_scopes(const struct policy *policy, struct arena *arena, const char *between)
-{
-    struct str all = policy->scope_count > 0 ? policy->scopes[0] : STR("");
-    for (unsigned i = 1; i < policy->scope_count && all.ptr != NULL; i++)
-        all = arena_printf(arena, "%.*s%s%.*s", STR_ARG(all), between, STR_ARG(policy->scopes[i]));
-    return all;
-}
 
 /* The scope to name in the refusal: the first that is missing, or with `any`, when all are missing,
  * the first. NULL when the scopes suffice. */
@@ -252,7 +255,7 @@ static enum policy_result deny_proof(const struct policy *policy, struct exchang
 {
     const char *error = strcmp(code, "invalid_dpop_proof") == 0 ? code : "invalid_token";
     enum policy_result result = deny(ex, verdict, 401, code, str_from(text));
-    challenge(policy, ex, str_from(error), STR(""));
+    challenge(policy, ex, str_from(error), join_scopes(policy, &ex->arena, " "));
     return result;
 }
 

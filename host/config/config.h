@@ -41,6 +41,8 @@ struct config {
         functions_folder; /* as it is written: every script of it is one; empty: none is named */
     struct verifier_spec *issuers; /* the deployment's */
     unsigned issuer_count;
+    struct str resource;        /* the address that tokens are for, without a slash at its end;
+                                   empty: what each request calls it */
     struct str claim_namespace; /* stripped from claims where a function names none; empty: none */
     struct str claim_roles;     /* where roles are, where a function does not say; empty: `roles` */
     struct str publish;         /* absolute folder; empty: none */

@@ -185,14 +185,40 @@ static int read_prefix(struct options_reader *r, struct config *config)
     return rc;
 }
 
+/* resource = "https://api.example": compared byte by byte with what tokens say, so it is taken as
+ * it stands, but for a slash at its end (RFC 9728 section 1.2: no fragment; ours has no query). */
+static int read_resource(struct options_reader *r, struct str *out)
+{
+    struct str text = {NULL, 0};
+    int rc = options_str(r, "resource", &text);
+    if (rc != 0 || text.ptr == NULL)
+        return rc;
+    struct str rest = str_skip(text, str_starts_with(text, STR("https://"))  ? 8
+                                     : str_starts_with(text, STR("http://")) ? 7
+                                                                             : 0);
+    while (str_ends_with(rest, STR("/"))) {
+        rest.len--;
+        text.len--;
+    }
+    if (rest.len == text.len || rest.len == 0 || str_find(text, '?') < text.len ||
+        str_find(text, '#') < text.len || str_find(text, ' ') < text.len ||
+        !policy_is_scope_text(text))
+        return options_fault(r, "resource",
+                             "must be the address that clients use, as \"https://api.example\"");
+    *out = text;
+    return 0;
+}
+
 static int read_issuer(struct options_reader *r, struct config *config, struct verifier_spec *out)
 {
-    static const char *const own[] = {"namespace", "role_path", NULL};
+    static const char *const own[] = {"namespace", "role_path", "resource", NULL};
     int rc = options_check_verifier_keys(r, own);
     if (rc == 0)
         rc = options_str(r, "namespace", &config->claim_namespace);
     if (rc == 0)
         rc = options_read_claim_path(r, "role_path", &config->claim_roles);
+    if (rc == 0)
+        rc = read_resource(r, &config->resource);
     return rc == 0 ? options_read_verifier(r, out) : rc;
 }
 

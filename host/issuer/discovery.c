@@ -1,4 +1,4 @@
-/* OpenID Connect Discovery 1.0. */
+/* OpenID Connect Discovery 1.0 and RFC 8414. */
 #include "issuer/discovery.h"
 
 #include <errno.h>
@@ -19,6 +19,18 @@ char *discovery_url(struct str issuer)
     char *url;
     int len =
         asprintf(&url, "%.*s/.well-known/openid-configuration", STR_ARG(without_slash(issuer)));
+    return len < 0 ? NULL : url;
+}
+
+char *discovery_oauth_url(struct str issuer)
+{
+    struct str all = without_slash(issuer);
+    size_t host = str_find_text(all, STR("://"));
+    host = host < all.len ? host + 3 : 0;
+    size_t path = host + str_find(str_skip(all, host), '/');
+    char *url;
+    int len = asprintf(&url, "%.*s/.well-known/oauth-authorization-server%.*s", (int)path, all.ptr,
+                       STR_ARG(str_skip(all, path)));
     return len < 0 ? NULL : url;
 }
 

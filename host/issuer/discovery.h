@@ -1,4 +1,5 @@
-/* OpenID Connect Discovery 1.0: where an issuer's key set is. Pure text, no network. */
+/* Where an issuer's key set is: OpenID Connect Discovery 1.0, or RFC 8414. Pure text, no network.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -9,6 +10,10 @@
 /* The issuer without one trailing slash + "/.well-known/openid-configuration" (section 4.1). To be
  * freed; NULL when out of memory. */
 char *discovery_url(struct str issuer);
+
+/* Where an authorization server that knows no OpenID has the same document (RFC 8414 section 3.1):
+ * "/.well-known/oauth-authorization-server" between its host and its path. As above. */
+char *discovery_oauth_url(struct str issuer);
 
 /* Reads the document. Its issuer must be the configured one (section 4.3); a trailing slash as the
  * only difference is let through, as several providers write it differently, and *slash tells so.

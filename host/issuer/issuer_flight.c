@@ -1,7 +1,7 @@
 /* A flight: the way from wanting keys to having them, or to knowing that they cannot be had.
  *
- * IDLE -> SHARING -> (DISCOVERY ->) KEYS -> IDLE, always from the loop. SHARING looks for what
- * another worker has brought and tries to become the worker that fetches; see issuer_store.h.
+ * IDLE -> SHARING -> (DISCOVERY (twice) ->) KEYS -> IDLE, always from the loop. SHARING looks for
+ * what another worker has brought and tries to become the worker that fetches; see issuer_store.h.
  * Waiters are called at the end of the flight, good or not, or when it is LIMIT_KEYS_WAIT old: then
  * it goes on without them, and nobody waits again before a flight has ended in time. */
 #include "issuer/issuer_internal.h"
@@ -41,7 +41,7 @@ static void set_state(struct issuer *issuer, enum issuer_state state)
     static const unsigned next[] = {
         [ISSUER_IDLE] = 1u << ISSUER_SHARING,
         [ISSUER_SHARING] = 1u << ISSUER_IDLE | 1u << ISSUER_DISCOVERY | 1u << ISSUER_KEYS,
-        [ISSUER_DISCOVERY] = 1u << ISSUER_IDLE | 1u << ISSUER_KEYS,
+        [ISSUER_DISCOVERY] = 1u << ISSUER_IDLE | 1u << ISSUER_DISCOVERY | 1u << ISSUER_KEYS,
         [ISSUER_KEYS] = 1u << ISSUER_IDLE | 1u << ISSUER_DISCOVERY,
     };
     assert((next[issuer->state] & 1u << state) != 0);
@@ -235,11 +235,34 @@ static void on_keys(void *arg, const struct client_response *res)
     succeed(issuer);
 }
 
+static char *discovery_place(const struct issuer *issuer)
+{
+    struct str name = str_from(issuer->url);
+    return issuer->no_openid ? discovery_oauth_url(name) : discovery_url(name);
+}
+
+/* Not there at all: an authorization server that knows no OpenID may say it elsewhere. Where it
+ * does not either, the first place is the one to name. True: that is looked at. */
+static bool look_elsewhere(struct issuer *issuer, const struct client_response *res,
+                           struct err *err)
+{
+    bool absent = res->error == 0 && res->status >= 400 && res->status < 500;
+    if (!issuer->no_openid && absent) {
+        snprintf(issuer->absent_error, sizeof(issuer->absent_error), "%.255s", err->text);
+        issuer->no_openid = true;
+        begin_discovery(issuer);
+        return true;
+    }
+    if (issuer->no_openid)
+        err_set(err, 0, "%s", issuer->absent_error);
+    return false;
+}
+
 static void on_discovery(void *arg, const struct client_response *res)
 {
     struct issuer *issuer = arg;
     struct err err;
-    char *url = discovery_url(str_from(issuer->url));
+    char *url = discovery_place(issuer);
     char *found = NULL;
     bool slash = false;
     int code = -EIO;
@@ -250,6 +273,8 @@ static void on_discovery(void *arg, const struct client_response *res)
     else
         describe_failure(url != NULL ? url : issuer->url, res, &err);
     free(url);
+    if (!is_good(res) && look_elsewhere(issuer, res, &err))
+        return;
     if (code != 0) {
         fail(issuer, err.text);
         return;
@@ -306,7 +331,7 @@ static void begin_keys(struct issuer *issuer)
 
 static void begin_discovery(struct issuer *issuer)
 {
-    char *url = discovery_url(str_from(issuer->url));
+    char *url = discovery_place(issuer);
     set_state(issuer, ISSUER_DISCOVERY);
     if (url == NULL) {
         fail(issuer, "out of memory");
@@ -388,6 +413,7 @@ void issuer_take_off(struct issuer *issuer, struct str kid)
         memcpy(issuer->wanted, kid.ptr, len);
     issuer->wanted[len] = '\0';
     issuer->discovered = false;
+    issuer->no_openid = false;
     issuer->began = issuer_now(issuer);
     issuer->share_until = issuer->began + LIMIT_KEYS_FETCH_TIMEOUT;
     set_state(issuer, ISSUER_SHARING);

@@ -58,6 +58,7 @@ struct issuer {
     double share_until;               /* SHARING */
     char wanted[LIMIT_KID_BYTES + 1]; /* the kid that this flight is for; empty: any set */
     bool discovered;                  /* in this flight */
+    bool no_openid;                   /* in this flight: it has no OpenID configuration */
     struct list waiting;              /* for the flight under way */
     struct list ready;                /* to be called now */
 
@@ -66,7 +67,8 @@ struct issuer {
     double retry_at;
     bool slash_warned;
     char last_error[256];
-    char moved_error[256]; /* of the key set, while its place is looked up again */
+    char moved_error[256];  /* of the key set, while its place is looked up again */
+    char absent_error[256]; /* of the OpenID configuration, while another place is tried */
 };
 
 /* ---- issuer_flight.c, which calls nothing of issuer.c ---- */

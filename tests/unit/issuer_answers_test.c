@@ -176,6 +176,22 @@ static void one_slash_goes(void **state)
     }
 }
 
+static void the_other_document_lies_before_the_path(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"https://i", "https://i/.well-known/oauth-authorization-server"},
+        {"https://i/", "https://i/.well-known/oauth-authorization-server"},
+        {"https://i:8443/t/u/", "https://i:8443/.well-known/oauth-authorization-server/t/u"},
+        {"http://[::1]:1/t", "http://[::1]:1/.well-known/oauth-authorization-server/t"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *url = discovery_oauth_url(str_from(cases[i][0]));
+        assert_string_equal(url, cases[i][1]);
+        free(url);
+    }
+}
+
 static void one_slash_more_is_told(void **state)
 {
     (void)state;
@@ -232,6 +248,7 @@ int main(void)
         CASE(large_answers_are_refused),
         CASE(moved_keys_are_found_again),
         cmocka_unit_test(one_slash_goes),
+        cmocka_unit_test(the_other_document_lies_before_the_path),
         cmocka_unit_test(one_slash_more_is_told),
         CASE(redirects_lead_to_loopback_only_by_the_rules),
         CASE(urls_are_https_or_loopback),

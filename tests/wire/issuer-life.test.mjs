@@ -1,8 +1,11 @@
 // An issuer is there for as long as somebody names it: what a reload mends is mended at once, everywhere.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import http from 'node:http';
 import test from 'node:test';
 import { deployment, eventually, folder, lua, start, write } from '../lib/host.mjs';
 import { AUDIENCE, Issuer, keys } from '../lib/issuer.mjs';
+import { later } from '../lib/later.mjs';
 
 const one = 'return function() return "one" end';
 const auth = (issuer) => `issuer = ${lua(issuer)}, audience = ${lua(AUDIENCE)}`;
@@ -97,3 +100,43 @@ for (const [what, { ask, status }] of Object.entries(WAITERS)) {
     await eventually(async () => (await issuers(h)).join() === good.issuer, 5, 'the other one leaves with the last who waited');
   });
 }
+
+test('an authorization server that knows no OpenID is found by RFC 8414; a failure is none of its absence', async (t) => {
+  const idp = await Issuer.start(t);
+  const keysOnly = idp.tenant('keys');
+  let openid = { status: 404, body: 'no' }, named;
+  const asked = [];
+  const server = http.createServer((req, res) => {
+    asked.push(req.url);
+    const answer = req.url === '/t/.well-known/openid-configuration' ? openid : { status: 200, body: JSON.stringify({ issuer: named, jwks_uri: `${keysOnly.base}/.well-known/jwks.json` }) };
+    res.writeHead(answer.status).end(answer.body);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  later(t, () => { server.close(); server.closeAllConnections(); });
+  const url = `http://127.0.0.1:${server.address().port}/t`;
+  const PLACES = ['/t/.well-known/openid-configuration', '/.well-known/oauth-authorization-server/t'];
+  const begin = async () => {
+    asked.length = 0;
+    const h = await start(t, { files: deployment({ a: one }, { fields: { a: 'auth = true' }, more: `auth = { ${auth(url)} },` }) });
+    await eventually(async () => asked.length > 0 && ((await ready(h)).keys || (await ready(h)).faults.length > 0), 10, 'it has been asked');
+    return h;
+  };
+  const bearer = () => keysOnly.bearer({ iss: url });
+  named = url;
+  let h = await begin();
+  assert.deepEqual(asked, PLACES);
+  assert.equal((await h.call('a', { headers: bearer() })).text, 'one');
+  await h.stop();
+
+  named = `${url}/other`;
+  h = await begin();
+  assert.match((await ready(h)).faults.join(), /is of issuer '[^']*\/t\/other', not of/);
+  assert.equal((await h.call('a', { headers: bearer() })).status, 503);
+  await h.stop();
+
+  named = url;
+  openid = { status: 503, body: 'later' };
+  h = await begin();
+  assert.deepEqual([...new Set(asked)], PLACES.slice(0, 1), 'one that cannot answer now is asked again, not passed over');
+  assert.equal((await h.call('a', { headers: bearer() })).status, 503);
+});

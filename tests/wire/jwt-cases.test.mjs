@@ -127,8 +127,8 @@ function checkAnswer(row, res, headers) {
   assert.ok(Buffer.byteLength(body.error_description) <= 1024, 'bounded');
   const challenge = res.header('www-authenticate');
   if (res.status === 403) assert.match(challenge, /^Bearer realm="[^"]+", error="insufficient_scope"/);
-  else if (kind === 'invalid_token') assert.match(challenge, /^Bearer realm="[^"]+", error="invalid_token"$/);
-  else assert.match(challenge, /^Bearer realm="[^"]+"$/);
+  else if (kind === 'invalid_token') assert.match(challenge, /^Bearer realm="[^"]+", error="invalid_token"(, scope="[^"]+")?(, resource_metadata="[^"]+")?$/);
+  else assert.match(challenge, /^Bearer realm="[^"]+"(, scope="[^"]+")?(, resource_metadata="[^"]+")?$/);
   for (const word of words(headers)) {
     assert.ok(!res.lines.some((line) => line.includes(word)), `a header repeats ${JSON.stringify(word.slice(0, 60))}`);
   }

@@ -231,9 +231,10 @@ test('in Lua on the deployment\'s issuer: its namespace is dropped there too', a
   assert.equal((await call('role', { 'https://other/roles': ['admin'] })).status, 403);
   const odd = await call('scope');
   assert.equal(odd.status, 403);
-  assert.equal(odd.header('www-authenticate'), 'Bearer realm="luafn", error="insufficient_scope"', 'what it cannot hold is left out');
+  const challenge = (res) => res.header('www-authenticate').replace(/, resource_metadata="[^"]+"$/, '');
+  assert.equal(challenge(odd), 'Bearer realm="luafn", error="insufficient_scope"', 'what it cannot hold is left out');
   const long = await call('long');
-  assert.equal(long.header('www-authenticate'), `Bearer realm="luafn", error="insufficient_scope", scope="${'x'.repeat(400)}"`);
+  assert.equal(challenge(long), `Bearer realm="luafn", error="insufficient_scope", scope="${'x'.repeat(400)}"`);
   assert.equal(long.json().error_description, `Token does not contain the required '${'x'.repeat(400)}' scope`);
   const verified = await h.call('verify', { method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: issuer.token({ 'https://ns/tier': 'gold' }) });
   assert.equal(verified.json().tier, 'gold');

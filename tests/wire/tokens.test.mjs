@@ -33,7 +33,7 @@ for (const backend of ['openssl', 'libjwt']) {
     assert.equal(none.status, 401);
     assert.match(none.header('content-type'), /^application\/json/);
     assert.deepEqual(none.json(), { error: 'invalid_header', error_description: 'The Authorization header is missing or empty' });
-    assert.match(challenge(none), /^Bearer realm="[^"]*"$/, 'no error attribute where no token was sent');
+    assert.match(challenge(none), /^Bearer realm="[^"]*", resource_metadata="[^"]*"$/, 'no error attribute where no token was sent');
 
     const t0 = issuer.token();
     const [head, , sig] = t0.split('.');

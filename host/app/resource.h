@@ -1,0 +1,29 @@
+/* The host as an OAuth protected resource (RFC 9728): documents that tell where tokens for it come
+ * from, and the challenges that lead there.
+ *
+ * A function is a resource under each of its paths, up to their first parameter: the identifier is
+ * that path behind `auth.resource` of functions.lua, or behind the origin that the request named.
+ * Functions with the same such path are one resource. The host is one as a whole, too. */
+#pragma once
+
+#include "app/deployment.h"
+#include "http/exchange.h"
+
+/* `resource` of a function's path `n` (its first is 0), which begins with a slash; empty: the path
+ * is that of the host. False: it has no more paths. Its text is borrowed from the function, or lies
+ * in `arena` (ptr NULL: out of memory). */
+bool resource_path(const struct config *config, const struct function_spec *spec, unsigned n,
+                   struct arena *arena, struct str *path);
+
+/* What a token's `aud` may be for this function where `audience` is "resource": the host, and its
+ * own paths. In the arena; NULL when out of memory. `spec` NULL: the host alone. */
+struct str *resource_audiences(const struct config *config, const struct function_spec *spec,
+                               struct arena *arena, unsigned *count);
+
+/* Answers /.well-known/oauth-protected-resource and what lies below it, for any origin, and returns
+ * true; false: no resource has this path, or nobody issues tokens for it. */
+bool resource_answer(const struct deployment *d, struct exchange *ex, struct str path);
+
+/* Adds `resource_metadata` to the challenges of a function's 401 or 403 that name none. */
+void resource_challenge(const struct config *config, const struct function_spec *spec,
+                        struct exchange *ex);

@@ -40,6 +40,18 @@ static inline void list_remove(struct list *node)
     list_init(node);
 }
 
+/* Moves all that is in `from` behind what is in the list. */
+static inline void list_append(struct list *list, struct list *from)
+{
+    if (list_is_empty(from))
+        return;
+    from->next->prev = list->prev;
+    from->prev->next = list;
+    list->prev->next = from->next;
+    list->prev = from->prev;
+    list_init(from);
+}
+
 /* Walks the list; the current node may be removed by the body. */
 #define list_each(node, head)                                                                      \
     for (struct list *node = (head)->next, *node##_next = node->next; node != (head);              \

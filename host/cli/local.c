@@ -88,11 +88,7 @@ static void on_soon(uv_timer_t *timer)
     struct local *local = container_of(timer, struct local, soon);
     struct list turns;
     list_init(&turns);
-    while (!list_is_empty(&local->turns)) {
-        struct list *node = local->turns.next;
-        list_remove(node);
-        list_push(&turns, node);
-    }
+    list_append(&turns, &local->turns);
     while (!list_is_empty(&turns)) {
         struct local_call *call = container_of(turns.next, struct local_call, in_turns);
         list_remove(&call->in_turns);

@@ -1,4 +1,4 @@
-/* Outbound calls: how one begins, and its one end. */
+/* Outbound calls: the client, and how a call begins. */
 #include "client/client_internal.h"
 
 #include <errno.h>
@@ -6,86 +6,6 @@
 
 #include "base/limits.h"
 #include "client/client_rules.h"
-
-/* ---- the end of a call ---- */
-
-static void keep_or_free_handle(struct client *client, CURL *easy)
-{
-    if (easy != NULL && client->multi != NULL && client->spare_count < CLIENT_SPARE_HANDLES) {
-        curl_easy_reset(easy);
-        client->spare[client->spare_count++] = easy;
-    } else {
-        curl_easy_cleanup(easy);
-    }
-}
-
-static void call_free(struct client_call *call)
-{
-    list_remove(&call->node);
-    list_remove(&call->in_streams);
-    list_remove(&call->in_lively);
-    client_lookup_leave(call);
-    client_socket_give_up(call);
-    if (call->easy != NULL)
-        keep_or_free_handle(call->client, call->easy);
-    curl_slist_free_all(call->lines);
-    curl_slist_free_all(call->found);
-    decoder_free(call->decoder);
-    curl_url_cleanup(call->url);
-    buf_free(&call->received);
-    buf_free(&call->sent);
-    arena_free(&call->arena);
-    free(call);
-}
-
-void client_call_end(struct client_call *call, int error, const char *text)
-{
-    curl_multi_remove_handle(call->client->multi, call->easy);
-    struct client_response res = {.error = error, .error_text = text};
-    if (call->on_stream != NULL)
-        res.body = buf_str(&call->received); /* what came before an error counts */
-    char *url = NULL;
-    if (error == 0) {
-        curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &res.status);
-        curl_url_get(call->url, CURLUPART_URL, &url, 0);
-        res.url = str_from(url);
-        res.body = buf_str(&call->received);
-        if (client_collect_headers(call, &res) != 0) {
-            res =
-                (struct client_response){.error = -ENOMEM, .error_text = "out of memory (ENOMEM)"};
-        }
-    }
-    list_remove(&call->node); /* first, as the callback may free the client */
-    call->done(call->arg, &res);
-    curl_free(url);
-    call_free(call);
-}
-
-void client_on_hop_done(struct client_call *call, CURLcode result)
-{
-    struct err err = {.text = ""};
-    curl_multi_remove_handle(call->client->multi, call->easy);
-    bool stale = result != CURLE_OK && call->fault == FAULT_STALE;
-    if (result != CURLE_OK && !stale) {
-        int code = client_explain(call, result, &err);
-        client_call_end(call, code, err.text);
-        return;
-    }
-    const char *location = stale ? NULL : client_hop_location(call);
-    int code = 0;
-    if (stale)
-        code = client_hop_again(call);
-    else if (location != NULL)
-        code = client_hop_follow(call, location, &err);
-    else
-        code = client_check_body(call, &err);
-    if (code != 0 && err.text[0] == '\0')
-        client_describe_errno(&err, code);
-    if ((location == NULL && !stale) || code != 0)
-        client_call_end(call, code, err.text);
-}
-
-/* ---- the interface ---- */
 
 struct client *client_new(uv_loop_t *loop)
 {
@@ -99,6 +19,8 @@ struct client *client_new(uv_loop_t *loop)
     client->loop = loop;
     client->open = 1;
     list_init(&client->calls);
+    list_init(&client->timed);
+    list_init(&client->lively);
     list_init(&client->watches);
     list_init(&client->sockets);
     if (client_lookup_open(client) != 0) {
@@ -111,20 +33,10 @@ struct client *client_new(uv_loop_t *loop)
         return NULL;
     }
     uv_timer_init(loop, &client->timer);
-    client->timer.data = client;
-    client_stream_open(client);
+    uv_timer_init(loop, &client->tick);
+    client->timer.data = client->tick.data = client;
+    client->open++;
     return client;
-}
-
-void client_unref(struct client *client)
-{
-    if (--client->open == 0)
-        free(client);
-}
-
-void client_on_handle_closed(uv_handle_t *handle)
-{
-    client_unref(handle->data);
 }
 
 void client_free(struct client *client)
@@ -138,8 +50,8 @@ void client_free(struct client *client)
     while (client->spare_count > 0)
         curl_easy_cleanup(client->spare[--client->spare_count]);
     client_multi_close(client);
-    client_stream_close(client);
     client_lookup_close(client);
+    uv_close((uv_handle_t *)&client->tick, client_on_handle_closed);
     uv_close((uv_handle_t *)&client->timer, client_on_handle_closed);
 }
 
@@ -182,7 +94,7 @@ static int copy_request(struct client_call *call, const struct client_request *r
 static int start_fake(struct client_call *call, const struct client_request *req, struct err *err)
 {
     if (call->on_stream != NULL) {
-        call_free(call);
+        client_call_free(call);
         return err_set(err, -EINVAL, "a streamed answer cannot be had in a test");
     }
     struct client_request seen = *req;
@@ -220,9 +132,9 @@ int client_start(struct client *client, const struct client_request *req, client
                                  .silence = (uint64_t)(req->timeout * 1e9),
                                  .arg = arg};
     arena_init(&call->arena);
-    list_init(&call->in_streams);
+    list_init(&call->in_timed);
     list_init(&call->in_lively);
-    list_init(&call->in_waiting);
+    list_init(&call->in_lookup);
     list_push(&client->calls, &call->node);
     code = copy_request(call, req, err);
     if (code == 0 && client->fake != NULL) {
@@ -234,7 +146,7 @@ int client_start(struct client *client, const struct client_request *req, client
     if (code == 0 && (call->easy == NULL || (code = client_hop_begin(call)) != 0))
         code = client_describe_errno(err, code != 0 ? code : -ENOMEM);
     if (code != 0) {
-        call_free(call);
+        client_call_free(call);
         return code;
     }
     *out = call;
@@ -247,7 +159,7 @@ void client_cancel(struct client_call *call)
         curl_multi_remove_handle(call->client->multi, call->easy);
     else
         call->client->fake->gone(call->client->fake->arg, call);
-    call_free(call);
+    client_call_free(call);
 }
 
 /* ---- instead of the network ---- */
@@ -261,7 +173,7 @@ void client_answer(struct client_call *call, const struct client_response *res)
 {
     list_remove(&call->node);
     call->done(call->arg, res);
-    call_free(call);
+    client_call_free(call);
 }
 
 const char *client_library_version(void)

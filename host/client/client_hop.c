@@ -37,13 +37,29 @@ static bool is_bodiless(struct client_call *call)
            (str_eq(call->method, STR("HEAD")) || status == 204 || status == 304);
 }
 
+static bool is_redirect(long status)
+{
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/* Has this hop's answer a place to go on to, and is that wanted? NULL if not. */
+static const char *location_of(struct client_call *call)
+{
+    struct curl_header *found;
+    if ((call->max_redirects == 0 && !call->no_redirect) ||
+        !is_redirect(number_of(call, CURLINFO_RESPONSE_CODE)) ||
+        curl_easy_header(call->easy, "Location", 0, CURLH_HEADER, -1, &found) != CURLHE_OK)
+        return NULL;
+    return found->value;
+}
+
 /* What the body of a final answer is unpacked with, if anything: not of a part of it, and not
  * where it is passed on. */
 static bool choose_decoder(struct client_call *call)
 {
     struct curl_header *coding;
     long status = number_of(call, CURLINFO_RESPONSE_CODE);
-    if (call->on_stream != NULL || status == 206 || client_hop_location(call) != NULL ||
+    if (call->on_stream != NULL || status == 206 ||
         curl_easy_header(call->easy, "Content-Encoding", 0, CURLH_HEADER, -1, &coding) !=
             CURLHE_OK ||
         coding->amount > 1)
@@ -59,6 +75,8 @@ static bool on_head_end(struct client_call *call)
     call->head_over = true;
     if (is_bodiless(call))
         leave_connection(call);
+    if (location_of(call) != NULL)
+        return true; /* a hop whose body nobody wants */
     if (call->on_stream != NULL)
         client_stream_on_head(call);
     if (choose_decoder(call))
@@ -283,26 +301,6 @@ static void reset(struct client_call *call)
     curl_easy_reset(call->easy);
 }
 
-int client_hop_begin(struct client_call *call)
-{
-    struct client_url origin;
-    char port[8];
-    const char *addresses;
-    if (!build_lines(call))
-        return -ENOMEM;
-    reset(call);
-    set_constants(call);
-    set_method(call);
-    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->lines);
-    curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, call->fresh || call->again ? 1L : 0L);
-    /* Nor is it kept: the next such call would not take it. */
-    curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, call->fresh ? 1L : 0L);
-    int code = client_url_origin(call->url, &origin, port, NULL);
-    if (code == 0)
-        code = client_lookup(call, origin.host, &addresses);
-    return code != 0 || addresses == NULL ? code : client_hop_send(call, addresses);
-}
-
 /* Tells libcurl where the host is. */
 static bool set_addresses(struct client_call *call, const char *addresses)
 {
@@ -320,7 +318,10 @@ static bool set_addresses(struct client_call *call, const char *addresses)
            curl_easy_setopt(call->easy, CURLOPT_RESOLVE, call->found) == CURLE_OK;
 }
 
-int client_hop_send(struct client_call *call, const char *addresses)
+static void on_end(struct client_call *call, CURLcode result);
+
+/* What client_hop_begin has made, now that the addresses are known. 0, -ETIMEDOUT, -ENOMEM. */
+static int send_request(struct client_call *call, const char *addresses)
 {
     uint64_t now = uv_hrtime();
     if (now >= call->deadline)
@@ -329,16 +330,35 @@ int client_hop_send(struct client_call *call, const char *addresses)
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, call->read_body == NULL ? left : 0L);
     /* As long as the whole: libcurl deals it out over the addresses of a name. */
     curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, left);
-    if (!set_addresses(call, addresses) || !client_multi_is_sound(call->client) ||
-        curl_easy_setopt(call->easy, CURLOPT_CURLU, call->url) != CURLE_OK ||
-        curl_multi_add_handle(call->client->multi, call->easy) != CURLM_OK)
-        return -ENOMEM;
     if (call->read_body != NULL)
-        client_stream_on_sent(call);
-    return 0;
+        client_call_watch(call);
+    else
+        list_remove(&call->in_timed); /* libcurl keeps it */
+    if (!set_addresses(call, addresses) ||
+        curl_easy_setopt(call->easy, CURLOPT_CURLU, call->url) != CURLE_OK)
+        return -ENOMEM;
+    return client_multi_add(call, on_end);
 }
 
-int client_hop_again(struct client_call *call)
+int client_hop_begin(struct client_call *call)
+{
+    struct client_url origin;
+    char port[8];
+    if (!build_lines(call))
+        return -ENOMEM;
+    reset(call);
+    set_constants(call);
+    set_method(call);
+    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->lines);
+    curl_easy_setopt(call->easy, CURLOPT_FRESH_CONNECT, call->fresh || call->again ? 1L : 0L);
+    /* Nor is it kept: the next such call would not take it. */
+    curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, call->fresh ? 1L : 0L);
+    int code = client_url_origin(call->url, &origin, port, NULL);
+    return code != 0 ? code : client_lookup(call, origin.host, send_request);
+}
+
+/* The same on a new connection, after FAULT_STALE. */
+static int begin_again(struct client_call *call)
 {
     call->again = true;
     int code = client_hop_begin(call);
@@ -347,11 +367,6 @@ int client_hop_again(struct client_call *call)
 }
 
 /* ---- redirects ---- */
-
-static bool is_redirect(long status)
-{
-    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-}
 
 /* Drops the headers that `goes` names. */
 static void drop_headers(struct client_call *call, bool (*goes)(struct str name))
@@ -375,17 +390,8 @@ static void adapt_method(struct client_call *call, long status)
     }
 }
 
-const char *client_hop_location(struct client_call *call)
-{
-    struct curl_header *found;
-    if ((call->max_redirects == 0 && !call->no_redirect) ||
-        !is_redirect(number_of(call, CURLINFO_RESPONSE_CODE)) ||
-        curl_easy_header(call->easy, "Location", 0, CURLH_HEADER, -1, &found) != CURLHE_OK)
-        return NULL;
-    return found->value;
-}
-
-int client_hop_follow(struct client_call *call, const char *location, struct err *err)
+/* Goes on there. 0 or a negative errno; `err` may stay empty. */
+static int follow(struct client_call *call, const char *location, struct err *err)
 {
     if (call->no_redirect)
         return err_set(err, -ELOOP, "the answer is a redirect (ELOOP)");
@@ -409,4 +415,29 @@ int client_hop_follow(struct client_call *call, const char *location, struct err
     curl_url_cleanup(call->url);
     call->url = next;
     return client_hop_begin(call);
+}
+
+/* Goes on with a redirect, or reports. */
+static void on_end(struct client_call *call, CURLcode result)
+{
+    struct err err = {.text = ""};
+    curl_multi_remove_handle(call->client->multi, call->easy);
+    bool stale = result != CURLE_OK && call->fault == FAULT_STALE;
+    if (result != CURLE_OK && !stale) {
+        int code = client_explain(call, result, &err);
+        client_call_end(call, code, err.text);
+        return;
+    }
+    const char *location = stale ? NULL : location_of(call);
+    int code = 0;
+    if (stale)
+        code = begin_again(call);
+    else if (location != NULL)
+        code = follow(call, location, &err);
+    else
+        code = client_check_body(call, &err);
+    if (code != 0 && err.text[0] == '\0')
+        client_describe_errno(&err, code);
+    if ((location == NULL && !stale) || code != 0)
+        client_call_end(call, code, err.text);
 }

@@ -17,14 +17,13 @@ struct client {
     const struct client_fake *fake; /* borrowed; NULL: calls go out */
     uv_timer_t timer;
     struct list calls;
-    struct list streams; /* calls whose head is there */
-    struct list lively;  /* streams with something new */
-    uv_timer_t tick;     /* turns while there are streams: their silence is limited */
+    struct list timed;  /* calls whose deadline is kept here: see client_call.c */
+    uv_timer_t tick;    /* turns while there are such */
+    struct list lively; /* streams with something new */
     struct list watches;
     struct list sockets; /* of connections, idle ones too: see client_socket.c */
     struct list lookups; /* of names: see client_lookup.c */
     unsigned lookup_count, lookups_running;
-    struct list waiting; /* calls that wait for a name */
     struct client_mailbox *mailbox;
     uv_async_t mail;
     bool unwatched;                    /* is one of the calls? */
@@ -49,14 +48,16 @@ enum client_fault {
 struct client_call {
     struct list node;
     struct client *client;
-    CURL *easy;                   /* owned */
-    CURLU *url;                   /* owned: this hop's */
-    struct curl_slist *lines;     /* owned: this hop's header lines */
-    struct curl_slist *found;     /* owned: the addresses of this hop's host */
-    struct client_lookup *lookup; /* that it waits for; NULL: none */
-    struct list in_waiting;
-    struct arena arena; /* the copies below */
-    struct str method;  /* NUL-terminated */
+    CURL *easy;               /* owned */
+    CURLU *url;               /* owned: this hop's */
+    struct curl_slist *lines; /* owned: this hop's header lines */
+    struct curl_slist *found; /* owned: the addresses of this hop's host */
+    struct list in_timed;
+    struct list in_lookup; /* while it waits for a name */
+    int (*on_found)(struct client_call *call, const char *addresses);
+    void (*on_end)(struct client_call *call, CURLcode result); /* of its transfer */
+    struct arena arena;                                        /* the copies below */
+    struct str method;                                         /* NUL-terminated */
     struct str body;
     struct header *headers; /* values NUL-terminated */
     unsigned header_count;
@@ -78,7 +79,7 @@ struct client_call {
     char tls_error[CURL_ERROR_SIZE];
     client_done_fn done;
     void (*on_stream)(void *arg); /* NULL: the answer is gathered */
-    struct list in_streams, in_lively;
+    struct list in_lively;
     bool head_done; /* of a stream: the final head is complete */
     long (*read_body)(void *arg, char *out, size_t size); /* NULL: `body` is all */
     uint64_t body_size;
@@ -108,26 +109,19 @@ bool client_url_same_origin(CURLU *a, CURLU *b);
 
 /* ---- client_hop.c ---- */
 
-/* Sends this hop's request. Nothing moves before the loop's next turn. 0, -ETIMEDOUT, -ENOMEM. */
+/* Sends this hop's request, and those of the hops that follow. Nothing moves before the loop's next
+ * turn. 0, -ETIMEDOUT, -ENOMEM. */
 int client_hop_begin(struct client_call *call) __attribute__((warn_unused_result));
-/* Sends what client_hop_begin has made, now that the addresses are known ("": libcurl finds them).
- * 0, -ETIMEDOUT, -ENOMEM. */
-int client_hop_send(struct client_call *call, const char *addresses)
-    __attribute__((warn_unused_result));
-/* The same on a new connection, after FAULT_STALE. */
-int client_hop_again(struct client_call *call) __attribute__((warn_unused_result));
-/* Has this hop's answer a place to go on to, and is that wanted? NULL if not. */
-const char *client_hop_location(struct client_call *call);
-/* Goes on there. 0 or a negative errno; `err` may stay empty. */
-int client_hop_follow(struct client_call *call, const char *location, struct err *err)
-    __attribute__((warn_unused_result));
 
-/* ---- client.c ---- */
+/* ---- client_call.c ---- */
 
 /* Takes the call out of libcurl's hands, calls back and frees it. */
 void client_call_end(struct client_call *call, int error, const char *text);
-/* A transfer has ended: goes on with its redirect, or reports. */
-void client_on_hop_done(struct client_call *call, CURLcode result);
+/* Without a word to anybody. */
+void client_call_free(struct client_call *call);
+/* From here on it ends at call->deadline, which libcurl does not know: it waits for a name, or its
+ * silence is limited and not the whole. */
+void client_call_watch(struct client_call *call);
 void client_unref(struct client *client);
 void client_on_handle_closed(uv_handle_t *handle); /* its data is the client */
 
@@ -136,13 +130,13 @@ void client_on_handle_closed(uv_handle_t *handle); /* its data is the client */
 /* 0 or a negative errno. */
 int client_lookup_open(struct client *client) __attribute__((warn_unused_result));
 void client_lookup_close(struct client *client);
-/* The addresses of a host (as in struct client_url), borrowed until the loop goes on: "" where
- * libcurl knows them itself; NULL: the call waits, and client_hop_send is called, or the call ends.
- * 0 or a negative errno. */
-int client_lookup(struct client_call *call, const char *host, const char **addresses)
+/* Finds the addresses of a host (as in struct client_url): calls on_found with them, "" where
+ * libcurl knows them itself, and returns what that returns; or lets the call wait and returns 0:
+ * then on_found is called later, and the call ends if it fails, or if there is no such host. 0 or a
+ * negative errno. */
+int client_lookup(struct client_call *call, const char *host,
+                  int (*on_found)(struct client_call *call, const char *addresses))
     __attribute__((warn_unused_result));
-/* It waits no more. */
-void client_lookup_leave(struct client_call *call);
 
 /* ---- client_socket.c ---- */
 
@@ -164,16 +158,11 @@ bool client_socket_is_quiet(struct client_call *call, int own_port);
 bool client_multi_open(struct client *client) __attribute__((warn_unused_result));
 /* Once no call is left. */
 void client_multi_close(struct client *client);
-/* May calls be given to the handle? One that ran out of memory is replaced here; false where there
- * is no memory for another. */
-bool client_multi_is_sound(struct client *client) __attribute__((warn_unused_result));
+/* Gives the call's transfer to libcurl, which calls on_end with its result. 0 or -ENOMEM. */
+int client_multi_add(struct client_call *call, void (*on_end)(struct client_call *, CURLcode))
+    __attribute__((warn_unused_result));
 
 /* ---- client_stream.c ---- */
-
-/* From here on calls that wait, for a name or for a piece, end in time. */
-void client_stream_watch(struct client *client);
-void client_stream_open(struct client *client);
-void client_stream_close(struct client *client);
 
 /* From within libcurl: a head is complete; bytes of a body. Returns as a write callback does. */
 void client_stream_on_head(struct client_call *call);
@@ -182,8 +171,6 @@ size_t client_stream_on_body(struct client_call *call, const char *bytes, size_t
 size_t client_stream_read_body(char *out, size_t size, size_t count, void *arg);
 /* libcurl's seek callback: it begins anew, on another connection. */
 int client_stream_on_rewind(void *arg, curl_off_t offset, int origin);
-/* Such a request is on its way: its silence is limited. */
-void client_stream_on_sent(struct client_call *call);
 /* Tells those that wait for what has come; they may cancel calls or free the client. */
 void client_stream_tell(struct client *client);
 

@@ -41,8 +41,8 @@ struct errand {
 struct client_lookup {
     struct list node; /* in client->lookups, the newest last */
     enum { LOOKUP_WAITS, LOOKUP_RUNS, LOOKUP_DONE } state;
-    unsigned calls;   /* that wait */
-    uint64_t expires; /* uv_hrtime; when done */
+    struct list calls; /* that wait: their in_lookup */
+    uint64_t expires;  /* uv_hrtime; when done */
     char host[HOST_NAME_SIZE];
     char addresses[ADDRESSES_SIZE];
 };
@@ -162,7 +162,7 @@ static struct client_lookup *find_idle(struct client *client)
     list_each(node, &client->lookups)
     {
         struct client_lookup *lookup = container_of(node, struct client_lookup, node);
-        if (lookup->state != LOOKUP_RUNS && lookup->calls == 0)
+        if (lookup->state != LOOKUP_RUNS && list_is_empty(&lookup->calls))
             return lookup;
     }
     return NULL;
@@ -193,6 +193,7 @@ static struct client_lookup *add(struct client *client, const char *host)
     struct client_lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL)
         return NULL;
+    list_init(&lookup->calls);
     snprintf(lookup->host, sizeof(lookup->host), "%s", host);
     list_push(&client->lookups, &lookup->node);
     client->lookup_count++;
@@ -200,11 +201,11 @@ static struct client_lookup *add(struct client *client, const char *host)
 }
 
 /* Nothing of the client may be touched afterwards but by those who hold it. */
-static void end_call(struct client_call *call, int error, int system_error)
+static void end_call(struct client_call *call, const struct errand *errand)
 {
     struct err err;
     int code;
-    switch (error) {
+    switch (errand->error) {
     case EAI_AGAIN:
         code = err_set(&err, -ENOENT, "no name server answers for the host (EAI_AGAIN)");
         break;
@@ -212,7 +213,7 @@ static void end_call(struct client_call *call, int error, int system_error)
         code = client_describe_errno(&err, -ENOMEM);
         break;
     case EAI_SYSTEM:
-        code = client_describe_errno(&err, -system_error);
+        code = client_describe_errno(&err, -errand->system_error);
         break;
     default:
         code = err_set(&err, -ENOENT, "host not found (ENOTFOUND)");
@@ -221,40 +222,17 @@ static void end_call(struct client_call *call, int error, int system_error)
     client_call_end(call, code, err.text);
 }
 
-/* A call that waits for this one, or NULL. */
-static struct client_call *waiting_for(struct client *client, const struct client_lookup *lookup)
+/* Lets those that waited go on. A callback may end any of them, or the client. */
+static void let_go(struct list *calls, const struct errand *errand)
 {
-    list_each(node, &client->waiting)
-    {
-        struct client_call *call = container_of(node, struct client_call, in_waiting);
-        if (call->lookup == lookup)
-            return call;
-    }
-    return NULL;
-}
-
-void client_lookup_leave(struct client_call *call)
-{
-    if (call->lookup != NULL)
-        call->lookup->calls--;
-    call->lookup = NULL;
-    list_remove(&call->in_waiting);
-}
-
-/* Lets those that wait go on. A callback may end any call, or the client, whose memory is held. */
-static void let_go(struct client *client, struct client_lookup *lookup, int error, int system_error)
-{
-    struct client_call *call;
-    while (client->multi != NULL && (call = waiting_for(client, lookup)) != NULL) {
-        struct err err;
+    while (!list_is_empty(calls)) {
+        struct client_call *call = container_of(calls->next, struct client_call, in_lookup);
+        list_remove(&call->in_lookup);
         int code = 0;
-        client_lookup_leave(call);
-        if (error != 0) {
-            end_call(call, error, system_error);
-            continue;
-        }
-        code = client_hop_send(call, lookup->addresses);
-        if (code != 0)
+        struct err err;
+        if (errand->error != 0)
+            end_call(call, errand);
+        else if ((code = call->on_found(call, errand->addresses)) != 0)
             client_call_end(call, client_describe_errno(&err, code), err.text);
     }
 }
@@ -266,7 +244,7 @@ static void begin_next(struct client *client)
         struct client_lookup *lookup = container_of(node, struct client_lookup, node);
         if (client->lookups_running >= LIMIT_LOOKUPS)
             return;
-        if (lookup->state == LOOKUP_WAITS && lookup->calls > 0)
+        if (lookup->state == LOOKUP_WAITS && !list_is_empty(&lookup->calls))
             (void)!begin(client, lookup); /* without a thread the next that ends tries again */
     }
 }
@@ -291,21 +269,19 @@ static void on_mail(uv_async_t *async)
     client->open++; /* callbacks may free the client */
     while (client->multi != NULL && (errand = take(client)) != NULL) {
         struct client_lookup *lookup = errand->lookup;
-        int error = errand->error, system_error = errand->system_error;
+        struct list calls;
+        list_init(&calls);
+        list_append(&calls, &lookup->calls);
         client->lookups_running--;
         lookup->state = LOOKUP_DONE;
         lookup->expires = uv_hrtime() + (uint64_t)(LIMIT_LOOKUP_SECONDS * 1e9);
         memcpy(lookup->addresses, errand->addresses, sizeof(lookup->addresses));
+        if (errand->error == 0 && errand->addresses[0] == '\0')
+            errand->error = EAI_NONAME;
+        if (errand->error != 0)
+            forget(client, lookup); /* the next call asks again */
+        let_go(&calls, errand);
         free(errand);
-        if (error == 0 && lookup->addresses[0] == '\0')
-            error = EAI_NONAME;
-        if (error != 0) { /* the next call asks again */
-            list_remove(&lookup->node);
-            client->lookup_count--;
-        }
-        let_go(client, lookup, error, system_error);
-        if (error != 0)
-            free(lookup);
         if (client->multi != NULL)
             begin_next(client);
     }
@@ -317,7 +293,6 @@ static void on_mail(uv_async_t *async)
 int client_lookup_open(struct client *client)
 {
     list_init(&client->lookups);
-    list_init(&client->waiting);
     struct client_mailbox *box = calloc(1, sizeof(*box));
     if (box == NULL || pthread_mutex_init(&box->lock, NULL) != 0) {
         free(box);
@@ -353,30 +328,26 @@ void client_lookup_close(struct client *client)
     uv_close((uv_handle_t *)&client->mail, client_on_handle_closed);
 }
 
-int client_lookup(struct client_call *call, const char *host, const char **addresses)
+int client_lookup(struct client_call *call, const char *host,
+                  int (*on_found)(struct client_call *call, const char *addresses))
 {
     struct client *client = call->client;
-    *addresses = "";
     if (client_reach_of_text(host) != 0 || client_host_is_loopback(host))
-        return 0; /* libcurl knows these */
+        return on_found(call, ""); /* libcurl knows these */
     struct client_lookup *lookup = find(client, host);
     if (lookup != NULL && is_old(lookup))
         lookup->state = LOOKUP_WAITS; /* to be asked for once more */
     if (lookup == NULL && (lookup = add(client, host)) == NULL)
         return -ENOMEM;
-    if (lookup->state == LOOKUP_DONE) {
-        *addresses = lookup->addresses;
-        return 0;
-    }
+    if (lookup->state == LOOKUP_DONE)
+        return on_found(call, lookup->addresses);
     if (lookup->state == LOOKUP_WAITS && client->lookups_running < LIMIT_LOOKUPS) {
         int rc = begin(client, lookup);
         if (rc != 0)
             return rc;
     }
-    call->lookup = lookup;
-    lookup->calls++;
-    list_push(&client->waiting, &call->in_waiting);
-    client_stream_watch(client);
-    *addresses = NULL;
+    call->on_found = on_found;
+    list_push(&lookup->calls, &call->in_lookup);
+    client_call_watch(call);
     return 0;
 }

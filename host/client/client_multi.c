@@ -20,6 +20,8 @@ struct watch {
 
 /* ---- turns ---- */
 
+static bool is_sound(struct client *client);
+
 /* Takes out what has ended. The client's memory outlives this, even if a callback frees it. */
 static void drain(struct client *client)
 {
@@ -28,9 +30,10 @@ static void drain(struct client *client)
     while (client->multi != NULL &&
            (message = curl_multi_info_read(client->multi, &left)) != NULL) {
         CURLcode result = message->data.result; /* the message goes with its handle */
-        char *call = NULL;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
-        client_on_hop_done((struct client_call *)(void *)call, result);
+        char *arg = NULL;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &arg);
+        struct client_call *call = (struct client_call *)(void *)arg;
+        call->on_end(call, result);
     }
 }
 
@@ -65,7 +68,7 @@ static void lose_calls(struct client *client)
         call->unwatched = true;
     }
     client->unwatched = client->spoilt = true;
-    (void)!client_multi_is_sound(client); /* if not now, then before the next call */
+    (void)!is_sound(client); /* if not now, then before the next call */
 }
 
 static void drive(struct client *client, curl_socket_t fd, int events)
@@ -190,7 +193,8 @@ void client_multi_close(struct client *client)
     list_each(node, &client->watches) watch_close(container_of(node, struct watch, node));
 }
 
-bool client_multi_is_sound(struct client *client)
+/* One that ran out of memory is replaced here; false where there is no memory for another. */
+static bool is_sound(struct client *client)
 {
     if (!client->spoilt)
         return true;
@@ -203,4 +207,13 @@ bool client_multi_is_sound(struct client *client)
     client->multi = sound;
     client->spoilt = false;
     return true;
+}
+
+int client_multi_add(struct client_call *call, void (*on_end)(struct client_call *, CURLcode))
+{
+    call->on_end = on_end;
+    return is_sound(call->client) &&
+                   curl_multi_add_handle(call->client->multi, call->easy) == CURLM_OK
+               ? 0
+               : -ENOMEM;
 }

@@ -3,12 +3,9 @@
  * libcurl's callbacks only note what has come; the owners are told when libcurl has returned. */
 #include "client/client_internal.h"
 
-#include <errno.h>
 #include <stdio.h>
 
 #include "base/limits.h"
-
-enum { TICK_MS = 200 };
 
 static void note(struct client_call *call)
 {
@@ -16,86 +13,14 @@ static void note(struct client_call *call)
     list_push(&call->client->lively, &call->in_lively);
 }
 
-/* ---- deadlines ---- */
-
-/* While nobody takes what came, or gives what is to be sent, the peer is not the one who is silent.
- */
-static bool is_overdue(struct client_call *call, uint64_t now)
-{
-    if (call->received.len > 0 || call->body_waits)
-        call->deadline = now + call->silence;
-    return now >= call->deadline;
-}
-
-/* A callback may end any call: the walk begins anew after each. */
-static bool end_one(struct client *client, uint64_t now)
-{
-    list_each(node, &client->waiting)
-    {
-        struct client_call *call = container_of(node, struct client_call, in_waiting);
-        if (now >= call->deadline) {
-            client_call_end(call, -ETIMEDOUT, "host not found in time (ETIMEDOUT)");
-            return true;
-        }
-    }
-    list_each(node, &client->streams)
-    {
-        struct client_call *call = container_of(node, struct client_call, in_streams);
-        if (is_overdue(call, now)) {
-            client_call_end(call, -ETIMEDOUT, "connection timed out (ETIMEDOUT)");
-            return true;
-        }
-    }
-    return false;
-}
-
-static void on_tick(uv_timer_t *tick)
-{
-    struct client *client = tick->data;
-    uint64_t now = uv_hrtime();
-    while (client->multi != NULL && end_one(client, now)) {
-    }
-    if (client->multi != NULL && list_is_empty(&client->streams) && list_is_empty(&client->waiting))
-        uv_timer_stop(tick);
-}
-
-void client_stream_watch(struct client *client)
-{
-    if (!uv_is_active((uv_handle_t *)&client->tick))
-        uv_timer_start(&client->tick, on_tick, TICK_MS, TICK_MS);
-}
-
-void client_stream_open(struct client *client)
-{
-    list_init(&client->streams);
-    list_init(&client->lively);
-    uv_timer_init(client->loop, &client->tick);
-    client->tick.data = client;
-    client->open++;
-}
-
-void client_stream_close(struct client *client)
-{
-    uv_close((uv_handle_t *)&client->tick, client_on_handle_closed);
-}
-
 /* ---- from within libcurl ---- */
-
-static void limit_silence(struct client_call *call)
-{
-    list_remove(&call->in_streams);
-    list_push(&call->client->streams, &call->in_streams);
-    client_stream_watch(call->client);
-}
 
 void client_stream_on_head(struct client_call *call)
 {
-    if (client_hop_location(call) != NULL)
-        return; /* a hop whose body nobody wants */
     call->head_done = true;
     curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, 0L); /* silence is limited, not the whole */
     call->deadline = uv_hrtime() + call->silence;
-    limit_silence(call);
+    client_call_watch(call);
     note(call);
 }
 
@@ -142,11 +67,6 @@ int client_stream_on_rewind(void *arg, curl_off_t offset, int origin)
         return CURL_SEEKFUNC_FAIL;
     call->resent = 0;
     return CURL_SEEKFUNC_OK;
-}
-
-void client_stream_on_sent(struct client_call *call)
-{
-    limit_silence(call);
 }
 
 size_t client_stream_on_body(struct client_call *call, const char *bytes, size_t len)

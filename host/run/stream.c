@@ -39,11 +39,7 @@ static void on_drained(struct exchange *ex)
     struct invocation *inv = ex->owner;
     struct list round;
     list_init(&round);
-    while (!list_is_empty(&inv->writers)) {
-        struct list *node = inv->writers.next;
-        list_remove(node);
-        list_push(&round, node);
-    }
+    list_append(&round, &inv->writers);
     while (!list_is_empty(&round)) {
         struct write_op *w = container_of(round.next, struct write_op, node);
         list_remove(&w->node);

@@ -158,11 +158,7 @@ static void on_worked(uv_work_t *work, int status)
     e->sweep_due |= e->sweep && e->swept == LIMIT_KV_BATCH;
     if (e->sweep_due || !list_is_empty(&e->queue))
         wake(e);
-    while (!list_is_empty(&e->batch)) {
-        struct list *node = e->batch.next;
-        list_remove(node);
-        list_push(&e->written, node);
-    }
+    list_append(&e->written, &e->batch);
     while (e->closing && !list_is_empty(&e->written))
         give_one(e);
     if (!list_is_empty(&e->written)) {

@@ -194,11 +194,7 @@ static void flush(struct redis_link *link)
     struct buf empty = socket->sending;
     socket->sending = link->out;
     link->out = empty;
-    while (!list_is_empty(&link->queued)) {
-        struct list *node = link->queued.next;
-        list_remove(node);
-        list_push(&link->sent, node);
-    }
+    list_append(&link->sent, &link->queued);
     write_out(socket);
 }
 

@@ -110,64 +110,85 @@ bool response_is_framing(struct str name)
     }
 }
 
-static void add_number(struct buf *out, uint64_t value)
+/* ---- the head, in the room that was made for all of it ---- */
+
+enum { FIXED_BYTES = 256 }; /* more than the status line, Date and framing ever take */
+
+static char *put(char *at, struct str s)
+{
+    if (s.len > 0)
+        memcpy(at, s.ptr, s.len);
+    return at + s.len;
+}
+
+static char *put_number(char *at, uint64_t value)
 {
     char digits[20];
-    size_t at = sizeof(digits);
+    size_t first = sizeof(digits);
     do {
-        digits[--at] = (char)('0' + value % 10);
+        digits[--first] = (char)('0' + value % 10);
         value /= 10;
     } while (value > 0);
-    buf_add(out, digits + at, sizeof(digits) - at);
+    return put(at, (struct str){digits + first, sizeof(digits) - first});
 }
 
-static void add_status_line(int status, struct buf *out)
+static char *put_status_line(char *at, int status)
 {
-    const char *reason = reason_phrase(status);
-    buf_add_str(out, STR("HTTP/1.1 "));
-    add_number(out, (uint64_t)status);
-    buf_add_char(out, ' ');
-    buf_add(out, reason, strlen(reason));
-    buf_add_str(out, STR("\r\nDate: "));
-    buf_add_str(out, date_now());
-    buf_add_str(out, STR("\r\n"));
+    at = put(at, STR("HTTP/1.1 "));
+    at = put_number(at, (uint64_t)status);
+    *at++ = ' ';
+    at = put(at, str_from(reason_phrase(status)));
+    at = put(at, STR("\r\nDate: "));
+    at = put(at, date_now());
+    return put(at, STR("\r\n"));
 }
 
-static void add_framing(const struct response *res, const struct request *req, struct buf *out)
+static char *put_framing(char *at, const struct response *res, const struct request *req)
 {
     if (res->status < 200 || res->status == 204 || res->unsized)
-        return;
+        return at;
     if (res->streamed && !res->sized) {
         if (req->version_minor > 0 && res->status != 304)
-            buf_add_str(out, STR("Transfer-Encoding: chunked\r\n"));
-        return;
+            at = put(at, STR("Transfer-Encoding: chunked\r\n"));
+        return at;
     }
     if (res->status == 304 && !res->sized && res->body.len == 0)
-        return; /* the length of the full answer is not known: 0 would be a lie */
-    buf_add_str(out, STR("Content-Length: "));
-    add_number(out, response_length(res));
-    buf_add_str(out, STR("\r\n"));
+        return at; /* the length of the full answer is not known: 0 would be a lie */
+    at = put(at, STR("Content-Length: "));
+    at = put_number(at, response_length(res));
+    return put(at, STR("\r\n"));
+}
+
+static size_t most_bytes(const struct headers *headers)
+{
+    size_t most = FIXED_BYTES;
+    for (uint32_t i = 0; i < headers->len; i++)
+        most += headers->items[i].name.len + headers->items[i].value.len + strlen(": \r\n");
+    return most;
 }
 
 void response_write_head(const struct response *res, const struct request *req, bool keep_alive,
                          struct buf *out)
 {
-    add_status_line(res->status, out);
+    if (buf_reserve(out, most_bytes(&res->headers)) != 0)
+        return;
+    char *at = put_status_line(out->data + out->len, res->status);
     for (uint32_t i = 0; i < res->headers.len; i++) {
         const struct header *h = &res->headers.items[i];
         if (response_is_framing(h->name))
             continue;
-        buf_add_str(out, h->name);
-        buf_add_str(out, STR(": "));
-        buf_add_str(out, h->value);
-        buf_add_str(out, STR("\r\n"));
+        at = put(at, h->name);
+        at = put(at, STR(": "));
+        at = put(at, h->value);
+        at = put(at, STR("\r\n"));
     }
-    add_framing(res, req, out);
+    at = put_framing(at, res, req);
     if (!keep_alive)
-        buf_add_str(out, STR("Connection: close\r\n"));
+        at = put(at, STR("Connection: close\r\n"));
     else if (req->version_minor == 0)
-        buf_add_str(out, STR("Connection: keep-alive\r\n"));
-    buf_add_str(out, STR("\r\n"));
+        at = put(at, STR("Connection: keep-alive\r\n"));
+    at = put(at, STR("\r\n"));
+    out->len = (size_t)(at - out->data);
 }
 
 int response_set_body(struct response *res, struct arena *arena, int status,

@@ -352,12 +352,12 @@ enum route_result router_match(const struct router *router, enum http_method met
     path = without_final_slash(path);
     match->methods = 0;
     for (size_t i = 0; i <= path.len && count <= router->depth; i++) {
-        if (i == path.len || path.ptr[i] == '/') {
-            prefixes[count].hash = hash;
-            prefixes[count++].len = i;
-        }
-        if (i < path.len)
+        if (i > 0)
+            hash = hash_step(hash, '/');
+        for (; i < path.len && path.ptr[i] != '/'; i++)
             hash = hash_step(hash, path.ptr[i]);
+        prefixes[count].hash = hash;
+        prefixes[count++].len = i;
     }
     while (count-- > 0) {
         struct str prefix = {path.ptr, prefixes[count].len};

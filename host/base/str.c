@@ -6,13 +6,10 @@
 #include <stdlib.h>
 #include <strings.h>
 
-bool str_eq_nocase(struct str a, struct str b)
+bool str_same_nocase(const char *a, const char *b, size_t len)
 {
-    if (a.len != b.len || a.len == 0)
-        return a.len == b.len;
     /* letters differ in this bit alone: most other texts are told by their first byte */
-    return ((a.ptr[0] ^ b.ptr[0]) & ~0x20) == 0 &&
-           (memcmp(a.ptr, b.ptr, a.len) == 0 || strncasecmp(a.ptr, b.ptr, a.len) == 0);
+    return ((a[0] ^ b[0]) & ~0x20) == 0 && (memcmp(a, b, len) == 0 || strncasecmp(a, b, len) == 0);
 }
 
 bool str_ends_with(struct str s, struct str suffix)

@@ -38,8 +38,13 @@ static inline struct str str_skip(struct str s, size_t count)
     return (struct str){s.ptr + count, s.len - count};
 }
 
-/* Equal without regard to the case of ASCII letters. */
-bool str_eq_nocase(struct str a, struct str b);
+/* Equal without regard to the case of ASCII letters. Most others are told by their length. */
+bool str_same_nocase(const char *a, const char *b, size_t len);
+
+static inline bool str_eq_nocase(struct str a, struct str b)
+{
+    return a.len == b.len && (a.len == 0 || str_same_nocase(a.ptr, b.ptr, a.len));
+}
 
 bool str_ends_with(struct str s, struct str suffix);
 

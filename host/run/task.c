@@ -5,10 +5,10 @@
 #include "run/task.h"
 
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/limits.h"
+#include "base/pool.h"
 #include "options/spec.h"
 #include "run/tidy.h"
 
@@ -66,13 +66,13 @@ static void give_thread(struct vm *vm, struct vm_thread thread)
 struct task *task_new(struct vm *vm, struct budget *budget, void (*done)(struct task *, int),
                       void *arg)
 {
-    struct task *task = calloc(1, sizeof(*task));
+    struct task *task = pool_resize(NULL, 0, sizeof(*task));
     struct vm_thread thread;
     if (task == NULL || take_thread(vm, &thread) != 0) {
-        free(task);
+        pool_free(task, sizeof(*task));
         return NULL;
     }
-    task->vm = vm;
+    *task = (struct task){.vm = vm};
     vm->task_count++;
     task->co = thread.co;
     task->anchor = thread.anchor;
@@ -128,7 +128,7 @@ void task_free(struct task *task)
         luaL_unref(task->vm->L, LUA_REGISTRYINDEX, task->anchor);
     else
         give_thread(task->vm, (struct vm_thread){task->co, task->anchor});
-    free(task);
+    pool_free(task, sizeof(*task));
 }
 
 void task_cancel(struct task *task)

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "bindings/jwt_internal.h"
+#include "lua/names.h"
 #include "run/claims_table.h"
 #include "run/event.h"
 
@@ -38,13 +39,21 @@ static struct str upvalue_text(lua_State *L, int index)
     return s;
 }
 
+/* Takes what is on top into the table at `index`, raw. [-1, +0] */
+static void set_named(lua_State *L, int index, enum name name)
+{
+    name_push(L, name);
+    lua_insert(L, -2);
+    lua_rawset(L, index);
+}
+
 /* stack: event, context, identity, claims. A clientContext that the script has looked at already
  * gets its user here; one that is read later makes it from the identity (run/event.c). [-0, +0] */
 static void set_user(lua_State *L)
 {
     if (!lua_istable(L, CONTEXT))
         return;
-    lua_pushliteral(L, "clientContext");
+    name_push(L, NAME_CLIENT_CONTEXT);
     if (lua_rawget(L, CONTEXT) == LUA_TTABLE) {
         lua_pushliteral(L, "user");
         lua_pushvalue(L, 4);
@@ -61,12 +70,9 @@ static int admit(lua_State *L)
     if (scope.ptr != NULL && !jwt_has_scope(L, 4, scope))
         return jwt_refuse_scope(L, scope);
     set_user(L);
-    lua_setfield(L, 3, "claims"); /* stack: event, context, identity */
-    if (lua_istable(L, CONTEXT)) {
-        lua_pushliteral(L, "identityContext");
-        lua_insert(L, 3);
-        lua_rawset(L, CONTEXT);
-    }
+    set_named(L, 3, NAME_CLAIMS); /* stack: event, context, identity */
+    if (lua_istable(L, CONTEXT))
+        set_named(L, CONTEXT, NAME_IDENTITY_CONTEXT);
     lua_settop(L, CONTEXT);
     lua_pushvalue(L, lua_upvalueindex(UP_HANDLER));
     lua_insert(L, 1);
@@ -108,7 +114,7 @@ static int verified(lua_State *L, const struct jwt_verifier *v, struct verdict *
         return asked ? jwt_refuse_role(L, role) : luaL_error(L, "out of memory");
     lua_createtable(L, 0, 2);
     claims_push_token(L, token);
-    lua_setfield(L, -2, "token");
+    set_named(L, lua_gettop(L) - 1, NAME_TOKEN);
     if (jwt_push_mapped(L, lua_upvalueindex(UP_MAP), v, verdict))
         return admit(L);
     if (lua_isnil(L, lua_upvalueindex(UP_MAP))) {

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/pool.h"
+#include "lua/names.h"
 
 static void *on_alloc(void *arg, void *block, size_t old_size, size_t size)
 {
@@ -91,6 +92,7 @@ static void check_no_weak_tables(lua_State *L)
 
 static int l_prepare(lua_State *L)
 {
+    names_open(L);
     keep_messages(L);
     forget_weak_tables(L);
     check_no_weak_tables(L);

@@ -76,7 +76,7 @@ struct vm_thread {
     int anchor; /* luaL_ref in the registry */
 };
 
-enum { VM_IDLE_THREADS = 16, VM_CLAIMS_REFS = 3, VM_LARGE_ANSWERS = 16 };
+enum { VM_IDLE_THREADS = 16, VM_CLAIMS_REFS = 3, VM_LARGE_ANSWERS = 16, VM_NAMES = 9 };
 
 struct vm {
     lua_State *L;             /* owned: the main thread; nothing runs on it after loading */
@@ -88,6 +88,7 @@ struct vm {
     unsigned idle_count;
     struct event_slot *free_slots;   /* of run/event.c; in the state's memory */
     int claims_refs[VM_CLAIMS_REFS]; /* of run/claims_table.c: in the registry; 0: not made yet */
+    int names[VM_NAMES];             /* of lua/names.c: in the registry */
     struct task *task;               /* being resumed now; NULL: none */
     unsigned task_count;             /* tasks that exist: run, wait or have not been freed */
     unsigned large;                  /* answers to come before it counts as one that gives small

@@ -8,6 +8,7 @@
 #include "run/event_fields.h"
 #include "run/invocation.h"
 #include "lua/lazy.h"
+#include "lua/names.h"
 
 /* A slot serves one invocation at a time and is then used again. Memory: a userdata anchored in the
  * registry. */
@@ -109,7 +110,7 @@ bool event_authorization(lua_State *L, int index, struct str *out)
     lua_pop(L, 2);
     if (!live)
         return false;
-    lua_pushliteral(L, "headers");
+    name_push(L, NAME_HEADERS);
     bool looked_at = lua_rawget(L, index) != LUA_TNIL;
     lua_pop(L, 1);
     if (looked_at)

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "lua/lazy.h"
+#include "lua/names.h"
 #include "options/options.h"
 #include "run/instance.h"
 #include "run/outcome.h"
@@ -169,7 +170,7 @@ static bool read_status(struct result *r)
 {
     static const char message[] = "Your function response must have a numerical statusCode";
     lua_State *L = r->L;
-    lua_pushliteral(L, "statusCode");
+    name_push(L, NAME_STATUS_CODE);
     lua_rawget(L, r->table);
     double status = 0;
     int type = lua_type(L, -1);
@@ -250,16 +251,16 @@ static bool add_values(struct result *r, struct str name, bool multi)
     return true;
 }
 
-static bool read_headers(struct result *r, const char *member, bool multi)
+static bool read_headers(struct result *r, enum name member, bool multi)
 {
     lua_State *L = r->L;
-    lua_pushstring(L, member);
+    name_push(L, member);
     int type = lua_rawget(L, r->table);
     r->found += type != LUA_TNIL;
     if (type != LUA_TTABLE) {
         lua_pop(L, 1);
         return type == LUA_TNIL || type == LUA_TLIGHTUSERDATA ||
-               refuse(r, "TypeError: `%s` must be a table", member);
+               refuse(r, "TypeError: `%s` must be a table", name_text(member));
     }
     lazy_make_whole(L, -1);
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
@@ -290,10 +291,10 @@ static bool decode_body(struct result *r, struct str text)
 static bool read_body(struct result *r)
 {
     lua_State *L = r->L;
-    lua_pushliteral(L, "isBase64Encoded");
+    name_push(L, NAME_IS_BASE64);
     r->found += lua_rawget(L, r->table) != LUA_TNIL;
     bool is_base64 = lua_toboolean(L, -1);
-    lua_pushliteral(L, "body");
+    name_push(L, NAME_BODY);
     int type = lua_rawget(L, r->table);
     r->found += type != LUA_TNIL;
     bool empty = type == LUA_TNIL || type == LUA_TLIGHTUSERDATA ||
@@ -379,8 +380,8 @@ static bool check_members(struct result *r)
 
 static void read_table(struct result *r)
 {
-    if (read_status(r) && read_headers(r, "headers", false) &&
-        read_headers(r, "multiValueHeaders", true) && read_body(r) && check_members(r))
+    if (read_status(r) && read_headers(r, NAME_HEADERS, false) &&
+        read_headers(r, NAME_MULTI_VALUE_HEADERS, true) && read_body(r) && check_members(r))
         add_defaults(r);
 }
 

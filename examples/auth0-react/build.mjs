@@ -1,14 +1,14 @@
 // Bundles the page into public/. Settings come from the environment or from .env; without any, the
 // page signs in at the issuer of `luafn dev` on its own origin.
+import { existsSync, readFileSync } from 'node:fs';
 import { cp, mkdir } from 'node:fs/promises';
 import { build } from 'esbuild';
+import { settings } from './settings.mjs';
 
 const names = ['AUTH0_DOMAIN', 'AUTH0_CLIENT_ID', 'AUTH0_AUDIENCE'];
 const out = process.env.OUT ?? 'public';
 
-try {
-  process.loadEnvFile('.env');
-} catch { /* there need not be one */ }
+const env = { ...existsSync('.env') ? settings(readFileSync('.env', 'utf8')) : {}, ...process.env };
 
 await mkdir(out, { recursive: true });
 await cp('src/index.html', `${out}/index.html`);
@@ -22,6 +22,6 @@ await build({
   jsx: 'automatic',
   define: {
     'process.env.NODE_ENV': '"production"',
-    ...Object.fromEntries(names.map((name) => [`process.env.${name}`, JSON.stringify(process.env[name] ?? '')])),
+    ...Object.fromEntries(names.map((name) => [`process.env.${name}`, JSON.stringify(env[name] ?? '')])),
   },
 });

@@ -8,6 +8,8 @@ import { noBrowser, open, ownFiles } from '../lib/browser.mjs';
 import { ROOT, start } from '../lib/host.mjs';
 import { looks } from '../lib/looks.mjs';
 
+const LONG = 'Rindfleischetikettierungsueberwachungsaufgabenuebertragung';
+
 // The pages in the order that a person meets them; each is looked at.
 async function tour(page, host, see) {
   const named = (name) => page.getByRole('button', { name });
@@ -16,7 +18,7 @@ async function tour(page, host, see) {
     await see(name);
   };
   await page.goto(host.url('/'));
-  await page.locator('#users li').nth(1).waitFor();
+  await page.locator('#users li').nth(2).waitFor();
   await see('not signed in');
   await page.click('#call-me');
   await page.locator('.answer').waitFor();
@@ -50,7 +52,7 @@ async function tour(page, host, see) {
 
 for (const colorScheme of ['light', 'dark']) {
   test(`every page can be read, ${colorScheme}`, { skip: noBrowser }, async (t) => {
-    const auth = fs.readFileSync(path.join(ROOT, 'scripts/dev/auth.lua'), 'utf8').replace('-- consent = true', 'consent = true');
+    const auth = fs.readFileSync(path.join(ROOT, 'scripts/dev/auth.lua'), 'utf8').replace('-- consent = true', 'consent = true').replace('  users = {\n', `  users = {\n    { sub = "auth0|long", name = "${LONG}", email = "${LONG}@${LONG}.example.com", roles = { "TV Shows Viewer" } },\n`);
     for (const width of [1200, 390]) {
       const host = await start(t, { command: 'dev', files: { ...ownFiles(), 'dev/auth.lua': auth } });
       const page = await open(t, { viewport: { width, height: 860 }, colorScheme });
@@ -73,4 +75,20 @@ test('a style sheet that is late is waited for', { skip: noBrowser }, async (t) 
   const seen = looks(page);
   await (await sheet).continue();
   assert.deepEqual((await seen).faint, []);
+});
+
+test('a long name leaves the button beside it whole; colours and movement are as the system wants them', { skip: noBrowser }, async (t) => {
+  const auth = fs.readFileSync(path.join(ROOT, 'scripts/dev/auth.lua'), 'utf8').replaceAll('Vera Viewer', LONG + LONG);
+  const host = await start(t, { command: 'dev', files: { ...ownFiles(), 'dev/auth.lua': auth } });
+  const seen = [];
+  for (const options of [{ viewport: { width: 700, height: 860 } }, { forcedColors: 'active' }, { reducedMotion: 'reduce' }]) {
+    const page = await open(t, options);
+    await page.goto(host.url('/'));
+    await page.locator('#sign-in:enabled').click();
+    await page.getByRole('button', { name: LONG }).click();
+    await page.locator('#sign-out').waitFor();
+    assert.equal(await page.locator('#sign-out').evaluate((node) => { const range = document.createRange(); range.selectNodeContents(node); return range.getClientRects().length; }), 1, 'on one line');
+    seen.push(await page.locator('#rbac').evaluate((node) => { return [getComputedStyle(node).appearance, getComputedStyle(node, '::before').transitionProperty]; }));
+  }
+  assert.deepEqual(seen, [['none', 'translate'], ['auto', 'translate'], ['none', 'none']]);
 });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { ownFiles } from '../lib/browser.mjs';
 import { BIN, folder } from '../lib/host.mjs';
+import { settings } from '../../examples/auth0-react/settings.mjs';
 import { blocks, faults, pages, play } from '../lib/pages.mjs';
 
 const block = (fence, text) => `# A page\n\n\`\`\`${fence}\n${text}\n\`\`\`\n`;
@@ -37,3 +38,9 @@ test('every block of every page is run or says why not, every column has a headi
 for (const page of pages().filter((name) => blocks(name).some(({ skip }) => skip === undefined))) {
   test(`${page}: what it shows is what happens`, (t) => play(page, folder(t), ownFiles(), BIN));
 }
+
+test('the example for React reads the .env file that its page shows, and what dotenv reads', () => {
+  const [shown] = blocks('examples/auth0-react/README.md').filter(({ kind }) => kind === 'dotenv');
+  assert.equal(settings(shown.text).AUTH0_DOMAIN, 'YOUR-TENANT.auth0.com');
+  assert.deepEqual(settings('# A=0\r\nexport B = "x # y"\r\nC=\'z\' # so\nD=a b # c\nE=\nF=1'), { B: 'x # y', C: 'z', D: 'a b', E: '', F: '1' });
+});

@@ -39,7 +39,7 @@ local owned = {
   { "^curl/", { "^host/client/", "^host/cli/", "^host/main%.c$" } },
   { "^lua%.h$", WITH_LUA },
   { "^lauxlib%.h$", WITH_LUA },
-  { "^lualib%.h$", { "^host/lua/", "^host/run/instance%.c$", "^host/cli/own_script%.c$" } },
+  { "^lualib%.h$", { "^host/lua/", "^host/run/instance%.c$" } },
   { "^uv%.h$", { "^host/server/", "^host/client/", "^host/issuer/", "^host/store/", "^host/lua/", "^host/run/",
                  "^host/app/", "^host/process/", "^host/cli/", "^host/main%.c$", "^bindings/" } },
 }

@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "auth/token.h"
-#include "cli/own_script.h"
+#include "lua/own_script.h"
 
 static const char KEY[] = "luafn.audit.key";
 static struct buf scratch; /* what is pushed next: nothing that raises may own memory */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/own_script.h"
+#include "lua/own_script.h"
 
 static void set_paragraph(lua_State *L, const struct command *command, unsigned index,
                           const char *name)

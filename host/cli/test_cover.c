@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/own_script.h"
+#include "lua/own_script.h"
 #include "cli/test_internal.h"
 #include "lua/budget.h"
 

@@ -1,105 +1,96 @@
-/* TOML as a tree: lines and tables. Keys and values are in toml_value.c. */
-#include "config/toml_internal.h"
+/* TOML as a tree: what share/toml.lua reads, as plain structs. */
+#include "config/toml.h"
+
+#include <errno.h>
 
 #include "base/limits.h"
+#include "lua/own_script.h"
 
-/* ---- [headers] ---- */
+struct reading {
+    struct arena *arena;
+    struct str text;
+    struct toml *root;
+};
 
-/* A step of a header before its last key. */
-static struct toml *step_header(struct toml_reader *r, struct toml *table, struct str key)
+static struct str keep(lua_State *L, struct arena *arena, int index)
 {
-    struct toml *found = toml_get(table, key);
-    if (found == NULL)
-        return toml_add_table(r, table, key);
-    if (found->type == TOML_ARRAY && found->is_list)
-        return found->last;
-    if (found->type != TOML_TABLE || found->is_closed)
-        return toml_fault(r, "'%.*s' is not a table that can be added to", STR_ARG(key));
-    return found;
+    struct str s;
+    s.ptr = lua_tolstring(L, index, &s.len);
+    s = arena_copy(arena, s);
+    if (s.ptr == NULL)
+        luaL_error(L, "1: out of memory");
+    return s;
 }
 
-/* [table] */
-static struct toml *open_table(struct toml_reader *r, struct toml *parent, struct str key)
+static void take_value(lua_State *L, struct arena *arena, struct toml *node)
 {
-    struct toml *found = toml_get(parent, key);
-    if (found == NULL)
-        found = toml_add_table(r, parent, key);
-    else if (found->type != TOML_TABLE || found->is_closed || found->is_header || found->is_dotted)
-        return toml_fault(r, "'%.*s' is given twice", STR_ARG(key));
-    if (found != NULL) {
-        found->is_header = true;
-        found->line = r->line;
+    lua_getfield(L, -1, "value");
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        node->text = keep(L, arena, -1);
+    } else {
+        node->integer = lua_tointeger(L, -1);
+        node->number = lua_tonumber(L, -1);
+        node->boolean = lua_isboolean(L, -1) && lua_toboolean(L, -1);
     }
-    return found;
+    lua_pop(L, 1);
 }
 
-/* [[table]] */
-static struct toml *open_item(struct toml_reader *r, struct toml *parent, struct str key)
+/* The node at the top of the stack, and all below it; pops it. */
+static struct toml *take_node(lua_State *L, struct arena *arena)
 {
-    struct toml *list = toml_get(parent, key);
-    if (list != NULL && !list->is_list)
-        return toml_fault(r, "'%.*s' is given twice", STR_ARG(key));
-    if (list == NULL) {
-        list = toml_node(r, TOML_ARRAY);
-        if (list == NULL)
-            return NULL;
-        list->key = key;
-        list->is_list = true;
-        toml_append(parent, list);
+    static const char *const types[] = {[TOML_TABLE] = "table", [TOML_ARRAY] = "array",
+                                        [TOML_TEXT] = "text",   [TOML_INTEGER] = "integer",
+                                        [TOML_FLOAT] = "float", [TOML_BOOLEAN] = "boolean",
+                                        [TOML_DATE] = "date",   NULL};
+    struct toml *node = arena_zalloc(arena, sizeof(*node));
+    if (node == NULL) {
+        luaL_error(L, "1: out of memory");
+        return NULL;
     }
-    struct toml *item = toml_node(r, TOML_TABLE);
-    if (item != NULL) {
-        item->is_header = true;
-        toml_append(list, item);
+    luaL_checkstack(L, 4, "nested too deep");
+    lua_getfield(L, -1, "type");
+    node->type = (enum toml_type)luaL_checkoption(L, -1, NULL, types);
+    lua_getfield(L, -2, "line");
+    node->line = (unsigned)lua_tointeger(L, -1);
+    if (lua_getfield(L, -3, "key") == LUA_TSTRING)
+        node->key = keep(L, arena, -1);
+    lua_pop(L, 3);
+    take_value(L, arena, node);
+    for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TTABLE; i++) {
+        struct toml *child = take_node(L, arena);
+        *(node->last != NULL ? &node->last->next : &node->first) = child;
+        node->last = child;
     }
-    return item;
+    lua_pop(L, 2);
+    return node;
 }
 
-/* At '['. The table that the lines below belong to. */
-static struct toml *read_header(struct toml_reader *r, struct toml *table)
+/* stack: the script */
+static void read_tree(lua_State *L, void *arg)
 {
-    bool item = str_starts_with(r->rest, STR("[["));
-    struct str key = {NULL, 0};
-    toml_take(r, item ? 2 : 1);
-    for (unsigned depth = 0;; depth++) {
-        toml_skip_blanks(r);
-        if (depth > LIMIT_TOML_DEPTH)
-            return toml_fault(r, "too many dots in a table's name");
-        if (!toml_read_key(r, &key))
-            return NULL;
-        toml_skip_blanks(r);
-        if (toml_peek(r) != '.')
-            break;
-        toml_take(r, 1);
-        table = step_header(r, table, key);
-        if (table == NULL)
-            return NULL;
-    }
-    if (!str_starts_with(r->rest, item ? STR("]]") : STR("]")))
-        return toml_fault(r, "'%s' was expected after the table's name", item ? "]]" : "]");
-    toml_take(r, item ? 2 : 1);
-    return item ? open_item(r, table, key) : open_table(r, table, key);
+    struct reading *reading = arg;
+    lua_pushlstring(L, reading->text.ptr, reading->text.len);
+    lua_pushinteger(L, LIMIT_TOML_DEPTH);
+    lua_pushinteger(L, LIMIT_TOML_NODES);
+    lua_call(L, 3, 1);
+    reading->root = take_node(L, reading->arena);
 }
 
 struct toml *toml_parse(struct arena *arena, struct str text, struct err *err)
 {
-    struct toml_reader r = {.arena = arena, .rest = text, .line = 1, .err = err};
-    if (str_starts_with(r.rest, STR("\xEF\xBB\xBF")))
-        toml_take(&r, 3);
-    if (!str_is_utf8(text))
-        return toml_fault(&r, "the file is not UTF-8");
-    struct toml *root = toml_node(&r, TOML_TABLE), *table = root;
-    while (table != NULL) {
-        if (!toml_skip_lines(&r))
-            return NULL;
-        if (r.rest.len == 0)
-            return root;
-        if (toml_peek(&r) == '[')
-            table = read_header(&r, root);
-        else if (!toml_read_pair(&r, table))
-            return NULL;
-        if (table != NULL && !toml_end_line(&r))
-            return NULL;
+    struct reading reading = {.arena = arena, .text = text};
+    int rc = str_is_utf8(text) ? own_script_run("share/toml.lua", read_tree, &reading, err)
+                               : err_set(err, -EINVAL, "1: the file is not UTF-8");
+    return rc == 0 ? reading.root : NULL;
+}
+
+struct toml *toml_get(const struct toml *table, struct str key)
+{
+    if (table == NULL || table->type != TOML_TABLE)
+        return NULL;
+    for (struct toml *node = table->first; node != NULL; node = node->next) {
+        if (str_eq(node->key, key))
+            return node;
     }
     return NULL;
 }

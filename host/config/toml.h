@@ -1,4 +1,4 @@
-/* TOML 1.0 as a tree: what netlify.toml is read with.
+/* TOML 1.0 as a tree: what netlify.toml is read with (share/toml.lua).
  *
  * Strict: a key given twice, a table that is opened twice, bad escapes, bare carriage returns, text
  * that is not UTF-8 and the like are refused, with the line. Everything lives in the arena. */
@@ -27,10 +27,6 @@ struct toml {
     int64_t integer;
     double number; /* of a float; of an integer, too */
     bool boolean;
-    bool is_closed; /* written in braces or brackets: nothing can be added */
-    bool is_header; /* a table that had its own [header] */
-    bool is_dotted; /* a table that a dotted key made */
-    bool is_list;   /* an array of [[tables]] */
 };
 
 /* The root table, or NULL with "LINE: what is wrong" (err->text begins with the number). */

@@ -1,4 +1,4 @@
-/* Scripts of the program itself (base/embedded.h) that do a part of a command: tables of texts are
+/* Scripts of the program itself (base/embedded.h) that do a part of its work: tables and texts are
  * easier to read in Lua. Each runs in a state of its own, with all of Lua's libraries and no
  * limits: none of them is a user's. */
 #pragma once

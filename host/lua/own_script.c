@@ -1,5 +1,5 @@
 /* Scripts of the program itself. */
-#include "cli/own_script.h"
+#include "lua/own_script.h"
 
 #include <errno.h>
 #include <lualib.h>

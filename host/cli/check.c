@@ -101,10 +101,12 @@ static int run(int argc, char **argv)
         warn_open(deployment);
         warn_unset(deployment);
         unsigned count = deployment->function_count;
+        bool of_netlify = str_ends_with(deployment->config->file, STR("/netlify.toml"));
         unload_deployment(deployment);
         faults += check_auth_file(config_file);
         if (faults == 0)
-            printf("%s: %u function%s, no faults\n", config_file, count, count == 1 ? "" : "s");
+            printf("%s: %u function%s, no faults\n", of_netlify ? "netlify.toml" : config_file,
+                   count, count == 1 ? "" : "s");
     }
     return faults == 0 ? EXIT_GOOD : EXIT_FAULT;
 }

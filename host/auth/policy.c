@@ -20,16 +20,19 @@ bool policy_is_scope_text(struct str s)
     return s.len > 0;
 }
 
-int policy_challenge(struct response *res, struct arena *arena, struct str error, struct str scope)
+int policy_challenge(struct response *res, struct arena *arena, const char *scheme,
+                     struct str error, struct str more, struct str scope)
 {
-    struct str value = STR("Bearer realm=\"" REALM "\"");
-    if (error.len > 0)
+    struct str value = arena_printf(arena, "%s realm=\"" REALM "\"", scheme);
+    if (value.ptr != NULL && error.len > 0)
         value = arena_printf(arena, "%.*s, error=\"%.*s\"", STR_ARG(value), STR_ARG(error));
+    if (value.ptr != NULL && more.len > 0)
+        value = arena_printf(arena, "%.*s%.*s", STR_ARG(value), STR_ARG(more));
     if (value.ptr != NULL && policy_is_scope_text(scope))
         value = arena_printf(arena, "%.*s, scope=\"%.*s\"", STR_ARG(value), STR_ARG(scope));
     if (value.ptr == NULL)
         return -ENOMEM;
-    return headers_set(&res->headers, arena, STR("WWW-Authenticate"), value);
+    return headers_add(&res->headers, arena, STR("WWW-Authenticate"), value);
 }
 
 /* The last resort: nothing but a status, which needs no memory. */
@@ -68,34 +71,29 @@ enum dpop_mode policy_dpop(const struct policy *policy)
     return all ? DPOP_REQUIRED : any ? DPOP_OPTIONAL : DPOP_OFF;
 }
 
-/* RFC 9449 section 7.1. */
-static int challenge_dpop(struct exchange *ex, struct str error, struct str scope)
-{
-    struct str value = STR("DPoP realm=\"" REALM "\"");
-    if (error.len > 0)
-        value = arena_printf(&ex->arena, "%.*s, error=\"%.*s\"", STR_ARG(value), STR_ARG(error));
-    if (value.ptr != NULL)
-        value = arena_printf(&ex->arena, "%.*s, algs=\"" DPOP_ALGS "\"", STR_ARG(value));
-    if (value.ptr != NULL && policy_is_scope_text(scope))
-        value = arena_printf(&ex->arena, "%.*s, scope=\"%.*s\"", STR_ARG(value), STR_ARG(scope));
-    if (value.ptr == NULL)
-        return -ENOMEM;
-    return headers_add(&ex->res.headers, &ex->arena, STR("WWW-Authenticate"), value);
-}
-
-/* A line for each scheme that would do. */
-static void challenge(const struct policy *policy, struct exchange *ex, struct str error,
-                      struct str scope)
+/* A line for each scheme that would do; of proofs RFC 9449 section 7.1. */
+static void challenge_with(const struct policy *policy, struct exchange *ex, struct str error,
+                           struct str more, struct str scope)
 {
     enum dpop_mode mode = policy_dpop(policy);
     bool of_proof = str_eq(error, STR("invalid_dpop_proof"));
     int rc = 0;
     if (mode != DPOP_REQUIRED)
-        rc = policy_challenge(&ex->res, &ex->arena, of_proof ? STR("") : error, scope);
-    if (rc == 0 && mode >= DPOP_OPTIONAL)
-        rc = challenge_dpop(ex, error, scope);
+        rc = policy_challenge(&ex->res, &ex->arena, "Bearer", of_proof ? STR("") : error, more,
+                              scope);
+    if (rc == 0 && mode >= DPOP_OPTIONAL) {
+        struct str algs = arena_printf(&ex->arena, ", algs=\"" DPOP_ALGS "\"%.*s", STR_ARG(more));
+        rc = algs.ptr == NULL ? -ENOMEM
+                              : policy_challenge(&ex->res, &ex->arena, "DPoP", error, algs, scope);
+    }
     if (rc != 0)
         answer_nothing(ex);
+}
+
+static void challenge(const struct policy *policy, struct exchange *ex, struct str error,
+                      struct str scope)
+{
+    challenge_with(policy, ex, error, STR(""), scope);
 }
 
 /* All that the call needs, or of which any would do. */
@@ -170,10 +168,62 @@ static const char *wrong_claim(const struct policy *policy, const json_t *claims
     return NULL;
 }
 
-static enum policy_result check_rules(const struct policy *policy, struct exchange *ex,
+bool policy_has_acr(const struct policy *policy, const json_t *claims)
+{
+    const json_t *acr = json_object_get(claims, "acr");
+    struct str given = {json_string_value(acr), json_string_length(acr)};
+    for (unsigned i = 0; given.ptr != NULL && i < policy->acr_count; i++) {
+        if (str_eq(given, policy->acr[i]))
+            return true;
+    }
+    return policy->acr_count == 0;
+}
+
+bool policy_is_recent(const struct policy *policy, const json_t *claims, double now,
+                      double tolerance)
+{
+    const json_t *time = json_object_get(claims, "auth_time");
+    double age = now - json_number_value(time);
+    return policy->max_age == 0 ||
+           (json_is_number(time) && age >= -tolerance - 1 && age <= policy->max_age + tolerance);
+}
+
+/* Appends `name="a b"`. */
+static void add_list(struct buf *buf, const char *name, const struct str *items, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        buf_printf(buf, i == 0 ? ", %s=\"%.*s" : "%s%.*s", i == 0 ? name : " ", STR_ARG(items[i]));
+    buf_add_str(buf, count > 0 ? STR("\"") : STR(""));
+}
+
+/* RFC 9470 section 3: all that a new sign-in has to bring, so that there is but one. */
+static enum policy_result deny_sign_in(const struct policy *policy, struct exchange *ex,
+                                       struct verdict *verdict, bool has_acr)
+{
+    static const char *const code = "insufficient_user_authentication";
+    struct buf more = BUF_INIT;
+    add_list(&more, "acr_values", policy->acr, policy->acr_count);
+    if (policy->max_age > 0)
+        buf_printf(&more, ", max_age=\"%.0f\"", policy->max_age);
+    struct str copy =
+        buf_failed(&more) ? (struct str){NULL, 0} : arena_copy(&ex->arena, buf_str(&more));
+    buf_free(&more);
+    if (copy.ptr == NULL)
+        return deny_memory(ex, verdict);
+    enum policy_result result = deny(ex, verdict, 401, code,
+                                     has_acr ? STR("The user signed in too long ago")
+                                             : STR("The user has to sign in another way"));
+    challenge_with(policy, ex, str_from(code), copy, join_scopes(policy, &ex->arena, " "));
+    return result;
+}
+
+static enum policy_result check_rules(const struct policy *policy, struct exchange *ex, double now,
                                       struct verdict *verdict, const json_t *claims)
 {
     struct arena *arena = &ex->arena;
+    bool has_acr = policy_has_acr(policy, claims);
+    if (!has_acr || !policy_is_recent(policy, claims, now, verdict->verifier->clock_tolerance))
+        return deny_sign_in(policy, ex, verdict, has_acr);
     const struct str *scope = missing_scope(policy, claims);
     if (scope != NULL)
         return deny_access(policy, ex, verdict,
@@ -193,13 +243,13 @@ static enum policy_result check_rules(const struct policy *policy, struct exchan
     return POLICY_ALLOW;
 }
 
-static enum policy_result check_claims(const struct policy *policy, struct exchange *ex,
+static enum policy_result check_claims(const struct policy *policy, struct exchange *ex, double now,
                                        struct verdict *verdict)
 {
     json_t *claims = claims_plain(verdict->claims, policy->namespace);
     if (claims == NULL)
         return deny_memory(ex, verdict);
-    enum policy_result result = check_rules(policy, ex, verdict, claims);
+    enum policy_result result = check_rules(policy, ex, now, verdict, claims);
     json_decref(claims);
     return result;
 }
@@ -357,7 +407,7 @@ enum policy_result policy_check(const struct policy *policy, struct exchange *ex
         return deny_token(policy, ex, verdict, STR("invalid_token"));
     ex->sub_hash = verdict->claims->subject_hash;
     enum policy_result result = check_possession(policy, ex, now, &given, verdict);
-    return result == POLICY_ALLOW ? check_claims(policy, ex, verdict) : result;
+    return result == POLICY_ALLOW ? check_claims(policy, ex, now, verdict) : result;
 }
 
 /* ---- for people ---- */
@@ -377,6 +427,11 @@ struct str policy_text(const struct policy *policy, struct arena *arena)
         add_rule(&buf, "scope", scopes);
     if (policy->role.len > 0)
         add_rule(&buf, "role", policy->role);
+    for (unsigned i = 0; i < policy->acr_count; i++)
+        add_rule(&buf, i == 0 ? "acr" : "or", policy->acr[i]);
+    if (policy->max_age > 0)
+        buf_printf(&buf, "%ssigned in %.0f s ago at most", buf.len > 0 ? ", " : "",
+                   policy->max_age);
     const char *name;
     json_t *wanted;
     json_object_foreach(policy->claims, name, wanted) add_rule(&buf, "claim", str_from(name));

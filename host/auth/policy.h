@@ -1,7 +1,7 @@
 /* Policies as data: who may call a function, decided before any Lua of it runs.
  *
  * auth = true | "public" | { scope = "a" | { any = {...} } | { all = {...} }, role =, claims =
- * {...}, namespace =, role_path = } */
+ * {...}, acr =, max_age =, namespace =, role_path = } */
 #pragma once
 
 #include "auth/verify.h"
@@ -21,6 +21,9 @@ struct policy {
     struct str role;      /* empty: none */
     struct str role_path; /* where roles are (claims_roles); empty: in `roles` */
     json_t *claims;       /* owned by the configuration: an object; see claims_match */
+    struct str *acr;      /* authentication classes, the best first, of which one is needed */
+    unsigned acr_count;   /* 0: any will do */
+    double max_age;       /* seconds since the caller signed in; 0: any */
     struct str namespace;
     struct dpop dpop;                 /* mode DPOP_UNSET: as the token's issuer says */
     const struct verifier *verifiers; /* borrowed */
@@ -37,10 +40,11 @@ enum policy_result {
 };
 
 /* Judges the request. Only the Authorization header is read, and two of them are a refusal. The
- * order is token, its proof of possession, scopes, role, claims; the latter three see the claims
- * without the namespace. Out of memory: POLICY_DENY with a 500. An open function whose request
- * carries a good token still gets the claims when verifiers are set and the verdict needs no
- * fetching; a bad token is ignored there. `keys_final` as for token_verify. */
+ * order is token, its proof of possession, how and when its user signed in (RFC 9470), scopes,
+ * role, claims; all but the first two see the claims without the namespace. Out of memory:
+ * POLICY_DENY with a 500. An open function whose request carries a good token still gets the claims
+ * when verifiers are set and the verdict needs no fetching; a bad token is ignored there.
+ * `keys_final` as for token_verify. */
 enum policy_result policy_check(const struct policy *policy, struct exchange *ex, double now,
                                 bool keys_final, struct verdict *verdict);
 
@@ -54,11 +58,18 @@ struct str policy_token(const struct exchange *ex);
 /* 503 keys_unavailable with Retry-After, into ex->res. */
 void policy_keys_unavailable(struct exchange *ex);
 
-/* WWW-Authenticate (RFC 6750 section 3) onto a response. `error` and `scope` may be empty and are
- * the host's own words, never the token's; a scope that the attribute cannot hold is left out. 0 or
- * -ENOMEM. */
-int policy_challenge(struct response *res, struct arena *arena, struct str error, struct str scope)
+/* One more WWW-Authenticate (RFC 6750 section 3) onto a response. `error`, `more` (parameters, each
+ * behind ", ") and `scope` may be empty and are the host's own words, never the token's; a scope
+ * that the attribute cannot hold is left out. 0 or -ENOMEM. */
+int policy_challenge(struct response *res, struct arena *arena, const char *scheme,
+                     struct str error, struct str more, struct str scope)
     __attribute__((warn_unused_result));
+
+/* Are these claims, without the namespace, of a sign-in as the policy wants it: of its class, and
+ * of its time, which is held against `auth_time` with the verifier's tolerance? */
+bool policy_has_acr(const struct policy *policy, const json_t *claims);
+bool policy_is_recent(const struct policy *policy, const json_t *claims, double now,
+                      double tolerance);
 
 /* Can the attribute hold this scope, or several with blanks between (RFC 6749 section 3.3)? */
 bool policy_is_scope_text(struct str s);

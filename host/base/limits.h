@@ -62,6 +62,7 @@
 #define LIMIT_RSA_EXPONENT_BITS  64               /* the same reason; usual exponents have 17 */
 #define LIMIT_DATE_MIN           (-62167219200.0) /* 0000-01-01T00:00:00Z: four digits of year */
 #define LIMIT_DATE_MAX           253402300799.0 /* 9999-12-31T23:59:59Z: the last printable date */
+#define LIMIT_SIGN_IN_AGE        31536000.0 /* the longest `max_age` that a policy can ask for */
 #define LIMIT_KEYS_FETCH_TIMEOUT 10.0
 #define LIMIT_KEYS_WAIT          3.0     /* a request for its token's issuer; 503 */
 #define LIMIT_KEYS_TTL           600.0   /* age at which a key set is refreshed in the background */

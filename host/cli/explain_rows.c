@@ -475,6 +475,24 @@ static void add_role(struct explain *e, const json_t *claims)
         explain_value(e->arena, claims_roles(claims, policy->role_path)));
 }
 
+/* How and when the user signed in. */
+static void add_sign_in(struct explain *e, const json_t *claims)
+{
+    const struct policy *policy = e->policy;
+    struct str wanted = STR("");
+    for (unsigned i = 0; i < policy->acr_count; i++)
+        wanted = arena_printf(e->arena, "%.*s%s%.*s", STR_ARG(wanted), i > 0 ? " or " : "",
+                              STR_ARG(explain_text(e->arena, policy->acr[i])));
+    if (policy->acr_count > 0)
+        add(e, "acr", pass_if(policy_has_acr(policy, claims)), wanted,
+            explain_value(e->arena, json_object_get(claims, "acr")));
+    if (policy->max_age > 0)
+        add(e, "auth_time",
+            pass_if(policy_is_recent(policy, claims, e->now, e->verifier->clock_tolerance)),
+            arena_printf(e->arena, "at most %.0f s ago", policy->max_age),
+            describe_time(e, json_object_get(claims, "auth_time")));
+}
+
 static void add_rules(struct explain *e, const json_t *all)
 {
     const struct policy *policy = e->policy;
@@ -482,6 +500,7 @@ static void add_rules(struct explain *e, const json_t *all)
     if (claims == NULL)
         return;
     add_proof(e, all);
+    add_sign_in(e, claims);
     add_scopes(e, claims);
     if (policy->role.len > 0)
         add_role(e, claims);

@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "options/options.h"
 #include "options/options_auth.h"
 
@@ -309,7 +310,7 @@ static const char *const policy_keys[] = {
     "scope",      "role",     "claims", "namespace",     "issuer",         "audience",
     "algorithms", "jwks_uri", "secret", "public_key",    "require_exp",    "clock_tolerance",
     "backend",    "profile",  "dpop",   "introspection", "audience_claim", "role_path",
-    NULL};
+    "acr",        "max_age",  NULL};
 
 /* scope = "a" | { any = {...} } | { all = {...} } | { "a", "b" } (all) */
 static int read_scope(struct options_reader *r, struct policy *policy)
@@ -419,6 +420,21 @@ static int check_words(struct options_reader *r, const struct policy *policy)
     return 0;
 }
 
+/* acr = "mfa" | { "mfa", "otp" }, max_age = 300 */
+static int read_sign_in(struct options_reader *r, struct policy *policy)
+{
+    int rc = options_str_list(r, "acr", &policy->acr, &policy->acr_count);
+    for (unsigned i = 0; rc == 0 && i < policy->acr_count; i++) {
+        if (!policy_is_scope_text(policy->acr[i]) ||
+            str_find(policy->acr[i], ' ') < policy->acr[i].len)
+            rc = options_fault(r, "acr",
+                               "'%.*s': a class has a name without blanks; write { \"a\", \"b\" } "
+                               "where either will do",
+                               STR_ARG(policy->acr[i]));
+    }
+    return rc == 0 ? options_seconds(r, "max_age", 1, LIMIT_SIGN_IN_AGE, &policy->max_age) : rc;
+}
+
 static int read_policy_table(struct options_reader *r, struct policy *policy)
 {
     int rc = options_check_keys(r, policy_keys);
@@ -430,6 +446,8 @@ static int read_policy_table(struct options_reader *r, struct policy *policy)
         rc = check_words(r, policy);
     if (rc == 0)
         rc = read_claims(r, policy);
+    if (rc == 0)
+        rc = read_sign_in(r, policy);
     if (rc == 0)
         rc = options_str(r, "namespace", &policy->namespace);
     if (rc == 0)

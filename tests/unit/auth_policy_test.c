@@ -348,7 +348,8 @@ static void challenges_with_scope_text_only(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct try t;
         begin(&t);
-        assert_int_equal(policy_challenge(&t.ex.res, &t.ex.arena, str_from(cases[i].error),
+        assert_int_equal(policy_challenge(&t.ex.res, &t.ex.arena, "Bearer",
+                                          str_from(cases[i].error), STR(""),
                                           str_from(cases[i].scope)),
                          0);
         assert_string_equal(header_of(&t, "WWW-Authenticate"), cases[i].value);

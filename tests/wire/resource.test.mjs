@@ -143,8 +143,58 @@ test('what cannot be an address is refused with what to write', async (t) => {
     assert.equal(code, 1, bad);
     assert.match(stderr, /functions\.lua:\d+: auth\.resource: must be the address that clients use, as "https:\/\/api\.example"/, bad);
   }
+  for (const [bad, message] of [
+    ['acr = ""', "auth.acr: '': a class has a name without blanks"], ['acr = "a b"', "auth.acr: 'a b': a class has a name without blanks"],
+    ['acr = 5', 'auth.acr: '], ['max_age = 0', 'auth.max_age: '], ['max_age = "x"', 'auth.max_age: '],
+  ]) {
+    const { code, stderr } = await run(t, ['check'], {
+      files: deployment({ me: OK }, { fields: { me: `auth = { ${bad} }` }, more: `  auth = { issuer = ${lua(issuer)}, audience = "a" },` }),
+    });
+    assert.equal(code, 1, bad);
+    assert.match(stderr, new RegExp(`functions\\.lua:\\d+: functions\\.me\\.${message.replaceAll('.', '\\.')}`));
+  }
   const { code, stderr } = await check('', '"resource"');
   assert.equal(code, 1);
   assert.match(stderr, /functions\.lua:\d+: auth\.audience: `audience` is "resource", so functions\.lua has to say which that is/);
   assert.equal((await check(', resource = "https://a.example/x"', '"resource"')).code, 0);
+});
+
+test('a sign-in that will not do is told what to bring, once for all of it (RFC 9470)', async (t) => {
+  const fields = {
+    strong: 'path = "/strong", auth = { acr = { "mfa", "phr" }, max_age = 300, scope = "pay" }',
+    recent: 'path = "/recent", auth = { max_age = 60, dpop = "optional" }',
+    spaced: 'path = "/spaced", auth = { acr = "mfa", namespace = "https://ns/" }',
+    plain: 'path = "/plain", auth = true',
+  };
+  const { h, issuer, get } = await world(t, { fields });
+  const now = Math.floor(Date.now() / 1000);
+  const ask = (path, claims) => get(path, { headers: issuer.bearer({ scope: 'pay', ...claims }) });
+  const good = { acr: 'phr', auth_time: now - 200 };
+  assert.equal((await ask('/strong', good)).status, 200);
+  assert.equal((await ask('/strong', { ...good, acr: 'mfa' })).status, 200);
+  assert.equal((await ask('/plain', { acr: 5, auth_time: 'x' })).status, 200);
+  const rows = [
+    [{ ...good, acr: undefined }, 'The user has to sign in another way'], [{ ...good, acr: 'MFA' }, 'The user has to sign in another way'],
+    [{ ...good, acr: 'mfa phr' }, 'The user has to sign in another way'], [{ ...good, acr: ['mfa'] }, 'The user has to sign in another way'],
+    [{ ...good, auth_time: now - 3600 }, 'The user signed in too long ago'], [{ ...good, auth_time: undefined }, 'The user signed in too long ago'],
+    [{ ...good, auth_time: String(now) }, 'The user signed in too long ago'], [{ ...good, auth_time: now + 3600 }, 'The user signed in too long ago'],
+    [{ ...good, acr: undefined, scope: 'other' }, 'The user has to sign in another way'],
+  ];
+  for (const [claims, error_description] of rows) {
+    const res = await ask('/strong', claims);
+    assert.equal(res.status, 401, JSON.stringify(claims));
+    assert.deepEqual(res.json(), { error: 'insufficient_user_authentication', error_description });
+    assert.deepEqual(challenges(res), [`Bearer realm="luafn", error="insufficient_user_authentication", acr_values="mfa phr", max_age="300", scope="pay", resource_metadata="${h.url(`${WELL_KNOWN}/strong`)}"`]);
+  }
+  assert.equal((await ask('/strong', { ...good, scope: 'other' })).status, 403, 'a good sign-in without the scope');
+  assert.equal((await ask('/strong', { ...good, exp: 1 })).json().error, 'jwt_expired', 'a bad token comes first');
+  const both = challenges(await ask('/recent', { auth_time: now - 3600 }));
+  assert.match(both[0], /^Bearer realm="luafn", error="insufficient_user_authentication", max_age="60", resource_metadata=/);
+  assert.match(both[1], /^DPoP realm="luafn", error="insufficient_user_authentication", algs="[^"]+", max_age="60", resource_metadata=/);
+  assert.equal((await ask('/spaced', { 'https://ns/acr': 'mfa' })).status, 200);
+  const explain = async (claims) => (await run(t, ['explain', issuer.token({ scope: 'pay', ...claims }), '--route', 'strong'], { dir: h.dir })).stdout;
+  assert.match(await explain(good), /PASS {2}acr +"mfa" or "phr" +"phr"\n *PASS {2}auth_time +at most 300 s ago/);
+  assert.match(await explain({ ...good, acr: 'low' }), /FAIL {2}acr +"mfa" or "phr" +"low"/);
+  const routes = (await run(t, ['routes'], { dir: h.dir })).stdout;
+  assert.match(routes, /scope pay, acr mfa, or phr, signed in 300 s ago at most/);
 });

@@ -6,7 +6,8 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { open, ownFiles } from '../tests/lib/browser.mjs';
+import { open } from '../tests/lib/browser.mjs';
+import { ownFiles } from '../tests/lib/demo.mjs';
 import { BIN, eventually, folder, freePort, ROOT, run, start } from '../tests/lib/host.mjs';
 
 const DIR = path.join(ROOT, 'docs/pictures');

@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { ownFiles } from '../tests/lib/demo.mjs';
 import { ROOT } from '../tests/lib/host.mjs';
 import { play } from '../tests/lib/pages.mjs';
 
@@ -26,7 +27,7 @@ try {
   const clone = path.join(dir, 'luafn');
   sh(`make -j${os.cpus().length}`, clone); // what `make run` does first
   lap('make');
-  await play('README.md', clone, {}, path.join(clone, 'build/luafn'));
+  await play('README.md', clone, ownFiles(), path.join(clone, 'build/luafn'));
   lap('everything that the README shows');
   const total = (Date.now() - begun) / 1000;
   console.log(`${total.toFixed(1).padStart(6)} s  in all; ${LIMIT} s are allowed`);

@@ -1,7 +1,8 @@
 // The demo page of `luafn dev` in a real browser: the story that a person goes through.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { noBrowser, open, ownFiles } from '../lib/browser.mjs';
+import { noBrowser, open } from '../lib/browser.mjs';
+import { ownFiles } from '../lib/demo.mjs';
 import { deployment, start } from '../lib/host.mjs';
 import { looks } from '../lib/looks.mjs';
 

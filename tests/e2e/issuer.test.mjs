@@ -1,7 +1,8 @@
 // The issuer's page: roles, API settings and keys, switched by a person.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { noBrowser, open, ownFiles } from '../lib/browser.mjs';
+import { noBrowser, open } from '../lib/browser.mjs';
+import { ownFiles } from '../lib/demo.mjs';
 import { start } from '../lib/host.mjs';
 
 async function visit(t, options) {

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { noBrowser, open, ownFiles } from '../lib/browser.mjs';
+import { noBrowser, open } from '../lib/browser.mjs';
+import { ownFiles } from '../lib/demo.mjs';
 import { ROOT, start } from '../lib/host.mjs';
 import { looks } from '../lib/looks.mjs';
 

@@ -5,7 +5,8 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import test from 'node:test';
-import { noBrowser, open, ownFiles } from '../lib/browser.mjs';
+import { noBrowser, open } from '../lib/browser.mjs';
+import { ownFiles } from '../lib/demo.mjs';
 import { ROOT, start } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
 

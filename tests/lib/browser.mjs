@@ -1,9 +1,8 @@
 // A headless Chromium for the tests of pages. Debian's package is used, nothing is downloaded.
 import fs from 'node:fs';
-import path from 'node:path';
 import { after } from 'node:test';
 import { chromium } from 'playwright-core';
-import { ROOT, SLOW } from './host.mjs';
+import { SLOW } from './host.mjs';
 import { later } from './later.mjs';
 
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -50,13 +49,4 @@ export async function open(t, options = {}) {
     if (errorText !== 'net::ERR_ABORTED') page.faults.push(`${request.url()}: ${errorText}`);
   });
   return page;
-}
-
-// The files of the repository's own deployment: functions.lua and scripts/, without those of `dev`.
-export function ownFiles() {
-  const files = { 'functions.lua': fs.readFileSync(path.join(ROOT, 'functions.lua'), 'utf8') };
-  for (const name of ['me.lua', 'shows.lua', 'lib/auth.lua']) {
-    files[`scripts/${name}`] = fs.readFileSync(path.join(ROOT, 'scripts', name), 'utf8');
-  }
-  return files;
 }

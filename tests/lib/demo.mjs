@@ -4,6 +4,15 @@ import path from 'node:path';
 import { lua, ROOT, start } from './host.mjs';
 import { upstream } from './upstream.mjs';
 
+// The files of the repository's own deployment: functions.lua and scripts/, without those of `dev`.
+export function ownFiles() {
+  const files = { 'functions.lua': fs.readFileSync(path.join(ROOT, 'functions.lua'), 'utf8') };
+  for (const name of ['me.lua', 'shows.lua', 'lib/auth.lua']) {
+    files[`scripts/${name}`] = fs.readFileSync(path.join(ROOT, 'scripts', name), 'utf8');
+  }
+  return files;
+}
+
 const SHOWS = [
   { id: 1, url: 'https://www.tvmaze.com/shows/1/under-the-dome', name: 'Under the Dome', rating: 6.5 },
   { id: 2, url: 'https://www.tvmaze.com/shows/2/person-of-interest', name: 'Person of Interest', rating: 8.8 },
@@ -27,10 +36,7 @@ export async function demo(t, { issuer, audience, backend = 'openssl' }) {
     'scripts/data.lua': 'return function() return "data" end',
     '.env': `JWT_ISSUER=${issuer}\nJWT_AUDIENCE=${audience}\nTV_API_URL=${await tvApi(t)}\n`,
   };
-  for (const name of ['me.lua', 'shows.lua', 'lib/auth.lua']) {
-    files[`scripts/${name}`] = fs.readFileSync(path.join(ROOT, 'scripts', name), 'utf8');
-  }
-  return start(t, { files });
+  return start(t, { files: { ...ownFiles(), ...files } });
 }
 
 export function tampered(token) {

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { AUDIENCE, auth0Peer } from './auth0-peer.mjs';
-import { noBrowser, open, ownFiles } from './browser.mjs';
+import { noBrowser, open } from './browser.mjs';
+import { ownFiles } from './demo.mjs';
 import { folder, freePort, ROOT, start } from './host.mjs';
 
 // The examples are bundled once, for an issuer at this address (tools/examples.sh); each test puts that

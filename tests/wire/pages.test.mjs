@@ -1,7 +1,7 @@
 // What README and docs/ show is what happens: each block of code is run, or says why not.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { ownFiles } from '../lib/browser.mjs';
+import { ownFiles } from '../lib/demo.mjs';
 import { BIN, folder } from '../lib/host.mjs';
 import { settings } from '../../examples/auth0-react/settings.mjs';
 import { blocks, faults, pages, play } from '../lib/pages.mjs';

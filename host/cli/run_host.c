@@ -125,15 +125,18 @@ int run_host_bind(const struct command *command, const struct option_list *addre
     return 0;
 }
 
-static int adopt(struct run_host_plan *plan, int fd, bool admin)
+static int adopt(struct run_host_plan *plan, int fd, const char *name)
 {
     struct err err;
-    struct listener *to = admin ? &plan->admin : &plan->listeners[plan->listener_count];
-    if (!admin && plan->listener_count == LISTENER_MAX)
+    bool admin = strcmp(name, "admin") == 0, redirect = strcmp(name, "redirect") == 0;
+    struct listener *to = admin      ? &plan->admin
+                          : redirect ? &plan->redirect
+                                     : &plan->listeners[plan->listener_count];
+    if (!admin && !redirect && plan->listener_count == LISTENER_MAX)
         return cli_fault("more than %d sockets were handed over", LISTENER_MAX);
-    if (listener_adopt(fd, admin ? "http" : run_host_scheme(plan), to, &err) != 0)
+    if (listener_adopt(fd, admin || redirect ? "http" : run_host_scheme(plan), to, &err) != 0)
         return cli_fault("a socket that was handed over cannot be used: %s", err.text);
-    plan->listener_count += !admin;
+    plan->listener_count += !admin && !redirect;
     if (admin)
         plan->supervisor.worker.admin_fd = fd;
     return 0;
@@ -142,21 +145,21 @@ static int adopt(struct run_host_plan *plan, int fd, bool admin)
 int run_host_take_over(struct run_host_plan *plan)
 {
     struct inherited before;
-    struct notify_socket sockets[LISTENER_MAX + 1];
+    struct notify_socket sockets[LISTENER_MAX + 2];
     int rc = 0;
     if (upgrade_inherited(&before)) {
         plan->supervisor.carried_fd = before.carried_fd;
         plan->supervisor.ready_fd = before.ready_fd;
         plan->supervisor.foreign = before.foreign;
         for (unsigned i = 0; rc == 0 && i < before.listen_count; i++)
-            rc = adopt(plan, before.listen_fds[i], false);
+            rc = adopt(plan, before.listen_fds[i], "");
         if (rc == 0 && before.admin_fd >= 0)
-            rc = adopt(plan, before.admin_fd, true);
+            rc = adopt(plan, before.admin_fd, "admin");
         return rc;
     }
-    unsigned count = notify_sockets(sockets, LISTENER_MAX + 1);
+    unsigned count = notify_sockets(sockets, LISTENER_MAX + 2);
     for (unsigned i = 0; rc == 0 && i < count; i++)
-        rc = adopt(plan, sockets[i].fd, strcmp(sockets[i].name, "admin") == 0);
+        rc = adopt(plan, sockets[i].fd, sockets[i].name);
     plan->supervisor.foreign = plan->listener_count > 0;
     return rc;
 }
@@ -174,15 +177,16 @@ static void allow_reading(struct run_host_plan *plan, const char *path)
     plan->confine.readable[plan->confine.readable_count++] = copy;
 }
 
-/* What the path leads to; `above`: the folder that holds that. */
+/* What the path leads to; `above`: the folder that holds that, unless it is the root, which holds
+ * all. */
 static void allow_real(struct run_host_plan *plan, const char *path, bool above)
 {
     char real[PATH_MAX];
     if (realpath(path, real) == NULL)
         return;
     char *slash = strrchr(real, '/');
-    if (above)
-        *(slash == real ? slash + 1 : slash) = '\0';
+    if (above && slash != real)
+        *slash = '\0';
     allow_reading(plan, real);
 }
 
@@ -195,21 +199,27 @@ static void cut_name(char *path)
         *(slash == path ? slash + 1 : slash) = '\0';
 }
 
-/* The folder of a file, as it is named and as its links lead; and, where that folder is a link,
- * what lies beside it and beside its target: it may be swapped for another release. */
-static void allow_beside(struct run_host_plan *plan, const char *file)
+/* A folder; and, where it is a link, what lies beside it and beside its target: it may be swapped
+ * for another release. */
+static void allow_folder(struct run_host_plan *plan, char *folder)
 {
-    char folder[PATH_MAX];
     struct stat st;
-    allow_real(plan, file, true);
-    snprintf(folder, sizeof(folder), "%s", file);
-    cut_name(folder);
     allow_real(plan, folder, false);
     if (lstat(folder, &st) != 0 || !S_ISLNK(st.st_mode))
         return;
     allow_real(plan, folder, true);
     cut_name(folder);
     allow_real(plan, folder, false);
+}
+
+/* The folder of a file, as it is named and as its links lead. */
+static void allow_beside(struct run_host_plan *plan, const char *file)
+{
+    char folder[PATH_MAX];
+    allow_real(plan, file, true);
+    snprintf(folder, sizeof(folder), "%s", file);
+    cut_name(folder);
+    allow_folder(plan, folder);
 }
 
 /* What a worker needs of the file system: the deployment, certificates, and `.luafn` to write. */
@@ -221,8 +231,11 @@ static void plan_sandbox(struct run_host_plan *plan, const struct config *config
         return;
     plan->supervisor.worker.confine = confine;
     allow_beside(plan, app->config_file);
-    if (config->publish.len > 0)
-        allow_reading(plan, config->publish.ptr);
+    if (config->publish_named.len > 0) {
+        char folder[PATH_MAX];
+        snprintf(folder, sizeof(folder), "%s", config->publish_named.ptr);
+        allow_folder(plan, folder);
+    }
     for (unsigned i = 0; i < app->tls_count; i++) {
         allow_beside(plan, app->tls[i].cert);
         allow_beside(plan, app->tls[i].key);
@@ -237,6 +250,10 @@ int run_host_redirect(const struct command *command, const struct run_host *r,
 {
     struct err err;
     bool upgraded = plan->supervisor.ready_fd >= 0;
+    if (r->redirect_http == NULL && plan->redirect.fd > 0)
+        return cli_usage(command,
+                         "a socket named redirect was handed over, which takes the place of "
+                         "--redirect-http: give that, too");
     if (r->redirect_http == NULL)
         return 0;
     if (plan->supervisor.worker.app.tls_count == 0)
@@ -247,7 +264,11 @@ int run_host_redirect(const struct command *command, const struct run_host *r,
     unsigned last = upgraded ? plan->listener_count - 1 : plan->listener_count++;
     struct listener *to = &plan->listeners[last];
     plan->supervisor.worker.redirects = true;
-    int rc = upgraded ? listener_adopt(to->fd, "http", to, &err)
+    int rc = 0;
+    if (plan->redirect.fd > 0)
+        *to = plan->redirect;
+    else
+        rc = upgraded ? listener_adopt(to->fd, "http", to, &err)
                       : listener_bind("--redirect-http", r->redirect_http, "http", to, &err);
     return rc == 0 ? 0 : run_host_refuse(command, rc, &err);
 }

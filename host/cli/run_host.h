@@ -30,7 +30,7 @@ struct run_host_plan {
     struct supervisor_options supervisor;
     struct listener listeners[LISTENER_MAX];
     unsigned listener_count;
-    struct listener admin;
+    struct listener admin, redirect; /* `redirect`: handed over; else fd is 0 */
     struct tls_files tls[OPTION_LIST_MAX];
     char keys_folder[4096], kv_file[4096];
     /* Called once the configuration has proved good, before any process is made; NULL: none. */
@@ -47,14 +47,15 @@ int run_host_read(const struct command *command, const struct run_host *r, bool 
 /* "http" or "https". */
 const char *run_host_scheme(const struct run_host_plan *plan);
 /* Takes the sockets of the program before in an upgrade, or those of the service manager; those
- * named "admin" are for the admin pages. 0 or EXIT_FAULT. */
+ * named "admin" are for the admin pages, one named "redirect" for --redirect-http. 0 or EXIT_FAULT.
+ */
 int run_host_take_over(struct run_host_plan *plan);
 /* Says why an address cannot be listened on: what listener_bind() returned. Returns the status. */
 int run_host_refuse(const struct command *command, int rc, const struct err *err);
 /* Binds the addresses. 0, EXIT_USAGE or EXIT_FAULT. */
 int run_host_bind(const struct command *command, const struct option_list *addresses,
                   struct run_host_plan *plan);
-/* Binds the address of --redirect-http, as the last of all; or finds that it was taken over. 0 or
+/* Binds the address of --redirect-http, as the last of all, or takes what was handed over. 0 or
  * an exit status. */
 int run_host_redirect(const struct command *command, const struct run_host *r,
                       struct run_host_plan *plan);

@@ -46,6 +46,7 @@ struct config {
     struct str claim_namespace; /* stripped from claims where a function names none; empty: none */
     struct str claim_roles;     /* where roles are, where a function does not say; empty: `roles` */
     struct str publish;         /* absolute folder; empty: none */
+    struct str publish_named;   /* the same by its name, which may be a link */
     struct redirect_rule *redirects;
     unsigned redirect_count;
     bool asks_role; /* one of them has a Role condition */

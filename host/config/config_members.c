@@ -289,7 +289,9 @@ static int read_publish(struct options_reader *r, struct config *config)
     if (!found)
         return options_fault(r, "publish", "'%.*s' is not a folder here", STR_ARG(folder));
     config->publish = arena_copy(&config->arena, str_from(resolved));
-    return config->publish.ptr != NULL ? 0 : out_of_memory(r);
+    config->publish_named =
+        arena_copy(&config->arena, (struct str){path, strlen(path) - strlen("/.")});
+    return config->publish.ptr != NULL && config->publish_named.ptr != NULL ? 0 : out_of_memory(r);
 }
 
 /* An origin is compared as browsers send it, however it is written. */

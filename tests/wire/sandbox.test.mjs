@@ -50,6 +50,19 @@ test('--sandbox: functions, kv, fetch by name, files, limits, reload, replaced w
   await check();
 });
 
+test('--sandbox: publish is a link to a folder elsewhere, that is swapped for another release', async (t) => {
+  const elsewhere = folder(t, { '1/index.html': 'page', '2/index.html': 'next' });
+  const { 'web/index.html': _, ...rest } = files();
+  const dir = folder(t, rest);
+  const link = path.join(dir, 'web');
+  fs.symlinkSync(path.join(elsewhere, '1'), link);
+  const h = await start(t, { dir, args: ['--sandbox', '--watch'] });
+  assert.equal((await h.get('/')).text, 'page');
+  fs.symlinkSync(path.join(elsewhere, '2'), `${link}.new`);
+  fs.renameSync(`${link}.new`, link);
+  await eventually(async () => (await h.get('/')).text === 'next', 5, 'the next release');
+});
+
 test('--sandbox with TLS: each certificate is taken up anew, wherever it lies', async (t) => {
   const dir = folder(t, files());
   const [elsewhere, other] = [folder(t), folder(t)];

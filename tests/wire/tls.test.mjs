@@ -8,7 +8,8 @@ import path from 'node:path';
 import test from 'node:test';
 import tls from 'node:tls';
 import { certificate, tlsArgs } from '../lib/cert.mjs';
-import { deployment, eventually, folder, run, SLOW, start } from '../lib/host.mjs';
+import { deployment, eventually, folder, launch, run, SLOW, start } from '../lib/host.mjs';
+import { activate } from '../lib/systemd.mjs';
 import { requestText, Wire } from '../lib/wire.mjs';
 
 const FN = '/.netlify/functions';
@@ -25,7 +26,7 @@ const FILES = deployment({
 async function secure(t, options = {}) {
   const dir = folder(t, FILES);
   const pair = certificate(dir, 'tls', options.cert);
-  const h = await start(t, { dir, args: [...tlsArgs(pair), ...(options.args ?? [])], command: options.command });
+  const h = await start(t, { dir, args: [...tlsArgs(pair), ...(options.args ?? [])], command: options.command, under: options.under });
   h.pair = pair;
   return h;
 }
@@ -260,8 +261,8 @@ test('several certificates: by the name that is asked for, each taken up anew', 
   await others();
 });
 
-test('--redirect-http: every request is sent to the same address over HTTPS, and nothing else is there', async (t) => {
-  const h = await secure(t, { args: ['--redirect-http', '127.0.0.1:0'] });
+for (const [way, address, under] of [['', '127.0.0.1:0', []], [', its socket handed over', '127.0.0.1:1', activate('redirect:http')]]) test(`--redirect-http${way}: every request is sent to the same address over HTTPS, and nothing else is there`, async (t) => {
+  const h = await secure(t, { args: ['--redirect-http', address], under });
   const ports = () => [...h.stderr.matchAll(/^listening on (https?):\/\/127\.0\.0\.1:(\d+)$/gm)].map((m) => [m[1], Number(m[2])]);
   await eventually(() => ports().length === 2, 5, 'both lines');
   assert.deepEqual(ports().map((p) => p[0]), ['https', 'http']);
@@ -294,6 +295,13 @@ test('--redirect-http: every request is sent to the same address over HTTPS, and
   await check();
   assert.equal((await get(h, `${FN}/hello`)).text, 'hello');
   assert.equal((await run(t, ['serve', '--redirect-http', '127.0.0.1:0'], { dir: h.dir })).code, 2, 'without TLS');
+});
+
+test('a socket named redirect without --redirect-http is refused', async (t) => {
+  const dir = folder(t, FILES);
+  const h = launch(dir, { args: tlsArgs(certificate(dir, 'tls')), under: activate('http:redirect') });
+  await assert.rejects(h.listening, /ended before it listened: code 2/);
+  assert.match(h.stderr, /a socket named redirect was handed over, which takes the place of --redirect-http: give that, too/);
 });
 
 test('bad files refuse to start with one line', async (t) => {

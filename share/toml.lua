@@ -176,8 +176,9 @@ end
 
 local function read_number(word)
   local s = word:gsub("_", "")
-  -- Each underscore stands between two digits.
-  local plain = #s < 127 and not (word:find("^_") or word:find("_$") or word:find("%X_") or word:find("_%X"))
+  -- Each underscore stands between two digits; in tens 'e' is none.
+  local other, padded = word:find("^0x") and "%X" or "%D", " " .. word .. " "
+  local plain = #s < 127 and not (padded:find(other .. "_") or padded:find("_" .. other))
   local sign, name = s:match("^([+-]?)(%l%l%l)$")
   if plain and (name == "inf" or name == "nan") then
     return "float", name == "nan" and 0 / 0 or sign == "-" and -math.huge or math.huge

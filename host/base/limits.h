@@ -129,6 +129,7 @@
 #define LIMIT_LOOKUP_SECONDS        60.0 /* so long */
 #define LIMIT_FETCH_CONNECTIONS     128  /* idle ones kept for reuse, a worker */
 #define LIMIT_SLICE_MS              10   /* a task yields to the loop after this much run time */
+#define LIMIT_AHEAD_MS              1000 /* so long others wait for a run with half of the memory */
 #define LIMIT_RESUME_NS             4000 /* charged for each resume: the loop works for it, too */
 #define LIMIT_STALL_MS              50   /* of a script's code where it cannot yield, in a row */
 #define LIMIT_WATCHDOG              2.0  /* a loop that has not turned for this long is replaced */

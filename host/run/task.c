@@ -16,6 +16,7 @@
 #define UNWIND_CPU_NS (20 * 1000 * 1000ull)
 #define SLICE_NS      (LIMIT_SLICE_MS * 1000 * 1000ull)
 #define SHARE_MAX_NS  (3 * SLICE_NS) /* of a turn, for queued tasks */
+#define AHEAD_NS      (LIMIT_AHEAD_MS * 1000 * 1000ull)
 
 static struct {
     uv_idle_t idle; /* turns the loop while tasks are queued */
@@ -145,6 +146,63 @@ void task_cancel(struct task *task)
     task->state = TASK_DONE;
 }
 
+/* ---- the queue ---- */
+
+/* A function that burns its time waits behind those that do not, whatever it has queued: each state
+ * is placed by how long it has run. One that comes back from idling has no claim on the past. */
+static void queue_vm(struct vm *vm)
+{
+    if (vm->ran_ns < queue.floor_ns)
+        vm->ran_ns = queue.floor_ns;
+    struct list *after = queue.vms.prev;
+    while (after != &queue.vms && container_of(after, struct vm, in_queue)->ran_ns > vm->ran_ns)
+        after = after->prev;
+    list_push(after->next, &vm->in_queue);
+}
+
+/* An active idle handle keeps the loop from blocking; the work is done in the check phase, after
+ * other clients' input. */
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle;
+}
+
+static void on_turn(uv_check_t *check);
+
+/* Runs that go on in turn hold memory side by side: a hundred would fill a state in which each by
+ * itself has ample room. So past half of it they go one after the other, and what needs no more
+ * than the other half gets to its end, however many there are. */
+static bool is_crowded(const struct vm *vm)
+{
+    return vm->limit != 0 && vm->used > vm->limit / 2;
+}
+
+static void enqueue(struct task *task, struct list *before)
+{
+    assert(queue.open && task->state != TASK_RUNNING && task->state != TASK_DONE);
+    task->state = TASK_QUEUED;
+    if (list_is_empty(&queue.vms))
+        queue.turned_ns = uv_hrtime();
+    list_push(before, &task->in_queue);
+    if (list_is_empty(&task->vm->in_queue))
+        queue_vm(task->vm);
+    uv_idle_start(&queue.idle, on_idle);
+    uv_check_start(&queue.check, on_turn);
+}
+
+void task_enqueue(struct task *task)
+{
+    list_remove(&task->in_queue);
+    enqueue(task, &task->vm->queued);
+}
+
+static void enqueue_sliced(struct task *task)
+{
+    struct vm *vm = task->vm;
+    bool goes_ahead = is_crowded(vm) && task->budget->cpu_used_ns < AHEAD_NS;
+    enqueue(task, goes_ahead ? vm->queued.next : &vm->queued);
+}
+
 /* ---- running ---- */
 
 /* When the loop hangs, the supervisor reads here whose fault it is. */
@@ -184,7 +242,7 @@ void task_resume(struct task *task, int nargs)
         task->state = TASK_WAITING;
     } else if (status == LUA_YIELD && yield == VM_YIELD_SLICE) {
         task->state = TASK_WAITING;
-        task_enqueue(task);
+        enqueue_sliced(task);
     } else {
         /* A script's own yield cannot get here: coroutine.yield raises outside the script's
          * coroutines. */
@@ -209,24 +267,14 @@ void task_queue_heed(const struct holdings *holdings)
 
 void task_start(struct task *task, int nargs)
 {
-    if (!queue.open || (queue.spent_ns < SLICE_NS && has_room(task->vm))) {
+    struct vm *vm = task->vm;
+    bool waits = task->state == TASK_READY && !list_is_empty(&vm->queued) && is_crowded(vm);
+    if (!queue.open || (queue.spent_ns < SLICE_NS && has_room(vm) && !waits)) {
         task_resume(task, nargs);
         return;
     }
     task->start_args = nargs;
     task_enqueue(task);
-}
-
-/* A function that burns its time waits behind those that do not, whatever it has queued: each state
- * is placed by how long it has run. One that comes back from idling has no claim on the past. */
-static void queue_vm(struct vm *vm)
-{
-    if (vm->ran_ns < queue.floor_ns)
-        vm->ran_ns = queue.floor_ns;
-    struct list *after = queue.vms.prev;
-    while (after != &queue.vms && container_of(after, struct vm, in_queue)->ran_ns > vm->ran_ns)
-        after = after->prev;
-    list_push(after->next, &vm->in_queue);
 }
 
 /* What is queued of one state, for a moment; only what is there now: a task that queues itself
@@ -250,13 +298,6 @@ static void run_some(struct vm *vm)
     list_remove(&mark);
     if (!list_is_empty(&vm->queued) && list_is_empty(&vm->in_queue))
         queue_vm(vm);
-}
-
-/* An active idle handle keeps the loop from blocking; the work is done in the check phase, after
- * other clients' input. */
-static void on_idle(uv_idle_t *idle)
-{
-    (void)idle;
 }
 
 /* Clients' input is looked at again after about a slice, however much is queued: what is left over
@@ -296,20 +337,6 @@ static void on_turn(uv_check_t *check)
         uv_idle_stop(&queue.idle);
     else
         uv_idle_start(&queue.idle, on_idle);
-}
-
-void task_enqueue(struct task *task)
-{
-    assert(queue.open && task->state != TASK_RUNNING && task->state != TASK_DONE);
-    task->state = TASK_QUEUED;
-    list_remove(&task->in_queue);
-    if (list_is_empty(&queue.vms))
-        queue.turned_ns = uv_hrtime();
-    list_push(&task->vm->queued, &task->in_queue);
-    if (list_is_empty(&task->vm->in_queue))
-        queue_vm(task->vm);
-    uv_idle_start(&queue.idle, on_idle);
-    uv_check_start(&queue.check, on_turn);
 }
 
 int task_queue_open(uv_loop_t *loop)

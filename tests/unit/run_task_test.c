@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "lua_run.h"
 #include "run/task.h"
@@ -219,6 +220,39 @@ static void a_state_may_go_with_its_last_task(void **state)
     assert_null(world.vms[0]);
 }
 
+/* A run that burns its time with so many megabytes in hand, and one of the same state behind it. */
+static void run_two(int held, uint64_t cpu_ns_before, const char *wanted)
+{
+    char text[256];
+    snprintf(text, sizeof(text),
+             "local held = {} for i = 1, %d do held[i] = string.rep('x', 1 << 20) end "
+             "local t = os.clock() while os.clock() - t < 0.2 do end return 'first'",
+             held);
+    struct budget used = world.budget;
+    used.cpu_used_ns = cpu_ns_before;
+    task_start(task_of(0, &used, text), 0);
+    task_start(task_of(0, &world.budget, "return 'second'"), 0);
+    run_queue(wanted);
+}
+
+static void runs_of_one_state_take_turns(void **state)
+{
+    (void)state;
+    run_two(0, 0, "second first ");
+}
+
+static void a_run_of_a_state_that_is_half_full_goes_ahead_to_its_end(void **state)
+{
+    (void)state;
+    run_two(5, 0, "first second ");
+}
+
+static void but_not_for_ever(void **state)
+{
+    (void)state;
+    run_two(5, LIMIT_AHEAD_MS * 1000000ull, "second first ");
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -233,6 +267,9 @@ int main(void)
         CASE(who_burns_its_time_waits_behind_those_who_do_not),
         CASE(what_begins_late_in_a_turn_waits_for_the_next),
         CASE(a_state_may_go_with_its_last_task),
+        CASE(runs_of_one_state_take_turns),
+        CASE(a_run_of_a_state_that_is_half_full_goes_ahead_to_its_end),
+        CASE(but_not_for_ever),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

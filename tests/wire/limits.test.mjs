@@ -43,6 +43,24 @@ for (const command of ['serve', 'dev']) {
   });
 }
 
+// Each holds 2 MB in the end, and gives up its slice a few times on the way: 32 MB, if all went on in turn.
+test('runs that need much memory side by side need no more than one after the other', async (t) => {
+  const heavy = `return function(event)
+  local held = {}
+  for i = 1, 4 do
+    held[i] = event.body .. i
+    local from = os.clock()
+    repeat until os.clock() - from > 0.012
+  end
+  return tostring(#held[4])
+end`;
+  const h = await start(t, { files: deployment({ heavy, light: 'return function() return "light" end' }, { fields: { heavy: 'memory = "8MB", timeout = 120', light: 'timeout = 120' } }) });
+  const body = 'x'.repeat(512 * 1024);
+  const upload = () => h.call('heavy', { method: 'POST', headers: { 'content-type': 'text/plain' }, body, ms: 120000 });
+  const all = await Promise.all([...Array.from({ length: 16 }, upload), ...Array.from({ length: 4 }, () => h.call('light', { ms: 120000 }))]);
+  assert.deepEqual(all.map((res) => res.text), [...Array(16).fill(`${body.length + 1}`), ...Array(4).fill('light')]);
+});
+
 for (const secure of [false, true]) {
   test(`limits.connections_per_address, ${secure ? 'TLS' : 'plain'}: the one over it is turned away, other addresses and the admin pages are not`, async (t) => {
     const dir = folder(t, deployment({ hello: 'return function() return "hello" end' }, { more: '  limits = { connections_per_address = 2 },' }));

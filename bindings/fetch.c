@@ -14,7 +14,7 @@
 #include "base/limits.h"
 #include "client/client.h"
 #include "run/await.h"
-#include "lua/json_decode.h"
+#include "lua/json_lazy.h"
 #include "lua/lazy.h"
 #include "run/invocation.h"
 
@@ -113,9 +113,8 @@ static int l_text(lua_State *L)
 static int l_json(lua_State *L)
 {
     lx_get_body(L);
-    struct str body;
-    body.ptr = luaL_checklstring(L, -1, &body.len);
-    if (json_decode_text(L, body) != 0)
+    luaL_checkstring(L, -1);
+    if (json_lazy_decode(L, -1) != 0)
         return lua_error(L);
     return 1;
 }

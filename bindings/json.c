@@ -6,7 +6,11 @@
 
 #include "bindings/bindings.h"
 #include "base/limits.h"
+#include "bindings/keys.h"
+#include "json/strict.h"
 #include "lua/json_decode.h"
+#include "lua/json_lazy.h"
+#include "lua/lazy.h"
 #include "lua/tree.h"
 
 enum { SCRATCH_KEEP = 64 * 1024, INDENT_MAX = 8 };
@@ -42,6 +46,8 @@ json_t *json_to_tree(lua_State *L, int index)
     }
     json_error_t error;
     json_t *tree = json_loadb(out->data, out->len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    if (tree == NULL && json_error_code(&error) == json_error_numeric_overflow)
+        tree = strict_json_load_wide(buf_str(out), JSON_ALLOW_NUL, NULL);
     if (tree == NULL)
         lua_pushstring(L, error.text);
     return tree;
@@ -57,6 +63,7 @@ static int l_array(lua_State *L)
         lua_newtable(L);
     }
     luaL_checktype(L, 1, LUA_TTABLE);
+    lazy_make_plain(L, 1);
     tree_push_array_mt(L);
     if (lua_getmetatable(L, 1)) {
         luaL_argcheck(L, lua_rawequal(L, -1, -2), 1, "the table has another metatable");
@@ -67,12 +74,21 @@ static int l_array(lua_State *L)
     return 1;
 }
 
+/* json.decode(text [, { eager = true }]) */
 static int l_decode(lua_State *L)
 {
+    static const char *const known[] = {"eager", NULL};
     struct str text;
     luaL_checktype(L, 1, LUA_TSTRING);
     text.ptr = lua_tolstring(L, 1, &text.len);
-    if (json_decode_text(L, text) != 0)
+    bool eager = false;
+    if (!lua_isnoneornil(L, 2)) {
+        luaL_checktype(L, 2, LUA_TTABLE);
+        lx_check_keys(L, 2, known, "json.decode");
+        lua_getfield(L, 2, "eager");
+        eager = lua_toboolean(L, -1);
+    }
+    if ((eager ? json_decode_text(L, text) : json_lazy_decode(L, 1)) != 0)
         return luaL_error(L, "json.decode: %s", lua_tostring(L, -1));
     return 1;
 }
@@ -83,6 +99,7 @@ static struct json_style check_style(lua_State *L, int index)
     if (lua_isnoneornil(L, index))
         return style;
     luaL_checktype(L, index, LUA_TTABLE);
+    lazy_make_whole(L, index);
     lua_pushnil(L);
     while (lua_next(L, index)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";

@@ -15,6 +15,7 @@
 #include "bindings/keys.h"
 #include "lua/budget.h"
 #include "json/text.h"
+#include "lua/json_lazy.h"
 #include "lua/lazy.h"
 #include "lua/tree.h"
 #include "run/claims_table.h"
@@ -369,14 +370,204 @@ static bool encode_claims(struct encoder *enc, int table)
     return true;
 }
 
+/* ---- JSON: what a script has not touched is text already ---- */
+
+/* The text of a value without the white space between those within. */
+static void add_compact(struct encoder *enc, struct str text)
+{
+    while (text.len > 0) {
+        size_t len = *text.ptr == '"' ? json_scalar_length(text) : 1;
+        if (len > 1 || (unsigned char)*text.ptr > ' ')
+            buf_add(enc->out, text.ptr, len);
+        text = str_skip(text, len);
+    }
+}
+
+static void add_text(struct encoder *enc, const struct json_level *level, struct str text)
+{
+    if (level->box->blanks)
+        add_compact(enc, text);
+    else
+        buf_add_str(enc->out, text);
+}
+
+/* The value on top, which is that member's or element's: if it is still what the text says, it is
+ * spelled the same. */
+static void encode_spelled(struct encoder *enc, const struct json_level *level, uint32_t member)
+{
+    lua_State *L = enc->L;
+    bool same = false;
+    struct str text = {NULL, 0};
+    if (level->box->odd && !lua_istable(L, -1))
+        text = json_level_value(level, member);
+    if (text.len > 0 && *text.ptr != '{' && *text.ptr != '[' && json_scalar_is_odd(text)) {
+        json_lazy_push_scalar(L, text);
+        same = lua_rawequal(L, -1, -2);
+        lua_pop(L, 1);
+    }
+    if (same)
+        buf_add_str(enc->out, text);
+    else
+        encode_value(enc);
+}
+
+/* The members from `from` on that are still text; returns the first one that is not. */
+static uint32_t encode_unread(struct encoder *enc, const struct json_level *level, uint32_t from,
+                              bool first)
+{
+    uint32_t to = from, count = level->box->count;
+    while (to < count && (level->at[to] & JSON_LEVEL_MADE) == 0)
+        to++;
+    if (to == from)
+        return to;
+    uint32_t start = level->at[from];
+    if (!first)
+        buf_add_char(enc->out, ',');
+    struct str last = json_level_value(level, to - 1);
+    size_t end = (size_t)(last.ptr - level->text.ptr) + last.len;
+    add_text(enc, level, (struct str){level->text.ptr + start, end - start});
+    return to;
+}
+
+/* The member in the raw table, which may have lost it. */
+static bool encode_read(struct encoder *enc, int table, struct frame *frame,
+                        const struct json_level *level, uint32_t member, bool first)
+{
+    lua_State *L = enc->L;
+    struct str name = json_level_name(level, member);
+    lua_pushlstring(L, name.ptr, name.len);
+    frame->key = lua_gettop(L);
+    lua_pushvalue(L, -1);
+    bool there = lua_rawget(L, table) != LUA_TNIL;
+    if (there) {
+        add_separator(enc, first);
+        buf_add_char(enc->out, '"');
+        buf_add_str(enc->out, name);
+        buf_add(enc->out, "\":", 2);
+        encode_spelled(enc, level, member);
+    }
+    return there;
+}
+
+/* Members besides those of the text. */
+static void encode_set(struct encoder *enc, int table, struct frame *frame,
+                       const struct json_level *level, bool first)
+{
+    lua_State *L = enc->L;
+    for (lua_pushnil(L); !enc->failed && lua_next(L, table) != 0;) {
+        struct str name = {NULL, 0};
+        if (lua_type(L, -2) == LUA_TSTRING)
+            name.ptr = lua_tolstring(L, -2, &name.len);
+        if (name.ptr == NULL || json_level_member(level, name) >= 0) {
+            lua_pop(L, 1);
+            continue;
+        }
+        encode_member(enc, frame, first);
+        first = false;
+    }
+}
+
+static void encode_object_level(struct encoder *enc, int table, const struct json_level *level)
+{
+    struct frame frame = {enc->frame, 0, 0};
+    int top = lua_gettop(enc->L);
+    uint32_t count = level->box->count;
+    bool first = true;
+    enc->frame = &frame;
+    enc->depth++;
+    buf_add_char(enc->out, '{');
+    for (uint32_t i = 0; i < count && !enc->failed; i++) {
+        budget_step(enc->L);
+        uint32_t to = encode_unread(enc, level, i, first);
+        first = first && to == i;
+        i = to;
+        if (i < count && encode_read(enc, table, &frame, level, i, first))
+            first = false;
+        if (!enc->failed)
+            lua_settop(enc->L, top);
+    }
+    if (level->set && !enc->failed)
+        encode_set(enc, table, &frame, level, first);
+    buf_add_char(enc->out, '}');
+    enc->depth--;
+    enc->frame = frame.up;
+}
+
+/* Is the raw table nothing but 1..n and its level? */
+static bool is_whole_sequence(lua_State *L, int table)
+{
+    lua_Integer count = 0, length = (lua_Integer)lua_rawlen(L, table);
+    for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
+        lua_Integer key = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+        count += key >= 1 && key <= length ? 1 : 2;
+    }
+    return count == length + 2;
+}
+
+static void encode_array_level(struct encoder *enc, int table, const struct json_level *level)
+{
+    lua_State *L = enc->L;
+    struct frame frame = {enc->frame, 0, 0};
+    lua_Integer length = (lua_Integer)lua_rawlen(L, table);
+    enc->frame = &frame;
+    enc->depth++;
+    buf_add_char(enc->out, '[');
+    for (lua_Integer i = 1; i <= length && !enc->failed; i++) {
+        budget_step(L);
+        frame.index = i;
+        add_separator(enc, i == 1);
+        lua_rawgeti(L, table, i);
+        if (i <= (lua_Integer)level->box->count)
+            encode_spelled(enc, level, (uint32_t)i - 1);
+        else
+            encode_value(enc);
+        if (!enc->failed)
+            lua_pop(L, 1);
+    }
+    buf_add_char(enc->out, ']');
+    enc->depth--;
+    enc->frame = frame.up;
+}
+
+/* Writes the table at `table` and says true, if it is one of a text that is as deep as the rest
+ * permits. On one line. */
+static bool encode_level(struct encoder *enc, int table)
+{
+    struct json_level *level = json_lazy_level(enc->L, table);
+    if (level == NULL || enc->depth + level->box->height > LIMIT_JSON_DEPTH)
+        return false;
+    struct str text = {level->text.ptr + level->box->start, level->box->end - level->box->start};
+    if (!level->found && !level->whole)
+        add_text(enc, level, text);
+    else if (*text.ptr == '{')
+        encode_object_level(enc, table, level);
+    else if (is_whole_sequence(enc->L, table))
+        encode_array_level(enc, table, level);
+    else
+        return false;
+    return true;
+}
+
 /* A metatable other than the mark of arrays may be that of a table whose members are made when they
  * are read. True: it was one and is written. */
 static bool encode_lazy(struct encoder *enc, int table)
 {
-    if (enc->style.indent == 0 && !enc->style.sort_keys && encode_claims(enc, table))
+    if (enc->style.indent == 0 && !enc->style.sort_keys &&
+        (encode_claims(enc, table) || encode_level(enc, table)))
         return true;
     lazy_make_whole(enc->L, table);
     return false;
+}
+
+/* Does the table have the mark of arrays? */
+static bool is_array(struct encoder *enc, int table)
+{
+    bool marked = lua_getmetatable(enc->L, table);
+    if (marked) {
+        marked = lua_topointer(enc->L, -1) == enc->array_mark;
+        lua_pop(enc->L, 1);
+    }
+    return marked;
 }
 
 static void encode_table(struct encoder *enc)
@@ -389,12 +580,12 @@ static void encode_table(struct encoder *enc)
     budget_step(
         L); /* a huge, emptied table that is referred to often costs much and writes little */
     int top = lua_gettop(L);
-    bool marked = false;
-    if (lua_getmetatable(L, top)) {
-        marked = lua_topointer(L, -1) == enc->array_mark;
+    bool marked = is_array(enc, top);
+    if (!marked && lua_getmetatable(L, top)) {
         lua_pop(L, 1);
-        if (!marked && encode_lazy(enc, top))
+        if (encode_lazy(enc, top))
             return;
+        marked = is_array(enc, top);
     }
     lua_pushnil(L);
     if (!lua_next(L, top))

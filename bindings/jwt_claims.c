@@ -19,6 +19,7 @@ static bool is_array(lua_State *L, int index)
 {
     if (!lua_istable(L, index))
         return false;
+    lazy_make_plain(L, index);
     if (lua_rawlen(L, index) > 0)
         return true;
     if (!lua_getmetatable(L, index))
@@ -73,6 +74,7 @@ static bool text_has_word(struct str text, struct str word)
 
 static bool list_has_word(lua_State *L, int index, struct str word)
 {
+    lazy_make_plain(L, index);
     lua_Integer count = (lua_Integer)lua_rawlen(L, index);
     for (lua_Integer i = 1; i <= count; i++) {
         struct str item = {NULL, 0};
@@ -88,8 +90,7 @@ static bool list_has_word(lua_State *L, int index, struct str word)
 
 bool jwt_claim_has_word(lua_State *L, int index, const char *name, struct str word)
 {
-    struct claims_table view;
-    bool lazy = claims_table_view(L, index, &view);
+    bool lazy = lazy_is_plain(L, index);
     lua_pushstring(L, name);
     int type = lazy ? lua_gettable(L, index) : lua_rawget(L, index); /* no metamethods of scripts */
     bool found = false;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "bindings/jwt_internal.h"
+#include "lua/lazy.h"
 #include "lua/names.h"
 #include "run/claims_table.h"
 #include "run/event.h"
@@ -55,6 +56,7 @@ static void set_user(lua_State *L)
         return;
     name_push(L, NAME_CLIENT_CONTEXT);
     if (lua_rawget(L, CONTEXT) == LUA_TTABLE) {
+        lazy_make_plain(L, -1);
         lua_pushliteral(L, "user");
         lua_pushvalue(L, 4);
         lua_rawset(L, -3);

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "bindings/jwt_internal.h"
 #include "bindings/keys.h"
+#include "lua/lazy.h"
 #include "run/claims_table.h"
 
 /* Upvalues of the function that maps: the settings, the table that keeps their texts, and what was
@@ -97,6 +98,7 @@ static unsigned push_lists(lua_State *L)
     }
     if (!lua_istable(L, -1))
         luaL_error(L, "jwt.mapping: lists must be a list of names, got %s", luaL_typename(L, -1));
+    lazy_make_plain(L, -1);
     size_t count = lua_rawlen(L, -1);
     if (count > LIMIT_MAPPED_LISTS)
         luaL_error(L, "jwt.mapping: lists has more than %d names", LIMIT_MAPPED_LISTS);

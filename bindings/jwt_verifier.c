@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bindings/jwt_internal.h"
+#include "lua/lazy.h"
 #include "issuer/issuer_link.h"
 #include "options/options.h"
 #include "lua/vm.h"
@@ -47,6 +48,7 @@ void jwt_check_verifier_keys(lua_State *L, int index, const char *name)
     struct err err;
     struct options_reader r = {.L = L, .err = &err, .file = "?"};
     lua_pushvalue(L, index);
+    lazy_make_plain(L, -1);
     if (options_check_verifier_keys(&r, own) != 0)
         luaL_error(L, "%s: %s", name, plain_text(&err));
     lua_pop(L, 1);
@@ -75,6 +77,7 @@ struct jwt_verifier *jwt_push_verifier(lua_State *L, int index)
     struct err err;
     struct options_reader r = {.L = L, .arena = &v->arena, .err = &err, .file = "?"};
     lua_pushvalue(L, index);
+    lazy_make_plain(L, -1);
     int rc = options_read_verifier(&r, &v->spec);
     if (rc != 0)
         luaL_error(L, "%s", plain_text(&err));

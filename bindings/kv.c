@@ -9,8 +9,9 @@
 #include "base/limits.h"
 #include "bindings/bindings.h"
 #include "bindings/json.h"
+#include "lua/lazy.h"
 #include "run/await.h"
-#include "lua/json_decode.h"
+#include "lua/json_lazy.h"
 #include "lua/tree.h"
 #include "lua/vm.h"
 #include "options/spec.h"
@@ -75,13 +76,19 @@ static int push_failure(lua_State *L, int status)
     return 2;
 }
 
+static int push_json(lua_State *L, struct str text)
+{
+    lua_pushlstring(L, text.len > 0 ? text.ptr : "", text.len);
+    return json_lazy_decode(L, -1);
+}
+
 static int push_value(lua_State *L, const struct store_request *r)
 {
     if (r->found == STORE_ABSENT)
         lua_pushnil(L);
     else if (r->found == STORE_TEXT)
         lua_pushlstring(L, r->out.data != NULL ? r->out.data : "", r->out.len);
-    else if (json_decode_text(L, buf_str(&r->out)) != 0)
+    else if (push_json(L, buf_str(&r->out)) != 0)
         return push_failure(L, STORE_DAMAGED);
     return 1;
 }
@@ -196,6 +203,7 @@ static struct store_value lx_value(lua_State *L, int index, struct kv_call *call
 
 static void lx_check_options(lua_State *L, int index, const char *const *known)
 {
+    lazy_make_plain(L, index);
     lua_pushnil(L);
     while (lua_next(L, index)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";

@@ -15,6 +15,7 @@
 #include "bindings/keys.h"
 #include "client/client.h"
 #include "lua/budget.h"
+#include "lua/lazy.h"
 
 static struct str check_str(lua_State *L, int index)
 {
@@ -158,6 +159,7 @@ static int l_query(lua_State *L)
             lx_add_pair(&buffer, &first, names[i], lx_query_text(L, 2, room, names[i]));
             continue;
         }
+        lazy_make_plain(L, 2);
         lua_Integer values = (lua_Integer)lua_rawlen(L, 2);
         for (lua_Integer k = 1; k <= values; k++) {
             budget_step(L);

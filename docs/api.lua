@@ -193,14 +193,16 @@ assert(json.encode({ tags = json.array {} }) == '{"tags":[]}')]=],
     },
     {
       name = "json.decode",
-      summary = "Reads a JSON text. Numbers without fraction or exponent that fit 64 bits become integers, others floats. Of members with the same name the last one counts.",
-      args = { { "text", "string", "one value, in UTF-8" } },
+      summary = "Reads a JSON text. Numbers without fraction or exponent that fit 64 bits become integers, others floats. Of members with the same name the last one counts. The whole text is checked, but members are made when they are read: three members of a large document cost little, and what nobody touched `json.encode` writes as it came, in the text's order. The text is kept while any part of it is held; `eager` makes all of it at once and keeps nothing.",
+      args = { { "text", "string", "one value, in UTF-8" }, { "options?", "luafn.DecodeOptions", "" } },
       returns = { { "any", "" } },
       errors = "The text is not JSON, with the place: `json.decode: expected ',' or '}' at line 1 column 8 (byte 8)`. Numbers beyond a float, half surrogate pairs and invalid UTF-8 are refused too.",
       example = [=[
 local v = json.decode('{"id": 7, "score": 0.5, "tags": [], "next": null}')
 assert(math.type(v.id) == "integer" and v.score == 0.5)
 assert(#v.tags == 0 and v.next == json.null)
+v.id = 8
+assert(json.encode(v) == '{"id":8,"score":0.5,"tags":[],"next":null}')
 
 local ok, why = pcall(json.decode, '{"a":1 "b":2}')
 assert(not ok and why:find("expected ',' or '}' at line 1 column 8", 1, true))]=],
@@ -732,6 +734,13 @@ types[#types + 1] = {
   fields = {
     { "limit?", "integer", "keys at most, 1 to 1000, the default" },
     { "after?", "string", "begin behind this key" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.DecodeOptions",
+  summary = "Options of `json.decode`.",
+  fields = {
+    { "eager?", "boolean", "plain tables at once, which do not keep the text; default false" },
   },
 }
 types[#types + 1] = {

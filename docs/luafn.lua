@@ -77,6 +77,10 @@
 ---@field limit? integer keys at most, 1 to 1000, the default
 ---@field after? string begin behind this key
 
+---Options of `json.decode`.
+---@class luafn.DecodeOptions
+---@field eager? boolean plain tables at once, which do not keep the text; default false
+
 ---Options of `json.encode`.
 ---@class luafn.JsonOptions
 ---@field indent? integer spaces a level, 0 to 8; default 0: one line
@@ -215,12 +219,13 @@ json = {}
 ---@return table # `t`
 function json.array(t) end
 
----Reads a JSON text. Numbers without fraction or exponent that fit 64 bits become integers, others floats. Of members with the same name the last one counts.
+---Reads a JSON text. Numbers without fraction or exponent that fit 64 bits become integers, others floats. Of members with the same name the last one counts. The whole text is checked, but members are made when they are read: three members of a large document cost little, and what nobody touched `json.encode` writes as it came, in the text's order. The text is kept while any part of it is held; `eager` makes all of it at once and keeps nothing.
 ---
 ---Raises: The text is not JSON, with the place: `json.decode: expected ',' or '}' at line 1 column 8 (byte 8)`. Numbers beyond a float, half surrogate pairs and invalid UTF-8 are refused too.
 ---@param text string one value, in UTF-8
+---@param options? luafn.DecodeOptions
 ---@return any
-function json.decode(text) end
+function json.decode(text, options) end
 
 ---Writes a value as JSON. A table is an array when its keys are exactly 1..n, an object when they are all strings; an empty one is `{}` unless marked by `json.array`. Floats are written so that they read back the same; whole ones below 2^53 without a fraction (`1e3` is `1000`, and decodes as an integer).
 ---

@@ -8,6 +8,7 @@
 #include "bindings/bindings.h"
 #include "cli/test_internal.h"
 #include "lua/guard.h"
+#include "lua/lazy.h"
 #include "run/invocation.h"
 
 static const char TESTS[] = "luafn.tests"; /* registry: list of functions */
@@ -88,6 +89,7 @@ static int fill_call(lua_State *L, struct local_call *call, struct err *err)
     struct str body = opt_text(L, 5);
     int rc = 0;
     luaL_checktype(L, 4, LUA_TTABLE);
+    lazy_make_plain(L, 4);
     for (lua_pushnil(L); rc == 0 && lua_next(L, 4) != 0; lua_pop(L, 1)) {
         struct str name, value;
         name.ptr = luaL_checklstring(L, -2, &name.len);
@@ -263,11 +265,13 @@ static int l_run(lua_State *L)
 static void take_options(lua_State *L, int index)
 {
     bool mine = test_now->count + 1 == test_now->index;
+    lazy_make_plain(L, index);
     for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), "env") != 0)
             luaL_error(L, "test: an option is `env`, not '%s'", luaL_tolstring(L, -2, NULL));
         luaL_checktype(L, -1, LUA_TTABLE);
         int env = lua_gettop(L);
+        lazy_make_plain(L, env);
         for (lua_pushnil(L); lua_next(L, env) != 0; lua_pop(L, 1)) {
             if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
                 luaL_error(L, "test: env is a table of texts: { NAME = \"value\" }");

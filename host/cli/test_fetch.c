@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "cli/test_internal.h"
+#include "lua/lazy.h"
 #include "run/invocation.h"
 
 struct test_case *test_now;
@@ -70,6 +71,7 @@ int l_test_answer(lua_State *L)
     luaL_checktype(L, 3, LUA_TTABLE);
     if (res->headers == NULL)
         return luaL_error(L, "out of memory");
+    lazy_make_plain(L, 3);
     for (lua_pushnil(L); lua_next(L, 3) != 0; lua_pop(L, 1)) {
         if (res->header_count == HEADERS_MAX)
             return luaL_error(L, "more than %d headers", HEADERS_MAX);

@@ -137,6 +137,15 @@ static int l_rawget(lua_State *L)
     return 1;
 }
 
+static int l_rawlen(lua_State *L)
+{
+    if (lua_type(L, 1) != LUA_TSTRING)
+        luaL_argexpected(L, lua_istable(L, 1), 1, "table or string");
+    lazy_make_plain(L, 1);
+    lua_pushinteger(L, (lua_Integer)lua_rawlen(L, 1));
+    return 1;
+}
+
 /* Stock `next`, which also walks over sealed tables and over those whose members are made when they
  * are read. */
 static int l_next(lua_State *L)
@@ -145,7 +154,7 @@ static int l_next(lua_State *L)
     lua_settop(L, 2);
     if (guard_push_sealed(L, 1))
         lua_replace(L, 1);
-    else if (lua_isnil(L, 2))
+    else
         lazy_make_whole(L, 1);
     if (lua_next(L, 1))
         return 2;
@@ -211,6 +220,7 @@ static const luaL_Reg functions[] = {
     {"next", l_next},
     {"pcall", l_pcall},
     {"rawget", l_rawget},
+    {"rawlen", l_rawlen},
     {"rawset", l_rawset},
     {"setmetatable", l_setmetatable},
     {"tostring", l_tostring},
@@ -220,9 +230,8 @@ static const luaL_Reg functions[] = {
 
 void guard_fill_base(lua_State *L, int stock)
 {
-    static const char *const names[] = {"assert",   "error",    "ipairs", "pairs",
-                                        "rawequal", "rawlen",   "select", "tonumber",
-                                        "type",     "_VERSION", NULL};
+    static const char *const names[] = {"assert", "error",    "ipairs", "pairs",    "rawequal",
+                                        "select", "tonumber", "type",   "_VERSION", NULL};
     guard_copy(L, stock, names);
     luaL_setfuncs(L, functions, 0);
     lua_pushvalue(L, -1);

@@ -31,15 +31,14 @@ void lazy_make_whole(lua_State *L, int index)
 bool lazy_is_plain(lua_State *L, int index)
 {
     const struct lazy_type *type = type_of(L, index);
-    return type != NULL && type->is_plain;
+    return type != NULL && type->kind == LAZY_PLAIN;
 }
 
-bool lazy_make_plain(lua_State *L, int index)
+void lazy_make_plain(lua_State *L, int index)
 {
-    if (!lazy_is_plain(L, index))
-        return false;
-    lazy_make_whole(L, index);
-    return true;
+    const struct lazy_type *type = type_of(L, index);
+    if (type != NULL && type->kind != LAZY_HOST)
+        type->make(L, lua_absindex(L, index));
 }
 
 int lazy_next(lua_State *L)

@@ -3,6 +3,14 @@
 
 #include <lauxlib.h>
 
+void tree_mark_array(lua_State *L)
+{
+    lua_pushliteral(L, "array");
+    lua_setfield(L, -2, "__name");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+}
+
 void tree_push_array_mt(lua_State *L)
 {
     static const char key = 0; /* its address is the registry key: no text to hash */
@@ -10,10 +18,7 @@ void tree_push_array_mt(lua_State *L)
         return;
     lua_pop(L, 1);
     lua_createtable(L, 0, 2);
-    lua_pushliteral(L, "array");
-    lua_setfield(L, -2, "__name");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
+    tree_mark_array(L);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
 }

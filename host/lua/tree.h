@@ -12,3 +12,6 @@ void tree_push(lua_State *L, const json_t *value);
 /* Pushes the metatable that marks arrays, so that empty ones stay arrays; one a state, made on
  * first use. [-0, +1] */
 void tree_push_array_mt(lua_State *L);
+
+/* Makes the metatable on top one that scripts take for that. [-0, +0] */
+void tree_mark_array(lua_State *L);

@@ -1,5 +1,6 @@
 /* Reading option tables: members, faults, nearest keys. The whole tables are in options_function.c
  * and options_auth.c. */
+#include "lua/lazy.h"
 #include "options/options.h"
 
 #include <errno.h>
@@ -96,8 +97,10 @@ int options_check_keys(struct options_reader *r, const char *const *known)
 bool options_get(struct options_reader *r, const char *key)
 {
     lua_pushstring(r->L, key);
-    if (lua_rawget(r->L, -2) != LUA_TNIL)
+    if (lua_rawget(r->L, -2) != LUA_TNIL) {
+        lazy_make_plain(r->L, -1); /* a script may have read it as JSON */
         return true;
+    }
     lua_pop(r->L, 1);
     return false;
 }

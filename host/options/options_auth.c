@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "lua/lazy.h"
 #include "options/options.h"
 #include "options/options_auth.h"
 
@@ -73,6 +74,7 @@ static int read_audience(struct options_reader *r, struct verifier *verifier)
     lua_State *L = r->L;
     lua_pushstring(L, "audience");
     int type = lua_rawget(L, -2);
+    lazy_make_plain(L, -1);
     bool list = type == LUA_TTABLE && lua_rawlen(L, -1) > 0;
     for (lua_Integer i = 1; list && i <= (lua_Integer)lua_rawlen(L, -1); i++) {
         list = lua_rawgeti(L, -1, i) == LUA_TSTRING && lua_rawlen(L, -1) > 0;
@@ -347,6 +349,7 @@ static json_t *claim_value(lua_State *L, bool in_list);
 
 static json_t *claim_list(lua_State *L)
 {
+    lazy_make_plain(L, -1);
     json_t *list = lua_rawlen(L, -1) > 0 && options_is_list(L) ? json_array() : NULL;
     for (lua_Integer i = 1; list != NULL && i <= (lua_Integer)lua_rawlen(L, -1); i++) {
         lua_rawgeti(L, -1, i);

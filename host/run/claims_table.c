@@ -183,7 +183,7 @@ static void push_metatable(lua_State *L)
     if (push_kept(L, METATABLE))
         return;
     luaL_newlib(L, functions);
-    static const struct lazy_type lazy = {.make = make_whole, .is_plain = true};
+    static const struct lazy_type lazy = {.make = make_whole, .kind = LAZY_PLAIN};
     lazy_mark(L, &lazy);
     keep(L, METATABLE);
 }

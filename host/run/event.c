@@ -146,7 +146,7 @@ static void push_metatable(lua_State *L, int slot_index, const struct field *fie
     }
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
-    static const struct lazy_type lazy = {.make = make_whole, .is_plain = false};
+    static const struct lazy_type lazy = {.make = make_whole, .kind = LAZY_HOST};
     lazy_mark(L, &lazy);
     lua_pushboolean(L, 0);
     lua_rawseti(L, -2, 1);

@@ -1,4 +1,5 @@
 /* What each field of event and context is, from the exchange. */
+#include "lua/lazy.h"
 #include "run/event_fields.h"
 
 #include <lauxlib.h>
@@ -341,6 +342,7 @@ static void push_set_claims(lua_State *L)
 {
     lua_pushliteral(L, "identityContext");
     if (lua_rawget(L, 1) == LUA_TTABLE) {
+        lazy_make_plain(L, -1);
         lua_pushliteral(L, "claims");
         lua_rawget(L, -2);
         lua_remove(L, -2);

@@ -1,4 +1,5 @@
 /* Errors and limits as responses. Results of handlers are in outcome_result.c. */
+#include "lua/lazy.h"
 #include "run/outcome.h"
 
 #include <lauxlib.h>
@@ -71,6 +72,7 @@ static struct str copy_text(struct exchange *ex, lua_State *L, int index)
  * script run here. */
 static bool get_member(lua_State *L, const char *name, struct description *d, struct str *out)
 {
+    lazy_make_plain(L, 2);
     lua_pushstring(L, name);
     if (lua_rawget(L, 2) == LUA_TSTRING)
         *out = copy_text(d->ex, L, -1);

@@ -98,6 +98,7 @@ static void show(lua_State *L, int index, struct buf *out, unsigned depth);
 
 static void show_table(lua_State *L, int index, struct buf *out, unsigned depth)
 {
+    lazy_make_whole(L, index);
     bool list = lua_rawlen(L, index) > 0;
     if (depth > 2) {
         buf_add_str(out, list ? STR("[Array]") : STR("[Object]"));
@@ -105,7 +106,6 @@ static void show_table(lua_State *L, int index, struct buf *out, unsigned depth)
     }
     buf_add_str(out, list ? STR("[ ") : STR("{"));
     unsigned count = 0;
-    lazy_make_whole(L, index);
     for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
         if (count++ >= 8) {
             lua_pop(L, 2);
@@ -240,6 +240,7 @@ static bool add_values(struct result *r, struct str name, bool multi)
     lua_State *L = r->L;
     if (!lua_istable(L, -1))
         return add_value(r, name, multi);
+    lazy_make_plain(L, -1);
     size_t count = lua_rawlen(L, -1);
     for (size_t i = 1; i <= count; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i);
@@ -392,6 +393,7 @@ void outcome_read_result(lua_State *L, int index, struct exchange *ex)
     ex->res.headers.len = 0;
     ex->res.body = (struct str){NULL, 0};
     ex->res.streamed = false;
+    lazy_make_plain(L, r.table);
     switch (lua_type(L, r.table)) {
     case LUA_TNIL:
         refuse(&r, "lambda response was undefined. check your function code again");

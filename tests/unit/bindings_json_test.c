@@ -9,6 +9,7 @@
 #include "bindings/bindings.h"
 #include "bindings/json.h"
 #include "lua/json_decode.h"
+#include "lua/json_lazy.h"
 
 static lua_State *L;
 
@@ -380,6 +381,14 @@ static int l_round_trip(lua_State *S)
     if (json_decode_text(S, STR(text)) != 0)
         return lua_error(S);
     if (json_encode_styled(S, -1, &style, json_scratch()) != 0)
+        return lua_error(S);
+    lua_pushlstring(S, text, sizeof(text) - 1);
+    if (json_lazy_decode(S, -1) != 0)
+        return lua_error(S);
+    lua_getfield(S, -1, "a");
+    lua_geti(S, -1, 4);
+    lua_pop(S, 2);
+    if (json_encode_value(S, -1, json_scratch()) != 0)
         return lua_error(S);
     json_t *tree = json_to_tree(S, -1);
     lua_pushboolean(S, tree != NULL);

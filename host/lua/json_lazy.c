@@ -1,0 +1,453 @@
+/* Tables of a JSON text whose members are made when they are read. */
+#include "lua/json_lazy.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "lua/budget.h"
+#include "lua/json_decode.h"
+#include "lua/json_number.h"
+#include "lua/lazy.h"
+#include "lua/tree.h"
+#include "lua/vm.h"
+
+enum {
+    SMALL = 8,       /* an object of so many members is made at once, */
+    SHORT = 512,     /* and of a text of so many bytes any one, */
+    READS = 4,       /* others when this one of their members is read */
+    ROOM = 1024,     /* elements that an array has a place for before it is read */
+    LOOK_EVERY = 64, /* members made between two looks at the budget */
+};
+
+/* Their addresses are keys: in the raw table, and in the registry. */
+static const char level_key, object_key, array_key;
+
+struct json_level *json_lazy_level(lua_State *L, int index)
+{
+    if (!lua_istable(L, index))
+        return NULL;
+    lua_rawgetp(L, index, &level_key);
+    struct json_level *level = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return level;
+}
+
+static bool is_object(const struct json_level *level)
+{
+    return level->text.ptr[level->box->start] == '{';
+}
+
+static bool is_small(const struct json_level *level)
+{
+    return level->box->count <= SMALL || level->text.len <= SHORT;
+}
+
+/* ---- places ---- */
+
+static uint32_t skip_blanks(struct str text, uint32_t at)
+{
+    while (text.ptr[at] == ' ' || text.ptr[at] == '\n' || text.ptr[at] == '\r' ||
+           text.ptr[at] == '\t')
+        at++;
+    return at;
+}
+
+/* A value on the way through a level. */
+struct walk {
+    struct str text;
+    const struct json_box *boxes, *child; /* the next one within */
+    uint32_t at;
+};
+
+static struct walk walk_of(const struct json_level *level)
+{
+    struct walk walk = {level->text, level->boxes, level->box + 1, level->box->start + 1};
+    walk.at = skip_blanks(walk.text, walk.at);
+    return walk;
+}
+
+/* Is at a name; returns its place and goes to the value. */
+static struct str walk_name(struct walk *walk)
+{
+    const char *open = walk->text.ptr + walk->at + 1;
+    const char *end = memchr(open, '"', walk->text.len - walk->at - 1); /* has no escapes */
+    size_t len = end != NULL ? (size_t)(end - open) : 0;
+    walk->at += (uint32_t)len + 2;
+    walk->at = skip_blanks(walk->text, walk->at) + 1; /* the colon */
+    walk->at = skip_blanks(walk->text, walk->at);
+    return (struct str){open, len};
+}
+
+/* Is at a value; returns it and goes to what follows. *box: it is one, else NULL. */
+static struct str walk_value(struct walk *walk, const struct json_box **box)
+{
+    struct str value = str_skip(walk->text, walk->at);
+    bool boxed = *value.ptr == '{' || *value.ptr == '[';
+    *box = boxed ? walk->child : NULL;
+    if (boxed)
+        walk->child = walk->boxes + walk->child->next;
+    value.len = boxed ? (*box)->end - (*box)->start : json_scalar_length(value);
+    walk->at = skip_blanks(walk->text, walk->at + (uint32_t)value.len);
+    walk->at = skip_blanks(walk->text, walk->at + 1); /* the comma */
+    return value;
+}
+
+/* Finds the places of a level that has room for them. */
+static void find_places(struct json_level *level)
+{
+    struct walk walk = walk_of(level);
+    const struct json_box *box;
+    bool named = is_object(level);
+    if (level->found || (!named && !level->box->odd))
+        return;
+    for (uint32_t i = 0; i < level->box->count; i++) {
+        level->at[i] = walk.at;
+        if (named)
+            walk_name(&walk);
+        walk_value(&walk, &box);
+    }
+    level->found = true;
+}
+
+struct str json_level_name(const struct json_level *level, uint32_t member)
+{
+    struct walk walk = {.text = level->text, .at = level->at[member] & ~JSON_LEVEL_MADE};
+    return walk_name(&walk);
+}
+
+/* The box within the level that starts there. */
+static const struct json_box *box_at(const struct json_level *level, uint32_t start)
+{
+    const struct json_box *low = level->box + 1, *high = level->boxes + level->box->next;
+    while (high - low > 1) {
+        const struct json_box *middle = low + (high - low) / 2;
+        if (middle->start <= start)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* *box as for walk_value. */
+static struct str value_at(const struct json_level *level, uint32_t member,
+                           const struct json_box **box)
+{
+    struct walk walk = {.text = level->text, .at = level->at[member] & ~JSON_LEVEL_MADE};
+    if (is_object(level))
+        walk_name(&walk);
+    struct str value = str_skip(walk.text, walk.at);
+    bool boxed = *value.ptr == '{' || *value.ptr == '[';
+    *box = boxed ? box_at(level, walk.at) : NULL;
+    value.len = boxed ? (*box)->end - (*box)->start : json_scalar_length(value);
+    return value;
+}
+
+struct str json_level_value(const struct json_level *level, uint32_t member)
+{
+    const struct json_box *box;
+    return value_at(level, member, &box);
+}
+
+int64_t json_level_member(const struct json_level *level, struct str name)
+{
+    size_t end = level->box->end;
+    for (uint32_t i = 0; i < level->box->count; i++) {
+        size_t at = (level->at[i] & ~JSON_LEVEL_MADE) + 1;
+        const char *p = level->text.ptr + at;
+        if (name.len < end - at && p[name.len] == '"' && memcmp(p, name.ptr, name.len) == 0)
+            return i;
+    }
+    return -1;
+}
+
+/* ---- making ---- */
+
+static void push_metatable(lua_State *L, bool object);
+
+void json_lazy_push_scalar(lua_State *L, struct str text)
+{
+    size_t at;
+    const char *reason;
+    switch (text.ptr[0]) {
+    case '"':
+        if (memchr(text.ptr, '\\', text.len) == NULL)
+            lua_pushlstring(L, text.ptr + 1, text.len - 2);
+        else if (json_decode_text(L, text) != 0)
+            lua_error(L);
+        break;
+    case 't':
+    case 'f':
+        lua_pushboolean(L, text.ptr[0] == 't');
+        break;
+    case 'n':
+        lua_pushlightuserdata(L, NULL);
+        break;
+    default:
+        if (json_number_push(L, text, &at, &reason) == 0)
+            luaL_error(L, "%s", reason);
+    }
+}
+
+/* `document` is the stack index of what keeps the text and the boxes. */
+static void push_box(lua_State *L, int document, const struct json_level *from,
+                     const struct json_box *box)
+{
+    bool object = from->text.ptr[box->start] == '{';
+    uint32_t count = box->count;
+    bool small = count <= SMALL || from->text.len <= SHORT; /* as is_small */
+    uint32_t places = object || box->odd ? count : 0;
+    luaL_checkstack(L, 6, "JSON is nested too deep");
+    if (object)
+        lua_createtable(L, 0, small ? (int)count + (count > 0) : READS);
+    else
+        lua_createtable(L, count <= ROOM ? (int)count : ROOM, count > 0);
+    if (count > 0) {
+        struct json_level *level =
+            lua_newuserdatauv(L, sizeof(*level) + places * sizeof(level->at[0]), 1);
+        *level = (struct json_level){.text = from->text, .boxes = from->boxes, .box = box};
+        lua_pushvalue(L, document);
+        lua_setiuservalue(L, -2, 1);
+        lua_rawsetp(L, -2, &level_key);
+        push_metatable(L, object);
+        lua_setmetatable(L, -2);
+    } else if (!object) {
+        tree_push_array_mt(L);
+        lua_setmetatable(L, -2);
+    }
+}
+
+static void push_value(lua_State *L, int document, const struct json_level *level, struct str value,
+                       const struct json_box *box)
+{
+    if (box != NULL)
+        push_box(L, document, level, box);
+    else
+        json_lazy_push_scalar(L, value);
+}
+
+/* What keeps the document of the table at `index`. [-0, +1] */
+static int push_document(lua_State *L, int index)
+{
+    lua_rawgetp(L, index, &level_key);
+    lua_getiuservalue(L, -1, 1);
+    lua_remove(L, -2);
+    return lua_gettop(L);
+}
+
+/* All members that were not made yet. */
+static void fill_object(lua_State *L, int index, struct json_level *level)
+{
+    int document = push_document(L, index);
+    struct walk walk = walk_of(level);
+    for (uint32_t i = 0; i < level->box->count; i++) {
+        const struct json_box *box;
+        uint32_t at = walk.at;
+        struct str name = walk_name(&walk), value = walk_value(&walk, &box);
+        if (level->found && (level->at[i] & JSON_LEVEL_MADE) != 0)
+            continue;
+        if (i % LOOK_EVERY == 0)
+            budget_step(L);
+        lua_pushlstring(L, name.ptr, name.len);
+        push_value(L, document, level, value, box);
+        lua_rawset(L, index);
+        level->at[i] = at | JSON_LEVEL_MADE;
+    }
+    level->found = true;
+    lua_pop(L, 1);
+}
+
+/* An array whose text says no more than its elements do is a plain one from now on. */
+static void fill_array(lua_State *L, int index, const struct json_level *level)
+{
+    int document = push_document(L, index);
+    struct walk walk = walk_of(level);
+    for (uint32_t i = 0; i < level->box->count; i++) {
+        const struct json_box *box;
+        struct str value = walk_value(&walk, &box);
+        if (i % LOOK_EVERY == 0)
+            budget_step(L);
+        push_value(L, document, level, value, box);
+        lua_rawseti(L, index, (lua_Integer)i + 1);
+    }
+    lua_pop(L, 1);
+}
+
+/* Drops the level of the table, which is whole. */
+static void make_plain(lua_State *L, int index, bool object)
+{
+    if (object)
+        lua_pushnil(L);
+    else
+        tree_push_array_mt(L);
+    lua_setmetatable(L, index);
+    lua_pushnil(L);
+    lua_rawsetp(L, index, &level_key);
+}
+
+/* Makes what is still to be made. */
+static void fill(lua_State *L, int index, struct json_level *level)
+{
+    if (level->whole)
+        return;
+    luaL_checkstack(L, 6, NULL);
+    index = lua_absindex(L, index);
+    if (is_object(level)) {
+        fill_object(L, index, level);
+    } else {
+        find_places(level);
+        fill_array(L, index, level);
+    }
+    level->whole = true;
+    if (!is_object(level) && !level->box->odd)
+        make_plain(L, index, false);
+}
+
+/* The lazy_type's. */
+static void make_whole(lua_State *L, int index)
+{
+    struct json_level *level = json_lazy_level(L, index);
+    if (level == NULL)
+        return;
+    bool object = is_object(level);
+    fill(L, index, level);
+    make_plain(L, index, object);
+}
+
+/* ---- as a script sees it ---- */
+
+static int l_index_array(lua_State *L)
+{
+    struct json_level *level = json_lazy_level(L, 1);
+    if (level == NULL || level->whole)
+        return 0;
+    fill(L, 1, level);
+    lua_rawget(L, 1);
+    return 1;
+}
+
+static int l_set_array(lua_State *L)
+{
+    struct json_level *level = json_lazy_level(L, 1);
+    if (level != NULL)
+        fill(L, 1, level);
+    lua_rawset(L, 1);
+    return 0;
+}
+
+static int l_length(lua_State *L)
+{
+    const struct json_level *level = json_lazy_level(L, 1);
+    bool whole = level == NULL || level->whole;
+    lua_pushinteger(L, whole ? (lua_Integer)lua_rawlen(L, 1) : (lua_Integer)level->box->count);
+    return 1;
+}
+
+/* Index of the member that the string at 2 names and that is not made yet, or -1. */
+static int64_t find(lua_State *L, struct json_level *level)
+{
+    struct str name;
+    name.ptr = lua_tolstring(L, 2, &name.len);
+    find_places(level);
+    int64_t member = json_level_member(level, name);
+    return member >= 0 && (level->at[member] & JSON_LEVEL_MADE) == 0 ? member : -1;
+}
+
+static int l_index_object(lua_State *L)
+{
+    struct json_level *level = json_lazy_level(L, 1);
+    if (lua_type(L, 2) != LUA_TSTRING || level == NULL || level->whole)
+        return 0;
+    if (is_small(level) || ++level->reads == READS) {
+        fill(L, 1, level);
+        lua_rawget(L, 1);
+        return 1;
+    }
+    int64_t member = find(L, level);
+    if (member < 0)
+        return 0;
+    const struct json_box *box;
+    struct str value = value_at(level, (uint32_t)member, &box);
+    int document = push_document(L, 1);
+    push_value(L, document, level, value, box);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, 1);
+    level->at[member] |= JSON_LEVEL_MADE;
+    return 1;
+}
+
+static int l_set_object(lua_State *L)
+{
+    if (lua_type(L, 2) != LUA_TSTRING)
+        lazy_make_whole(L, 1);
+    struct json_level *level = json_lazy_level(L, 1);
+    if (level == NULL) {
+        lua_rawset(L, 1);
+        return 0;
+    }
+    int64_t member = find(L, level);
+    lua_rawset(L, 1);
+    if (member >= 0)
+        level->at[member] |= JSON_LEVEL_MADE;
+    else
+        level->set = true;
+    return 0;
+}
+
+static int l_pairs(lua_State *L)
+{
+    lazy_make_whole(L, 1);
+    lua_pushcfunction(L, lazy_next);
+    lua_pushvalue(L, 1);
+    return 2;
+}
+
+static void push_metatable(lua_State *L, bool object)
+{
+    static const luaL_Reg of_objects[] = {{"__index", l_index_object},
+                                          {"__newindex", l_set_object},
+                                          {"__pairs", l_pairs},
+                                          {NULL, NULL}};
+    static const luaL_Reg of_arrays[] = {{"__index", l_index_array},
+                                         {"__newindex", l_set_array},
+                                         {"__len", l_length},
+                                         {"__pairs", l_pairs},
+                                         {NULL, NULL}};
+    static const struct lazy_type object_type = {.make = make_whole, .kind = LAZY_PLAIN};
+    static const struct lazy_type array_type = {.make = make_whole, .kind = LAZY_ARRAY};
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, object ? &object_key : &array_key) == LUA_TTABLE)
+        return;
+    lua_pop(L, 1);
+    if (object)
+        luaL_newlib(L, of_objects);
+    else
+        luaL_newlib(L, of_arrays);
+    if (!object)
+        tree_mark_array(L);
+    lazy_mark(L, object ? &object_type : &array_type);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, object ? &object_key : &array_key);
+}
+
+/* ---- decoding ---- */
+
+int json_lazy_decode(lua_State *L, int index)
+{
+    uint32_t count;
+    struct str text;
+    text.ptr = lua_tolstring(L, index, &text.len);
+    const struct json_box *boxes = json_boxes(text, &count);
+    if (boxes == NULL)
+        return json_decode_text(L, text);
+    luaL_checkstack(L, 8, NULL);
+    index = lua_absindex(L, index);
+    struct json_box *kept = lua_newuserdatauv(L, count * sizeof(*kept), 1);
+    memcpy(kept, boxes, count * sizeof(*kept));
+    lua_pushvalue(L, index);
+    lua_setiuservalue(L, -2, 1);
+    struct json_level outside = {.text = text, .boxes = kept};
+    push_box(L, lua_gettop(L), &outside, kept);
+    lua_remove(L, -2);
+    return 0;
+}

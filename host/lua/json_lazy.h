@@ -1,0 +1,50 @@
+/* Tables of a JSON text whose members are made when they are read.
+ *
+ * Most handlers read three members of a large document and hand on the rest. So json.decode checks
+ * the text, keeps it, and gives a table that is empty; what is read of it is made then, and what is
+ * not is written as it came. To a script it is a plain table: what cannot be had member by member
+ * (pairs, next, rawset, setmetatable ...) first makes all of its members, see lua/lazy.h; those
+ * that are tables are again of this kind.
+ *
+ * Raw, it holds the members that were made or set, and under a light userdata its level. */
+#pragma once
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "json/boxes.h"
+
+/* Decodes the string at `index`, as json_decode_text does: pushes the value, which holds on to the
+ * string while any part of it is such a table; or returns -1 and pushes a message. [-0, +1] */
+int json_lazy_decode(lua_State *L, int index);
+
+/* What is known of one object or array. In memory of the Lua state. */
+struct json_level {
+    struct str text; /* the whole document */
+    const struct json_box *boxes, *box;
+    bool found; /* its places are */
+    bool whole; /* all of its members were made */
+    bool set;   /* there may be members besides those of the text */
+    uint8_t reads;
+    /* Of an object, where its names' quotes are, and of an odd array its elements; with
+     * JSON_LEVEL_MADE: the raw table stands for it. */
+    uint32_t at[];
+};
+
+#define JSON_LEVEL_MADE UINT32_C(0x80000000)
+
+/* The level of the table at `index`; NULL: it is no such table (any more). Never raises. [-0, +0]
+ */
+struct json_level *json_lazy_level(lua_State *L, int index);
+
+/* As it is in the text: the member's or element's value, and the member's name. */
+struct str json_level_value(const struct json_level *level, uint32_t member);
+struct str json_level_name(const struct json_level *level, uint32_t member);
+
+/* Index of the member, or -1: the object of this text has none of that name. */
+int64_t json_level_member(const struct json_level *level, struct str name);
+
+/* Pushes the scalar that the text spells so. May raise. [-0, +1] */
+void json_lazy_push_scalar(lua_State *L, struct str text);

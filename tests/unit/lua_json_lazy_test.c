@@ -1,0 +1,362 @@
+/* Tables of JSON whose members are made when they are read: whatever a script does with one, it
+ * says what the plain table of the same text says; and what nobody touched is written as it came.
+ */
+#include "unit.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bindings/bindings.h"
+#include "bindings/json.h"
+#include "lua/json_decode.h"
+#include "lua/json_lazy.h"
+#include "lua/sandbox.h"
+#include "lua/vm.h"
+
+enum { ROUNDS = 2000, TEXTS = 20000 };
+
+static const struct binding modules[] = {
+    {"json", open_json}, {"jwt", open_jwt}, {"url", open_url}, {NULL, NULL}};
+
+/* (table) -> are its members not all made? */
+static int l_is_lazy(lua_State *L)
+{
+    lua_pushboolean(L, json_lazy_level(L, 1) != NULL);
+    return 1;
+}
+
+static struct vm *open_vm(size_t memory)
+{
+    struct vm *vm = vm_new(memory, NULL);
+    assert_non_null(vm);
+    sandbox_open(vm->L, modules);
+    return vm;
+}
+
+static void run(struct vm *vm, const char *text, int argument)
+{
+    lua_State *L = vm->L;
+    if (luaL_loadbufferx(L, text, strlen(text), "=test", "t") != LUA_OK)
+        fail_msg("%s", lua_tostring(L, -1));
+    lua_pushcfunction(L, l_is_lazy);
+    lua_pushinteger(L, argument);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+        fail_msg("%s", lua_tostring(L, -1));
+}
+
+static void run_alone(const char *text, int argument)
+{
+    struct vm *vm = open_vm(64 << 20);
+    run(vm, text, argument);
+    vm_free(vm);
+}
+
+/* Both get the same steps at the same place, and must say the same after each. */
+static const char texts_script[] =
+    "local is_lazy, rounds = ...\n"
+    "local random = math.random\n"
+    "local function dump(v)\n"
+    "  if type(v) == 'function' then return 'function' end\n"
+    "  if math.type(v) == 'float' then return (('%.17g'):format(v)) end\n" /* 2500, if 2.5e3 was */
+    "  if type(v) ~= 'table' then return tostring(v) end\n"
+    "  local out = { tostring(getmetatable(v)):match('^%a+') }\n"
+    "  for k, x in pairs(v) do out[#out + 1] = dump(k) .. '=' .. dump(x) end\n"
+    "  table.sort(out)\n"
+    "  return '{' .. table.concat(out, ',') .. '}'\n"
+    "end\n"
+    "local function any(list) return list[random(#list)] end\n"
+    "local scalars = { '1', '-5', '1.10', '2.5e3', '-0', '0.0', 'true', 'false', 'null', '\"\"',\n"
+    "  '\"text\"', '\"a\\\\u00e9\\\\n\\\\\"\\\\\\\\\"', '\"\\u{e9}\"', '12345678901234567890', '9007199254740993',\n"
+    "  '\"a b\"', '\"{[\\\\\"\"' }\n"
+    "local names = { 'a', 'b', 'c', 'd', 'e', 'name', 'scope', '1', 'n/a', '', 'f', 'g', 'h', 'i' }\n"
+    "local blank = { '', '', '', ' ', '\\n\\t' }\n"
+    "local function text_of(depth, spaced)\n"
+    "  local function gap() return spaced and any(blank) or '' end\n"
+    "  local kind = depth == 0 and 0 or random(0, 3)\n"
+    "  if kind == 0 then return any(scalars) end\n"
+    "  local out, had = {}, {}\n"
+    "  for i = 1, kind == 1 and random(0, 5) or random(0, 13) do\n"
+    "    local name = any(names)\n"
+    "    local value = gap() .. text_of(depth - 1, spaced) .. gap()\n"
+    "    if kind == 1 then out[#out + 1] = value\n"
+    "    elseif not had[name] then out[#out + 1] = gap() .. '\"' .. name .. '\"' .. gap() .. ':' .. value end\n"
+    "    had[name] = random(200) > 1\n"
+    "  end\n"
+    "  if kind == 1 then return '[' .. gap() .. table.concat(out, ',') .. ']' end\n"
+    "  return '{' .. gap() .. table.concat(out, ',') .. '}'\n"
+    "end\n"
+    "";
+
+static const char steps_script[] =
+    "local values = { 'v', 7, true, false, 1.5, json.null }\n"
+    "local keys = { 1, 2, 3, 5 }\n"
+    "table.move(names, 1, #names, 5, keys)\n"
+    "local function key_of(v) return type(v) == 'table' and 'z' .. #v or type(v) .. tostring(v) end\n"
+    "local steps = {\n"
+    "  function(t, k) return t[k] end,\n"
+    "  function(t, k) return t[k], t[k] == t[k] end,\n"
+    "  function(t, k) return t.a, t.b, t.c, t.d, t.e end,\n"
+    "  function(t, k, v) t[k] = v end,\n"
+    "  function(t, k) t[k] = nil end,\n"
+    "  function(t, k, v) t[k] = v t[k] = nil return t[k] end,\n"
+    "  function(t, k) t[k] = { 'list' } t[k][2] = k end,\n"
+    "  function(t, k) return #t, t[1], t[#t] end,\n"
+    "  function(t, k) local s = {} for i, x in ipairs(t) do s[i] = x end return s end,\n"
+    "  function(t, k) return jwt.claim_to_array(t[k]), jwt.has_scope(t, 'a') end,\n"
+    "  function(t) return json.decode(json.encode(t)) end,\n"
+    "  function(t) return json.decode(json.encode({ c = t, d = { t } })) end,\n"
+    "  function(t) return json.encode(t, { sort_keys = true }) end,\n"
+    "  function(t) return json.decode(json.encode(t, { indent = 2 })) end,\n"
+    "  function(t, k) t[k] = print return (pcall(json.encode, t)) end,\n"
+    "  function(t) return getmetatable(t), type(t), tostring(t):match('^[a-z]+: ') end,\n"
+    "  function(t) return pcall(rawset, t, nil, 1), (pcall(function() t[nil] = 1 end)) end,\n"
+    "  function(t, k) return rawget(t, k) end,\n"
+    "  function(t, k, v) rawset(t, k, v) return t[k] end,\n"
+    "  function(t) return rawlen(t), rawequal(t, t) end,\n"
+    "  function(t) return next(t) ~= nil end,\n"
+    "  function(t) local k = next(t) return k ~= nil and (next(t, k)) == nil end,\n"
+    "  function(t) return dump(t) end,\n"
+    "  function(t, k, v) t[k], t[2.5], t[true] = v, 1, 2 return t[2.5] end,\n"
+    "  function(t, k) table.insert(t, k) return t[1] end,\n"
+    "  function(t, k) table.insert(t, 1, k) return t[1], t[2] end,\n"
+    "  function(t) return table.remove(t) end,\n"
+    "  function(t) return table.remove(t, 1) end,\n"
+    "  function(t) return table.unpack(t) end,\n"
+    "  function(t) return table.move(t, 1, #t, 2) end,\n"
+    "  function(t) return pcall(table.concat, t, ',') and table.concat(t, ',') end,\n"
+    "  function(t) table.sort(t, function(a, b) return key_of(a) < key_of(b) end) end,\n"
+    "  function(t) return (pcall(setmetatable, t, { __index = function(_, k) return type(k) == 'string' and 'no ' .. k or nil end })), t.nothing end,\n"
+    "  function(t) return (pcall(json.array, t)) end,\n"
+    "  function(t) return select(2, pcall(url.encode_query, t)) end,\n"
+    "  function(t, k) return ('$a $name'):gsub('%a+', function(w) return type(t[w]) == 'string' and t[w] or nil end) end,\n"
+    "}\n"
+    "local function said_by(step, t, k, v)\n"
+    "  local text = dump(table.pack(pcall(step, t, k, v)))\n"
+    "  return (text:gsub('cannot encode .*', ''):gsub('table: 0x%x+', ''):gsub('test:%d+:.*', 'error'))\n"
+    "end\n"
+    "local function same(a, b, said, text)\n"
+    "  local i = 1\n"
+    "  while a ~= b and a:sub(i, i) == b:sub(i, i) do i = i + 1 end\n"
+    "  assert(a == b, said .. ': ' .. a:sub(i - 30, i + 50) .. ' / ' .. b:sub(i - 30, i + 50) .. ' ' .. text)\n"
+    "end\n"
+    "local lazy_after = 0\n"
+    "for seed = 1, rounds do\n"
+    "  math.randomseed(seed)\n"
+    "  local text = text_of(3, seed % 3 == 0)\n"
+    "  local a, b = json.decode(text), json.decode(text, { eager = true })\n"
+    "  assert(not is_lazy(b))\n"
+    "  local said = tostring(seed)\n"
+    "  local root, root_b = a, b\n"
+    "  for i = 1, random(12) do\n"
+    "    local k, v = any(keys), any(values)\n"
+    "    if type(a) ~= 'table' or random(6) == 1 then a, b = root, root_b end\n"
+    "    if type(a) ~= 'table' then break end\n"
+    "    local n = random(#steps)\n"
+    "    if math.type(k) then k = math.max(1, #b) end\n" /* no holes */
+    "    said = said .. ' ' .. n .. tostring(k)\n"
+    "    local x, y = said_by(steps[n], a, k, v), said_by(steps[n], b, k, v)\n"
+    "    same(x, y, said, text)\n"
+    "    if random(2) == 1 then\n"
+    "      local down = any(keys)\n"
+    "      if type(b[down]) == 'table' then a, b = a[down], b[down] said = said .. ' >' .. tostring(down) end\n"
+    "    end\n"
+    "  end\n"
+    "  if type(root) == 'table' and is_lazy(root) then lazy_after = lazy_after + 1 end\n"
+    "  same(dump(root), dump(root_b), said, text)\n"
+    "end\n"
+    "assert(lazy_after > rounds / 32, 'hardly any was lazy to the end: ' .. lazy_after)\n";
+
+static void behaves_as_a_plain_table(void **state)
+{
+    (void)state;
+    struct buf script = BUF_INIT;
+    buf_add_str(&script, STR(texts_script));
+    buf_add_str(&script, STR(steps_script));
+    buf_add_char(&script, '\0');
+    run_alone(script.data, ROUNDS);
+    buf_free(&script);
+}
+
+static void writes_what_was_not_touched(void **state)
+{
+    (void)state;
+    static const char script[] =
+        "local is_lazy = ...\n"
+        "local function after(text, change, want)\n"
+        "  local t = json.decode(text)\n"
+        "  assert(is_lazy(t))\n"
+        "  change(t)\n"
+        "  local got = json.encode { c = t }\n"
+        "  assert(got == '{\"c\":' .. want .. '}', got)\n"
+        "end\n"
+        "local function nothing() end\n"
+        "local small = '{\"z\":1.10,\"a\":[1.50,2,\"\\\\u0041\"],\"m\":{\"y\":1e2,\"b\":[]},\"s\":\"\\\\/\"}'\n"
+        "after(small, nothing, small)\n"
+        "after(small:gsub(',', ' ,\\n '):gsub(':', '\\t: '), nothing, small)\n"
+        "after(small, function(t) return t.z, t.a, t.none end, small)\n"
+        "after(small, function(t) return t.a[1], t.m.b end, small)\n"
+        "after(small, function(t) return #t.a, ipairs(t.a)(t.a, 1) end, small)\n"
+        "after(small, function(t) t.z = 2 t.s = 'x' end,\n"
+        "  '{\"z\":2,\"a\":[1.50,2,\"\\\\u0041\"],\"m\":{\"y\":1e2,\"b\":[]},\"s\":\"x\"}')\n"
+        "after(small, function(t) t.a[2] = 3 t.a[4] = 'n' t.m.y = nil end,\n"
+        "  '{\"z\":1.10,\"a\":[1.50,3,\"\\\\u0041\",\"n\"],\"m\":{\"b\":[]},\"s\":\"\\\\/\"}')\n"
+        "after(small, function(t) t.a, t.m = nil end, '{\"z\":1.10,\"s\":\"\\\\/\"}')\n"
+        "after(small, function(t) t.z, t.a, t.m = nil t.s = nil t.n = 1 end, '{\"n\":1}')\n"
+        "after(small, function(t) t.z = nil t.z = 1.1 end, small)\n"
+        "after('[{\"b\":1,\"a\":2.0},[1.0]]', function(t) return t[1], t[2] end, '[{\"b\":1,\"a\":2.0},[1.0]]')\n"
+        "local wide = {}\n"
+        "for i = 1, 40 do wide[i] = ('\"k%d\":%d.0'):format(i, i) end\n"
+        "wide = '{' .. table.concat(wide, ',') .. '}'\n"
+        "after(wide, nothing, wide)\n"
+        "after(wide, function(t) return t.k7, t.k9 end, wide)\n"
+        "after(wide, function(t) for i = 1, 40 do assert(t['k' .. i] == i) end end, wide)\n"
+        "after(wide, function(t) t.k7 = nil t.k40 = nil end, (wide:gsub('\"k7\":7.0,', ''):gsub(',\"k40\":40.0', '')))\n"
+        "after(wide, function(t) t.more = 1 end, wide:sub(1, -2) .. ',\"more\":1}')\n"
+        "local deep = json.decode(('['):rep(60) .. '1.0' .. (']'):rep(60))\n"
+        "assert(json.encode{ { { { deep } } } }:find('1.0', 1, true))\n"
+        "local ok, why = pcall(json.encode, { { { { { deep } } } } })\n"
+        "assert(not ok and why:find('nested deeper than 64 levels at [1][1][1]', 1, true), why)\n"
+        "local t = json.decode(small)\n"
+        "t.a[1] = { deep = print }\n"
+        "ok, why = pcall(json.encode, { c = t })\n"
+        "assert(why:find('cannot encode a function at .c.a[1].deep', 1, true), why)\n";
+    run_alone(script, 0);
+}
+
+/* What gains nothing is a plain table at once, and what is no JSON is refused as ever. */
+static void leaves_some_to_the_other_decoder(void **state)
+{
+    (void)state;
+    static const char script[] =
+        "local is_lazy = ...\n"
+        "local names = {}\n"
+        "for i = 1, 1025 do names[i] = ('\"n%d\":%d'):format(i, i) end\n"
+        "for _, text in ipairs { '1', '\"a\"', '{}', '[]', '{\"a\":1,\"a\":2}', '{\"\\\\u0061\":1}',\n"
+        "  '{' .. table.concat(names, ',') .. '}', '[' .. ('[],'):rep(500) .. '[]]' } do\n"
+        "  assert(not is_lazy(json.decode(text)), text)\n"
+        "end\n"
+        "table.remove(names)\n"
+        "assert(is_lazy(json.decode('{' .. table.concat(names, ',') .. '}')))\n"
+        "assert(json.decode('{\"a\":{\"a\":1},\"b\":2,\"a\":3}').a == 3)\n"
+        "assert(is_lazy(json.decode('{\"a\":{\"a\":1,\"b\":{\"a\":2}},\"b\":{\"b\":1,\"a\":1}}')))\n"
+        "assert(not is_lazy(json.decode('{\"a\":[1]}', { eager = true }).a))\n"
+        "assert(is_lazy(json.decode('{\"a\":[1]}', { eager = false })))\n"
+        "local ok, why = pcall(json.decode, '{}', { eagre = true })\n"
+        "assert(not ok and why:find('eager', 1, true), why)\n"
+        "assert(not pcall(json.decode, '{}', true))\n";
+    run_alone(script, 0);
+}
+
+static const char *const seeds[] = {
+    "{\"a\":[1,2.50,-0,1e5,{\"b\":null,\"c\":[true,false,\"x\\u00e9\\n\"]}],\"d\":{\"a\":\"\xc3\xa9\"}}",
+    "[ {\"id\" : 1, \"name\":\"\\ud83d\\ude00\"},\n {\"id\":2,\"name\":\"b\"}, [[],{}], 0.1, -12 ]",
+    "{\"k\":1e308,\"l\":1E-7,\"m\":123456789012345678901,\"n\":\"\\\\\\\"\\/\\b\"}",
+};
+
+/* One to four bytes changed, dropped or doubled. */
+static size_t garble(char *text, size_t len)
+{
+    static const char bytes[] = "{}[]\",:\\ue1290.-+E tfn\x01\xc3\xa9\xed\x80 \n";
+    for (unsigned n = 1 + next_random() % 4; n > 0; n--) {
+        size_t at = next_random() % len;
+        switch (next_random() % 3) {
+        case 0:
+            text[at] = bytes[next_random() % (sizeof(bytes) - 1)];
+            break;
+        case 1:
+            memmove(text + at, text + at + 1, len - at - 1);
+            len--;
+            break;
+        default:
+            memmove(text + at + 1, text + at, len - at);
+            len++;
+        }
+    }
+    return len;
+}
+
+/* The text is taken, or refused, as by the other decoder, and both say the same. */
+static void check_text(lua_State *L, struct str text)
+{
+    lua_settop(L, 0);
+    lua_pushlstring(L, text.ptr, text.len);
+    int lazy = json_lazy_decode(L, 1), eager = json_decode_text(L, text);
+    if (lazy != eager)
+        fail_msg("%d, not %d: %.*s", lazy, eager, STR_ARG(text));
+    assert_int_equal(lua_gettop(L), 3);
+    if (lazy != 0) {
+        assert_string_equal(lua_tostring(L, 2), lua_tostring(L, 3));
+        return;
+    }
+    static const struct json_style sorted = {.sort_keys = true};
+    for (int index = 2; index <= 3; index++) {
+        struct buf *out = json_scratch();
+        assert_int_equal(json_encode_styled(L, index, index == 2 ? NULL : &sorted, out), 0);
+        lua_pushlstring(L, out->data, out->len);
+    }
+    struct str written;
+    written.ptr = lua_tolstring(L, 4, &written.len);
+    assert_int_equal(json_decode_text(L, written), 0);
+    struct buf *out = json_scratch();
+    assert_int_equal(json_encode_styled(L, 6, &sorted, out), 0);
+    struct str wanted = {NULL, 0};
+    wanted.ptr = lua_tolstring(L, 5, &wanted.len);
+    if (!str_eq(buf_str(out), wanted))
+        fail_msg("%.*s: %.*s", STR_ARG(text), STR_ARG(buf_str(out)));
+}
+
+static void takes_what_the_other_takes(void **state)
+{
+    (void)state;
+    struct vm *vm = open_vm(0);
+    unsigned taken = 0;
+    for (unsigned i = 0; i < TEXTS; i++) {
+        const char *seed = seeds[next_random() % 3];
+        char text[256];
+        size_t len = strlen(seed);
+        memcpy(text, seed, len);
+        len = garble(text, len);
+        char *exact = malloc(len + 1); /* the sanitizer sees a byte too far */
+        assert_non_null(exact);
+        memcpy(exact, text, len);
+        exact[len] = '\0';
+        check_text(vm->L, (struct str){exact, len});
+        uint32_t count;
+        taken += json_boxes((struct str){exact, len}, &count) != NULL;
+        free(exact);
+    }
+    assert_in_range(taken, TEXTS / 20, TEXTS);
+    vm_free(vm);
+}
+
+/* The text and its places are the function's memory, and go with the last table of it. */
+static void counts_as_memory(void **state)
+{
+    (void)state;
+    static const char script[] =
+        "local function text(n) return '[' .. ('{\"a\":\"' .. ('x'):rep(100) .. '\"},'):rep(n) .. '1]' end\n"
+        "local one = text(1000)\n"
+        "for i = 1, 200 do\n"
+        "  local t = json.decode(one)\n"
+        "  assert(#t == 1001 and t[i].a == ('x'):rep(100))\n"
+        "end\n"
+        "local kept = {}\n"
+        "for i = 1, 20 do kept[i] = json.decode(text(500))[1] end\n"
+        "assert(collectgarbage('count') > 20 * 50, collectgarbage('count'))\n";
+    struct vm *vm = open_vm(4 << 20);
+    run(vm, script, 0);
+    vm_free(vm);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(behaves_as_a_plain_table),
+        cmocka_unit_test(writes_what_was_not_touched),
+        cmocka_unit_test(leaves_some_to_the_other_decoder),
+        cmocka_unit_test(takes_what_the_other_takes),
+        cmocka_unit_test(counts_as_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

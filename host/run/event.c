@@ -13,10 +13,12 @@
 /* A slot serves one invocation at a time and is then used again. Memory: a userdata anchored in the
  * registry. */
 struct event_slot {
-    struct invocation *inv; /* NULL: free */
-    int anchor;             /* of this userdata */
-    int event_mt,
-        context_mt; /* registry references; each metatable keeps its current table at [1] */
+    struct invocation *inv;   /* NULL: free */
+    int anchor;               /* of this userdata */
+    int event_mt, context_mt; /* registry references */
+    /* Its tables; NULL: none. One that a script keeps longer has the metatable still, but is not
+     * the slot's any more. */
+    const void *event, *context;
     struct event_slot *next_free;
 };
 
@@ -25,6 +27,14 @@ struct event_slot {
 static const struct field *fields_of(lua_State *L)
 {
     return lua_touserdata(L, lua_upvalueindex(2));
+}
+
+/* Whose request the table at index 1 tells of; NULL: it is over. */
+static struct invocation *invocation_behind(lua_State *L)
+{
+    const struct event_slot *slot = lua_touserdata(L, lua_upvalueindex(1));
+    const void *table = fields_of(L) == event_fields ? slot->event : slot->context;
+    return lua_topointer(L, 1) == table ? slot->inv : NULL;
 }
 
 /* Pushes the metatable of an event whose fields are made: what it has still is its methods. */
@@ -42,14 +52,14 @@ static void lx_push_methods(lua_State *L)
 /* __index(table, name): upvalues are the slot and the list of fields. */
 static int l_index(lua_State *L)
 {
-    struct event_slot *slot = lua_touserdata(L, lua_upvalueindex(1));
-    if (lua_type(L, 2) != LUA_TSTRING || slot->inv == NULL)
+    struct invocation *inv = invocation_behind(L);
+    if (inv == NULL || lua_type(L, 2) != LUA_TSTRING)
         return 0;
     const char *name = lua_tostring(L, 2);
     for (const struct field *field = fields_of(L); field->name != NULL; field++) {
         if (strcmp(field->name, name) != 0)
             continue;
-        field->push(L, slot->inv);
+        field->push(L, inv);
         lua_pushvalue(L, 2);
         lua_pushvalue(L, -2);
         lua_rawset(L, 1);
@@ -66,7 +76,7 @@ static int l_index(lua_State *L)
 
 static void fill_in(lua_State *L, int table, const struct field *field, struct invocation *inv)
 {
-    bool has_methods = field == event_fields;
+    bool has_methods = inv != NULL && field == event_fields;
     for (; inv != NULL && field->name != NULL; field++) {
         lua_pushstring(L, field->name);
         if (lua_rawget(L, table) == LUA_TNIL) {
@@ -85,8 +95,7 @@ static void fill_in(lua_State *L, int table, const struct field *field, struct i
 
 static int l_pairs(lua_State *L)
 {
-    struct event_slot *slot = lua_touserdata(L, lua_upvalueindex(1));
-    fill_in(L, 1, fields_of(L), slot->inv);
+    fill_in(L, 1, fields_of(L), invocation_behind(L));
     lua_pushcfunction(L, lazy_next);
     lua_pushvalue(L, 1);
     return 2;
@@ -101,14 +110,9 @@ static void make_whole(lua_State *L, int index)
 
 bool event_authorization(lua_State *L, int index, struct str *out)
 {
-    struct vm *vm = vm_of(L);
     struct invocation *inv = invocation_of(L);
-    if (inv == NULL || inv->slot == NULL || !lua_istable(L, index) || !lua_getmetatable(L, index))
-        return false;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, inv->slot->event_mt);
-    bool live = lua_rawequal(L, -1, -2) && vm->instance == inv->instance;
-    lua_pop(L, 2);
-    if (!live)
+    if (inv == NULL || inv->slot == NULL || !lua_istable(L, index) ||
+        lua_topointer(L, index) != inv->slot->event)
         return false;
     name_push(L, NAME_HEADERS);
     bool looked_at = lua_rawget(L, index) != LUA_TNIL;
@@ -137,7 +141,7 @@ static void push_metatable(lua_State *L, int slot_index, const struct field *fie
         const char *name;
         lua_CFunction fn;
     } functions[] = {{"__index", l_index}, {"__pairs", l_pairs}};
-    lua_createtable(L, 1, 4);
+    lua_createtable(L, 0, 4);
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         lua_pushvalue(L, slot_index);
         lua_pushlightuserdata(L, (void *)(uintptr_t)fields);
@@ -148,8 +152,6 @@ static void push_metatable(lua_State *L, int slot_index, const struct field *fie
     lua_setfield(L, -2, "__metatable");
     static const struct lazy_type lazy = {.make = make_whole, .kind = LAZY_HOST};
     lazy_mark(L, &lazy);
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, -2, 1);
 }
 
 static struct event_slot *new_slot(lua_State *L)
@@ -165,14 +167,13 @@ static struct event_slot *new_slot(lua_State *L)
     return slot;
 }
 
-/* A new table under that metatable, which remembers it. [-0, +1] */
-static void push_lazy(lua_State *L, int metatable, int size)
+/* A new table under that metatable, and which it is. [-0, +1] */
+static const void *push_lazy(lua_State *L, int metatable, int size)
 {
     lua_createtable(L, 0, size);
     lua_rawgeti(L, LUA_REGISTRYINDEX, metatable);
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, 1);
     lua_setmetatable(L, -2);
+    return lua_topointer(L, -1);
 }
 
 void event_push(lua_State *L, struct invocation *inv, int count)
@@ -187,22 +188,9 @@ void event_push(lua_State *L, struct invocation *inv, int count)
         slot = new_slot(L);
     slot->inv = inv;
     inv->slot = slot; /* now, so that it is released also when the next lines raise */
-    push_lazy(L, slot->event_mt, 4);
+    slot->event = push_lazy(L, slot->event_mt, 4);
     if (count > 1)
-        push_lazy(L, slot->context_mt, 2);
-}
-
-static void detach(lua_State *L, int metatable)
-{
-    lua_rawgeti(L, LUA_REGISTRYINDEX, metatable);
-    if (lua_rawgeti(L, -1, 1) == LUA_TTABLE) {
-        lua_pushnil(L);
-        lua_setmetatable(L, -2);
-    }
-    lua_pop(L, 1);
-    lua_pushboolean(L, 0);
-    lua_rawseti(L, -2, 1);
-    lua_pop(L, 1);
+        slot->context = push_lazy(L, slot->context_mt, 2);
 }
 
 void event_release(lua_State *L, struct event_slot *slot)
@@ -211,8 +199,7 @@ void event_release(lua_State *L, struct event_slot *slot)
         return;
     struct vm *vm = vm_of(L);
     slot->inv = NULL;
-    detach(L, slot->event_mt);
-    detach(L, slot->context_mt);
+    slot->event = slot->context = NULL;
     slot->next_free = vm->free_slots;
     vm->free_slots = slot;
 }

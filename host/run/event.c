@@ -19,6 +19,7 @@ struct event_slot {
     /* Its tables; NULL: none. One that a script keeps longer has the metatable still, but is not
      * the slot's any more. */
     const void *event, *context;
+    int fields_made, fields_before; /* of the event: in this request, and in the one before */
     struct event_slot *next_free;
 };
 
@@ -29,10 +30,15 @@ static const struct field *fields_of(lua_State *L)
     return lua_touserdata(L, lua_upvalueindex(2));
 }
 
+static struct event_slot *slot_of(lua_State *L)
+{
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
+
 /* Whose request the table at index 1 tells of; NULL: it is over. */
 static struct invocation *invocation_behind(lua_State *L)
 {
-    const struct event_slot *slot = lua_touserdata(L, lua_upvalueindex(1));
+    const struct event_slot *slot = slot_of(L);
     const void *table = fields_of(L) == event_fields ? slot->event : slot->context;
     return lua_topointer(L, 1) == table ? slot->inv : NULL;
 }
@@ -59,6 +65,7 @@ static int l_index(lua_State *L)
     for (const struct field *field = fields_of(L); field->name != NULL; field++) {
         if (strcmp(field->name, name) != 0)
             continue;
+        slot_of(L)->fields_made += fields_of(L) == event_fields;
         field->push(L, inv);
         lua_pushvalue(L, 2);
         lua_pushvalue(L, -2);
@@ -188,7 +195,7 @@ void event_push(lua_State *L, struct invocation *inv, int count)
         slot = new_slot(L);
     slot->inv = inv;
     inv->slot = slot; /* now, so that it is released also when the next lines raise */
-    slot->event = push_lazy(L, slot->event_mt, 4);
+    slot->event = push_lazy(L, slot->event_mt, slot->fields_before);
     if (count > 1)
         slot->context = push_lazy(L, slot->context_mt, 2);
 }
@@ -200,6 +207,8 @@ void event_release(lua_State *L, struct event_slot *slot)
     struct vm *vm = vm_of(L);
     slot->inv = NULL;
     slot->event = slot->context = NULL;
+    slot->fields_before = slot->fields_made;
+    slot->fields_made = 0;
     slot->next_free = vm->free_slots;
     vm->free_slots = slot;
 }

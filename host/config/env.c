@@ -1,7 +1,6 @@
 /* Environment variables of functions. */
 #include "config/env.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 
 #include "base/buf.h"
 #include "lua/origin.h"
+#include "lua/own_script.h"
 
 struct variable {
     char *name;  /* owned */
@@ -50,8 +50,7 @@ static int add(struct env *env, struct str name, struct str value, bool from_fil
         env->list = list;
         env->cap = cap;
     }
-    struct variable v = {strndup(name.ptr, name.len),
-                         strndup(value.ptr != NULL ? value.ptr : "", value.len), from_file};
+    struct variable v = {strndup(name.ptr, name.len), strndup(value.ptr, value.len), from_file};
     if (v.name == NULL || v.value == NULL) {
         free(v.name);
         free(v.value);
@@ -77,191 +76,26 @@ static int add_process(struct env *env)
 
 /* ---- dotenv ---- */
 
-struct parser {
-    struct str rest;
-    size_t first; /* index of the file's first variable */
-    unsigned line;
-    const char *file;
-    struct err *err;
+struct reading {
+    struct env *env;
+    struct str text;
 };
 
-static int fault(struct parser *p, const char *what)
+/* stack: the script */
+static void add_file(lua_State *L, void *arg)
 {
-    return err_set(p->err, -EINVAL, "%s:%u: %s; write NAME=value", p->file, p->line, what);
-}
-
-static void skip_line(struct parser *p)
-{
-    size_t end = str_find(p->rest, '\n');
-    p->rest = str_skip(p->rest, end < p->rest.len ? end + 1 : end);
-    p->line++;
-}
-
-static char peek(const struct parser *p)
-{
-    return p->rest.len > 0 ? p->rest.ptr[0] : '\n';
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static void skip_blanks(struct parser *p)
-{
-    while (is_blank(peek(p)))
-        p->rest = str_skip(p->rest, 1);
-}
-
-static void skip_export(struct parser *p)
-{
-    struct str word = STR("export");
-    if (str_starts_with(p->rest, word) && p->rest.len > word.len && is_blank(p->rest.ptr[word.len]))
-        p->rest = str_skip(p->rest, word.len);
-    skip_blanks(p);
-}
-
-/* NAME=, or NAME: and a blank. */
-static int read_name(struct parser *p, struct str *name)
-{
-    size_t len = 0;
-    while (len < p->rest.len &&
-           (isalnum((unsigned char)p->rest.ptr[len]) || strchr("_.-", p->rest.ptr[len]) != NULL))
-        len++;
-    *name = (struct str){p->rest.ptr, len};
-    p->rest = str_skip(p->rest, len);
-    bool colon = p->rest.len > 1 && p->rest.ptr[0] == ':' && is_blank(p->rest.ptr[1]);
-    if (!colon)
-        skip_blanks(p);
-    if (len == 0 || (peek(p) != '=' && !colon))
-        return fault(p, len == 0 ? "a variable's name was expected"
-                                 : "`=` was expected after the name");
-    p->rest = str_skip(p->rest, 1);
-    skip_blanks(p);
-    return 0;
-}
-
-/* May a value end before this text? Only blanks and a comment are left of the line. */
-static bool ends_line(struct str text)
-{
-    size_t i = 0;
-    while (i < text.len && is_blank(text.ptr[i]))
-        i++;
-    return i == text.len || text.ptr[i] == '\n' || text.ptr[i] == '#';
-}
-
-/* Where the value at the front ends: at the first quote without a backslash before it; where that
- * cannot be, at the last one with one, or else at the line's last byte, with quotes in between. 0
- * when none of these is there; *reason says why. */
-static size_t closing_quote(struct str text, const char **reason)
-{
-    char quote = text.ptr[0];
-    size_t i = 1;
-    while (i < text.len && text.ptr[i] != quote)
-        i += text.ptr[i] == '\\' && i + 1 < text.len && text.ptr[i + 1] == quote ? 2 : 1;
-    *reason = i < text.len ? "there is text after the closing quote" : "the quote is never closed";
-    for (i = i < text.len ? i : text.len - 1; i > 0; i--) {
-        if (text.ptr[i] == quote && ends_line(str_skip(text, i + 1)))
-            return i;
+    struct reading *reading = arg;
+    lua_pushlstring(L, reading->text.ptr, reading->text.len);
+    lua_call(L, 1, 1);
+    for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TSTRING; i += 2) {
+        struct str name, value;
+        lua_rawgeti(L, -2, i + 1);
+        name.ptr = lua_tolstring(L, -2, &name.len);
+        value.ptr = lua_tolstring(L, -1, &value.len);
+        if (add(reading->env, name, value, true) != 0)
+            luaL_error(L, "out of memory");
+        lua_pop(L, 2);
     }
-    struct str line = {text.ptr, str_find(text, '\n')};
-    line.len = str_find(line, '#');
-    while (is_blank(line.ptr[line.len - 1]))
-        line.len--;
-    return line.ptr[line.len - 1] == quote ? line.len - 1 : 0;
-}
-
-/* A backslash means something before n and r only. */
-static void add_escaped(struct buf *value, struct str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        char next = text.ptr[i] == '\\' && i + 1 < text.len ? text.ptr[i + 1] : '\0';
-        bool known = next == 'n' || next == 'r';
-        char plain = text.ptr[i];
-        buf_add_char(value, next == 'n' ? '\n' : next == 'r' ? '\r' : plain);
-        i += known;
-    }
-}
-
-static int read_quoted(struct parser *p, struct buf *value)
-{
-    const char *reason;
-    size_t end = closing_quote(p->rest, &reason);
-    if (end == 0)
-        return fault(p, reason);
-    struct str text = {p->rest.ptr + 1, end - 1};
-    if (peek(p) == '"')
-        add_escaped(value, text);
-    else
-        buf_add_str(value, text);
-    for (size_t i = 0; i < text.len; i++)
-        p->line += text.ptr[i] == '\n';
-    p->rest = str_skip(p->rest, end + 1);
-    skip_line(p);
-    return 0;
-}
-
-static void read_plain(struct parser *p, struct buf *value)
-{
-    struct str text = {p->rest.ptr, str_find(p->rest, '\n')};
-    text.len = str_find(text, '#');
-    buf_add_str(value, str_trim(text));
-    skip_line(p);
-}
-
-/* Of two in one file the last counts. */
-static int put(struct env *env, const struct parser *p, struct str name, struct str value)
-{
-    for (size_t i = p->first; i < env->count; i++) {
-        struct variable *v = &env->list[i];
-        if (!str_eq(str_from(v->name), name))
-            continue;
-        char *copy = strndup(value.ptr != NULL ? value.ptr : "", value.len);
-        if (copy == NULL)
-            return -ENOMEM;
-        free(v->value);
-        v->value = copy;
-        return 0;
-    }
-    return add(env, name, value, true);
-}
-
-static int parse(struct env *env, struct parser *p)
-{
-    while (p->rest.len > 0) {
-        skip_blanks(p);
-        if (peek(p) == '#' || peek(p) == '\n') {
-            skip_line(p);
-            continue;
-        }
-        struct str name;
-        struct buf value = BUF_INIT;
-        skip_export(p);
-        int rc = read_name(p, &name);
-        if (rc == 0 && p->rest.len > 0 && strchr("\"'`", peek(p)) != NULL)
-            rc = read_quoted(p, &value);
-        else if (rc == 0)
-            read_plain(p, &value);
-        if (rc == 0)
-            rc = buf_failed(&value) ? -ENOMEM : put(env, p, name, buf_str(&value));
-        buf_free(&value);
-        if (rc != 0)
-            return rc == -ENOMEM ? err_set(p->err, rc, "out of memory") : rc;
-    }
-    return 0;
-}
-
-/* Line ends of other systems become line feeds, also within quotes. */
-static void unify_line_ends(struct buf *text)
-{
-    size_t to = 0;
-    for (size_t from = 0; from < text->len; from++) {
-        char c = text->data[from];
-        bool pair = c == '\r' && from + 1 < text->len && text->data[from + 1] == '\n';
-        if (!pair)
-            text->data[to++] = c == '\r' ? '\n' : c;
-    }
-    text->len = to;
 }
 
 static int load_file(struct env *env, struct origin *origin, const char *folder, const char *name,
@@ -276,14 +110,11 @@ static int load_file(struct env *env, struct origin *origin, const char *folder,
         buf_free(&content);
         return 0;
     }
+    struct reading reading = {env, buf_str(&content)};
     if (rc != 0)
         err_set(err, rc, "%s: %s", name, reason.text);
-    unify_line_ends(&content);
-    struct parser p = {buf_str(&content), env->count, 1, name, err};
-    if (str_starts_with(p.rest, STR("\xef\xbb\xbf"))) /* a mark of UTF-8 */
-        p.rest = str_skip(p.rest, 3);
-    if (rc == 0)
-        rc = parse(env, &p);
+    else if (own_script_run("share/dotenv.lua", add_file, &reading, &reason) != 0)
+        rc = err_set(err, -EINVAL, "%s:%s; write NAME=value", name, reason.text);
     buf_free(&content);
     return rc;
 }

@@ -50,6 +50,7 @@ const KINDS = {
 // What is wrong with the marks of a page's blocks, its links and its tables: [text with file and line].
 export function faults(page, text = read(page)) {
   const found = blocks(page, text).flatMap(({ at, kind, what, skip }) => {
+    if (`${what}${skip}`.includes('`')) return [`${at}: a \` behind the three of a fence, where Markdown takes none`];
     if (skip === '') return [`${at}: "not run:" without a reason`];
     if (skip !== undefined || KINDS[kind]?.(what)) return [];
     return [`${at}: \`\`\`${[kind, what].filter(Boolean).join(' ')} is neither run nor marked "not run: why"`];

@@ -1,7 +1,7 @@
 // The demo page: calls the two functions and shows why they answer as they do.
 import { ask } from './ask.js';
 import { finishSignIn, isElsewhere, issuerKeys, renew, signIn, signOut, tokens } from './auth.js';
-import { checkNames, examine } from './checks.js';
+import { checkNames, examine, scopesOf } from './checks.js';
 import { altered, parse, unsigned } from './jwt.js';
 import { answerCard, byId, claimRows, el } from './view.js';
 
@@ -161,7 +161,7 @@ function compare({ users, rbac }) {
   const { claims } = parse(kept.access_token);
   const user = users.find(({ sub }) => sub === claims.sub);
   const would = !rbac || user.roles.includes(ROLE);
-  showStale(claims.scope.split(' ').includes(SCOPES.shows) !== would);
+  showStale(scopesOf(claims).includes(SCOPES.shows) !== would);
 }
 
 // A switch of the issuer: sent when it is moved, moved back when that fails.

@@ -27,6 +27,11 @@ function expiry({ exp }) {
   return { want: 'in the future', got, ok: seconds > 0 };
 }
 
+// What a token opens: what was asked for and granted, and what the user may do anyway.
+export function scopesOf({ scope = '', permissions = [] }) {
+  return [...new Set([...scope.split(' ').filter(Boolean), ...permissions])];
+}
+
 function* claimChecks(header, claims, expected) {
   const audiences = [claims.aud].flat();
   yield { name: 'Algorithm', want: 'RS256', got: header.alg, ok: header.alg === 'RS256' };
@@ -44,7 +49,7 @@ async function* run(token, expected) {
   yield { name: 'Signature', ...await signature(token, header, expected.keys) };
   yield { name: 'Expiry', ...expiry(claims) };
   if (expected.scope) {
-    const scopes = claims.scope.split(' ');
+    const scopes = scopesOf(claims);
     yield { name: 'Scope', want: expected.scope, got: scopes.join(', '), ok: scopes.includes(expected.scope) };
   }
 }

@@ -1,9 +1,11 @@
 // The demo page of `luafn dev` in a real browser: the story that a person goes through.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
 import test from 'node:test';
 import { noBrowser, open } from '../lib/browser.mjs';
 import { ownFiles } from '../lib/demo.mjs';
-import { deployment, start } from '../lib/host.mjs';
+import { deployment, ROOT, start } from '../lib/host.mjs';
 import { looks } from '../lib/looks.mjs';
 
 const CHECKS = ['Header', 'Algorithm', 'Issuer', 'Audience', 'Signature', 'Expiry', 'Scope'];
@@ -182,7 +184,9 @@ test('a slow call looks busy, and its late answer does not take the place of a n
 });
 
 test('a project without me and shows: its own routes; its own style.css leaves the pages alone', { skip: noBrowser }, async (t) => {
+  const auth = fs.readFileSync(path.join(ROOT, 'scripts/dev/auth.lua'), 'utf8').replace('scopes = { ', '$&"read:orders", ').replace('permissions = { [api] = { "create:shows" } }, blocked = true,', '\n      permissions = { [api] = { "read:orders" } },');
   const host = await start(t, { command: 'dev', files: {
+    'dev/auth.lua': auth,
     ...deployment({ hello: 'return function() return "hello" end', item: 'return function(e) return e.params.id end', orders: 'return function() return "[]" end' }, {
       fields: { hello: 'auth = "public"', item: 'auth = "public", path = "/item/:id"', orders: 'auth = { scope = "read:orders" }' },
       more: '  publish = "site", auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },',
@@ -199,6 +203,11 @@ test('a project without me and shows: its own routes; its own style.css leaves t
   await signIn(page, 'Vera Viewer');
   const { status, failed } = await answerOf(page, () => page.getByRole('button', { name: 'orders' }).click());
   assert.deepEqual([status, failed], [403, 'Scope']);
+  await page.click('#sign-out');
+  await page.getByRole('button', { name: 'orders' }).waitFor();
+  await signIn(page, 'Gus Guest');
+  const twin = await answerOf(page, () => page.getByRole('button', { name: 'orders' }).click());
+  assert.deepEqual([twin.status, twin.failed, twin.passed], [200, undefined, CHECKS.length], 'he may, though the page did not ask for it');
   await page.goto(`http://127.0.0.1:${host.port}/issuer.html`);
   await page.getByRole('group', { name: 'Gus Guest' }).waitFor();
   assert.deepEqual(page.faults, []);

@@ -49,9 +49,11 @@ const KINDS = {
 
 // What is wrong with the marks of a page's blocks, its links and its tables: [text with file and line].
 export function faults(page, text = read(page)) {
-  const found = blocks(page, text).flatMap(({ at, kind, what, skip }) => {
+  const found = blocks(page, text).flatMap(({ at, kind, what, text: block, skip }) => {
     if (`${what}${skip}`.includes('`')) return [`${at}: a \` behind the three of a fence, where Markdown takes none`];
     if (skip === '') return [`${at}: "not run:" without a reason`];
+    if (skip === undefined && kind === 'console' && !block.startsWith('$ ')) return [`${at}: a console that does not begin with "$ "`];
+    if (skip === undefined && ['functions', 'config', 'options'].includes(what) && !/^\w+ *= /.test(block)) return [`${at}: does not begin with "name = "`];
     if (skip !== undefined || KINDS[kind]?.(what)) return [];
     return [`${at}: \`\`\`${[kind, what].filter(Boolean).join(' ')} is neither run nor marked "not run: why"`];
   });
@@ -84,7 +86,7 @@ export function commands(text) {
 }
 
 // The entries of a Lua table, each from a line that begins with `name =` to the next.
-const entries = (text) => text.split(/^(?=\w+ *= )/m).filter((entry) => /^\w/.test(entry)).map((entry) => entry.trimEnd());
+const entries = (text) => text.split(/^(?=\w+ *= )/m).map((entry) => entry.trimEnd());
 
 // Of these lines those that `wanted` has next.
 function among(said, wanted) {
@@ -172,7 +174,7 @@ class Desk {
     const file = path.join(this.cwd, 'functions.lua');
     const [name] = /^\w+/.exec(entry);
     const text = fs.readFileSync(file, 'utf8').replace(new RegExp(`^ {4}${name} *= .*\n`, 'm'), '');
-    fs.writeFileSync(file, text.replace(/^ {2}functions = \{\n/m, `$&    ${entry.replaceAll('\n', '\n    ')}\n`));
+    fs.writeFileSync(file, text.replace(/^ {2}functions = \{\n/m, (line) => `${line}    ${entry.replaceAll('\n', '\n    ')}\n`));
   }
 }
 
@@ -209,13 +211,14 @@ function callAll(desk, dir, found, own) {
     list += `${name} = { script = "scripts/${name}.lua", env = { "*" } },\n`;
     if (skip !== undefined) continue; // loaded all the same
     const [, address] = /\bpath = "([^"]*)"/.exec(text) ?? [];
-    const asked = `method = "POST", headers = { ["content-type"] = "text/plain" }, body = "x", as = "ada", scope = "read:shows", claims = { roles = { "admin" } }${address ? `, path = "${address.replace(/:\w+/g, 'x')}"` : ''}`;
+    const [, method = 'POST'] = /\bmethods = \{ "(\w+)"/.exec(text) ?? [];
+    const asked = `method = "${method}", headers = { ["content-type"] = "text/plain" }, body = "x", as = "ada", scope = "read:shows", claims = { roles = { "admin" } }${address ? `, path = "${address.replace(/:\w+/g, 'x')}"` : ''}`;
     tests.push(`test("${at}", function(t)
   t.clock(os.time())
   t.fetch("*", { body = { { id = 1, name = "Girls", url = "https://tv.example/1" } } })
   local res = t.invoke("${name}", { ${asked} })
   t.wait()
-  t.ok(res.status < 500, res.body)
+  t.ok(res.status < 400, res.body)
 end)\n`);
   }
   put(dir, 'functions.lua', own['functions.lua'].replace(/^ {2}functions = \{\n/m, `$&${list}`));

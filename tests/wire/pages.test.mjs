@@ -13,6 +13,7 @@ test('what is wrong with a page is named, with file and line', async (t) => {
     ['', 'a.md:3: ``` is neither run nor marked "not run: why"'],
     ['js', 'a.md:3: ```js is neither run nor marked "not run: why"'],
     ['toml other.toml', 'a.md:3: ```toml other.toml is neither run nor marked "not run: why"'],
+    ['console', 'a.md:3: a console that does not begin with "$ "'], ['lua config', 'a.md:3: does not begin with "name = "'],
     ['sh not run:', 'a.md:3: "not run:" without a reason'],
     ['sh not run: `make` does', 'a.md:3: a ` behind the three of a fence, where Markdown takes none'],
     ['sh not run: root', undefined], ['toml netlify.toml', undefined], ['lua', undefined],

@@ -29,6 +29,16 @@ int file_read_rest(int fd, size_t limit, struct buf *out)
     }
 }
 
+int file_read_all(const char *path, int flags, size_t limit, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+    if (fd == -1)
+        return -errno;
+    int rc = file_read_rest(fd, limit, out);
+    close(fd);
+    return rc;
+}
+
 int file_create(const char *path, struct str text, mode_t mode)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);

@@ -1,6 +1,5 @@
 /* luafn invoke: runs one function in this process. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,19 +30,12 @@ static int get_payload(struct invoke *o, struct str *out)
     if (o->payload == NULL || o->payload[0] != '@')
         return 0;
     const char *path = o->payload + 1;
-    bool is_file = strcmp(path, "-") != 0;
-    int fd = is_file ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
-    if (fd == -1)
-        return cli_fault("--payload: %s cannot be opened: %s", path, strerror(errno));
-    int rc = file_read_rest(fd, LIMIT_FN_BODY, &o->file);
-    if (is_file)
-        close(fd);
+    int rc = strcmp(path, "-") != 0 ? file_read_all(path, 0, LIMIT_FN_BODY, &o->file)
+                                    : file_read_rest(STDIN_FILENO, LIMIT_FN_BODY, &o->file);
     *out = o->file.len > 0 ? buf_str(&o->file) : STR("");
     if (rc == -EFBIG)
         return cli_fault("--payload is larger than %zu bytes", LIMIT_FN_BODY);
-    if (rc == -ENOMEM)
-        return cli_fault("out of memory");
-    return rc == 0 ? 0 : cli_fault("--payload: %s cannot be read", path);
+    return rc == 0 ? 0 : cli_fault("--payload: %s cannot be read: %s", path, strerror(-rc));
 }
 
 /* "K: V" */

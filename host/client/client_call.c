@@ -41,22 +41,12 @@ void client_call_end(struct client_call *call, int error, const char *text)
 {
     curl_multi_remove_handle(call->client->multi, call->easy);
     struct client_response res = {.error = error, .error_text = text};
-    if (call->on_stream != NULL)
-        res.body = buf_str(&call->received); /* what came before an error counts */
-    char *url = NULL;
-    if (error == 0) {
-        curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &res.status);
-        curl_url_get(call->url, CURLUPART_URL, &url, 0);
-        res.url = str_from(url);
-        res.body = buf_str(&call->received);
-        if (client_collect_headers(call, &res) != 0) {
-            res =
-                (struct client_response){.error = -ENOMEM, .error_text = "out of memory (ENOMEM)"};
-        }
-    }
-    list_remove(&call->node); /* first, as the callback may free the client */
+    if (error == 0 && client_read_head(call, &res) != 0)
+        res = (struct client_response){.error = -ENOMEM, .error_text = "out of memory (ENOMEM)"};
+    if (res.error == 0 || call->on_stream != NULL)
+        res.body = buf_str(&call->received); /* of a stream, what came before an error counts */
+    list_remove(&call->node);                /* first, as the callback may free the client */
     call->done(call->arg, &res);
-    curl_free(url);
     client_call_free(call);
 }
 

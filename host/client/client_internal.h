@@ -183,8 +183,8 @@ int client_check_body(struct client_call *call, struct err *err)
     __attribute__((warn_unused_result));
 /* Why a hop failed, as a negative errno and for people. */
 int client_explain(struct client_call *call, CURLcode result, struct err *err);
-/* The final response's fields, in the call's arena. 0 or -ENOMEM. */
-int client_collect_headers(struct client_call *call, struct client_response *res)
+/* The final response's status, URL and fields, in the call's arena. 0 or -ENOMEM. */
+int client_read_head(struct client_call *call, struct client_response *res)
     __attribute__((warn_unused_result));
 
 #endif

@@ -114,10 +114,16 @@ int client_explain(struct client_call *call, CURLcode code, struct err *err)
                          : client_describe_errno(err, error);
 }
 
-int client_collect_headers(struct client_call *call, struct client_response *res)
+int client_read_head(struct client_call *call, struct client_response *res)
 {
+    char *url = NULL;
+    *res = (struct client_response){.error = 0};
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &res->status);
+    if (curl_url_get(call->url, CURLUPART_URL, &url, 0) == CURLUE_OK)
+        res->url = arena_copy(&call->arena, str_from(url));
+    curl_free(url);
     res->headers = arena_alloc(&call->arena, (call->head_lines + 1) * sizeof(struct header));
-    if (res->headers == NULL)
+    if (res->url.ptr == NULL || res->headers == NULL)
         return -ENOMEM;
     struct curl_header *h = NULL;
     while (res->header_count < call->head_lines &&

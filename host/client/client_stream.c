@@ -100,15 +100,7 @@ void client_stream_tell(struct client *client)
 
 bool client_stream_head(struct client_call *call, struct client_response *res)
 {
-    if (!call->head_done)
-        return false;
-    *res = (struct client_response){.error = 0};
-    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &res->status);
-    char *url = NULL;
-    if (curl_url_get(call->url, CURLUPART_URL, &url, 0) == CURLUE_OK)
-        res->url = arena_copy(&call->arena, str_from(url));
-    curl_free(url);
-    return res->url.ptr != NULL && client_collect_headers(call, res) == 0;
+    return call->head_done && client_read_head(call, res) == 0;
 }
 
 struct str client_stream_bytes(const struct client_call *call)

@@ -80,16 +80,6 @@ static void warn_once(struct issuer_store *store, const char *message, int error
     log_end(&line);
 }
 
-static int read_whole(const char *path, struct buf *out)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return -errno;
-    int code = file_read_rest(fd, FILE_BYTES_MAX, out);
-    close(fd);
-    return code;
-}
-
 /* Takes the document apart. 0 or -EBADMSG. */
 static int read_document(const struct issuer_store *store, struct str text, struct buf *jwks,
                          double *fetched_at)
@@ -112,7 +102,7 @@ int issuer_store_load(struct issuer_store *store, struct buf *jwks, double *fetc
     if (store->path == NULL)
         return -ENOENT;
     struct buf text = BUF_INIT;
-    int code = read_whole(store->path, &text);
+    int code = file_read_all(store->path, O_NOFOLLOW, FILE_BYTES_MAX, &text);
     if (code == 0)
         code = read_document(store, buf_str(&text), jwks, fetched_at);
     buf_free(&text);

@@ -144,6 +144,14 @@ static inline struct vm *vm_of(lua_State *L)
     return (struct vm *)(*(uintptr_t *)lua_getextraspace(L) & ~(uintptr_t)VM_MARK_MASK);
 }
 
+/* A piece of text that was just allocated; raises where there was no memory for it. */
+static inline struct str lx_vm_check(lua_State *L, struct str s)
+{
+    if (s.ptr == NULL)
+        luaL_error(L, "out of memory");
+    return s;
+}
+
 /* May the host suspend what runs in `L` now? False inside callbacks of C functions (gsub, sort,
  * metamethods of C calls), and in coroutines resumed from there. What waits asks this first. */
 static inline bool vm_can_yield(lua_State *L)

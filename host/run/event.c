@@ -133,9 +133,7 @@ bool event_authorization(lua_State *L, int index, struct str *out)
     if (!many)
         return true;
     value = headers_get(headers, STR("authorization"));
-    *out = arena_printf(&inv->ex->arena, "%.*s, ", STR_ARG(*value));
-    if (out->ptr == NULL)
-        luaL_error(L, "out of memory");
+    *out = lx_vm_check(L, arena_printf(&inv->ex->arena, "%.*s, ", STR_ARG(*value)));
     return true;
 }
 

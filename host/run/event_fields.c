@@ -44,15 +44,6 @@ static struct request *request_of(struct invocation *inv)
     return &inv->ex->req;
 }
 
-/* A piece of text in the arena, or an error of the script: a request must not die half-way of a
- * failed allocation. */
-static struct str lx_check_memory(lua_State *L, struct str s)
-{
-    if (s.ptr == NULL)
-        luaL_error(L, "out of memory");
-    return s;
-}
-
 /* ---- event ---- */
 
 static void push_method(lua_State *L, struct invocation *inv)
@@ -76,7 +67,7 @@ static void push_raw_url(lua_State *L, struct invocation *inv)
     struct str url = arena_printf(&inv->ex->arena, "%.*s://%.*s%.*s%s%.*s", STR_ARG(req->scheme),
                                   STR_ARG(req->host), STR_ARG(inv->call->path),
                                   req->query.ptr != NULL ? "?" : "", STR_ARG(req->query));
-    push_str(L, lx_check_memory(L, url));
+    push_str(L, lx_vm_check(L, url));
 }
 
 static void push_route(lua_State *L, struct invocation *inv)
@@ -94,7 +85,7 @@ static void push_params(lua_State *L, struct invocation *inv)
     for (unsigned i = 0; i < match->param_count; i++) {
         struct str value = percent_decode(&inv->ex->arena, match->params[i].value, false);
         push_str(L, match->params[i].name);
-        push_text(L, lx_check_memory(L, value));
+        push_text(L, lx_vm_check(L, value));
         lua_rawset(L, -3);
     }
 }
@@ -171,6 +162,21 @@ static void push_own_header(lua_State *L, struct invocation *inv, unsigned index
     }
 }
 
+/* Of what comes several times, the values are joined. stack: table, name; takes the name. */
+static void set_joined(lua_State *L, const char *separator, struct str value)
+{
+    lua_pushvalue(L, -1);
+    bool more = lua_rawget(L, -3) == LUA_TSTRING;
+    if (more)
+        lua_pushstring(L, separator);
+    else
+        lua_pop(L, 1);
+    push_text(L, value);
+    if (more)
+        lua_concat(L, 3);
+    lua_rawset(L, -3);
+}
+
 static void push_headers(lua_State *L, struct invocation *inv)
 {
     const struct headers *headers = &request_of(inv)->headers;
@@ -179,17 +185,8 @@ static void push_headers(lua_State *L, struct invocation *inv)
         struct str name = headers->items[i].name;
         if (is_own_header(name))
             continue;
-        push_str(L, name); /* stack: headers, name */
-        lua_pushvalue(L, -1);
-        if (lua_rawget(L, -3) == LUA_TSTRING) {
-            lua_pushstring(L, str_eq(name, STR("cookie")) ? "; " : ", ");
-            push_text(L, headers->items[i].value);
-            lua_concat(L, 3);
-        } else {
-            lua_pop(L, 1);
-            push_text(L, headers->items[i].value);
-        }
-        lua_rawset(L, -3);
+        push_str(L, name);
+        set_joined(L, str_eq(name, STR("cookie")) ? "; " : ", ", headers->items[i].value);
     }
     for (unsigned i = 0; own_headers[i] != NULL; i++) {
         push_own_header(L, inv, i);
@@ -229,16 +226,7 @@ static void push_query(lua_State *L, struct invocation *inv)
     lua_createtable(L, 0, count);
     for (int i = 0; i < count; i++) {
         push_text(L, pairs[i].name);
-        lua_pushvalue(L, -1);
-        if (lua_rawget(L, -3) == LUA_TSTRING) {
-            lua_pushliteral(L, ", ");
-            push_text(L, pairs[i].value);
-            lua_concat(L, 3);
-        } else {
-            lua_pop(L, 1);
-            push_text(L, pairs[i].value);
-        }
-        lua_rawset(L, -3);
+        set_joined(L, ", ", pairs[i].value);
     }
 }
 

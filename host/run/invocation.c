@@ -177,7 +177,7 @@ static void set_failure(struct invocation *inv, lua_State *co, int status)
         count_end(inv);
         outcome_set_limit(inv->budget.end, spec, budget_place(&inv->budget, co), dev, inv->ex);
     } else {
-        outcome_set_error(inv->instance->vm->L, co, spec, dev, inv->ex);
+        outcome_set_error(inv->instance->vm->L, co, dev, inv->ex);
     }
 }
 

@@ -50,6 +50,21 @@ static void set_error_body(struct exchange *ex, int status, struct str type, str
     }
 }
 
+void outcome_log(const struct exchange *ex, const char *message, struct str error, const char *key,
+                 struct str more)
+{
+    struct log_line line;
+    log_begin(&line, LOG_ERROR, message);
+    if (ex->function != NULL)
+        log_str(&line, "function", str_from(ex->function));
+    log_int(&line, "generation", ex->generation);
+    log_str(&line, "request_id", str_from(ex->request_id));
+    log_str(&line, "error", error);
+    if (more.len > 0)
+        log_str(&line, key, more);
+    log_end(&line);
+}
+
 /* ---- a raised error ---- */
 
 struct description {
@@ -188,8 +203,7 @@ struct str outcome_without_positions(struct str message, char *out)
     return (struct str){out, len + message.len - taken};
 }
 
-void outcome_set_error(lua_State *L, lua_State *co, const struct function_spec *spec, bool dev,
-                       struct exchange *ex)
+void outcome_set_error(lua_State *L, lua_State *co, bool dev, struct exchange *ex)
 {
     struct description d = {.type = {NULL, 0}, .co = co, .ex = ex, .dev = dev};
     if (lua_checkstack(L, 3) && lua_gettop(co) > 0) {
@@ -204,15 +218,7 @@ void outcome_set_error(lua_State *L, lua_State *co, const struct function_spec *
         d.message = STR("out of memory");
     if (d.type.ptr == NULL)
         d.type = STR("Error");
-    struct log_line line;
-    log_begin(&line, LOG_ERROR, "handler raised");
-    log_str(&line, "function", spec->name);
-    log_int(&line, "generation", ex->generation);
-    log_str(&line, "request_id", str_from(ex->request_id));
-    log_str(&line, "error", d.message);
-    if (d.trace.len > 0)
-        log_str(&line, "trace", d.trace);
-    log_end(&line);
+    outcome_log(ex, "handler raised", d.message, "trace", d.trace);
     ex->error_code = "handler_error";
     char shown[MESSAGE_MAX];
     set_error_body(ex, 502, d.type, outcome_without_positions(d.message, shown),
@@ -220,20 +226,6 @@ void outcome_set_error(lua_State *L, lua_State *co, const struct function_spec *
 }
 
 /* ---- limits ---- */
-
-static void log_limit(const struct function_spec *spec, const struct exchange *ex, const char *text,
-                      const char *place)
-{
-    struct log_line line;
-    log_begin(&line, LOG_ERROR, "handler passed a limit");
-    log_str(&line, "function", spec->name);
-    log_int(&line, "generation", ex->generation);
-    log_str(&line, "request_id", str_from(ex->request_id));
-    log_str(&line, "error", str_from(text));
-    if (place != NULL)
-        log_str(&line, "at", str_from(place));
-    log_end(&line);
-}
 
 void outcome_set_limit(enum budget_end end, const struct function_spec *spec, const char *place,
                        bool dev, struct exchange *ex)
@@ -282,7 +274,7 @@ void outcome_set_limit(enum budget_end end, const struct function_spec *spec, co
         snprintf(text, sizeof(text), "The run was ended before it finished");
     }
     if (end != BUDGET_CANCELLED)
-        log_limit(spec, ex, text, place);
+        outcome_log(ex, "handler passed a limit", str_from(text), "at", str_from(place));
     set_error_body(ex, status, str_from(type), str_from(text), str_from(dev ? place : NULL));
 }
 

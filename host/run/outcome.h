@@ -17,13 +17,16 @@
  * memory. [-0, +0] */
 void outcome_read_result(lua_State *L, int index, struct exchange *ex);
 
+/* Logs what went wrong in the exchange's run; `more`, if there is any, under that key. */
+void outcome_log(const struct exchange *ex, const char *message, struct str error, const char *key,
+                 struct str more);
+
 /* The setters below leave the response of a stream that has begun as it is. */
 
 /* The handler raised: 502 with errorType and errorMessage, and in `dev` a trace. `co` is the ended
  * coroutine, its error on top; `L` is the state's main thread, for protected work. Logs the error
  * with its position. */
-void outcome_set_error(lua_State *L, lua_State *co, const struct function_spec *spec, bool dev,
-                       struct exchange *ex);
+void outcome_set_error(lua_State *L, lua_State *co, bool dev, struct exchange *ex);
 
 /* "scripts/me.lua:3: boom" -> "boom": positions belong to the log, also those of errors that were
  * caught and put into others. `out` has room for the message; the result lies there. */

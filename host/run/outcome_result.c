@@ -9,7 +9,6 @@
 
 #include "base/base64.h"
 #include "base/limits.h"
-#include "base/log.h"
 #include "lua/lazy.h"
 #include "lua/names.h"
 #include "options/options.h"
@@ -27,13 +26,6 @@ struct result {
     unsigned found; /* members that were there and read */
 };
 
-static struct str lx_check_memory(lua_State *L, struct str s)
-{
-    if (s.ptr == NULL)
-        luaL_error(L, "out of memory");
-    return s;
-}
-
 static void lx_add_header(struct result *r, struct str name, struct str value, bool replace)
 {
     struct headers *headers = &r->ex->res.headers;
@@ -44,18 +36,6 @@ static void lx_add_header(struct result *r, struct str name, struct str value, b
 }
 
 /* The answer to a result that cannot be sent: 500, text. Always returns false. */
-static void log_refusal(const struct result *r, const char *text)
-{
-    struct log_line line;
-    log_begin(&line, LOG_ERROR, "the result cannot be sent");
-    if (r->ex->function != NULL)
-        log_str(&line, "function", str_from(r->ex->function));
-    log_int(&line, "generation", r->ex->generation);
-    log_str(&line, "request_id", str_from(r->ex->request_id));
-    log_str(&line, "error", str_from(text));
-    log_end(&line);
-}
-
 static bool refuse(struct result *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static bool refuse(struct result *r, const char *format, ...)
@@ -68,9 +48,9 @@ static bool refuse(struct result *r, const char *format, ...)
     struct exchange *ex = r->ex;
     ex->error_code = "invalid_result";
     ex->res.streamed = false;
-    log_refusal(r, text);
+    outcome_log(ex, "the result cannot be sent", str_from(text), NULL, (struct str){NULL, 0});
     ex->res.headers.len = 0;
-    struct str body = lx_check_memory(r->L, arena_copy(&ex->arena, str_from(text)));
+    struct str body = lx_vm_check(r->L, arena_copy(&ex->arena, str_from(text)));
     if (response_set_body(&ex->res, &ex->arena, 500, STR("text/plain; charset=utf-8"), body) != 0)
         luaL_error(r->L, "out of memory");
     lx_add_header(r, STR("X-Content-Type-Options"), STR("nosniff"), false);
@@ -228,8 +208,8 @@ static bool add_value(struct result *r, struct str name, bool replace)
         r->header_bytes > LIMIT_RESPONSE_HEADER_BYTES)
         return refuse(r, "The response has more than %d headers, or %d bytes in them",
                       LIMIT_RESPONSE_HEADERS, LIMIT_RESPONSE_HEADER_BYTES);
-    value = lx_check_memory(L, arena_copy(&r->ex->arena, value));
-    lx_add_header(r, lx_check_memory(L, arena_copy(&r->ex->arena, name)), value, replace);
+    value = lx_vm_check(L, arena_copy(&r->ex->arena, value));
+    lx_add_header(r, lx_vm_check(L, arena_copy(&r->ex->arena, name)), value, replace);
     return true;
 }
 
@@ -317,7 +297,7 @@ static bool read_body(struct result *r)
     vm_note_answer(vm_of(L), text.len);
     if (is_base64)
         return decode_body(r, text);
-    r->ex->res.body = lx_check_memory(L, arena_copy(&r->ex->arena, text));
+    r->ex->res.body = lx_vm_check(L, arena_copy(&r->ex->arena, text));
     return true;
 }
 

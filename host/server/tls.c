@@ -8,12 +8,12 @@
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
 
@@ -186,21 +186,10 @@ static SSL_CTX *context_of(struct tls *tls, const struct tls_files *files, struc
 
 static int read_pem(const char *path, struct buf *out, struct err *err)
 {
-    FILE *file = fopen(path, "re");
-    size_t count = 1;
-    if (file == NULL)
-        return err_set(err, -errno, "%s: %s", path, strerror(errno));
-    while (count > 0 && out->len <= LIMIT_PEM_BYTES && buf_reserve(out, 4096) == 0) {
-        count = fread(out->data + out->len, 1, out->cap - out->len, file);
-        out->len += count;
-    }
-    int error = ferror(file) ? errno : 0;
-    fclose(file);
-    if (error != 0)
-        return err_set(err, -error, "%s: %s", path, strerror(error));
-    if (out->len > LIMIT_PEM_BYTES)
-        return err_set(err, -EFBIG, "%s: is larger than %d bytes", path, LIMIT_PEM_BYTES);
-    return buf_failed(out) ? err_set(err, -ENOMEM, "out of memory") : 0;
+    int rc = file_read_all(path, 0, LIMIT_PEM_BYTES, out);
+    if (rc == -EFBIG)
+        return err_set(err, rc, "%s: is larger than %d bytes", path, LIMIT_PEM_BYTES);
+    return rc != 0 ? err_set(err, rc, "%s: %s", path, strerror(-rc)) : 0;
 }
 
 /* Takes these texts over, if they are good; else they are gone. */

@@ -44,7 +44,7 @@ const messages = [
   [['invoke', 'mee'], 2, /there is no function 'mee'; did you mean me\?/],
   [['invoke', 'shows'], 2, /there is no function 'shows'; `luafn routes` lists them/],
   [['invoke', 'me', '--header', 'nothing'], 2, /--header is 'NAME: VALUE', not 'nothing'/],
-  [['invoke', 'me', '--payload', '@none'], 1, /--payload: none cannot be opened: No such file/],
+  [['invoke', 'me', '--payload', '@none'], 1, /--payload: none cannot be read: No such file/],
   [['invoke', 'me', '--payload', '@.'], 1, /--payload: \. cannot be (opened|read)/],
   [['invoke', 'me', '--method', 'get'], 2, /'get' is not one of GET HEAD POST PUT PATCH DELETE OPTIONS/],
   [['invoke', 'me', '--header', 'a b: c'], 2, /'a b' is no header's name/],

@@ -221,7 +221,7 @@ test('invoke: what it refuses', async (t) => {
     [['echo', '--header', 'nonsense'], 2, /--header is 'NAME: VALUE', not 'nonsense'/],
     [['echo', '--header', 'a b: c'], 2, /'a b' is no header's name/],
     [['echo', '--header', 'a: b\nc'], 2, /the value of the header 'a' cannot be sent/],
-    [['echo', '--payload', '@missing'], 1, /--payload: missing cannot be opened: No such file/],
+    [['echo', '--payload', '@missing'], 1, /--payload: missing cannot be read: No such file/],
     [['echo', '--payload', '@.'], 1, /--payload: \. cannot be read/],
     [['echo', '--method', 'FETCH'], 2, /'FETCH' is not one of GET HEAD POST/],
     [['echo', '--path', 'x'], 2, /the path 'x' does not begin with '\/'/],

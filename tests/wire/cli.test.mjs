@@ -1,8 +1,9 @@
 // The command line.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import os from 'node:os';
 import test from 'node:test';
-import { deployment, freePort, run, start } from '../lib/host.mjs';
+import { BIN, deployment, folder, freePort, run, start } from '../lib/host.mjs';
 
 const files = () => deployment({
   me: 'return function() return "me" end',
@@ -125,6 +126,24 @@ test('--log text: time and id, no query, a trace below its line, no colour where
   assert.match(h.stdout, new RegExp(`^\\d\\d:\\d\\d:\\d\\d\\.\\d{3} GET /\\.netlify/functions/loud 200 [\\d.]+ ms  loud@1  ${id}$`, 'm'));
   assert.match(h.stderr, /^\d\d:\d\d:\d\d\.\d{3} error handler raised function=raises generation=1 request_id=[0-9A-Z]{26}\n(?: {4}.*\n)* {4}stack traceback:\n(?: {4}.*\n)* {4}.*scripts\/raises\.lua:1: in /m);
   assert.doesNotMatch(h.stdout + h.stderr, /SECRET|\x1b/);
+});
+
+test('colour where somebody looks, unless NO_COLOR or a dumb terminal says otherwise', async (t) => {
+  for (const [env, coloured] of [[{ TERM: 'xterm' }, true], [{ TERM: 'xterm', NO_COLOR: '1' }, false], [{ TERM: 'dumb' }, false]]) {
+    const child = spawn('script', ['-qefc', `exec '${BIN}' dev --listen 127.0.0.1:0`, '/dev/null'], {
+      cwd: folder(t, deployment(LOGS)), env: { PATH: process.env.PATH, HOME: os.tmpdir(), LANG: 'C.UTF-8', ...env }, stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    let said = '';
+    const ended = new Promise((resolve) => { child.on('close', resolve); });
+    await new Promise((resolve) => {
+      child.stdout.on('data', (d) => { said += d; if (/listening on/.test(said)) resolve(); });
+      ended.then(resolve);
+    });
+    child.stdin.write('\x03');
+    assert.equal(await ended, 0, said);
+    assert.match(said, /^\d\d:\d\d:\d\d\.\d{3} .*function loaded/m, 'lines for people');
+    assert.equal(said.includes('\x1b['), coloured, JSON.stringify(env));
+  }
 });
 
 test('--log-level: what is below it is not told; in dev debug is', async (t) => {

@@ -58,6 +58,8 @@ test('the page, without a build step', async (t) => {
   assert.equal(page.status, 200);
   assert.match(page.header('content-type'), /^text\/html/);
   assert.match(page.text, /<html/i);
+  for (const name of ['/', '/issuer.html']) assert.match((await h.get(name)).text, /<main[^>]*>\s*<noscript>/, `${name}: without scripts a notice, on top`);
+  assert.match(page.text, /<link rel="icon" href="\/[^"]*\.svg"/);
   const parts = [...page.text.matchAll(/(?:src|href)="(\/?[\w./-]+\.(?:js|css|svg))"/g)].map((m) => m[1]);
   assert.ok(parts.length > 0, 'it has scripts and styles');
   for (const part of parts) {

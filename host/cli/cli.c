@@ -56,15 +56,25 @@ int cli_fault(const char *format, ...)
     return EXIT_FAULT;
 }
 
+static int write_error; /* why stdout did not take a text; 0: it did */
+
+void cli_write(struct str text)
+{
+    if (fwrite(text.ptr, 1, text.len, stdout) != text.len && write_error == 0)
+        write_error = errno;
+}
+
 int cli_flush(const char *name)
 {
     errno = 0;
     if (fflush(stdout) == 0 && ferror(stdout) == 0)
         return EXIT_GOOD;
     clearerr(stdout);
-    if (errno != EPIPE)
+    int error = write_error != 0 ? write_error : errno;
+    write_error = 0;
+    if (error != EPIPE)
         fprintf(stderr, "luafn %s: the output cannot be written: %s\n", name,
-                errno != 0 ? strerror(errno) : "a part of it is missing");
+                error != 0 ? strerror(error) : "a part of it is missing");
     return EXIT_FAULT;
 }
 

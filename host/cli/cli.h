@@ -56,6 +56,9 @@ int cli_usage(const struct command *command, const char *format, ...)
 /* A fault on stderr; returns EXIT_FAULT. */
 int cli_fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* A text on stdout; why it does not take it is told by cli_flush. */
+void cli_write(struct str text);
+
 /* Sees to it that what was printed gets where it should: a full disk must not leave half a file
  * behind with exit status 0. EXIT_GOOD, or EXIT_FAULT after one line on stderr; without it for who
  * closes a pipe early, as `head` does. */

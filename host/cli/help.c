@@ -49,7 +49,7 @@ static int run(int argc, char **argv)
     for (const struct command *const *c = cli_commands; *c != NULL; c++) {
         struct str page = cli_page(*c);
         if (strcmp((*c)->name, name) == 0) {
-            fwrite(page.ptr, 1, page.len, stdout);
+            cli_write(page);
             return EXIT_GOOD;
         }
     }

@@ -85,7 +85,7 @@ static int print_answer(const struct local_call *call)
     struct str body = local_body(call);
     if (buf_failed(&call->streamed))
         return cli_fault("out of memory");
-    fwrite(body.ptr, 1, body.len, stdout);
+    cli_write(body);
     if (body.len > 0 && body.ptr[body.len - 1] != '\n' && is_where_status_goes())
         fputc('\n', stdout);
     if (cli_flush(command_invoke.name) != EXIT_GOOD)

@@ -32,7 +32,7 @@ static int run(int argc, char **argv)
     else
         routes_write_text(deployment, &out);
     buf_add_str(&out, json || openapi ? STR("\n") : STR(""));
-    fwrite(out.data, 1, out.len, stdout);
+    cli_write(buf_str(&out));
     bool failed = buf_failed(&out);
     buf_free(&out);
     unload_deployment(deployment);

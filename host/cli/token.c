@@ -165,7 +165,7 @@ static int print_key_set(const char *config_file)
     struct buf out = BUF_INIT;
     int rc = dev_key_write_set(config_file, &out);
     if (rc == 0)
-        fwrite(out.data, 1, out.len, stdout);
+        cli_write(buf_str(&out));
     buf_free(&out);
     return rc == 0 ? EXIT_GOOD : cli_fault("out of memory");
 }

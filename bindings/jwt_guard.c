@@ -115,8 +115,9 @@ static int verified(lua_State *L, const struct jwt_verifier *v, struct verdict *
     if (role.ptr != NULL && lacks_role(v, verdict, role, &asked))
         return asked ? jwt_refuse_role(L, role) : luaL_error(L, "out of memory");
     lua_createtable(L, 0, 2);
+    name_push(L, NAME_TOKEN);
     claims_push_token(L, token);
-    set_named(L, lua_gettop(L) - 1, NAME_TOKEN);
+    lua_rawset(L, -3);
     if (jwt_push_mapped(L, lua_upvalueindex(UP_MAP), v, verdict))
         return admit(L);
     if (lua_isnil(L, lua_upvalueindex(UP_MAP))) {

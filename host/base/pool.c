@@ -137,24 +137,29 @@ static void on_page_empty(struct page *page)
 
 /* ---- blocks ---- */
 
-static void *take_block(size_t size)
+static void *take_block(struct page *page)
 {
-    unsigned index = index_of(size);
-    struct page *page = pool.open[index];
-    if (page == NULL && (page = add_page(index)) == NULL)
-        return NULL;
     void *block = page->free;
     if (block != NULL) {
         page->free = *(void **)block;
     } else {
         block = page->fresh;
-        page->fresh += block_bytes(index);
+        page->fresh += block_bytes(page->index);
         page->left--;
     }
     page->used++;
     if (page->free == NULL && page->left == 0)
         close_page(page);
     return block;
+}
+
+/* Out of line, so that what nearly always happens saves no registers. */
+static void *take_from_new_page(unsigned index) __attribute__((noinline));
+
+static void *take_from_new_page(unsigned index)
+{
+    struct page *page = add_page(index);
+    return page != NULL ? take_block(page) : NULL;
 }
 
 static void give_block(void *block)
@@ -169,16 +174,22 @@ static void give_block(void *block)
         on_page_empty(page);
 }
 
+void *pool_take(size_t size)
+{
+    if (size > POOL_BLOCK_MAX)
+        return malloc(size);
+    struct page *page = pool.open[index_of(size)];
+    return page != NULL ? take_block(page) : take_from_new_page(index_of(size));
+}
+
 void *pool_resize(void *block, size_t old_size, size_t size)
 {
-    if (block == NULL)
-        return size <= POOL_BLOCK_MAX ? take_block(size) : malloc(size);
     if (old_size > POOL_BLOCK_MAX && size > POOL_BLOCK_MAX)
         return realloc(block, size);
     if (old_size <= POOL_BLOCK_MAX && size <= POOL_BLOCK_MAX &&
         index_of(old_size) == index_of(size))
         return block;
-    void *moved = pool_resize(NULL, 0, size);
+    void *moved = pool_take(size);
     if (moved == NULL)
         return NULL;
     memcpy(moved, block, old_size < size ? old_size : size);
@@ -232,6 +243,11 @@ size_t pool_held(void)
 }
 
 #else
+
+void *pool_take(size_t size)
+{
+    return malloc(size);
+}
 
 void *pool_resize(void *block, size_t old_size, size_t size)
 {

@@ -11,8 +11,11 @@
 
 enum { POOL_BLOCK_MAX = 512 };
 
-/* Like realloc for a block of `old_size` bytes that is to have `size` (not 0); block NULL: a new
- * one. NULL when out of memory: the block is as before then. Aligned for any type. */
+/* A block of `size` bytes (not 0), aligned for any type; NULL when out of memory. */
+void *pool_take(size_t size) __attribute__((warn_unused_result));
+
+/* Like realloc for a block of `old_size` bytes that is to have `size` (neither 0). NULL when out of
+ * memory: the block is as before then. */
 void *pool_resize(void *block, size_t old_size, size_t size) __attribute__((warn_unused_result));
 
 /* `size` is what it was given; block NULL: does nothing. */

@@ -67,7 +67,7 @@ static void give_thread(struct vm *vm, struct vm_thread thread)
 struct task *task_new(struct vm *vm, struct budget *budget, void (*done)(struct task *, int),
                       void *arg)
 {
-    struct task *task = pool_resize(NULL, 0, sizeof(*task));
+    struct task *task = pool_take(sizeof(*task));
     struct vm_thread thread;
     if (task == NULL || take_thread(vm, &thread) != 0) {
         pool_free(task, sizeof(*task));

@@ -1,25 +1,35 @@
-/* luafn new: a function to begin with, its test, and its place in functions.lua.
- *
- * Nothing that exists is overwritten. functions.lua gets a line only where that is safe: its new
- * text must load, and must have that function; else the person is told what to write. */
+/* luafn new: share/new.lua does it, with the calls below. */
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/embedded.h"
 #include "base/file.h"
 #include "cli/cli.h"
-#include "cli/new_internal.h"
+#include "config/config.h"
+#include "lua/own_script.h"
+#include "lua/script.h"
 
-static const struct new_template templates[] = {
-    {"hello", false},      {"protected", true},  {"scope", true},    {"fetch", false},
-    {"background", false}, {"scheduled", false}, {"webhook", false}, {NULL, false}};
+/* ---- what the script needs of the host ---- */
 
-/* ---- files ---- */
+/* (path): is there something of that name? */
+static int l_exists(lua_State *L)
+{
+    lua_pushboolean(L, file_exists(luaL_checkstring(L, 1)));
+    return 1;
+}
 
-/* Folders of `path` that are missing below the root. */
+/* (name): the text of a file of the program, or nil. */
+static int l_embedded(lua_State *L)
+{
+    const struct embedded_file *file = embedded_find(luaL_checkstring(L, 1));
+    if (file == NULL)
+        return 0;
+    lua_pushlstring(L, file->data, file->len);
+    return 1;
+}
+
+/* Makes the folders of `path` that are missing, from that byte on. */
 static int make_folders(char *path, size_t from)
 {
     for (char *slash = strchr(path + from, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
@@ -32,148 +42,111 @@ static int make_folders(char *path, size_t from)
     return 0;
 }
 
-static int write_below(const struct new_function *f, const char *relative, struct str text)
+/* (path, length of the folder that is there, text): a new file; nil, or why it cannot be. */
+static int l_create(lua_State *L)
 {
     char path[8300];
-    snprintf(path, sizeof(path), "%s%s", f->root, relative);
-    int rc = make_folders(path, strlen(f->root));
+    struct str name, text;
+    name.ptr = luaL_checklstring(L, 1, &name.len);
+    text.ptr = luaL_checklstring(L, 3, &text.len);
+    size_t from = (size_t)luaL_checkinteger(L, 2);
+    luaL_argcheck(L, name.len < sizeof(path) && from <= name.len, 1, "too long");
+    memcpy(path, name.ptr, name.len + 1);
+    int rc = make_folders(path, from);
     if (rc == 0)
         rc = file_create(path, text, 0666);
-    if (rc != 0)
-        return cli_fault("%s cannot be written: %s", path, strerror(-rc));
-    printf("wrote %s\n", path);
-    return 0;
+    lua_pushstring(L, rc != 0 ? strerror(-rc) : NULL);
+    return 1;
 }
 
-/* ---- templates ---- */
-
-/* The text of a file of the program with @NAME@ and @TEST@ filled in. */
-static int fill(const struct new_function *f, const char *file, struct buf *out)
+/* (file): a script's text; or nil, and why not. */
+static int l_read(lua_State *L)
 {
-    const struct embedded_file *found = embedded_find(file);
-    if (found == NULL)
-        return cli_fault("%s is not inside this program", file);
-    struct str rest = {found->data, found->len};
-    while (rest.len > 0) {
-        size_t at = str_find(rest, '@');
-        buf_add(out, rest.ptr, at);
-        rest = str_skip(rest, at);
-        if (str_starts_with(rest, STR("@NAME@"))) {
-            buf_add_str(out, str_from(f->name));
-            rest = str_skip(rest, 6);
-        } else if (str_starts_with(rest, STR("@TEST@"))) {
-            buf_printf(out, "%s%s/%s_test.lua", f->root, f->folder, f->name);
-            rest = str_skip(rest, 6);
-        } else if (rest.len > 0) {
-            buf_add_char(out, '@');
-            rest = str_skip(rest, 1);
-        }
+    static struct buf text;
+    struct err err;
+    buf_clear(&text);
+    int rc = script_read(luaL_checkstring(L, 1), &text, &err);
+    lua_pushlstring(L, text.data, rc == 0 ? text.len : 0);
+    if (rc == 0)
+        return 1;
+    lua_pushnil(L);
+    lua_pushstring(L, err.text);
+    return 2;
+}
+
+/* (from, to): `to` gets the permissions of the other. Did it? */
+static int l_copy_mode(lua_State *L)
+{
+    struct stat st;
+    lua_pushboolean(L, stat(luaL_checkstring(L, 1), &st) == 0 &&
+                           chmod(luaL_checkstring(L, 2), st.st_mode & 0777) == 0);
+    return 1;
+}
+
+static int l_push_config(lua_State *L)
+{
+    const struct config *config = lua_touserdata(L, 1);
+    lua_createtable(L, 0, 3);
+    lua_pushlstring(L, config->functions_folder.ptr, config->functions_folder.len);
+    lua_setfield(L, -2, "folder");
+    lua_pushboolean(L, config->issuer_count > 0);
+    lua_setfield(L, -2, "has_issuer");
+    lua_createtable(L, 0, (int)config->function_count);
+    for (unsigned i = 0; i < config->function_count; i++) {
+        lua_pushlstring(L, config->functions[i].name.ptr, config->functions[i].name.len);
+        lua_pushboolean(L, true);
+        lua_rawset(L, -3);
     }
-    return buf_failed(out) ? cli_fault("out of memory") : 0;
+    lua_setfield(L, -2, "functions");
+    return 1;
 }
 
-static int write_template(const struct new_function *f, const char *suffix)
+/* (file): what the configuration says, { functions = { NAME = true }, folder =, has_issuer = }; or
+ * nil, and why it does not load. */
+static int l_load(lua_State *L)
 {
-    char source[128], relative[4300];
-    struct buf text = BUF_INIT;
-    snprintf(source, sizeof(source), "share/templates/%s%s.lua", f->template->name,
-             suffix[0] != '\0' ? ".test" : "");
-    snprintf(relative, sizeof(relative), "%s/%s%s.lua", f->folder, f->name, suffix);
-    int rc = fill(f, source, &text);
-    if (rc == 0)
-        rc = write_below(f, relative, buf_str(&text));
-    buf_free(&text);
-    return rc;
-}
-
-/* A file of the program as it is, where there is none of that name yet. */
-static int write_helper(const struct new_function *f, const char *source, const char *relative)
-{
-    char path[8300];
-    struct buf text = BUF_INIT;
-    snprintf(path, sizeof(path), "%s%s", f->root, relative);
-    if (file_exists(path))
-        return 0;
-    int rc = fill(f, source, &text);
-    if (rc == 0)
-        rc = write_below(f, relative, buf_str(&text));
-    buf_free(&text);
-    return rc;
-}
-
-/* A first functions.lua, with this function in it. */
-static int make_config(struct new_function *f)
-{
-    struct buf text = BUF_INIT;
-    const char *slash = strrchr(f->config_file, '/');
-    const char *source = f->template->needs_auth ? "share/templates/functions_auth.lua"
-                                                 : "share/templates/functions.lua";
-    int rc = fill(f, source, &f->config);
-    if (rc == 0 && !new_config_insert(f, &text))
-        rc = cli_fault("out of memory");
-    if (rc == 0)
-        rc = write_below(f, slash != NULL ? slash + 1 : f->config_file, buf_str(&text));
-    buf_free(&text);
-    return rc;
-}
-
-/* ---- all of it ---- */
-
-static int check_free(const struct new_function *f)
-{
-    static const char *const suffixes[] = {"", "_test"};
-    for (size_t i = 0; i < 2; i++) {
-        char path[8300];
-        snprintf(path, sizeof(path), "%s%s/%s%s.lua", f->root, f->folder, f->name, suffixes[i]);
-        if (file_exists(path))
-            return cli_fault("%s exists already: it is left as it is; choose another name", path);
+    static const char *const defaults[] = {"JWT_ISSUER", "http://localhost:8888/", "JWT_AUDIENCE",
+                                           "https://api", NULL};
+    const struct config_options options = {luaL_checkstring(L, 1), true, defaults, NULL, NULL};
+    struct err err;
+    lua_pushcfunction(L, l_push_config);
+    struct config *config = config_load(&options, &err);
+    if (config == NULL) {
+        lua_pushnil(L);
+        lua_pushstring(L, err.text);
+        return 2;
     }
-    return 0;
+    lua_pushlightuserdata(L, config);
+    int status = lua_pcall(L, 1, 1, 0);
+    config_free(config);
+    return status == LUA_OK ? 1 : lua_error(L);
 }
 
-static int make(struct new_function *f)
-{
-    int rc = new_config_read(f);
-    bool is_first = rc == 0 && !f->by_folder && !file_exists(f->config_file);
-    if (rc == 0)
-        rc = check_free(f);
-    if (rc == 0)
-        rc = write_template(f, "");
-    if (rc == 0)
-        rc = write_template(f, "_test");
-    char helper[4200];
-    snprintf(helper, sizeof(helper), "%s/lib/auth.lua", f->folder);
-    if (rc == 0 && f->template->needs_auth)
-        rc = write_helper(f, "scripts/lib/auth.lua", helper);
-    if (rc == 0)
-        rc = write_helper(f, "share/templates/env.example", ".env.example");
-    if (rc == 0)
-        rc = write_helper(f, "share/templates/gitignore", ".gitignore");
-    if (rc == 0)
-        rc = write_helper(f, "share/templates/luarc.json", ".luarc.json");
-    if (rc == 0)
-        rc = is_first ? make_config(f) : 0;
-    if (rc != 0)
-        return rc;
-    if (!is_first)
-        new_config_add(f);
-    if (!is_first && f->template->needs_auth && !f->has_auth)
-        printf(
-            "%s names no issuer: add auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE }\n",
-            f->config_file);
-    const char *option = strcmp(f->config_file, "functions.lua") == 0 ? "" : " --config ";
-    printf("next: luafn test%s%s, luafn dev%s%s\n", option, option[0] != '\0' ? f->config_file : "",
-           option, option[0] != '\0' ? f->config_file : "");
-    return EXIT_GOOD;
-}
+static const luaL_Reg calls[] = {
+    {"copy_mode", l_copy_mode},
+    {"create", l_create},
+    {"embedded", l_embedded},
+    {"exists", l_exists},
+    {"load", l_load},
+    {"read", l_read},
+    {NULL, NULL},
+};
 
-static const struct new_template *find_template(const char *name)
+/* ---- the command ---- */
+
+struct new_function {
+    const char *name, *template, *config_file;
+};
+
+/* stack: the script */
+static void make(lua_State *L, void *arg)
 {
-    for (const struct new_template *t = templates; t->name != NULL; t++) {
-        if (strcmp(t->name, name) == 0)
-            return t;
-    }
-    return NULL;
+    const struct new_function *f = arg;
+    luaL_newlib(L, calls);
+    lua_pushstring(L, f->name);
+    lua_pushstring(L, f->template);
+    lua_pushstring(L, f->config_file);
+    lua_call(L, 4, 0);
 }
 
 static bool name_is_good(const char *name)
@@ -185,11 +158,17 @@ static bool name_is_good(const char *name)
            !str_ends_with(str_from(name), STR("_test"));
 }
 
+static bool has_template(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "share/templates/%s.test.lua", name);
+    return embedded_find(path) != NULL;
+}
+
 static int run(int argc, char **argv)
 {
-    const char *template = "hello";
-    struct new_function f = {.config_file = "functions.lua", .folder = "scripts"};
-    const struct option options[] = {{"--template", OPTION_TEXT, &template},
+    struct new_function f = {.template = "hello", .config_file = "functions.lua"};
+    const struct option options[] = {{"--template", OPTION_TEXT, &f.template},
                                      {"--config", OPTION_TEXT, &f.config_file},
                                      {NULL, OPTION_FLAG, NULL}};
     int count = 0;
@@ -202,20 +181,16 @@ static int run(int argc, char **argv)
         return cli_usage(
             &command_new,
             "'%s' is no name: use letters, digits, '-' and '_', and no _test at the end", f.name);
-    f.template = find_template(template);
-    if (f.template == NULL)
+    if (!has_template(f.template))
         return cli_usage(
             &command_new,
             "'%s' is not one of hello, protected, scope, fetch, background, scheduled, webhook",
-            template);
+            f.template);
     if (strlen(f.config_file) > 4000)
         return cli_usage(&command_new, "the name of --config is too long");
-    const char *slash = strrchr(f.config_file, '/');
-    if (slash != NULL)
-        snprintf(f.root, sizeof(f.root), "%.*s", (int)(slash - f.config_file) + 1, f.config_file);
-    rc = make(&f);
-    buf_free(&f.config);
-    return rc;
+    struct err err;
+    return own_script_run("share/new.lua", make, &f, &err) == 0 ? EXIT_GOOD
+                                                                : cli_fault("%s", err.text);
 }
 
 const struct command command_new = {"new", run};

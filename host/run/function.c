@@ -351,7 +351,10 @@ static void release_slot(struct function *function, bool spoiled)
 static void run(struct call *call)
 {
     static const struct invocation_owner owner = {.on_result = judge, .on_end = release_slot};
-    invocation_start(call, &owner);
+    if (invocation_start(call, &owner))
+        return;
+    answer_unstarted(call, set_no_slot);
+    release_slot(call->function, false);
 }
 
 /* ---- the body, in its slot ---- */

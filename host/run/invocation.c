@@ -332,17 +332,11 @@ static void init(struct invocation *inv, struct call *call, const struct invocat
     inv->ex->owner = inv;
 }
 
-void invocation_start(struct call *call, const struct invocation_owner *owner)
+bool invocation_start(struct call *call, const struct invocation_owner *owner)
 {
     struct invocation *inv = take();
-    if (inv == NULL) {
-        claims_unref(call->claims);
-        call->ex->on_gone = NULL;
-        outcome_set_no_slot(call->function->spec, call->ex);
-        exchange_answer(call->ex);
-        owner->on_end(call->function, false);
-        return;
-    }
+    if (inv == NULL)
+        return false;
     init(inv, call, owner);
     inv->main = invocation_add_task(inv, on_main_done, inv);
     if (inv->main == NULL) {
@@ -350,7 +344,7 @@ void invocation_start(struct call *call, const struct invocation_owner *owner)
         outcome_set_limit(BUDGET_MEMORY, &inv->instance->spec, NULL, false, inv->ex);
         answer(inv);
         finish(inv);
-        return;
+        return true;
     }
     lua_pushcfunction(inv->main->co, l_entry);
     lua_pushlightuserdata(inv->main->co, inv);
@@ -361,6 +355,7 @@ void invocation_start(struct call *call, const struct invocation_owner *owner)
         end_main(inv, lua_status(inv->main->co));
     else
         arm_timer(inv);
+    return true;
 }
 
 void invocation_cancel(struct invocation *inv, enum budget_end end)

@@ -7,6 +7,7 @@
 
 #include "app/kept.h"
 #include "auth/cache.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "http/packed.h"
 #include "server/tls.h"
@@ -279,7 +280,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     app->options = *options;
     app->on_ready = on_ready;
     list_init(&app->proxies);
-    app->started_ns = uv_hrtime();
+    app->started_ns = clock_monotonic_ns();
     app->client = client_new(loop);
     app->issuers =
         app->client != NULL ? issuers_new(loop, app->client, options->state_folder) : NULL;

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "run/tidy.h"
 
@@ -63,7 +64,7 @@ static void log_access(const struct exchange *ex, uint64_t ns)
 void app_finished(void *arg, struct exchange *ex)
 {
     struct app *app = arg;
-    uint64_t ns = uv_hrtime() - ex->started_ns;
+    uint64_t ns = clock_monotonic_ns() - ex->started_ns;
     metrics_add_duration(&app->page->durations, ns);
     if (ex->durations != NULL)
         metrics_add_duration(ex->durations, ns);

@@ -4,6 +4,8 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "base/clock.h"
+
 /* A customer of an internet provider has a whole /64 of IPv6 addresses to call from. */
 static struct str network_of(struct str address, struct arena *arena)
 {
@@ -89,9 +91,9 @@ static uint64_t window_ms(const struct rate_limit *limit)
 static bool count_here(struct app *app, struct exchange *ex, const struct rate_limit *limit,
                        struct str name)
 {
-    return judge(
-        app, ex, limit,
-        rate_take(app->options.rates, name, limit->limit, window_ms(limit), uv_hrtime() / 1000000));
+    return judge(app, ex, limit,
+                 rate_take(app->options.rates, name, limit->limit, window_ms(limit),
+                           clock_monotonic_ns() / 1000000));
 }
 
 /* ---- counting elsewhere ---- */

@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "lua/vm.h"
 
@@ -108,7 +109,7 @@ static void on_tick(int signal)
     if (co == NULL)
         return;
     if (tick_cpu_ns == 0) {
-        tick_used_ns = smaller(uv_hrtime() - current->slice_start_ns, untold_ns);
+        tick_used_ns = smaller(clock_monotonic_ns() - current->slice_start_ns, untold_ns);
         tick_cpu_ns = thread_clock();
     }
     arm_at_times(co);
@@ -157,7 +158,7 @@ static uint64_t slice_used(const struct budget *budget, uint64_t now)
 void budget_enter(struct budget *budget, lua_State *co)
 {
     assert(current == NULL);
-    budget->slice_start_ns = uv_hrtime();
+    budget->slice_start_ns = clock_monotonic_ns();
     /* Who has used more than a tick can pay for the exact clock from the start. */
     bool is_exact = budget->cpu_used_ns > BUDGET_TICK_MS * (uint64_t)NS_PER_MS;
     place.budget = NULL;
@@ -177,7 +178,7 @@ uint64_t budget_leave(struct budget *budget)
     assert(current == budget);
     running = NULL;
     atomic_signal_fence(memory_order_seq_cst);
-    uint64_t now = uv_hrtime();
+    uint64_t now = clock_monotonic_ns();
     budget->cpu_used_ns += slice_used(budget, now) + LIMIT_RESUME_NS;
     current = NULL;
     stack_base = NULL;
@@ -223,7 +224,7 @@ static void on_count(lua_State *L)
     struct budget *budget = current;
     if (budget == NULL)
         return; /* armed in an earlier slice; this run has no budget */
-    uint64_t now = uv_hrtime();
+    uint64_t now = clock_monotonic_ns();
     judge(budget, now);
     if (budget->end != BUDGET_RUNNING)
         budget_raise(L);
@@ -254,7 +255,7 @@ void budget_poll(lua_State *L)
         budget_tick = 0;
         return;
     }
-    judge(budget, uv_hrtime());
+    judge(budget, clock_monotonic_ns());
     if (budget->end != BUDGET_RUNNING)
         budget_raise(L);
 }

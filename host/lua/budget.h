@@ -24,11 +24,11 @@ enum budget_end {
 };
 
 struct budget {
-    uint64_t cpu_limit_ns;   /* 0: none */
-    uint64_t cpu_used_ns;    /* of finished slices */
-    uint64_t deadline_ns;    /* uv_hrtime clock; 0: none. Checked while running; the task's timer
-                                checks it while waiting */
-    uint64_t slice_start_ns; /* uv_hrtime at the resume */
+    uint64_t cpu_limit_ns; /* 0: none */
+    uint64_t cpu_used_ns;  /* of finished slices */
+    uint64_t deadline_ns; /* of clock_monotonic_ns; 0: none. Checked while running; the task's timer
+                             checks it while waiting */
+    uint64_t slice_start_ns; /* of clock_monotonic_ns, at the resume */
     bool may_slice;          /* yield to the loop when a slice is used up */
     bool may_stall;          /* where it cannot yield: go on, up to cpu_limit_ns */
     enum budget_end end;     /* sticky */

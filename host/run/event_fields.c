@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/base64.h"
+#include "base/clock.h"
 #include "http/content_type.h"
 #include "http/target.h"
 #include "run/claims_table.h"
@@ -295,7 +296,7 @@ static void push_memory(lua_State *L, struct invocation *inv)
 static int l_remaining(lua_State *L)
 {
     lua_Integer deadline = lua_tointeger(L, lua_upvalueindex(1));
-    lua_Integer now = (lua_Integer)(uv_hrtime() / 1000000);
+    lua_Integer now = (lua_Integer)(clock_monotonic_ns() / 1000000);
     lua_pushinteger(L, deadline > now ? deadline - now : 0);
     return 1;
 }

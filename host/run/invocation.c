@@ -12,6 +12,7 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/limits.h"
 #include "run/event.h"
@@ -136,7 +137,7 @@ static void on_deadline(uv_timer_t *timer);
 
 static void arm_timer(struct invocation *inv)
 {
-    uint64_t now = uv_hrtime();
+    uint64_t now = clock_monotonic_ns();
     uint64_t left = inv->budget.deadline_ns > now ? inv->budget.deadline_ns - now : 0;
     uv_update_time(pool.loop);
     uv_timer_start(&inv->timer, on_deadline, left / 1000000 + 1, 0);
@@ -149,7 +150,7 @@ static void on_deadline(uv_timer_t *timer)
     struct invocation *inv = container_of(timer, struct invocation, timer);
     if (!list_is_empty(&inv->writers) || inv->reader != NULL)
         invocation_extend(inv);
-    if (uv_hrtime() < inv->budget.deadline_ns)
+    if (clock_monotonic_ns() < inv->budget.deadline_ns)
         arm_timer(inv);
     else
         invocation_cancel(inv, BUDGET_TIMEOUT);

@@ -9,6 +9,7 @@
 
 #include <uv.h>
 
+#include "base/clock.h"
 #include "run/function.h"
 
 struct event_slot;
@@ -78,7 +79,7 @@ void invocation_on_end(struct invocation *inv, struct invocation_ending *ending)
  * out that it came too early. */
 static inline void invocation_extend(struct invocation *inv)
 {
-    inv->budget.deadline_ns = uv_hrtime() + (uint64_t)(inv->instance->spec.timeout * 1e9);
+    inv->budget.deadline_ns = clock_monotonic_ns() + (uint64_t)(inv->instance->spec.timeout * 1e9);
 }
 
 /* Adds a task beside the main one (parallel). Its `done` is the caller's. */

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/pool.h"
 #include "options/spec.h"
@@ -182,7 +183,7 @@ static void enqueue(struct task *task, struct list *before)
     assert(queue.open && task->state != TASK_RUNNING && task->state != TASK_DONE);
     task->state = TASK_QUEUED;
     if (list_is_empty(&queue.vms))
-        queue.turned_ns = uv_hrtime();
+        queue.turned_ns = clock_monotonic_ns();
     list_push(before, &task->in_queue);
     if (list_is_empty(&task->vm->in_queue))
         queue_vm(task->vm);
@@ -283,7 +284,7 @@ static void run_some(struct vm *vm)
 {
     struct list mark;
     list_push(&vm->queued, &mark);
-    uint64_t end = uv_hrtime() + SLICE_NS / 10;
+    uint64_t end = clock_monotonic_ns() + SLICE_NS / 10;
     while (vm->queued.next != &mark) {
         struct task *task = container_of(vm->queued.next, struct task, in_queue);
         list_remove(&task->in_queue);
@@ -292,7 +293,7 @@ static void run_some(struct vm *vm)
         task_resume(task, nargs);
         if (list_is_empty(&mark))
             return; /* the state went with its last task */
-        if (uv_hrtime() >= end || !has_room(vm))
+        if (clock_monotonic_ns() >= end || !has_room(vm))
             break;
     }
     list_remove(&mark);
@@ -306,13 +307,13 @@ static void run_some(struct vm *vm)
 static void on_turn(uv_check_t *check)
 {
     (void)check;
-    uint64_t now = uv_hrtime();
+    uint64_t now = clock_monotonic_ns();
     uint64_t share = now - queue.turned_ns;
     share = share > SLICE_NS ? share : SLICE_NS;
     uint64_t end = now + (share < SHARE_MAX_NS ? share : SHARE_MAX_NS);
     struct list resting;
     list_init(&resting);
-    while (!list_is_empty(&queue.vms) && uv_hrtime() < end) {
+    while (!list_is_empty(&queue.vms) && clock_monotonic_ns() < end) {
         struct vm *vm = container_of(queue.vms.next, struct vm, in_queue);
         list_remove(&vm->in_queue);
         if (!has_room(vm)) {
@@ -323,7 +324,7 @@ static void on_turn(uv_check_t *check)
             queue.floor_ns = vm->ran_ns;
         run_some(vm);
     }
-    queue.turned_ns = uv_hrtime();
+    queue.turned_ns = clock_monotonic_ns();
     queue.spent_ns = 0;
     bool idle = list_is_empty(&queue.vms); /* whoever makes room for the others turns the loop */
     while (!list_is_empty(&resting)) {

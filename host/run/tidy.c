@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <stdbool.h>
 
+#include "base/clock.h"
 #include "base/pool.h"
 #include "base/stack.h"
 #include "run/instance.h"
@@ -31,8 +32,8 @@ static void on_timer(uv_timer_t *timer);
 static bool collect(struct instance *instance)
 {
     struct vm *vm = instance->vm;
-    uint64_t end = uv_hrtime() + PIECE_NS;
-    while (uv_hrtime() < end) {
+    uint64_t end = clock_monotonic_ns() + PIECE_NS;
+    while (clock_monotonic_ns() < end) {
         if (lua_gc(vm->L, LUA_GCSTEP, 0) == 0)
             continue;
         bool was_first = instance->before_cycle == 0;

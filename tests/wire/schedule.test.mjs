@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import test from 'node:test';
 import { deployment, eventually, lua, run, SLOW, sleep, start, write } from '../lib/host.mjs';
-import { counter, LOOPBACK, scheduleDrill } from '../lib/schedule-drill.mjs';
+import { counter, LOOPBACK, scheduleDrill, wrong } from '../lib/schedule-drill.mjs';
 
 // Posts a line about each run.
 const reporter = (url, more = '') => `return function(event)
@@ -45,7 +45,7 @@ test('every due second once, over two workers of which some are killed', async (
     assert.equal(seen.path, '/.netlify/functions/tick');
     return Date.parse(JSON.parse(seen.body).next_run) / 1000;
   }).sort((a, b) => a - b);
-  for (let i = 1; i < due.length; i++) assert.equal(due[i], due[i - 1] + 1, `after ${due[i - 1]}: ${due}`);
+  assert.deepEqual(wrong(h, due), []);
 });
 
 test('a run is skipped while the one before goes on', async (t) => {
@@ -137,7 +137,6 @@ test('a background call that finds no slot is refused, not promised', async (t) 
 test('a schedule that calls a background function each second: none lost, none twice', async (t) => {
   const got = await scheduleDrill(t, { seconds: 4 });
   assert.deepEqual(got.faults, []);
-  assert.ok(got.runs >= 3, `${got.runs} runs`);
 });
 
 test('a changed schedule is taken up', async (t) => {

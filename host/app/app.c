@@ -84,6 +84,11 @@ static struct visit *begin(struct app *app, struct exchange *ex)
         exchange_answer_error(ex, 400, STR("bad_request"), STR("The path cannot be resolved"));
         return NULL;
     }
+    if (app->current != NULL &&
+        forwarded_apply(&app->current->config->proxies, &ex->req, &ex->arena) != 0) {
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        return NULL;
+    }
     if (is_foreign_host(app, &ex->req)) {
         exchange_answer_error(ex, 403, STR("foreign_host"),
                               STR("dev answers on localhost and loopback addresses only"));

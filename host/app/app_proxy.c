@@ -99,7 +99,7 @@ static struct headers *forwarded(struct exchange *ex, const struct redirect_rule
         const struct header *h = &ex->req.headers.items[i];
         if (!client_header_is_left_out(h->name) &&
             !is_named(h->name, ex->req.headers.items, ex->req.headers.len) &&
-            !str_starts_with(h->name, STR("x-forwarded-")))
+            !str_eq(h->name, STR("forwarded")) && !str_starts_with(h->name, STR("x-forwarded-")))
             ok = headers_add(out, arena, h->name, h->value) == 0;
     }
     for (unsigned i = 0; ok && i < rule->header_count; i++) {

@@ -50,18 +50,21 @@
 #define LIMIT_UPGRADE          60.0 /* for a new program to be ready; then the old one goes on */
 
 /* ---- tokens ---- */
-#define LIMIT_TOKEN_BYTES        (8 * 1024) /* a bearer token */
-#define LIMIT_TOKEN_JSON_DEPTH   32         /* header and claims */
-#define LIMIT_KID_BYTES          256
-#define LIMIT_JWKS_BYTES         (1024 * 1024)
-#define LIMIT_JWKS_KEYS          100 /* of a set; what is past them is left out */
-#define LIMIT_JWKS_NOTES         20  /* lines about keys that were left out */
-#define LIMIT_DISCOVERY_BYTES    (256 * 1024)
-#define LIMIT_RSA_BITS_MIN       2048             /* RFC 7518 section 3.3 */
-#define LIMIT_RSA_BITS_MAX       8192             /* verification time grows with the square */
-#define LIMIT_RSA_EXPONENT_BITS  64               /* the same reason; usual exponents have 17 */
-#define LIMIT_DATE_MIN           (-62167219200.0) /* 0000-01-01T00:00:00Z: four digits of year */
-#define LIMIT_DATE_MAX           253402300799.0 /* 9999-12-31T23:59:59Z: the last printable date */
+#define LIMIT_TOKEN_BYTES       (8 * 1024) /* a bearer token */
+#define LIMIT_TOKEN_JSON_DEPTH  32         /* header and claims */
+#define LIMIT_KID_BYTES         256
+#define LIMIT_JWKS_BYTES        (1024 * 1024)
+#define LIMIT_JWKS_KEYS         100 /* of a set; what is past them is left out */
+#define LIMIT_JWKS_NOTES        20  /* lines about keys that were left out */
+#define LIMIT_DISCOVERY_BYTES   (256 * 1024)
+#define LIMIT_RSA_BITS_MIN      2048             /* RFC 7518 section 3.3 */
+#define LIMIT_RSA_BITS_MAX      8192             /* verification time grows with the square */
+#define LIMIT_RSA_EXPONENT_BITS 64               /* the same reason; usual exponents have 17 */
+#define LIMIT_DATE_MIN          (-62167219200.0) /* 0000-01-01T00:00:00Z: four digits of year */
+#define LIMIT_DATE_MAX          253402300799.0   /* 9999-12-31T23:59:59Z: the last printable date */
+#define LIMIT_FORWARDED_HOPS                                                                       \
+    32 /* of a header that says who is behind a proxy; past them it is not read */
+#define LIMIT_FORWARDED_BYTES    4096
 #define LIMIT_SIGN_IN_AGE        31536000.0 /* the longest `max_age` that a policy can ask for */
 #define LIMIT_KEYS_FETCH_TIMEOUT 10.0
 #define LIMIT_KEYS_WAIT          3.0     /* a request for its token's issuer; 503 */

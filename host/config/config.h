@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "config/env.h"
 #include "http/cors.h"
+#include "http/forwarded.h"
 #include "http/header_rule.h"
 #include "http/redirect.h"
 #include "lua/origin.h"
@@ -57,6 +58,7 @@ struct config {
     struct config_note *notes; /* at most LIMIT_CONFIG_NOTES, then one that says so */
     unsigned note_count;
     struct cors cors;
+    struct proxies proxies; /* whose word about their clients counts */
     struct server_limits limits;
     size_t body_limit;               /* bytes, of functions that name none and of rewrites */
     bool compression;                /* of text, for clients that ask for it */

@@ -10,8 +10,9 @@
 #include "config/config_functions.h"
 #include "config/config_toml.h"
 
-static const char *const top_keys[] = {"prefix",  "functions", "auth",   "publish",     "redirects",
-                                       "headers", "cors",      "limits", "compression", NULL};
+static const char *const top_keys[] = {"prefix",      "functions", "auth", "publish",
+                                       "redirects",   "headers",   "cors", "limits",
+                                       "compression", "proxies",   NULL};
 
 static int out_of_memory(struct options_reader *r)
 {
@@ -337,6 +338,57 @@ static int read_cors(struct options_reader *r, struct config *config)
     return rc;
 }
 
+static int read_networks(struct options_reader *r, struct proxies *proxies)
+{
+    struct str *from = NULL;
+    unsigned count = 0;
+    int rc = options_str_list(r, "from", &from, &count);
+    if (rc == 0 && count == 0)
+        rc =
+            options_fault(r, "from", "must name the proxies, as { \"10.0.0.0/8\", \"127.0.0.1\" }");
+    if (rc != 0)
+        return rc;
+    proxies->from = arena_zalloc(r->arena, count * sizeof(*proxies->from));
+    if (proxies->from == NULL)
+        return out_of_memory(r);
+    for (unsigned i = 0; i < count; i++) {
+        if (str_eq(from[i], STR("unix")))
+            continue; /* who comes by a unix socket has no address, and there is none to come by */
+        if (!network_parse(from[i], &proxies->from[proxies->from_count++]))
+            return options_fault(r, "from",
+                                 "'%.*s' is no address and no network, as \"10.0.0.0/8\" (with no "
+                                 "bits behind those that count)",
+                                 STR_ARG(from[i]));
+    }
+    return 0;
+}
+
+/* proxies = { from = { "10.0.0.0/8" }, header = "x-forwarded-for" | "forwarded", trust_host = } */
+static int read_proxies(struct options_reader *r, struct config *config)
+{
+    static const char *const keys[] = {"from", "header", "trust_host", NULL};
+    struct str header = STR("x-forwarded-for");
+    if (!options_get(r, "proxies"))
+        return 0;
+    int rc = must_be_table(r, "proxies");
+    size_t before = options_enter(r, "proxies", 0);
+    if (rc == 0)
+        rc = options_check_keys(r, keys);
+    if (rc == 0)
+        rc = read_networks(r, &config->proxies);
+    if (rc == 0)
+        rc = options_str(r, "header", &header);
+    bool by_x = str_eq_nocase(header, STR("x-forwarded-for"));
+    if (rc == 0 && !by_x && !str_eq_nocase(header, STR("forwarded")))
+        rc = options_fault(r, "header", "must be \"x-forwarded-for\" or \"forwarded\"");
+    config->proxies.header = by_x ? FORWARDED_BY_X : FORWARDED_BY_RFC7239;
+    if (rc == 0)
+        rc = options_bool(r, "trust_host", &config->proxies.trust_host);
+    options_leave(r, before);
+    lua_pop(r->L, 1);
+    return rc;
+}
+
 static int read_limits(struct options_reader *r, struct config *config)
 {
     static const char *const keys[] = {
@@ -410,6 +462,7 @@ int config_read_top(struct options_reader *r, struct config *config)
         read_headers,
         read_cors,
         read_compression,
+        read_proxies,
     };
     int top = lua_gettop(r->L);
     for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {

@@ -77,8 +77,7 @@ static size_t literal_length(struct str host)
     return inet_pton(AF_INET6, address, &parsed) == 1 ? end + 1 : 0;
 }
 
-/* host [":" port] of RFC 3986, without userinfo, percent-encoding and sub-delimiters. */
-static bool host_is_valid(struct str host)
+bool head_host_is_valid(struct str host)
 {
     size_t i = 0;
     if (host.len > 0 && host.ptr[0] == '[')
@@ -120,7 +119,7 @@ static const struct http_fault *take_absolute(struct request *req, struct arena 
     while (end < rest.len && rest.ptr[end] != '/' && rest.ptr[end] != '?')
         end++;
     struct str authority = {rest.ptr, end};
-    if (!host_is_valid(authority))
+    if (!head_host_is_valid(authority))
         return &bad_host;
     if (req->host.len > 0 && !str_eq_nocase(req->host, authority))
         return &other_host;
@@ -150,7 +149,7 @@ static const struct http_fault *check_host(struct request *req, const struct fie
 {
     if (f->hosts > 1 || (f->hosts == 0 && req->version_minor > 0))
         return &no_host;
-    if (f->hosts == 1 && !host_is_valid(f->host))
+    if (f->hosts == 1 && !head_host_is_valid(f->host))
         return &bad_host;
     req->host = f->host;
     return NULL;

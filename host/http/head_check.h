@@ -15,6 +15,9 @@ struct head_framing {
     uint64_t length; /* of BODY_LENGTH */
 };
 
+/* host [":" port] of RFC 3986, without userinfo, percent-encoding and sub-delimiters? */
+bool head_host_is_valid(struct str host);
+
 /* Fills target, path, query, host, keep_alive and expects_continue from target, version_minor and
  * headers (names in lower case). NULL, or why the request is refused. */
 const struct http_fault *head_check(struct request *req, struct arena *arena,

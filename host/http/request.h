@@ -22,6 +22,9 @@ enum http_method {
 #define METHOD_BIT(method) (1u << (method))
 #define METHOD_ALL         ((1u << METHOD_COUNT) - 1)
 
+/* Whose word about who is behind a proxy was believed; see http/forwarded.h. */
+enum forwarded_by { FORWARDED_BY_NOBODY, FORWARDED_BY_X, FORWARDED_BY_RFC7239 };
+
 struct request {
     enum http_method method;
     struct str method_name; /* "GET" */
@@ -30,10 +33,12 @@ struct request {
     struct str query;       /* after '?', without it; ptr NULL when there was no '?' */
     struct str host;        /* Host header, or the authority of an absolute target; may be empty */
     struct str scheme;      /* "http" or "https" */
-    struct str client_ip;   /* text of the peer's address */
+    struct str client_ip;   /* text of the peer's address, or of who is behind a trusted one */
     int version_minor;      /* HTTP/1.x; 1 for HTTP/2 */
     struct headers headers; /* lower-case names; trailers are not among them */
     struct str body;        /* ptr NULL when the request has no body at all */
+    enum forwarded_by forwarded;
+    bool forwarded_host; /* also about the host's name */
     bool keep_alive;
     bool expects_continue;
 };

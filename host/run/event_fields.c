@@ -9,6 +9,7 @@
 #include "base/base64.h"
 #include "base/clock.h"
 #include "http/content_type.h"
+#include "http/forwarded.h"
 #include "http/target.h"
 #include "run/claims_table.h"
 #include "run/invocation.h"
@@ -133,8 +134,10 @@ static const char *const own_headers[] = {"client-ip",
                                           NULL};
 static const char GEO[] = "e30="; /* base64 of {} */
 
-static bool is_own_header(struct str name)
+static bool is_dropped(const struct request *req, struct str name)
 {
+    if (!forwarded_may_show(req, name))
+        return true;
     for (const char *const *own = own_headers; *own != NULL; own++) {
         if (str_eq(name, str_from(*own)))
             return true;
@@ -184,7 +187,7 @@ static void push_headers(lua_State *L, struct invocation *inv)
     lua_createtable(L, 0, (int)headers->len + 6);
     for (uint32_t i = 0; i < headers->len; i++) {
         struct str name = headers->items[i].name;
-        if (is_own_header(name))
+        if (is_dropped(request_of(inv), name))
             continue;
         push_str(L, name);
         set_joined(L, str_eq(name, STR("cookie")) ? "; " : ", ", headers->items[i].value);

@@ -1,16 +1,21 @@
--- The attacks of `luafn audit`, as requests that no host may let through. An attack is what an Authorization header
--- (or two, or the query) says. The first ones need nothing but a guess at issuer and audience, and for some the public
--- key; the last ones are made from one good token: every change to it must be noticed.
+-- `luafn audit`: the known attacks on tokens, as requests that no host may let through. An attack is what an
+-- Authorization header (or two, or the query) says. The first ones need nothing but a guess at issuer and audience, and
+-- for some the public key; the last ones are made from one good token: every change to it must be noticed.
 --
--- `plan`: issuer, audience, token (or nil), now, kid, and key, a public one of the issuer (or nil). Returns whether the
--- token is a signed one.
+-- `plan`: targets, a list of { method=, path=, asks= }, issuer, audience, token (or nil), now, kid, colour, and key, a
+-- public one of the issuer (or nil). Prints what becomes of each; returns whether all was as expected, or nil where the
+-- token is no signed one.
 local host, plan = ...
 
+local attacks = {}
+
+-- `more`: headers and query in place of the token; `good`, it must be let in: what the refusals are held against;
+-- `oversize`, where closing the connection is an answer, too.
 local function add(name, token, more)
   local attack = more or {}
   attack.name = name
   attack.headers = attack.headers or { "Bearer " .. token }
-  host.add(attack)
+  attacks[#attacks + 1] = attack
 end
 
 local function quote(text)
@@ -249,4 +254,67 @@ forge_headers()
 forge_kids()
 forge_secrets()
 if plan.key then forge_with_public(plan.key) end
-return not plan.token or change(plan.token)
+if plan.token and not change(plan.token) then return nil end
+
+-- ---- firing ----
+
+local COLOURS = { ok = "\27[32m", ["LET THROUGH"] = "\27[31m", FAULT = "\27[33m" }
+local tally = { ok = 0, ["LET THROUGH"] = 0, FAULT = 0 }
+
+local function send(target, attack)
+  return host.send(target.method, target.path .. (attack.query and "?" .. attack.query or ""), attack.headers)
+end
+
+-- What the host must refuse is a 401, or a head that is too much for it. Any other answer to a bad token, a 403 or a
+-- 404 of the handler's own among them, means that it was believed, unless that is what the host says to plain junk.
+local function judge(attack, status, junk_status)
+  local success = status >= 200 and status < 300
+  if attack.good then return (success or status == 403) and "ok" or "FAULT" end -- a 403: who it is may not do this
+  if status == 0 then return attack.oversize and "ok" or "FAULT" end
+  if status >= 500 then return "FAULT" end
+  local refused = status == 401 or status == 400 or status == 413 or status == 414 or status == 431
+  return (refused or not success and status == junk_status) and "ok" or "LET THROUGH"
+end
+
+local function fire(target, attack, junk_status)
+  local status, code, why = send(target, attack)
+  local result = judge(attack, status, junk_status)
+  local actual = status == 0 and "no answer: " .. code or why == "" and tostring(status)
+    or status .. "  " .. why:sub(1, 199)
+  local word = ("%-11s"):format(result)
+  tally[result] = tally[result] + 1
+  print(("%s  %-42s  %s %-30s  %-9s  %s"):format(plan.colour and COLOURS[result] .. word .. "\27[0m" or word,
+    attack.name, target.method, target.path, attack.good and "200, 403" or "401", actual))
+end
+
+-- Is the route there, and does it ask for a token? A function without `auth` may be open on purpose. The status of
+-- plain junk there, or nil.
+local function protected(target)
+  local status, code = send(target, { headers = {} })
+  local missing = status == 0 or status == 405 or status == 404 and code == "not_found"
+  local open = not target.asks and not missing and status < 500 and status ~= 401
+  if not open and not missing then return (send(target, { headers = { "Bearer junk" } })) end
+  local what = status == 0 and code or missing and "there is nothing to attack"
+    or "let in without a token, and has no `auth`"
+  print(("%-11s  %-42s  %s %s"):format(missing and "FAULT" or "open", what, target.method, target.path))
+  if missing then tally.FAULT = tally.FAULT + 1 end
+end
+
+print(("forged tokens say iss %s, aud %s"):format(plan.issuer, plan.audience))
+if not plan.key then print("skipped: public keys as secrets; give --jwks URL") end
+if not plan.token then print("skipped: changes to a good token; give --token TOKEN") end
+print(("\n%-11s  %-42s  %-34s  %-9s  %s"):format("", "attack", "route", "expected", "actual"))
+local routes, fired = 0, 0
+for _, target in ipairs(plan.targets) do
+  local junk_status = protected(target)
+  if junk_status then
+    routes = routes + 1
+    for _, attack in ipairs(attacks) do fire(target, attack, junk_status) end
+    fired = fired + #attacks
+    io.stdout:flush()
+  end
+end
+print(("\n%d requests at %d protected route%s: %d as expected, %d let through, %d faults"):format(fired, routes,
+  routes == 1 and "" or "s", tally.ok, tally["LET THROUGH"], tally.FAULT))
+if routes == 0 then error("no protected route was found", 0) end
+return tally["LET THROUGH"] + tally.FAULT == 0

@@ -1,7 +1,8 @@
 /* What the files of `luafn audit` share. */
 #pragma once
 
-#include "cli/audit_plan.h"
+#include "auth/keyset.h"
+#include "base/arena.h"
 #include "cli/audit_probe.h"
 #include "cli/cli.h"
 
@@ -22,10 +23,10 @@ struct audit {
     struct str host;
     struct target targets[AUDIT_ROUTES];
     unsigned target_count;
-    struct audit_plan plan;
-    struct keyset *keys; /* owned; NULL: not known */
-    long junk_status;    /* how this route answers to plain junk */
-    unsigned fired, passed, through, faults;
+    struct str issuer, audience; /* of forged tokens that have no good one to copy */
+    struct str token;            /* a good one; ptr NULL: none */
+    struct keyset *keys;         /* owned; NULL: not known */
+    int verdict;                 /* exit status; EXIT_USAGE: the token is no signed one */
 };
 
 /* Origin and routes, from the URL and the configuration; issuer, audience and kept keys from the
@@ -35,3 +36,7 @@ int audit_find_targets(struct audit *a, const char *url);
 /* The issuer's key set: of --jwks, of .luafn/, or of the host itself where it is an issuer. Finding
  * none is no fault, unless it was asked for. As above. */
 int audit_find_keys(struct audit *a);
+
+/* Fires share/audit.lua's attacks at all targets, and prints what becomes of them. An exit status.
+ */
+int audit_attack(struct audit *a);

@@ -68,11 +68,10 @@ static void add_function(struct audit *a, const struct deployment *deployment,
 static void use_issuer(struct audit *a, const struct config *config)
 {
     const struct verifier_spec *spec = &config->issuers[0];
-    struct audit_plan *plan = &a->plan;
-    if (plan->issuer.ptr == NULL)
-        plan->issuer = arena_copy(&a->arena, spec->verifier.issuer);
-    if (plan->audience.ptr == NULL && spec->verifier.audience_count > 0)
-        plan->audience = arena_copy(&a->arena, spec->verifier.audiences[0]);
+    if (a->issuer.ptr == NULL)
+        a->issuer = arena_copy(&a->arena, spec->verifier.issuer);
+    if (a->audience.ptr == NULL && spec->verifier.audience_count > 0)
+        a->audience = arena_copy(&a->arena, spec->verifier.audiences[0]);
     char folder[4096];
     struct stat st;
     struct issuer_store store;
@@ -164,8 +163,8 @@ static void ask_discovery(struct audit *a)
     json_t *document = json_loadb(a->answer.body.data, a->answer.body.len, 0, NULL);
     const char *issuer = json_string_value(json_object_get(document, "issuer"));
     const char *found = json_string_value(json_object_get(document, "jwks_uri"));
-    if (issuer != NULL && a->plan.issuer.ptr == NULL)
-        a->plan.issuer = arena_copy(&a->arena, str_from(issuer));
+    if (issuer != NULL && a->issuer.ptr == NULL)
+        a->issuer = arena_copy(&a->arena, str_from(issuer));
     if (found != NULL && str_starts_with(str_from(found), a->origin))
         uri = arena_copy(&a->arena, str_from(found));
     json_decref(document);

@@ -1,20 +1,16 @@
-/* What share/audit.lua needs of the host: keys, signatures, base64url, and a list to add to. */
-#include "cli/audit_plan.h"
+/* What share/audit.lua needs of the host: keys, signatures, base64url, and requests. */
+#include "cli/audit_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "auth/token.h"
 #include "lua/own_script.h"
 
 static const char KEY[] = "luafn.audit.key";
 static struct buf scratch; /* what is pushed next: nothing that raises may own memory */
-
-static struct audit_plan *plan_of(lua_State *L)
-{
-    return lua_touserdata(L, lua_upvalueindex(1));
-}
 
 static struct str check_text(lua_State *L, int index)
 {
@@ -162,50 +158,51 @@ static int l_kid_of(lua_State *L)
     return found ? push_scratch(L) : 0;
 }
 
-/* ---- the plan ---- */
+/* ---- requests ---- */
 
-static struct str keep(lua_State *L, struct str text)
+/* A member of the answer's error frame, as {"error":...,"error_description":...}, or "". */
+static void push_member(lua_State *L, const struct audit *a, const char *name)
 {
-    text = arena_copy(plan_of(L)->arena, text);
-    if (text.ptr == NULL)
-        luaL_error(L, "out of memory");
-    return text;
+    struct str body = buf_str(&a->answer.body);
+    json_t *frame = json_loadb(body.ptr, body.len, 0, NULL);
+    const char *text = json_string_value(json_object_get(frame, name));
+    buf_clear(&scratch);
+    buf_add_str(&scratch, str_from(text != NULL ? text : ""));
+    json_decref(frame);
+    push_scratch(L);
 }
 
-static bool flag(lua_State *L, const char *name)
+/* (method, path, values of Authorization): the status, and what the answer says as error and its
+ * description; 0 and the reason where there is no answer. */
+static int l_send(lua_State *L)
 {
-    lua_getfield(L, 1, name);
-    return lua_toboolean(L, -1) != 0;
-}
-
-/* { name=, headers=, query=, good=, oversize= } */
-static int l_add(lua_State *L)
-{
-    struct audit_plan *plan = plan_of(L);
-    if (plan->count == AUDIT_ATTACKS)
-        return luaL_error(L, "more than %d attacks", AUDIT_ATTACKS);
-    struct attack *attack = &plan->attacks[plan->count];
-    lua_getfield(L, 1, "name");
-    lua_getfield(L, 1, "headers"); /* stack: attack, name, headers */
-    *attack = (struct attack){.name = keep(L, check_text(L, 2)),
-                              .good = flag(L, "good"),
-                              .oversize = flag(L, "oversize")};
-    if (lua_getfield(L, 1, "query") == LUA_TSTRING)
-        attack->query = keep(L, check_text(L, -1));
-    for (; attack->header_count < 2; lua_pop(L, 1)) {
-        if (lua_rawgeti(L, 3, (lua_Integer)attack->header_count + 1) != LUA_TSTRING)
-            break;
-        attack->headers[attack->header_count++] = keep(L, check_text(L, -1));
+    struct audit *a = lua_touserdata(L, lua_upvalueindex(1));
+    struct header headers[2];
+    unsigned count = 0;
+    struct str method = check_text(L, 1);
+    for (; count < 2 && lua_rawgeti(L, 3, (lua_Integer)count + 1) == LUA_TSTRING; count++)
+        headers[count] = (struct header){STR("Authorization"), check_text(L, -1)};
+    lua_pushlstring(L, a->origin.ptr, a->origin.len);
+    lua_pushvalue(L, 2);
+    lua_concat(L, 2);
+    probe_send(&a->probe, method, check_text(L, -1), headers, count, &a->answer);
+    lua_pushinteger(L, a->answer.status);
+    if (a->answer.status == 0) {
+        lua_pushstring(L, a->answer.error);
+        return 2;
     }
-    plan->count++;
-    return 0;
+    push_member(L, a, "error");
+    push_member(L, a, "error_description");
+    return 3;
 }
 
 static const luaL_Reg calls[] = {
-    {"add", l_add},       {"claims_of", l_claims_of}, {"decode", l_decode}, {"encode", l_encode},
-    {"jwk", l_jwk},       {"new_key", l_new_key},     {"kid_of", l_kid_of}, {"pem", l_pem},
-    {"secret", l_secret}, {"sign", l_sign},           {NULL, NULL},
+    {"claims_of", l_claims_of}, {"decode", l_decode},   {"encode", l_encode}, {"jwk", l_jwk},
+    {"kid_of", l_kid_of},       {"new_key", l_new_key}, {"pem", l_pem},       {"secret", l_secret},
+    {"send", l_send},           {"sign", l_sign},       {NULL, NULL},
 };
+
+/* ---- the whole ---- */
 
 static void set_text(lua_State *L, const char *name, struct str text)
 {
@@ -213,47 +210,67 @@ static void set_text(lua_State *L, const char *name, struct str text)
     lua_setfield(L, -2, name);
 }
 
-struct making {
-    struct audit_plan *plan;
-    bool is_token;
-};
+static void push_targets(lua_State *L, const struct audit *a)
+{
+    lua_createtable(L, (int)a->target_count, 0);
+    for (unsigned i = 0; i < a->target_count; i++) {
+        lua_createtable(L, 0, 3);
+        set_text(L, "method", a->targets[i].method);
+        set_text(L, "path", a->targets[i].path);
+        lua_pushboolean(L, a->targets[i].asks);
+        lua_setfield(L, -2, "asks");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+static void push_plan(lua_State *L, const struct audit *a)
+{
+    struct key *key = a->keys != NULL ? keyset_at(a->keys, 0) : NULL;
+    struct str kid = key != NULL ? key_kid(key) : STR("");
+    lua_newtable(L);
+    set_text(L, "issuer", a->issuer);
+    set_text(L, "audience", a->audience);
+    set_text(L, "kid", kid.len > 0 ? kid : STR("k1"));
+    if (a->token.ptr != NULL)
+        set_text(L, "token", a->token);
+    lua_pushinteger(L, (lua_Integer)time(NULL));
+    lua_setfield(L, -2, "now");
+    lua_pushboolean(L, isatty(STDOUT_FILENO));
+    lua_setfield(L, -2, "colour");
+    push_targets(L, a);
+    lua_setfield(L, -2, "targets");
+    if (key != NULL) {
+        *push_key(L) = key_ref(key);
+        lua_setfield(L, -2, "key");
+    }
+}
 
 /* stack: the script */
-static void make(lua_State *L, void *arg)
+static void attack(lua_State *L, void *arg)
 {
-    struct making *making = arg;
-    struct audit_plan *plan = making->plan;
-    struct key *key = plan->keys != NULL ? keyset_at(plan->keys, 0) : NULL;
-    struct str kid = key != NULL ? key_kid(key) : STR("");
+    struct audit *a = arg;
     luaL_newmetatable(L, KEY);
     lua_pushcfunction(L, l_key_gc);
     lua_setfield(L, -2, "__gc");
     lua_settop(L, 1);
     luaL_newlibtable(L, calls);
-    lua_pushlightuserdata(L, plan);
+    lua_pushlightuserdata(L, a);
     luaL_setfuncs(L, calls, 1);
-    lua_newtable(L);
-    set_text(L, "issuer", plan->issuer);
-    set_text(L, "audience", plan->audience);
-    set_text(L, "kid", kid.len > 0 ? kid : STR("k1"));
-    if (plan->token.ptr != NULL)
-        set_text(L, "token", plan->token);
-    lua_pushinteger(L, (lua_Integer)time(NULL));
-    lua_setfield(L, -2, "now");
-    if (key != NULL) {
-        *push_key(L) = key_ref(key);
-        lua_setfield(L, -2, "key");
-    }
+    push_plan(L, a);
     lua_call(L, 2, 1);
-    making->is_token = lua_toboolean(L, -1) != 0;
+    a->verdict =
+        lua_isboolean(L, -1) ? (lua_toboolean(L, -1) ? EXIT_GOOD : EXIT_FAULT) : EXIT_USAGE;
 }
 
-int audit_plan_make(struct audit_plan *plan, struct err *err)
+int audit_attack(struct audit *a)
 {
-    struct making making = {.plan = plan};
-    int rc = own_script_run("share/audit.lua", make, &making, err);
+    struct err err;
+    int rc = own_script_run("share/audit.lua", attack, a, &err);
     buf_free(&scratch);
     if (rc != 0)
-        return -EIO;
-    return making.is_token ? 0 : -EINVAL;
+        return cli_fault("%s", err.text);
+    if (a->verdict == EXIT_USAGE)
+        return cli_usage(a->command, "--token is no signed token, three parts with dots "
+                                     "between, such as `luafn token` prints");
+    return a->verdict;
 }

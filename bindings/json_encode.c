@@ -18,7 +18,6 @@
 #include "lua/json_lazy.h"
 #include "lua/lazy.h"
 #include "lua/tree.h"
-#include "run/claims_table.h"
 
 /* One table on the way down to the value. */
 struct frame {
@@ -282,95 +281,7 @@ static void encode_object(struct encoder *enc, int table)
     buf_add_char(enc->out, '}');
 }
 
-/* ---- claims: what a script has not touched is text already ---- */
-
-/* From the name's quote to the value's end, for the members `from` to `to`; they are side by side.
- */
-static struct str run_of(const struct sheet *sheet, unsigned from, unsigned to)
-{
-    const char *start = sheet_name(sheet, from).ptr - 1;
-    struct str last = sheet_value(sheet, to);
-    return (struct str){start, (size_t)(last.ptr + last.len - start)};
-}
-
-/* The raw table stands for this member, which it may have lost. */
-static bool encode_made(struct encoder *enc, int table, struct frame *frame, struct str name,
-                        bool first)
-{
-    lua_State *L = enc->L;
-    lua_pushlstring(L, name.ptr, name.len);
-    lua_pushvalue(L, -1);
-    bool there = lua_rawget(L, table) != LUA_TNIL;
-    if (there)
-        encode_member(enc, frame, first);
-    return there;
-}
-
-/* Members besides those of the sheet. */
-static void encode_others(struct encoder *enc, int table, struct frame *frame,
-                          const struct sheet *sheet, bool first)
-{
-    lua_State *L = enc->L;
-    for (lua_pushnil(L); !enc->failed && lua_next(L, table) != 0;) {
-        struct str name = {NULL, 0};
-        if (lua_type(L, -2) == LUA_TSTRING)
-            name.ptr = lua_tolstring(L, -2, &name.len);
-        if (name.ptr == NULL || sheet_find(sheet, name) >= 0) {
-            lua_pop(L, 1);
-            continue;
-        }
-        encode_member(enc, frame, first);
-        first = false;
-    }
-}
-
-static void encode_members(struct encoder *enc, int table, const struct claims_table *view)
-{
-    const struct sheet *sheet = view->sheet;
-    struct frame frame = {enc->frame, 0, 0};
-    int top = lua_gettop(enc->L);
-    bool first = true;
-    enc->frame = &frame;
-    for (unsigned i = 0; i < sheet->count && !enc->failed; i++) {
-        unsigned from = i;
-        while (i < sheet->count && (view->made >> i & 1) == 0)
-            i++;
-        if (i > from) {
-            if (!first)
-                buf_add_char(enc->out, ',');
-            buf_add_str(enc->out, run_of(sheet, from, i - 1));
-            first = false;
-        }
-        if (i < sheet->count && encode_made(enc, table, &frame, sheet_name(sheet, i), first))
-            first = false;
-        if (!enc->failed)
-            lua_settop(enc->L, top);
-    }
-    if (view->others && !enc->failed)
-        encode_others(enc, table, &frame, sheet, first);
-    enc->frame = frame.up;
-}
-
-/* Writes the table at `table` and says true, if it is one of claims whose members are not all made.
- * On one line. */
-static bool encode_claims(struct encoder *enc, int table)
-{
-    struct claims_table view;
-    if (!claims_table_view(enc->L, table, &view))
-        return false;
-    if (view.made == 0 && !view.others) {
-        buf_add_str(enc->out, sheet_text(view.sheet));
-        return true;
-    }
-    buf_add_char(enc->out, '{');
-    enc->depth++;
-    encode_members(enc, table, &view);
-    enc->depth--;
-    buf_add_char(enc->out, '}');
-    return true;
-}
-
-/* ---- JSON: what a script has not touched is text already ---- */
+/* ---- what a script has not touched is text already ---- */
 
 /* The text of a value without the white space between those within. */
 static void add_compact(struct encoder *enc, struct str text)
@@ -533,11 +444,16 @@ static void encode_array_level(struct encoder *enc, int table, const struct json
  * permits. On one line. */
 static bool encode_level(struct encoder *enc, int table)
 {
-    struct json_level *level = json_lazy_level(enc->L, table);
+    const struct sheet *sheet = json_lazy_sheet(enc->L, table);
+    if (sheet != NULL) {
+        buf_add_str(enc->out, sheet_text(sheet));
+        return true;
+    }
+    const struct json_level *level = json_lazy_level(enc->L, table);
     if (level == NULL || enc->depth + level->box->height > LIMIT_JSON_DEPTH)
         return false;
     struct str text = {level->text.ptr + level->box->start, level->box->end - level->box->start};
-    if (!level->found && !level->whole)
+    if (!level->touched)
         add_text(enc, level, text);
     else if (*text.ptr == '{')
         encode_object_level(enc, table, level);
@@ -552,8 +468,7 @@ static bool encode_level(struct encoder *enc, int table)
  * are read. True: it was one and is written. */
 static bool encode_lazy(struct encoder *enc, int table)
 {
-    if (enc->style.indent == 0 && !enc->style.sort_keys &&
-        (encode_claims(enc, table) || encode_level(enc, table)))
+    if (enc->style.indent == 0 && !enc->style.sort_keys && encode_level(enc, table))
         return true;
     lazy_make_whole(enc->L, table);
     return false;
@@ -580,10 +495,10 @@ static void encode_table(struct encoder *enc)
     budget_step(
         L); /* a huge, emptied table that is referred to often costs much and writes little */
     int top = lua_gettop(L);
-    bool marked = is_array(enc, top);
-    if (!marked && lua_getmetatable(L, top)) {
+    bool marked = false;
+    if (lua_getmetatable(L, top)) {
         lua_pop(L, 1);
-        if (encode_lazy(enc, top))
+        if (!is_array(enc, top) && encode_lazy(enc, top))
             return;
         marked = is_array(enc, top);
     }

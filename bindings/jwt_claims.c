@@ -4,6 +4,7 @@
 
 #include "base/str.h"
 #include "bindings/jwt_internal.h"
+#include "lua/json_lazy.h"
 #include "lua/lazy.h"
 #include "run/claims_table.h"
 #include "lua/tree.h"
@@ -181,7 +182,7 @@ int l_jwt_remove_namespaces(lua_State *L)
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
     if (claims_push_mapped(L, 2, &(struct sheet_map){.namespace = ns})) {
-        claims_table_wrap(L);
+        json_lazy_wrap(L);
         return 1;
     }
     lazy_make_whole(L, 2);

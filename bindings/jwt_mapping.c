@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "bindings/jwt_internal.h"
 #include "bindings/keys.h"
+#include "lua/json_lazy.h"
 #include "lua/lazy.h"
 #include "run/claims_table.h"
 
@@ -42,12 +43,13 @@ static int l_map(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     const struct settings *s = lua_touserdata(L, lua_upvalueindex(UP_SETTINGS));
-    const struct sheet *sheet = s->plain ? claims_table_untouched(L, 1) : NULL;
+    const struct sheet *sheet = s->plain ? json_lazy_push_sheet(L, 1) : NULL;
+    lua_settop(L, 1);
     if (sheet == NULL)
         return map_table(L, s);
     if ((uint64_t)lua_tointeger(L, lua_upvalueindex(UP_ORIGIN)) == sheet->serial) {
         lua_pushvalue(L, lua_upvalueindex(UP_LAST));
-        claims_table_wrap(L);
+        json_lazy_wrap(L);
         return 1;
     }
     if (!claims_push_mapped(L, 1, &s->map))
@@ -56,7 +58,7 @@ static int l_map(lua_State *L)
     lua_replace(L, lua_upvalueindex(UP_LAST));
     lua_pushinteger(L, (lua_Integer)sheet->serial);
     lua_replace(L, lua_upvalueindex(UP_ORIGIN));
-    claims_table_wrap(L);
+    json_lazy_wrap(L);
     return 1;
 }
 
@@ -71,7 +73,7 @@ bool jwt_push_mapped(lua_State *L, int map, const struct jwt_verifier *v,
     lua_pop(L, 1);
     if (known) {
         lua_getupvalue(L, map, UP_LAST);
-        claims_table_wrap(L);
+        json_lazy_wrap(L);
     }
     return known;
 }

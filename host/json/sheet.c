@@ -6,6 +6,7 @@
 
 #include "json/sheet_internal.h"
 #include "base/buf.h"
+#include "base/limits.h"
 
 size_t sheet_bytes(size_t count, size_t text_len)
 {
@@ -21,7 +22,11 @@ void sheet_fill(struct sheet *sheet, struct str text, const struct sheet_member 
                             .bytes = (uint32_t)(head + text.len),
                             .count = (uint32_t)count,
                             .text = (uint32_t)head,
-                            .text_len = (uint32_t)text.len};
+                            .text_len = (uint32_t)text.len,
+                            .box = {.end = (uint32_t)text.len,
+                                    .next = 1,
+                                    .count = (uint32_t)count,
+                                    .height = LIMIT_TOKEN_JSON_DEPTH}}; /* or less */
     memcpy(sheet->members, places, count * sizeof(*places));
     memcpy((char *)sheet + head, text.ptr, text.len);
 }
@@ -124,17 +129,4 @@ struct sheet *sheet_new(const json_t *object)
         sheet = assemble(buf_str(&text), places, count);
     buf_free(&text);
     return sheet;
-}
-
-/* ---- reading ---- */
-
-int sheet_find(const struct sheet *sheet, struct str name)
-{
-    const char *text = sheet_text(sheet).ptr;
-    for (unsigned i = 0; i < sheet->count; i++) {
-        const struct sheet_member *m = &sheet->members[i];
-        if (m->name_len == name.len && memcmp(text + m->name, name.ptr, name.len) == 0)
-            return (int)i;
-    }
-    return -1;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/str.h"
+#include "json/boxes.h"
 
 enum { SHEET_MEMBERS = 63 };
 
@@ -24,15 +25,13 @@ struct sheet {
     uint32_t bytes;  /* of the whole block */
     uint32_t count;
     uint32_t text, text_len; /* the object, as json.encode writes it; from the block's start */
+    struct json_box box;     /* of the object; there is none of what is within */
     struct sheet_member members[]; /* in the token's order */
 };
 
 /* Of an object; freed with free(). NULL when it has more than SHEET_MEMBERS members or a name that
  * JSON must escape, or when out of memory: do without. */
 struct sheet *sheet_new(const json_t *object);
-
-/* Index of the member, or -1. */
-int sheet_find(const struct sheet *sheet, struct str name);
 
 static inline struct str sheet_text(const struct sheet *sheet)
 {

@@ -1,7 +1,9 @@
 /* Tables of a JSON text whose members are made when they are read. */
 #include "lua/json_lazy.h"
 
+#include <assert.h>
 #include <lauxlib.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "lua/budget.h"
@@ -19,16 +21,49 @@ enum {
     LOOK_EVERY = 64, /* members made between two looks at the budget */
 };
 
+static_assert(offsetof(struct json_level, no_serial) == offsetof(struct sheet, serial),
+              "that is how they are told apart");
+
 /* Their addresses are keys: in the raw table, and in the registry. */
 static const char level_key, object_key, array_key;
 
-struct json_level *json_lazy_level(lua_State *L, int index)
+/* What is there under the key: a level, or the sheet of a table that nobody has touched. NULL:
+ * nothing. */
+static void *held(lua_State *L, int index)
 {
     if (!lua_istable(L, index))
         return NULL;
     lua_rawgetp(L, index, &level_key);
-    struct json_level *level = lua_touserdata(L, -1);
+    void *state = lua_touserdata(L, -1);
     lua_pop(L, 1);
+    return state;
+}
+
+const struct sheet *json_lazy_sheet(lua_State *L, int index)
+{
+    const struct sheet *sheet = held(L, index);
+    return sheet != NULL && sheet->serial != 0 ? sheet : NULL;
+}
+
+struct json_level *json_lazy_level(lua_State *L, int index)
+{
+    const struct sheet *sheet = json_lazy_sheet(L, index);
+    if (sheet == NULL)
+        return held(L, index);
+    luaL_checkstack(L, 4, NULL);
+    index = lua_absindex(L, index);
+    struct json_level *level =
+        lua_newuserdatauv(L, sizeof(*level) + sheet->count * sizeof(level->at[0]), 1);
+    *level = (struct json_level){.text = sheet_text(sheet),
+                                 .boxes = &sheet->box,
+                                 .box = &sheet->box,
+                                 .sheet = sheet,
+                                 .found = true};
+    for (uint32_t i = 0; i < sheet->count; i++)
+        level->at[i] = sheet->members[i].name - 1;
+    lua_rawgetp(L, index, &level_key);
+    lua_setiuservalue(L, -2, 1);
+    lua_rawsetp(L, index, &level_key);
     return level;
 }
 
@@ -39,7 +74,7 @@ static bool is_object(const struct json_level *level)
 
 static bool is_small(const struct json_level *level)
 {
-    return level->box->count <= SMALL || level->text.len <= SHORT;
+    return level->sheet == NULL && (level->box->count <= SMALL || level->text.len <= SHORT);
 }
 
 /* ---- places ---- */
@@ -50,6 +85,11 @@ static uint32_t skip_blanks(struct str text, uint32_t at)
            text.ptr[at] == '\t')
         at++;
     return at;
+}
+
+static bool is_box(struct str value)
+{
+    return *value.ptr == '{' || *value.ptr == '[';
 }
 
 /* A value on the way through a level. */
@@ -82,7 +122,7 @@ static struct str walk_name(struct walk *walk)
 static struct str walk_value(struct walk *walk, const struct json_box **box)
 {
     struct str value = str_skip(walk->text, walk->at);
-    bool boxed = *value.ptr == '{' || *value.ptr == '[';
+    bool boxed = is_box(value);
     *box = boxed ? walk->child : NULL;
     if (boxed)
         walk->child = walk->boxes + walk->child->next;
@@ -115,10 +155,12 @@ struct str json_level_name(const struct json_level *level, uint32_t member)
     return walk_name(&walk);
 }
 
-/* The box within the level that starts there. */
+/* The box within the level that starts there; NULL: it has none. */
 static const struct json_box *box_at(const struct json_level *level, uint32_t start)
 {
     const struct json_box *low = level->box + 1, *high = level->boxes + level->box->next;
+    if (low == high)
+        return NULL;
     while (high - low > 1) {
         const struct json_box *middle = low + (high - low) / 2;
         if (middle->start <= start)
@@ -129,17 +171,27 @@ static const struct json_box *box_at(const struct json_level *level, uint32_t st
     return low;
 }
 
+static uint32_t place_of(const struct json_level *level, uint32_t member)
+{
+    return level->at[member] & ~JSON_LEVEL_MADE;
+}
+
 /* *box as for walk_value. */
 static struct str value_at(const struct json_level *level, uint32_t member,
                            const struct json_box **box)
 {
-    struct walk walk = {.text = level->text, .at = level->at[member] & ~JSON_LEVEL_MADE};
+    struct walk walk = {.text = level->text, .at = place_of(level, member)};
+    uint32_t next = member + 1;
     if (is_object(level))
         walk_name(&walk);
     struct str value = str_skip(walk.text, walk.at);
-    bool boxed = *value.ptr == '{' || *value.ptr == '[';
+    bool boxed = is_box(value);
     *box = boxed ? box_at(level, walk.at) : NULL;
-    value.len = boxed ? (*box)->end - (*box)->start : json_scalar_length(value);
+    if (!level->box->blanks) /* then a comma or bracket follows */
+        value.len =
+            (next < level->box->count ? place_of(level, next) : level->box->end) - 1 - walk.at;
+    else
+        value.len = boxed ? (*box)->end - (*box)->start : json_scalar_length(value);
     return value;
 }
 
@@ -222,8 +274,10 @@ static void push_value(lua_State *L, int document, const struct json_level *leve
 {
     if (box != NULL)
         push_box(L, document, level, box);
-    else
+    else if (!is_box(value))
         json_lazy_push_scalar(L, value);
+    else if (json_decode_text(L, value) != 0)
+        lua_error(L);
 }
 
 /* What keeps the document of the table at `index`. [-0, +1] */
@@ -242,10 +296,12 @@ static void fill_object(lua_State *L, int index, struct json_level *level)
     struct walk walk = walk_of(level);
     for (uint32_t i = 0; i < level->box->count; i++) {
         const struct json_box *box;
-        uint32_t at = walk.at;
-        struct str name = walk_name(&walk), value = walk_value(&walk, &box);
+        struct str name, value;
         if (level->found && (level->at[i] & JSON_LEVEL_MADE) != 0)
             continue;
+        uint32_t at = level->found ? level->at[i] : walk.at;
+        name = level->found ? json_level_name(level, i) : walk_name(&walk);
+        value = level->found ? value_at(level, i, &box) : walk_value(&walk, &box);
         if (i % LOOK_EVERY == 0)
             budget_step(L);
         lua_pushlstring(L, name.ptr, name.len);
@@ -292,6 +348,7 @@ static void fill(lua_State *L, int index, struct json_level *level)
         return;
     luaL_checkstack(L, 6, NULL);
     index = lua_absindex(L, index);
+    level->touched = true;
     if (is_object(level)) {
         fill_object(L, index, level);
     } else {
@@ -358,7 +415,7 @@ static int l_index_object(lua_State *L)
     struct json_level *level = json_lazy_level(L, 1);
     if (lua_type(L, 2) != LUA_TSTRING || level == NULL || level->whole)
         return 0;
-    if (is_small(level) || ++level->reads == READS) {
+    if (is_small(level) || level->reads + 1 == READS) {
         fill(L, 1, level);
         lua_rawget(L, 1);
         return 1;
@@ -374,6 +431,8 @@ static int l_index_object(lua_State *L)
     lua_pushvalue(L, -2);
     lua_rawset(L, 1);
     level->at[member] |= JSON_LEVEL_MADE;
+    level->touched = true;
+    level->reads++;
     return 1;
 }
 
@@ -387,6 +446,7 @@ static int l_set_object(lua_State *L)
         return 0;
     }
     int64_t member = find(L, level);
+    level->touched = true;
     lua_rawset(L, 1);
     if (member >= 0)
         level->at[member] |= JSON_LEVEL_MADE;
@@ -450,4 +510,24 @@ int json_lazy_decode(lua_State *L, int index)
     push_box(L, lua_gettop(L), &outside, kept);
     lua_remove(L, -2);
     return 0;
+}
+
+/* ---- sheets ---- */
+
+void json_lazy_wrap(lua_State *L)
+{
+    luaL_checkstack(L, 4, NULL);
+    lua_createtable(L, 0, READS);
+    lua_insert(L, -2);
+    lua_rawsetp(L, -2, &level_key);
+    push_metatable(L, true);
+    lua_setmetatable(L, -2);
+}
+
+const struct sheet *json_lazy_push_sheet(lua_State *L, int index)
+{
+    const struct sheet *sheet = json_lazy_sheet(L, index);
+    if (sheet != NULL)
+        lua_rawgetp(L, index, &level_key);
+    return sheet;
 }

@@ -15,18 +15,33 @@
 
 #include "base/str.h"
 #include "json/boxes.h"
+#include "json/sheet.h"
 
 /* Decodes the string at `index`, as json_decode_text does: pushes the value, which holds on to the
  * string while any part of it is such a table; or returns -1 and pushes a message. [-0, +1] */
 int json_lazy_decode(lua_State *L, int index);
 
+/* Puts a table of its members, which are made the same way, in place of the sheet (json/sheet.h) on
+ * top, a userdata that tables may share. Raises when out of memory. [-1, +1] */
+void json_lazy_wrap(lua_State *L);
+
+/* The sheet that the table at `index` is of; NULL: it is of none, or was touched. Never raises.
+ * [-0, +0] */
+const struct sheet *json_lazy_sheet(lua_State *L, int index);
+
+/* The same, and pushes it unless NULL. [-0, +(0|1)] */
+const struct sheet *json_lazy_push_sheet(lua_State *L, int index);
+
 /* What is known of one object or array. In memory of the Lua state. */
 struct json_level {
-    struct str text; /* the whole document */
+    uint64_t no_serial; /* 0, where a sheet has its serial */
+    struct str text;    /* the whole document */
     const struct json_box *boxes, *box;
-    bool found; /* its places are */
-    bool whole; /* all of its members were made */
-    bool set;   /* there may be members besides those of the text */
+    const struct sheet *sheet; /* NULL: the text is that of a string */
+    bool found;                /* its places are */
+    bool touched;              /* a member was read or set */
+    bool whole;                /* all of its members were made */
+    bool set;                  /* there may be members besides those of the text */
     uint8_t reads;
     /* Of an object, where its names' quotes are, and of an odd array its elements; with
      * JSON_LEVEL_MADE: the raw table stands for it. */
@@ -35,8 +50,8 @@ struct json_level {
 
 #define JSON_LEVEL_MADE UINT32_C(0x80000000)
 
-/* The level of the table at `index`; NULL: it is no such table (any more). Never raises. [-0, +0]
- */
+/* The level of the table at `index`, made if it was a sheet's that nobody had touched; NULL: it is
+ * no such table (any more). Raises when out of memory. [-0, +0] */
 struct json_level *json_lazy_level(lua_State *L, int index);
 
 /* As it is in the text: the member's or element's value, and the member's name. */

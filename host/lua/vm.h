@@ -76,7 +76,7 @@ struct vm_thread {
     int anchor; /* luaL_ref in the registry */
 };
 
-enum { VM_IDLE_THREADS = 16, VM_CLAIMS_REFS = 3, VM_LARGE_ANSWERS = 16, VM_NAMES = 9 };
+enum { VM_IDLE_THREADS = 16, VM_CLAIMS_REFS = 2, VM_LARGE_ANSWERS = 16, VM_NAMES = 9 };
 
 struct vm {
     lua_State *L;             /* owned: the main thread; nothing runs on it after loading */

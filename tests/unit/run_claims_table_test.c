@@ -7,6 +7,7 @@
 
 #include "bindings/bindings.h"
 #include "run/claims_table.h"
+#include "lua/json_lazy.h"
 #include "lua/tree.h"
 #include "lua/vm.h"
 
@@ -25,16 +26,14 @@ static int l_both(lua_State *L)
     claims_unref(claims); /* the table needs them no more */
     tree_push(L, json);
     json_decref(json);
-    struct claims_table view;
-    lua_pushboolean(L, claims_table_view(L, -2, &view));
+    lua_pushboolean(L, json_lazy_sheet(L, -2) != NULL);
     return 3;
 }
 
 /* (table) -> are its members not all made? */
 static int l_is_lazy(lua_State *L)
 {
-    struct claims_table view;
-    lua_pushboolean(L, claims_table_view(L, 1, &view));
+    lua_pushboolean(L, json_lazy_sheet(L, 1) != NULL || json_lazy_level(L, 1) != NULL);
     return 1;
 }
 

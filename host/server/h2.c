@@ -285,6 +285,24 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t error,
     return 0;
 }
 
+/* A frame for which nghttp2 resets its stream, with the next output: a peer breaks off its requests
+ * by them as well as by RST_STREAM (CVE-2025-8671), so it is counted at once, and who has not seen
+ * the request does not begin. */
+static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int error,
+                            void *arg)
+{
+    struct h2 *h2 = arg;
+    struct h2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    (void)error;
+    if (s == NULL || s->cut)
+        return 0;
+    s->cut = true;
+    h2->broken++;
+    if (!s->passed_up)
+        list_remove(&s->ready);
+    return 0;
+}
+
 static void end_request(struct h2 *h2, unsigned index)
 {
     nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, h2->late[index].id, NGHTTP2_NO_ERROR);
@@ -511,6 +529,7 @@ static nghttp2_session_callbacks *make_callbacks(void)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     return callbacks;
 }
 

@@ -271,6 +271,29 @@ test('floods', async (t) => {
   assert.equal((await wire.send(...Array(400).fill(ping), get(1)).outcome(1)).status, 200, 'some chores are nobody\'s fault');
 });
 
+// As those that the client resets itself: no handler begins for them, and the connection ends in the end.
+test('streams that we must reset: nobody works for them', async (t) => {
+  const count = 'local calls = 0\nreturn function() calls = calls + 1 return tostring(calls) end';
+  const h = await start(t, { files: deployment({ show: count }, { more: 'limits = { h2c = true },' }) });
+  for (const [what, spoil] of Object.entries({
+    'by a window': (id) => frame(TYPE.WINDOW_UPDATE, 0, id, u32(0x7fffffff)),
+    'by the client': (id) => frame(TYPE.RST_STREAM, 0, id, u32(8)),
+  })) {
+    const wire = await connect(t, h);
+    const calls = async (id) => Number((await wire.until((f) => f.type === TYPE.DATA && f.stream === id)).payload);
+    wire.send(get(1), Buffer.concat(Array.from({ length: 40 }, (_, i) => [get(2 * i + 3), spoil(2 * i + 3)]).flat()), next());
+    const more = await calls(NEXT) - await calls(1);
+    assert.ok(more < 10, `${what}: ${more} calls`); // the bytes may come in several pieces
+    const ended = () => wire.frames.some((f) => f.type === TYPE.GOAWAY);
+    for (let id = NEXT + 2; id < NEXT + 600 && !ended(); id += 2) {
+      wire.send(Buffer.concat([get(id), spoil(id), frame(TYPE.PING, 0, 0, Buffer.alloc(8, id))]));
+      await wire.until((f) => ended() || (f.type === TYPE.PING && f.payload[0] === id % 256));
+      wire.frames = wire.frames.filter((f) => f.type === TYPE.GOAWAY);
+    }
+    assert.equal(await wire.farewell(), CODE.ENHANCE_YOUR_CALM, what);
+  }
+});
+
 test('bad heads over and over', async (t) => {
   const wire = await connect(t, await host(t));
   for (let i = 0; i < 300 && !wire.frames.some((f) => f.type === TYPE.GOAWAY); i++) {

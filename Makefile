@@ -45,6 +45,9 @@ LIBS        = $(PKG_LIBS) -lm -ldl
 SRC_C := $(wildcard host/*.c host/*/*.c bindings/*.c)
 LIB_C := $(filter-out host/main.c,$(SRC_C))
 LIB_O := $(LIB_C:%.c=$(OUT)/%.o)
+# While many files are new: how many of them this is.
+NEW := $(words $(filter-out $(wildcard $(LIB_O)),$(LIB_O)))
+nth  = $(eval BUILT += x)$(if $(filter-out 0,$(NEW)), ($(words $(BUILT)) of $(NEW)))
 
 ifeq ($(BUILD),cov)
 $(LIB_O): CFLAGS += -include tools/cov.h
@@ -82,7 +85,7 @@ $(OUT)/libluafn.a: $(LIB_O) $(LLHTTP_O) $(OUT)/gen/embedded.o
 
 $(OUT)/%.o: %.c Makefile VERSION
 	@mkdir -p $(@D)
-	@echo "  CC    $<"
+	@echo "  CC    $<$(if $(filter $@,$(LIB_O)),$(nth))"
 	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 $(OUT)/llhttp/%.o: $(LLHTTP_DIR)/%.c Makefile

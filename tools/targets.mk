@@ -25,14 +25,19 @@ tests/node_modules/.package-lock.json: tests/package-lock.json
 # A bare machine has no pkg-config when make reads the Makefile, so what follows an installation
 # runs in a make of its own.
 
-.PHONY: run
-run: deps ## install what is missing, build, start `luafn dev` on http://localhost:8888/
+.PHONY: run run-says test-says
+run-says:
+	@[ -x build/luafn ] || echo "The first time this installs packages and builds: two or three minutes on two cores."
+test-says:
+	@echo "Builds, then runs some 4,000 tests: about six minutes on two cores; the first time packages come before."
+
+run: run-says deps ## install what is missing, build, start `luafn dev` on http://localhost:8888/
 	$(Q)+$(BUILD_IN) build/luafn
 	$(Q)exec build/luafn dev $(ARGS)
 
 # ---- tests -------------------------------------------------------------------------------------
 .PHONY: test unit unit-programs wire idp examples e2e
-test: deps-test ## every tier that needs no browser; ends with `N passed, N failed`
+test: test-says deps-test ## every tier that needs no browser; ends with `N passed, N failed`
 	$(Q)+$(BUILD_IN) build/luafn unit-programs
 	$(Q)UNIT_BIN="$(UNIT_BIN)" tools/test.sh unit lua wire idp
 

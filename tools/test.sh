@@ -76,7 +76,7 @@ node_files() { # node_files TIER FILES-AT-A-TIME FILE...
     local tier=$1 at_a_time=$2
     shift 2
     rm -f "$work/counts"
-    COUNTS=$work/counts "$node" --test --test-timeout="${TEST_TIMEOUT:-300000}" \
+    COUNTS=$work/counts FILES=$# "$node" --test --test-timeout="${TEST_TIMEOUT:-300000}" \
         --test-concurrency="$at_a_time" --test-reporter=./tests/lib/reporter.mjs \
         "$@" </dev/null
     if [ -s "$work/counts" ]; then

@@ -15,6 +15,7 @@ function fault(error) {
 
 export default async function* report(source) {
   const total = { pass: 0, fail: 0, skip: 0 };
+  const begun = new Set();
   let file;
   const path_ = []; // names of the tests that the current one is inside of
   for await (const { type, data } of source) {
@@ -26,7 +27,8 @@ export default async function* report(source) {
       total[kind] += 1;
       if (data.file && data.file !== file && (data.nesting === 0 || bad)) {
         file = data.file;
-        yield `# ${path.relative(process.cwd(), file)}\n`;
+        begun.add(file);
+        yield `# ${process.env.FILES ? `${begun.size} of ${process.env.FILES}: ` : ''}${path.relative(process.cwd(), file)}\n`;
       }
       const full = path_.slice(0, data.nesting).concat(data.name).join(' > ');
       if (bad) {

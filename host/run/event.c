@@ -86,12 +86,15 @@ static void fill_in(lua_State *L, int table, const struct field *field, struct i
     bool has_methods = inv != NULL && field == event_fields;
     for (; inv != NULL && field->name != NULL; field++) {
         lua_pushstring(L, field->name);
-        if (lua_rawget(L, table) == LUA_TNIL) {
-            lua_pushstring(L, field->name);
-            field->push(L, inv);
-            lua_rawset(L, table);
+        lua_pushvalue(L, -1);
+        bool made = lua_rawget(L, table) != LUA_TNIL;
+        lua_pop(L, 1); /* stack: ..., name */
+        if (made) {
+            lua_pop(L, 1);
+            continue;
         }
-        lua_pop(L, 1);
+        field->push(L, inv);
+        lua_rawset(L, table);
     }
     if (has_methods)
         lx_push_methods(L);

@@ -66,10 +66,17 @@ static void push_raw_query(lua_State *L, struct invocation *inv)
 static void push_raw_url(lua_State *L, struct invocation *inv)
 {
     const struct request *req = request_of(inv);
-    struct str url = arena_printf(&inv->ex->arena, "%.*s://%.*s%.*s%s%.*s", STR_ARG(req->scheme),
-                                  STR_ARG(req->host), STR_ARG(inv->call->path),
-                                  req->query.ptr != NULL ? "?" : "", STR_ARG(req->query));
-    push_str(L, lx_vm_check(L, url));
+    const struct str parts[] = {req->scheme,
+                                STR("://"),
+                                req->host,
+                                inv->call->path,
+                                req->query.ptr != NULL ? STR("?") : STR(""),
+                                req->query};
+    luaL_Buffer b;
+    luaL_buffinit(L, &b);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        luaL_addlstring(&b, parts[i].ptr, parts[i].len);
+    luaL_pushresult(&b);
 }
 
 static void push_route(lua_State *L, struct invocation *inv)
@@ -125,44 +132,38 @@ static void push_body(lua_State *L, struct invocation *inv)
 /* ---- headers: names are lower case; duplicates are joined, cookies with "; " ---- */
 
 /* What the host knows better than the client: these names of the client's are dropped. */
-static const char *const own_headers[] = {"client-ip",
-                                          "x-nf-client-connection-ip",
-                                          "x-nf-request-id",
-                                          "x-nf-account-id",
-                                          "x-nf-site-id",
-                                          "x-nf-geo",
-                                          NULL};
-static const char GEO[] = "e30="; /* base64 of {} */
+static const struct str own_headers[] = {
+    {"client-ip", 9},        {"x-nf-client-connection-ip", 25},
+    {"x-nf-request-id", 15}, {"x-nf-account-id", 15},
+    {"x-nf-site-id", 12},    {"x-nf-geo", 8},
+};
+enum { OWN_HEADERS = sizeof(own_headers) / sizeof(own_headers[0]) };
 
 static bool is_dropped(const struct request *req, struct str name)
 {
     if (!forwarded_may_show(req, name))
         return true;
-    for (const char *const *own = own_headers; *own != NULL; own++) {
-        if (str_eq(name, str_from(*own)))
+    for (unsigned i = 0; i < OWN_HEADERS; i++) {
+        if (str_eq(name, own_headers[i]))
             return true;
     }
     return false;
 }
 
-static void push_own_header(lua_State *L, struct invocation *inv, unsigned index)
+static struct str own_value(struct invocation *inv, unsigned index)
 {
     switch (index) {
     case 0:
     case 1:
-        push_str(L, request_of(inv)->client_ip);
-        break;
+        return request_of(inv)->client_ip;
     case 2:
-        lua_pushstring(L, inv->ex->request_id);
-        break;
+        return str_from(inv->ex->request_id);
     case 3:
-        lua_pushliteral(L, "");
-        break;
+        return STR("");
     case 4:
-        lua_pushliteral(L, "unlinked");
-        break;
+        return STR("unlinked");
     default:
-        lua_pushstring(L, GEO);
+        return STR("e30="); /* base64 of {} */
     }
 }
 
@@ -184,7 +185,7 @@ static void set_joined(lua_State *L, const char *separator, struct str value)
 static void push_headers(lua_State *L, struct invocation *inv)
 {
     const struct headers *headers = &request_of(inv)->headers;
-    lua_createtable(L, 0, (int)headers->len + 6);
+    lua_createtable(L, 0, (int)headers->len + OWN_HEADERS);
     for (uint32_t i = 0; i < headers->len; i++) {
         struct str name = headers->items[i].name;
         if (is_dropped(request_of(inv), name))
@@ -192,9 +193,10 @@ static void push_headers(lua_State *L, struct invocation *inv)
         push_str(L, name);
         set_joined(L, str_eq(name, STR("cookie")) ? "; " : ", ", headers->items[i].value);
     }
-    for (unsigned i = 0; own_headers[i] != NULL; i++) {
-        push_own_header(L, inv, i);
-        lua_setfield(L, -2, own_headers[i]);
+    for (unsigned i = 0; i < OWN_HEADERS; i++) {
+        lua_pushstring(L, own_headers[i].ptr); /* Lua remembers constants by their address */
+        push_str(L, own_value(inv, i));
+        lua_rawset(L, -3);
     }
 }
 
@@ -202,17 +204,16 @@ static void push_headers(lua_State *L, struct invocation *inv)
 static void push_multi_headers(lua_State *L, struct invocation *inv)
 {
     push_headers(L, inv);
-    lua_createtable(L, 0, 8);
-    for (lua_pushnil(L); lua_next(L, -3) != 0;) { /* stack: headers, multi, name, value */
-        lua_pushvalue(L, -2);
+    for (lua_pushnil(L); lua_next(L, -2) != 0;) { /* stack: headers, name, value */
         lua_createtable(L, 1, 0);
-        lua_rotate(L, -3, -1); /* stack: headers, multi, name, name, list, value */
+        lua_insert(L, -2);
         lua_rawseti(L, -2, 1);
         tree_push_array_mt(L);
         lua_setmetatable(L, -2);
-        lua_rawset(L, -4);
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2); /* stack: headers, name, name, list */
+        lua_rawset(L, -4); /* a member that is there already may change while they are walked */
     }
-    lua_remove(L, -2);
 }
 
 /* ---- query: names keep their brackets; several values are joined with ", " ---- */

@@ -83,13 +83,13 @@ static int read_one(struct options_reader *r, struct config *config, struct str 
         return options_fault(r, NULL, "a function's name is made of letters, digits, '-' and '_'");
     struct str path = absolute(config, script);
     if (path.ptr == NULL)
-        return err_set(r->err, -ENOMEM, "out of memory");
+        return options_no_memory(r);
     if (!origin_is_file(config->origin, path.ptr))
         return options_fault(r, lua_istable(r->L, -1) ? "script" : NULL, "'%.*s': no such file",
                              STR_ARG(script));
     struct function_spec *spec = config_add_function(config, name, path);
     if (spec == NULL)
-        return err_set(r->err, -ENOMEM, "out of memory");
+        return options_no_memory(r);
     return lua_istable(r->L, -1) ? options_read_function(r, spec, OPTIONS_CONFIG) : 0;
 }
 
@@ -114,7 +114,7 @@ static int read_table(struct options_reader *r, struct config *config)
     }
     struct str *names = arena_zalloc(&config->arena, (count + 1) * sizeof(*names));
     if (names == NULL)
-        return err_set(r->err, -ENOMEM, "out of memory");
+        return options_no_memory(r);
     unsigned i = 0;
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1))
         names[i++] =
@@ -122,7 +122,7 @@ static int read_table(struct options_reader *r, struct config *config)
     qsort(names, count, sizeof(*names), compare_names);
     for (i = 0; i < count; i++) {
         if (names[i].ptr == NULL)
-            return err_set(r->err, -ENOMEM, "out of memory");
+            return options_no_memory(r);
         size_t before = options_enter(r, "functions", 0);
         options_enter(r, names[i].ptr, 0);
         lua_pushlstring(L, names[i].ptr, names[i].len);
@@ -148,7 +148,7 @@ static int add_found(struct options_reader *r, struct config *config, struct str
                 r, "functions", "'%.*s': a function's name is made of letters, digits, '-' and '_'",
                 STR_ARG(name));
         if (config_add_function(config, name, script) == NULL)
-            return err_set(r->err, -ENOMEM, "out of memory");
+            return options_no_memory(r);
     }
     return 0;
 }
@@ -158,7 +158,7 @@ static int read_folder(struct options_reader *r, struct config *config, struct s
     struct str folder = absolute(config, given), found;
     config->functions_folder = arena_copy(&config->arena, given);
     if (config->functions_folder.ptr == NULL || folder.ptr == NULL)
-        return err_set(r->err, -ENOMEM, "out of memory");
+        return options_no_memory(r);
     if (origin_functions(config->origin, folder.ptr, &found) != 0)
         return options_fault(r, "functions", "'%.*s' is not a folder here", STR_ARG(given));
     return add_found(r, config, found);

@@ -14,11 +14,6 @@ static const char *const top_keys[] = {"prefix",      "functions", "auth", "publ
                                        "redirects",   "headers",   "cors", "limits",
                                        "compression", "proxies",   NULL};
 
-static int out_of_memory(struct options_reader *r)
-{
-    return err_set(r->err, -ENOMEM, "out of memory");
-}
-
 static int must_be_table(struct options_reader *r, const char *key)
 {
     return lua_istable(r->L, -1)
@@ -65,7 +60,7 @@ static int read_pairs(struct options_reader *r, const char *key, struct redirect
         n++;
     struct redirect_pair *pairs = arena_zalloc(r->arena, (n + 1) * sizeof(*pairs));
     if (pairs == NULL)
-        return out_of_memory(r);
+        return options_no_memory(r);
     *count = 0;
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
         struct redirect_pair *pair = &pairs[(*count)++];
@@ -74,7 +69,7 @@ static int read_pairs(struct options_reader *r, const char *key, struct redirect
             return options_fault(r, key, "must be a table of name = \"text\", or a list of texts");
         pair->name = arena_copy(r->arena, (struct str){lua_tostring(L, -2), lua_rawlen(L, -2)});
         if (pair->name.ptr == NULL)
-            return out_of_memory(r);
+            return options_no_memory(r);
     }
     *out = pairs;
     lua_pop(L, 1);
@@ -88,26 +83,19 @@ static int read_redirect(struct options_reader *r, void *item)
                                        "query", "conditions", "headers", NULL};
     unsigned status = 301;
     rule->to = (struct str){"", 0};
-    int rc = options_check_keys(r, keys);
-    if (rc == 0)
-        rc = options_str(r, "from", &rule->from);
-    if (rc == 0)
-        rc = options_str(r, "to", &rule->to);
-    if (rc == 0)
-        rc = options_count(r, "status", 200, 599, &status);
+    options_check_keys(r, keys);
+    options_str(r, "from", &rule->from);
+    options_str(r, "to", &rule->to);
+    options_count(r, "status", 200, 599, &status);
     rule->status = (int)status;
-    if (rc == 0)
-        rc = options_bool(r, "force", &rule->force);
-    if (rc == 0)
-        rc = read_pairs(r, "query", &rule->query, &rule->query_count);
-    if (rc == 0)
-        rc = read_pairs(r, "conditions", &rule->conditions, &rule->condition_count);
-    if (rc == 0)
-        rc = read_pairs(r, "headers", &rule->headers, &rule->header_count);
+    options_bool(r, "force", &rule->force);
+    read_pairs(r, "query", &rule->query, &rule->query_count);
+    read_pairs(r, "conditions", &rule->conditions, &rule->condition_count);
+    read_pairs(r, "headers", &rule->headers, &rule->header_count);
     struct err err;
-    if (rc == 0 && redirect_check(rule, &err) != 0)
-        rc = options_fault(r, NULL, "%s", err.text);
-    return rc;
+    if (r->rc == 0 && redirect_check(rule, &err) != 0)
+        options_fault(r, NULL, "%s", err.text);
+    return r->rc;
 }
 
 static int read_header_rule(struct options_reader *r, void *item)
@@ -115,16 +103,14 @@ static int read_header_rule(struct options_reader *r, void *item)
     struct header_rule *rule = item;
     static const char *const keys[] = {"for", "values", NULL};
     struct redirect_pair *pairs = NULL;
-    int rc = options_check_keys(r, keys);
-    if (rc == 0)
-        rc = options_str(r, "for", &rule->path);
-    if (rc == 0)
-        rc = read_pairs(r, "values", &pairs, &rule->value_count);
-    if (rc != 0)
-        return rc;
+    options_check_keys(r, keys);
+    options_str(r, "for", &rule->path);
+    read_pairs(r, "values", &pairs, &rule->value_count);
+    if (r->rc != 0)
+        return r->rc;
     rule->values = arena_zalloc(r->arena, (rule->value_count + 1) * sizeof(*rule->values));
     if (rule->values == NULL)
-        return out_of_memory(r);
+        return options_no_memory(r);
     for (unsigned i = 0; pairs != NULL && i < rule->value_count; i++)
         rule->values[i] = (struct header){pairs[i].name, pairs[i].value};
     struct err err;
@@ -145,7 +131,7 @@ static int read_list(struct options_reader *r, const char *key, size_t size,
     unsigned n = (unsigned)lua_rawlen(r->L, -1);
     char *items = arena_zalloc(r->arena, (n + 1) * size);
     if (items == NULL)
-        return out_of_memory(r);
+        return options_no_memory(r);
     for (unsigned i = 0; rc == 0 && i < n; i++) {
         size_t before = options_enter(r, key, 0);
         options_enter(r, NULL, i + 1);
@@ -179,11 +165,11 @@ static int read_headers(struct options_reader *r, struct config *config)
 static int read_prefix(struct options_reader *r, struct config *config)
 {
     config->prefix = STR("/.netlify/functions");
-    int rc = options_str(r, "prefix", &config->prefix);
-    if (rc == 0 && (config->prefix.len < 2 || config->prefix.ptr[0] != '/' ||
-                    str_ends_with(config->prefix, STR("/"))))
-        rc = options_fault(r, "prefix", "must begin with '/' and not end with one");
-    return rc;
+    options_str(r, "prefix", &config->prefix);
+    if (r->rc == 0 && (config->prefix.len < 2 || config->prefix.ptr[0] != '/' ||
+                       str_ends_with(config->prefix, STR("/"))))
+        options_fault(r, "prefix", "must begin with '/' and not end with one");
+    return r->rc;
 }
 
 /* resource = "https://api.example": compared byte by byte with what tokens say, so it is taken as
@@ -213,14 +199,11 @@ static int read_resource(struct options_reader *r, struct str *out)
 static int read_issuer(struct options_reader *r, struct config *config, struct verifier_spec *out)
 {
     static const char *const own[] = {"namespace", "role_path", "resource", NULL};
-    int rc = options_check_verifier_keys(r, own);
-    if (rc == 0)
-        rc = options_str(r, "namespace", &config->claim_namespace);
-    if (rc == 0)
-        rc = options_read_claim_path(r, "role_path", &config->claim_roles);
-    if (rc == 0)
-        rc = read_resource(r, &config->resource);
-    return rc == 0 ? options_read_verifier(r, out) : rc;
+    options_check_verifier_keys(r, own);
+    options_str(r, "namespace", &config->claim_namespace);
+    options_read_claim_path(r, "role_path", &config->claim_roles);
+    read_resource(r, &config->resource);
+    return options_read_verifier(r, out);
 }
 
 /* Only the first of two would ever be asked. */
@@ -250,7 +233,7 @@ static int read_auth(struct options_reader *r, struct config *config)
     size_t count = list > 0 ? list : 1;
     config->issuers = arena_zalloc(&config->arena, count * sizeof(*config->issuers));
     if (config->issuers == NULL)
-        return out_of_memory(r);
+        return options_no_memory(r);
     for (size_t i = 0; rc == 0 && i < count; i++) {
         size_t before = options_enter(r, "auth", 0);
         if (list > 0) {
@@ -292,7 +275,8 @@ static int read_publish(struct options_reader *r, struct config *config)
     config->publish = arena_copy(&config->arena, str_from(resolved));
     config->publish_named =
         arena_copy(&config->arena, (struct str){path, strlen(path) - strlen("/.")});
-    return config->publish.ptr != NULL && config->publish_named.ptr != NULL ? 0 : out_of_memory(r);
+    return config->publish.ptr != NULL && config->publish_named.ptr != NULL ? 0
+                                                                            : options_no_memory(r);
 }
 
 /* An origin is compared as browsers send it, however it is written. */
@@ -307,7 +291,7 @@ static int mend_origins(struct options_reader *r, struct cors *cors)
                                  "path, or \"*\"",
                                  STR_ARG(origin));
         if (rc != 0)
-            return out_of_memory(r);
+            return options_no_memory(r);
     }
     return 0;
 }
@@ -317,25 +301,19 @@ static int read_cors(struct options_reader *r, struct config *config)
     static const char *const keys[] = {"origins", "credentials", "max_age", NULL};
     if (!options_get(r, "cors"))
         return 0;
-    int rc = must_be_table(r, "cors");
+    must_be_table(r, "cors");
     size_t before = options_enter(r, "cors", 0);
-    if (rc == 0)
-        rc = options_check_keys(r, keys);
-    if (rc == 0)
-        rc = options_str_list(r, "origins", &config->cors.origins, &config->cors.origin_count);
-    if (rc == 0)
-        rc = mend_origins(r, &config->cors);
-    if (rc == 0)
-        rc = options_bool(r, "credentials", &config->cors.credentials);
-    if (rc == 0)
-        rc = options_count(r, "max_age", 0, 86400, &config->cors.max_age);
-    if (rc == 0 && config->cors.credentials && config->cors.origin_count > 0 &&
+    options_check_keys(r, keys);
+    options_str_list(r, "origins", &config->cors.origins, &config->cors.origin_count);
+    mend_origins(r, &config->cors);
+    options_bool(r, "credentials", &config->cors.credentials);
+    options_count(r, "max_age", 0, 86400, &config->cors.max_age);
+    if (r->rc == 0 && config->cors.credentials && config->cors.origin_count > 0 &&
         str_eq(config->cors.origins[0], STR("*")))
-        rc = options_fault(r, "credentials",
-                           "cannot be used with the origin \"*\"; name the origins");
+        options_fault(r, "credentials", "cannot be used with the origin \"*\"; name the origins");
     options_leave(r, before);
     lua_pop(r->L, 1);
-    return rc;
+    return r->rc;
 }
 
 static int read_networks(struct options_reader *r, struct proxies *proxies)
@@ -350,7 +328,7 @@ static int read_networks(struct options_reader *r, struct proxies *proxies)
         return rc;
     proxies->from = arena_zalloc(r->arena, count * sizeof(*proxies->from));
     if (proxies->from == NULL)
-        return out_of_memory(r);
+        return options_no_memory(r);
     for (unsigned i = 0; i < count; i++) {
         if (str_eq(from[i], STR("unix")))
             continue; /* who comes by a unix socket has no address, and there is none to come by */
@@ -401,36 +379,23 @@ static int read_limits(struct options_reader *r, struct config *config)
     config->body_limit = LIMIT_BODY_BYTES;
     if (!options_get(r, "limits"))
         return 0;
-    int rc = must_be_table(r, "limits");
+    must_be_table(r, "limits");
     size_t before = options_enter(r, "limits", 0);
-    if (rc == 0)
-        rc = options_check_keys(r, keys);
-    if (rc == 0)
-        rc = options_size(r, "body", 0, LIMIT_FN_BODY, &config->body_limit);
-    if (rc == 0)
-        rc = options_size(r, "header", 1024, 1 << 20, &limits->header_bytes);
-    if (rc == 0)
-        rc = options_size(r, "memory", 1 << 20, (size_t)1 << 40, &limits->memory);
-    if (rc == 0)
-        rc = options_count(r, "connections", 1, 1000000, &limits->connections);
-    if (rc == 0)
-        rc = options_count(r, "connections_per_address", 1, 1000000,
-                           &limits->connections_per_address);
-    if (rc == 0)
-        rc = options_size(r, "token_cache", 0, (size_t)4 << 30, &config->token_cache);
-    if (rc == 0)
-        rc = options_bool(r, "h2c", &limits->h2c);
-    if (rc == 0)
-        rc = options_seconds(r, "head_timeout", 0.05, 3600, &limits->head_timeout);
-    if (rc == 0)
-        rc = options_seconds(r, "body_timeout", 0.05, 3600, &limits->body_timeout);
-    if (rc == 0)
-        rc = options_seconds(r, "idle_timeout", 0.05, 86400, &limits->idle_timeout);
-    if (rc == 0)
-        rc = options_seconds(r, "write_timeout", 0.05, 3600, &limits->write_timeout);
+    options_check_keys(r, keys);
+    options_size(r, "body", 0, LIMIT_FN_BODY, &config->body_limit);
+    options_size(r, "header", 1024, 1 << 20, &limits->header_bytes);
+    options_size(r, "memory", 1 << 20, (size_t)1 << 40, &limits->memory);
+    options_count(r, "connections", 1, 1000000, &limits->connections);
+    options_count(r, "connections_per_address", 1, 1000000, &limits->connections_per_address);
+    options_size(r, "token_cache", 0, (size_t)4 << 30, &config->token_cache);
+    options_bool(r, "h2c", &limits->h2c);
+    options_seconds(r, "head_timeout", 0.05, 3600, &limits->head_timeout);
+    options_seconds(r, "body_timeout", 0.05, 3600, &limits->body_timeout);
+    options_seconds(r, "idle_timeout", 0.05, 86400, &limits->idle_timeout);
+    options_seconds(r, "write_timeout", 0.05, 3600, &limits->write_timeout);
     options_leave(r, before);
     lua_pop(r->L, 1);
-    return rc;
+    return r->rc;
 }
 
 /* ---- the whole ---- */

@@ -13,6 +13,8 @@
 int options_fault(struct options_reader *r, const char *key, const char *format, ...)
 {
     char path[512], message[512];
+    if (r->rc != 0)
+        return r->rc;
     if (key == NULL)
         snprintf(path, sizeof(path), "%s", r->path);
     else
@@ -23,14 +25,22 @@ int options_fault(struct options_reader *r, const char *key, const char *format,
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
     unsigned line = source_line(r->source, str_from(path));
-    return err_set(r->err, -EINVAL, "%s:%u: %s%s%s", r->file, line, path,
-                   path[0] != '\0' ? ": " : "", message);
+    r->rc = err_set(r->err, -EINVAL, "%s:%u: %s%s%s", r->file, line, path,
+                    path[0] != '\0' ? ": " : "", message);
+    return r->rc;
+}
+
+int options_no_memory(struct options_reader *r)
+{
+    r->rc = err_set(r->err, -ENOMEM, "out of memory");
+    return r->rc;
 }
 
 int options_keep(struct options_reader *r, int rc)
 {
     if (rc != -EINVAL)
         return rc;
+    r->rc = 0;
     size_t used = strlen(r->kept.text), room = sizeof(r->kept.text) - used;
     r->kept_count++;
     if (used + strlen(r->err->text) + 1 < sizeof(r->kept.text))
@@ -74,6 +84,8 @@ static int unknown_key(struct options_reader *r, const char *const *known, struc
 int options_check_keys(struct options_reader *r, const char *const *known)
 {
     lua_State *L = r->L;
+    if (r->rc != 0)
+        return r->rc;
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING) {
             lua_pop(L, 2);
@@ -96,6 +108,8 @@ int options_check_keys(struct options_reader *r, const char *const *known)
 
 bool options_get(struct options_reader *r, const char *key)
 {
+    if (r->rc != 0)
+        return false;
     lua_pushstring(r->L, key);
     if (lua_rawget(r->L, -2) != LUA_TNIL) {
         lazy_make_plain(r->L, -1); /* a script may have read it as JSON */
@@ -161,13 +175,13 @@ static int take_text(struct options_reader *r, struct str *out)
     text.ptr = lua_tolstring(r->L, -1, &text.len);
     *out = arena_copy(r->arena, text);
     lua_pop(r->L, 1);
-    return out->ptr != NULL ? 0 : err_set(r->err, -ENOMEM, "out of memory");
+    return out->ptr != NULL ? 0 : options_no_memory(r);
 }
 
 int options_str(struct options_reader *r, const char *key, struct str *out)
 {
     if (!options_get(r, key))
-        return 0;
+        return r->rc;
     if (lua_type(r->L, -1) != LUA_TSTRING)
         return wrong_type(r, key, "a text");
     return take_text(r, out);
@@ -176,7 +190,7 @@ int options_str(struct options_reader *r, const char *key, struct str *out)
 int options_bool(struct options_reader *r, const char *key, bool *out)
 {
     if (!options_get(r, key))
-        return 0;
+        return r->rc;
     if (!lua_isboolean(r->L, -1))
         return wrong_type(r, key, "true or false");
     *out = lua_toboolean(r->L, -1);
@@ -187,7 +201,7 @@ int options_bool(struct options_reader *r, const char *key, bool *out)
 int options_seconds(struct options_reader *r, const char *key, double min, double max, double *out)
 {
     if (!options_get(r, key))
-        return 0;
+        return r->rc;
     if (lua_type(r->L, -1) != LUA_TNUMBER)
         return wrong_type(r, key, "a number of seconds");
     double value = lua_tonumber(r->L, -1);
@@ -201,7 +215,7 @@ int options_seconds(struct options_reader *r, const char *key, double min, doubl
 int options_size(struct options_reader *r, const char *key, size_t min, size_t max, size_t *out)
 {
     if (!options_get(r, key))
-        return 0;
+        return r->rc;
     uint64_t value = 0;
     int type = lua_type(r->L, -1);
     if (type == LUA_TSTRING) {
@@ -225,7 +239,7 @@ int options_count(struct options_reader *r, const char *key, unsigned min, unsig
                   unsigned *out)
 {
     if (!options_get(r, key))
-        return 0;
+        return r->rc;
     if (!lua_isinteger(r->L, -1))
         return wrong_type(r, key, "a whole number");
     lua_Integer value = lua_tointeger(r->L, -1);
@@ -239,7 +253,7 @@ int options_count(struct options_reader *r, const char *key, unsigned min, unsig
 int options_str_list(struct options_reader *r, const char *key, struct str **out, unsigned *count)
 {
     if (!options_get(r, key))
-        return 0;
+        return r->rc;
     lua_State *L = r->L;
     bool single = lua_type(L, -1) == LUA_TSTRING;
     if (!single && !lua_istable(L, -1))
@@ -250,7 +264,7 @@ int options_str_list(struct options_reader *r, const char *key, struct str **out
     size_t len = single ? 1 : (size_t)lua_rawlen(L, -1);
     struct str *list = arena_zalloc(r->arena, (len + 1) * sizeof(*list));
     if (list == NULL)
-        return err_set(r->err, -ENOMEM, "out of memory");
+        return options_no_memory(r);
     for (size_t i = 0; i < len; i++) {
         if (single)
             lua_pushvalue(L, -1);

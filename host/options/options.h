@@ -15,6 +15,7 @@ struct options_reader {
     lua_State *L;
     struct arena *arena; /* everything that is read is copied into it */
     struct err *err;     /* filled by the first fault */
+    int rc;              /* 0, or what failed: then readers do nothing more, and return this */
     const char *file;    /* for messages: "functions.lua" */
     struct str source;   /* its text, for line numbers; may be empty */
     char path[256];      /* of the table that is being read: "functions.me"; empty at the top */
@@ -24,12 +25,15 @@ struct options_reader {
 
 enum options_origin { OPTIONS_CONFIG, OPTIONS_SCRIPT };
 
-/* ---- for readers of one table: the table is at the top of the stack ---- */
+/* ---- for readers of one table: the table is at the top of the stack. Who reads several members
+ * need look at what failed but once, at the end ---- */
 
 /* Fills err with "file:line: path: message" for the member `key` (NULL: the table itself). Returns
  * -EINVAL. */
 int options_fault(struct options_reader *r, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same for -ENOMEM. */
+int options_no_memory(struct options_reader *r);
 /* For readers that go on after a fault, so that a person sees all at once: `rc` is what reading one
  * member gave. A fault (-EINVAL) is kept, and 0 returned; anything else is returned as it is. */
 int options_keep(struct options_reader *r, int rc);

@@ -192,24 +192,20 @@ static int read_introspection(struct options_reader *r, struct introspection_spe
                              "must be a table: { url =, client_id =, client_secret = }");
     }
     size_t before = options_enter(r, "introspection", 0);
-    int rc = options_check_keys(r, keys);
-    if (rc == 0)
-        rc = options_str(r, "url", &out->url);
-    if (rc == 0 && !is_http_url(out->url))
-        rc = options_fault(r, "url", "must be an http(s) URL");
-    if (rc == 0)
-        rc = options_str(r, "client_id", &out->client_id);
-    if (rc == 0)
-        rc = options_str(r, "client_secret", &out->client_secret);
-    if (rc == 0 && (out->client_id.len == 0 || out->client_secret.len == 0))
-        rc = options_fault(r, out->client_id.len == 0 ? "client_id" : "client_secret",
-                           "is missing: the endpoint must know who asks");
+    options_check_keys(r, keys);
+    options_str(r, "url", &out->url);
+    if (r->rc == 0 && !is_http_url(out->url))
+        options_fault(r, "url", "must be an http(s) URL");
+    options_str(r, "client_id", &out->client_id);
+    options_str(r, "client_secret", &out->client_secret);
+    if (r->rc == 0 && (out->client_id.len == 0 || out->client_secret.len == 0))
+        options_fault(r, out->client_id.len == 0 ? "client_id" : "client_secret",
+                      "is missing: the endpoint must know who asks");
     out->cache = 60;
-    if (rc == 0)
-        rc = options_seconds(r, "cache", 1, 3600, &out->cache);
+    options_seconds(r, "cache", 1, 3600, &out->cache);
     options_leave(r, before);
     lua_pop(r->L, 1);
-    return rc;
+    return r->rc;
 }
 
 /* dpop = { optional =, origin = } at the top of the stack; pops it. */
@@ -218,17 +214,15 @@ static int read_dpop_table(struct options_reader *r, struct dpop *out)
     static const char *const keys[] = {"optional", "origin", NULL};
     bool optional = false;
     size_t before = options_enter(r, "dpop", 0);
-    int rc = options_check_keys(r, keys);
-    if (rc == 0)
-        rc = options_bool(r, "optional", &optional);
-    if (rc == 0)
-        rc = options_str(r, "origin", &out->origin);
-    if (rc == 0 && out->origin.ptr != NULL && !is_http_url(out->origin))
-        rc = options_fault(r, "origin", "must be as \"https://api.example\"");
+    options_check_keys(r, keys);
+    options_bool(r, "optional", &optional);
+    options_str(r, "origin", &out->origin);
+    if (r->rc == 0 && out->origin.ptr != NULL && !is_http_url(out->origin))
+        options_fault(r, "origin", "must be as \"https://api.example\"");
     options_leave(r, before);
     lua_pop(r->L, 1);
     out->mode = optional ? DPOP_OPTIONAL : DPOP_REQUIRED;
-    return rc;
+    return r->rc;
 }
 
 /* dpop = true | false | "optional" | { ... } */
@@ -276,34 +270,23 @@ int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
     memset(out, 0, sizeof(*out));
     key_source_init(&out->own_keys);
     verifier_init(&out->verifier);
-    int rc = read_issuer(r, &out->verifier.issuer);
-    if (rc == 0)
-        rc = read_audience(r, &out->verifier);
-    if (rc == 0)
-        rc = options_read_claim_path(r, "audience_claim", &out->verifier.audience_claim);
-    if (rc == 0)
-        rc = options_str(r, "jwks_uri", &out->jwks_uri);
-    if (rc == 0 && out->jwks_uri.ptr != NULL && !is_http_url(out->jwks_uri))
-        rc = options_fault(r, "jwks_uri", "must be an http(s) URL");
-    if (rc == 0)
-        rc = options_str(r, "secret", &out->secret);
-    if (rc == 0)
-        rc = options_str(r, "public_key", &out->public_key);
-    if (rc == 0)
-        rc = read_algorithms(r, out);
-    if (rc == 0)
-        rc = check_secret(r, out);
-    if (rc == 0)
-        rc = check_discovery(r, out);
-    if (rc == 0)
-        rc = options_bool(r, "require_exp", &out->verifier.require_exp);
-    if (rc == 0)
-        rc = options_seconds(r, "clock_tolerance", 0, 300, &out->verifier.clock_tolerance);
-    if (rc == 0)
-        rc = read_dpop(r, &out->verifier.dpop);
-    if (rc == 0)
-        rc = read_introspection(r, &out->introspection);
-    return rc == 0 ? read_choices(r, &out->verifier) : rc;
+    if (r->rc != 0 || read_issuer(r, &out->verifier.issuer) != 0 ||
+        read_audience(r, &out->verifier) != 0)
+        return r->rc;
+    options_read_claim_path(r, "audience_claim", &out->verifier.audience_claim);
+    options_str(r, "jwks_uri", &out->jwks_uri);
+    if (r->rc == 0 && out->jwks_uri.ptr != NULL && !is_http_url(out->jwks_uri))
+        options_fault(r, "jwks_uri", "must be an http(s) URL");
+    options_str(r, "secret", &out->secret);
+    options_str(r, "public_key", &out->public_key);
+    read_algorithms(r, out);
+    check_secret(r, out);
+    check_discovery(r, out);
+    options_bool(r, "require_exp", &out->verifier.require_exp);
+    options_seconds(r, "clock_tolerance", 0, 300, &out->verifier.clock_tolerance);
+    read_dpop(r, &out->verifier.dpop);
+    read_introspection(r, &out->introspection);
+    return read_choices(r, &out->verifier);
 }
 
 /* ---- policies ---- */
@@ -329,20 +312,19 @@ static int read_scope(struct options_reader *r, struct policy *policy)
     }
     static const char *const keys[] = {"any", "all", NULL};
     size_t before = options_enter(r, "scope", 0);
-    int rc = options_check_keys(r, keys);
-    if (rc == 0)
-        rc = options_str_list(r, "any", &policy->scopes, &policy->scope_count);
+    options_check_keys(r, keys);
+    options_str_list(r, "any", &policy->scopes, &policy->scope_count);
     policy->scope_any = policy->scope_count > 0;
-    if (rc == 0 && policy->scope_any && options_get(r, "all"))
-        rc = options_fault(r, "all", "cannot be given together with `any`");
-    else if (rc == 0)
-        rc = options_str_list(r, "all", &policy->scopes, &policy->scope_count);
-    if (rc == 0 && policy->scope_count == 0)
-        rc = options_fault(
-            r, NULL, "must name at least one scope: { any = {\"a\", \"b\"} } or { all = {...} }");
+    if (r->rc == 0 && policy->scope_any && options_get(r, "all"))
+        options_fault(r, "all", "cannot be given together with `any`");
+    else
+        options_str_list(r, "all", &policy->scopes, &policy->scope_count);
+    if (r->rc == 0 && policy->scope_count == 0)
+        options_fault(r, NULL,
+                      "must name at least one scope: { any = {\"a\", \"b\"} } or { all = {...} }");
     options_leave(r, before);
     lua_settop(r->L, lua_gettop(r->L) - 1);
-    return rc;
+    return r->rc;
 }
 
 static json_t *claim_value(lua_State *L, bool in_list);
@@ -440,32 +422,24 @@ static int read_sign_in(struct options_reader *r, struct policy *policy)
 
 static int read_policy_table(struct options_reader *r, struct policy *policy)
 {
-    int rc = options_check_keys(r, policy_keys);
-    if (rc == 0)
-        rc = read_scope(r, policy);
-    if (rc == 0)
-        rc = options_str(r, "role", &policy->role);
-    if (rc == 0)
-        rc = check_words(r, policy);
-    if (rc == 0)
-        rc = read_claims(r, policy);
-    if (rc == 0)
-        rc = read_sign_in(r, policy);
-    if (rc == 0)
-        rc = options_str(r, "namespace", &policy->namespace);
-    if (rc == 0)
-        rc = options_read_claim_path(r, "role_path", &policy->role_path);
-    if (rc == 0)
-        rc = read_dpop(r, &policy->dpop);
-    if (rc != 0)
-        return rc;
+    options_check_keys(r, policy_keys);
+    read_scope(r, policy);
+    options_str(r, "role", &policy->role);
+    check_words(r, policy);
+    read_claims(r, policy);
+    read_sign_in(r, policy);
+    options_str(r, "namespace", &policy->namespace);
+    options_read_claim_path(r, "role_path", &policy->role_path);
+    read_dpop(r, &policy->dpop);
+    if (r->rc != 0)
+        return r->rc;
     for (const char *const *key = verifier_keys; *key != NULL; key++) {
         if (strcmp(*key, "dpop") == 0 || !options_get(r, *key))
             continue; /* alone, it is about the deployment's issuers */
         lua_pop(r->L, 1);
         policy->own = arena_zalloc(r->arena, sizeof(*policy->own));
         if (policy->own == NULL)
-            return err_set(r->err, -ENOMEM, "out of memory");
+            return options_no_memory(r);
         policy->own_count = 1;
         return options_read_verifier(r, policy->own);
     }

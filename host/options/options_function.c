@@ -91,10 +91,9 @@ static int read_patterns(struct options_reader *r, const char *key, struct str *
 
 static int read_paths(struct options_reader *r, struct function_spec *spec)
 {
-    int rc = read_patterns(r, "path", &spec->paths, &spec->path_count);
-    if (rc == 0)
-        rc = read_patterns(r, "excludedPath", &spec->excluded, &spec->excluded_count);
-    return rc == 0 ? options_bool(r, "preferStatic", &spec->prefer_static) : rc;
+    read_patterns(r, "path", &spec->paths, &spec->path_count);
+    read_patterns(r, "excludedPath", &spec->excluded, &spec->excluded_count);
+    return options_bool(r, "preferStatic", &spec->prefer_static);
 }
 
 /* ---- when it runs by itself ---- */
@@ -107,7 +106,7 @@ static int read_schedule(struct options_reader *r, struct function_spec *spec)
     struct err reason;
     struct cron *cron = arena_alloc(r->arena, sizeof(*cron));
     if (cron == NULL)
-        return err_set(r->err, -ENOMEM, "out of memory");
+        return options_no_memory(r);
     if (cron_parse(spec->schedule, cron, &reason) != 0)
         return options_fault(r, "schedule", "%s", reason.text);
     spec->cron = cron;
@@ -166,20 +165,17 @@ static int read_rate_limit(struct options_reader *r, struct function_spec *spec)
         return options_fault(r, "rate_limit",
                              "must be a table such as { limit = 100, window = 60, by = \"ip\" }");
     size_t before = options_enter(r, "rate_limit", 0);
-    int rc = options_check_keys(r, keys);
-    if (rc == 0)
-        rc = options_count(r, "limit", 1, LIMIT_RATE_COUNT, &rate.limit);
-    if (rc == 0)
-        rc = options_seconds(r, "window", 0.1, LIMIT_RATE_WINDOW, &rate.window);
-    if (rc == 0 && (rate.limit == 0 || rate.window <= 0))
-        rc = options_fault(r, NULL, "`%s` is missing: { limit = 100, window = 60, by = \"ip\" }",
-                           rate.limit == 0 ? "limit" : "window");
-    if (rc == 0)
-        rc = read_rate_by(r, &rate);
+    options_check_keys(r, keys);
+    options_count(r, "limit", 1, LIMIT_RATE_COUNT, &rate.limit);
+    options_seconds(r, "window", 0.1, LIMIT_RATE_WINDOW, &rate.window);
+    if (r->rc == 0 && (rate.limit == 0 || rate.window <= 0))
+        options_fault(r, NULL, "`%s` is missing: { limit = 100, window = 60, by = \"ip\" }",
+                      rate.limit == 0 ? "limit" : "window");
+    read_rate_by(r, &rate);
     options_leave(r, before);
     lua_pop(r->L, 1);
     spec->rate_limit = rate;
-    return rc;
+    return r->rc;
 }
 
 /* ---- kv = "namespace" ---- */
@@ -199,28 +195,22 @@ static int read_kv(struct options_reader *r, struct function_spec *spec)
 static int read_limits(struct options_reader *r, struct function_spec *spec)
 {
     double longest = LIMIT_FN_BACKGROUND_TIMEOUT;
-    int rc = options_seconds(r, "timeout", 0.01, longest, &spec->timeout);
-    if (rc == 0)
-        rc = options_seconds(r, "cpu", 0.005, 60, &spec->cpu);
-    if (rc == 0)
-        rc = options_size(r, "memory", 256 * 1024, (size_t)4 << 30, &spec->memory);
-    if (rc == 0)
-        rc = options_count(r, "concurrency", 1, 100000, &spec->concurrency);
-    if (rc == 0)
-        rc = options_count(r, "queue", 0, 100000, &spec->queue);
-    if (rc == 0)
-        rc = options_count(r, "rollback", 0, 1000, &spec->rollback);
-    return rc;
+    options_seconds(r, "timeout", 0.01, longest, &spec->timeout);
+    options_seconds(r, "cpu", 0.005, 60, &spec->cpu);
+    options_size(r, "memory", 256 * 1024, (size_t)4 << 30, &spec->memory);
+    options_count(r, "concurrency", 1, 100000, &spec->concurrency);
+    options_count(r, "queue", 0, 100000, &spec->queue);
+    options_count(r, "rollback", 0, 1000, &spec->rollback);
+    return r->rc;
 }
 
 /* What is held in memory whole has a limit; a background function's body is, before its 202. */
 static int read_body(struct options_reader *r, struct function_spec *spec)
 {
-    int rc = options_bool(r, "stream_body", &spec->stream_body);
-    if (rc == 0)
-        rc = options_size(r, "body", 0, SIZE_MAX, &spec->body);
-    if (rc != 0)
-        return rc;
+    options_bool(r, "stream_body", &spec->stream_body);
+    options_size(r, "body", 0, SIZE_MAX, &spec->body);
+    if (r->rc != 0)
+        return r->rc;
     if (spec->stream_body && (spec->background || spec->cron != NULL))
         return options_fault(r, "stream_body", "is not for a function that no client waits for");
     if (spec->body > LIMIT_FN_BODY && !spec->stream_body)
@@ -247,7 +237,7 @@ static int mend_hosts(struct options_reader *r, struct function_spec *spec)
                                  STR_ARG(host));
         spec->fetch_hosts[i] = arena_copy(r->arena, str_from(name));
         if (spec->fetch_hosts[i].ptr == NULL)
-            return err_set(r->err, -ENOMEM, "out of memory");
+            return options_no_memory(r);
     }
     return 0;
 }
@@ -255,13 +245,11 @@ static int mend_hosts(struct options_reader *r, struct function_spec *spec)
 static int read_reach(struct options_reader *r, struct function_spec *spec)
 {
     spec->fetch_declared = spec->fetch_declared || is_given(r, "fetch");
-    int rc = options_str_list(r, "fetch", &spec->fetch_hosts, &spec->fetch_host_count);
-    if (rc == 0)
-        rc = mend_hosts(r, spec);
+    options_str_list(r, "fetch", &spec->fetch_hosts, &spec->fetch_host_count);
+    mend_hosts(r, spec);
     spec->env_declared = spec->env_declared || is_given(r, "env");
-    if (rc == 0)
-        rc = options_str_list(r, "env", &spec->env, &spec->env_count);
-    return rc;
+    options_str_list(r, "env", &spec->env, &spec->env_count);
+    return r->rc;
 }
 
 /* ---- the table ---- */
@@ -289,33 +277,23 @@ static void note_given(struct options_reader *r, struct function_spec *spec)
 int options_read_function(struct options_reader *r, struct function_spec *spec,
                           enum options_origin origin)
 {
-    int rc = options_check_keys(r, origin == OPTIONS_CONFIG ? config_keys : script_keys);
-    if (rc != 0)
-        return rc;
+    options_check_keys(r, origin == OPTIONS_CONFIG ? config_keys : script_keys);
+    if (r->rc != 0)
+        return r->rc;
     if (origin == OPTIONS_CONFIG)
         note_given(r, spec);
     else
         hide_given(r, spec);
-    rc = read_paths(r, spec);
-    if (rc == 0)
-        rc = read_methods(r, spec);
-    if (rc == 0)
-        rc = options_read_policy(r, &spec->policy);
-    if (rc == 0)
-        rc = options_bool(r, "background", &spec->background);
-    if (rc == 0)
-        rc = read_schedule(r, spec);
-    if (rc == 0)
-        rc = check_schedule(r, spec);
-    if (rc == 0)
-        set_default_timeout(spec, origin == OPTIONS_SCRIPT);
-    if (rc == 0)
-        rc = read_limits(r, spec);
-    if (rc == 0)
-        rc = read_body(r, spec);
-    if (rc == 0)
-        rc = read_rate_limit(r, spec);
-    if (rc == 0)
-        rc = read_kv(r, spec);
-    return rc == 0 ? read_reach(r, spec) : rc;
+    read_paths(r, spec);
+    read_methods(r, spec);
+    options_read_policy(r, &spec->policy);
+    options_bool(r, "background", &spec->background);
+    read_schedule(r, spec);
+    check_schedule(r, spec);
+    set_default_timeout(spec, origin == OPTIONS_SCRIPT);
+    read_limits(r, spec);
+    read_body(r, spec);
+    read_rate_limit(r, spec);
+    read_kv(r, spec);
+    return read_reach(r, spec);
 }

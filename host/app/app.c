@@ -22,6 +22,7 @@ struct visit {
     struct function *function;
     unsigned *awaited;     /* while it waits: where it is counted */
     struct claims *claims; /* owned until the function is called; NULL: nobody's */
+    struct str token;      /* with claims */
     struct route_match match;
     struct str path; /* as the client sent it, normalised */
 };
@@ -299,6 +300,7 @@ static void authorize(struct visit *visit, bool waited)
         if (verdict.claims != NULL)
             metrics_count_token(visit->app->page, "ok");
         visit->claims = verdict.claims;
+        visit->token = verdict.token;
         app_rate(visit->app, ex, visit->function, verdict.claims, let_in, visit);
         return;
     }
@@ -404,8 +406,7 @@ static void call_function(struct visit *visit)
     call->function = visit->function;
     call->ex = target;
     call->claims = visit->claims;
-    if (call->claims != NULL)
-        call->token = policy_token(ex);
+    call->token = visit->token;
     call->path = ex->req.path;
     call->match = &visit->match;
     if (background) {

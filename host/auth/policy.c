@@ -289,15 +289,6 @@ static int read_credentials(const struct policy *policy, const struct exchange *
     return given->dpop ? 0 : token_from_header(header, &given->token, verdict);
 }
 
-struct str policy_token(const struct exchange *ex)
-{
-    const struct str *header = headers_get(&ex->req.headers, STR("authorization"));
-    if (header == NULL)
-        return STR("");
-    size_t blank = str_find(*header, ' ');
-    return blank < header->len ? str_skip(*header, blank + 1) : STR("");
-}
-
 /* ---- proof of possession ---- */
 
 static enum policy_result deny_proof(const struct policy *policy, struct exchange *ex,

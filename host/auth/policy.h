@@ -52,9 +52,6 @@ enum policy_result policy_check(const struct policy *policy, struct exchange *ex
  * come. */
 enum dpop_mode policy_dpop(const struct policy *policy);
 
-/* The token of a request that was let in. */
-struct str policy_token(const struct exchange *ex);
-
 /* 503 keys_unavailable with Retry-After, into ex->res. */
 void policy_keys_unavailable(struct exchange *ex);
 

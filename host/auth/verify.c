@@ -444,8 +444,10 @@ void token_verify(const struct verifier *verifiers, unsigned count, struct str t
                           .verdict = verdict};
     *verdict = (struct verdict){.status = VERIFY_REFUSED, .code = "jwt_invalid"};
     if (check_token(&check)) {
-        *verdict = (struct verdict){
-            .status = VERIFY_OK, .claims = check.claims, .verifier = check.verifier};
+        *verdict = (struct verdict){.status = VERIFY_OK,
+                                    .claims = check.claims,
+                                    .token = token,
+                                    .verifier = check.verifier};
         return;
     }
     claims_unref(check.claims);

@@ -71,6 +71,7 @@ struct verdict {
     struct str kid;   /* in the arena; for VERIFY_NEEDS_KEY */
     bool opaque; /* VERIFY_NEEDS_KEY: the answer about the token is lacking; `kid` is the token */
     struct claims *claims;           /* VERIFY_OK: a reference that the caller must drop */
+    struct str token;                /* VERIFY_OK: whose they are; the caller's */
     const struct verifier *verifier; /* VERIFY_OK and NEEDS_KEY: which one it was; borrowed */
 };
 

@@ -44,11 +44,6 @@ local owned = {
                  "^host/app/", "^host/process/", "^host/cli/", "^host/main%.c$", "^bindings/" } },
 }
 
--- circles that stay: any file of each, and why
-local circles = {
-  { "host/server/conn.c", "a connection is one thing: its reading, writing and protocols call each other back" },
-}
-
 local faults = 0
 local function fault(place, format, ...)
   print(place .. ": " .. format:format(...))
@@ -179,13 +174,7 @@ end
 
 local function check_circles(graph)
   for _, members in ipairs(components(graph)) do
-    local known = false
-    for _, circle in ipairs(circles) do
-      for _, member in ipairs(members) do
-        known = known or (member == circle[1] and room_of(members[1]) == room_of(members[#members]))
-      end
-    end
-    if not known then fault(members[1], "needs these, and they need it: %s", table.concat(members, " ")) end
+    fault(members[1], "needs these, and they need it: %s", table.concat(members, " "))
   end
 end
 

@@ -11,9 +11,9 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-#include "base/limits.h"
 #include "server/conn.h"
 
 enum { BACKLOG = 511, REST_MS = 100 };
@@ -31,6 +31,7 @@ struct acceptor {
 };
 
 static void reject_next(struct acceptor *acceptor);
+static void on_wake(uv_timer_t *timer);
 
 static void on_rejected(uv_handle_t *handle)
 {
@@ -63,6 +64,92 @@ static void reject_next(struct acceptor *acceptor)
     uv_close((uv_handle_t *)&server->reject, on_rejected);
 }
 
+/* ---- connections ---- */
+
+static void read_address(struct conn *conn)
+{
+    struct sockaddr_storage address;
+    int len = sizeof(address);
+    if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&address, &len) == 0)
+        uv_ip_name((struct sockaddr *)&address, conn->ip, sizeof(conn->ip));
+    /* Of a listener for both: an IPv4 address is told as one (RFC 4291 2.5.5.2). */
+    if (strncmp(conn->ip, "::ffff:", 7) == 0 && strchr(conn->ip, '.') != NULL)
+        memmove(conn->ip, conn->ip + 7, strlen(conn->ip + 7) + 1);
+}
+
+/* False: its address has as many as it may. */
+static bool count_in(struct conn *conn)
+{
+    struct peers *peers = conn->server->peers;
+    if (peers == NULL || conn->admin)
+        return true;
+    conn->peer = peers_join(peers, conn->ip);
+    return conn->peer != NULL;
+}
+
+/* Over a limit: says so without reading, as far as the kernel takes it. */
+static void turn_away(struct conn *conn)
+{
+    static char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
+                           "Retry-After: 1\r\nConnection: close\r\n\r\n";
+    uv_buf_t buf = uv_buf_init(answer, sizeof(answer) - 1);
+    if (conn->server->tls == NULL)
+        uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
+    conn->server->stats.refused++;
+    conn_close(conn);
+}
+
+static struct conn *conn_new(struct server *server, enum server_door door)
+{
+    struct conn *conn = calloc(1, sizeof(*conn));
+    if (conn == NULL)
+        return NULL;
+    conn->server = server;
+    bool speaks = conn_speak(conn, &h1_protocol) == 0;
+    if (!speaks || uv_tcp_init(server->loop, &conn->tcp) != 0) {
+        if (speaks)
+            conn->protocol->free(conn->own);
+        free(conn);
+        return NULL;
+    }
+    conn->tcp.data = conn;
+    conn->admin = door == SERVER_ADMIN;
+    conn->redirects = door == SERVER_REDIRECT;
+    conn->read_deadline.kind = DEADLINE_NONE;
+    conn->write_deadline.kind = DEADLINE_NONE;
+    list_init(&conn->in_dirty);
+    list_init(&conn->read_deadline.node);
+    list_init(&conn->write_deadline.node);
+    list_push(&server->conns, &conn->in_server);
+    server->handles++;
+    server->stats.open++;
+    return conn;
+}
+
+/* The next off the listener. UV_ENOMEM: it is still there. */
+static int take_next(struct server *server, uv_stream_t *listener, enum server_door door)
+{
+    struct conn *conn = conn_new(server, door);
+    if (conn == NULL)
+        return UV_ENOMEM;
+    if (uv_accept(listener, (uv_stream_t *)&conn->tcp) != 0) {
+        conn_close(conn);
+        return 0;
+    }
+    read_address(conn);
+    if (server->stats.open > server->limits.connections || !count_in(conn)) {
+        turn_away(conn);
+    } else if (server->tls != NULL && door == SERVER_PUBLIC &&
+               (conn->tls = tls_session_new(server->tls)) == NULL) {
+        conn_close(conn);
+    } else {
+        server->stats.accepted++;
+        uv_tcp_nodelay(&conn->tcp, 1);
+        conn_pump(conn);
+    }
+    return 0;
+}
+
 /* ---- the handle ---- */
 
 static void acceptor_free(struct acceptor *acceptor)
@@ -87,11 +174,6 @@ static void close_handle(struct acceptor *acceptor)
     uv_close((uv_handle_t *)&acceptor->tcp, on_closed);
 }
 
-static void on_wake(uv_timer_t *timer)
-{
-    acceptors_wake(timer->data);
-}
-
 static void rest(struct acceptor *acceptor)
 {
     acceptor->resting = true;
@@ -109,7 +191,7 @@ static void on_connection(uv_stream_t *stream, int status)
         return;
     }
     server_start_clock(server);
-    if (conn_accept(server, stream, acceptor->door) != 0)
+    if (take_next(server, stream, acceptor->door) != 0)
         reject_next(acceptor);
 }
 
@@ -136,10 +218,10 @@ static int listen_anew(struct acceptor *acceptor)
     return error;
 }
 
-/* ---- the interface ---- */
-
-void acceptors_wake(struct server *server)
+/* Those that rest listen again, or rest on. */
+static void on_wake(uv_timer_t *timer)
 {
+    struct server *server = timer->data;
     list_each(node, &server->acceptors)
     {
         struct acceptor *acceptor = container_of(node, struct acceptor, in_server);
@@ -150,6 +232,8 @@ void acceptors_wake(struct server *server)
             rest(acceptor);
     }
 }
+
+/* ---- the interface ---- */
 
 static void acceptor_close(struct acceptor *acceptor)
 {

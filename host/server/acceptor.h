@@ -1,6 +1,5 @@
 /* The sockets of a server that listen. */
-#ifndef LUAFN_SERVER_ACCEPTOR_H
-#define LUAFN_SERVER_ACCEPTOR_H
+#pragma once
 
 #include "server/server.h"
 
@@ -10,7 +9,3 @@ int acceptor_open(struct server *server, int fd, enum server_door door)
     __attribute__((warn_unused_result));
 /* Closes all of a server, or all but those for admin connections. */
 void acceptors_close(struct server *server, bool admin_too);
-/* Those that rest listen again, or rest on. */
-void acceptors_wake(struct server *server);
-
-#endif

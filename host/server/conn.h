@@ -1,20 +1,18 @@
-/* Inside of the server: connections, their pipelines and deadlines. For server.c and
- * conn*.c alone.
+/* Inside of the server: connections, what they speak, and their deadlines. For this room alone.
  *
- * Bytes go: on_read -> parser -> exchange (conn_in.c), up to the handlers, and back: answer marks
- * the connection, which is flushed once for all that was answered in the same turn of the loop
- * (conn_out.c). Callbacks of the handlers may answer, drain or close anything: a connection that
- * was closed stays in memory until the loop says so. */
-#ifndef LUAFN_SERVER_CONN_H
-#define LUAFN_SERVER_CONN_H
+ * Bytes go: on_read (turn.c) -> conn_input, which knows TLS and chooses the protocol -> h1.c or
+ * h2.c, up to the handlers, and back: an answer marks the connection, which is flushed once for all
+ * that was answered in the same turn of the loop. Callbacks of the handlers may answer, drain or
+ * close anything: a connection that was closed stays in memory until the loop says so. */
+#pragma once
 
 #include <uv.h>
 
 #include "base/buf.h"
+#include "base/limits.h"
 #include "base/list.h"
 #include "http/exchange.h"
 #include "http/parser.h"
-#include "server/h2.h"
 #include "server/peers.h"
 #include "server/server.h"
 #include "server/tls.h"
@@ -61,7 +59,7 @@ struct server {
     struct list dirty;       /* connections with something to flush */
     struct list bulk;        /* those that have sent their share and have more */
     bool in_bulk;            /* it is the turn of one of them */
-    unsigned gathered;       /* of them, by server_gather, */
+    unsigned gathered;       /* of `dirty`, by gather, */
     uint64_t gathered_since; /* the first at this time, of uv_hrtime */
     uv_timer_t timer;        /* runs while there are connections */
     uv_timer_t rest;         /* wakes the acceptors that rest */
@@ -93,37 +91,69 @@ enum conn_state {
     CONN_CLOSED  /* the handle is closing */
 };
 
+/* What a connection speaks: HTTP/1 from its beginning (h1.c), HTTP/2 (h2.c) once its first bytes
+ * say so (conn_input.c). All that is known of requests and answers is the protocol's, in conn->own;
+ * the connection itself knows bytes and deadlines. Any of these may close the connection, but for
+ * those that ask; of one that is closed only `free` is called, and take, which does nothing. */
+struct protocol {
+    /* Its part of a connection. NULL: out of memory. */
+    void *(*new)(struct conn *conn);
+    void (*free)(void *own); /* after `abandon` */
+    /* Bytes of the peer; to be followed by conn_pump. */
+    void (*input)(struct conn *conn, struct str bytes);
+    /* Takes up what had to wait for room, and that the peer sends no more (peer_eof) or that the
+     * server drains. */
+    void (*take)(struct conn *conn);
+    /* Is there room for more of the peer's bytes? */
+    bool (*may_read)(struct conn *conn);
+    /* What the peer has time for: DEADLINE_HEAD, _BODY; _NONE: the next move is ours; _IDLE:
+     * nothing is under way. A body that moves sets conn->fresh where its time begins anew. */
+    enum deadline_kind (*waits_for)(const struct conn *conn);
+    /* That time is over. */
+    void (*time_out)(struct conn *conn, enum deadline_kind kind);
+    /* From time to time: looks for what nobody tells. */
+    void (*look)(struct conn *conn);
+    /* Appends what is to be sent, until conn_is_full: has_more. True: with it the connection ends,
+     * after a linger. */
+    bool (*output)(struct conn *conn, struct buf *out);
+    /* What `output` gave was handed on, or the kernel has taken some: ends the exchanges whose
+     * answers it has, tells those who wait for room, marks the connection if it may `take`. */
+    void (*settle)(struct conn *conn);
+    /* Is there something to put that waits for nobody? */
+    bool (*has_output)(const struct conn *conn);
+    /* The write deadline, where the socket has taken enough: breaks off single answers that were
+     * not. NULL: there are none. */
+    void (*judge)(struct conn *conn);
+    /* Leaves something to be sent before an idle connection is closed. NULL: there is nothing. */
+    void (*bye)(struct conn *conn);
+    /* Tells of exchanges that nothing more will be sent: all when the connection is closed; when it
+     * lingers, those of which nothing was. */
+    void (*abandon)(struct conn *conn);
+};
+
 struct conn {
     uv_tcp_t tcp;
     struct server *server;
+    const struct protocol *protocol;
+    void *own;               /* the protocol's; owned */
     struct tls_session *tls; /* owned; NULL: plain */
     struct peer *peer;       /* where it counts; NULL: nowhere */
-    struct h2 *h2;           /* owned; NULL: HTTP/1 */
     struct list in_server;
     struct list in_dirty;
     enum conn_state state;
     bool admin;
-    bool redirects;        /* every request is sent to HTTPS */
-    bool is_reading;       /* uv_read_start is in force */
-    bool peer_eof;         /* the peer sends no more */
-    bool done_reading;     /* what the peer sends is of no interest any more */
-    bool continue_due;     /* the request being read waits for 100 Continue */
-    bool skipping;         /* what comes is the rest of a body that nobody wants */
-    bool unread;           /* the peer may still be sending what will not be read */
-    bool has_more;         /* conn_flush stopped at the high-water mark, not for want of answers */
-    bool corked;           /* the kernel sends full segments only */
-    bool failed;           /* a write failed: close */
-    bool resets;           /* closing breaks the connection, so that the peer notices */
-    bool fresh;            /* bytes came since the deadline was last set */
-    unsigned pipeline_len; /* of `pipeline` */
-    struct parser parser;
-    struct exchange *reading; /* in the pipeline too, its last; NULL between requests, and when
-                                 its body is of no interest any more */
-    struct list pipeline;     /* struct exchange, unanswered or unsent, in order of arrival */
-    struct list sending;      /* those that were sent whole, until the kernel has taken them */
-    size_t ready_bytes;       /* bodies of answers in the pipeline that wait for their turn */
-    struct buf stash;         /* read but not parsed, as there was no room for it */
-    size_t stash_used;
+    bool redirects;      /* every request is sent to HTTPS */
+    bool is_reading;     /* uv_read_start is in force */
+    bool peer_eof;       /* the peer sends no more */
+    bool done_reading;   /* what the peer sends is of no interest any more */
+    bool unread;         /* the peer may still be sending what will not be read */
+    bool has_more;       /* conn_flush stopped at the high-water mark, not for want of answers */
+    bool blocked;        /* answers wait although the socket takes bytes: the peer's windows */
+    bool held_back;      /* it waits for room: server_has_room, server_may_read_on */
+    bool corked;         /* the kernel sends full segments only */
+    bool failed;         /* a write failed: close */
+    bool resets;         /* closing breaks the connection, so that the peer notices */
+    bool fresh;          /* the time for a body begins anew */
     size_t discarded;    /* bytes */
     size_t probed;       /* bytes that were HTTP/2's preface so far; its length: it is decided */
     uint64_t handed;     /* bytes that libuv was given to send, ever */
@@ -135,7 +165,7 @@ struct conn {
     char ip[46];
 };
 
-/* ---- server.c ---- */
+/* ---- server_marks.c ---- */
 /* Restarts a deadline; DEADLINE_NONE stops it. */
 void deadline_set(struct server *server, struct deadline *deadline, enum deadline_kind kind);
 /* The connection will be pumped before the loop sleeps. */
@@ -143,137 +173,103 @@ void server_mark_dirty(struct conn *conn);
 /* The connection has sent its share, and has more: it has another turn after all who have not, and
  * after those of its kind who wait. The loop gives them but a part of its time. */
 void server_mark_bulk(struct conn *conn);
-/* As server_mark_dirty, with those of the same turn that come after it, but not much later: who
- * reads several answers, a proxy or a load generator beside us, is then woken once, and waking it
- * costs the writer more than the write. */
-void server_gather(struct conn *conn);
-/* For every handle that was counted in server->handles, when it has closed. */
-void server_handle_closed(struct server *server);
 /* So many bytes of this exchange wait for its client; it has sent or taken some; has it lately? */
 void server_hold(struct server *server, struct exchange *ex, size_t bytes);
 void server_moved(struct server *server, struct exchange *ex);
 bool server_is_moving(const struct server *server, const struct exchange *ex);
-void server_start_clock(struct server *server); /* there is a connection, or will be */
+/* For every handle that was counted in server->handles, when it has closed. */
+void server_handle_closed(struct server *server);
 void server_conn_closed(struct server *server);
+/* Calls on_drained, if the time has come. */
+void server_tell_drained(struct server *server);
 
 /* May this connection begin another request? Not while clients have left too much with us. It is
  * marked when it may. */
-static inline bool server_has_room(const struct conn *conn)
+static inline bool server_has_room(struct conn *conn)
 {
     bool room = !holdings_are_over(&conn->server->holdings) || conn->admin;
     if (!room)
-        conn->server->held_back = true;
+        conn->held_back = conn->server->held_back = true;
     return room;
 }
 
 /* May more of this request be read? While there is no room, of one at a time. */
-static inline bool server_may_read_on(const struct conn *conn, const struct exchange *ex)
+static inline bool server_may_read_on(struct conn *conn, const struct exchange *ex)
 {
     bool may =
         !holdings_are_full(&conn->server->holdings) || ex == conn->server->favoured || conn->admin;
     if (!may)
-        conn->server->held_back = true;
+        conn->held_back = conn->server->held_back = true;
     return may;
 }
 
+/* ---- conn_send.c ---- */
+/* Bytes handed to libuv that the kernel has not taken. */
+static inline size_t conn_unsent(const struct conn *conn)
+{
+    return conn->tcp.write_queue_size;
+}
+
+/* Of all that libuv was ever given, what the kernel has taken. */
+static inline uint64_t conn_taken(const struct conn *conn)
+{
+    return conn->handed - conn_unsent(conn);
+}
+
+/* Is so much unsent, `out` included, that no more is put to it? */
+static inline bool conn_is_full(const struct conn *conn, const struct buf *out)
+{
+    return conn_unsent(conn) + out->len >= LIMIT_WRITE_HIGH_WATER;
+}
+
+/* Hands bytes to the kernel, and queues what it does not take: all of `head`, and of `body` as much
+ * as is returned. `ex` is the exchange whose body it is, or NULL; it may be borrowed from it for as
+ * long as it is queued. Under TLS both are encrypted before. */
+size_t conn_send(struct conn *conn, struct str head, struct str body, struct exchange *ex);
+/* The same for what was put together, which is then empty. */
+void conn_send_out(struct conn *conn, struct buf *out);
+/* The bytes that a peer has to take until the write deadline, at least. */
+static inline size_t conn_least_taken(const struct server *server)
+{
+    return (size_t)(server->durations[DEADLINE_WRITE] * LIMIT_WRITE_RATE / 1000);
+}
+
 /* ---- conn.c ---- */
-/* Takes the next connection off the listener. UV_ENOMEM: it is still there. */
-int conn_accept(struct server *server, uv_stream_t *listener, enum server_door door)
+/* From now on it speaks this protocol. 0 or UV_ENOMEM: then it speaks the one before. */
+int conn_speak(struct conn *conn, const struct protocol *protocol)
     __attribute__((warn_unused_result));
-/* Parses what waits, sends what is ready, reads on if there is room. At most LIMIT_PIPELINE
- * requests are taken in one turn of the loop. */
-void conn_pump(struct conn *conn);
-/* The peer sends no more. */
-void conn_eof(struct conn *conn);
-void conn_on_deadline(struct conn *conn, enum deadline_kind kind);
-/* Ends a connection that the peer has broken while nothing was read from it. */
-void conn_look(struct conn *conn);
-/* Takes an exchange that will not be sent out of the pipeline. One that nobody has seen goes
- * silently. */
-void conn_abandon(struct conn *conn, struct exchange *ex);
-/* Has something arrived that was not read yet? */
-bool conn_has_input(const struct conn *conn);
+/* Passes a request up whose head is complete, or answers it where all are sent to HTTPS. Closes the
+ * connection when out of memory. */
+void conn_pass_up(struct conn *conn, struct exchange *ex);
+/* Answers a request that was not passed up with the refusal, after the handlers' on_refused; or as
+ * above. */
+void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault *fault);
+/* The log's turn, and the end of the connection's interest. */
+void conn_finish(struct server *server, struct exchange *ex);
+/* The rest of this answer will not be taken: tells who works on it, and what the log is to say.
+ * `unput`: bytes that were counted as sent, and were not put on the wire. */
+void conn_break_off(const struct conn *conn, struct exchange *ex, uint64_t unput);
 /* At once; what is in the pipeline is told. */
 void conn_close(struct conn *conn);
 /* After the last answer: no more input is parsed; closes when the peer has had time to read. */
 void conn_linger(struct conn *conn);
-/* The log's turn, and the end of the connection's interest. */
-void conn_finish(struct server *server, struct exchange *ex);
-
-/* Would the kernel take or give bytes right now (poll's POLLOUT, POLLIN)? */
+/* Has something arrived that was not read yet? */
+bool conn_has_input(const struct conn *conn);
+/* Is any of these true of the socket right now (poll's POLLOUT, POLLIN, POLLERR ...)? */
 bool conn_can_move(const struct conn *conn, short how);
 extern const struct http_fault conn_no_room; /* limits.memory */
 
-/* ---- conn_in.c ---- */
-/* Bytes of the peer, decrypted where need be; to be followed by conn_pump. */
-void conn_input(struct conn *conn, struct str bytes);
-/* Once a request, when its head is complete or it is refused; then harmless. 0 or UV_ENOMEM. */
-int conn_identify(struct conn *conn, struct exchange *ex) __attribute__((warn_unused_result));
-/* Parses what was kept for want of room. */
-void conn_take_stash(struct conn *conn);
-/* The body that is being read is refused for want of room: see limits.memory. */
-void conn_give_up_body(struct conn *conn, struct exchange *ex);
-/* Is there room for another request? */
-bool conn_may_take(const struct conn *conn);
-/* The sink's `pull`. */
-void conn_pull(struct exchange *ex);
-/* The request that is being read is answered: the rest of its body is read over when it is short;
- * else the connection ends with the answer. */
-void conn_leave_body(struct conn *conn, struct exchange *ex);
-/* The body that is being read has come too slowly. */
-void conn_time_out_body(struct conn *conn);
-/* The peer sends no more and all it sent is parsed. */
-void conn_end_input(struct conn *conn);
-/* Is the next byte one of a body? */
-bool conn_is_in_body(const struct conn *conn);
-/* Answers with the refusal, after the handlers' on_refused. */
-void conn_answer_fault(struct conn *conn, struct exchange *ex, const struct http_fault *fault);
-/* Answers the request whose head is being read with a refusal; nothing more is read. */
-void conn_refuse(struct conn *conn, struct exchange *ex, const struct http_fault *fault);
+/* ---- h1.c, h2.c ---- */
+extern const struct protocol h1_protocol;
+extern const struct protocol h2_protocol;
 
-/* ---- conn_up.c ---- */
-/* Passes a request up whose head is complete, or answers it where all are sent to HTTPS. */
-void conn_pass_up(struct conn *conn, struct exchange *ex);
+/* ---- conn_input.c ---- */
+/* Bytes off the socket. 0; UV_EOF when the peer has ended TLS in order; another error. */
+int conn_input(struct conn *conn, struct str bytes) __attribute__((warn_unused_result));
 
-/* ---- conn_tls.c ---- */
-/* 0 or UV_ENOMEM. */
-int conn_tls_start(struct conn *conn) __attribute__((warn_unused_result));
-/* Bytes off the socket: decrypts and hands on. */
-void conn_tls_input(struct conn *conn, struct str bytes);
-/* Encrypts both; *head is then all that is to be sent, until tls_sent. */
-bool conn_tls_seal(struct conn *conn, struct str *head, struct str *body);
-/* Says good-bye, as far as the kernel takes it. */
-void conn_tls_bye(struct conn *conn);
-
-/* ---- conn_send.c ---- */
-/* Bytes handed to libuv that the kernel has not taken. */
-size_t conn_unsent(const struct conn *conn);
-/* Of all that libuv was ever given, what the kernel has taken. */
-uint64_t conn_taken(const struct conn *conn);
-/* Hands bytes to the kernel, and queues what it does not take: all of `head`, and of `body` as much
- * as is returned. `ex` is the exchange whose body it is, or NULL; it may be borrowed from it for as
- * long as it is queued. */
-size_t conn_send(struct conn *conn, struct str head, struct str body, struct exchange *ex);
-
-/* ---- conn_out.c ---- */
-extern const struct exchange_sink conn_sink;
-/* Sends every answer that is ready and whose turn it is, as far as there is room. */
-void conn_flush(struct conn *conn);
-/* Is so much unsent, `out` included, that no more is put to it? */
-bool conn_is_full(const struct conn *conn, const struct buf *out);
-/* Is there something to send, and nobody who will wake the connection? Never between two turns of
- * the loop: a debug build looks. */
-bool conn_is_stuck(const struct conn *conn);
-/* Finishes the exchanges whose answers the kernel has taken. */
-void conn_settle(struct conn *conn);
-/* Sees to it that somebody goes on with what waits to be taken, and that it has a deadline. */
-void conn_watch(struct conn *conn);
-/* What was queued has been taken by the kernel. */
-void conn_on_taken(struct conn *conn);
-void conn_on_write_deadline(struct conn *conn);
-/* The bytes that a peer has to take until the write deadline, at least. */
-size_t conn_least_taken(const struct server *server);
-/* The rest of this answer will not be taken: tells who works on it, and what the log is to say. */
-void conn_break_off(const struct conn *conn, struct exchange *ex);
-
-#endif
+/* ---- turn.c ---- */
+/* Takes what waits, sends what is ready, reads on if there is room. */
+void conn_pump(struct conn *conn);
+/* The turns of the loop begin; each handle is counted. */
+void server_start_turns(struct server *server);
+void server_start_clock(struct server *server); /* there is a connection, or will be */

@@ -2,7 +2,6 @@
  * that the kernel has something to ask for; the rest stays where it is. */
 #include <stdlib.h>
 
-#include "base/limits.h"
 #include "server/conn.h"
 
 /* What the kernel did not take at once. */
@@ -13,16 +12,6 @@ struct pending {
     char copy[];
 };
 
-size_t conn_unsent(const struct conn *conn)
-{
-    return uv_stream_get_write_queue_size((const uv_stream_t *)&conn->tcp);
-}
-
-uint64_t conn_taken(const struct conn *conn)
-{
-    return conn->handed - conn_unsent(conn);
-}
-
 static void on_write(uv_write_t *req, int status)
 {
     struct pending *pending = req->data;
@@ -32,12 +21,13 @@ static void on_write(uv_write_t *req, int status)
     free(pending);
     if (conn->state == CONN_CLOSED)
         return;
-    if (status != 0)
-        conn_close(conn);
+    conn->failed |= status != 0;
+    conn->protocol->settle(conn);
+    if (conn->has_more && conn_unsent(conn) == 0)
+        server_mark_bulk(conn);
     else
-        conn_on_taken(conn);
+        server_mark_dirty(conn);
 }
-
 /* `head` is copied, `body` too when it is small or may move. */
 static bool queue(struct conn *conn, struct str head, struct str body, struct exchange *ex)
 {
@@ -97,6 +87,16 @@ static size_t send_raw(struct conn *conn, struct str head, struct str body, stru
     return of_body + body.len;
 }
 
+/* Encrypts both; *head is then all that is to be sent, until tls_sent. */
+static bool seal(struct tls_session *tls, struct str *head, struct str *body)
+{
+    if (tls_write(tls, *head) != 0 || tls_write(tls, *body) != 0)
+        return false;
+    *head = tls_outgoing(tls);
+    *body = STR("");
+    return true;
+}
+
 size_t conn_send(struct conn *conn, struct str head, struct str body, struct exchange *ex)
 {
     if (conn->tls == NULL)
@@ -104,8 +104,15 @@ size_t conn_send(struct conn *conn, struct str head, struct str body, struct exc
     if (body.len > LIMIT_WRITE_HIGH_WATER)
         body.len = LIMIT_WRITE_HIGH_WATER;
     size_t accepted = body.len;
-    conn->failed |= !conn_tls_seal(conn, &head, &body);
+    conn->failed |= !seal(conn->tls, &head, &body);
     send_raw(conn, head, body, NULL);
     tls_sent(conn->tls);
     return accepted;
+}
+
+void conn_send_out(struct conn *conn, struct buf *out)
+{
+    conn_send(conn, buf_str(out), STR(""), NULL);
+    conn->failed |= buf_failed(out);
+    buf_clear(out);
 }

@@ -1,7 +1,6 @@
 /* HTTP/2: from frames to exchanges. */
 #include <stdlib.h>
 
-#include "base/limits.h"
 #include "server/h2_internal.h"
 
 enum {
@@ -10,90 +9,7 @@ enum {
     HEADER_BLOCK_MAX = 4 * LIMIT_RESPONSE_HEADER_BYTES
 };
 
-/* ---- streams ---- */
-
-struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id)
-{
-    struct h2_stream *s = calloc(1, sizeof(*s));
-    struct exchange *ex = s != NULL ? exchange_new(&h2_sink, s) : NULL;
-    if (ex == NULL) {
-        free(s);
-        return NULL;
-    }
-    s->h2 = h2;
-    s->ex = ex;
-    s->id = id;
-    s->reading = true;
-    ex->admin = h2->conn->admin;
-    list_init(&s->ready);
-    list_push(&h2->streams, &s->node);
-    h2->requests++;
-    return s;
-}
-
-void h2_hold(struct h2_stream *s, size_t bytes)
-{
-    s->h2->held += bytes - s->ex->holding.bytes;
-    server_hold(s->h2->conn->server, s->ex, bytes);
-}
-
-/* The end: a request that nobody has seen goes silently. */
-static void stream_end(struct h2_stream *s)
-{
-    struct exchange *ex = s->ex;
-    struct conn *conn = s->h2->conn;
-    bool whole = s->ended && ex->wire_end <= conn_taken(conn);
-    h2_hold(s, 0);
-    list_remove(&s->node);
-    list_remove(&s->ready);
-    buf_free(&s->head);
-    buf_free(&s->cookie);
-    free(s);
-    if (ex->started_ns == 0) {
-        exchange_release(ex);
-        return;
-    }
-    if (!whole)
-        conn_break_off(conn, ex);
-    conn_finish(conn->server, ex);
-}
-
-void h2_end_closed(struct h2 *h2)
-{
-    uint64_t taken = conn_taken(h2->conn);
-    list_each(node, &h2->closed)
-    {
-        struct h2_stream *s = container_of(node, struct h2_stream, node);
-        if (!s->ended || s->ex->wire_end <= taken)
-            stream_end(s);
-    }
-}
-
-void h2_break_off(struct h2_stream *s, const char *why, uint32_t code)
-{
-    nghttp2_session *session = s->h2->session;
-    if (s->ex->error_code == NULL)
-        s->ex->error_code = why;
-    nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, code);
-    nghttp2_session_set_stream_user_data(session, s->id, NULL);
-    stream_end(s);
-}
-
 /* ---- requests ---- */
-
-static void make_ready(struct h2_stream *s)
-{
-    if (list_is_empty(&s->ready))
-        list_push(&s->h2->ready, &s->ready);
-}
-
-void h2_give_up_body(struct h2_stream *s)
-{
-    h2_hold(s, 0);
-    body_free(s->ex->body);
-    s->ex->body->fault = &conn_no_room;
-    make_ready(s);
-}
 
 /* What the parser thinks of the head. Fields alone tell it whether a body follows. */
 static const struct http_fault *parse_head(struct h2_stream *s, struct str head)
@@ -135,7 +51,7 @@ static int take_head(struct h2_stream *s)
     *req = (struct request){0};
     if (!failed) {
         s->fault = parse_head(s, buf_str(&head));
-        make_ready(s);
+        h2_make_ready(s);
     }
     buf_free(&head);
     buf_free(&s->head);
@@ -159,7 +75,7 @@ static void end_body(struct h2_stream *s)
     if (takes_body(s)) {
         s->ex->body->complete = true;
         h2_hold(s, 0);
-        make_ready(s);
+        h2_make_ready(s);
     }
     s->reading = false;
 }
@@ -225,11 +141,11 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     h2_hold(s, s->ex->body->buf.cap);
     server_moved(s->h2->conn->server, s->ex);
     give_window(s);
-    make_ready(s);
+    h2_make_ready(s);
     return 0;
 }
 
-void h2_pull(struct exchange *ex)
+static void sink_pull(struct exchange *ex)
 {
     struct h2_stream *s = ex->conn;
     struct h2 *h2 = s->h2;
@@ -248,6 +164,53 @@ void h2_pull(struct exchange *ex)
                                               LIMIT_H2_WINDOW_WHOLE);
     give_window(s);
     server_mark_dirty(h2->conn);
+}
+
+/* ---- the exchange's side ---- */
+
+static void sink_stream_abort(struct exchange *ex)
+{
+    ((struct h2_stream *)ex->conn)->cut = true;
+    h2_stream_more(ex);
+}
+
+/* A peer gives windows by what it sends. */
+static bool sink_give_up(struct exchange *ex)
+{
+    struct h2_stream *s = ex->conn;
+    struct conn *conn = s->h2->conn;
+    if (server_is_moving(conn->server, ex))
+        return false;
+    if (s->reading && !s->submitted && ex->body != NULL) {
+        h2_hold(s, 0);
+        body_free(ex->body);
+        ex->body->fault = &conn_no_room;
+        h2_make_ready(s);
+    } else {
+        h2_break_off(s, conn_no_room.code, NGHTTP2_ENHANCE_YOUR_CALM);
+    }
+    server_mark_dirty(conn);
+    return true;
+}
+
+static const struct exchange_sink sink = {
+    .answer = h2_answer,
+    .stream_write = h2_stream_write,
+    .stream_end = h2_stream_more,
+    .stream_abort = sink_stream_abort,
+    .pull = sink_pull,
+    .give_up = sink_give_up,
+};
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return 0;
+    struct h2_stream *s = h2_stream_new(arg, frame->hd.stream_id, &sink);
+    if (s == NULL)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    s->unsized = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0;
+    return nghttp2_session_set_stream_user_data(session, s->id, s);
 }
 
 /* ---- ends ---- */
@@ -332,26 +295,18 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
     return 0;
 }
 
-bool h2_end_late(struct h2 *h2)
+static void look(struct conn *conn)
 {
-    const struct server *server = h2->conn->server;
-    unsigned before = h2->late_count;
+    struct h2 *h2 = conn->own;
     for (unsigned i = h2->late_count; i-- > 0;) {
-        if (uv_now(server->loop) - h2->late[i].at >= server->durations[DEADLINE_LINGER])
-            end_request(h2, i);
+        if (uv_now(conn->server->loop) - h2->late[i].at < conn->server->durations[DEADLINE_LINGER])
+            continue;
+        end_request(h2, i);
+        server_mark_dirty(conn);
     }
-    return h2->late_count < before;
 }
 
 /* ---- the handlers' turn ---- */
-
-static void refuse(struct h2_stream *s, const struct http_fault *fault)
-{
-    struct exchange *ex = s->ex;
-    if (conn_identify(s->h2->conn, ex) != 0)
-        return;
-    conn_answer_fault(s->h2->conn, ex, fault);
-}
 
 static void pass_up(struct h2_stream *s)
 {
@@ -362,9 +317,7 @@ static void pass_up(struct h2_stream *s)
     }
     s->passed_up = true;
     if (s->fault != NULL)
-        refuse(s, s->fault);
-    else if (conn_identify(s->h2->conn, ex) != 0)
-        conn_close(s->h2->conn);
+        conn_refuse(s->h2->conn, ex, s->fault);
     else
         conn_pass_up(s->h2->conn, ex);
 }
@@ -404,12 +357,7 @@ static struct h2_stream *first_ready(const struct h2 *h2)
     return NULL;
 }
 
-bool h2_may_take_ready(const struct h2 *h2)
-{
-    return h2->conn->state == CONN_OPEN && first_ready(h2) != NULL;
-}
-
-void h2_take_ready(struct h2 *h2)
+static void take_ready(struct h2 *h2)
 {
     struct h2_stream *s;
     give_windows(h2);
@@ -419,11 +367,13 @@ void h2_take_ready(struct h2 *h2)
     }
 }
 
-void h2_input(struct h2 *h2, struct str bytes)
+/* ---- the connection's turn ---- */
+
+static void input(struct conn *conn, struct str bytes)
 {
-    struct conn *conn = h2->conn;
+    struct h2 *h2 = conn->own;
     bool understood = take_frames(h2, bytes);
-    h2_take_ready(h2);
+    take_ready(h2);
     if (conn->state != CONN_OPEN)
         return;
     h2_end_closed(h2);
@@ -433,67 +383,72 @@ void h2_input(struct h2 *h2, struct str bytes)
         nghttp2_session_terminate_session(h2->session, NGHTTP2_PROTOCOL_ERROR);
 }
 
-unsigned h2_time_out(struct h2 *h2)
+/* Draining, the peer is told to begin no more streams (RFC 9113 6.8); what it begins before it has
+ * read that is answered. */
+static void take(struct conn *conn)
 {
-    const struct server *server = h2->conn->server;
-    unsigned count = 0;
+    struct h2 *h2 = conn->own;
+    if (conn->peer_eof) {
+        conn_close(conn);
+        return;
+    }
+    take_ready(h2);
+    if (conn->server->draining && !h2->draining) {
+        h2->draining = true;
+        nghttp2_submit_shutdown_notice(h2->session);
+    }
+}
+
+/* It has to read on for windows; what it begins is its own business. */
+static bool may_read(struct conn *conn)
+{
+    return conn_unsent(conn) < LIMIT_WRITE_HIGH_WATER;
+}
+
+static void settle(struct conn *conn)
+{
+    struct h2 *h2 = conn->own;
+    h2_settle(h2);
+    if (conn->state == CONN_OPEN && first_ready(h2) != NULL)
+        server_mark_dirty(conn); /* others first */
+}
+
+static enum deadline_kind waits_for(const struct conn *conn)
+{
+    const struct h2 *h2 = conn->own;
+    list_each(node, &h2->streams)
+    {
+        const struct h2_stream *s = container_of(node, struct h2_stream, node);
+        if (waits_for_body(s) && !conn->done_reading)
+            return DEADLINE_BODY;
+    }
+    return conn->done_reading || h2_is_idle(h2) ? DEADLINE_IDLE : DEADLINE_NONE;
+}
+
+static void time_out(struct conn *conn, enum deadline_kind kind)
+{
+    struct h2 *h2 = conn->own;
+    struct server *server = conn->server;
+    (void)kind; /* there is but one */
     list_each(node, &h2->streams)
     {
         struct h2_stream *s = container_of(node, struct h2_stream, node);
         if (waits_for_body(s) &&
             body_is_late(s->ex->body, uv_now(server->loop), server->durations[DEADLINE_BODY])) {
             s->ex->body->fault = &fault_late;
-            make_ready(s);
-            count++;
+            h2_make_ready(s);
+            server->stats.timeouts++;
         }
     }
-    h2_take_ready(h2);
-    return count;
 }
 
-void h2_drain(struct h2 *h2)
+/* No more streams are taken. */
+static void bye(struct conn *conn)
 {
-    if (h2->draining)
-        return;
-    h2->draining = true;
-    nghttp2_submit_shutdown_notice(h2->session);
-}
-
-void h2_end(struct h2 *h2)
-{
+    struct h2 *h2 = conn->own;
     nghttp2_submit_goaway(h2->session, NGHTTP2_FLAG_NONE,
                           nghttp2_session_get_last_proc_stream_id(h2->session), NGHTTP2_NO_ERROR,
                           NULL, 0);
-}
-
-void h2_abandon(struct h2 *h2)
-{
-    h2_end_closed(h2);
-    while (!list_is_empty(&h2->closed))
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
-        stream_end(container_of(h2->closed.next, struct h2_stream, node));
-    while (!list_is_empty(&h2->streams)) {
-        struct h2_stream *s = container_of(h2->streams.next, struct h2_stream, node);
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
-        nghttp2_session_set_stream_user_data(h2->session, s->id, NULL);
-        stream_end(s);
-    }
-}
-
-bool h2_is_idle(const struct h2 *h2)
-{
-    return list_is_empty(&h2->streams) && list_is_empty(&h2->closed);
-}
-
-bool h2_is_reading(const struct h2 *h2)
-{
-    list_each(node, &h2->streams)
-    {
-        const struct h2_stream *s = container_of(node, struct h2_stream, node);
-        if (waits_for_body(s))
-            return true;
-    }
-    return false;
 }
 
 const char *h2_library_version(void)
@@ -523,7 +478,7 @@ static nghttp2_session_callbacks *make_callbacks(void)
     nghttp2_session_callbacks *callbacks = NULL;
     if (nghttp2_session_callbacks_new(&callbacks) != 0)
         return NULL;
-    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, h2_on_begin_headers);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, h2_on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
@@ -533,7 +488,15 @@ static nghttp2_session_callbacks *make_callbacks(void)
     return callbacks;
 }
 
-struct h2 *h2_new(struct conn *conn)
+static void h2_free(void *own)
+{
+    struct h2 *h2 = own;
+    if (h2 != NULL)
+        nghttp2_session_del(h2->session);
+    free(h2);
+}
+
+static void *h2_new(struct conn *conn)
 {
     struct h2 *h2 = calloc(1, sizeof(*h2));
     nghttp2_session_callbacks *callbacks = make_callbacks();
@@ -563,10 +526,19 @@ struct h2 *h2_new(struct conn *conn)
     return h2;
 }
 
-void h2_free(struct h2 *h2)
-{
-    if (h2 == NULL)
-        return;
-    nghttp2_session_del(h2->session);
-    free(h2);
-}
+const struct protocol h2_protocol = {
+    .new = h2_new,
+    .free = h2_free,
+    .input = input,
+    .take = take,
+    .may_read = may_read,
+    .waits_for = waits_for,
+    .time_out = time_out,
+    .look = look,
+    .output = h2_output,
+    .settle = settle,
+    .has_output = h2_has_output,
+    .judge = h2_judge,
+    .bye = bye,
+    .abandon = h2_abandon,
+};

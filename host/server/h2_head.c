@@ -49,17 +49,6 @@ static void add_field(struct h2_stream *s, struct str name, struct str value)
     buf_add_str(&s->head, STR("\r\n"));
 }
 
-int h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
-{
-    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
-        return 0;
-    struct h2_stream *s = h2_stream_new(arg, frame->hd.stream_id);
-    if (s == NULL)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    s->unsized = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0;
-    return nghttp2_session_set_stream_user_data(session, s->id, s);
-}
-
 int h2_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                  size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
 {

@@ -1,6 +1,10 @@
-/* What the files of h2 share. */
-#ifndef LUAFN_SERVER_H2_INTERNAL_H
-#define LUAFN_SERVER_H2_INTERNAL_H
+/* HTTP/2 on a connection (RFC 9113), by nghttp2: what its files share.
+ *
+ * Each stream is an exchange. A request's pseudo-header fields and fields are written down as an
+ * HTTP/1.1 head and go through the same parser as every other request: what is refused, and how, is
+ * the same. DATA is the exchange's body as it comes, and its window is given again as somebody
+ * takes it. nghttp2 is fed and asked for bytes; handlers never run inside of it. */
+#pragma once
 
 #include <nghttp2/nghttp2.h>
 
@@ -61,8 +65,6 @@ struct h2_stream {
     const struct http_fault *fault; /* static: why it is refused */
 };
 
-extern const struct exchange_sink h2_sink;
-
 /* ---- h2_frames.c: the session is fed through here, so that no frame's header is cut ---- */
 void h2_frames_init(struct h2_frames *frames, uint64_t now_ms);
 /* Takes off *bytes what completes the header that was held back, and gives it; empty: none was, or
@@ -74,23 +76,33 @@ struct str h2_frames_take(struct h2_frames *frames, struct str *bytes, uint64_t 
 /* Did the peer send too many frames that lead nowhere? */
 bool h2_frames_are_idle_talk(const struct h2_frames *frames);
 
-/* ---- h2_head.c: nghttp2's callbacks for the fields of a head ---- */
-int h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *h2);
+/* ---- h2_head.c: nghttp2's callback for the fields of a head ---- */
 int h2_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
                  size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *h2);
 
-/* h2.c: the sink's `pull`. */
-void h2_pull(struct exchange *ex);
-
+/* ---- h2_stream.c ---- */
 /* A request that begins; NULL when out of memory. The connection's `h2` owns it. */
-struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id);
+struct h2_stream *h2_stream_new(struct h2 *h2, int32_t id, const struct exchange_sink *sink);
+/* So many bytes of its answer wait. */
+void h2_hold(struct h2_stream *stream, size_t bytes);
+/* Its handlers have news. */
+void h2_make_ready(struct h2_stream *stream);
 /* Ends what nghttp2 has done with, and the kernel has taken; not from within it. */
 void h2_end_closed(struct h2 *h2);
 /* The rest of the answer is not sent: resets the stream, and ends it. Not from within nghttp2. */
 void h2_break_off(struct h2_stream *stream, const char *why, uint32_t code);
-/* The body that is being read is refused for want of room: see limits.memory. */
-void h2_give_up_body(struct h2_stream *stream);
-/* So many bytes of its answer wait. */
-void h2_hold(struct h2_stream *stream, size_t bytes);
+/* Ends every stream: the connection closes. */
+void h2_abandon(struct conn *conn);
+/* No streams? */
+bool h2_is_idle(const struct h2 *h2);
 
-#endif
+/* ---- h2_out.c: the sink's functions, and the protocol's ---- */
+void h2_answer(struct exchange *ex);
+size_t h2_stream_write(struct exchange *ex, struct str bytes);
+void h2_stream_more(struct exchange *ex); /* its end, or what is to be cut */
+bool h2_output(struct conn *conn, struct buf *out);
+bool h2_has_output(const struct conn *conn);
+void h2_judge(struct conn *conn);
+/* Notes where answers end on the wire, ends those that the kernel has taken, and tells streams
+ * whose bytes are out that they may go on. */
+void h2_settle(struct h2 *h2);

@@ -1,5 +1,4 @@
 /* HTTP/2: from answers to frames. */
-#include "base/limits.h"
 #include "http/date.h"
 #include "server/h2_internal.h"
 
@@ -114,7 +113,7 @@ static void begin_judging(struct h2_stream *s)
     s->judged_from = s->ex->bytes_sent;
 }
 
-static void sink_answer(struct exchange *ex)
+void h2_answer(struct exchange *ex)
 {
     struct h2_stream *s = ex->conn;
     struct h2 *h2 = s->h2;
@@ -137,7 +136,7 @@ static void sink_answer(struct exchange *ex)
     server_mark_dirty(h2->conn);
 }
 
-static size_t sink_stream_write(struct exchange *ex, struct str bytes)
+size_t h2_stream_write(struct exchange *ex, struct str bytes)
 {
     struct h2_stream *s = ex->conn;
     if (bytes.len > 0 && exchange_sends_body(ex)) {
@@ -152,48 +151,30 @@ static size_t sink_stream_write(struct exchange *ex, struct str bytes)
     return exchange_rest(ex).len;
 }
 
-static void sink_stream_end(struct exchange *ex)
+void h2_stream_more(struct exchange *ex)
 {
     struct h2_stream *s = ex->conn;
     nghttp2_session_resume_data(s->h2->session, s->id);
     server_mark_dirty(s->h2->conn);
 }
 
-static void sink_stream_abort(struct exchange *ex)
-{
-    ((struct h2_stream *)ex->conn)->cut = true;
-    sink_stream_end(ex);
-}
-
-/* A peer gives windows by what it sends. */
-static bool sink_give_up(struct exchange *ex)
-{
-    struct h2_stream *s = ex->conn;
-    struct conn *conn = s->h2->conn;
-    if (server_is_moving(conn->server, ex))
-        return false;
-    if (s->reading && !s->submitted && ex->body != NULL)
-        h2_give_up_body(s);
-    else
-        h2_break_off(s, conn_no_room.code, NGHTTP2_ENHANCE_YOUR_CALM);
-    server_mark_dirty(conn);
-    return true;
-}
-
-const struct exchange_sink h2_sink = {
-    .answer = sink_answer,
-    .stream_write = sink_stream_write,
-    .stream_end = sink_stream_end,
-    .stream_abort = sink_stream_abort,
-    .pull = h2_pull,
-    .give_up = sink_give_up,
-};
-
 /* ---- the connection's turn ---- */
 
-void h2_output(struct h2 *h2, struct buf *out)
+/* Answers wait although the socket takes bytes: the peer gives no window. */
+static bool is_blocked(const struct h2 *h2)
 {
-    struct conn *conn = h2->conn;
+    list_each(node, &h2->streams)
+    {
+        const struct h2_stream *s = container_of(node, struct h2_stream, node);
+        if (s->submitted && exchange_has_rest(s->ex))
+            return true;
+    }
+    return false;
+}
+
+bool h2_output(struct conn *conn, struct buf *out)
+{
+    struct h2 *h2 = conn->own;
     while (!conn->failed) {
         if (conn_is_full(conn, out)) {
             conn->has_more = true;
@@ -209,6 +190,8 @@ void h2_output(struct h2 *h2, struct buf *out)
     bool over =
         nghttp2_session_want_read(h2->session) == 0 && nghttp2_session_want_write(h2->session) == 0;
     conn->done_reading |= over;
+    conn->blocked = is_blocked(h2);
+    return false;
 }
 
 static struct h2_stream *find_drained(struct h2 *h2)
@@ -223,7 +206,7 @@ static struct h2_stream *find_drained(struct h2 *h2)
 }
 
 /* Only those that wait now: one that writes and waits again has its turn when more is out. */
-void h2_tell_drained(struct h2 *h2)
+static void tell_drained(struct h2 *h2)
 {
     struct h2_stream *s;
     for (unsigned turns = 0;
@@ -235,23 +218,13 @@ void h2_tell_drained(struct h2 *h2)
     }
 }
 
-bool h2_has_output(const struct h2 *h2)
+bool h2_has_output(const struct conn *conn)
 {
+    const struct h2 *h2 = conn->own;
     return nghttp2_session_want_write(h2->session) != 0;
 }
 
-bool h2_is_blocked(const struct h2 *h2)
-{
-    list_each(node, &h2->streams)
-    {
-        const struct h2_stream *s = container_of(node, struct h2_stream, node);
-        if (s->submitted && exchange_has_rest(s->ex))
-            return true;
-    }
-    return false;
-}
-
-static void settle(const struct conn *conn, struct list *streams)
+static void mark_handed(const struct conn *conn, struct list *streams)
 {
     list_each(node, streams)
     {
@@ -263,9 +236,10 @@ static void settle(const struct conn *conn, struct list *streams)
 
 void h2_settle(struct h2 *h2)
 {
-    settle(h2->conn, &h2->streams);
-    settle(h2->conn, &h2->closed);
+    mark_handed(h2->conn, &h2->streams);
+    mark_handed(h2->conn, &h2->closed);
     h2_end_closed(h2);
+    tell_drained(h2);
 }
 
 static bool takes_too_little(struct h2_stream *s, uint64_t now)
@@ -279,19 +253,20 @@ static bool takes_too_little(struct h2_stream *s, uint64_t now)
     return little;
 }
 
-unsigned h2_time_out_answers(struct h2 *h2)
+void h2_judge(struct conn *conn)
 {
-    uint64_t now = uv_now(h2->conn->server->loop);
-    unsigned count = 0;
+    struct h2 *h2 = conn->own;
+    uint64_t now = uv_now(conn->server->loop);
+    bool any = false;
     list_each(node, &h2->streams)
     {
         struct h2_stream *s = container_of(node, struct h2_stream, node);
         if (!takes_too_little(s, now))
             continue;
         h2_break_off(s, "write_timeout", NGHTTP2_CANCEL);
-        count++;
+        conn->server->stats.timeouts++;
+        any = true;
     }
-    if (count > 0 && h2_is_idle(h2))
+    if (any && h2_is_idle(h2))
         nghttp2_session_terminate_session(h2->session, NGHTTP2_NO_ERROR);
-    return count;
 }

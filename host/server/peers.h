@@ -2,8 +2,7 @@
  *
  * As large as what it counts: an address is in it while it has a connection. Addresses are hashed
  * with a key that strangers do not know. */
-#ifndef LUAFN_SERVER_PEERS_H
-#define LUAFN_SERVER_PEERS_H
+#pragma once
 
 struct peers;
 struct peer; /* an address with connections */
@@ -17,5 +16,3 @@ void peers_free(struct peers *peers); /* when all have left; may be NULL */
  * it may, or there is no memory. */
 struct peer *peers_join(struct peers *peers, const char *address);
 void peers_leave(struct peer *peer);
-
-#endif

@@ -1,7 +1,6 @@
-/* The clock of all deadlines, and the end of everything. */
+/* The beginning of a server, and the end of everything. */
 #include "server/server.h"
 
-#include <assert.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -12,9 +11,7 @@
 #include "server/acceptor.h"
 #include "server/conn.h"
 
-enum { LINGER_MS = 1000, TICK_MS_MAX = 250 };
-enum { GATHER_MAX = 32, GATHER_NS = 200000 };
-enum { BULK_NS = 50000 }; /* of a turn of the loop, for those who send much */
+enum { LINGER_MS = 1000 };
 
 void server_limits_init(struct server_limits *limits)
 {
@@ -46,236 +43,9 @@ struct server_stats server_stats(const struct server *server)
     return stats;
 }
 
-/* ---- deadlines ---- */
-
-void deadline_set(struct server *server, struct deadline *deadline, enum deadline_kind kind)
-{
-    list_remove(&deadline->node);
-    deadline->kind = kind;
-    if (kind == DEADLINE_NONE)
-        return;
-    deadline->at = uv_now(server->loop) + server->durations[kind];
-    list_push(&server->deadlines[kind], &deadline->node);
-}
-
-static struct conn *conn_of(struct deadline *deadline, enum deadline_kind kind)
-{
-    if (kind == DEADLINE_WRITE)
-        return container_of(deadline, struct conn, write_deadline);
-    return container_of(deadline, struct conn, read_deadline);
-}
-
-#ifdef LUAFN_DEBUG
-static void check_nobody_is_stuck(const struct server *server)
-{
-    list_each(node, &server->conns)
-    {
-        assert(!conn_is_stuck(container_of(node, struct conn, in_server)));
-    }
-}
-#endif
-
-static void on_tick(uv_timer_t *timer)
-{
-    struct server *server = timer->data;
-    uint64_t now = uv_now(server->loop);
-#ifdef LUAFN_DEBUG
-    check_nobody_is_stuck(server);
-#endif
-    list_each(node, &server->conns)
-    {
-        conn_look(container_of(node, struct conn, in_server));
-    }
-    for (int kind = 0; kind < DEADLINE_NONE; kind++) {
-        struct list *list = &server->deadlines[kind];
-        while (!list_is_empty(list)) {
-            struct deadline *first = container_of(list->next, struct deadline, node);
-            if (first->at > now)
-                break;
-            deadline_set(server, first, DEADLINE_NONE);
-            conn_on_deadline(conn_of(first, (enum deadline_kind)kind), (enum deadline_kind)kind);
-        }
-    }
-}
-
 static uint64_t milliseconds(double seconds)
 {
     return seconds > 0.001 ? (uint64_t)(seconds * 1000) : 1;
-}
-
-static uint64_t tick_of(const struct server *server)
-{
-    uint64_t tick = TICK_MS_MAX;
-    for (int kind = 0; kind < DEADLINE_NONE; kind++) {
-        uint64_t quarter = server->durations[kind] / 4;
-        tick = quarter < tick ? quarter : tick;
-    }
-    return tick > 0 ? tick : 1;
-}
-
-void server_start_clock(struct server *server)
-{
-    uint64_t tick = tick_of(server);
-    if (!uv_is_active((uv_handle_t *)&server->timer))
-        uv_timer_start(&server->timer, on_tick, tick, tick);
-}
-
-/* ---- flushing once a turn ---- */
-
-/* Only there to keep the loop from sleeping. */
-static void on_idle(uv_idle_t *idle)
-{
-    (void)idle;
-}
-
-void server_mark_dirty(struct conn *conn)
-{
-    struct server *server = conn->server;
-    if (conn == server->current || !list_is_empty(&conn->in_dirty) || conn->state != CONN_OPEN)
-        return;
-    list_push(&server->dirty, &conn->in_dirty);
-    uv_idle_start(&server->idle, on_idle);
-}
-
-/* ---- what clients leave with us ---- */
-
-enum {
-    STILL_MS = 500, /* in which a client has to move; more than a busy one beside us needs */
-    RELIEF_MS = 20
-};
-
-void server_hold(struct server *server, struct exchange *ex, size_t bytes)
-{
-    holding_set(&server->holdings, &ex->holding, bytes, uv_now(server->loop));
-}
-
-void server_moved(struct server *server, struct exchange *ex)
-{
-    holding_moved(&server->holdings, &ex->holding, uv_now(server->loop));
-}
-
-bool server_is_moving(const struct server *server, const struct exchange *ex)
-{
-    return uv_now(server->loop) - ex->holding.moved_at < STILL_MS;
-}
-
-/* The request that needs least to be complete, most likely. */
-static struct exchange *find_favoured(const struct holdings *all)
-{
-    struct exchange *best = NULL;
-    list_each(node, &all->list)
-    {
-        struct holding *one = container_of(node, struct holding, node);
-        struct exchange *ex = container_of(one, struct exchange, holding);
-        if (ex->body != NULL && !ex->body->complete &&
-            (best == NULL || one->bytes > best->holding.bytes))
-            best = ex;
-    }
-    return best;
-}
-
-static void on_relief(uv_timer_t *timer)
-{
-    (void)timer; /* the loop turns: that is all */
-}
-
-/* From those that have not moved for longest, until there is some room again; each is looked at
- * once. Whoever was held back for want of it goes on. */
-static void relieve(struct server *server)
-{
-    struct holdings *all = &server->holdings;
-    bool full = holdings_are_full(all);
-    if (!full && !server->held_back) {
-        server->favoured = NULL;
-        return;
-    }
-    for (size_t left = all->count; full && left > 0 && all->bytes > all->limit / 8 * 5; left--) {
-        struct holding *one = container_of(all->list.next, struct holding, node);
-        struct exchange *ex = container_of(one, struct exchange, holding);
-        list_remove(&one->node);
-        list_push(&all->list, &one->node);
-        server->stats.given_up += !ex->admin && ex->sink->give_up(ex);
-    }
-    struct exchange *before = server->favoured;
-    full = holdings_are_full(all);
-    server->favoured = full ? find_favoured(all) : NULL;
-    if (full && !server->closing)
-        uv_timer_start(&server->relief, on_relief, RELIEF_MS, 0);
-    if (!server->held_back || (full && server->favoured == before))
-        return;
-    server->held_back = false;
-    list_each(node, &server->conns)
-    {
-        struct conn *conn = container_of(node, struct conn, in_server);
-        if (!conn->is_reading || conn->h2 != NULL)
-            server_mark_dirty(conn);
-    }
-}
-
-/* What is marked while this runs waits for the next turn, so that nobody starves the loop. */
-static void flush_dirty(struct server *server)
-{
-    server->gathered = 0;
-    relieve(server);
-    struct list *last = server->dirty.prev;
-    bool done = list_is_empty(&server->dirty);
-    while (!done && !list_is_empty(&server->dirty)) {
-        struct list *node = server->dirty.next;
-        done = node == last;
-        list_remove(node);
-        conn_pump(container_of(node, struct conn, in_dirty));
-    }
-    if (list_is_empty(&server->dirty) && list_is_empty(&server->bulk))
-        uv_idle_stop(&server->idle);
-}
-
-void server_mark_bulk(struct conn *conn)
-{
-    struct server *server = conn->server;
-    if (!list_is_empty(&conn->in_dirty) || conn->state != CONN_OPEN)
-        return;
-    list_push(&server->bulk, &conn->in_dirty);
-    uv_idle_start(&server->idle, on_idle);
-}
-
-/* One after the other, for as long as it can go on: what is sent in one go wakes its reader less
- * often. Then others first. */
-static void flush_bulk(struct server *server)
-{
-    struct list *node = server->bulk.next;
-    uint64_t begun = uv_hrtime();
-    server->in_bulk = true;
-    while (!list_is_empty(&server->bulk) && uv_hrtime() - begun < BULK_NS) {
-        list_remove(node);
-        conn_pump(container_of(node, struct conn, in_dirty));
-        if (server->bulk.prev != node)
-            node = server->bulk.next;
-    }
-    server->in_bulk = false;
-}
-
-void server_gather(struct conn *conn)
-{
-    struct server *server = conn->server;
-    server_mark_dirty(conn);
-    uint64_t now = uv_hrtime();
-    if (server->gathered++ == 0)
-        server->gathered_since = now;
-    else if (server->gathered >= GATHER_MAX || now - server->gathered_since > GATHER_NS)
-        flush_dirty(server);
-}
-
-static void on_check(uv_check_t *check)
-{
-    struct server *server = check->data;
-    flush_dirty(server);
-    if (!list_is_empty(&server->bulk))
-        flush_bulk(server);
-}
-
-static void on_prepare(uv_prepare_t *prepare)
-{
-    flush_dirty(prepare->data);
 }
 
 /* ---- the whole ---- */
@@ -337,27 +107,6 @@ static void init_lists(struct server *server)
         list_init(&server->deadlines[kind]);
 }
 
-/* None of these keeps the loop alive by itself. */
-static void init_handles(struct server *server)
-{
-    uv_timer_init(server->loop, &server->timer);
-    uv_check_init(server->loop, &server->check);
-    uv_prepare_init(server->loop, &server->prepare);
-    uv_idle_init(server->loop, &server->idle);
-    uv_timer_init(server->loop, &server->rest);
-    uv_timer_init(server->loop, &server->relief);
-    uv_handle_t *handles[] = {(uv_handle_t *)&server->timer,   (uv_handle_t *)&server->check,
-                              (uv_handle_t *)&server->prepare, (uv_handle_t *)&server->idle,
-                              (uv_handle_t *)&server->rest,    (uv_handle_t *)&server->relief};
-    for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
-        handles[i]->data = server;
-        uv_unref(handles[i]);
-        server->handles++;
-    }
-    uv_check_start(&server->check, on_check);
-    uv_prepare_start(&server->prepare, on_prepare);
-}
-
 struct server *server_new(uv_loop_t *loop, const struct server_handlers *handlers,
                           const struct server_limits *limits)
 {
@@ -387,7 +136,7 @@ struct server *server_new(uv_loop_t *loop, const struct server_handlers *handler
     server->durations[DEADLINE_LINGER] = LINGER_MS;
     init_lists(server);
     holdings_init(&server->holdings, limits->memory);
-    init_handles(server);
+    server_start_turns(server);
     make_room(server);
     return server;
 }
@@ -422,31 +171,6 @@ bool server_refresh(struct server *server)
     return server->tls != NULL && tls_refresh(server->tls);
 }
 
-static void tell_if_drained(struct server *server)
-{
-    if (!server->draining || server->stats.open > 0 || server->on_drained == NULL)
-        return;
-    void (*done)(void *) = server->on_drained;
-    server->on_drained = NULL;
-    done(server->drained_arg);
-}
-
-void server_handle_closed(struct server *server)
-{
-    server->handles--;
-    if (server->handles == 0 && server->closing)
-        server->on_closed(server->closed_arg);
-}
-
-void server_conn_closed(struct server *server)
-{
-    server->stats.open--;
-    if (server->stats.open == 0)
-        uv_timer_stop(&server->timer);
-    tell_if_drained(server);
-    server_handle_closed(server);
-}
-
 /* Without connections `done` comes from here. */
 void server_drain(struct server *server, void (*done)(void *arg), void *arg)
 {
@@ -458,7 +182,7 @@ void server_drain(struct server *server, void (*done)(void *arg), void *arg)
     {
         conn_pump(container_of(node, struct conn, in_server));
     }
-    tell_if_drained(server);
+    server_tell_drained(server);
 }
 
 void server_close(struct server *server, void (*done)(void *arg), void *arg)

@@ -4,8 +4,7 @@
  * The server knows nothing of routes and functions: requests go up through `on_request` when their
  * head is complete.
  */
-#ifndef LUAFN_SERVER_SERVER_H
-#define LUAFN_SERVER_SERVER_H
+#pragma once
 
 #include <uv.h>
 
@@ -86,5 +85,3 @@ void server_free(struct server *server);
 /* What waits for its clients; for as long as the server lives. */
 const struct holdings *server_holdings(const struct server *server);
 struct server_stats server_stats(const struct server *server);
-
-#endif

@@ -3,8 +3,7 @@
  * TLS 1.2 and 1.3, ciphers with forward secrecy only, session tickets (their keys are made once, so
  * that workers forked later understand each other's). Nothing asks for a password on a terminal.
  * This file and tls.c are the only ones of the server that know OpenSSL. */
-#ifndef LUAFN_SERVER_TLS_H
-#define LUAFN_SERVER_TLS_H
+#pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -62,5 +61,3 @@ void tls_sent(struct tls_session *session);
 bool tls_wants_h2(const struct tls_session *session);
 /* Is the handshake over? */
 bool tls_is_open(const struct tls_session *session);
-
-#endif

@@ -6,6 +6,7 @@
  * a PEM, every 47th). All of malloc is counted; sanitizers and
  * valgrind want it for themselves, there it is OpenSSL's and jansson's. */
 #include "unit.h"
+#include "failing_malloc.h"
 #include "rsa_keys.h"
 
 #include <errno.h>
@@ -18,57 +19,7 @@
 #include "auth/base64url.h"
 #include "auth/keyset.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define OWN_MALLOC 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define OWN_MALLOC 0
-#else
-#define OWN_MALLOC 1
-#endif
-#else
-#define OWN_MALLOC 1
-#endif
-
-static unsigned long countdown; /* 0: no fault is planned */
-static bool from_then_on, struck, all_is_counted;
-
-static bool fails_now(void)
-{
-    if (countdown == 0 || --countdown > 0)
-        return false;
-    struck = true;
-    if (from_then_on)
-        countdown = 1;
-    return true;
-}
-
-#if OWN_MALLOC
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t count, size_t size);
-void *__libc_realloc(void *old, size_t size);
-void __libc_free(void *old);
-
-void *malloc(size_t size)
-{
-    return fails_now() ? NULL : __libc_malloc(size);
-}
-
-void *calloc(size_t count, size_t size)
-{
-    return fails_now() ? NULL : __libc_calloc(count, size);
-}
-
-void *realloc(void *old, size_t size)
-{
-    return fails_now() ? NULL : __libc_realloc(old, size);
-}
-
-void free(void *old)
-{
-    __libc_free(old);
-}
-#endif
+static bool all_is_counted;
 
 static void *plain_malloc(size_t size)
 {
@@ -94,16 +45,6 @@ static void openssl_free(void *old, const char *file, int line)
     (void)file;
     (void)line;
     free(old);
-}
-
-/* Is the malloc above the one that is called? valgrind puts its own in the place of every other. */
-static bool owns_malloc(void)
-{
-    countdown = 1;
-    void *volatile got = malloc(1);
-    countdown = 0;
-    free(got);
-    return got == NULL;
 }
 
 static bool hook(void)

@@ -164,7 +164,7 @@ modules[#modules + 1] = {
         { "options?", "luafn.FetchOptions", "" },
       },
       returns = { { "luafn.FetchResponse", "" } },
-      errors = "No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB, a head over 256 lines or 64 KiB, a gzip, deflate or br body that is cut off or damaged, an option that is none; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).",
+      errors = "No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB, a head over 256 lines or 64 KiB, a gzip, deflate or br body that is cut off or damaged, a head that is cut off, a Content-Length that is not one number, an option that is none; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).",
       example = [[
 local res = fetch(env.TV_API_URL, { headers = { accept = "application/json" }, timeout = 5 })
 if not res.ok then error("TV API said " .. res.status) end

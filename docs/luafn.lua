@@ -201,7 +201,7 @@ env = {}
 
 ---Sends a request and waits for the answer. Only hosts that the function's `fetch` list names; without a list, any public host. Any status is an answer; look at `res.ok`.
 ---
----Raises: No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB, a head over 256 lines or 64 KiB, a gzip, deflate or br body that is cut off or damaged, an option that is none; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).
+---Raises: No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB, a head over 256 lines or 64 KiB, a gzip, deflate or br body that is cut off or damaged, a head that is cut off, a Content-Length that is not one number, an option that is none; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).
 ---@param url string http or https
 ---@param options? luafn.FetchOptions
 ---@return luafn.FetchResponse

@@ -68,13 +68,46 @@ static bool choose_decoder(struct client_call *call)
     return decoder_new(value, &call->decoder) == 0;
 }
 
+static bool is_number(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] < '0' || s.ptr[i] > '9')
+            return false;
+    return s.len > 0;
+}
+
+/* RFC 9112 6.3: one number, however often it is said. Of two libcurl takes one, of "30s" 30. */
+static bool length_is_clear(struct client_call *call)
+{
+    struct curl_header *h;
+    if (curl_easy_header(call->easy, "Transfer-Encoding", 0, CURLH_HEADER, -1, &h) == CURLHE_OK)
+        return true;
+    struct str length = {NULL, 0};
+    for (size_t i = 0;
+         curl_easy_header(call->easy, "Content-Length", i, CURLH_HEADER, -1, &h) == CURLHE_OK;
+         i++) {
+        struct str rest = {h->value, strcspn(h->value, "\r\n")}, part;
+        while (str_split_next(&rest, ',', &part)) {
+            part = str_trim(part);
+            if (!is_number(part) || (length.ptr != NULL && !str_eq(part, length)))
+                return false;
+            length = part;
+        }
+    }
+    return true;
+}
+
 static bool on_head_end(struct client_call *call)
 {
     if (number_of(call, CURLINFO_RESPONSE_CODE) < 200 || call->head_over)
         return true; /* an interim answer, or trailers */
     call->head_over = true;
-    if (is_bodiless(call))
+    if (is_bodiless(call)) {
         leave_connection(call);
+    } else if (!length_is_clear(call)) {
+        call->fault = FAULT_LENGTH;
+        return false;
+    }
     if (location_of(call) != NULL)
         return true; /* a hop whose body nobody wants */
     if (call->on_stream != NULL)
@@ -432,6 +465,8 @@ static void on_end(struct client_call *call, CURLcode result)
     int code = 0;
     if (stale)
         code = begin_again(call);
+    else if (!call->head_over && number_of(call, CURLINFO_RESPONSE_CODE) >= 200)
+        code = err_set(&err, -ECONNRESET, "the head of the answer is cut off (ECONNRESET)");
     else if (location != NULL)
         code = follow(call, location, &err);
     else

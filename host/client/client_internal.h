@@ -38,6 +38,7 @@ enum client_fault {
     FAULT_RULES,
     FAULT_BODY,
     FAULT_HEAD,
+    FAULT_LENGTH, /* it cannot be said where the answer ends */
     FAULT_MEMORY,
     FAULT_CODING, /* the body cannot be unpacked */
     FAULT_SYSTEM, /* no socket: call->system_error */

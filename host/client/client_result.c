@@ -29,6 +29,9 @@ static int errno_of(struct client_call *call, CURLcode code)
         return -ECONNRESET;
     case CURLE_OUT_OF_MEMORY:
         return -ENOMEM;
+    case CURLE_UNSUPPORTED_PROTOCOL: /* the URL's was looked at before */
+    case CURLE_WEIRD_SERVER_REPLY:
+        return -EBADMSG;
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CERTPROBLEM:
@@ -85,6 +88,8 @@ int client_explain(struct client_call *call, CURLcode code, struct err *err)
                        call->max_bytes);
     case FAULT_HEAD:
         return explain_head(err);
+    case FAULT_LENGTH:
+        return err_set(err, -EBADMSG, "the answer's Content-Length is not one number (EBADMSG)");
     case FAULT_MEMORY:
         return client_describe_errno(err, -ENOMEM);
     case FAULT_CODING:
@@ -106,6 +111,8 @@ int client_explain(struct client_call *call, CURLcode code, struct err *err)
     int error = errno_of(call, code);
     if (error == -ENOENT)
         return err_set(err, error, "host not found (ENOTFOUND)");
+    if (error == -EBADMSG)
+        return err_set(err, error, "the answer is not HTTP (EBADMSG)");
     if (error == -EPROTO) {
         return err_set(err, error, "TLS: %s",
                        call->tls_error[0] != '\0' ? call->tls_error : curl_easy_strerror(code));

@@ -645,7 +645,7 @@ static void failures_have_names(void **state)
     assert_int_equal(out.error, -ECONNRESET);
     assert_non_null(strstr(out.text, "(ECONNRESET)"));
     assert_int_equal(get(fx, "/cut").error, -ECONNRESET);
-    assert_int_equal(get(fx, "/junk").error, -EIO);
+    assert_int_equal(get(fx, "/junk").error, -EBADMSG);
 
     struct fake other = {0}; /* a port where nobody listens */
     fake_start(&other, &fx->loop, 0);

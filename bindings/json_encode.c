@@ -283,21 +283,10 @@ static void encode_object(struct encoder *enc, int table)
 
 /* ---- what a script has not touched is text already ---- */
 
-/* The text of a value without the white space between those within. */
-static void add_compact(struct encoder *enc, struct str text)
-{
-    while (text.len > 0) {
-        size_t len = *text.ptr == '"' ? json_scalar_length(text) : 1;
-        if (len > 1 || (unsigned char)*text.ptr > ' ')
-            buf_add(enc->out, text.ptr, len);
-        text = str_skip(text, len);
-    }
-}
-
 static void add_text(struct encoder *enc, const struct json_level *level, struct str text)
 {
     if (level->box->blanks)
-        add_compact(enc, text);
+        json_add_compact(enc->out, text);
     else
         buf_add_str(enc->out, text);
 }

@@ -228,7 +228,7 @@ static bool warm(struct entry *e, struct str text)
     struct str claims_text = {e->bytes + e->header_len, e->claims_len};
     if (token_read_claims(claims_text, &json) != 0)
         return false;
-    struct claims *claims = claims_new(json, (enum alg)e->alg, e->at_jwt);
+    struct claims *claims = claims_new(json, claims_text, (enum alg)e->alg, e->at_jwt);
     bool done = claims != NULL && warm_with(e, text, claims);
     claims_unref(claims);
     return done;

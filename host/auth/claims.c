@@ -26,15 +26,18 @@ static double number_of(const json_t *value)
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
-struct claims *claims_new(json_t *json, enum alg alg, bool at_jwt)
+struct claims *claims_new(json_t *json, struct str text, enum alg alg, bool at_jwt)
 {
-    struct claims *claims = calloc(1, sizeof(*claims));
+    struct claims *claims = calloc(1, sizeof(*claims) + text.len + 1);
     if (claims == NULL) {
         json_decref(json);
         return NULL;
     }
     claims->refs = 1;
     claims->json = json;
+    claims->text_len = (uint32_t)text.len;
+    if (text.len > 0)
+        memcpy(claims->text, text.ptr, text.len);
     claims->issuer = string_of(json_object_get(json, "iss"));
     claims->subject = string_of(json_object_get(json, "sub"));
     claims->expires = number_of(json_object_get(json, "exp"));
@@ -89,7 +92,7 @@ static size_t json_bytes(const json_t *value)
 /* Twice, for the copy without a namespace, whose values are the same, and for the sheets. */
 size_t claims_bytes(const struct claims *claims)
 {
-    return sizeof(*claims) + 2 * json_bytes(claims->json);
+    return sizeof(*claims) + claims->text_len + 2 * json_bytes(claims->json);
 }
 
 /* As the original's claimToArray: one space separates, an array's strings count as they are, and
@@ -232,6 +235,7 @@ const struct sheet *claims_sheet(struct claims *claims, struct str ns)
     json_decref(plain); /* the claims hold it */
     struct claims_sheet *made = plain == claims->json ? &claims->sheet : &claims->plain_sheet;
     if (!made->tried)
-        *made = (struct claims_sheet){sheet_new(plain), true};
+        *made = (struct claims_sheet){
+            sheet_new(plain, claims->json, (struct str){claims->text, claims->text_len}), true};
     return made->sheet;
 }

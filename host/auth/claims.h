@@ -32,10 +32,13 @@ struct claims {
     json_t *plain;             /* owned: what claims_plain made last, NULL before */
     char *plain_namespace;     /* owned: for which namespace */
     struct claims_sheet plain_sheet;
+    uint32_t text_len; /* of the payload as it came; 0: not known */
+    char text[];       /* ends with a NUL */
 };
 
-/* Takes over `json` (an object), also when it fails. NULL when out of memory. */
-struct claims *claims_new(json_t *json, enum alg alg, bool at_jwt);
+/* Takes over `json` (an object), also when it fails; `text`, which may be empty, is what it was
+ * read from. NULL when out of memory. */
+struct claims *claims_new(json_t *json, struct str text, enum alg alg, bool at_jwt);
 struct claims *claims_ref(struct claims *claims);
 void claims_unref(struct claims *claims);         /* NULL is fine */
 size_t claims_bytes(const struct claims *claims); /* in memory, near enough for a bound */

@@ -396,8 +396,8 @@ static bool check_parsed(struct check *check, const struct token *token)
 {
     const json_t *alg = json_object_get(token->header, "alg");
     struct str name = {json_string_value(alg), json_string_length(alg)};
-    check->claims =
-        claims_new(json_incref(token->claims), alg_parse(name), is_at_jwt(token->header));
+    check->claims = claims_new(json_incref(token->claims), token->claims_text, alg_parse(name),
+                               is_at_jwt(token->header));
     if (check->claims == NULL)
         return refuse_memory(check);
     check->verifier = find_verifier(check, check->claims);

@@ -167,7 +167,8 @@ static void say_plain(struct introspection *in)
 }
 
 /* An answer of the endpoint, as RFC 7662 section 2.2 has it. Takes the JSON over. */
-static void take_answer(struct introspection *in, struct siphash hash, json_t *json)
+static void take_answer(struct introspection *in, struct siphash hash, struct str text,
+                        json_t *json)
 {
     say_plain(in);
     if (!json_is_true(json_object_get(json, "active"))) {
@@ -175,7 +176,7 @@ static void take_answer(struct introspection *in, struct siphash hash, json_t *j
         refuse(in, hash, LIMIT_INTROSPECTION_INACTIVE, false);
         return;
     }
-    struct claims *claims = claims_new(json, ALG_NONE_KNOWN, false);
+    struct claims *claims = claims_new(json, text, ALG_NONE_KNOWN, false);
     if (claims == NULL) {
         complain(in, "out of memory");
         return;
@@ -218,7 +219,7 @@ static void on_answer(void *arg, const struct client_response *res)
                        ? strict_json_load_wide(res->body, JSON_REJECT_DUPLICATES, &why)
                        : NULL;
     if (json_is_boolean(json_object_get(json, "active"))) {
-        take_answer(in, flight->hash, json);
+        take_answer(in, flight->hash, res->body, json);
     } else {
         json_decref(json);
         take_trouble(in, flight->hash, res, why);

@@ -410,3 +410,54 @@ bool json_scalar_is_odd(struct str scalar)
     bool is_number = scalar.ptr[0] <= '9';
     return is_number && is_odd_number(scalar.ptr, scalar.ptr + scalar.len);
 }
+
+/* ---- from member to member ---- */
+
+static uint32_t behind_blanks(struct str text, uint32_t at)
+{
+    while (text.ptr[at] == ' ' || text.ptr[at] == '\n' || text.ptr[at] == '\r' ||
+           text.ptr[at] == '\t')
+        at++;
+    return at;
+}
+
+struct json_walk json_walk_into(struct str text, const struct json_box *all,
+                                const struct json_box *box)
+{
+    struct json_walk walk = {text, all, box + 1, behind_blanks(text, box->start + 1)};
+    return walk;
+}
+
+struct str json_walk_name(struct json_walk *walk)
+{
+    const char *open = walk->text.ptr + walk->at + 1;
+    const char *end = memchr(open, '"', walk->text.len - walk->at - 1); /* has no escapes */
+    size_t len = end != NULL ? (size_t)(end - open) : 0;
+    walk->at += (uint32_t)len + 2;
+    walk->at = behind_blanks(walk->text, walk->at) + 1; /* the colon */
+    walk->at = behind_blanks(walk->text, walk->at);
+    return (struct str){open, len};
+}
+
+struct str json_walk_value(struct json_walk *walk, const struct json_box **box)
+{
+    struct str value = str_skip(walk->text, walk->at);
+    bool boxed = *value.ptr == '{' || *value.ptr == '[';
+    *box = boxed ? walk->child : NULL;
+    if (boxed)
+        walk->child = walk->boxes + walk->child->next;
+    value.len = boxed ? (*box)->end - (*box)->start : json_scalar_length(value);
+    walk->at = behind_blanks(walk->text, walk->at + (uint32_t)value.len);
+    walk->at = behind_blanks(walk->text, walk->at + 1); /* the comma */
+    return value;
+}
+
+void json_add_compact(struct buf *out, struct str text)
+{
+    while (text.len > 0) {
+        size_t len = *text.ptr == '"' ? json_scalar_length(text) : 1;
+        if (len > 1 || (unsigned char)*text.ptr > ' ')
+            buf_add(out, text.ptr, len);
+        text = str_skip(text, len);
+    }
+}

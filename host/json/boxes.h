@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/str.h"
 
 /* An object or array. They stand in the order of their opening brackets: what is within a box
@@ -32,3 +33,22 @@ size_t json_scalar_length(struct str rest);
 
 /* Is that scalar odd? */
 bool json_scalar_is_odd(struct str scalar);
+
+/* On the way through the members or elements of a box. */
+struct json_walk {
+    struct str text;
+    const struct json_box *boxes, *child; /* the next one within */
+    uint32_t at;                          /* in the text: a name or value, or behind the last one */
+};
+
+struct json_walk json_walk_into(struct str text, const struct json_box *all,
+                                const struct json_box *box);
+
+/* Is at a name: returns it and goes to the value. */
+struct str json_walk_name(struct json_walk *walk);
+
+/* Is at a value: returns it and goes to what follows. *box: it is one, else NULL. */
+struct str json_walk_value(struct json_walk *walk, const struct json_box **box);
+
+/* Appends the value without the white space between those within. */
+void json_add_compact(struct buf *out, struct str text);

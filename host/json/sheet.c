@@ -26,7 +26,8 @@ void sheet_fill(struct sheet *sheet, struct str text, const struct sheet_member 
                             .box = {.end = (uint32_t)text.len,
                                     .next = 1,
                                     .count = (uint32_t)count,
-                                    .height = LIMIT_TOKEN_JSON_DEPTH}}; /* or less */
+                                    .height = LIMIT_TOKEN_JSON_DEPTH, /* or less */
+                                    .odd = true}};
     memcpy(sheet->members, places, count * sizeof(*places));
     memcpy((char *)sheet + head, text.ptr, text.len);
 }
@@ -35,24 +36,71 @@ void sheet_fill(struct sheet *sheet, struct str text, const struct sheet_member 
 
 static void add_value(struct buf *out, const json_t *value);
 
+/* How the members of an object are spelled in its text. */
+struct spelled {
+    const json_t *values[SHEET_MEMBERS];
+    struct str texts[SHEET_MEMBERS];
+    size_t count;
+};
+
+/* Of the same values as are in the object that was read from the text; none if that is not to be
+ * had.
+ */
+static void read_spelling(struct spelled *s, const json_t *whole, struct str text)
+{
+    uint32_t boxes_count;
+    const struct json_box *boxes = text.len > 0 ? json_boxes(text, &boxes_count) : NULL;
+    json_t *source = (json_t *)(uintptr_t)whole;
+    s->count = 0;
+    if (boxes == NULL || boxes->count != json_object_size(whole) || boxes->count > SHEET_MEMBERS)
+        return;
+    struct json_walk walk = json_walk_into(text, boxes, boxes);
+    for (void *it = json_object_iter(source); it != NULL; it = json_object_iter_next(source, it)) {
+        const struct json_box *box;
+        struct str name = {json_object_iter_key(it), json_object_iter_key_len(it)};
+        if (!str_eq(json_walk_name(&walk), name)) {
+            s->count = 0;
+            return;
+        }
+        s->values[s->count] = json_object_iter_value(it); /* in the text's order */
+        s->texts[s->count++] = json_walk_value(&walk, &box);
+    }
+}
+
+/* The text of the value, which is one of those; NULL: not known, or a string, of which a sheet has
+ * no needless escapes. true, false and null are the same value everywhere, and spelled the same. */
+static const struct str *spelling_of(const struct spelled *s, const json_t *value)
+{
+    for (size_t i = 0; s != NULL && !json_is_string(value) && i < s->count; i++) {
+        if (s->values[i] == value)
+            return &s->texts[i];
+    }
+    return NULL;
+}
+
 /* One member; its places into `at`. False when its name is written otherwise than it reads. */
 static bool add_member(struct buf *out, struct str name, const json_t *value,
-                       struct sheet_member *at)
+                       const struct spelled *spelled, struct sheet_member *at)
 {
+    const struct str *text = spelling_of(spelled, value);
     at->name = (uint32_t)out->len + 1;
     at->name_len = (uint32_t)name.len;
     buf_add_json(out, name);
     bool plain = out->len - at->name == name.len + 1;
     buf_add_char(out, ':');
     at->value = (uint32_t)out->len;
-    add_value(out, value);
+    if (text != NULL)
+        json_add_compact(out, *text);
+    else
+        add_value(out, value);
     at->value_len = (uint32_t)out->len - at->value;
     return plain;
 }
 
 /* The members' places into `places`, unless NULL. False when a name is written otherwise than it
  * reads. */
-static bool add_object(struct buf *out, const json_t *object, struct sheet_member *places)
+static bool add_object(struct buf *out, const json_t *object, const struct spelled *spelled,
+                       struct sheet_member *places)
 {
     json_t *source = (json_t *)(uintptr_t)object; /* jansson's iterators take no const */
     bool plain = true;
@@ -63,7 +111,7 @@ static bool add_object(struct buf *out, const json_t *object, struct sheet_membe
         struct sheet_member at;
         if (count > 0)
             buf_add_char(out, ',');
-        plain = add_member(out, name, json_object_iter_value(it), &at) && plain;
+        plain = add_member(out, name, json_object_iter_value(it), spelled, &at) && plain;
         if (places != NULL)
             places[count] = at;
         count++;
@@ -87,7 +135,7 @@ static void add_value(struct buf *out, const json_t *value)
 {
     switch (json_typeof(value)) {
     case JSON_OBJECT:
-        (void)add_object(out, value, NULL);
+        (void)add_object(out, value, NULL, NULL);
         break;
     case JSON_ARRAY:
         add_array(out, value);
@@ -117,15 +165,17 @@ static struct sheet *assemble(struct str text, const struct sheet_member *places
     return sheet;
 }
 
-struct sheet *sheet_new(const json_t *object)
+struct sheet *sheet_new(const json_t *object, const json_t *whole, struct str whole_text)
 {
     struct sheet_member places[SHEET_MEMBERS];
+    struct spelled spelled;
     size_t count = json_object_size(object);
     if (count > SHEET_MEMBERS)
         return NULL;
     struct buf text = BUF_INIT;
     struct sheet *sheet = NULL;
-    if (add_object(&text, object, places) && !buf_failed(&text))
+    read_spelling(&spelled, whole, whole_text);
+    if (add_object(&text, object, &spelled, places) && !buf_failed(&text))
         sheet = assemble(buf_str(&text), places, count);
     buf_free(&text);
     return sheet;

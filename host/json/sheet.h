@@ -24,14 +24,16 @@ struct sheet {
     uint64_t serial; /* no other sheet of this process has it; a copy keeps it */
     uint32_t bytes;  /* of the whole block */
     uint32_t count;
-    uint32_t text, text_len; /* the object, as json.encode writes it; from the block's start */
-    struct json_box box;     /* of the object; there is none of what is within */
+    uint32_t text, text_len;       /* the object, without white space; from the block's start */
+    struct json_box box;           /* of the object; there is none of what is within */
     struct sheet_member members[]; /* in the token's order */
 };
 
-/* Of an object; freed with free(). NULL when it has more than SHEET_MEMBERS members or a name that
- * JSON must escape, or when out of memory: do without. */
-struct sheet *sheet_new(const json_t *object);
+/* Of an object, whose members are spelled as in the text that `whole` was read from, if they are
+ * values of that (the text ends with a NUL; empty: as json.encode does); freed with free(). NULL
+ * when it has more than SHEET_MEMBERS members or a name that JSON must escape, or when out of
+ * memory: do without. */
+struct sheet *sheet_new(const json_t *object, const json_t *whole, struct str whole_text);
 
 static inline struct str sheet_text(const struct sheet *sheet)
 {

@@ -79,12 +79,9 @@ static bool is_small(const struct json_level *level)
 
 /* ---- places ---- */
 
-static uint32_t skip_blanks(struct str text, uint32_t at)
+static struct json_walk walk_of(const struct json_level *level)
 {
-    while (text.ptr[at] == ' ' || text.ptr[at] == '\n' || text.ptr[at] == '\r' ||
-           text.ptr[at] == '\t')
-        at++;
-    return at;
+    return json_walk_into(level->text, level->boxes, level->box);
 }
 
 static bool is_box(struct str value)
@@ -92,50 +89,10 @@ static bool is_box(struct str value)
     return *value.ptr == '{' || *value.ptr == '[';
 }
 
-/* A value on the way through a level. */
-struct walk {
-    struct str text;
-    const struct json_box *boxes, *child; /* the next one within */
-    uint32_t at;
-};
-
-static struct walk walk_of(const struct json_level *level)
-{
-    struct walk walk = {level->text, level->boxes, level->box + 1, level->box->start + 1};
-    walk.at = skip_blanks(walk.text, walk.at);
-    return walk;
-}
-
-/* Is at a name; returns its place and goes to the value. */
-static struct str walk_name(struct walk *walk)
-{
-    const char *open = walk->text.ptr + walk->at + 1;
-    const char *end = memchr(open, '"', walk->text.len - walk->at - 1); /* has no escapes */
-    size_t len = end != NULL ? (size_t)(end - open) : 0;
-    walk->at += (uint32_t)len + 2;
-    walk->at = skip_blanks(walk->text, walk->at) + 1; /* the colon */
-    walk->at = skip_blanks(walk->text, walk->at);
-    return (struct str){open, len};
-}
-
-/* Is at a value; returns it and goes to what follows. *box: it is one, else NULL. */
-static struct str walk_value(struct walk *walk, const struct json_box **box)
-{
-    struct str value = str_skip(walk->text, walk->at);
-    bool boxed = is_box(value);
-    *box = boxed ? walk->child : NULL;
-    if (boxed)
-        walk->child = walk->boxes + walk->child->next;
-    value.len = boxed ? (*box)->end - (*box)->start : json_scalar_length(value);
-    walk->at = skip_blanks(walk->text, walk->at + (uint32_t)value.len);
-    walk->at = skip_blanks(walk->text, walk->at + 1); /* the comma */
-    return value;
-}
-
 /* Finds the places of a level that has room for them. */
 static void find_places(struct json_level *level)
 {
-    struct walk walk = walk_of(level);
+    struct json_walk walk = walk_of(level);
     const struct json_box *box;
     bool named = is_object(level);
     if (level->found || (!named && !level->box->odd))
@@ -143,16 +100,16 @@ static void find_places(struct json_level *level)
     for (uint32_t i = 0; i < level->box->count; i++) {
         level->at[i] = walk.at;
         if (named)
-            walk_name(&walk);
-        walk_value(&walk, &box);
+            json_walk_name(&walk);
+        json_walk_value(&walk, &box);
     }
     level->found = true;
 }
 
 struct str json_level_name(const struct json_level *level, uint32_t member)
 {
-    struct walk walk = {.text = level->text, .at = level->at[member] & ~JSON_LEVEL_MADE};
-    return walk_name(&walk);
+    struct json_walk walk = {.text = level->text, .at = level->at[member] & ~JSON_LEVEL_MADE};
+    return json_walk_name(&walk);
 }
 
 /* The box within the level that starts there; NULL: it has none. */
@@ -176,14 +133,14 @@ static uint32_t place_of(const struct json_level *level, uint32_t member)
     return level->at[member] & ~JSON_LEVEL_MADE;
 }
 
-/* *box as for walk_value. */
+/* *box as for json_walk_value. */
 static struct str value_at(const struct json_level *level, uint32_t member,
                            const struct json_box **box)
 {
-    struct walk walk = {.text = level->text, .at = place_of(level, member)};
+    struct json_walk walk = {.text = level->text, .at = place_of(level, member)};
     uint32_t next = member + 1;
     if (is_object(level))
-        walk_name(&walk);
+        json_walk_name(&walk);
     struct str value = str_skip(walk.text, walk.at);
     bool boxed = is_box(value);
     *box = boxed ? box_at(level, walk.at) : NULL;
@@ -293,15 +250,15 @@ static int push_document(lua_State *L, int index)
 static void fill_object(lua_State *L, int index, struct json_level *level)
 {
     int document = push_document(L, index);
-    struct walk walk = walk_of(level);
+    struct json_walk walk = walk_of(level);
     for (uint32_t i = 0; i < level->box->count; i++) {
         const struct json_box *box;
         struct str name, value;
         if (level->found && (level->at[i] & JSON_LEVEL_MADE) != 0)
             continue;
         uint32_t at = level->found ? level->at[i] : walk.at;
-        name = level->found ? json_level_name(level, i) : walk_name(&walk);
-        value = level->found ? value_at(level, i, &box) : walk_value(&walk, &box);
+        name = level->found ? json_level_name(level, i) : json_walk_name(&walk);
+        value = level->found ? value_at(level, i, &box) : json_walk_value(&walk, &box);
         if (i % LOOK_EVERY == 0)
             budget_step(L);
         lua_pushlstring(L, name.ptr, name.len);
@@ -317,10 +274,10 @@ static void fill_object(lua_State *L, int index, struct json_level *level)
 static void fill_array(lua_State *L, int index, const struct json_level *level)
 {
     int document = push_document(L, index);
-    struct walk walk = walk_of(level);
+    struct json_walk walk = walk_of(level);
     for (uint32_t i = 0; i < level->box->count; i++) {
         const struct json_box *box;
-        struct str value = walk_value(&walk, &box);
+        struct str value = json_walk_value(&walk, &box);
         if (i % LOOK_EVERY == 0)
             budget_step(L);
         push_value(L, document, level, value, box);

@@ -78,7 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct str ns = {input.ptr, line};
     struct str text = line < size ? str_skip(input, line + 1) : STR("{}");
     json_t *claims = json_loadb(text.ptr, text.len, JSON_ALLOW_NUL, NULL);
-    struct sheet *sheet = json_is_object(claims) ? sheet_new(claims) : NULL;
+    struct sheet *sheet = json_is_object(claims) ? sheet_new(claims, claims, STR("")) : NULL;
     if (sheet != NULL) {
         json_t *object = check_places(sheet);
         require(json_same(object, claims));

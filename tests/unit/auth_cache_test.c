@@ -34,7 +34,7 @@ static void add(const char *sub, const struct key_source *source)
 {
     struct token token;
     assert_int_equal(token_parse(text_of(sub), &token), 0);
-    struct claims *claims = claims_new(json_incref(token.claims), ALG_RS256, true);
+    struct claims *claims = claims_new(json_incref(token.claims), STR(""), ALG_RS256, true);
     token_cache_add(&token, source, claims);
     claims_unref(claims);
     token_clear(&token);

@@ -28,7 +28,7 @@ static int find(const struct sheet *sheet, struct str name)
 static struct sheet *sheet_from(const char *text)
 {
     json_t *json = parse(text);
-    struct sheet *sheet = sheet_new(json);
+    struct sheet *sheet = sheet_new(json, json, STR(""));
     json_decref(json);
     return sheet;
 }
@@ -87,14 +87,14 @@ static void refuses_what_it_cannot_hold(void **state)
     json_t *wide = json_object();
     char name[8];
     for (int i = 0; i <= SHEET_MEMBERS; i++) {
-        struct sheet *sheet = sheet_new(wide);
+        struct sheet *sheet = sheet_new(wide, wide, STR(""));
         assert_non_null(sheet);
         assert_int_equal(sheet->count, i);
         free(sheet);
         snprintf(name, sizeof(name), "m%d", i);
         json_object_set_new(wide, name, json_integer(i));
     }
-    assert_null(sheet_new(wide));
+    assert_null(sheet_new(wide, wide, STR("")));
     json_decref(wide);
 }
 
@@ -203,7 +203,7 @@ static void maps_no_more_than_it_can_hold(void **state)
         snprintf(name, sizeof(name), "m%d", i);
         json_object_set_new(wide, name, json_integer(i));
     }
-    struct sheet *sheet = sheet_new(wide);
+    struct sheet *sheet = sheet_new(wide, wide, STR(""));
     const struct sheet *out =
         sheet_map(sheet, &(struct sheet_map){.lists = lists, .list_count = 1});
     assert_non_null(out);
@@ -217,7 +217,8 @@ static void maps_no_more_than_it_can_hold(void **state)
 static void is_kept_with_the_claims(void **state)
 {
     (void)state;
-    struct claims *claims = claims_new(parse("{\"n/roles\":1,\"m/roles\":2}"), ALG_RS256, false);
+    struct claims *claims =
+        claims_new(parse("{\"n/roles\":1,\"m/roles\":2}"), STR(""), ALG_RS256, false);
     const struct sheet *whole = claims_sheet(claims, STR(""));
     const struct sheet *plain = claims_sheet(claims, STR("n/"));
     assert_true(str_eq(sheet_text(whole), STR("{\"n/roles\":1,\"m/roles\":2}")));
@@ -229,10 +230,41 @@ static void is_kept_with_the_claims(void **state)
     assert_true(str_eq(sheet_text(other), STR("{\"n/roles\":1,\"roles\":2}")));
     assert_true(other->serial != serial && other->serial != whole->serial);
     claims_unref(claims);
-    claims = claims_new(parse("{\"a\\nb\":1}"), ALG_RS256, false);
+    claims = claims_new(parse("{\"a\\nb\":1}"), STR(""), ALG_RS256, false);
     assert_null(claims_sheet(claims, STR("")));
     assert_null(claims_sheet(claims, STR("")));
     claims_unref(claims);
+}
+
+/* Numbers and what is nested stay as the token has them; white space goes, and so do needless
+ * escapes of a text, whose words can be told then. */
+static void spells_as_the_token_does(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *claims, *whole, *plain;
+    } cases[] = {
+        {"{ \"v\" : 1.10,\n\"n/x\":[1.50, \"\\u0041 b\"], \"e\":1E2, \"t\":true}",
+         "{\"v\":1.10,\"n/x\":[1.50,\"\\u0041 b\"],\"e\":1E2,\"t\":true}",
+         "{\"v\":1.10,\"x\":[1.50,\"\\u0041 b\"],\"e\":1E2,\"t\":true}"},
+        {"{\"scope\":\"a\\u0020b\",\"n/f\":2.0}", "{\"scope\":\"a b\",\"n/f\":2.0}",
+         "{\"scope\":\"a b\",\"f\":2.0}"},
+        {"{\"\\u0061\":1.0}", "{\"a\":1}", "{\"a\":1}"},
+        {"{}", "{}", "{}"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct claims *claims =
+            claims_new(parse(cases[i].claims), str_from(cases[i].claims), ALG_RS256, false);
+        const struct sheet *whole = claims_sheet(claims, STR(""));
+        const struct sheet *plain = claims_sheet(claims, STR("n/"));
+        if (!str_eq(sheet_text(whole), str_from(cases[i].whole)))
+            fail_msg("%.*s, not %s", STR_ARG(sheet_text(whole)), cases[i].whole);
+        if (!str_eq(sheet_text(plain), str_from(cases[i].plain)))
+            fail_msg("%.*s, not %s", STR_ARG(sheet_text(plain)), cases[i].plain);
+        check_places(whole);
+        check_places(plain);
+        claims_unref(claims);
+    }
 }
 
 int main(void)
@@ -246,6 +278,7 @@ int main(void)
         cmocka_unit_test(makes_lists),
         cmocka_unit_test(maps_no_more_than_it_can_hold),
         cmocka_unit_test(is_kept_with_the_claims),
+        cmocka_unit_test(spells_as_the_token_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

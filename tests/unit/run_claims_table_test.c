@@ -19,9 +19,10 @@ static const struct binding modules[] = {
 /* (text) -> a table of claims, a plain one of the same claims, was it of the lazy kind? */
 static int l_both(lua_State *L)
 {
-    json_t *json = json_loads(luaL_checkstring(L, 1), JSON_ALLOW_NUL, NULL);
+    const char *text = luaL_checkstring(L, 1);
+    json_t *json = json_loads(text, JSON_ALLOW_NUL, NULL);
     assert_non_null(json);
-    struct claims *claims = claims_new(json_incref(json), ALG_RS256, false);
+    struct claims *claims = claims_new(json_incref(json), str_from(text), ALG_RS256, false);
     claims_table_push(L, claims, (struct str){NULL, 0});
     claims_unref(claims); /* the table needs them no more */
     tree_push(L, json);

@@ -75,7 +75,7 @@ static const struct part parts[] = {
     {"generations", 1, sizeof(struct generation_table), 0, AT(generations), init_generations},
     {"proofs", 1, sizeof(struct replay_table), 0, AT(proofs), NULL},
     {"suspensions", 1, sizeof(struct suspension_table), 0, AT(suspensions), NULL},
-    {"metrics", 1, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
+    {"metrics", 2, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
      init_metrics},
     {"workers", 0, sizeof(struct worker_table), 0, AT(workers), init_workers},
 };

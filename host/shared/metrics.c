@@ -11,10 +11,16 @@ _Static_assert(sizeof(struct worker_metrics) % sizeof(uint64_t) == 0, "pages are
 const double metric_bounds[METRIC_BOUNDS] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                              0.1,   0.25,   0.5,   1,    2.5};
 
-const char *const metrics_token_codes[METRIC_TOKENS] = {
-    "ok",          "invalid_header", "jwt_missing",      "jwt_invalid",
-    "jwt_expired", "access_denied",  "keys_unavailable", "server_error",
-    "other"};
+const char *const metrics_token_codes[METRIC_TOKENS] = {"ok",
+                                                        "invalid_header",
+                                                        "jwt_missing",
+                                                        "jwt_invalid",
+                                                        "jwt_expired",
+                                                        "access_denied",
+                                                        "keys_unavailable",
+                                                        "server_error",
+                                                        "insufficient_user_authentication",
+                                                        "other"};
 
 size_t metrics_bytes(unsigned pages)
 {

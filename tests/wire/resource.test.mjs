@@ -188,6 +188,8 @@ test('a sign-in that will not do is told what to bring, once for all of it (RFC 
   }
   assert.equal((await ask('/strong', { ...good, scope: 'other' })).status, 403, 'a good sign-in without the scope');
   assert.equal((await ask('/strong', { ...good, exp: 1 })).json().error, 'jwt_expired', 'a bad token comes first');
+  const counted = (await h.admin('metrics')).text;
+  assert.match(counted, new RegExp(`token_checks_total\\{code="insufficient_user_authentication"\\} ${rows.length}\\n`));
   const both = challenges(await ask('/recent', { auth_time: now - 3600 }));
   assert.match(both[0], /^Bearer realm="luafn", error="insufficient_user_authentication", max_age="60", resource_metadata=/);
   assert.match(both[1], /^DPoP realm="luafn", error="insufficient_user_authentication", algs="[^"]+", max_age="60", resource_metadata=/);

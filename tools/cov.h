@@ -1,7 +1,6 @@
 /* Included into every file of a coverage build: a child process that leaves by _exit writes down
  * what it ran first. */
-#ifndef LUAFN_COV_H
-#define LUAFN_COV_H
+#pragma once
 
 #include <unistd.h>
 
@@ -13,5 +12,3 @@ static inline _Noreturn void cov_exit(int status)
     _exit(status);
 }
 #define _exit cov_exit
-
-#endif

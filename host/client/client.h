@@ -2,8 +2,7 @@
  *
  * One client a worker; connections are pooled. TLS uses the system's CA store; proxies of the
  * environment are not used. curl.h is included by the client's own files alone. */
-#ifndef LUAFN_CLIENT_CLIENT_H
-#define LUAFN_CLIENT_CLIENT_H
+#pragma once
 
 #include <stdbool.h>
 #include <uv.h>
@@ -155,5 +154,3 @@ const char *client_library_version(void);
 
 /* Is this URL within the rules, as far as its text tells? 0, -EINVAL or -EACCES. */
 int client_check_url(const struct client_rules *rules, struct str url, struct err *err);
-
-#endif

@@ -1,6 +1,5 @@
 /* What the files of the client share: a call and its hops. Nobody else includes this. */
-#ifndef LUAFN_CLIENT_CLIENT_INTERNAL_H
-#define LUAFN_CLIENT_CLIENT_INTERNAL_H
+#pragma once
 
 #include <curl/curl.h>
 
@@ -187,5 +186,3 @@ int client_explain(struct client_call *call, CURLcode result, struct err *err);
 /* The final response's status, URL and fields, in the call's arena. 0 or -ENOMEM. */
 int client_read_head(struct client_call *call, struct client_response *res)
     __attribute__((warn_unused_result));
-
-#endif

@@ -2,8 +2,7 @@
  *
  * The text decides which kinds of address the host may turn out to have; the address that a name
  * resolves to is then held against those kinds. No sockets, no libcurl: pure. */
-#ifndef LUAFN_CLIENT_CLIENT_RULES_H
-#define LUAFN_CLIENT_CLIENT_RULES_H
+#pragma once
 
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -41,5 +40,3 @@ bool client_header_is_left_out(struct str name);
 bool client_header_is_secret(struct str name);
 /* Fields that go when a redirect drops the body. */
 bool client_header_is_of_body(struct str name);
-
-#endif

@@ -7,8 +7,7 @@
  * Everything else is left to the strict parser (json/strict.h), which also judges whatever is
  * not JSON: this one never refuses, and what it reads, the strict one would read to the same
  * value. */
-#ifndef LUAFN_JSON_PLAIN_H
-#define LUAFN_JSON_PLAIN_H
+#pragma once
 
 #include <jansson.h>
 
@@ -16,5 +15,3 @@
 
 /* A new reference, or NULL: not that plain, a member twice, or out of memory. */
 json_t *plain_json_load(struct str text);
-
-#endif

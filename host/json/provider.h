@@ -6,8 +6,7 @@
  * character (bytes that are not UTF-8, half of a surrogate pair), or is U+0000, reads as U+FFFD. A
  * byte order mark at the front is skipped. What says something of one token is read strictly
  * (json/strict.h). */
-#ifndef LUAFN_JSON_PROVIDER_H
-#define LUAFN_JSON_PROVIDER_H
+#pragma once
 
 #include <jansson.h>
 
@@ -16,5 +15,3 @@
 /* An object or array, at most LIMIT_TOKEN_JSON_DEPTH deep; else NULL with *why, a constant text,
  * and errno EINVAL or ENOMEM. New reference. */
 json_t *provider_json_load(struct str text, const char **why) __attribute__((warn_unused_result));
-
-#endif

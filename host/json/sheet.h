@@ -2,8 +2,7 @@
  * member of, and to write out again.
  *
  * A sheet has no pointers: it may be copied with memcpy, `bytes` long. */
-#ifndef LUAFN_JSON_SHEET_H
-#define LUAFN_JSON_SHEET_H
+#pragma once
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -68,5 +67,3 @@ const struct sheet *sheet_map(const struct sheet *sheet, const struct sheet_map 
 
 /* May `name` be a member's name in a sheet? */
 bool sheet_may_name(struct str name);
-
-#endif

@@ -2,8 +2,7 @@
  *
  * jansson, but with duplicate members refused (RFC 7515 section 10.12), nothing after the value,
  * and a limit on nesting that is checked before the parser recurses. */
-#ifndef LUAFN_JSON_STRICT_H
-#define LUAFN_JSON_STRICT_H
+#pragma once
 
 #include <jansson.h>
 
@@ -25,5 +24,3 @@ json_t *strict_json_load_wide(struct str text, size_t flags, const char **why)
  * a text with a NUL anywhere is refused, as RFC 8259 has none. */
 json_t *strict_json_watched(struct str text, size_t flags, json_error_t *error)
     __attribute__((warn_unused_result));
-
-#endif

@@ -1,6 +1,5 @@
 /* What reading and writing JSON strings share: which bytes may be copied as they are. */
-#ifndef LUAFN_JSON_TEXT_H
-#define LUAFN_JSON_TEXT_H
+#pragma once
 
 #include <stddef.h>
 
@@ -19,5 +18,3 @@ size_t json_text_wide(struct str s, size_t *bad);
 
 /* Writes the character, up to four bytes; returns the end. */
 char *json_text_put_utf8(char *out, unsigned c);
-
-#endif

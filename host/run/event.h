@@ -3,8 +3,7 @@
  * Both are tables whose fields are made when they are first read: most handlers read two or three
  * of fifteen. While the invocation lives, a metatable makes them; when it ends, the metatable is
  * taken off, and fields that were never read are nil from then on. */
-#ifndef LUAFN_RUN_EVENT_H
-#define LUAFN_RUN_EVENT_H
+#pragma once
 
 #include <lua.h>
 #include <stdbool.h>
@@ -27,5 +26,3 @@ void event_release(lua_State *L, struct event_slot *slot);
  * *out is the Authorization header (ptr NULL: none; several are joined, which no token check
  * accepts). Spares building the headers' table. Raises when out of memory. */
 bool event_authorization(lua_State *L, int index, struct str *out);
-
-#endif

@@ -4,8 +4,7 @@
  * handler takes it in pieces; who waits for one is not read from. A new generation is loaded beside
  * the current one and swapped in only if it loads; what runs finishes on the instance it began
  * with. */
-#ifndef LUAFN_RUN_FUNCTION_H
-#define LUAFN_RUN_FUNCTION_H
+#pragma once
 
 #include "shared/metrics.h"
 #include "http/exchange.h"
@@ -94,5 +93,3 @@ void function_call(struct call *call);
 void function_cancel_all(struct function *function);
 /* Does nothing run or wait? A load that nobody waits for is no work. */
 bool function_is_idle(const struct function *function);
-
-#endif

@@ -3,8 +3,7 @@
  * Loading runs the script's top level in a fresh state under the load limits; it may wait (fetch,
  * sleep), so it ends in a callback. An instance lives as long as somebody holds it: the function
  * while it is the current one, each invocation while it runs. */
-#ifndef LUAFN_RUN_INSTANCE_H
-#define LUAFN_RUN_INSTANCE_H
+#pragma once
 
 #include "base/err.h"
 #include "lua/origin.h"
@@ -72,5 +71,3 @@ void instance_unref(struct instance *instance);
  * 0 or -EINVAL, -ENOMEM with the reason. */
 int instance_read_options(struct instance *instance, struct err *err)
     __attribute__((warn_unused_result));
-
-#endif

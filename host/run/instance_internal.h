@@ -1,6 +1,5 @@
 /* What instance.c and instance_require.c share. */
-#ifndef LUAFN_RUN_INSTANCE_INTERNAL_H
-#define LUAFN_RUN_INSTANCE_INTERNAL_H
+#pragma once
 
 #include "run/instance.h"
 
@@ -13,5 +12,3 @@ int instance_push_chunk(lua_State *L, struct instance *instance, const char *pat
 
 /* The script's `require`. */
 int instance_require(lua_State *L);
-
-#endif

@@ -4,8 +4,7 @@
  * clock, memory), or it was cancelled (client gone, shutdown). run/outcome.c turns that into the
  * response. Work registered with after_response runs after the answer, on the same instance, with a
  * deadline of its own. */
-#ifndef LUAFN_RUN_INVOCATION_H
-#define LUAFN_RUN_INVOCATION_H
+#pragma once
 
 #include <uv.h>
 
@@ -89,5 +88,3 @@ struct task *invocation_add_task(struct invocation *inv, void (*done)(struct tas
 /* Once a process, around everything else. */
 void invocation_pool_open(uv_loop_t *loop);
 void invocation_pool_close(void);
-
-#endif

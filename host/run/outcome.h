@@ -3,8 +3,7 @@
  *
  * Result tables follow Netlify's (docs/scripting.md has the table); a result that cannot be sent is
  * a 500 whose text says why. */
-#ifndef LUAFN_RUN_OUTCOME_H
-#define LUAFN_RUN_OUTCOME_H
+#pragma once
 
 #include <lua.h>
 
@@ -47,5 +46,3 @@ void outcome_set_suspended(struct exchange *ex);
 
 /* The function has never loaded: 500 with errorType LoadError; the reason in `dev` only. */
 void outcome_set_not_loaded(const char *reason, bool dev, struct exchange *ex);
-
-#endif

@@ -4,8 +4,7 @@
  * which waits while the client is slow. `timeout` counts anew with every piece. A client that
  * leaves cancels the invocation as ever; an error or a limit breaks the answer off, so that the
  * client can tell it from a whole one. */
-#ifndef LUAFN_RUN_STREAM_H
-#define LUAFN_RUN_STREAM_H
+#pragma once
 
 #include <lua.h>
 
@@ -25,5 +24,3 @@ int lx_stream_write(lua_State *L, lua_Integer stream, struct str bytes);
 
 /* Names the stream whose body runs now, for lx_stream_write; 0: none. */
 lua_Integer stream_id(lua_State *L);
-
-#endif

@@ -2,8 +2,7 @@
  *
  * An invocation has one main task; `parallel` and `after_response` add more. A task runs until it
  * returns, raises, waits for an operation, or has used up its slice; then the loop goes on. */
-#ifndef LUAFN_RUN_TASK_H
-#define LUAFN_RUN_TASK_H
+#pragma once
 
 #include <lua.h>
 #include <stdbool.h>
@@ -74,5 +73,3 @@ int task_queue_open(uv_loop_t *loop);
 void task_queue_close(void);
 /* Scripts rest while these are full; borrowed, NULL: no more. */
 void task_queue_heed(const struct holdings *holdings);
-
-#endif

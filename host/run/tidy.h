@@ -2,8 +2,7 @@
  *
  * A run that was ended leaves garbage which Lua would collect only while the function allocates on;
  * and what a state frees, malloc keeps. Both are seen to a moment later, in small pieces. */
-#ifndef LUAFN_RUN_TIDY_H
-#define LUAFN_RUN_TIDY_H
+#pragma once
 
 #include <uv.h>
 
@@ -21,5 +20,3 @@ void tidy_instance(struct instance *instance);
 
 /* So much was freed at once, or is about to be. */
 void tidy_after_free(size_t bytes);
-
-#endif

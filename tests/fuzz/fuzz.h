@@ -1,6 +1,5 @@
 /* What the targets share: a promise that holds for every input, and input in lines. */
-#ifndef LUAFN_TESTS_FUZZ_H
-#define LUAFN_TESTS_FUZZ_H
+#pragma once
 
 #include <stdint.h>
 #include <stdio.h>
@@ -39,5 +38,3 @@ static inline void require_sendable(const struct headers *headers)
         require(header_value_is_valid(headers->items[i].value), "a field value that can be sent");
     }
 }
-
-#endif

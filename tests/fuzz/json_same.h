@@ -1,6 +1,5 @@
 /* Trees of jansson, compared. */
-#ifndef LUAFN_TESTS_JSON_SAME_H
-#define LUAFN_TESTS_JSON_SAME_H
+#pragma once
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -28,5 +27,3 @@ static inline bool json_same(const json_t *a, const json_t *b)
     }
     return json_is_array(a) || json_is_object(a) || json_equal(a, b);
 }
-
-#endif

@@ -1,7 +1,6 @@
 /* What the tests of host/auth share: keys, key sets, and tokens made from raw text, good and bad.
  * Every token is at NOW. */
-#ifndef LUAFN_TESTS_AUTH_FIXTURE_H
-#define LUAFN_TESTS_AUTH_FIXTURE_H
+#pragma once
 
 #include <stdlib.h>
 #include <string.h>
@@ -92,5 +91,3 @@ static inline struct verifier auth_verifier(struct key_source *source)
     verifier.keys = source;
     return verifier;
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* The outbound client and a small server on one loop. */
-#ifndef LUAFN_TESTS_CLIENT_FIXTURE_H
-#define LUAFN_TESTS_CLIENT_FIXTURE_H
+#pragma once
 
 #include "unit.h"
 
@@ -39,5 +38,3 @@ static inline void client_fixture_free(struct fixture *fx)
     assert_int_equal(uv_loop_close(&fx->loop), 0);
     free(fx);
 }
-
-#endif

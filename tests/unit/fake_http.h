@@ -1,7 +1,6 @@
 /* A tiny HTTP server in the test's own loop: counts what is asked and answers what the test wrote.
  */
-#ifndef LUAFN_TESTS_FAKE_HTTP_H
-#define LUAFN_TESTS_FAKE_HTTP_H
+#pragma once
 
 #include <arpa/inet.h>
 #include <stdbool.h>
@@ -235,5 +234,3 @@ static inline void fake_stop(struct fake *fake)
         fake_conn_close(conn);
     }
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* A key fetcher against a small issuer in the same loop, with a clock of the test's own. */
-#ifndef LUAFN_TESTS_ISSUER_FIXTURE_H
-#define LUAFN_TESTS_ISSUER_FIXTURE_H
+#pragma once
 
 #include "unit.h"
 
@@ -283,5 +282,3 @@ static inline void settle(struct fixture *fx, uint64_t failures, uint64_t fetche
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-#endif

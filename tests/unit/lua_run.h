@@ -1,6 +1,5 @@
 /* Runs a text as a script under a budget, as a task does: in a coroutine, slice by slice. */
-#ifndef LUAFN_TESTS_LUA_RUN_H
-#define LUAFN_TESTS_LUA_RUN_H
+#pragma once
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,5 +73,3 @@ static inline struct lua_run run_text(struct vm *vm, struct budget *budget, cons
     vm->budget = &vm->unlimited;
     return run;
 }
-
-#endif

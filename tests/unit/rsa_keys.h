@@ -1,7 +1,6 @@
 /* RSA keys that are always the same: to make one takes a tenth of a second, and under valgrind ten.
  * They are of no use outside these tests. */
-#ifndef LUAFN_TESTS_RSA_KEYS_H
-#define LUAFN_TESTS_RSA_KEYS_H
+#pragma once
 
 #include <openssl/pem.h>
 
@@ -139,5 +138,3 @@ static inline struct key *any_key(enum alg alg)
     assert_int_equal(key_generate(alg, &key, NULL), 0);
     return key;
 }
-
-#endif

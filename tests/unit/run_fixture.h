@@ -1,7 +1,6 @@
 /* Functions on a loop of their own, with a script's wait in the test's hand: `hold(name)` waits
  * until the test lets go of that name. */
-#ifndef LUAFN_TESTS_RUN_FIXTURE_H
-#define LUAFN_TESTS_RUN_FIXTURE_H
+#pragma once
 
 #include "unit.h"
 
@@ -346,5 +345,3 @@ static inline int run_teardown(void **state)
 }
 
 #define RUN_CASE(name) cmocka_unit_test_setup_teardown(name, run_setup, run_teardown)
-
-#endif

@@ -1,6 +1,5 @@
 /* A server over real sockets: server and clients share one loop, nobody sleeps. */
-#ifndef LUAFN_TESTS_SERVER_FIXTURE_H
-#define LUAFN_TESTS_SERVER_FIXTURE_H
+#pragma once
 
 #include "unit.h"
 
@@ -349,5 +348,3 @@ static inline void answer_held(struct fixture *f, struct str body)
     answer(ex, 200, body);
     exchange_release(ex);
 }
-
-#endif

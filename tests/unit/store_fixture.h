@@ -1,6 +1,5 @@
 /* A store in a folder of its own, and requests that wait for their end. */
-#ifndef LUAFN_TESTS_STORE_FIXTURE_H
-#define LUAFN_TESTS_STORE_FIXTURE_H
+#pragma once
 
 #include <dirent.h>
 #include <stdio.h>
@@ -142,5 +141,3 @@ static inline struct space space_in_file(const struct fixture *f, size_t *transa
         *transactions = info.me_last_txnid;
     return space;
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* What every unit test includes: cmocka with the headers it wants before itself. */
-#ifndef LUAFN_TESTS_UNIT_H
-#define LUAFN_TESTS_UNIT_H
+#pragma once
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,5 +26,3 @@ static inline unsigned next_random(void)
     seed ^= seed << 17;
     return (unsigned)(seed >> 32);
 }
-
-#endif

@@ -59,7 +59,7 @@ enum { CLIENT_BODY_END = -1, CLIENT_BODY_BROKEN = -2 }; /* of read_body */
 struct client_response {
     int error; /* 0, or a negative errno: -ETIMEDOUT, -ECONNREFUSED, -ECONNRESET, -ENOENT (no such
                   host), -EACCES (rules), -EMSGSIZE (too large), -ELOOP (redirects), -EPROTO (TLS),
-                  -EIO ... */
+                  -EBADMSG (not HTTP, not clear, cannot be unpacked), -EIO ... */
     const char *error_text; /* for people, with the name of the errno in parentheses; without the
                                URL; valid during the callback */
     long status;

@@ -218,6 +218,40 @@ static void run_encode(void)
     lua_call(vm->L, 1, 0);
 }
 
+/* A document of 250 objects, as a script decodes it and hands on all, some or three of it. */
+static const char documents[] =
+    "local list = {}\n"
+    "for i = 1, 250 do list[i] = ('{\"id\":%d,\"url\":\"https://www.tvmaze.com/shows/%d\",\"name\":\"Show %d\",'\n"
+    "  .. '\"type\":\"Scripted\",\"language\":\"English\",\"genres\":[\"Drama\",\"Thriller\"],\"status\":\"Ended\",'\n"
+    "  .. '\"runtime\":60,\"premiered\":\"2013-06-24\",\"rating\":{\"average\":6.5},\"network\":{\"id\":2,\"name\":\"CBS\",'\n"
+    "  .. '\"country\":{\"name\":\"United States\",\"code\":\"US\"}},\"ended\":false,\"updated\":1573667713}'):format(i, i, i) end\n"
+    "local items = '[' .. table.concat(list, ',') .. ']'\n"
+    "local text = '{\"total\":250,\"page\":1,\"next\":\"abc\",\"items\":' .. items .. '}'\n"
+    "return function() return json.encode(json.decode(text)) end,\n"
+    "  function() local t = json.decode(text) return t.total, t.page, t.next end,\n"
+    "  function()\n"
+    "    local out = {}\n"
+    "    for i, s in ipairs(json.decode(items)) do out[i] = { id = s.id, url = s.url, name = s.name } end\n"
+    "    return json.encode(out)\n"
+    "  end\n";
+
+static int handler; /* its index on the stack */
+
+static void run_handler(void)
+{
+    lua_pushvalue(vm->L, handler);
+    lua_call(vm->L, 0, 0);
+}
+
+static void document_parts(void)
+{
+    static const char *const names[] = {"json-echo-90KB", "json-read3-90KB", "json-pick250"};
+    need(luaL_dostring(vm->L, documents) == LUA_OK, "the script");
+    for (handler = 1; handler <= 3; handler++)
+        count(names[handler - 1], 50, run_handler);
+    lua_settop(vm->L, 0);
+}
+
 static void json_parts(void)
 {
     vm = vm_new(LIMIT_FN_MEMORY, NULL);
@@ -235,6 +269,8 @@ static void json_parts(void)
     count("json-decode-1KB", 500, run_decode);
     need(json_decode_text(vm->L, buf_str(&json_text)) == 0, "JSON");
     count("json-encode-1KB", 500, run_encode);
+    lua_settop(vm->L, 0);
+    document_parts();
     vm_free(vm);
     buf_free(&json_text);
 }

@@ -356,13 +356,18 @@ static void forget(bool whole)
         memset(scan.had, 0, sizeof(scan.had));
 }
 
-const struct json_box *json_boxes(struct str text, uint32_t *count)
+void json_boxes_drop(void)
 {
     if (room > KEPT_BOXES) {
         free(boxes);
         boxes = NULL;
         room = 0;
     }
+}
+
+const struct json_box *json_boxes(struct str text, uint32_t *count)
+{
+    json_boxes_drop();
     if (text.len > INT32_MAX)
         return NULL;
     scan.text = text;
@@ -372,6 +377,8 @@ const struct json_box *json_boxes(struct str text, uint32_t *count)
     bool whole = check_text();
     forget(whole);
     *count = scan.box_count;
+    if (!whole)
+        json_boxes_drop();
     return whole ? boxes : NULL;
 }
 
@@ -415,6 +422,8 @@ bool json_scalar_is_odd(struct str scalar)
 
 static uint32_t behind_blanks(struct str text, uint32_t at)
 {
+    if ((unsigned char)text.ptr[at] > ' ') /* nearly always */
+        return at;
     while (text.ptr[at] == ' ' || text.ptr[at] == '\n' || text.ptr[at] == '\r' ||
            text.ptr[at] == '\t')
         at++;

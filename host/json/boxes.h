@@ -26,6 +26,9 @@ struct json_box {
  * JSON_BOX_NAMES of them, more brackets than a quarter of the bytes, or out of memory. */
 const struct json_box *json_boxes(struct str text, uint32_t *count);
 
+/* They are needed no more; gives back the memory of many. */
+void json_boxes_drop(void);
+
 enum { JSON_BOX_NAMES = 1024 };
 
 /* Length of the scalar at the front, of a text that was checked. */

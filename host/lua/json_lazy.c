@@ -47,9 +47,10 @@ const struct sheet *json_lazy_sheet(lua_State *L, int index)
 
 struct json_level *json_lazy_level(lua_State *L, int index)
 {
-    const struct sheet *sheet = json_lazy_sheet(L, index);
-    if (sheet == NULL)
-        return held(L, index);
+    void *state = held(L, index);
+    const struct sheet *sheet = state;
+    if (sheet == NULL || sheet->serial == 0)
+        return state;
     luaL_checkstack(L, 4, NULL);
     index = lua_absindex(L, index);
     struct json_level *level =
@@ -226,6 +227,7 @@ static void push_box(lua_State *L, int document, const struct json_level *from,
     }
 }
 
+/* `document` as for push_box; without a box it is not looked at. */
 static void push_value(lua_State *L, int document, const struct json_level *level, struct str value,
                        const struct json_box *box)
 {
@@ -382,8 +384,7 @@ static int l_index_object(lua_State *L)
         return 0;
     const struct json_box *box;
     struct str value = value_at(level, (uint32_t)member, &box);
-    int document = push_document(L, 1);
-    push_value(L, document, level, value, box);
+    push_value(L, box != NULL ? push_document(L, 1) : 0, level, value, box);
     lua_pushvalue(L, 2);
     lua_pushvalue(L, -2);
     lua_rawset(L, 1);
@@ -461,6 +462,7 @@ int json_lazy_decode(lua_State *L, int index)
     index = lua_absindex(L, index);
     struct json_box *kept = lua_newuserdatauv(L, count * sizeof(*kept), 1);
     memcpy(kept, boxes, count * sizeof(*kept));
+    json_boxes_drop();
     lua_pushvalue(L, index);
     lua_setiuservalue(L, -2, 1);
     struct json_level outside = {.text = text, .boxes = kept};

@@ -298,6 +298,9 @@ static void test_decode_refuses(void **state)
         assert_int_equal(lua_gettop(L), 1);
         if (strstr(lua_tostring(L, 1), bad_texts[i].message) == NULL)
             fail_msg("%s: %s", bad_texts[i].text, lua_tostring(L, 1));
+        lua_pushstring(L, bad_texts[i].text);
+        assert_int_equal(json_lazy_decode(L, 2), -1);
+        assert_string_equal(lua_tostring(L, 3), lua_tostring(L, 1));
     }
     run("local ok, err = pcall(json.decode, '[1')\n"
         "assert(not ok and err:find('json.decode: unexpected end of text', 1, true), err)\n"
@@ -320,6 +323,8 @@ static void test_decode_prefixes(void **state)
         int result = json_decode_text(L, (struct str){copy + 1, len});
         free(copy);
         assert_int_equal(result, -1);
+        lua_pushlstring(L, text, len);
+        assert_int_equal(json_lazy_decode(L, -1), -1);
     }
     lua_settop(L, 0);
     assert_int_equal(json_decode_text(L, STR(text)), 0);

@@ -13,7 +13,7 @@ const GIVES_UP = /^libuv: abort in (uv_loop_init|uv_signal_init|uv_listen|uv_pol
 // How one start ended: the announced host, or its exit.
 async function begin(faults, dir) {
   const host = launch(dir, { env: faults.env });
-  const timer = setTimeout(() => host.kill('SIGKILL'), 8000 * SLOW);
+  const timer = setTimeout(() => host.kill('SIGKILL'), 60000 * SLOW);
   const up = await Promise.race([host.listening.then(() => true, () => false), host.exit.then(() => false)]);
   clearTimeout(timer);
   return { host, up };

@@ -194,6 +194,9 @@ static void end_stream(struct invocation *inv, bool complete)
 
 static void end_main(struct invocation *inv, int status)
 {
+    if (status == LUA_ERRRUN && inv->budget.end == BUDGET_RUNNING && inv->stream == 0 &&
+        outcome_take_raised(inv->instance->vm->L, inv->main->co, inv->ex))
+        status = LUA_OK;
     if (status != LUA_OK)
         set_failure(inv, inv->main->co, status);
     inv->owner->on_result(inv->function, inv->instance, status == LUA_OK);

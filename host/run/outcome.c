@@ -67,6 +67,18 @@ void outcome_log(const struct exchange *ex, const char *message, struct str erro
 
 /* ---- a raised error ---- */
 
+void outcome_call_with_raised(lua_State *L, lua_State *co, lua_CFunction fn, void *arg)
+{
+    if (!lua_checkstack(L, 3) || lua_gettop(co) == 0)
+        return;
+    lua_pushcfunction(L, fn);
+    lua_pushlightuserdata(L, arg);
+    lua_pushvalue(co, -1);
+    lua_xmove(co, L, 1);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+        lua_pop(L, 1);
+}
+
 struct description {
     struct str type, message, trace; /* in the arena */
     lua_State *co;
@@ -206,14 +218,7 @@ struct str outcome_without_positions(struct str message, char *out)
 void outcome_set_error(lua_State *L, lua_State *co, bool dev, struct exchange *ex)
 {
     struct description d = {.type = {NULL, 0}, .co = co, .ex = ex, .dev = dev};
-    if (lua_checkstack(L, 3) && lua_gettop(co) > 0) {
-        lua_pushcfunction(L, l_describe);
-        lua_pushlightuserdata(L, &d);
-        lua_pushvalue(co, -1);
-        lua_xmove(co, L, 1);
-        if (lua_pcall(L, 2, 0, 0) != LUA_OK)
-            lua_pop(L, 1);
-    }
+    outcome_call_with_raised(L, co, l_describe, &d);
     if (d.message.ptr == NULL)
         d.message = STR("out of memory");
     if (d.type.ptr == NULL)

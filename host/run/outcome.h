@@ -16,6 +16,14 @@
  * memory. [-0, +0] */
 void outcome_read_result(lua_State *L, int index, struct exchange *ex);
 
+/* Was what the handler raised an answer, a table with a numeric statusCode? Then it is read as a
+ * result, and true: nothing failed. Not one whose body is a function, which nobody is left to run,
+ * nor where a stream has begun. `L` and `co` as for outcome_set_error. */
+bool outcome_take_raised(lua_State *L, lua_State *co, struct exchange *ex);
+
+/* Calls `fn` with `arg` and a copy of the value on top of `co`, protected; an error is dropped. */
+void outcome_call_with_raised(lua_State *L, lua_State *co, lua_CFunction fn, void *arg);
+
 /* Logs what went wrong in the exchange's run; `more`, if there is any, under that key. */
 void outcome_log(const struct exchange *ex, const char *message, struct str error, const char *key,
                  struct str more);

@@ -400,3 +400,35 @@ void outcome_read_result(lua_State *L, int index, struct exchange *ex)
     }
     lua_settop(L, r.table);
 }
+
+/* ---- a raised answer ---- */
+
+struct raised {
+    struct exchange *ex;
+    bool is_answer;
+};
+
+/* (raised, value). */
+static int l_take_raised(lua_State *L)
+{
+    struct raised *raised = lua_touserdata(L, 1);
+    if (lua_type(L, 2) != LUA_TTABLE)
+        return 0;
+    lazy_make_plain(L, 2);
+    lua_pushliteral(L, "body");
+    bool streams = lua_rawget(L, 2) == LUA_TFUNCTION;
+    lua_pushliteral(L, "statusCode");
+    if (streams || lua_rawget(L, 2) != LUA_TNUMBER)
+        return 0;
+    outcome_read_result(L, 2, raised->ex);
+    raised->is_answer = true;
+    return 0;
+}
+
+bool outcome_take_raised(lua_State *L, lua_State *co, struct exchange *ex)
+{
+    struct raised raised = {.ex = ex};
+    if (ex->state <= EXCHANGE_WORKING)
+        outcome_call_with_raised(L, co, l_take_raised, &raised);
+    return raised.is_answer;
+}

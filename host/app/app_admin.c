@@ -143,7 +143,7 @@ bool app_admin(struct app *app, struct exchange *ex, struct str path)
         {{"/_luafn/routes", 14}, answer_routes},
         {{"/_luafn/openapi.json", 20}, answer_openapi},
     };
-    if (!app->options.dev && !exchange_is_admin(ex))
+    if (!app->options.dev && !ex->admin)
         return false;
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
         if (str_eq(path, pages[i].path)) {

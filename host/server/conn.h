@@ -19,7 +19,8 @@
 
 enum {
     CONN_INPUT_BYTES = 64 * 1024, /* one read, shared by all connections */
-    CONN_COPY_MAX = 16 * 1024     /* bodies up to this are copied behind their head */
+    CONN_COPY_MAX = 16 * 1024,    /* bodies up to this are copied behind their head */
+    SERVER_HANDLES = 6
 };
 
 #define CONN_NOT_HANDED UINT64_MAX /* ex->wire_end of what was put together, but not yet sent */
@@ -66,13 +67,14 @@ struct server {
     uv_poll_t room;          /* closed as soon as it was opened: see make_room */
     uv_check_t check;
     uv_prepare_t prepare;
-    uv_idle_t idle;       /* runs while `dirty` is not empty, so that the loop does not sleep */
-    unsigned handles;     /* not yet closed */
-    struct buf out;       /* where answers are put together */
-    char *input;          /* owned; what was just read */
-    char *plain;          /* owned; the same, decrypted; NULL without TLS */
-    struct tls *tls;      /* owned; NULL: connections are plain */
-    int https_port;       /* of the first public listener; 0: there is none yet */
+    uv_idle_t idle; /* runs while `dirty` is not empty, so that the loop does not sleep */
+    uv_handle_t *own[SERVER_HANDLES]; /* the six above, but for `room` */
+    unsigned handles;                 /* not yet closed */
+    struct buf out;                   /* where answers are put together */
+    char *input;                      /* owned; what was just read */
+    char *plain;                      /* owned; the same, decrypted; NULL without TLS */
+    struct tls *tls;                  /* owned; NULL: connections are plain */
+    int https_port;                   /* of the first public listener; 0: there is none yet */
     struct peers *peers;  /* owned; NULL: an address may have any number of connections */
     struct conn *current; /* the connection whose input is being handled; it needs no mark */
     uv_tcp_t reject;      /* takes a connection that there is no memory for, and closes it */
@@ -110,7 +112,7 @@ struct protocol {
      * nothing is under way. A body that moves sets conn->fresh where its time begins anew. */
     enum deadline_kind (*waits_for)(const struct conn *conn);
     /* That time is over. */
-    void (*time_out)(struct conn *conn, enum deadline_kind kind);
+    void (*time_out)(struct conn *conn);
     /* From time to time: looks for what nobody tells. */
     void (*look)(struct conn *conn);
     /* Appends what is to be sent, until conn_is_full: has_more. True: with it the connection ends,

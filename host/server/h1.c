@@ -105,17 +105,21 @@ static void leave_body(struct h1 *h1, struct exchange *ex)
     ex->req.keep_alive = false;
 }
 
-static void time_out(struct conn *conn, enum deadline_kind kind)
+/* The rest of the request will not be read. */
+static void fail(struct h1 *h1, struct exchange *ex, const struct http_fault *fault)
+{
+    if (ex->body != NULL)
+        break_body(h1, ex, fault);
+    else
+        refuse(h1, ex, fault);
+}
+
+static void time_out(struct conn *conn)
 {
     struct h1 *h1 = conn->own;
-    struct exchange *ex = h1->reading;
-    if (ex == NULL && kind == DEADLINE_HEAD)
-        return;
     conn->server->stats.timeouts++;
-    if (kind == DEADLINE_HEAD)
-        refuse(h1, ex, &fault_late);
-    else if (ex != NULL)
-        break_body(h1, ex, &fault_late);
+    if (h1->reading != NULL)
+        fail(h1, h1->reading, &fault_late);
     else
         conn_close(conn); /* it was answered long ago */
 }
@@ -131,7 +135,7 @@ static void take_body(struct h1 *h1, struct exchange *ex, struct str piece)
     if (ex->body->fault != NULL)
         break_body(h1, ex, ex->body->fault);
     else if (body_is_late(ex->body, uv_now(server->loop), server->durations[DEADLINE_BODY]))
-        time_out(h1->conn, DEADLINE_BODY);
+        time_out(h1->conn);
 }
 
 /* The peer sends no more and all it sent is parsed. */
@@ -267,15 +271,6 @@ static bool may_take(struct h1 *h1)
     return h1->skipping || (h1->pipeline_len < LIMIT_PIPELINE && server_has_room(conn));
 }
 
-static void on_fault(struct h1 *h1, struct exchange *ex)
-{
-    h1->conn->server->stats.parse_errors++;
-    if (ex->body != NULL)
-        break_body(h1, ex, h1->parser.fault);
-    else
-        refuse(h1, ex, h1->parser.fault);
-}
-
 static struct exchange *begin(struct h1 *h1)
 {
     struct exchange *ex = exchange_new(&sink, h1);
@@ -313,7 +308,8 @@ static void take_event(struct h1 *h1, struct str *input)
             end_body(h1, ex, h1->parser.piece);
         break;
     case PARSER_FAULT:
-        on_fault(h1, ex);
+        h1->conn->server->stats.parse_errors++;
+        fail(h1, ex, h1->parser.fault);
         break;
     }
 }

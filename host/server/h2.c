@@ -425,11 +425,10 @@ static enum deadline_kind waits_for(const struct conn *conn)
     return conn->done_reading || h2_is_idle(h2) ? DEADLINE_IDLE : DEADLINE_NONE;
 }
 
-static void time_out(struct conn *conn, enum deadline_kind kind)
+static void time_out(struct conn *conn)
 {
     struct h2 *h2 = conn->own;
     struct server *server = conn->server;
-    (void)kind; /* there is but one */
     list_each(node, &h2->streams)
     {
         struct h2_stream *s = container_of(node, struct h2_stream, node);

@@ -26,11 +26,6 @@ void server_limits_init(struct server_limits *limits)
     };
 }
 
-bool exchange_is_admin(const struct exchange *ex)
-{
-    return ex->admin;
-}
-
 const struct holdings *server_holdings(const struct server *server)
 {
     return &server->holdings;
@@ -196,12 +191,8 @@ void server_close(struct server *server, void (*done)(void *arg), void *arg)
     {
         conn_close(container_of(node, struct conn, in_server));
     }
-    uv_close((uv_handle_t *)&server->timer, on_own_closed);
-    uv_close((uv_handle_t *)&server->check, on_own_closed);
-    uv_close((uv_handle_t *)&server->prepare, on_own_closed);
-    uv_close((uv_handle_t *)&server->idle, on_own_closed);
-    uv_close((uv_handle_t *)&server->rest, on_own_closed);
-    uv_close((uv_handle_t *)&server->relief, on_own_closed);
+    for (size_t i = 0; i < SERVER_HANDLES; i++)
+        uv_close(server->own[i], on_own_closed);
 }
 
 void server_free(struct server *server)

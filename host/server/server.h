@@ -60,7 +60,7 @@ bool server_refresh(struct server *server);
 
 enum server_door {
     SERVER_PUBLIC,
-    SERVER_ADMIN,   /* its connections are marked so: exchange_is_admin */
+    SERVER_ADMIN,   /* its exchanges are marked so: ex->admin */
     SERVER_REDIRECT /* plain: each request is sent to the first public listener, by 308 */
 };
 
@@ -68,9 +68,6 @@ enum server_door {
  * negative errno. */
 int server_listen_fd(struct server *server, int fd, enum server_door door)
     __attribute__((warn_unused_result));
-
-/* Did this exchange come in over an admin socket? */
-bool exchange_is_admin(const struct exchange *ex);
 
 /* Stops accepting (but on admin sockets). Who is connected is answered once more, with Connection:
  * close or GOAWAY, as a request may be on its way that nobody else will see; a connection that

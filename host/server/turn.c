@@ -1,7 +1,6 @@
 /* The turns of the loop: which connections have one, and what each does in it. */
 #include <assert.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 
 #include "server/conn.h"
 
@@ -346,7 +345,7 @@ static void on_deadline(struct conn *conn, enum deadline_kind kind)
         conn->server->stats.timeouts++;
         conn_close(conn);
     } else {
-        conn->protocol->time_out(conn, kind);
+        conn->protocol->time_out(conn);
         conn_pump(conn);
     }
 }
@@ -362,17 +361,13 @@ static struct conn *conn_of(struct deadline *deadline, enum deadline_kind kind)
 
 #ifdef LUAFN_DEBUG
 /* Is there something to send, and nobody who will wake the connection? Never between two turns. */
-static bool is_stuck(const struct conn *conn)
-{
-    return conn->state == CONN_OPEN && conn_unsent(conn) == 0 && list_is_empty(&conn->in_dirty) &&
-           conn->protocol->has_output(conn);
-}
-
 static void check_nobody_is_stuck(const struct server *server)
 {
     list_each(node, &server->conns)
     {
-        assert(!is_stuck(container_of(node, struct conn, in_server)));
+        const struct conn *conn = container_of(node, struct conn, in_server);
+        assert(conn->state != CONN_OPEN || conn_unsent(conn) > 0 ||
+               !list_is_empty(&conn->in_dirty) || !conn->protocol->has_output(conn));
     }
 }
 #endif
@@ -443,12 +438,13 @@ void server_start_turns(struct server *server)
     uv_idle_init(server->loop, &server->idle);
     uv_timer_init(server->loop, &server->rest);
     uv_timer_init(server->loop, &server->relief);
-    uv_handle_t *handles[] = {(uv_handle_t *)&server->timer,   (uv_handle_t *)&server->check,
-                              (uv_handle_t *)&server->prepare, (uv_handle_t *)&server->idle,
-                              (uv_handle_t *)&server->rest,    (uv_handle_t *)&server->relief};
-    for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
-        handles[i]->data = server;
-        uv_unref(handles[i]);
+    uv_handle_t *own[] = {(uv_handle_t *)&server->timer,   (uv_handle_t *)&server->check,
+                          (uv_handle_t *)&server->prepare, (uv_handle_t *)&server->idle,
+                          (uv_handle_t *)&server->rest,    (uv_handle_t *)&server->relief};
+    memcpy(server->own, own, sizeof(own));
+    for (size_t i = 0; i < SERVER_HANDLES; i++) {
+        own[i]->data = server;
+        uv_unref(own[i]);
         server->handles++;
     }
     uv_check_start(&server->check, on_check);

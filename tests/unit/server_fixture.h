@@ -122,7 +122,7 @@ static inline void on_body(struct exchange *ex)
         burn(str_eq(path, STR("/slow")) ? 1000000 : 0);
         answer(ex, 200, STR("looked"));
     } else if (str_eq(path, STR("/admin"))) {
-        answer(ex, 200, exchange_is_admin(ex) ? STR("admin") : STR("public"));
+        answer(ex, 200, ex->admin ? STR("admin") : STR("public"));
     } else {
         answer(ex, 200, STR("hello"));
     }

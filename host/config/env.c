@@ -79,6 +79,7 @@ static int add_process(struct env *env)
 struct reading {
     struct env *env;
     struct str text;
+    bool full; /* out of memory */
 };
 
 /* stack: the script */
@@ -92,7 +93,8 @@ static void add_file(lua_State *L, void *arg)
         lua_rawgeti(L, -2, i + 1);
         name.ptr = lua_tolstring(L, -2, &name.len);
         value.ptr = lua_tolstring(L, -1, &value.len);
-        if (add(reading->env, name, value, true) != 0)
+        reading->full = add(reading->env, name, value, true) != 0;
+        if (reading->full)
             luaL_error(L, "out of memory");
         lua_pop(L, 2);
     }
@@ -110,11 +112,16 @@ static int load_file(struct env *env, struct origin *origin, const char *folder,
         buf_free(&content);
         return 0;
     }
-    struct reading reading = {env, buf_str(&content)};
-    if (rc != 0)
+    struct reading reading = {.env = env, .text = buf_str(&content)};
+    if (rc != 0) {
         err_set(err, rc, "%s: %s", name, reason.text);
-    else if (own_script_run("share/dotenv.lua", add_file, &reading, &reason) != 0)
-        rc = err_set(err, -EINVAL, "%s:%s; write NAME=value", name, reason.text);
+    } else {
+        rc = own_script_run("share/dotenv.lua", add_file, &reading, &reason);
+        if (rc == -ENOMEM || reading.full)
+            rc = err_set(err, -ENOMEM, "out of memory");
+        else if (rc != 0)
+            err_set(err, rc, "%s:%s; write NAME=value", name, reason.text);
+    }
     buf_free(&content);
     return rc;
 }

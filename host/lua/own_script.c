@@ -32,12 +32,13 @@ int own_script_run(const char *file, void (*body)(lua_State *L, void *arg), void
     struct run run = {file, body, arg};
     lua_State *L = luaL_newstate();
     if (L == NULL)
-        return err_set(err, -EINVAL, "out of memory");
+        return err_set(err, -ENOMEM, "out of memory");
     lua_pushcfunction(L, l_run);
     lua_pushlightuserdata(L, &run);
-    int rc = lua_pcall(L, 1, 0, 0) == LUA_OK
-                 ? 0
-                 : err_set(err, -EINVAL, "%s", luaL_tolstring(L, -1, NULL));
+    int status = lua_pcall(L, 1, 0, 0);
+    int rc = status == LUA_OK       ? 0
+             : status == LUA_ERRMEM ? err_set(err, -ENOMEM, "out of memory")
+                                    : err_set(err, -EINVAL, "%s", lua_tostring(L, -1));
     lua_close(L);
     return rc;
 }

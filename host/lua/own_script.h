@@ -8,6 +8,6 @@
 #include "base/err.h"
 
 /* Calls body(L, arg), protected, with the loaded script on the stack: it pushes what the script
- * takes, calls it, and keeps what it returns. 0, or -EINVAL with what was raised. */
+ * takes, calls it, and keeps what it returns. 0, -ENOMEM, or -EINVAL with what was raised. */
 int own_script_run(const char *file, void (*body)(lua_State *L, void *arg), void *arg,
                    struct err *err) __attribute__((warn_unused_result));

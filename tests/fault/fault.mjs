@@ -109,7 +109,7 @@ export async function ask(host, options, patience, relief) {
     } catch (e) {
       if (!/ within /.test(e.message)) throw e;
       relief();
-      return { res: await read(4000), late: true };
+      return { res: await read(60000), late: true };
     }
   } catch (e) {
     if (/closed before|ECONNRESET|EPIPE|hang up/.test(`${e.code} ${e.message}`)) return { closed: e.message };

@@ -220,19 +220,19 @@ static void a_state_may_go_with_its_last_task(void **state)
     assert_null(world.vms[0]);
 }
 
-/* A run that burns its time with so many megabytes in hand, and one of the same state behind it. */
-static void run_two(int held, uint64_t cpu_ns_before, const char *wanted)
+/* A run that burns its time in a state of 8 MB that holds so many, and one of the same state behind
+ * it. */
+static void run_two(size_t held, uint64_t cpu_ns_before, const char *wanted)
 {
-    char text[256];
-    snprintf(text, sizeof(text),
-             "local held = {} for i = 1, %d do held[i] = string.rep('x', 1 << 20) end "
-             "local t = os.clock() while os.clock() - t < 0.2 do end return 'first'",
-             held);
     struct budget used = world.budget;
     used.cpu_used_ns = cpu_ns_before;
-    task_start(task_of(0, &used, text), 0);
+    lua_newuserdatauv(world.vms[0]->L, held << 20, 0);
+    task_start(
+        task_of(0, &used, "local t = os.clock() while os.clock() - t < 0.2 do end return 'first'"),
+        0);
     task_start(task_of(0, &world.budget, "return 'second'"), 0);
     run_queue(wanted);
+    lua_pop(world.vms[0]->L, 1);
 }
 
 static void runs_of_one_state_take_turns(void **state)

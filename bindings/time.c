@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "bindings/bindings.h"
 #include "base/limits.h"
+#include "http/date.h"
 
 /* The time argument (default: now) in whole milliseconds. */
 static int64_t check_millis(lua_State *L)
@@ -33,15 +34,9 @@ static int split_millis(int64_t millis, struct tm *tm)
 
 static int l_http(lua_State *L)
 {
-    static const char days[] = "SunMonTueWedThuFriSat";
-    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    struct tm tm;
-    split_millis(check_millis(L), &tm);
-    char text[64];
-    int len = snprintf(text, sizeof(text), "%.3s, %02d %.3s %04d %02d:%02d:%02d GMT",
-                       days + 3 * tm.tm_wday, tm.tm_mday, months + 3 * tm.tm_mon, tm.tm_year + 1900,
-                       tm.tm_hour, tm.tm_min, tm.tm_sec);
-    lua_pushlstring(L, text, (size_t)len);
+    char text[DATE_LEN];
+    date_format(text, (int64_t)floor((double)check_millis(L) / 1000));
+    lua_pushlstring(L, text, sizeof(text));
     return 1;
 }
 
@@ -58,10 +53,7 @@ static int l_iso(lua_State *L)
 
 static int l_monotonic(lua_State *L)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    lua_pushnumber(L,
-                   clock_is_set() ? clock_now() : (double)now.tv_sec + (double)now.tv_nsec / 1e9);
+    lua_pushnumber(L, clock_is_set() ? clock_now() : (double)clock_monotonic_ns() / 1e9);
     return 1;
 }
 

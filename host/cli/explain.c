@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "auth/cache.h"
 #include "base/file.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "cli/dev_key.h"
 #include "cli/dev_place.h"
@@ -238,13 +238,6 @@ static int explain(struct session *s, struct str text)
 
 /* ---- setting up ---- */
 
-static double now_seconds(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return floor((double)ts.tv_sec + (double)ts.tv_nsec / 1e9);
-}
-
 /* Where the host keeps key sets; NULL when it has not been started here, so that nothing is made.
  */
 static const char *keys_folder(const char *config_file, char *path, size_t size)
@@ -260,7 +253,7 @@ static int open_session(struct session *s, const char *config_file, bool dev)
     unsigned faults;
     uv_loop_init(&s->loop);
     arena_init(&s->arena);
-    s->now = now_seconds();
+    s->now = floor(clock_now());
     s->client = client_new(&s->loop);
     s->issuers = s->client != NULL ? issuers_new(&s->loop, s->client,
                                                  keys_folder(config_file, path, sizeof(path)))

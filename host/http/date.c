@@ -81,16 +81,6 @@ static bool take(struct str text, const char *form, int numbers[6], int *month)
     return at == text.len && *month < 12;
 }
 
-/* Days since 1970 of a date in the Gregorian calendar. */
-static int64_t days_of(int year, int month, int day)
-{
-    static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    int64_t last = year - 1;
-    return last * 365 + last / 4 - last / 100 + last / 400 - 719162 + before[month] +
-           (leap && month > 1) + day - 1;
-}
-
 /* A year of two digits that seems to lie over 50 years ahead is the last one that ended so. */
 static int full_year(int two)
 {
@@ -122,5 +112,11 @@ int64_t date_parse(struct str text)
     }
     if (year < 1970 || day < 1 || day > 31 || clock[0] > 23 || clock[1] > 59 || clock[2] > 60)
         return -1;
-    return days_of(year, month, day) * 86400 + clock[0] * 3600 + clock[1] * 60 + clock[2];
+    struct tm tm = {.tm_year = year - 1900,
+                    .tm_mon = month,
+                    .tm_mday = day,
+                    .tm_hour = clock[0],
+                    .tm_min = clock[1],
+                    .tm_sec = clock[2]};
+    return timegm(&tm);
 }

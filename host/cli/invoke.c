@@ -132,7 +132,7 @@ static int invoke(struct invoke *o)
                                           .trust = o->subject != NULL || o->scope != NULL,
                                           .bindings = bindings,
                                           .kv_file = keeps ? kv_file : NULL};
-    log_setup(LOG_FORMAT_NONE, LOG_WARN);
+    log_setup(LOG_FORMAT_TEXT, LOG_WARN);
     int rc = local_open(&local, &options);
     log_setup(LOG_FORMAT_TEXT, LOG_INFO); /* what the script says is for the person who called it */
     if (rc == 0)

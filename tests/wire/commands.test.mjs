@@ -163,7 +163,8 @@ const SCRIPTS = {
 };
 
 test('invoke: runs a function as a request would', async (t) => {
-  const dir = folder(t, { ...deployment(SCRIPTS, { more: AUTH }), 'body.json': '{"from":"file"}' });
+  const warns = 'log.warn("while it loads") return function() return "x" end';
+  const dir = folder(t, { ...deployment({ ...SCRIPTS, warns }, { more: AUTH }), 'body.json': '{"from":"file"}' });
   const call = (...args) => run(t, ['invoke', ...args], { dir, input: 'from stdin' });
   const ok = async (args, expected) => {
     const r = await call(...args);
@@ -175,6 +176,7 @@ test('invoke: runs a function as a request would', async (t) => {
   };
   const plain = await ok(['echo'], { method: 'GET', path: '/.netlify/functions/echo', query: {} });
   assert.match(plain.stderr, /seen\tGET/, 'what it prints');
+  assert.match((await ok(['warns'], 'x')).stderr, /^\d\d:\d\d:\d\d\.\d{3} warn  while it loads function=warns$/m);
   await ok(['echo', '--payload', '{"a":1}'], { method: 'POST', path: '/.netlify/functions/echo', query: {}, body: '{"a":1}', type: 'application/json' });
   await ok(['echo', '--payload', '@body.json', '--method', 'PUT', '--header', 'X-Y: z', '--path', '/.netlify/functions/echo/more?a=1&b=2'],
     { method: 'PUT', path: '/.netlify/functions/echo/more', query: { a: '1', b: '2' }, body: '{"from":"file"}', x: 'z', type: 'application/json' });

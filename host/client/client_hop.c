@@ -68,12 +68,14 @@ static bool choose_decoder(struct client_call *call)
     return decoder_new(value, &call->decoder) == 0;
 }
 
-static bool is_number(struct str s)
+enum { LENGTH_DIGITS = 18 }; /* what fits 63 bits; libcurl takes more for no length at all */
+
+static bool is_length(struct str s)
 {
     for (size_t i = 0; i < s.len; i++)
         if (s.ptr[i] < '0' || s.ptr[i] > '9')
             return false;
-    return s.len > 0;
+    return s.len > 0 && s.len <= LENGTH_DIGITS;
 }
 
 /* RFC 9112 6.3: one number, however often it is said. Of two libcurl takes one, of "30s" 30. */
@@ -89,7 +91,7 @@ static bool length_is_clear(struct client_call *call)
         struct str rest = {h->value, strcspn(h->value, "\r\n")}, part;
         while (str_split_next(&rest, ',', &part)) {
             part = str_trim(part);
-            if (!is_number(part) || (length.ptr != NULL && !str_eq(part, length)))
+            if (!is_length(part) || (length.ptr != NULL && !str_eq(part, length)))
                 return false;
             length = part;
         }

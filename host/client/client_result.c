@@ -29,7 +29,8 @@ static int errno_of(struct client_call *call, CURLcode code)
         return -ECONNRESET;
     case CURLE_OUT_OF_MEMORY:
         return -ENOMEM;
-    case CURLE_UNSUPPORTED_PROTOCOL: /* the URL's was looked at before */
+    case CURLE_UNSUPPORTED_PROTOCOL:  /* the URL's was looked at before */
+    case CURLE_BAD_FUNCTION_ARGUMENT: /* a field of the answer that its own list cannot take */
     case CURLE_WEIRD_SERVER_REPLY:
         return -EBADMSG;
     case CURLE_SSL_CONNECT_ERROR:
@@ -89,7 +90,9 @@ int client_explain(struct client_call *call, CURLcode code, struct err *err)
     case FAULT_HEAD:
         return explain_head(err);
     case FAULT_LENGTH:
-        return err_set(err, -EBADMSG, "the answer's Content-Length is not one number (EBADMSG)");
+        return err_set(
+            err, -EBADMSG,
+            "the answer's Content-Length is not one number of at most 18 digits (EBADMSG)");
     case FAULT_MEMORY:
         return client_describe_errno(err, -ENOMEM);
     case FAULT_CODING:

@@ -149,7 +149,7 @@ struct conn {
     bool peer_eof;       /* the peer sends no more */
     bool done_reading;   /* what the peer sends is of no interest any more */
     bool unread;         /* the peer may still be sending what will not be read */
-    bool has_more;       /* conn_flush stopped at the high-water mark, not for want of answers */
+    bool has_more;       /* sending stopped at the high-water mark, not for want of answers */
     bool blocked;        /* answers wait although the socket takes bytes: the peer's windows */
     bool held_back;      /* it waits for room: server_has_room, server_may_read_on */
     bool corked;         /* the kernel sends full segments only */

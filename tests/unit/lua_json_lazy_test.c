@@ -128,7 +128,7 @@ static const char steps_script[] =
     "  function(t) table.sort(t, function(a, b) return key_of(a) < key_of(b) end) end,\n"
     "  function(t) return (pcall(setmetatable, t, { __index = function(_, k) return type(k) == 'string' and 'no ' .. k or nil end })), t.nothing end,\n"
     "  function(t) return (pcall(json.array, t)) end,\n"
-    "  function(t) return select(2, pcall(url.encode_query, t)) end,\n"
+    "  function(t) return select(2, pcall(url.query, t)) end,\n"
     "  function(t, k) return ('$a $name'):gsub('%a+', function(w) return type(t[w]) == 'string' and t[w] or nil end) end,\n"
     "}\n"
     "local function said_by(step, t, k, v)\n"

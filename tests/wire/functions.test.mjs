@@ -432,6 +432,59 @@ test('numbers and arrays survive json', async (t) => {
   }
 });
 
+// Members that are made when they are read are there for whoever looks at a table.
+test('what a script decodes is taken wherever a table is', async (t) => {
+  const scripts = {
+    result: `return function() return json.decode('{"statusCode":201,"headers":{"X-A":"a"},"multiValueHeaders":{"X-L":["1","2"]},"body":"ok"}') end`,
+    odd: `return function() return json.decode('{"statusCode":{"a":[1,2]}}') end`,
+    raises: `return function() error(json.decode('{"message":"as told","name":"Told"}')) end`,
+    logs: `return function() print(json.decode('{"a":[1.0,{}]}')) log.info("x", json.decode('{"b":[1],"c":"d"}')) return "ok" end`,
+    options: `return function(event, context)
+      local function d(value) return json.decode(json.encode(value)) end
+      local said = {
+        url.query(d { a = { "1", "2", "3" }, b = "x" }),
+        jwt.has_scope(d { scope = { "a", "b" } }, "b"),
+        #jwt.claim_to_array(d { "x", "y" }), rawlen(d { 1, 2 }), rawget(d { k = "v" }, "k"),
+        json.encode(d { z = { 1 } }, d { sort_keys = true }),
+        (kv.set("k", d { list = { 1, 2 } }, d { ttl = 60 })) ~= nil, json.encode(kv.get("k")),
+        table.concat(d { "p", "q" }, "-"), select("#", table.unpack(d { 1, 2, 3 })),
+        #jwt.mapping(d { lists = { "roles" } })({ roles = "a b" }).roles,
+        type(jwt.verifier(d { issuer = "https://issuer.example/", audience = { "one", "two" }, algorithms = { "RS256" } })),
+      }
+      context.clientContext = d { custom = { n = 1 } }
+      return json.encode(said)
+    end`,
+  };
+  const h = await start(t, { files: deployment(scripts) });
+  const res = await h.call('result');
+  assert.deepEqual([res.status, res.text, res.headers['x-a'], res.headers['x-l']], [201, 'ok', ['a'], ['1', '2']]);
+  assert.match((await h.call('odd')).text, /You gave: \{ a: \[ 1, 2 \] \}/);
+  const raised = await h.call('raises');
+  assert.deepEqual([raised.status, raised.json()], [502, { errorType: 'Told', errorMessage: 'as told' }]);
+  assert.equal((await h.call('logs')).text, 'ok');
+  const options = await h.call('options');
+  assert.equal(options.status, 200, options.text);
+  assert.deepEqual(options.json(), ['a=1&a=2&a=3&b=x', true, 2, 2, 'v', '{"z":[1]}', true, '{"list":[1,2]}', 'p-q', 3, 2, 'function']);
+});
+
+test('what nobody touched is written as it came', async (t) => {
+  const h = await start(t, {
+    files: deployment({
+      echo: 'return function(event) return json.encode(json.decode(event.body)) end',
+      one: 'return function(event) local v = json.decode(event.body) v.set = v.b return json.encode(v) end',
+    }),
+  });
+  const post = async (name, body) => (await h.call(name, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body })).text;
+  const text = '{"z":1.10,"b":"\\u00e9","a":[1.50,{"y":1E2}]}';
+  assert.equal(await post('echo', text.replaceAll(',', ' ,\n\t')), text);
+  assert.equal(await post('one', text), `${text.slice(0, -1)},"set":"é"}`);
+  // Over each of the marks where a body is kept otherwise.
+  for (const size of [16, 64, 256, 1024].map((k) => k * 1024 + 7)) {
+    const long = `{"k":1.0,"list":[${'{"id":1.0,"name":"x"},'.repeat(size / 22)}1],"m":2.50}`;
+    assert.ok(await post('echo', long) === long, `${size} bytes`);
+  }
+});
+
 test('background: 202 at once, the work goes on', async (t) => {
   const end = await gate(t);
   const work = `return function() fetch(${lua(end.url)}) log.info("sent") return "ignored" end`;

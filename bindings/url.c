@@ -297,8 +297,9 @@ static void lx_set(lua_State *L, const char *name, struct str value, bool lower)
         return;
     luaL_Buffer buffer;
     char *out = luaL_buffinitsize(L, &buffer, value.len);
-    for (size_t i = 0; i < value.len; i++)
-        out[i] = lower ? (char)tolower((unsigned char)value.ptr[i]) : value.ptr[i];
+    memcpy(out, value.ptr, value.len);
+    if (lower)
+        str_lower(out, value.len);
     luaL_pushresultsize(&buffer, value.len);
     lua_setfield(L, -2, name);
 }

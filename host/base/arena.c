@@ -119,6 +119,13 @@ struct str arena_copy(struct arena *arena, struct str s)
     return (struct str){p, s.len};
 }
 
+struct str arena_lower(struct arena *arena, struct str s)
+{
+    struct str copy = arena_copy(arena, s);
+    str_lower((char *)(uintptr_t)copy.ptr, copy.len);
+    return copy;
+}
+
 struct str arena_printf(struct arena *arena, const char *format, ...)
 {
     va_list args;

@@ -37,6 +37,8 @@ void *arena_zalloc(struct arena *arena, size_t size);
 
 /* A NUL-terminated copy; the slice does not count the NUL. ptr is NULL when out of memory. */
 struct str arena_copy(struct arena *arena, struct str s);
+/* The same, with ASCII's letters in lower case. */
+struct str arena_lower(struct arena *arena, struct str s);
 
 /* printf into the arena; ptr is NULL when out of memory. */
 struct str arena_printf(struct arena *arena, const char *format, ...)

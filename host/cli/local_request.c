@@ -1,5 +1,4 @@
 /* Requests made by hand: where they lead, and who sends them. */
-#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -46,16 +45,11 @@ int local_add_header(struct local_call *call, struct str name, struct str value,
     if (!header_value_is_valid(value))
         return err_set(err, -EINVAL, "the value of the header '%.*s' cannot be sent",
                        STR_ARG(name));
-    char *lower = arena_alloc(arena, name.len + 1);
+    name = arena_lower(arena, name);
     struct str copy = arena_copy(arena, value);
-    if (lower == NULL || copy.ptr == NULL)
+    if (name.ptr == NULL || copy.ptr == NULL)
         return out_of_memory(err);
-    for (size_t i = 0; i < name.len; i++)
-        lower[i] = (char)tolower((unsigned char)name.ptr[i]);
-    lower[name.len] = '\0';
-    return headers_add(&call->ex->req.headers, arena, (struct str){lower, name.len}, copy) == 0
-               ? 0
-               : out_of_memory(err);
+    return headers_add(&call->ex->req.headers, arena, name, copy) == 0 ? 0 : out_of_memory(err);
 }
 
 int local_set_body(struct local_call *call, struct str body)

@@ -43,9 +43,8 @@ static void push_headers(lua_State *L, const struct headers *headers)
         const struct header *h = &headers->items[i];
         luaL_Buffer name;
         char *out = luaL_buffinitsize(L, &name, h->name.len);
-        for (size_t k = 0; k < h->name.len; k++)
-            out[k] = h->name.ptr[k] >= 'A' && h->name.ptr[k] <= 'Z' ? (char)(h->name.ptr[k] | 0x20)
-                                                                    : h->name.ptr[k];
+        memcpy(out, h->name.ptr, h->name.len);
+        str_lower(out, h->name.len);
         luaL_pushresultsize(&name, h->name.len);
         lua_pushvalue(L, -1);
         if (lua_rawget(L, -3) == LUA_TNIL) {

@@ -169,12 +169,10 @@ static bool copy_request(struct flight *f, const struct client_request *req)
     f->headers = arena_alloc(&f->arena, (req->header_count + 1) * sizeof(*f->headers));
     bool ok = f->method.ptr != NULL && f->url.ptr != NULL && f->headers != NULL;
     for (unsigned i = 0; ok && i < req->header_count; i++) {
-        f->headers[i].name = arena_copy(&f->arena, req->headers[i].name);
+        f->headers[i].name = arena_lower(&f->arena, req->headers[i].name);
         f->headers[i].value = arena_copy(&f->arena, req->headers[i].value);
         ok = f->headers[i].name.ptr != NULL && f->headers[i].value.ptr != NULL;
         f->header_count = i + 1;
-        for (char *p = (char *)(uintptr_t)f->headers[i].name.ptr; ok && *p != '\0'; p++)
-            *p = *p >= 'A' && *p <= 'Z' ? (char)(*p | 0x20) : *p;
     }
     if (ok && req->body.ptr != NULL)
         f->body = arena_copy(&f->arena, req->body);

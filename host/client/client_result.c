@@ -1,7 +1,6 @@
 /* What a call came to: errors as errnos and for people, header fields by name. */
 #include "client/client_internal.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -138,16 +137,13 @@ int client_read_head(struct client_call *call, struct client_response *res)
     struct curl_header *h = NULL;
     while (res->header_count < call->head_lines &&
            (h = curl_easy_nextheader(call->easy, CURLH_HEADER, -1, h)) != NULL) {
-        struct str name = str_from(h->name);
-        char *lower = arena_alloc(&call->arena, name.len + 1);
-        if (lower == NULL)
+        struct str name = arena_lower(&call->arena, str_from(h->name));
+        if (name.ptr == NULL)
             return -ENOMEM;
-        for (size_t i = 0; i < name.len; i++)
-            lower[i] = (char)tolower((unsigned char)name.ptr[i]);
         /* Values stay libcurl's until the handle is reset, after the callback. The one of an empty
          * field begins with a rest of its line end (7.88). */
         struct str value = {h->value, strcspn(h->value, "\r\n")};
-        res->headers[res->header_count++] = (struct header){{lower, name.len}, value};
+        res->headers[res->header_count++] = (struct header){name, value};
     }
     return 0;
 }

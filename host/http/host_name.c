@@ -58,8 +58,7 @@ int host_name_canonical(struct str name, char out[HOST_NAME_SIZE])
         snprintf(out, HOST_NAME_SIZE, "%.*s%.*s%.*s", STR_ARG(star), STR_ARG(host), STR_ARG(port));
     if (len <= 0 || len >= HOST_NAME_SIZE)
         return -EINVAL;
-    for (int i = 0; i < len; i++)
-        out[i] = (char)(out[i] >= 'A' && out[i] <= 'Z' ? out[i] | 0x20 : out[i]);
+    str_lower(out, (size_t)len);
     return 0;
 }
 

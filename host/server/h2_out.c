@@ -75,15 +75,6 @@ static bool belongs_to_connection(struct str name)
            str_eq_nocase(name, STR("upgrade")) || str_eq_nocase(name, STR("proxy-connection"));
 }
 
-static struct str lower(struct arena *arena, struct str name)
-{
-    char *copy = arena_alloc(arena, name.len + 1);
-    for (size_t i = 0; copy != NULL && i < name.len; i++)
-        copy[i] =
-            (char)(name.ptr[i] >= 'A' && name.ptr[i] <= 'Z' ? name.ptr[i] | 0x20 : name.ptr[i]);
-    return (struct str){copy, copy != NULL ? name.len : 0};
-}
-
 static void fill(struct h2_stream *s, struct fields *f)
 {
     struct exchange *ex = s->ex;
@@ -97,7 +88,7 @@ static void fill(struct h2_stream *s, struct fields *f)
     for (uint32_t i = 0; i < ex->res.headers.len; i++) {
         struct header h = ex->res.headers.items[i];
         if (!belongs_to_connection(h.name))
-            add(f, lower(arena, h.name), h.value);
+            add(f, arena_lower(arena, h.name), h.value);
     }
     bool sized = ex->res.streamed ? ex->res.sized && ex->res.status != 204
                                   : status_has_body(ex->res.status) || ex->res.status == 205;

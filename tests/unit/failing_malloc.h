@@ -22,7 +22,7 @@
 static volatile unsigned long countdown;
 static volatile bool from_then_on, struck;
 
-static bool fails_now(void)
+static inline bool fails_now(void)
 {
     if (countdown == 0 || --countdown > 0)
         return false;
@@ -62,8 +62,9 @@ void free(void *old)
 /* Is the malloc above the one that is called? valgrind puts its own in the place of every other. */
 static inline bool owns_malloc(void)
 {
+    void *(*volatile as_others_call_it)(size_t) = malloc; /* the one above could be inlined */
     countdown = 1;
-    void *volatile got = malloc(1);
+    void *volatile got = as_others_call_it(1);
     countdown = 0;
     free(got);
     return got == NULL;

@@ -2,7 +2,7 @@
 -- { name=, paths=, who=, policy= "token", "public" or "unset", scopes=, any=, role=, claims=, proof= "required" or
 -- "optional", background=, limited= }. `match(path, method)` says which of them answers there, by its number;
 -- `quote(text)` is the text as JSON.
-local d, match, quote = ...
+local d, quote, _, match = ... -- the third says which form, where there are several
 
 local METHODS = { "get", "head", "post", "put", "patch", "delete", "options" }
 local HAS_BODY = { post = true, put = true, patch = true }
@@ -87,12 +87,15 @@ local function operation(f, path, method)
     "responses", responses(f))
 end
 
+-- Scheduled ones run by themselves, and those of `dev` are not part of the deployment.
+local function is_called(f) return not f.schedule and not f.is_dev end
+
 -- Who answers there the router says: other functions may have the same path under other methods.
 local function operations(path)
   local members = {}
   for i, method in ipairs(METHODS) do
     local f = d.functions[match(path, i - 1)]
-    if f then table.move({ method, operation(f, path, method) }, 1, 2, #members + 1, members) end
+    if f and is_called(f) then table.move({ method, operation(f, path, method) }, 1, 2, #members + 1, members) end
   end
   return object(table.unpack(members))
 end
@@ -107,7 +110,7 @@ local function paths()
     members[#members + 1] = quote(path) .. ":" .. operations(path)
   end
   for _, f in ipairs(d.functions) do
-    for _, pattern in ipairs(f.paths) do
+    for _, pattern in ipairs(is_called(f) and f.paths or {}) do
       if pattern:find("/%*$") or pattern:find("%?$") then add(pattern, false) end
       add(pattern, true)
     end

@@ -2,7 +2,6 @@
  * the admin listener, and in `dev` on the same one. */
 #include "app/app.h"
 
-#include "app/openapi.h"
 #include "app/routes.h"
 
 static void answer_text(struct exchange *ex, int status, struct str type, struct buf *body)
@@ -127,7 +126,7 @@ static void answer_openapi(struct app *app, struct exchange *ex)
 {
     struct buf body = BUF_INIT;
     if (app->current != NULL)
-        openapi_write(app->current, &body);
+        routes_write_openapi(app->current, &body);
     answer_text(ex, app->current != NULL ? 200 : 503, STR("application/json"), &body);
 }
 

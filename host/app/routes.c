@@ -1,194 +1,215 @@
-/* The table of routes. */
+/* A deployment as share/routes.lua and share/openapi.lua see it. */
 #include "app/routes.h"
 
-#include <stdio.h>
-#include <string.h>
 #include <time.h>
 
 #include "auth/policy.h"
 #include "base/clock.h"
-#include "options/cron.h"
+#include "lua/own_script.h"
 #include "lua/script.h"
+#include "options/cron.h"
 
-struct row {
-    char methods[64];
-    char path[256];
-    const struct function *function;
-    struct str policy;
+struct writing {
+    const struct deployment *deployment;
+    const char *form; /* what the script takes last */
+    struct buf *out;
+    struct arena arena; /* of what Lua's errors must not leave behind */
 };
 
-static void write_methods(unsigned methods, char *out, size_t size)
+/* A member of the table at the top of the stack. `text` without ptr: there was no memory for it. */
+static void set_text(lua_State *L, const char *name, struct str text)
 {
-    size_t used = 0;
-    if (methods == METHOD_ALL) {
-        snprintf(out, size, "*");
-        return;
-    }
-    for (unsigned m = 0; m < METHOD_COUNT && used < size; m++) {
-        if ((methods & METHOD_BIT(m)) != 0)
-            used += (size_t)snprintf(out + used, size - used, "%s%s", used > 0 ? "," : "",
-                                     method_name((enum http_method)m));
-    }
+    if (text.ptr == NULL)
+        luaL_error(L, "out of memory");
+    lua_pushlstring(L, text.ptr, text.len);
+    lua_setfield(L, -2, name);
 }
 
-static void each_row(const struct deployment *d, void (*fn)(const struct row *row, void *arg),
-                     void *arg)
+static void set_flag(lua_State *L, const char *name, bool value)
 {
-    struct arena arena;
-    arena_init(&arena);
-    for (unsigned i = 0; i < d->function_count; i++) {
-        const struct function *function = d->functions[i];
-        const struct function_spec *spec = function->spec;
-        if (spec->is_dev)
-            continue;
-        struct row row = {.function = function, .policy = policy_text(&spec->policy, &arena)};
-        write_methods(spec->methods, row.methods, sizeof(row.methods));
-        if (spec->cron != NULL)
-            snprintf(row.methods, sizeof(row.methods), "%s", "-");
-        snprintf(row.path, sizeof(row.path), "%.*s/%.*s", STR_ARG(d->config->prefix),
-                 STR_ARG(spec->name));
-        if (spec->path_count == 0)
-            fn(&row, arg);
-        for (unsigned p = 0; p < spec->path_count; p++) {
-            snprintf(row.path, sizeof(row.path), "%.*s", STR_ARG(spec->paths[p]));
-            fn(&row, arg);
-        }
+    lua_pushboolean(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_list(lua_State *L, const char *name, const struct str *texts, unsigned count)
+{
+    lua_createtable(L, (int)count, 0);
+    for (unsigned i = 0; i < count; i++) {
+        lua_pushlstring(L, texts[i].ptr, texts[i].len);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    arena_free(&arena);
+    lua_setfield(L, -2, name);
 }
 
-static void add_member(struct buf *out, const char *name, struct str value)
+static void set_policy(lua_State *L, struct arena *arena, const struct policy *policy)
 {
-    buf_printf(out, ",\"%s\":", name);
-    buf_add_json(out, value);
+    static const char *const kinds[] = {
+        [POLICY_UNSET] = "unset", [POLICY_PUBLIC] = "public", [POLICY_TOKEN] = "token"};
+    enum dpop_mode mode = policy_dpop(policy);
+    set_text(L, "policy", str_from(kinds[policy->kind]));
+    set_text(L, "who", policy_text(policy, arena));
+    set_list(L, "scopes", policy->scopes, policy->scope_count);
+    set_flag(L, "any", policy->scope_any);
+    set_flag(L, "claims", policy->claims != NULL);
+    if (policy->role.len > 0)
+        set_text(L, "role", policy->role);
+    if (mode >= DPOP_OPTIONAL)
+        set_text(L, "proof", mode == DPOP_REQUIRED ? STR("required") : STR("optional"));
 }
 
-/* "2026-01-02T03:04:05Z", or nothing. */
-static struct str next_run(const struct function_spec *spec, char out[32])
+static void set_number(lua_State *L, const char *name, double value)
 {
-    int64_t at = spec->cron != NULL ? cron_next(spec->cron, (int64_t)clock_now()) : -1;
+    lua_pushnumber(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_count(lua_State *L, const char *name, size_t value)
+{
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_limits(lua_State *L, const struct function_spec *spec)
+{
+    set_number(L, "timeout", spec->timeout);
+    set_number(L, "cpu", spec->cpu);
+    set_count(L, "memory", spec->memory);
+    set_count(L, "body", spec->body);
+    set_count(L, "concurrency", spec->concurrency);
+    set_count(L, "queue", spec->queue);
+    set_flag(L, "limited", spec->rate_limit.limit > 0);
+}
+
+/* When it runs by itself: "2026-01-02T03:04:05Z", or nothing. */
+static void set_schedule(lua_State *L, const struct function_spec *spec)
+{
+    int64_t at = cron_next(spec->cron, (int64_t)clock_now());
     time_t seconds = (time_t)at;
     struct tm tm;
-    if (at < 0)
-        return STR("");
+    char text[32];
     gmtime_r(&seconds, &tm);
-    return (struct str){out, strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm)};
+    size_t len = at < 0 ? 0 : strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    set_text(L, "schedule", spec->schedule);
+    set_text(L, "next_run", (struct str){text, len});
 }
 
-static void write_json_row(const struct row *row, void *arg)
+static void push_function(lua_State *L, struct writing *w, const struct function *function)
 {
-    struct buf *out = arg;
-    const struct function_spec *spec = row->function->spec;
-    buf_add_str(out, out->len > 1 ? STR(",{\"method\":") : STR("{\"method\":"));
-    buf_add_json(out, str_from(row->methods));
-    add_member(out, "path", str_from(row->path));
-    add_member(out, "function", spec->name);
-    add_member(out, "script", str_from(script_display_name(spec->script.ptr, spec->root)));
-    add_member(out, "auth", row->policy);
-    buf_printf(
-        out,
-        ",\"limits\":{\"timeout\":%g,\"cpu\":%g,\"memory\":%zu,\"body\":%zu,\"concurrency\":%u,"
-        "\"queue\":%u}",
-        spec->timeout, spec->cpu, spec->memory, spec->body, spec->concurrency, spec->queue);
-    buf_printf(out, ",\"background\":%s,\"generation\":%u", spec->background ? "true" : "false",
-               row->function->generation);
-    char next[32];
-    if (spec->cron != NULL) {
-        add_member(out, "schedule", spec->schedule);
-        add_member(out, "next_run", next_run(spec, next));
+    const struct function_spec *spec = function->spec;
+    struct str standard = arena_printf(&w->arena, "%.*s/%.*s",
+                                       STR_ARG(w->deployment->config->prefix), STR_ARG(spec->name));
+    bool named = spec->path_count > 0;
+    lua_createtable(L, 0, 28);
+    set_text(L, "name", spec->name);
+    set_text(L, "script", str_from(script_display_name(spec->script.ptr, spec->root)));
+    set_list(L, "paths", named ? spec->paths : &standard,
+             named ? spec->path_count : standard.ptr != NULL);
+    set_count(L, "methods", spec->methods);
+    set_count(L, "generation", function->generation);
+    set_flag(L, "background", spec->background);
+    set_flag(L, "is_dev", spec->is_dev);
+    set_limits(L, spec);
+    set_policy(L, &w->arena, &spec->policy);
+    if (spec->cron != NULL)
+        set_schedule(L, spec);
+    if (function->failed)
+        set_text(L, "error", str_from(function->error.text));
+    set_flag(L, "serving", function->current != NULL);
+}
+
+static bool asks_provider(const struct config *config)
+{
+    for (unsigned i = 0; i < config->issuer_count; i++) {
+        if (config->issuers[i].introspection.url.len > 0)
+            return true;
     }
-    if (row->function->failed) {
-        add_member(out, "error", str_from(row->function->error.text));
-        buf_printf(out, ",\"serving\":%s", row->function->current != NULL ? "true" : "false");
+    return false;
+}
+
+static void push_deployment(lua_State *L, struct writing *w)
+{
+    const struct deployment *d = w->deployment;
+    const char *url = env_get(d->config->env, "URL");
+    lua_createtable(L, 0, 4);
+    if (url != NULL)
+        set_text(L, "url", str_from(url));
+    if (d->config->issuer_count > 0)
+        set_text(L, "issuer", d->config->issuers[0].verifier.issuer);
+    set_flag(L, "asks_provider", asks_provider(d->config));
+    lua_createtable(L, (int)d->function_count, 0);
+    for (unsigned i = 0; i < d->function_count; i++) {
+        push_function(L, w, d->functions[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
-    buf_add_char(out, '}');
+    lua_setfield(L, -2, "functions");
+}
+
+/* (path, method): the number of the function that answers there, or nil. */
+static int l_match(lua_State *L)
+{
+    const struct deployment *d = lua_touserdata(L, lua_upvalueindex(1));
+    struct route_match match;
+    struct str path;
+    path.ptr = luaL_checklstring(L, 1, &path.len);
+    enum http_method method = (enum http_method)luaL_checkinteger(L, 2);
+    if (router_match(d->router, method, path, &match) != ROUTE_FOUND)
+        return 0;
+    for (unsigned i = 0; i < d->function_count; i++) {
+        if (d->functions[i] == match.target)
+            lua_pushinteger(L, (lua_Integer)i + 1);
+    }
+    return lua_gettop(L) - 2;
+}
+
+static int l_quote(lua_State *L)
+{
+    static struct buf json;
+    struct str text;
+    text.ptr = luaL_checklstring(L, 1, &text.len);
+    buf_clear(&json);
+    buf_add_json(&json, text);
+    if (buf_failed(&json))
+        return luaL_error(L, "out of memory");
+    lua_pushlstring(L, json.data, json.len);
+    return 1;
+}
+
+/* stack: the script */
+static void write_document(lua_State *L, void *arg)
+{
+    struct writing *w = arg;
+    size_t len;
+    push_deployment(L, w);
+    lua_pushcfunction(L, l_quote);
+    lua_pushstring(L, w->form);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)w->deployment);
+    lua_pushcclosure(L, l_match, 1);
+    lua_call(L, 4, 1);
+    const char *document = lua_tolstring(L, -1, &len);
+    buf_add(w->out, document, len);
+}
+
+static void write_with(const char *script, const char *form, const struct deployment *deployment,
+                       struct buf *out)
+{
+    struct writing w = {.deployment = deployment, .form = form, .out = out};
+    arena_init(&w.arena);
+    if (own_script_run(script, write_document, &w, NULL) != 0)
+        out->failed = true;
+    arena_free(&w.arena);
 }
 
 void routes_write_json(const struct deployment *deployment, struct buf *out)
 {
-    buf_add_char(out, '[');
-    each_row(deployment, write_json_row, out);
-    buf_add_char(out, ']');
-}
-
-enum { COLUMNS = 7 };
-
-/* What a row shows, and how wide each column has become. */
-struct table {
-    struct buf *out;
-    size_t widths[COLUMNS];
-};
-
-struct cells {
-    char limits[96], generation[16];
-    struct str items[COLUMNS];
-};
-
-static void fill_cells(const struct row *row, struct cells *cells)
-{
-    const struct function_spec *spec = row->function->spec;
-    snprintf(cells->limits, sizeof(cells->limits), "%gs cpu %gs %zuMB x%u", spec->timeout,
-             spec->cpu, spec->memory >> 20, spec->concurrency);
-    snprintf(cells->generation, sizeof(cells->generation), "%u", row->function->generation);
-    const struct str items[COLUMNS] = {
-        str_from(row->methods),
-        str_from(row->path),
-        spec->name,
-        str_from(script_display_name(spec->script.ptr, spec->root)),
-        row->policy,
-        str_from(cells->limits),
-        str_from(cells->generation),
-    };
-    memcpy(cells->items, items, sizeof(items));
-}
-
-static void widen(struct table *table, const struct str *items)
-{
-    for (unsigned i = 0; i < COLUMNS; i++)
-        table->widths[i] = items[i].len > table->widths[i] ? items[i].len : table->widths[i];
-}
-
-static void measure_row(const struct row *row, void *arg)
-{
-    struct cells cells;
-    fill_cells(row, &cells);
-    widen(arg, cells.items);
-}
-
-static void write_cells(const struct table *table, const struct str *items)
-{
-    for (unsigned i = 0; i + 1 < COLUMNS; i++)
-        buf_printf(table->out, "%-*.*s  ", (int)table->widths[i], STR_ARG(items[i]));
-    buf_printf(table->out, "%.*s\n", STR_ARG(items[COLUMNS - 1]));
-}
-
-static void write_text_row(const struct row *row, void *arg)
-{
-    const struct table *table = arg;
-    const struct function_spec *spec = row->function->spec;
-    int indent = (int)table->widths[0];
-    struct cells cells;
-    char next[32];
-    fill_cells(row, &cells);
-    write_cells(table, cells.items);
-    if (spec->cron != NULL)
-        buf_printf(table->out, "%-*s  runs at \"%.*s\" (UTC), next %.*s\n", indent, "",
-                   STR_ARG(spec->schedule), STR_ARG(next_run(spec, next)));
-    if (row->function->failed && row->function->current != NULL)
-        buf_printf(table->out, "%-*s  generation %u goes on, as its files do not load: %s\n",
-                   indent, "", row->function->generation, row->function->error.text);
-    else if (row->function->failed)
-        buf_printf(table->out, "%-*s  does not load: %s\n", indent, "", row->function->error.text);
+    write_with("share/routes.lua", "json", deployment, out);
 }
 
 void routes_write_text(const struct deployment *deployment, struct buf *out)
 {
-    const struct str heads[COLUMNS] = {STR("METHOD"),    STR("PATH"), STR("FUNCTION"),
-                                       STR("SCRIPT"),    STR("AUTH"), STR("LIMITS"),
-                                       STR("GENERATION")};
-    struct table table = {.out = out};
-    widen(&table, heads);
-    each_row(deployment, measure_row, &table);
-    write_cells(&table, heads);
-    each_row(deployment, write_text_row, &table);
+    write_with("share/routes.lua", "text", deployment, out);
+}
+
+void routes_write_openapi(const struct deployment *deployment, struct buf *out)
+{
+    write_with("share/openapi.lua", NULL, deployment, out);
 }

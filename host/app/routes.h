@@ -1,4 +1,4 @@
-/* The table of routes, for `luafn routes` and /_luafn/routes. */
+/* The routes of a deployment, for `luafn routes` and the admin pages. All append. */
 #pragma once
 
 #include "base/buf.h"
@@ -10,3 +10,7 @@ void routes_write_json(const struct deployment *deployment, struct buf *out);
 
 /* The same for people: aligned columns. */
 void routes_write_text(const struct deployment *deployment, struct buf *out);
+
+/* An OpenAPI 3.1 document: paths, and who may call them, straight from the policies. What functions
+ * check for themselves, in Lua, cannot be seen here. */
+void routes_write_openapi(const struct deployment *deployment, struct buf *out);

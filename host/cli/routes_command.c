@@ -4,7 +4,6 @@
 #include "cli/cli.h"
 #include "cli/dev_place.h"
 #include "cli/load.h"
-#include "app/openapi.h"
 #include "app/routes.h"
 
 static int run(int argc, char **argv)
@@ -26,7 +25,7 @@ static int run(int argc, char **argv)
         return EXIT_FAULT;
     struct buf out = BUF_INIT;
     if (openapi)
-        openapi_write(deployment, &out);
+        routes_write_openapi(deployment, &out);
     else if (json)
         routes_write_json(deployment, &out);
     else

@@ -95,14 +95,16 @@ static int l_parallel(lua_State *L)
     p->running = count;
     p->failed = -1;
     for (int i = 0; i < count; i++) {
-        p->children[i] = invocation_add_task(inv, on_child_done, p);
-        if (p->children[i] == NULL) {
+        struct task *child = invocation_add_task(inv, on_child_done, p);
+        if (child == NULL) {
             op_cancel(&p->op);
             guard_caught(L, LUA_ERRMEM);
+            return 0; /* not reached: it has raised */
         }
+        p->children[i] = child;
         lua_pushvalue(L, i + 1);
-        lua_xmove(L, p->children[i]->co, 1);
-        task_enqueue(p->children[i]);
+        lua_xmove(L, child->co, 1);
+        task_enqueue(child);
     }
     return await(L, &p->op);
 }

@@ -7,8 +7,7 @@
  *
  * A task has at most one pending operation. Client gone, deadline, reload and shutdown all call the
  * same `cancel`. */
-#ifndef LUAFN_RUN_AWAIT_H
-#define LUAFN_RUN_AWAIT_H
+#pragma once
 
 #include <lua.h>
 #include <stdbool.h>
@@ -59,5 +58,3 @@ static inline void op_cancel(struct op *op)
         op->type->cancel(op);
     }
 }
-
-#endif

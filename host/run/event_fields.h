@@ -1,6 +1,5 @@
 /* The fields of event and context: their names, and how each is made. */
-#ifndef LUAFN_RUN_EVENT_FIELDS_H
-#define LUAFN_RUN_EVENT_FIELDS_H
+#pragma once
 
 #include <lua.h>
 
@@ -16,5 +15,3 @@ struct field {
 /* By name; the last one's name is NULL. */
 extern const struct field event_fields[];
 extern const struct field context_fields[];
-
-#endif

@@ -139,7 +139,7 @@ static void run_verify(void)
 static void judge(const char *text)
 {
     struct verdict verdict;
-    token_verify(&verifier, 1, str_from(text), NOW, true, &arena, &verdict);
+    verify_token(&verifier, 1, str_from(text), NOW, true, &arena, &verdict);
     need(verdict.status == VERIFY_OK, "the check");
     claims_unref(verdict.claims);
     arena_reset(&arena);
@@ -174,9 +174,9 @@ static void token_parts(void)
                 "@example.com\"")
     token_text = auth_token(key, ALG_RS256, GOOD_HEADER, CLAIMS_OF("ada.lovelace"));
     other_text = auth_token(key, ALG_RS256, GOOD_HEADER, CLAIMS_OF("mary.somerville"));
-    key_source_init(&source);
+    keyset_source_init(&source);
     struct keyset *set = auth_keyset(&key, 1, ALG_RS256);
-    key_source_set(&source, set);
+    keyset_source_set(&source, set);
     keyset_unref(set);
     verifier = auth_verifier(&source);
     count("token-parse", 500, run_token_parse);
@@ -188,7 +188,7 @@ static void token_parts(void)
     need(token_cache_stats().evictions == 0, "room for both");
     token_cache_setup(LIMIT_TOKEN_CACHE_BYTES);
     token_cache_clear();
-    key_source_clear(&source);
+    keyset_source_clear(&source);
     free(token_text);
     free(other_text);
     key_unref(key);

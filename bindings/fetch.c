@@ -91,7 +91,7 @@ static void on_done(void *arg, const struct client_response *res)
     else
         snprintf(f->error_text, sizeof(f->error_text), "%s",
                  res->error_text != NULL ? res->error_text : "failed");
-    op_complete(&f->op);
+    await_op_complete(&f->op);
 }
 
 /* ---- the response object ---- */
@@ -284,7 +284,7 @@ static bool read_options(lua_State *L, struct client_request *req)
 {
     static const char *const known[] = {"method", "headers",  "body", "timeout",
                                         "stream", "redirect", NULL};
-    lx_check_keys(L, 2, known, "fetch");
+    lx_keys_check(L, 2, known, "fetch");
     if (lua_getfield(L, 2, "method") != LUA_TNIL)
         req->method = check_text(L, -1, "method");
     if (lua_getfield(L, 2, "body") != LUA_TNIL)
@@ -338,7 +338,7 @@ static int l_fetch(lua_State *L)
     if (vm->services == NULL || vm->services->client == NULL)
         return luaL_error(L, "fetch cannot wait here");
     req.rules = rules_of(vm);
-    struct fetch_op *f = (struct fetch_op *)op_new(L, &fetch_type, sizeof(*f));
+    struct fetch_op *f = (struct fetch_op *)await_op_new(L, &fetch_type, sizeof(*f));
     struct invocation *inv = invocation_of(L);
     if (inv != NULL && inv->fetching >= LIMIT_FETCH_PARALLEL)
         return luaL_error(L, "fetch: more than %d transfers at once in one request",

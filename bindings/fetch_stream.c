@@ -37,7 +37,7 @@ static void wake(struct fetch_stream *s)
     struct read_op *reader = s->reader;
     s->reader = NULL;
     if (reader != NULL)
-        op_complete(&reader->op);
+        await_op_complete(&reader->op);
 }
 
 static void tell_head(struct fetch_stream *s, const struct client_response *res)
@@ -145,7 +145,7 @@ static int l_next(lua_State *L)
         return luaL_error(L, "fetch: the stream is being read already");
     if (lx_push_piece(L, s))
         return 1;
-    struct read_op *r = (struct read_op *)op_new(L, &read_type, sizeof(*r));
+    struct read_op *r = (struct read_op *)await_op_new(L, &read_type, sizeof(*r));
     r->stream = s;
     s->reader = r;
     return await(L, &r->op);

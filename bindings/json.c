@@ -84,7 +84,7 @@ static int l_decode(lua_State *L)
     bool eager = false;
     if (!lua_isnoneornil(L, 2)) {
         luaL_checktype(L, 2, LUA_TTABLE);
-        lx_check_keys(L, 2, known, "json.decode");
+        lx_keys_check(L, 2, known, "json.decode");
         lua_getfield(L, 2, "eager");
         eager = lua_toboolean(L, -1);
     }

@@ -158,7 +158,7 @@ static int judge(lua_State *L, bool waited)
     struct verdict verdict = {0};
     lua_settop(L, CONTEXT);
     bool has_header = get_header(L, &header);
-    if (token_from_header(has_header ? &header : NULL, &token, &verdict) != 0)
+    if (verify_read_header(has_header ? &header : NULL, &token, &verdict) != 0)
         return jwt_refuse(L, str_from(verdict.code), verdict.text, upvalue_text(L, UP_SCOPE),
                           lua_upvalueindex(UP_HANDLE_ERROR));
     jwt_judge(L, v, token, waited, &verdict);
@@ -268,7 +268,7 @@ int l_jwt_require_role(lua_State *L)
     return push_guarded(L, 2, 0, 1);
 }
 
-/* ---- jwt.verify and token_from_header ---- */
+/* ---- jwt.verify and verify_read_header ---- */
 
 /* stack: token, options, verifier, map_claims or nil. */
 static int verify(lua_State *L, bool waited);
@@ -335,7 +335,7 @@ int l_jwt_token_from_header(lua_State *L)
         luaL_checktype(L, 1, LUA_TSTRING);
         header.ptr = lua_tolstring(L, 1, &header.len);
     }
-    if (token_from_header(absent ? NULL : &header, &token, &verdict) != 0)
+    if (verify_read_header(absent ? NULL : &header, &token, &verdict) != 0)
         return jwt_push_refusal(L, str_from(verdict.code), verdict.text);
     lua_pushlstring(L, token.ptr != NULL ? token.ptr : "", token.len);
     return 1;

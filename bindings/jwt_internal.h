@@ -24,7 +24,7 @@ int l_jwt_sign(lua_State *L);
  * `index`; raises with the original's texts.
  * [-0, +1] */
 struct jwt_verifier *jwt_push_verifier(lua_State *L, int index);
-/* lx_check_keys with those of a verifier, map_claims and handle_error. */
+/* lx_keys_check with those of a verifier, map_claims and handle_error. */
 void jwt_check_verifier_keys(lua_State *L, int index, const char *name);
 /* The deployment's verifiers, for require_scope and company. Raises when functions.lua has no
  * `auth`. [-0, +1] */

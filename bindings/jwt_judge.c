@@ -30,7 +30,7 @@ struct keys_op {
 
 static void on_keys(struct issuer_wait *wait)
 {
-    op_complete(&container_of(wait, struct keys_op, wait)->op);
+    await_op_complete(&container_of(wait, struct keys_op, wait)->op);
 }
 
 static void cancel_keys(struct op *op)
@@ -64,7 +64,7 @@ int jwt_await_keys(lua_State *L, const struct verdict *verdict, int (*next)(lua_
     memcpy(kid, verdict->kid.ptr != NULL ? verdict->kid.ptr : "", len);
     if (!verdict->opaque) /* it is in `scratch`; an opaque token is the caller's */
         lacking.kid = (struct str){kid, len};
-    struct keys_op *k = (struct keys_op *)op_new(L, &keys_type, sizeof(*k));
+    struct keys_op *k = (struct keys_op *)await_op_new(L, &keys_type, sizeof(*k));
     list_init(&k->wait.node);
     k->next = next;
     k->wait.done = on_keys;
@@ -81,9 +81,9 @@ void jwt_judge(lua_State *L, const struct jwt_verifier *v, struct str token, boo
     arena_reset(&scratch);
     claims_unref(judged);
     judged = NULL;
-    token_verify(v->verifiers, v->count, token, clock_now(), false, &scratch, verdict);
+    verify_token(v->verifiers, v->count, token, clock_now(), false, &scratch, verdict);
     if (verdict->status == VERIFY_NEEDS_KEY && waited && token_is_settled(issuers_of(L), verdict))
-        token_verify(v->verifiers, v->count, token, clock_now(), true, &scratch, verdict);
+        verify_token(v->verifiers, v->count, token, clock_now(), true, &scratch, verdict);
     if (verdict->status != VERIFY_OK)
         return;
     judged = verdict->claims;

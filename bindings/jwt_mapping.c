@@ -112,7 +112,7 @@ int l_jwt_mapping(lua_State *L)
     static const char *const known[] = {"namespace", "lists", NULL};
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    lx_check_keys(L, 1, known, "jwt.mapping");
+    lx_keys_check(L, 1, known, "jwt.mapping");
     lua_newtable(L);                /* 2: keeps the texts, whatever becomes of the options */
     unsigned count = push_lists(L); /* 3 */
     struct settings *s = lua_newuserdatauv(L, sizeof(*s) + count * sizeof(s->lists[0]), 0); /* 4 */

@@ -92,7 +92,7 @@ int l_jwt_sign(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
-    lx_check_keys(L, 2, known, "jwt.sign");
+    lx_keys_check(L, 2, known, "jwt.sign");
     struct str pem = option(L, "key"), secret = option(L, "secret");
     struct str name = option(L, "algorithm"), kid = option(L, "kid"), typ = option(L, "typ");
     luaL_argcheck(L, (pem.ptr != NULL) != (secret.ptr != NULL), 2,
@@ -133,11 +133,11 @@ int l_jwt_public_jwk(lua_State *L)
         return fail(L, err.text);
     if (key_kid(key).len == 0) {
         struct buf thumbprint = BUF_INIT;
-        if (key_thumbprint(key, &thumbprint) == 0)
+        if (jwk_write_thumbprint(key, &thumbprint) == 0)
             key_set_kid(key, buf_str(&thumbprint));
         buf_free(&thumbprint);
     }
-    json_t *jwk = key_to_jwk(key, alg);
+    json_t *jwk = jwk_write_key(key, alg);
     if (jwk == NULL)
         return fail(L, "the key does not fit the algorithm");
     if (certified && key_add_certificate(key, jwk) != 0) {

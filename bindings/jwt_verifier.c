@@ -12,7 +12,7 @@
 static int l_gc(lua_State *L)
 {
     struct jwt_verifier *v = lua_touserdata(L, 1);
-    key_source_clear(&v->spec.own_keys);
+    keyset_source_clear(&v->spec.own_keys);
     arena_free(&v->arena);
     return 0;
 }

@@ -41,7 +41,7 @@ struct str *keys_sorted(lua_State *L, int table, size_t *count)
     return keys;
 }
 
-void lx_check_keys(lua_State *L, int index, const char *const *known, const char *name)
+void lx_keys_check(lua_State *L, int index, const char *const *known, const char *name)
 {
     struct err err;
     struct options_reader r = {.L = L, .err = &err, .file = "?"};

@@ -13,4 +13,4 @@ struct str *keys_sorted(lua_State *L, int table, size_t *count);
 
 /* Raises "NAME: KEY: unknown key; did you mean `...`?" where the table at `index` has a key that is
  * not in `known` (NULL-terminated). [-0, +0] */
-void lx_check_keys(lua_State *L, int index, const char *const *known, const char *name);
+void lx_keys_check(lua_State *L, int index, const char *const *known, const char *name);

@@ -46,7 +46,7 @@ static void on_done(struct store_request *request)
     struct kv_call *call = container_of(request, struct kv_call, request);
     call->sent = false;
     if (call->waiter != NULL)
-        op_complete(&call->waiter->op);
+        await_op_complete(&call->waiter->op);
     else
         free_call(call);
 }
@@ -151,7 +151,7 @@ static struct kv_op *lx_begin(lua_State *L, enum store_kind kind)
         luaL_error(L, "kv is not available here");
     if ((!reads || store_is_remote(vm->services->store)) && (vm->task == NULL || !vm_can_yield(L)))
         luaL_error(L, "kv cannot wait here");
-    struct kv_op *waiter = (struct kv_op *)op_new(L, &kv_type, sizeof(*waiter));
+    struct kv_op *waiter = (struct kv_op *)await_op_new(L, &kv_type, sizeof(*waiter));
     waiter->call = calloc(1, sizeof(*waiter->call));
     if (waiter->call == NULL)
         luaL_error(L, "out of memory");

@@ -55,7 +55,7 @@ static void on_child_done(struct task *child, int status)
         p->running = 0;
     }
     if (p->running == 0)
-        op_complete(&p->op);
+        await_op_complete(&p->op);
 }
 
 static int finish(lua_State *L, struct op *op)
@@ -90,14 +90,14 @@ static int l_parallel(lua_State *L)
     if (count == 0)
         return 0;
     size_t size = sizeof(struct parallel_op) + (size_t)count * sizeof(struct task *);
-    struct parallel_op *p = (struct parallel_op *)op_new(L, &parallel_type, size);
+    struct parallel_op *p = (struct parallel_op *)await_op_new(L, &parallel_type, size);
     p->count = count;
     p->running = count;
     p->failed = -1;
     for (int i = 0; i < count; i++) {
         struct task *child = invocation_add_task(inv, on_child_done, p);
         if (child == NULL) {
-            op_cancel(&p->op);
+            await_op_cancel(&p->op);
             guard_caught(L, LUA_ERRMEM);
             return 0; /* not reached: it has raised */
         }

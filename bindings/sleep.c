@@ -43,7 +43,7 @@ static void on_timer(uv_timer_t *handle)
 {
     struct sleep_op *sleeper = container_of(handle, struct sleep_timer, handle)->sleeper;
     stop(&sleeper->op);
-    op_complete(&sleeper->op);
+    await_op_complete(&sleeper->op);
 }
 
 static int finish(lua_State *L, struct op *op)
@@ -65,7 +65,7 @@ static int l_sleep(lua_State *L)
         return 0;
     }
     uv_loop_t *loop = vm_of(L)->services->loop;
-    struct sleep_op *sleeper = (struct sleep_op *)op_new(L, &sleep_type, sizeof(*sleeper));
+    struct sleep_op *sleeper = (struct sleep_op *)await_op_new(L, &sleep_type, sizeof(*sleeper));
     struct sleep_timer *timer = malloc(sizeof(*timer));
     if (timer == NULL || loop == NULL) {
         free(timer);

@@ -49,7 +49,7 @@ int main(int argc, char **argv)
     }
     const char *name = argv[1];
     if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0)
-        return end(name, print_version());
+        return end(name, version_print());
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return end(name, command_help.run(1, argv + 1));
     for (const struct command *const *c = commands; *c != NULL; c++) {

@@ -1,5 +1,6 @@
 -- Folder = layer: fails when a file includes, or calls, what its room may not see (docs/architecture.md),
--- when a library's header is included where it does not belong, and when files need each other in a circle.
+-- when a library's header is included where it does not belong, when files need each other in a circle, and when a
+-- name is exported that does not tell where it is from.
 --
 --   lua5.4 tools/layers.lua [FOLDER]     FOLDER: of the object files; without it only includes are checked
 
@@ -128,7 +129,33 @@ local function links(folder, sources)
       if to and to ~= source then graph[source][to] = name end
     end
   end
-  return graph
+  return graph, defined
+end
+
+-- ---- names ----
+
+-- Beginnings that a file's exported names may have: the module's name, the room's, and of a module that is a part of
+-- another also either half; for several of a thing its plural.
+local function beginnings(file)
+  local room, stem = room_of(file), file:match("([^/]+)%.c$")
+  local list = { stem, room }
+  for place in stem:gmatch("()_") do
+    table.insert(list, stem:sub(1, place - 1))
+    table.insert(list, stem:sub(place + 1))
+  end
+  if room == "bindings" then table.insert(list, "open_" .. stem) end
+  if room == "cli" then table.insert(list, "command_" .. stem:gsub("_command$", "")) end
+  return list
+end
+
+local function check_names(defined)
+  for name, file in pairs(defined) do
+    local plain, known = name:lower():gsub("^lx?_", ""), name == "main"
+    for _, start in ipairs(beginnings(file)) do
+      known = known or plain == start or plain:find("^" .. start:gsub("s$", "") .. "s?_") ~= nil
+    end
+    if not known then fault(file, "exports %s, which does not begin as the file is called", name) end
+  end
 end
 
 local function check_links(graph)
@@ -185,7 +212,8 @@ for _, file in ipairs(lines_of("git ls-files 'host/*.[ch]' 'bindings/*.[ch]'")) 
   if file:match("%.c$") then sources[#sources + 1] = file end
 end
 if arg[1] then
-  local graph = links(arg[1], sources)
+  local graph, defined = links(arg[1], sources)
+  check_names(defined)
   check_links(graph)
   check_circles(graph)
 end

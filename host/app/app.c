@@ -77,7 +77,7 @@ static struct visit *begin(struct app *app, struct exchange *ex)
         return NULL;
     }
     struct visit *visit = arena_zalloc(&ex->arena, sizeof(*visit));
-    if (visit == NULL || path_normalize(&ex->arena, ex->req.path, &visit->path) == -ENOMEM) {
+    if (visit == NULL || target_normalize_path(&ex->arena, ex->req.path, &visit->path) == -ENOMEM) {
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
         return NULL;
     }
@@ -108,7 +108,8 @@ static void answer_wrong_method(struct exchange *ex, unsigned methods)
     struct buf allow = BUF_INIT;
     for (unsigned m = 0; m < METHOD_COUNT; m++) {
         if ((methods & METHOD_BIT(m)) != 0)
-            buf_printf(&allow, "%s%s", allow.len > 0 ? ", " : "", method_name((enum http_method)m));
+            buf_printf(&allow, "%s%s", allow.len > 0 ? ", " : "",
+                       request_method_name((enum http_method)m));
     }
     struct str value = arena_copy(&ex->arena, buf_str(&allow));
     buf_free(&allow);

@@ -129,7 +129,7 @@ struct app_roles {
     unsigned count;
 };
 /* Those of the request's token, verified; none for other tokens, or when no rule asks.
- * VERIFY_NEEDS_KEY: as for token_verify, with *verdict. */
+ * VERIFY_NEEDS_KEY: as for verify_token, with *verdict. */
 enum verify_status app_find_roles(struct app *app, struct exchange *ex, bool keys_final,
                                   struct app_roles *roles, struct verdict *verdict);
 

@@ -241,13 +241,13 @@ static void squeeze_now(struct exchange *ex, enum encoding encoding)
 
 static void start_stream(struct exchange *ex, enum encoding encoding)
 {
-    struct encoder *encoder = encoder_new(encoding);
+    struct encoder *encoder = encoding_new(encoding);
     if (encoder != NULL && encoding_mark(&ex->res, &ex->arena, encoding) == 0) {
         ex->res.sized = false;
         ex->encoder = encoder;
         return;
     }
-    encoder_free(encoder);
+    encoding_free(encoder);
 }
 
 /* Is no work needed for what becomes of that file? Who asks for the head alone is not worth it:

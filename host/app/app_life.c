@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "app/kept.h"
-#include "auth/cache.h"
+#include "auth/token_cache.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/packed.h"

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "auth/cache.h"
+#include "auth/token_cache.h"
 #include "base/log.h"
 
 /* ---- what is counted elsewhere ---- */

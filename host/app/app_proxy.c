@@ -306,7 +306,7 @@ static void call(struct proxy *proxy)
     struct exchange *ex = proxy->ex;
     bool whole = exchange_has_body_whole(ex);
     const struct client_request req = {
-        .method = str_from(method_name(ex->req.method)),
+        .method = str_from(request_method_name(ex->req.method)),
         .url = proxy->target,
         .headers = proxy->headers->items,
         .header_count = proxy->headers->len,

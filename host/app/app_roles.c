@@ -29,7 +29,7 @@ static struct str find_token(const struct request *req)
     if (count == 0)
         return cookie_token(req);
     if (count > 1 ||
-        token_from_header(headers_get(&req->headers, STR("authorization")), &token, &ignored) != 0)
+        verify_read_header(headers_get(&req->headers, STR("authorization")), &token, &ignored) != 0)
         return (struct str){NULL, 0};
     return token;
 }
@@ -60,7 +60,7 @@ enum verify_status app_find_roles(struct app *app, struct exchange *ex, bool key
     struct str token = d->config->asks_role ? find_token(&ex->req) : (struct str){NULL, 0};
     if (token.ptr == NULL || d->services.verifier_count == 0)
         return VERIFY_REFUSED;
-    token_verify(d->services.verifiers, d->services.verifier_count, token, clock_now(), keys_final,
+    verify_token(d->services.verifiers, d->services.verifier_count, token, clock_now(), keys_final,
                  &ex->arena, verdict);
     if (verdict->status != VERIFY_OK)
         return verdict->status;

@@ -30,7 +30,7 @@ static enum site_result rewrite(struct app *app, struct exchange *ex,
         return SITE_TAKEN;
     }
     struct str path = {target.ptr, str_find(target, '?')};
-    if (path_normalize(&ex->arena, path, &path) != 0)
+    if (target_normalize_path(&ex->arena, path, &path) != 0)
         return SITE_NONE;
     if (static_serve(&app->current->site, ex, path)) {
         if (rule->status != 200 && ex->res.status == 200)
@@ -92,7 +92,7 @@ enum site_result app_site(struct app *app, struct exchange *ex, struct str path,
     enum site_result result = apply_rules(app, ex, path, roles, rewritten);
     if (result != SITE_NONE)
         return result;
-    if (path_hides_separator(path)) {
+    if (target_hides_separator(path)) {
         exchange_answer_error(ex, 400, STR("bad_request"), STR("No file has such a path"));
         return SITE_TAKEN;
     }

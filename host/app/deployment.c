@@ -34,7 +34,7 @@ static bool env_is_default(void *arg, const char *name)
 
 /* ---- verifiers ---- */
 
-/* Links the specs and makes the array that token_verify wants, in the arena of `links` (NULL: out
+/* Links the specs and makes the array that verify_token wants, in the arena of `links` (NULL: out
  * of memory). `path` is that of the first one in functions.lua. */
 static struct verifier *link_all(struct deployment *d, struct issuer_links *links, const char *path,
                                  struct verifier_spec *specs, unsigned count, struct err *err)

@@ -135,14 +135,14 @@ static int check_signature(const struct token *proof, struct buf *thumbprint)
     enum alg alg = alg_parse(text_member(proof->header, "alg"));
     if (alg == ALG_NONE_KNOWN || (ALG_BIT(alg) & ALG_HMAC) != 0 || proof->signature.len == 0)
         return -EINVAL;
-    int rc = key_from_jwk(json_object_get(proof->header, "jwk"), &key, &err);
+    int rc = jwk_read_key(json_object_get(proof->header, "jwk"), &key, &err);
     if (rc != 0)
         return rc == -ENOMEM ? rc : -EINVAL;
     rc = key_fits(key, alg)
              ? key_verify(key, KEY_BACKEND_OPENSSL, alg, proof->signing_input, proof->signature)
              : -EINVAL;
     if (rc == 0)
-        rc = key_thumbprint(key, thumbprint);
+        rc = jwk_write_thumbprint(key, thumbprint);
     key_unref(key);
     if (rc == 0 && buf_failed(thumbprint))
         rc = -ENOMEM;

@@ -333,7 +333,7 @@ static int bind(struct key *key, const struct binding *binding, struct err *err)
     return 0;
 }
 
-int key_from_jwk(const json_t *jwk, struct key **out, struct err *err)
+int jwk_read_key(const json_t *jwk, struct key **out, struct err *err)
 {
     struct binding binding;
     int rc;

@@ -81,7 +81,7 @@ static json_t *required_members(const struct key *key)
     return NULL;
 }
 
-json_t *key_to_jwk(const struct key *key, enum alg alg)
+json_t *jwk_write_key(const struct key *key, enum alg alg)
 {
     json_t *jwk;
     if (key->kind == KEY_OCT || !key_fits(key, alg))
@@ -97,7 +97,7 @@ json_t *key_to_jwk(const struct key *key, enum alg alg)
     return jwk;
 }
 
-int key_thumbprint(const struct key *key, struct buf *out)
+int jwk_write_thumbprint(const struct key *key, struct buf *out)
 {
     char text[4096]; /* json_dumps() leaves out what it has no memory for */
     json_t *jwk = required_members(key);

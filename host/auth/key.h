@@ -28,7 +28,7 @@ struct key; /* refcounted */
  * is not on the curve, a certificate of another key. Both with the reason. Numbers may have
  * padding, the standard alphabet of base64, or zeros at the front. Private members are not looked
  * at: only an oct key can sign. */
-int key_from_jwk(const json_t *jwk, struct key **out, struct err *err)
+int jwk_read_key(const json_t *jwk, struct key **out, struct err *err)
     __attribute__((warn_unused_result));
 /* From PEM text: public key, certificate, or private key (then it can sign). Never asks for a
  * passphrase. */
@@ -83,9 +83,9 @@ int key_to_pem(const struct key *key, struct buf *out);
 int key_to_public_pem(const struct key *key, struct buf *out);
 /* Public JWK: kty, use, alg, kid and the public members. New reference, or NULL (also
  * for a secret, which has no public form). */
-json_t *key_to_jwk(const struct key *key, enum alg alg);
+json_t *jwk_write_key(const struct key *key, enum alg alg);
 /* Adds x5c and x5t to the key's JWK: a certificate that the key signs itself, the same each time.
  * -EINVAL for anything but a private RSA key, -ENOMEM. */
 int key_add_certificate(const struct key *key, json_t *jwk) __attribute__((warn_unused_result));
 /* RFC 7638 thumbprint, base64url SHA-256, appended. */
-int key_thumbprint(const struct key *key, struct buf *out);
+int jwk_write_thumbprint(const struct key *key, struct buf *out);

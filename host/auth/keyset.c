@@ -47,8 +47,8 @@ static void note(struct keyset *set, struct str kid, size_t place, const char *t
  * key from a bad moment, so that no key is lost in one. */
 static int read_key(const json_t *jwk, struct key **out, struct err *err)
 {
-    int rc = key_from_jwk(jwk, out, err);
-    return rc != 0 && rc != -ENOMEM ? key_from_jwk(jwk, out, err) : rc;
+    int rc = jwk_read_key(jwk, out, err);
+    return rc != 0 && rc != -ENOMEM ? jwk_read_key(jwk, out, err) : rc;
 }
 
 static int read_keys(struct keyset *set, const json_t *keys)
@@ -291,13 +291,13 @@ bool keyset_equal(const struct keyset *a, const struct keyset *b)
 
 /* ---- sources ---- */
 
-void key_source_init(struct key_source *source)
+void keyset_source_init(struct key_source *source)
 {
     static uint32_t last_id; /* cached verdicts name their source by it */
     *source = (struct key_source){.id = ++last_id};
 }
 
-void key_source_set(struct key_source *source, struct keyset *set)
+void keyset_source_set(struct key_source *source, struct keyset *set)
 {
     bool same = source->keys != NULL && keyset_equal(source->keys, set);
     if (same && str_eq(keyset_notes(source->keys), keyset_notes(set)))
@@ -308,7 +308,7 @@ void key_source_set(struct key_source *source, struct keyset *set)
     source->generation += !same;
 }
 
-void key_source_clear(struct key_source *source)
+void keyset_source_clear(struct key_source *source)
 {
     if (source->keys == NULL)
         return;

@@ -49,7 +49,7 @@ struct key_source {
                             void */
 };
 
-void key_source_init(struct key_source *source);
+void keyset_source_init(struct key_source *source);
 /* Takes its own reference. The generation stays when the keys are the same. */
-void key_source_set(struct key_source *source, struct keyset *set);
-void key_source_clear(struct key_source *source);
+void keyset_source_set(struct key_source *source, struct keyset *set);
+void keyset_source_clear(struct key_source *source);

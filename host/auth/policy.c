@@ -286,7 +286,7 @@ static int read_credentials(const struct policy *policy, const struct exchange *
         given->token = after_scheme(*header, STR("DPoP "));
         given->dpop = given->token.ptr != NULL;
     }
-    return given->dpop ? 0 : token_from_header(header, &given->token, verdict);
+    return given->dpop ? 0 : verify_read_header(header, &given->token, verdict);
 }
 
 /* ---- proof of possession ---- */
@@ -369,7 +369,7 @@ static enum policy_result check_open(const struct policy *policy, struct exchang
     struct credentials given;
     if (policy->verifier_count > 0 && read_credentials(policy, ex, &given, verdict) == 0 &&
         !given.dpop)
-        token_verify(policy->verifiers, policy->verifier_count, given.token, now, true, &ex->arena,
+        verify_token(policy->verifiers, policy->verifier_count, given.token, now, true, &ex->arena,
                      verdict);
     if (verdict->status == VERIFY_OK &&
         !dpop_refuses_bearer(verdict->verifier->dpop.mode, verdict->claims->json)) {
@@ -390,7 +390,7 @@ enum policy_result policy_check(const struct policy *policy, struct exchange *ex
     struct credentials given;
     if (read_credentials(policy, ex, &given, verdict) != 0)
         return deny_token(policy, ex, verdict, STR(""));
-    token_verify(policy->verifiers, policy->verifier_count, given.token, now, keys_final,
+    verify_token(policy->verifiers, policy->verifier_count, given.token, now, keys_final,
                  &ex->arena, verdict);
     if (verdict->status == VERIFY_NEEDS_KEY)
         return POLICY_NEEDS_KEY;

@@ -44,7 +44,7 @@ enum policy_result {
  * role, claims; all but the first two see the claims without the namespace. Out of memory:
  * POLICY_DENY with a 500. An open function whose request carries a good token still gets the claims
  * when verifiers are set and the verdict needs no fetching; a bad token is ignored there.
- * `keys_final` as for token_verify. */
+ * `keys_final` as for verify_token. */
 enum policy_result policy_check(const struct policy *policy, struct exchange *ex, double now,
                                 bool keys_final, struct verdict *verdict);
 

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "auth/cache.h"
+#include "auth/token_cache.h"
 #include "auth/shown.h"
 #include "auth/token.h"
 #include "base/limits.h"
@@ -28,7 +28,7 @@ struct check {
 
 static const char IN_KEY_LOOKUP[] = "error in secret or public key callback";
 
-void verifier_init(struct verifier *verifier)
+void verify_setup(struct verifier *verifier)
 {
     *verifier = (struct verifier){
         .algorithms = ALG_DEFAULT, .backend = KEY_BACKEND_OPENSSL, .require_exp = true};
@@ -432,7 +432,7 @@ static bool check_token(struct check *check)
            check_profile(check);
 }
 
-void token_verify(const struct verifier *verifiers, unsigned count, struct str token, double now,
+void verify_token(const struct verifier *verifiers, unsigned count, struct str token, double now,
                   bool keys_final, struct arena *arena, struct verdict *verdict)
 {
     struct check check = {.verifiers = verifiers,
@@ -453,7 +453,7 @@ void token_verify(const struct verifier *verifiers, unsigned count, struct str t
     claims_unref(check.claims);
 }
 
-int token_from_header(const struct str *header, struct str *token, struct verdict *verdict)
+int verify_read_header(const struct str *header, struct str *token, struct verdict *verdict)
 {
     static const struct str scheme = {"Bearer ", sizeof("Bearer ") - 1};
     const char *text = "The Authorization header is missing or empty";

@@ -2,9 +2,9 @@
  * (serverless-jwt; codes jwt_missing, jwt_invalid, jwt_expired, invalid_header), hardened as
  * docs/security.md says.
  *
- * A verdict on the signature is cached by the whole token (auth/cache.h); issuer, audience and
- * times are judged anew each time. Nothing here waits: when a key is missing the caller fetches it
- * and asks again. */
+ * A verdict on the signature is cached by the whole token (auth/token_cache.h); issuer, audience
+ * and times are judged anew each time. Nothing here waits: when a key is missing the caller fetches
+ * it and asks again. */
 #pragma once
 
 #include <jansson.h>
@@ -56,7 +56,7 @@ struct verifier_spec {
 };
 
 /* Defaults: RS256, openssl, require_exp. */
-void verifier_init(struct verifier *verifier);
+void verify_setup(struct verifier *verifier);
 
 enum verify_status {
     VERIFY_OK,
@@ -78,7 +78,7 @@ struct verdict {
 /* The text of RFC 6750's Authorization header. 0 and *token (maybe empty), or -EINVAL and code/text
  * in *verdict. `header` NULL: absent. The scheme is compared without case, exactly one space
  * follows. */
-int token_from_header(const struct str *header, struct str *token, struct verdict *verdict)
+int verify_read_header(const struct str *header, struct str *token, struct verdict *verdict)
     __attribute__((warn_unused_result));
 
 /* Checks `token` against the verifiers (chosen by exact `iss`; with one, its texts are the
@@ -88,7 +88,7 @@ int token_from_header(const struct str *header, struct str *token, struct verdic
  * or `aud` in its answer must be right. A good token that is cached costs no allocation. Fails
  * closed when out of memory, with VERIFY_CODE_MEMORY. Cut at a few hundred bytes, a text repeats
  * what the token says: it belongs in a body, escaped, never in a header. */
-void token_verify(const struct verifier *verifiers, unsigned count, struct str token, double now,
+void verify_token(const struct verifier *verifiers, unsigned count, struct str token, double now,
                   bool keys_final, struct arena *arena, struct verdict *verdict);
 
 /* The verifier that asks its provider about this token, which is no JWT; NULL: it is judged here.

@@ -94,7 +94,7 @@ static int l_jwk(lua_State *L)
     enum alg alg = ALG_RS256;
     while (alg < ALG_COUNT && !key_fits(key, alg))
         alg++;
-    return push_json(L, alg < ALG_COUNT ? key_to_jwk(key, alg) : NULL);
+    return push_json(L, alg < ALG_COUNT ? jwk_write_key(key, alg) : NULL);
 }
 
 /* ---- tokens ---- */

@@ -100,7 +100,7 @@ static int read_config(struct audit *a)
         add_function(a, deployment, deployment->functions[i]->spec);
     if (deployment->config->issuer_count > 0)
         use_issuer(a, deployment->config);
-    unload_deployment(deployment);
+    load_undo(deployment);
     return 0;
 }
 

@@ -77,7 +77,7 @@ static unsigned check_auth_file(const char *config_file)
     unsigned faults;
     struct deployment *deployment = load_deployment(&options, &faults);
     if (deployment != NULL)
-        unload_deployment(deployment);
+        load_undo(deployment);
     return faults;
 }
 
@@ -102,7 +102,7 @@ static int run(int argc, char **argv)
         warn_unset(deployment);
         unsigned count = deployment->function_count;
         bool of_netlify = str_ends_with(deployment->config->file, STR("/netlify.toml"));
-        unload_deployment(deployment);
+        load_undo(deployment);
         faults += check_auth_file(config_file);
         if (faults == 0)
             printf("%s: %u function%s, no faults\n", of_netlify ? "netlify.toml" : config_file,

@@ -76,7 +76,7 @@ static int make_key(const char *path, enum alg alg, struct key **out, struct err
 static int set_kid(struct key *key, struct err *err)
 {
     struct buf kid = BUF_INIT;
-    int rc = key_thumbprint(key, &kid);
+    int rc = jwk_write_thumbprint(key, &kid);
     if (rc == 0)
         key_set_kid(key, buf_str(&kid));
     buf_free(&kid);
@@ -114,7 +114,7 @@ static int add_public(const char *path, enum alg alg, json_t *keys)
     if (access(path, R_OK) != 0 || read_key(path, alg, &key) != 0)
         return 0;
     int rc = set_kid(key, NULL);
-    if (rc == 0 && json_array_append_new(keys, key_to_jwk(key, alg)) != 0)
+    if (rc == 0 && json_array_append_new(keys, jwk_write_key(key, alg)) != 0)
         rc = -ENOMEM;
     key_unref(key);
     return rc;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <uv.h>
 
-#include "auth/cache.h"
+#include "auth/token_cache.h"
 #include "base/file.h"
 #include "base/clock.h"
 #include "base/limits.h"
@@ -80,7 +80,7 @@ static void want_keys(struct session *s, const struct verifier *verifier)
     struct keyset *set =
         verifier->keys->keys == NULL && is_dev ? read_dev_keys(s->config_file) : NULL;
     if (set != NULL)
-        key_source_set(verifier->keys, set);
+        keyset_source_set(verifier->keys, set);
     s->dev_keys = set != NULL;
     keyset_unref(set);
 }
@@ -275,7 +275,7 @@ static void close_session(struct session *s)
     exchange_pool_free();
     token_cache_clear();
     if (s->deployment != NULL)
-        unload_deployment(s->deployment);
+        load_undo(s->deployment);
     issuers_free(s->issuers);
     client_free(s->client);
     uv_run(&s->loop, UV_RUN_DEFAULT);

@@ -256,7 +256,7 @@ static struct str known_kids(const struct explain *e, const struct keyset *keys)
 static struct str key_kind(const struct explain *e, const struct key *key)
 {
     for (unsigned alg = 1; alg < ALG_COUNT; alg++) {
-        json_t *jwk = key_fits(key, (enum alg)alg) ? key_to_jwk(key, (enum alg)alg) : NULL;
+        json_t *jwk = key_fits(key, (enum alg)alg) ? jwk_write_key(key, (enum alg)alg) : NULL;
         if (jwk == NULL)
             continue;
         const char *kty = json_string_value(json_object_get(jwk, "kty"));

@@ -90,7 +90,7 @@ static int print_answer(const struct local_call *call)
         fputc('\n', stdout);
     if (cli_flush(command_invoke.name) != EXIT_GOOD)
         return EXIT_FAULT;
-    fprintf(stderr, "%d %s\n", status, reason_phrase(status));
+    fprintf(stderr, "%d %s\n", status, response_reason(status));
     return status < 400 ? EXIT_GOOD : EXIT_FAULT;
 }
 

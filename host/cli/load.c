@@ -66,7 +66,7 @@ struct deployment *load_deployment(const struct load_options *o, unsigned *fault
     return deployment;
 }
 
-void unload_deployment(struct deployment *deployment)
+void load_undo(struct deployment *deployment)
 {
     uv_loop_t *loop = deployment->services.loop;
     deployment_free(deployment);

@@ -14,4 +14,4 @@ struct load_options {
 /* Loads functions.lua and every function; faults go to stderr, one a line. NULL when the
  * configuration itself is no good. *faults counts what was printed. */
 struct deployment *load_deployment(const struct load_options *options, unsigned *faults);
-void unload_deployment(struct deployment *deployment);
+void load_undo(struct deployment *deployment);

@@ -76,7 +76,7 @@ static int set_method(struct local_call *call, const struct function *function, 
     unsigned allowed = function->spec->methods;
     enum http_method method = METHOD_GET;
     if (name.len > 0) {
-        if (method_parse(name, &method) != 0)
+        if (request_method_parse(name, &method) != 0)
             return err_set(err, -EINVAL,
                            "'%.*s' is not one of GET HEAD POST PUT PATCH DELETE OPTIONS",
                            STR_ARG(name));
@@ -87,7 +87,7 @@ static int set_method(struct local_call *call, const struct function *function, 
             method++;
     }
     call->ex->req.method = method;
-    call->ex->req.method_name = str_from(method_name(method));
+    call->ex->req.method_name = str_from(request_method_name(method));
     return 0;
 }
 
@@ -130,7 +130,7 @@ static int check_target(struct local *local, struct local_call *call,
     const struct function_spec *spec = function->spec;
     struct route_match match;
     struct str path;
-    if (path_normalize(&call->ex->arena, req->path, &path) != 0)
+    if (target_normalize_path(&call->ex->arena, req->path, &path) != 0)
         return err_set(err, -EINVAL, "the path '%.*s' cannot be resolved", STR_ARG(req->path));
     enum route_result result = router_match(local->app.current->router, req->method, path, &match);
     if (result == ROUTE_WRONG_METHOD || (result == ROUTE_FOUND && match.target == function))

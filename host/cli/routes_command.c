@@ -34,7 +34,7 @@ static int run(int argc, char **argv)
     cli_write(buf_str(&out));
     bool failed = buf_failed(&out);
     buf_free(&out);
-    unload_deployment(deployment);
+    load_undo(deployment);
     return faults == 0 && !failed ? EXIT_GOOD : EXIT_FAULT;
 }
 

@@ -22,7 +22,7 @@ struct invoke_op {
 
 static void on_invoked(struct local_call *call)
 {
-    op_complete(&((struct invoke_op *)call->arg)->op);
+    await_op_complete(&((struct invoke_op *)call->arg)->op);
 }
 
 static void cancel_invoke(struct op *op)
@@ -121,7 +121,7 @@ static int l_invoke(lua_State *L)
     struct err err = {.text = "out of memory"};
     lua_settop(L, 5);
     struct str name = opt_text(L, 1), method = opt_text(L, 2), target = opt_text(L, 3);
-    struct invoke_op *o = (struct invoke_op *)op_new(L, &invoke_type, sizeof(*o));
+    struct invoke_op *o = (struct invoke_op *)await_op_new(L, &invoke_type, sizeof(*o));
     /* From here on the operation owns the call: an error frees it with the userdata. */
     int rc = local_call_new(&o->call);
     o->call.done = on_invoked;

@@ -14,7 +14,7 @@
 #include "server/h2.h"
 #include "store/store.h"
 
-int print_version(void)
+int version_print(void)
 {
     printf("luafn %s\n", LUAFN_VERSION);
     printf("Lua %s.%s\n", LUA_VERSION_MAJOR "." LUA_VERSION_MINOR, LUA_VERSION_RELEASE);

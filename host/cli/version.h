@@ -2,4 +2,4 @@
 #pragma once
 
 /* Prints; returns an exit status. */
-int print_version(void);
+int version_print(void);

@@ -29,7 +29,7 @@ void client_call_free(struct client_call *call)
         keep_or_free_handle(call->client, call->easy);
     curl_slist_free_all(call->lines);
     curl_slist_free_all(call->found);
-    decoder_free(call->decoder);
+    decoding_free(call->decoder);
     curl_url_cleanup(call->url);
     buf_free(&call->received);
     buf_free(&call->sent);

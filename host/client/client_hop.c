@@ -65,7 +65,7 @@ static bool choose_decoder(struct client_call *call)
         coding->amount > 1)
         return true;
     struct str value = {coding->value, strcspn(coding->value, "\r\n")};
-    return decoder_new(value, &call->decoder) == 0;
+    return decoding_new(value, &call->decoder) == 0;
 }
 
 enum { LENGTH_DIGITS = 18 }; /* what fits 63 bits; libcurl takes more for no length at all */
@@ -151,7 +151,7 @@ static int keep(struct client_call *call, struct str bytes)
     if (call->raw_bytes > call->max_bytes)
         return -EMSGSIZE;
     if (call->decoder != NULL)
-        return decoder_write(call->decoder, bytes, &call->received, call->max_bytes);
+        return decoding_write(call->decoder, bytes, &call->received, call->max_bytes);
     buf_add_str(&call->received, bytes);
     return buf_failed(&call->received) ? -ENOMEM : 0;
 }
@@ -329,7 +329,7 @@ static void reset(struct client_call *call)
     call->head_bytes = call->head_lines = 0;
     call->head_done = call->head_over = call->paused = false;
     call->raw_bytes = 0;
-    decoder_free(call->decoder);
+    decoding_free(call->decoder);
     call->decoder = NULL;
     call->fault = FAULT_NONE;
     call->tls_error[0] = '\0';

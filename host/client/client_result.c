@@ -72,10 +72,10 @@ static bool is_endless_line(struct client_call *call, CURLcode code)
 
 int client_check_body(struct client_call *call, struct err *err)
 {
-    if (call->decoder == NULL || decoder_is_done(call->decoder))
+    if (call->decoder == NULL || decoding_is_done(call->decoder))
         return 0;
     return err_set(err, -EBADMSG, "the %s body of the answer is cut off (EBADMSG)",
-                   decoder_name(call->decoder));
+                   decoding_name(call->decoder));
 }
 
 int client_explain(struct client_call *call, CURLcode code, struct err *err)
@@ -96,7 +96,7 @@ int client_explain(struct client_call *call, CURLcode code, struct err *err)
         return client_describe_errno(err, -ENOMEM);
     case FAULT_CODING:
         return err_set(err, -EBADMSG, "the %s body of the answer is damaged (EBADMSG)",
-                       decoder_name(call->decoder));
+                       decoding_name(call->decoder));
     case FAULT_SYSTEM:
         return client_describe_errno(err, call->system_error);
     case FAULT_TWICE:

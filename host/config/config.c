@@ -147,7 +147,7 @@ struct config *config_load(const struct config_options *options, struct err *err
 static void free_issuers(struct verifier_spec *specs, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        key_source_clear(&specs[i].own_keys);
+        keyset_source_clear(&specs[i].own_keys);
 }
 
 void config_drop_functions(struct config *config)

@@ -332,7 +332,7 @@ static int read_networks(struct options_reader *r, struct proxies *proxies)
     for (unsigned i = 0; i < count; i++) {
         if (str_eq(from[i], STR("unix")))
             continue; /* who comes by a unix socket has no address, and there is none to come by */
-        if (!network_parse(from[i], &proxies->from[proxies->from_count++]))
+        if (!forwarded_parse_network(from[i], &proxies->from[proxies->from_count++]))
             return options_fault(r, "from",
                                  "'%.*s' is no address and no network, as \"10.0.0.0/8\" (with no "
                                  "bits behind those that count)",

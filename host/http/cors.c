@@ -126,7 +126,7 @@ static struct str method_list(struct arena *arena, unsigned methods)
     for (int m = 0; m < METHOD_COUNT && list.ptr != NULL; m++) {
         if ((methods & METHOD_BIT(m)) != 0)
             list = arena_printf(arena, "%.*s%s%s", STR_ARG(list), list.len > 0 ? ", " : "",
-                                method_name((enum http_method)m));
+                                request_method_name((enum http_method)m));
     }
     return list;
 }

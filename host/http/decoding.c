@@ -52,7 +52,7 @@ static bool find_kind(struct str list, enum kind *kind)
     return found;
 }
 
-int decoder_new(struct str coding, struct decoder **decoder)
+int decoding_new(struct str coding, struct decoder **decoder)
 {
     enum kind kind;
     *decoder = NULL;
@@ -74,7 +74,7 @@ int decoder_new(struct str coding, struct decoder **decoder)
     return 0;
 }
 
-void decoder_free(struct decoder *d)
+void decoding_free(struct decoder *d)
 {
     if (d == NULL)
         return;
@@ -85,14 +85,14 @@ void decoder_free(struct decoder *d)
     free(d);
 }
 
-const char *decoder_name(const struct decoder *d)
+const char *decoding_name(const struct decoder *d)
 {
     static const char *const names[] = {
         [KIND_GZIP] = "gzip", [KIND_DEFLATE] = "deflate", [KIND_BR] = "br"};
     return names[d->kind];
 }
 
-bool decoder_is_done(const struct decoder *d)
+bool decoding_is_done(const struct decoder *d)
 {
     return !d->begun || d->ended;
 }
@@ -147,7 +147,7 @@ static int go_on(struct decoder *d, struct str *in)
     return 0;
 }
 
-int decoder_write(struct decoder *d, struct str piece, struct buf *out, size_t limit)
+int decoding_write(struct decoder *d, struct str piece, struct buf *out, size_t limit)
 {
     int rc = 0;
     char bytes[PIECE];

@@ -15,16 +15,16 @@ struct decoder;
 /* For the value of Content-Encoding. *decoder is NULL where there is nothing to unpack: no coding
  * or identity, one that is not known here, or several: then the bytes stand as they came. 0 or
  * -ENOMEM. */
-int decoder_new(struct str coding, struct decoder **decoder) __attribute__((warn_unused_result));
+int decoding_new(struct str coding, struct decoder **decoder) __attribute__((warn_unused_result));
 
 /* Appends what a piece unpacks to. 0; -EMSGSIZE when `out` would be longer than `limit`, -EBADMSG
  * when it is damaged, -ENOMEM. */
-int decoder_write(struct decoder *decoder, struct str piece, struct buf *out, size_t limit)
+int decoding_write(struct decoder *decoder, struct str piece, struct buf *out, size_t limit)
     __attribute__((warn_unused_result));
 
 /* After the last piece: was it all? An empty body is. */
-bool decoder_is_done(const struct decoder *decoder);
+bool decoding_is_done(const struct decoder *decoder);
 
 /* "gzip", "deflate" or "br". */
-const char *decoder_name(const struct decoder *decoder);
-void decoder_free(struct decoder *decoder); /* may be NULL */
+const char *decoding_name(const struct decoder *decoder);
+void decoding_free(struct decoder *decoder); /* may be NULL */

@@ -103,16 +103,16 @@ static struct encoder *make_encoder(enum encoding encoding, bool stream)
     }
     if (ok)
         return e;
-    encoder_free(e);
+    encoding_free(e);
     return NULL;
 }
 
-struct encoder *encoder_new(enum encoding encoding)
+struct encoder *encoding_new(enum encoding encoding)
 {
     return make_encoder(encoding, true);
 }
 
-void encoder_free(struct encoder *e)
+void encoding_free(struct encoder *e)
 {
     if (e == NULL)
         return;
@@ -155,7 +155,7 @@ static bool write_gzip(struct encoder *e, struct str piece, bool last, struct bu
     return !buf_failed(out);
 }
 
-int encoder_write(struct encoder *e, struct str piece, bool last, struct buf *out)
+int encoding_write(struct encoder *e, struct str piece, bool last, struct buf *out)
 {
     bool ok = e->br != NULL ? write_br(e, piece, last, out) : write_gzip(e, piece, last, out);
     return ok ? 0 : -ENOMEM;
@@ -164,8 +164,8 @@ int encoder_write(struct encoder *e, struct str piece, bool last, struct buf *ou
 int encoding_squeeze(enum encoding encoding, struct str body, struct buf *out)
 {
     struct encoder *encoder = make_encoder(encoding, false);
-    int rc = encoder != NULL ? encoder_write(encoder, body, true, out) : -ENOMEM;
-    encoder_free(encoder);
+    int rc = encoder != NULL ? encoding_write(encoder, body, true, out) : -ENOMEM;
+    encoding_free(encoder);
     return rc == 0 && out->len >= body.len ? -E2BIG : rc;
 }
 
@@ -214,7 +214,7 @@ static bool is_candidate(const struct response *res)
     const struct str *type = type_of(res);
     const struct str *control = headers_get(&res->headers, STR("cache-control"));
     return type != NULL && encoding_suits(*type) &&
-           (status_has_body(res->status) || is_unchanged_file(res)) && res->status != 206 &&
+           (response_has_body(res->status) || is_unchanged_file(res)) && res->status != 206 &&
            headers_get(&res->headers, STR("content-encoding")) == NULL &&
            headers_get(&res->headers, STR("content-range")) == NULL &&
            (control == NULL || !forbids_transforms(*control));

@@ -43,13 +43,13 @@ int encoding_mark(struct response *res, struct arena *arena, enum encoding encod
 int encoding_squeeze(enum encoding encoding, struct str body, struct buf *out)
     __attribute__((warn_unused_result));
 
-/* For a stream: its pieces go through encoder_write. NULL when out of memory. */
+/* For a stream: its pieces go through encoding_write. NULL when out of memory. */
 struct encoder;
-struct encoder *encoder_new(enum encoding encoding);
+struct encoder *encoding_new(enum encoding encoding);
 /* A piece, so that the reader can decode all of it; `last`: and the end. Appends. 0 or -ENOMEM. */
-int encoder_write(struct encoder *encoder, struct str piece, bool last, struct buf *out)
+int encoding_write(struct encoder *encoder, struct str piece, bool last, struct buf *out)
     __attribute__((warn_unused_result));
-void encoder_free(struct encoder *encoder); /* may be NULL */
+void encoding_free(struct encoder *encoder); /* may be NULL */
 
 /* Of zlib, and of libbrotli as 0xMMMmmmppp (major, minor, patch). */
 const char *encoding_zlib_version(void);

@@ -53,7 +53,7 @@ void exchange_release(struct exchange *ex)
         return;
     list_remove(&ex->in_conn);
     buf_free(&ex->stream);
-    encoder_free(ex->encoder);
+    encoding_free(ex->encoder);
     if (ex->body != NULL)
         body_free(ex->body);
     ex->magic = 0;
@@ -218,7 +218,7 @@ static size_t send_encoded(struct exchange *ex, struct str piece, bool last)
 {
     struct buf out = BUF_INIT;
     size_t waiting = 0;
-    if (encoder_write(ex->encoder, piece, last, &out) == 0)
+    if (encoding_write(ex->encoder, piece, last, &out) == 0)
         waiting = ex->sink->stream_write(ex, buf_str(&out));
     else
         exchange_stream_abort(ex);

@@ -69,7 +69,7 @@ static bool same_bits(const unsigned char *a, const unsigned char *b, unsigned b
     return memcmp(a, b, whole) == 0 && (rest == 0 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0);
 }
 
-bool network_parse(struct str text, struct network *out)
+bool forwarded_parse_network(struct str text, struct network *out)
 {
     size_t slash = str_find(text, '/');
     struct str digits = slash < text.len ? str_skip(text, slash + 1) : STR("");

@@ -22,7 +22,7 @@ struct proxies {
 };
 
 /* "10.0.0.0/8", "::1". False: it is none, or has bits behind those that count. */
-bool network_parse(struct str text, struct network *out);
+bool forwarded_parse_network(struct str text, struct network *out);
 
 /* Puts the client's address, scheme and, with trust_host, host into the request of a trusted peer,
  * whose address req->client_ip is, and notes in req->forwarded whose header that was. Addresses are

@@ -58,7 +58,7 @@ static void fill(const struct head_kept *kept, char *head, struct header *items,
     }
     req->headers = (struct headers){items, kept->field_count, kept->field_count};
     req->method = kept->method;
-    req->method_name = str_from(method_name(kept->method));
+    req->method_name = str_from(request_method_name(kept->method));
     req->version_minor = kept->version_minor;
     req->target = str_at(head, kept->target);
     req->path = str_at(head, kept->path);

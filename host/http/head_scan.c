@@ -103,7 +103,7 @@ static const struct http_fault *on_method(struct head_scan *scan, char c)
 {
     if (c == ' ') {
         struct str name = {scan->word, scan->at};
-        if (scan->at > sizeof(scan->word) || method_parse(name, &scan->method) != 0)
+        if (scan->at > sizeof(scan->word) || request_method_parse(name, &scan->method) != 0)
             return &unknown_method;
         scan->state = HEAD_TARGET;
         return NULL;

@@ -37,8 +37,8 @@ static bool step(struct str pattern, struct str text, size_t *p, size_t *t)
         return segment > 0;
     }
     char want, got;
-    *p += percent_next(pattern, *p, &want);
-    *t += percent_next(text, *t, &got);
+    *p += target_percent_next(pattern, *p, &want);
+    *t += target_percent_next(text, *t, &got);
     return lower(want) == lower(got);
 }
 

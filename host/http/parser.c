@@ -239,7 +239,7 @@ static enum parser_event feed_head(struct parser *parser, struct str *input, str
     struct str piece = {input->ptr, used};
     *input = str_skip(*input, used);
     req->method = parser->scan.method;
-    req->method_name = str_from(method_name(req->method));
+    req->method_name = str_from(request_method_name(req->method));
     if (fault != NULL)
         return refuse(parser, fault);
     if (parser->scan.state != HEAD_DONE) {

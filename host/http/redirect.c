@@ -168,7 +168,7 @@ static bool equal_decoded(struct str a, struct str b, bool plus_is_space)
     size_t i = 0, j = 0;
     while (i < a.len && j < b.len) {
         char x, y;
-        size_t a_used = percent_next(a, i, &x), b_used = percent_next(b, j, &y);
+        size_t a_used = target_percent_next(a, i, &x), b_used = target_percent_next(b, j, &y);
         if (plus_is_space && b_used == 1 && y == '+')
             y = ' ';
         if (x != y)
@@ -224,7 +224,7 @@ static bool match_host(struct str from, const struct request *req)
         return true;
     struct str scheme = {from.ptr, str_find(from, ':')};
     return str_eq(scheme, req->scheme) &&
-           str_eq_nocase(authority_host(host), authority_host(req->host));
+           str_eq_nocase(target_authority_host(host), target_authority_host(req->host));
 }
 
 /* The raw value of the first parameter of that name. */
@@ -441,6 +441,6 @@ bool redirect_match(const struct redirect_rule *rule, const struct request *req,
                     struct arena *arena, struct str *target)
 {
     struct str path;
-    return path_normalize(arena, req->path, &path) == 0 &&
+    return target_normalize_path(arena, req->path, &path) == 0 &&
            redirect_match_roles(rule, req, path, NULL, 0, arena, target);
 }

@@ -44,9 +44,9 @@ bool redirect_asks_role(const struct redirect_rule *rule);
 
 /* Does the rule match this request? Then *target (in the exchange's arena) is where it leads, with
  * the request's query appended where the target has none (a rule that names query parameters uses
- * the query up). The target is not normalised: a rewrite goes through path_normalize again. A rule
- * with a Role condition never matches here, since no token has been checked. False, too, when out
- * of memory. */
+ * the query up). The target is not normalised: a rewrite goes through target_normalize_path again.
+ * A rule with a Role condition never matches here, since no token has been checked. False, too,
+ * when out of memory. */
 bool redirect_match(const struct redirect_rule *rule, const struct request *req,
                     struct arena *arena, struct str *target);
 

@@ -10,12 +10,12 @@ static const struct str names[METHOD_COUNT] = {
     [METHOD_OPTIONS] = {"OPTIONS", 7},
 };
 
-const char *method_name(enum http_method method)
+const char *request_method_name(enum http_method method)
 {
     return (unsigned)method < METHOD_COUNT ? names[method].ptr : "";
 }
 
-int method_parse(struct str name, enum http_method *out)
+int request_method_parse(struct str name, enum http_method *out)
 {
     for (unsigned i = 0; i < METHOD_COUNT; i++) {
         if (str_eq(names[i], name)) {

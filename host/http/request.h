@@ -44,6 +44,6 @@ struct request {
 };
 
 /* "GET"; static. */
-const char *method_name(enum http_method method);
+const char *request_method_name(enum http_method method);
 /* 0 and *out, or -EINVAL for a name that is not in the enum (exact case). */
-int method_parse(struct str name, enum http_method *out);
+int request_method_parse(struct str name, enum http_method *out);

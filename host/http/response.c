@@ -76,7 +76,7 @@ static const struct {
     {reasons_5xx, sizeof(reasons_5xx) / sizeof(reasons_5xx[0])},
 };
 
-const char *reason_phrase(int status)
+const char *response_reason(int status)
 {
     const char *phrase = NULL;
     if (status >= 100 && status <= 599) {
@@ -88,7 +88,7 @@ const char *reason_phrase(int status)
     return phrase != NULL ? phrase : "unknown";
 }
 
-bool status_has_body(int status)
+bool response_has_body(int status)
 {
     return status >= 200 && status != 204 && status != 205 && status != 304;
 }
@@ -137,7 +137,7 @@ static char *put_status_line(char *at, int status)
     at = put(at, STR("HTTP/1.1 "));
     at = put_number(at, (uint64_t)status);
     *at++ = ' ';
-    at = put(at, str_from(reason_phrase(status)));
+    at = put(at, str_from(response_reason(status)));
     at = put(at, STR("\r\nDate: "));
     at = put(at, date_now());
     return put(at, STR("\r\n"));

@@ -28,7 +28,7 @@ struct response {
 };
 
 /* "Not Found"; "unknown" for codes without a registered phrase. Static. */
-const char *reason_phrase(int status);
+const char *response_reason(int status);
 
 /* Is this field of the message, so that the serializer alone writes it? */
 bool response_is_framing(struct str name);
@@ -46,7 +46,7 @@ static inline uint64_t response_length(const struct response *res)
 }
 
 /* May this status carry a body at all (RFC 9110 6.4.1, 15.3.6)? */
-bool status_has_body(int status);
+bool response_has_body(int status);
 
 /* The head in HTTP/1.1 form, with the empty line. `keep_alive` decides Connection. For HEAD and 304
  * the Content-Length is that of the body which is not sent. */

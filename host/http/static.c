@@ -54,7 +54,7 @@ static bool name_from_path(struct arena *arena, struct str path, struct str *nam
 {
     if (path.len == 0 || path.ptr[0] != '/')
         return false;
-    *name = percent_decode(arena, str_skip(path, 1), false);
+    *name = target_percent_decode(arena, str_skip(path, 1), false);
     if (name->ptr == NULL || strlen(name->ptr) != name->len)
         return false;
     struct str raw = str_skip(path, 1), decoded = *name, raw_part, part;

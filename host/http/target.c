@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-size_t percent_next(struct str s, size_t at, char *out)
+size_t target_percent_next(struct str s, size_t at, char *out)
 {
     if (s.ptr[at] == '%' && s.len - at > 2) {
         int high = str_hex_value(s.ptr[at + 1]);
@@ -17,14 +17,14 @@ size_t percent_next(struct str s, size_t at, char *out)
     return 1;
 }
 
-struct str percent_decode(struct arena *arena, struct str s, bool plus_is_space)
+struct str target_percent_decode(struct arena *arena, struct str s, bool plus_is_space)
 {
     char *out = arena_alloc(arena, s.len + 1);
     if (out == NULL)
         return (struct str){NULL, 0};
     size_t len = 0;
     for (size_t at = 0; at < s.len; len++) {
-        size_t used = percent_next(s, at, &out[len]);
+        size_t used = target_percent_next(s, at, &out[len]);
         if (plus_is_space && s.ptr[at] == '+')
             out[len] = ' ';
         at += used;
@@ -39,18 +39,18 @@ static int dot_segment(struct str segment)
     int dots = 0;
     for (size_t at = 0; at < segment.len; dots++) {
         char c;
-        at += percent_next(segment, at, &c);
+        at += target_percent_next(segment, at, &c);
         if (c != '.' || dots == 2)
             return 0;
     }
     return dots;
 }
 
-bool path_hides_separator(struct str path)
+bool target_hides_separator(struct str path)
 {
     for (size_t at = 0; at < path.len;) {
         char c;
-        size_t used = percent_next(path, at, &c);
+        size_t used = target_percent_next(path, at, &c);
         if (used > 1 && (c == '/' || c == '\\'))
             return true;
         at += used;
@@ -64,7 +64,7 @@ static bool has_forbidden(struct str path)
 {
     for (size_t at = 0; at < path.len;) {
         char c;
-        size_t used = percent_next(path, at, &c);
+        size_t used = target_percent_next(path, at, &c);
         if (c == '\0' || (used == 1 && (c == '\\' || c == '%')))
             return true;
         at += used;
@@ -75,7 +75,7 @@ static bool has_forbidden(struct str path)
 /* Overlong forms are the old disguise of '.' and '/'. */
 static int check_text(struct arena *arena, struct str path)
 {
-    struct str text = percent_decode(arena, path, false);
+    struct str text = target_percent_decode(arena, path, false);
     if (text.ptr == NULL)
         return -ENOMEM;
     return str_is_utf8(text) ? 0 : -EINVAL;
@@ -138,7 +138,7 @@ static bool is_plain(struct str path)
     return path.len > 0 && path.ptr[0] == '/';
 }
 
-int path_normalize(struct arena *arena, struct str path, struct str *out)
+int target_normalize_path(struct arena *arena, struct str path, struct str *out)
 {
     if (is_plain(path)) {
         *out = path;
@@ -164,7 +164,7 @@ int path_normalize(struct arena *arena, struct str path, struct str *out)
     return 0;
 }
 
-int query_parse(struct arena *arena, struct str query, struct query_pair **pairs)
+int target_parse_query(struct arena *arena, struct str query, struct query_pair **pairs)
 {
     size_t most = str_count(query, '&') + 1;
     struct query_pair *list = arena_alloc(arena, most * sizeof(*list));
@@ -178,8 +178,8 @@ int query_parse(struct arena *arena, struct str query, struct query_pair **pairs
         size_t equals = str_find(piece, '=');
         size_t value_at = equals < piece.len ? equals + 1 : equals;
         struct query_pair *pair = &list[count++];
-        pair->name = percent_decode(arena, (struct str){piece.ptr, equals}, true);
-        pair->value = percent_decode(arena, str_skip(piece, value_at), true);
+        pair->name = target_percent_decode(arena, (struct str){piece.ptr, equals}, true);
+        pair->value = target_percent_decode(arena, str_skip(piece, value_at), true);
         if (pair->name.ptr == NULL || pair->value.ptr == NULL)
             return -ENOMEM;
     }
@@ -187,7 +187,7 @@ int query_parse(struct arena *arena, struct str query, struct query_pair **pairs
     return count;
 }
 
-struct str authority_host(struct str authority)
+struct str target_authority_host(struct str authority)
 {
     size_t bracket = str_find(authority, ']');
     size_t from = bracket < authority.len ? bracket : 0;

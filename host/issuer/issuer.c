@@ -48,7 +48,7 @@ static void drop_stale(struct issuer *issuer, double now)
 {
     if (issuer->source.keys != NULL && issuer->all->trusted == NULL &&
         now - issuer->fetched.steady > LIMIT_KEYS_STALE) {
-        key_source_clear(&issuer->source);
+        keyset_source_clear(&issuer->source);
         issuer_log(issuer, LOG_ERROR, "keys are too old to be used any longer", issuer->last_error);
     }
 }
@@ -112,7 +112,7 @@ void issuers_trust(struct issuers *issuers, struct keyset *keys)
     issuers->trusted = keys;
     list_each(node, &issuers->list)
     {
-        key_source_set(&container_of(node, struct issuer, node)->source, keys);
+        keyset_source_set(&container_of(node, struct issuer, node)->source, keys);
     }
 }
 
@@ -127,7 +127,7 @@ static void issuers_unref(struct issuers *issuers)
 
 static void issuer_free(struct issuer *issuer)
 {
-    key_source_clear(&issuer->source);
+    keyset_source_clear(&issuer->source);
     issuer_store_free(&issuer->store);
     free(issuer->url);
     free(issuer->configured_uri);
@@ -216,7 +216,7 @@ static struct issuer *issuer_new(struct issuers *issuers, struct str url, struct
     if (issuer == NULL)
         return NULL;
     issuer->all = issuers;
-    key_source_init(&issuer->source);
+    keyset_source_init(&issuer->source);
     list_init(&issuer->waiting);
     list_init(&issuer->ready);
     issuer->url = strndup(url.ptr, url.len);
@@ -233,7 +233,7 @@ static struct issuer *issuer_new(struct issuers *issuers, struct str url, struct
     issuers->open++;
     list_push(&issuers->list, &issuer->node);
     if (issuers->trusted != NULL)
-        key_source_set(&issuer->source, issuers->trusted);
+        keyset_source_set(&issuer->source, issuers->trusted);
     else
         use_kept(issuer);
     return issuer;

@@ -176,7 +176,7 @@ static void log_notes(const struct issuer *issuer, const struct keyset *before,
 void issuer_use_set(struct issuer *issuer, struct keyset *set, struct fetch_time fetched)
 {
     log_notes(issuer, issuer->source.keys, set);
-    key_source_set(&issuer->source, set);
+    keyset_source_set(&issuer->source, set);
     issuer->fetched = fetched;
 }
 
@@ -198,7 +198,7 @@ static void describe_failure(const char *url, const struct client_response *res,
     } else if (res->error != 0) {
         err_set(err, 0, "Failed to fetch '%s': %s", url, res->error_text);
     } else {
-        const char *reason = reason_phrase((int)res->status);
+        const char *reason = response_reason((int)res->status);
         err_set(err, 0, "Failed to fetch '%s': %ld %s", url, res->status,
                 reason != NULL ? reason : "");
     }

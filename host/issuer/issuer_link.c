@@ -71,7 +71,7 @@ static int link_own(struct verifier_spec *spec, struct err *err)
     key_unref(key);
     if (set == NULL)
         return err_set(err, -ENOMEM, "out of memory");
-    key_source_set(&spec->own_keys, set);
+    keyset_source_set(&spec->own_keys, set);
     keyset_unref(set);
     spec->verifier.keys = &spec->own_keys;
     return 0;

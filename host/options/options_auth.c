@@ -268,8 +268,8 @@ static int check_discovery(struct options_reader *r, const struct verifier_spec 
 int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
 {
     memset(out, 0, sizeof(*out));
-    key_source_init(&out->own_keys);
-    verifier_init(&out->verifier);
+    keyset_source_init(&out->own_keys);
+    verify_setup(&out->verifier);
     if (r->rc != 0 || read_issuer(r, &out->verifier.issuer) != 0 ||
         read_audience(r, &out->verifier) != 0)
         return r->rc;

@@ -44,7 +44,7 @@ static int read_methods(struct options_reader *r, struct function_spec *spec)
     spec->methods = 0;
     for (unsigned i = 0; i < count; i++) {
         enum http_method method;
-        if (method_parse(names[i], &method) != 0)
+        if (request_method_parse(names[i], &method) != 0)
             return options_fault(r, "methods",
                                  "'%.*s' is not one of GET HEAD POST PUT PATCH DELETE OPTIONS",
                                  STR_ARG(names[i]));

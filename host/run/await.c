@@ -12,13 +12,13 @@ static const char OP_METATABLE[] = "luafn.op";
 static int l_op_gc(lua_State *L)
 {
     struct op *op = lua_touserdata(L, 1);
-    op_cancel(op);
+    await_op_cancel(op);
     if (op->type->dispose != NULL)
         op->type->dispose(op);
     return 0;
 }
 
-struct op *op_new(lua_State *L, const struct op_type *type, size_t size)
+struct op *await_op_new(lua_State *L, const struct op_type *type, size_t size)
 {
     struct op *op = lua_newuserdatauv(L, size, 1);
     memset(op, 0, size);
@@ -39,7 +39,7 @@ struct op *op_new(lua_State *L, const struct op_type *type, size_t size)
 static int wrongly_resumed(lua_State *L, struct op *op)
 {
     struct task *waiter = op->task;
-    op_cancel(op);
+    await_op_cancel(op);
     waiter->pending = NULL;
     task_enqueue(waiter);
     return luaL_error(L, "cannot resume a coroutine that waits for %s", op->type->name);
@@ -60,7 +60,7 @@ int await(lua_State *L, struct op *op)
     if (op->state == OP_DONE)
         return op->type->finish(L, op);
     if (vm->task == NULL || !vm_can_yield(L)) {
-        op_cancel(op);
+        await_op_cancel(op);
         return luaL_error(L, "%s cannot wait here", op->type->name);
     }
     op->task = vm->task;
@@ -70,7 +70,7 @@ int await(lua_State *L, struct op *op)
     return lua_yieldk(L, 0, (lua_KContext)op, await_continue);
 }
 
-void op_complete(struct op *op)
+void await_op_complete(struct op *op)
 {
     if (op->state == OP_NEW) {
         op->state = OP_DONE;

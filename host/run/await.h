@@ -1,9 +1,9 @@
 /* Asynchronous operations of scripts: start, wait, finish, or cancel.
  *
  * A binding makes an operation as a userdata that begins with `struct op`, starts the work, and
- * returns await(L, op). The coroutine then sleeps; the event callback calls op_complete(op); the
- * coroutine goes on, and `finish` pushes the result inside it, so that running out of memory there
- * is an ordinary error of the script. bindings/sleep.c is the model.
+ * returns await(L, op). The coroutine then sleeps; the event callback calls await_op_complete(op);
+ * the coroutine goes on, and `finish` pushes the result inside it, so that running out of memory
+ * there is an ordinary error of the script. bindings/sleep.c is the model.
  *
  * A task has at most one pending operation. Client gone, deadline, reload and shutdown all call the
  * same `cancel`. */
@@ -18,7 +18,7 @@ struct task;
 
 struct op_type {
     const char *name; /* for messages: "sleep" */
-    /* Stops the work. Afterwards op_complete must not be called any more. Never called after
+    /* Stops the work. Afterwards await_op_complete must not be called any more. Never called after
      * completion. */
     void (*cancel)(struct op *op);
     /* In the coroutine: pushes the results and returns their count, or raises. [-0, +n] */
@@ -38,20 +38,20 @@ struct op {
 
 /* Pushes a new, cleared operation of `size` bytes (the struct that begins with struct op). Raises
  * when out of memory. [-0, +1] */
-struct op *op_new(lua_State *L, const struct op_type *type, size_t size);
+struct op *await_op_new(lua_State *L, const struct op_type *type, size_t size);
 
 /* Waits for `op`, which must be at the top of the stack: `return await(L, op);` as the last thing
- * in a lua_CFunction. When the op has completed already (op_complete was called before), goes on at
- * once. Raises when nothing can wait here (while functions.lua or `check` loads). */
+ * in a lua_CFunction. When the op has completed already (await_op_complete was called before), goes
+ * on at once. Raises when nothing can wait here (while functions.lua or `check` loads). */
 int await(lua_State *L, struct op *op);
 
 /* The work is done. From event callbacks: resumes the task (before returning, or at the loop's next
  * turn when this one has taken a slice already). From within the binding, before await: just marks
  * it. */
-void op_complete(struct op *op);
+void await_op_complete(struct op *op);
 
 /* Stops the work of an operation that is not complete; harmless otherwise. */
-static inline void op_cancel(struct op *op)
+static inline void await_op_cancel(struct op *op)
 {
     if (op->state == OP_PENDING || op->state == OP_NEW) {
         op->state = OP_CANCELLED;

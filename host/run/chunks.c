@@ -52,12 +52,12 @@ static void on_body(struct exchange *ex)
     struct invocation *inv = ex->owner;
     struct op *op = inv->reader;
     inv->reader = NULL;
-    op_complete(op);
+    await_op_complete(op);
 }
 
 static int wait(lua_State *L, struct invocation *inv)
 {
-    struct read_op *r = (struct read_op *)op_new(L, &read_type, sizeof(*r));
+    struct read_op *r = (struct read_op *)await_op_new(L, &read_type, sizeof(*r));
     r->inv = inv;
     inv->reader = &r->op;
     exchange_read_piece(inv->ex, on_body);

@@ -169,7 +169,7 @@ static struct event_slot *new_slot(lua_State *L)
     *slot = (struct event_slot){0};
     push_metatable(L, index, event_fields);
     slot->event_mt = luaL_ref(L, LUA_REGISTRYINDEX);
-    push_metatable(L, index, context_fields);
+    push_metatable(L, index, event_fields_context);
     slot->context_mt = luaL_ref(L, LUA_REGISTRYINDEX);
     slot->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
     return slot;

@@ -92,7 +92,7 @@ static void push_params(lua_State *L, struct invocation *inv)
     const struct route_match *match = inv->call->match;
     lua_createtable(L, 0, (int)match->param_count);
     for (unsigned i = 0; i < match->param_count; i++) {
-        struct str value = percent_decode(&inv->ex->arena, match->params[i].value, false);
+        struct str value = target_percent_decode(&inv->ex->arena, match->params[i].value, false);
         push_str(L, match->params[i].name);
         push_text(L, lx_vm_check(L, value));
         lua_rawset(L, -3);
@@ -220,7 +220,7 @@ static void push_multi_headers(lua_State *L, struct invocation *inv)
 
 static int lx_query(lua_State *L, struct invocation *inv, struct query_pair **pairs)
 {
-    int count = query_parse(&inv->ex->arena, request_of(inv)->query, pairs);
+    int count = target_parse_query(&inv->ex->arena, request_of(inv)->query, pairs);
     return count >= 0 ? count : luaL_error(L, "out of memory");
 }
 
@@ -356,7 +356,7 @@ static void push_client_context(lua_State *L, struct invocation *inv)
     lua_setfield(L, -2, "user");
 }
 
-const struct field context_fields[] = {
+const struct field event_fields_context[] = {
     {"awsRequestId", push_request_id},
     {"clientContext", push_client_context},
     {"functionName", push_name},

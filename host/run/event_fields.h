@@ -14,4 +14,4 @@ struct field {
 
 /* By name; the last one's name is NULL. */
 extern const struct field event_fields[];
-extern const struct field context_fields[];
+extern const struct field event_fields_context[];

@@ -202,7 +202,7 @@ static void free_policy(struct instance *instance)
     if (policy->claims != instance->base->policy.claims)
         json_decref(policy->claims);
     for (unsigned i = 0; policy->own != instance->base->policy.own && i < policy->own_count; i++)
-        key_source_clear(&policy->own[i].own_keys);
+        keyset_source_clear(&policy->own[i].own_keys);
 }
 
 /* All but the struct, whose timer the loop may still know. What is borrowed (`base`, the services)

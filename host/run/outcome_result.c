@@ -317,7 +317,7 @@ static struct str guess_type(struct str body)
 static void add_defaults(struct result *r)
 {
     struct response *res = &r->ex->res;
-    if (status_has_body(res->status) && headers_get(&res->headers, STR("content-type")) == NULL)
+    if (response_has_body(res->status) && headers_get(&res->headers, STR("content-type")) == NULL)
         lx_add_header(r, STR("Content-Type"), guess_type(res->body), false);
     if (headers_get(&res->headers, STR("x-content-type-options")) == NULL)
         lx_add_header(r, STR("X-Content-Type-Options"), STR("nosniff"), false);

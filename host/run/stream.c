@@ -43,14 +43,14 @@ static void on_drained(struct exchange *ex)
     while (!list_is_empty(&round)) {
         struct write_op *w = container_of(round.next, struct write_op, node);
         list_remove(&w->node);
-        op_complete(&w->op);
+        await_op_complete(&w->op);
     }
 }
 
 static int wait(lua_State *L, struct invocation *inv)
 {
     lua_settop(L, 0); /* what was written is not kept alive by who waits */
-    struct write_op *w = (struct write_op *)op_new(L, &write_type, sizeof(*w));
+    struct write_op *w = (struct write_op *)await_op_new(L, &write_type, sizeof(*w));
     list_push(&inv->writers, &w->node);
     inv->ex->on_drained = on_drained;
     return await(L, &w->op);

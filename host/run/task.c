@@ -139,7 +139,7 @@ void task_cancel(struct task *task)
     if (task->pending != NULL) {
         struct op *op = task->pending;
         task->pending = NULL;
-        op_cancel(op);
+        await_op_cancel(op);
     }
     list_remove(&task->in_queue);
     if (task->state != TASK_DONE)

@@ -145,7 +145,7 @@ static int take_next(struct server *server, uv_stream_t *listener, enum server_d
     } else {
         server->stats.accepted++;
         uv_tcp_nodelay(&conn->tcp, 1);
-        conn_pump(conn);
+        turn_pump(conn);
     }
     return 0;
 }

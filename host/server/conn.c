@@ -56,7 +56,7 @@ static void to_https(const struct conn *conn, struct exchange *ex)
     static const struct http_fault no_host = {400, "bad_request", "a Host header is needed"};
     int port = conn->server->https_port;
     struct arena *arena = &ex->arena;
-    struct str host = authority_host(ex->req.host);
+    struct str host = target_authority_host(ex->req.host);
     struct str suffix = port != 443 ? arena_printf(arena, ":%d", port) : STR("");
     struct str to = arena_printf(arena, "https://%.*s%.*s%.*s", STR_ARG(host), STR_ARG(suffix),
                                  STR_ARG(ex->req.target));
@@ -141,8 +141,8 @@ void conn_close(struct conn *conn)
     if (conn->state == CONN_OPEN)
         tls_bye(conn);
     conn->state = CONN_CLOSED;
-    deadline_set(conn->server, &conn->read_deadline, DEADLINE_NONE);
-    deadline_set(conn->server, &conn->write_deadline, DEADLINE_NONE);
+    server_set_deadline(conn->server, &conn->read_deadline, DEADLINE_NONE);
+    server_set_deadline(conn->server, &conn->write_deadline, DEADLINE_NONE);
     list_remove(&conn->in_dirty);
     conn->protocol->abandon(conn);
     if (!conn->resets || uv_tcp_close_reset(&conn->tcp, on_closed) != 0)
@@ -157,14 +157,14 @@ static void on_shutdown(uv_shutdown_t *req, int status)
     if (status != 0 || conn->peer_eof)
         conn_close(conn);
     else
-        deadline_set(conn->server, &conn->read_deadline, DEADLINE_LINGER);
+        server_set_deadline(conn->server, &conn->read_deadline, DEADLINE_LINGER);
 }
 
 void conn_linger(struct conn *conn)
 {
     conn->state = CONN_LINGER;
     conn->done_reading = true;
-    deadline_set(conn->server, &conn->read_deadline, DEADLINE_NONE);
+    server_set_deadline(conn->server, &conn->read_deadline, DEADLINE_NONE);
     conn->protocol->abandon(conn);
     if (conn->state == CONN_CLOSED)
         return;

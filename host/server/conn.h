@@ -101,7 +101,7 @@ struct protocol {
     /* Its part of a connection. NULL: out of memory. */
     void *(*new)(struct conn *conn);
     void (*free)(void *own); /* after `abandon` */
-    /* Bytes of the peer; to be followed by conn_pump. */
+    /* Bytes of the peer; to be followed by turn_pump. */
     void (*input)(struct conn *conn, struct str bytes);
     /* Takes up what had to wait for room, and that the peer sends no more (peer_eof) or that the
      * server drains. */
@@ -169,7 +169,7 @@ struct conn {
 
 /* ---- server_marks.c ---- */
 /* Restarts a deadline; DEADLINE_NONE stops it. */
-void deadline_set(struct server *server, struct deadline *deadline, enum deadline_kind kind);
+void server_set_deadline(struct server *server, struct deadline *deadline, enum deadline_kind kind);
 /* The connection will be pumped before the loop sleeps. */
 void server_mark_dirty(struct conn *conn);
 /* The connection has sent its share, and has more: it has another turn after all who have not, and
@@ -271,7 +271,7 @@ int conn_input(struct conn *conn, struct str bytes) __attribute__((warn_unused_r
 
 /* ---- turn.c ---- */
 /* Takes what waits, sends what is ready, reads on if there is room. */
-void conn_pump(struct conn *conn);
+void turn_pump(struct conn *conn);
 /* The turns of the loop begin; each handle is counted. */
 void server_start_turns(struct server *server);
 void server_start_clock(struct server *server); /* there is a connection, or will be */

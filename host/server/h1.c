@@ -39,7 +39,8 @@ static void refuse(struct h1 *h1, struct exchange *ex, const struct http_fault *
 static void pass_up(struct h1 *h1, struct exchange *ex, bool has_body)
 {
     struct conn *conn = h1->conn;
-    deadline_set(conn->server, &conn->read_deadline, DEADLINE_NONE); /* the next one has its own */
+    server_set_deadline(conn->server, &conn->read_deadline,
+                        DEADLINE_NONE); /* the next one has its own */
     if (!has_body) {
         h1->reading = NULL;
         conn->done_reading = !ex->req.keep_alive;

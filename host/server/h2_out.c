@@ -91,7 +91,7 @@ static void fill(struct h2_stream *s, struct fields *f)
             add(f, arena_lower(arena, h.name), h.value);
     }
     bool sized = ex->res.streamed ? ex->res.sized && ex->res.status != 204
-                                  : status_has_body(ex->res.status) || ex->res.status == 205;
+                                  : response_has_body(ex->res.status) || ex->res.status == 205;
     if (sized && !ex->res.unsized)
         add(f, STR("content-length"),
             arena_printf(arena, "%llu", (unsigned long long)response_length(&ex->res)));

@@ -175,7 +175,7 @@ void server_drain(struct server *server, void (*done)(void *arg), void *arg)
     acceptors_close(server, false); /* who operates the host may still look */
     list_each(node, &server->conns)
     {
-        conn_pump(container_of(node, struct conn, in_server));
+        turn_pump(container_of(node, struct conn, in_server));
     }
     server_tell_drained(server);
 }

@@ -4,7 +4,7 @@
 
 /* ---- deadlines and marks ---- */
 
-void deadline_set(struct server *server, struct deadline *deadline, enum deadline_kind kind)
+void server_set_deadline(struct server *server, struct deadline *deadline, enum deadline_kind kind)
 {
     list_remove(&deadline->node);
     deadline->kind = kind;

@@ -81,7 +81,7 @@ static void flush_dirty(struct server *server)
         struct list *node = server->dirty.next;
         done = node == last;
         list_remove(node);
-        conn_pump(container_of(node, struct conn, in_dirty));
+        turn_pump(container_of(node, struct conn, in_dirty));
     }
     if (list_is_empty(&server->dirty) && list_is_empty(&server->bulk))
         uv_idle_stop(&server->idle);
@@ -96,7 +96,7 @@ static void flush_bulk(struct server *server)
     server->in_bulk = true;
     while (!list_is_empty(&server->bulk) && uv_hrtime() - begun < BULK_NS) {
         list_remove(node);
-        conn_pump(container_of(node, struct conn, in_dirty));
+        turn_pump(container_of(node, struct conn, in_dirty));
         if (server->bulk.prev != node)
             node = server->bulk.next;
     }
@@ -146,7 +146,7 @@ static void on_eof(struct conn *conn)
     if (conn->state == CONN_LINGER)
         conn_close(conn);
     else
-        conn_pump(conn);
+        turn_pump(conn);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
@@ -164,7 +164,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
     else if (error != 0)
         conn_close(conn);
     else if (count == CONN_INPUT_BYTES) /* the next follows at once, unless it is stopped */
-        conn_pump(conn);
+        turn_pump(conn);
     else if (count > 0)
         gather(conn);
 }
@@ -205,7 +205,7 @@ static void update_deadline(struct conn *conn)
 {
     enum deadline_kind kind = deadline_of(conn);
     if (kind != conn->read_deadline.kind || (kind == DEADLINE_BODY && conn->fresh))
-        deadline_set(conn->server, &conn->read_deadline, kind);
+        server_set_deadline(conn->server, &conn->read_deadline, kind);
     conn->fresh = false;
 }
 
@@ -254,7 +254,8 @@ static void watch(struct conn *conn)
     if (waits == watched)
         return;
     conn->taken_seen = conn_taken(conn);
-    deadline_set(conn->server, &conn->write_deadline, waits ? DEADLINE_WRITE : DEADLINE_NONE);
+    server_set_deadline(conn->server, &conn->write_deadline,
+                        waits ? DEADLINE_WRITE : DEADLINE_NONE);
 }
 
 /* Has it sent its share, so that its turn comes later? */
@@ -287,7 +288,7 @@ static bool is_over(const struct conn *conn)
            conn->protocol->waits_for(conn) == DEADLINE_IDLE;
 }
 
-void conn_pump(struct conn *conn)
+void turn_pump(struct conn *conn)
 {
     conn->protocol->take(conn);
     flush(conn);
@@ -315,7 +316,7 @@ static void on_write_deadline(struct conn *conn)
     if (conn->protocol->judge != NULL)
         conn->protocol->judge(conn);
     if (conn->state == CONN_OPEN)
-        conn_pump(conn);
+        turn_pump(conn);
     else
         watch(conn);
 }
@@ -346,7 +347,7 @@ static void on_deadline(struct conn *conn, enum deadline_kind kind)
         conn_close(conn);
     } else {
         conn->protocol->time_out(conn);
-        conn_pump(conn);
+        turn_pump(conn);
     }
 }
 
@@ -391,7 +392,7 @@ static void on_tick(uv_timer_t *timer)
             struct deadline *first = container_of(list->next, struct deadline, node);
             if (first->at > now)
                 break;
-            deadline_set(server, first, DEADLINE_NONE);
+            server_set_deadline(server, first, DEADLINE_NONE);
             on_deadline(conn_of(first, (enum deadline_kind)kind), (enum deadline_kind)kind);
         }
     }

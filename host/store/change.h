@@ -16,5 +16,5 @@ int change_expire(const struct file *file, MDB_txn *txn, uint64_t now_ms, unsign
 bool change_has_expired(const struct file *file, MDB_txn *txn, uint64_t now_ms);
 
 /* Carries out a GET or LIST in a transaction that reads: the request's status and result. */
-void change_read(const struct file *file, MDB_txn *txn, uint64_t now_ms,
-                 struct store_request *request);
+void store_read_change(const struct file *file, MDB_txn *txn, uint64_t now_ms,
+                       struct store_request *request);

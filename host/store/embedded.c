@@ -208,7 +208,7 @@ static void submit(struct store *store, struct store_request *request)
     } else if (request->kind == STORE_GET || request->kind == STORE_LIST) {
         request->status = begin_read(e);
         if (request->status == 0) {
-            change_read(&e->file, e->reader, file_now_ms(), request);
+            store_read_change(&e->file, e->reader, file_now_ms(), request);
             mdb_txn_reset(e->reader);
         }
         give_back(e, request);

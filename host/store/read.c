@@ -101,8 +101,8 @@ static int list(const struct file *file, MDB_txn *txn, uint64_t now_ms, uint32_t
     return request->status;
 }
 
-void change_read(const struct file *file, MDB_txn *txn, uint64_t now_ms,
-                 struct store_request *request)
+void store_read_change(const struct file *file, MDB_txn *txn, uint64_t now_ms,
+                       struct store_request *request)
 {
     struct space space;
     request->status = 0;

@@ -17,18 +17,18 @@ static struct outcome unpack(struct str coding, struct str body, size_t piece)
 {
     struct outcome out = {.code = 0, .body = BUF_INIT};
     struct decoder *decoder = NULL;
-    require(decoder_new(coding, &decoder) == 0, "memory");
+    require(decoding_new(coding, &decoder) == 0, "memory");
     if (decoder == NULL)
         return out;
     while (out.code == 0 && body.len > 0) {
         struct str next = {body.ptr, body.len < piece ? body.len : piece};
-        out.code = decoder_write(decoder, next, &out.body, LIMIT);
+        out.code = decoding_write(decoder, next, &out.body, LIMIT);
         body = str_skip(body, next.len);
     }
     require(out.code == 0 || out.code == -EBADMSG || out.code == -EMSGSIZE, "a known verdict");
     require(out.body.len <= LIMIT, "within the limit");
-    out.done = decoder_is_done(decoder);
-    decoder_free(decoder);
+    out.done = decoding_is_done(decoder);
+    decoding_free(decoder);
     return out;
 }
 

@@ -78,14 +78,14 @@ static void check_stream(struct arena *arena, struct str body)
                 headers_add(&res.headers, arena, STR("Content-Type"), STR("text/plain")) == 0,
             "memory");
     require(encoding_choose(&res, &req, arena) == ENCODING_GZIP, "as asked for");
-    struct encoder *encoder = encoder_new(ENCODING_GZIP);
+    struct encoder *encoder = encoding_new(ENCODING_GZIP);
     require(encoder != NULL, "an encoder");
     size_t cut = body.len / 3;
-    require(encoder_write(encoder, (struct str){body.ptr, cut}, false, &out) == 0 &&
-                encoder_write(encoder, str_skip(body, cut), true, &out) == 0,
+    require(encoding_write(encoder, (struct str){body.ptr, cut}, false, &out) == 0 &&
+                encoding_write(encoder, str_skip(body, cut), true, &out) == 0,
             "memory");
     check_gzip(buf_str(&out), body);
-    encoder_free(encoder);
+    encoding_free(encoder);
     buf_free(&out);
 }
 

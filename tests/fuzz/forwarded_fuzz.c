@@ -6,7 +6,7 @@
 static struct str client_of(struct arena *arena, enum forwarded_by by, struct str lines[2])
 {
     struct network trusted;
-    require(network_parse(STR("127.0.0.1"), &trusted), "a network");
+    require(forwarded_parse_network(STR("127.0.0.1"), &trusted), "a network");
     struct proxies proxies = {&trusted, 1, by, true};
     struct request req = {.client_ip = STR("127.0.0.1"), .scheme = STR("http"), .host = STR("own")};
     struct str name = by == FORWARDED_BY_X ? STR("x-forwarded-for") : STR("forwarded");
@@ -25,7 +25,7 @@ static void check(struct arena *arena, enum forwarded_by by, struct str claim, c
     struct network network;
     require(str_eq(client_of(arena, by, same), STR("192.0.2.1")), "in one line");
     require(str_eq(client_of(arena, by, own), STR("192.0.2.1")), "in a line of its own");
-    require(network_parse(client_of(arena, by, alone), &network), "an address");
+    require(forwarded_parse_network(client_of(arena, by, alone), &network), "an address");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

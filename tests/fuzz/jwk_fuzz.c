@@ -17,12 +17,12 @@ static void require(bool condition)
 static void check_again(const struct key *key, enum alg alg)
 {
     struct buf a = BUF_INIT, b = BUF_INIT;
-    json_t *jwk = key_to_jwk(key, alg);
+    json_t *jwk = jwk_write_key(key, alg);
     struct key *again = NULL;
     require((jwk == NULL) == ((ALG_BIT(alg) & ALG_HMAC) != 0));
     if (jwk != NULL) {
-        require(key_from_jwk(jwk, &again, NULL) == 0);
-        require(key_thumbprint(key, &a) == 0 && key_thumbprint(again, &b) == 0);
+        require(jwk_read_key(jwk, &again, NULL) == 0);
+        require(jwk_write_thumbprint(key, &a) == 0 && jwk_write_thumbprint(again, &b) == 0);
         require(str_eq(buf_str(&a), buf_str(&b)) && str_eq(key_kid(key), key_kid(again)));
     }
     buf_free(&a);
@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct key *key = NULL;
     struct err err = {""};
     bool fits = false;
-    if (key_from_jwk(jwk, &key, &err) == 0) {
+    if (jwk_read_key(jwk, &key, &err) == 0) {
         for (enum alg alg = 0; alg <= ALG_COUNT; alg++)
             if (key_fits(key, alg)) {
                 fits = true;

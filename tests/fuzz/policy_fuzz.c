@@ -48,7 +48,7 @@ static void ask_without_token(struct policy *policy)
     struct verdict verdict;
     struct exchange *ex = exchange_new(NULL, NULL);
     require(ex != NULL);
-    verifier_init(&verifier);
+    verify_setup(&verifier);
     verifier.keys = &keys;
     policy->verifiers = &verifier;
     policy->verifier_count = 1;
@@ -135,7 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     require(L != NULL);
     arena_init(&arena);
     if (keys.id == 0)
-        key_source_init(&keys);
+        keyset_source_init(&keys);
     lua_pushlightuserdata(L, &arena);
     lua_pushlightuserdata(L, &claims);
     lua_pushcclosure(L, l_read, 2);

@@ -41,7 +41,7 @@ static void check_head(const struct response *res, int version, struct str head)
         p = eol + 2;
     }
     require(p + 2 == end && memcmp(p, "\r\n", 2) == 0, "one empty line, at the end");
-    bool body = status_has_body(res->status);
+    bool body = response_has_body(res->status);
     require(seen.dates == 1, "one date");
     require(seen.codings == (res->streamed && body && version > 0 ? 1u : 0u), "chunked");
     require(seen.lengths <= (res->streamed ? 0u : 1u), "one length");

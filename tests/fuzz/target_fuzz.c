@@ -8,9 +8,10 @@ static void check_normal(struct arena *arena, struct str path)
 {
     struct str again, rest = path, segment;
     require(path.len > 0 && path.ptr[0] == '/', "it begins with '/'");
-    require(path_normalize(arena, path, &again) == 0 && str_eq(path, again), "it stays as it is");
+    require(target_normalize_path(arena, path, &again) == 0 && str_eq(path, again),
+            "it stays as it is");
     while (str_split_next(&rest, '/', &segment)) {
-        struct str name = percent_decode(arena, segment, false);
+        struct str name = target_percent_decode(arena, segment, false);
         require(!str_eq(name, STR(".")) && !str_eq(name, STR("..")), "no dot segments");
         require(str_find(name, '/') == name.len && str_find(name, '\\') == name.len,
                 "no separator");
@@ -22,7 +23,7 @@ static void check_normal(struct arena *arena, struct str path)
 static void check_query(struct arena *arena, struct str query)
 {
     struct query_pair *pairs = NULL;
-    int count = query_parse(arena, query, &pairs);
+    int count = target_parse_query(arena, query, &pairs);
     size_t bytes = 0;
     require(count >= 0, "pairs");
     for (int i = 0; i < count; i++)
@@ -35,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct arena arena;
     struct str input = whole_input(data, size), path;
     arena_init(&arena);
-    int rc = path_normalize(&arena, input, &path);
+    int rc = target_normalize_path(&arena, input, &path);
     require(rc == 0 || rc == -EINVAL, "a verdict");
     if (rc == 0)
         check_normal(&arena, path);

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "auth/cache.h"
+#include "auth/token_cache.h"
 #include "auth/shown.h"
 #include "auth/token.h"
 #include "auth/verify.h"
@@ -27,11 +27,11 @@ static void set_up(void)
     require(key_generate(ALG_HS256, &key, NULL) == 0);
     struct keyset *set = keyset_of(key);
     require(set != NULL);
-    key_source_init(&source);
-    key_source_set(&source, set);
+    keyset_source_init(&source);
+    keyset_source_set(&source, set);
     keyset_unref(set);
     key_unref(key);
-    verifier_init(&verifier);
+    verify_setup(&verifier);
     verifier.issuer = STR("i");
     verifier.audiences = &audience;
     verifier.audience_count = 1;
@@ -62,7 +62,7 @@ static void judge(struct str text)
     struct arena arena;
     struct verdict verdict;
     arena_init(&arena);
-    token_verify(&verifier, 1, text, 1700000000, true, &arena, &verdict);
+    verify_token(&verifier, 1, text, 1700000000, true, &arena, &verdict);
     require(verdict.status == VERIFY_REFUSED && verdict.claims == NULL && verdict.code != NULL);
     require(verdict.text.len < 512 && str_is_utf8(verdict.text));
     arena_free(&arena);
@@ -76,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         set_up();
     parse(text);
     judge(text);
-    if (token_from_header(&text, &token, &verdict) == 0)
+    if (verify_read_header(&text, &token, &verdict) == 0)
         judge(token);
     return 0;
 }

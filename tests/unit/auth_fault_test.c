@@ -99,7 +99,7 @@ static void make_sample(enum alg alg, struct sample *sample)
         sample->jwk = json_pack("{s:s,s:s}", "kty", "oct", "k",
                                 "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
     else
-        sample->jwk = key_to_jwk(key, alg);
+        sample->jwk = jwk_write_key(key, alg);
     assert_non_null(sample->jwk);
     key_unref(key);
 }
@@ -114,7 +114,7 @@ static void free_sample(struct sample *sample)
 static void step_bad_signature(struct sample *sample)
 {
     struct key *key = NULL;
-    int rc = key_from_jwk(sample->jwk, &key, NULL);
+    int rc = jwk_read_key(sample->jwk, &key, NULL);
     assert_true((rc == 0) == (key != NULL));
     for (int round = 0; rc == 0 && round < 2; round++) {
         int verdict = key_verify(key, sample->backend, sample->alg, sample->input,
@@ -130,7 +130,7 @@ static void step_bad_signature(struct sample *sample)
 static void step_whole_key(struct sample *sample)
 {
     struct key *key = NULL;
-    int rc = key_from_jwk(sample->jwk, &key, NULL);
+    int rc = jwk_read_key(sample->jwk, &key, NULL);
     countdown = 0;
     if (rc == 0)
         rc = key_verify(key, KEY_BACKEND_OPENSSL, sample->alg, sample->input,
@@ -200,7 +200,7 @@ static void test_keyset(void **state)
         struct key *key = any_key(algs[i]);
         char kid[2] = {(char)('a' + i), 0};
         key_set_kid(key, str_from(kid));
-        json_array_append_new(keys, key_to_jwk(key, algs[i]));
+        json_array_append_new(keys, jwk_write_key(key, algs[i]));
         key_unref(key);
     }
     json_t *doc = json_pack("{s:o}", "keys", keys);
@@ -220,7 +220,7 @@ static void step_sign(struct sample *sample)
 {
     struct key *key = NULL;
     struct buf out = BUF_INIT;
-    int rc = key_from_jwk(sample->jwk, &key, NULL);
+    int rc = jwk_read_key(sample->jwk, &key, NULL);
     if (rc == 0)
         rc = key_sign(key, ALG_HS256, NULL, STR("{\"sub\":\"a\"}"), &out, NULL);
     countdown = 0;
@@ -238,7 +238,7 @@ static void test_sign(void **state)
     struct key *key;
     (void)state;
     make_sample(ALG_HS256, &sample);
-    assert_int_equal(key_from_jwk(sample.jwk, &key, NULL), 0);
+    assert_int_equal(jwk_read_key(sample.jwk, &key, NULL), 0);
     buf_clear(&sample.token);
     assert_int_equal(key_sign(key, ALG_HS256, NULL, STR("{\"sub\":\"a\"}"), &sample.token, NULL),
                      0);

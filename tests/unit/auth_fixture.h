@@ -9,7 +9,7 @@
 #include "rsa_keys.h"
 
 #include "auth/base64url.h"
-#include "auth/cache.h"
+#include "auth/token_cache.h"
 #include "auth/key_internal.h"
 #include "auth/keyset.h"
 #include "auth/verify.h"
@@ -45,7 +45,7 @@ static inline struct keyset *auth_keyset(struct key **keys, unsigned count, enum
 {
     json_t *list = json_array();
     for (unsigned i = 0; i < count; i++)
-        json_array_append_new(list, key_to_jwk(keys[i], alg));
+        json_array_append_new(list, jwk_write_key(keys[i], alg));
     json_t *doc = json_pack("{s:o}", "keys", list);
     char *text = json_dumps(doc, 0);
     struct keyset *set = NULL;
@@ -84,7 +84,7 @@ static struct str auth_audiences[] = {{AUDIENCE, sizeof(AUDIENCE) - 1}};
 static inline struct verifier auth_verifier(struct key_source *source)
 {
     struct verifier verifier;
-    verifier_init(&verifier);
+    verify_setup(&verifier);
     verifier.issuer = STR(ISSUER);
     verifier.audiences = auth_audiences;
     verifier.audience_count = 1;

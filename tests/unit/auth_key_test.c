@@ -38,7 +38,7 @@ static json_t *new_jwk(enum alg alg)
         return json_pack("{s:s,s:s}", "kty", "oct", "k",
                          "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
     struct key *key = any_key(alg);
-    json_t *jwk = key_to_jwk(key, alg);
+    json_t *jwk = jwk_write_key(key, alg);
     assert_non_null(jwk);
     json_object_del(jwk, "alg");
     key_unref(key);
@@ -151,7 +151,7 @@ static void check_jwk(const json_t *jwk, const char *what, const char *reason)
 {
     struct key *key = NULL;
     struct err err = {""};
-    int rc = key_from_jwk(jwk, &key, &err);
+    int rc = jwk_read_key(jwk, &key, &err);
     bool other_use = reason != NULL && (strstr(reason, "use is not sig") != NULL ||
                                         strstr(reason, "do not allow verify") != NULL);
     if (rc != (other_use ? -ENOTSUP : reason != NULL ? -EINVAL : 0))
@@ -223,20 +223,20 @@ static void test_binding(void **state)
     json_t *jwk = new_jwk(ALG_RS256);
     struct key *key;
     (void)state;
-    assert_int_equal(key_from_jwk(jwk, &key, NULL), 0);
+    assert_int_equal(jwk_read_key(jwk, &key, NULL), 0);
     for (enum alg alg = 0; alg <= ALG_COUNT; alg++)
         assert_int_equal(key_fits(key, alg), alg >= ALG_RS256 && alg <= ALG_PS512);
     assert_false(key_can_sign(key));
     key_unref(key);
     json_object_set_new(jwk, "alg", json_string("PS384"));
-    assert_int_equal(key_from_jwk(jwk, &key, NULL), 0);
+    assert_int_equal(jwk_read_key(jwk, &key, NULL), 0);
     for (enum alg alg = 0; alg <= ALG_COUNT; alg++)
         assert_int_equal(key_fits(key, alg), alg == ALG_PS384);
     key_unref(key);
     json_decref(jwk);
     for (enum alg kind = ALG_ES256; kind <= ALG_EDDSA; kind++) {
         jwk = new_jwk(kind);
-        assert_int_equal(key_from_jwk(jwk, &key, NULL), 0);
+        assert_int_equal(jwk_read_key(jwk, &key, NULL), 0);
         for (enum alg alg = 0; alg <= ALG_COUNT; alg++)
             assert_int_equal(key_fits(key, alg), alg == kind);
         key_unref(key);
@@ -254,7 +254,7 @@ static void test_kid(void **state)
     json_object_set_new(jwk, "kid", json_stringn(kid, 257));
     check_jwk(jwk, "kid of 257 bytes", "over 256 bytes");
     json_object_set_new(jwk, "kid", json_stringn(kid, 256));
-    assert_int_equal(key_from_jwk(jwk, &key, NULL), 0);
+    assert_int_equal(jwk_read_key(jwk, &key, NULL), 0);
     assert_int_equal(key_kid(key).len, 256);
     key_set_kid(key, STR("b"));
     assert_true(str_eq(key_kid(key), STR("b")));
@@ -293,7 +293,7 @@ static void test_secrets(void **state)
         for (enum alg alg = 1; rc == 0 && alg < ALG_COUNT; alg++)
             assert_int_equal(key_fits(key, alg), (cases[i].algs & ALG_BIT(alg)) != 0);
         if (rc == 0)
-            assert_null(key_to_jwk(key, ALG_HS256)); /* a secret has no public form */
+            assert_null(jwk_write_key(key, ALG_HS256)); /* a secret has no public form */
         key_unref(key);
     }
 }
@@ -353,9 +353,9 @@ static void expect_same(const json_t *jwk, const struct key *key)
 {
     struct key *read;
     struct buf a = BUF_INIT, b = BUF_INIT;
-    assert_int_equal(key_from_jwk(jwk, &read, NULL), 0);
-    assert_int_equal(key_thumbprint(key, &a), 0);
-    assert_int_equal(key_thumbprint(read, &b), 0);
+    assert_int_equal(jwk_read_key(jwk, &read, NULL), 0);
+    assert_int_equal(jwk_write_thumbprint(key, &a), 0);
+    assert_int_equal(jwk_write_thumbprint(read, &b), 0);
     assert_true(str_eq(buf_str(&a), buf_str(&b)));
     key_unref(read);
     buf_free(&a);
@@ -367,7 +367,7 @@ static json_t *short_jwk(struct key **key)
 {
     for (;;) {
         assert_int_equal(key_generate(ALG_ES256, key, NULL), 0);
-        json_t *jwk = key_to_jwk(*key, ALG_ES256);
+        json_t *jwk = jwk_write_key(*key, ALG_ES256);
         const char *x = json_string_value(json_object_get(jwk, "x"));
         if (x[0] == 'A' && x[1] >= 'A' && x[1] <= 'P') /* eight bits */
             return jwk;
@@ -380,13 +380,13 @@ static json_t *short_jwk(struct key **key)
 static void test_spelling(void **state)
 {
     struct key *rsa = any_key(ALG_RS256), *ec;
-    json_t *jwk = key_to_jwk(rsa, ALG_RS256);
+    json_t *jwk = jwk_write_key(rsa, ALG_RS256);
     (void)state;
     respell(jwk, "n", 0);
     respell(jwk, "e", 0);
     expect_same(jwk, rsa);
     json_decref(jwk);
-    jwk = key_to_jwk(rsa, ALG_RS256);
+    jwk = jwk_write_key(rsa, ALG_RS256);
     respell(jwk, "n", 1);
     respell(jwk, "e", 2);
     expect_same(jwk, rsa);
@@ -406,13 +406,13 @@ static void test_x5c(void **state)
     EVP_PKEY *rsa = rsa_pkey(RSA_A), *other = rsa_pkey(RSA_B), *ec = EVP_EC_gen("P-256"),
              *small = rsa_pkey(RSA_SMALL);
     struct key *key = adopted(rsa), *from_x5c;
-    json_t *jwk = key_to_jwk(key, ALG_RS256), *bare = json_pack("{s:s}", "kty", "RSA");
+    json_t *jwk = jwk_write_key(key, ALG_RS256), *bare = json_pack("{s:s}", "kty", "RSA");
     struct buf a = BUF_INIT, b = BUF_INIT;
     (void)state;
     json_object_set_new(bare, "x5c", x5c_of(rsa));
-    assert_int_equal(key_from_jwk(bare, &from_x5c, NULL), 0);
-    assert_int_equal(key_thumbprint(key, &a), 0);
-    assert_int_equal(key_thumbprint(from_x5c, &b), 0);
+    assert_int_equal(jwk_read_key(bare, &from_x5c, NULL), 0);
+    assert_int_equal(jwk_write_thumbprint(key, &a), 0);
+    assert_int_equal(jwk_write_thumbprint(from_x5c, &b), 0);
     assert_true(str_eq(buf_str(&a), buf_str(&b)));
     json_object_set_new(bare, "x5c", x5c_of(ec));
     check_jwk(bare, "x5c of an EC key", "not a certificate of its kty");
@@ -591,18 +591,18 @@ static void test_pem_round_trip(void **state)
         assert_int_equal(key_to_pem(key, &pem), 0);
         assert_int_equal(key_from_pem(buf_str(&pem), &again, NULL), 0);
         assert_true(key_can_sign(again));
-        assert_int_equal(key_thumbprint(key, &a), 0);
-        assert_int_equal(key_thumbprint(again, &b), 0);
+        assert_int_equal(jwk_write_thumbprint(key, &a), 0);
+        assert_int_equal(jwk_write_thumbprint(again, &b), 0);
         assert_int_equal(a.len, 43);
         assert_true(str_eq(buf_str(&a), buf_str(&b)));
         key_set_kid(again, buf_str(&a));
-        jwk = key_to_jwk(again, alg);
+        jwk = jwk_write_key(again, alg);
         assert_string_equal(json_string_value(json_object_get(jwk, "alg")), alg_name(alg));
         assert_true(str_eq(str_from(json_string_value(json_object_get(jwk, "kid"))), buf_str(&a)));
         assert_null(json_object_get(jwk, "d"));
-        assert_int_equal(key_from_jwk(jwk, &public_key, NULL), 0);
+        assert_int_equal(jwk_read_key(jwk, &public_key, NULL), 0);
         assert_int_equal(key_to_pem(public_key, &b), -EINVAL);
-        assert_null(key_to_jwk(key, ALG_HS256));
+        assert_null(jwk_write_key(key, ALG_HS256));
         json_decref(jwk);
         key_unref(key);
         key_unref(again);
@@ -637,8 +637,8 @@ static void test_thumbprints(void **state)
         json_t *jwk = json_loads(cases[i].jwk, 0, NULL);
         struct key *key;
         struct buf text = BUF_INIT;
-        assert_int_equal(key_from_jwk(jwk, &key, NULL), 0);
-        assert_int_equal(key_thumbprint(key, &text), 0);
+        assert_int_equal(jwk_read_key(jwk, &key, NULL), 0);
+        assert_int_equal(jwk_write_thumbprint(key, &text), 0);
         assert_true(str_eq(buf_str(&text), str_from(cases[i].thumbprint)));
         buf_free(&text);
         key_unref(key);

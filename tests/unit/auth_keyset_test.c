@@ -177,7 +177,7 @@ static void test_find(void **state)
 /* One key under this kid with this alg, which may be NULL. */
 static json_t *entry(struct key *key, enum alg kind, const char *kid, const char *alg)
 {
-    json_t *jwk = key_to_jwk(key, kind);
+    json_t *jwk = jwk_write_key(key, kind);
     assert_non_null(jwk);
     json_object_set_new(jwk, "kid", json_string(kid));
     if (alg != NULL)
@@ -369,26 +369,26 @@ static void test_source(void **state)
     struct keyset *a = parsed(SET(ED("a", X1))), *same = parsed(SET(ED("a", X1))),
                   *b = parsed(SET(ED("a", X2)));
     (void)state;
-    key_source_init(&source);
-    key_source_init(&other);
+    keyset_source_init(&source);
+    keyset_source_init(&other);
     assert_true(source.id != other.id);
     assert_null(source.keys);
-    key_source_set(&source, a);
+    keyset_source_set(&source, a);
     uint32_t generation = source.generation;
-    key_source_set(&source, same);
+    keyset_source_set(&source, same);
     assert_int_equal(source.generation, generation);
     assert_ptr_equal(source.keys, a);
     struct keyset *noted = parsed(SET("5," ED("a", X1)));
-    key_source_set(&source, noted); /* the same keys, and something to say about others */
+    keyset_source_set(&source, noted); /* the same keys, and something to say about others */
     assert_int_equal(source.generation, generation);
     assert_ptr_equal(source.keys, noted);
     keyset_unref(noted);
-    key_source_set(&source, b);
+    keyset_source_set(&source, b);
     assert_int_equal(source.generation, generation + 1);
     assert_ptr_equal(source.keys, b);
-    key_source_clear(&source);
+    keyset_source_clear(&source);
     assert_int_equal(source.generation, generation + 2);
-    key_source_clear(&source);
+    keyset_source_clear(&source);
     assert_int_equal(source.generation, generation + 2);
     keyset_unref(a);
     keyset_unref(same);

@@ -15,9 +15,9 @@ static int set_up(void **state)
     fx.k1 = auth_rsa(RSA_A, "k1");
     fx.k3 = auth_rsa(RSA_C, "k1");
     struct keyset *set = auth_keyset(&fx.k1, 1, ALG_RS256);
-    key_source_init(&fx.source);
-    key_source_init(&fx.empty);
-    key_source_set(&fx.source, set);
+    keyset_source_init(&fx.source);
+    keyset_source_init(&fx.empty);
+    keyset_source_set(&fx.source, set);
     keyset_unref(set);
     fx.verifier = auth_verifier(&fx.source);
     fx.keyless = auth_verifier(&fx.empty);
@@ -28,7 +28,7 @@ static int tear_down(void **state)
 {
     (void)state;
     token_cache_clear();
-    key_source_clear(&fx.source);
+    keyset_source_clear(&fx.source);
     key_unref(fx.k1);
     key_unref(fx.k3);
     return 0;

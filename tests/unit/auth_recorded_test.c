@@ -28,8 +28,8 @@ static int set_up(void **state)
     assert_int_equal(key_from_secret(buf_str(&pem), &fx.hmac, NULL), 0);
     buf_free(&pem);
     struct keyset *set = auth_keyset((struct key *[]){fx.k1, fx.k2}, 2, ALG_RS256);
-    key_source_init(&fx.source);
-    key_source_set(&fx.source, set);
+    keyset_source_init(&fx.source);
+    keyset_source_set(&fx.source, set);
     keyset_unref(set);
     json_error_t error;
     fx.cases = json_load_file(FILE_NAME, 0, &error);
@@ -43,7 +43,7 @@ static int tear_down(void **state)
     (void)state;
     token_cache_clear();
     json_decref(fx.cases);
-    key_source_clear(&fx.source);
+    keyset_source_clear(&fx.source);
     struct key *keys[] = {fx.k1, fx.k2, fx.k3, fx.p256, fx.hmac};
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
         key_unref(keys[i]);

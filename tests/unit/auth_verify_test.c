@@ -26,8 +26,8 @@ static int set_up(void **state)
     fx.ed = auth_key(ALG_EDDSA, "k1");
     fx.secret = auth_key(ALG_HS512, NULL);
     fx.set = auth_keyset((struct key *[]){fx.k1, fx.k2}, 2, ALG_RS256);
-    key_source_init(&fx.source);
-    key_source_set(&fx.source, fx.set);
+    keyset_source_init(&fx.source);
+    keyset_source_set(&fx.source, fx.set);
     arena_init(&fx.arena);
     return 0;
 }
@@ -37,7 +37,7 @@ static int tear_down(void **state)
     (void)state;
     token_cache_clear();
     arena_free(&fx.arena);
-    key_source_clear(&fx.source);
+    keyset_source_clear(&fx.source);
     keyset_unref(fx.set);
     struct key *keys[] = {fx.k1, fx.k2, fx.k3, fx.p256, fx.p384, fx.ed, fx.secret};
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
@@ -49,7 +49,7 @@ static int tear_down(void **state)
 static struct verdict judge(const struct verifier *verifiers, unsigned count, struct str token)
 {
     struct verdict verdict;
-    token_verify(verifiers, count, token, NOW, true, &fx.arena, &verdict);
+    verify_token(verifiers, count, token, NOW, true, &fx.arena, &verdict);
     if (verdict.status == VERIFY_OK) {
         assert_true(verdict.claims->refs >= 1 && json_is_object(verdict.claims->json));
         claims_unref(verdict.claims);
@@ -364,7 +364,7 @@ static void judges_signatures(void **state)
 static void ignores_embedded_keys(void **state)
 {
     (void)state;
-    json_t *jwk = key_to_jwk(fx.k3, ALG_RS256);
+    json_t *jwk = jwk_write_key(fx.k3, ALG_RS256);
     json_t *header = json_pack("{s:s,s:s,s:o}", "alg", "RS256", "kid", "k1", "jwk", jwk);
     char *text = json_dumps(header, JSON_COMPACT);
     char *bad = auth_token(fx.k3, ALG_RS256, text, GOOD_CLAIMS);
@@ -382,7 +382,7 @@ static void refuses_public_keys_as_secrets(void **state)
 {
     (void)state;
     struct buf pem = BUF_INIT;
-    json_t *jwk = key_to_jwk(fx.k1, ALG_RS256);
+    json_t *jwk = jwk_write_key(fx.k1, ALG_RS256);
     char *json = json_dumps(jwk, JSON_COMPACT);
     const char *n = json_string_value(json_object_get(jwk, "n"));
     assert_int_equal(key_to_pem(fx.k1, &pem), 0);
@@ -423,9 +423,9 @@ static void binds_algorithms_to_keys(void **state)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct key_source source;
-        key_source_init(&source);
+        keyset_source_init(&source);
         struct keyset *set = auth_keyset((struct key *[]){cases[i].key}, 1, cases[i].pinned);
-        key_source_set(&source, set);
+        keyset_source_set(&source, set);
         keyset_unref(set);
         struct verifier verifier = auth_verifier(&source);
         char header[64];
@@ -436,7 +436,7 @@ static void binds_algorithms_to_keys(void **state)
         judge_all(verifier, str_from(token), cases[i].good ? NULL : "jwt_invalid",
                   "invalid signature");
         free(token);
-        key_source_clear(&source);
+        keyset_source_clear(&source);
     }
 }
 
@@ -446,16 +446,16 @@ static void refuses_forged_es256(void **state)
     (void)state;
     static const char header[] = "{\"alg\":\"ES256\",\"kid\":\"k1\"}";
     struct key_source source;
-    key_source_init(&source);
+    keyset_source_init(&source);
     struct keyset *set = auth_keyset((struct key *[]){fx.p384}, 1, ALG_ES384);
-    key_source_set(&source, set);
+    keyset_source_set(&source, set);
     keyset_unref(set);
     struct verifier verifier = auth_verifier(&source);
     verifier.algorithms = ALG_BIT(ALG_ES256) | ALG_BIT(ALG_ES384);
     char *token = auth_token(fx.p256, ALG_ES256, header, GOOD_CLAIMS);
     judge_all(verifier, str_from(token), "jwt_invalid", "invalid signature");
     set = auth_keyset((struct key *[]){fx.p256}, 1, ALG_ES256);
-    key_source_set(&source, set);
+    keyset_source_set(&source, set);
     keyset_unref(set);
     judge_all(verifier, str_from(token), NULL, NULL);
     /* r = s = 0 in 64 bytes, then a byte more and a byte less. */
@@ -470,16 +470,16 @@ static void refuses_forged_es256(void **state)
         buf_free(&forged);
     }
     free(token);
-    key_source_clear(&source);
+    keyset_source_clear(&source);
 }
 
 static void takes_a_secret_without_kid(void **state)
 {
     (void)state;
     struct key_source source;
-    key_source_init(&source);
+    keyset_source_init(&source);
     struct keyset *set = keyset_of(fx.secret);
-    key_source_set(&source, set);
+    keyset_source_set(&source, set);
     keyset_unref(set);
     struct verifier verifier = auth_verifier(&source);
     verifier.algorithms = ALG_BIT(ALG_HS256);
@@ -496,7 +496,7 @@ static void takes_a_secret_without_kid(void **state)
     free(token);
     free(named);
     free(odd);
-    key_source_clear(&source);
+    keyset_source_clear(&source);
 }
 
 /* ---- keys that are not there, rotation, several issuers ---- */
@@ -505,27 +505,27 @@ static void asks_for_keys(void **state)
 {
     (void)state;
     struct key_source source;
-    key_source_init(&source);
+    keyset_source_init(&source);
     struct verifier verifier = auth_verifier(&source);
     struct verdict verdict;
     char *token = auth_token(fx.k2, ALG_RS256, "{\"alg\":\"RS256\",\"kid\":\"k2\"}", GOOD_CLAIMS);
     for (int final = 0; final < 2; final++) { /* without any set it is never a refusal */
-        token_verify(&verifier, 1, str_from(token), NOW, final != 0, &fx.arena, &verdict);
+        verify_token(&verifier, 1, str_from(token), NOW, final != 0, &fx.arena, &verdict);
         assert_int_equal(verdict.status, VERIFY_NEEDS_KEY);
         assert_true(str_eq(verdict.kid, STR("k2")) && verdict.verifier == &verifier);
     }
     struct keyset *one = auth_keyset(&fx.k1, 1, ALG_RS256);
-    key_source_set(&source, one);
-    token_verify(&verifier, 1, str_from(token), NOW, false, &fx.arena, &verdict);
+    keyset_source_set(&source, one);
+    verify_token(&verifier, 1, str_from(token), NOW, false, &fx.arena, &verdict);
     assert_int_equal(verdict.status, VERIFY_NEEDS_KEY);
     assert_refused(judge(&verifier, 1, str_from(token)), "jwt_invalid", NO_KEY "'k2'" IN_JWKS);
-    key_source_set(&source, fx.set); /* the key appears, */
+    keyset_source_set(&source, fx.set); /* the key appears, */
     assert_ok(judge(&verifier, 1, str_from(token)));
     assert_ok(judge(&verifier, 1, str_from(token)));
-    key_source_set(&source, one); /* and goes again, with what it vouched for */
+    keyset_source_set(&source, one); /* and goes again, with what it vouched for */
     assert_refused(judge(&verifier, 1, str_from(token)), "jwt_invalid", NO_KEY "'k2'" IN_JWKS);
     keyset_unref(one);
-    key_source_clear(&source);
+    keyset_source_clear(&source);
     free(token);
 }
 
@@ -534,7 +534,7 @@ static void asks_for_no_key_in_vain(void **state)
 {
     (void)state;
     struct key_source source;
-    key_source_init(&source);
+    keyset_source_init(&source);
     struct verifier verifier = auth_verifier(&source);
     char kid[400], header[512];
     memset(kid, 'k', sizeof(kid));
@@ -547,11 +547,11 @@ static void asks_for_no_key_in_vain(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct verdict verdict;
         char *token = auth_token(fx.k1, ALG_RS256, cases[i].header, cases[i].claims);
-        token_verify(&verifier, 1, str_from(token), NOW, false, &fx.arena, &verdict);
+        verify_token(&verifier, 1, str_from(token), NOW, false, &fx.arena, &verdict);
         assert_int_equal(verdict.status, VERIFY_REFUSED);
         free(token);
     }
-    key_source_clear(&source);
+    keyset_source_clear(&source);
 }
 
 /* A key speaks for its own issuer only, an audience and an algorithm belong to theirs, also when
@@ -560,9 +560,9 @@ static void keeps_issuers_apart(void **state)
 {
     (void)state;
     struct key_source other;
-    key_source_init(&other);
+    keyset_source_init(&other);
     struct keyset *set = auth_keyset(&fx.k3, 1, ALG_RS256);
-    key_source_set(&other, set);
+    keyset_source_set(&other, set);
     keyset_unref(set);
     struct str audience = STR("b");
     struct verifier both[2] = {auth_verifier(&fx.source), auth_verifier(&other)};
@@ -590,7 +590,7 @@ static void keeps_issuers_apart(void **state)
     free(a);
     free(b);
     free(crossed);
-    key_source_clear(&other);
+    keyset_source_clear(&other);
 }
 
 /* ---- the profile of RFC 9068 ---- */
@@ -666,7 +666,7 @@ static void reads_headers(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct str header = str_from(cases[i].header), token = STR("untouched");
         struct verdict verdict = {0};
-        int rc = token_from_header(cases[i].header != NULL ? &header : NULL, &token, &verdict);
+        int rc = verify_read_header(cases[i].header != NULL ? &header : NULL, &token, &verdict);
         assert_int_equal(rc, cases[i].text != NULL ? -EINVAL : 0);
         if (rc == 0)
             assert_true(str_eq(token, str_from(cases[i].token)));
@@ -726,7 +726,7 @@ static unsigned sweep(struct verifier *verifier, struct str token, long *sites)
         struct verdict verdict;
         memory.left = *sites;
         memory.armed = true;
-        token_verify(verifier, 1, token, NOW, true, &fx.arena, &verdict);
+        verify_token(verifier, 1, token, NOW, true, &fx.arena, &verdict);
         failed = memory.left < 0;
         memory.armed = false;
         good += verdict.status == VERIFY_OK;

@@ -152,7 +152,7 @@ static void run_jws_group(const char *file, const json_t *group, struct exceptio
         int rc = keyset_parse(str_from(text), &set, NULL);
         assert_true(rc == 0 || rc == -ENOENT);
         free(text);
-    } else if (key_from_jwk(jwk, &key, NULL) != 0) {
+    } else if (jwk_read_key(jwk, &key, NULL) != 0) {
         assert_null(key);
     }
     json_array_foreach(json_object_get(group, "tests"), index, test)
@@ -247,9 +247,9 @@ static struct key *raw_key(const json_t *group, const json_t *test)
     assert_int_equal(rc, 0);
     if (jwk != NULL) { /* the JWK and the PEM of a group are one key */
         struct buf a = BUF_INIT, b = BUF_INIT;
-        assert_int_equal(key_from_jwk(jwk, &key, &err), 0);
-        assert_int_equal(key_thumbprint(key, &a), 0);
-        assert_int_equal(key_thumbprint(from_pem, &b), 0);
+        assert_int_equal(jwk_read_key(jwk, &key, &err), 0);
+        assert_int_equal(jwk_write_thumbprint(key, &a), 0);
+        assert_int_equal(jwk_write_thumbprint(from_pem, &b), 0);
         assert_true(str_eq(buf_str(&a), buf_str(&b)));
         buf_free(&a);
         buf_free(&b);

@@ -9,7 +9,7 @@
 static struct network parse(const char *text)
 {
     struct network network;
-    assert_true(network_parse(str_from(text), &network));
+    assert_true(forwarded_parse_network(str_from(text), &network));
     return network;
 }
 
@@ -23,9 +23,9 @@ static void networks_are_whole(void **state)
         "::1/64", "::/129",     "example.com", "1.2.3.4:80", "[::1]",       "fe80::1%eth0"};
     struct network out;
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-        assert_true(network_parse(str_from(good[i]), &out));
+        assert_true(forwarded_parse_network(str_from(good[i]), &out));
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        assert_false(network_parse(str_from(bad[i]), &out));
+        assert_false(forwarded_parse_network(str_from(bad[i]), &out));
 }
 
 struct

@@ -113,13 +113,14 @@ static void test_methods(void **state)
     (void)state;
     enum http_method method = METHOD_COUNT;
     for (unsigned i = 0; i < METHOD_COUNT; i++) {
-        assert_int_equal(method_parse(str_from(method_name((enum http_method)i)), &method), 0);
+        assert_int_equal(
+            request_method_parse(str_from(request_method_name((enum http_method)i)), &method), 0);
         assert_int_equal(method, i);
     }
     static const char *const others[] = {"", "get", "GETS", "GE", "CONNECT", "TRACE", "PRI"};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-        assert_true(method_parse(str_from(others[i]), &method) < 0);
-    assert_string_equal(method_name(METHOD_COUNT), "");
+        assert_true(request_method_parse(str_from(others[i]), &method) < 0);
+    assert_string_equal(request_method_name(METHOD_COUNT), "");
 }
 
 int main(void)

@@ -42,7 +42,7 @@ static void test_reason_phrases(void **state)
         {-1, "unknown"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        assert_string_equal(reason_phrase(cases[i].status), cases[i].phrase);
+        assert_string_equal(response_reason(cases[i].status), cases[i].phrase);
 }
 
 struct head_case {
@@ -79,7 +79,7 @@ static void test_heads(void **state)
         buf_add_char(&out, '\0');
         struct str date = date_now();
         snprintf(expected, sizeof(expected), "HTTP/1.1 %d %s\r\nDate: %.*s\r\n%s",
-                 cases[i].res.status, reason_phrase(cases[i].res.status), STR_ARG(date),
+                 cases[i].res.status, response_reason(cases[i].res.status), STR_ARG(date),
                  cases[i].rest);
         assert_int_equal(out.len, strlen(expected) + 1);
         size_t start = strcspn(expected, "\n"); /* the second may turn between the two dates */
@@ -136,9 +136,9 @@ static void test_bodies_by_status(void **state)
     static const int without[] = {100, 101, 199, 204, 205, 304};
     static const int with[] = {200, 201, 206, 301, 400, 500, 999};
     for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
-        assert_false(status_has_body(without[i]));
+        assert_false(response_has_body(without[i]));
     for (size_t i = 0; i < sizeof(with) / sizeof(with[0]); i++)
-        assert_true(status_has_body(with[i]));
+        assert_true(response_has_body(with[i]));
 }
 
 static void test_date(void **state)

@@ -22,11 +22,11 @@ static void test_percent_decode(void **state)
     struct arena arena;
     arena_init(&arena);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct str out = percent_decode(&arena, str_from(cases[i].in), cases[i].plus);
+        struct str out = target_percent_decode(&arena, str_from(cases[i].in), cases[i].plus);
         assert_string_equal(out.ptr, cases[i].out);
         assert_int_equal(out.len, strlen(cases[i].out));
     }
-    struct str nul = percent_decode(&arena, STR("a%00b"), false);
+    struct str nul = target_percent_decode(&arena, STR("a%00b"), false);
     assert_int_equal(nul.len, 3);
     assert_memory_equal(nul.ptr, "a\0b", 3);
     arena_free(&arena);
@@ -70,7 +70,7 @@ static void test_normal_paths(void **state)
     arena_init(&arena);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct str out;
-        assert_int_equal(path_normalize(&arena, str_from(cases[i].in), &out), 0);
+        assert_int_equal(target_normalize_path(&arena, str_from(cases[i].in), &out), 0);
         if (!str_eq(out, str_from(cases[i].out)))
             fail_msg("%s gave %.*s", cases[i].in, STR_ARG(out));
     }
@@ -113,7 +113,7 @@ static void test_refused_paths(void **state)
     arena_init(&arena);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct str out;
-        if (path_normalize(&arena, str_from(cases[i]), &out) != -EINVAL)
+        if (target_normalize_path(&arena, str_from(cases[i]), &out) != -EINVAL)
             fail_msg("%s was let through", cases[i]);
     }
     arena_free(&arena);
@@ -129,7 +129,7 @@ static void test_hidden_separators(void **state)
                  {"/a%5Cb", true},  {"/a%252fb", false}, {"/%2", false},
                  {"/a%20b", false}, {"/..%5c", true},    {"", false}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        if (path_hides_separator(str_from(cases[i].path)) != cases[i].hides)
+        if (target_hides_separator(str_from(cases[i].path)) != cases[i].hides)
             fail_msg("%s", cases[i].path);
     }
 }
@@ -158,7 +158,7 @@ static void test_query(void **state)
     arena_init(&arena);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct query_pair *pairs = NULL;
-        int count = query_parse(&arena, str_from(cases[i].in), &pairs);
+        int count = target_parse_query(&arena, str_from(cases[i].in), &pairs);
         assert_true(count >= 0);
         char seen[256] = "";
         size_t len = 0;
@@ -168,7 +168,7 @@ static void test_query(void **state)
         assert_string_equal(seen, cases[i].out);
     }
     struct query_pair *none = NULL;
-    assert_int_equal(query_parse(&arena, (struct str){NULL, 0}, &none), 0);
+    assert_int_equal(target_parse_query(&arena, (struct str){NULL, 0}, &none), 0);
     arena_free(&arena);
 }
 
@@ -187,7 +187,7 @@ static void test_authority_host(void **state)
         {"[2001:db8::1]:8443", "[2001:db8::1]"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        assert_true(str_eq(authority_host(str_from(cases[i].in)), str_from(cases[i].out)));
+        assert_true(str_eq(target_authority_host(str_from(cases[i].in)), str_from(cases[i].out)));
 }
 
 int main(void)

@@ -58,7 +58,7 @@ static inline json_t *make_jwk(const char *kid)
     struct err err;
     assert_int_equal(key_generate(ALG_ES256, &key, &err), 0);
     key_set_kid(key, str_from(kid));
-    json_t *jwk = key_to_jwk(key, ALG_ES256);
+    json_t *jwk = jwk_write_key(key, ALG_ES256);
     assert_non_null(jwk);
     key_unref(key);
     return jwk;

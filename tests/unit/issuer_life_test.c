@@ -130,7 +130,7 @@ static void open_owner(struct owner *owner, struct fixture *fx, const char *intr
     *owner = (struct owner){.spec = {.verifier = {.issuer = str_from(fx->url)}}};
     owner->spec.introspection = (struct introspection_spec){
         .url = str_from(introspection), .client_id = STR("id"), .client_secret = STR("secret")};
-    key_source_init(&owner->spec.own_keys);
+    keyset_source_init(&owner->spec.own_keys);
     arena_init(&owner->arena);
     owner->links = issuer_links_new(&owner->arena);
     assert_non_null(owner->links);

@@ -70,7 +70,7 @@ static const struct op_type hold_type = {
 static inline int l_hold(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
-    struct hold_op *hold = (struct hold_op *)op_new(L, &hold_type, sizeof(*hold));
+    struct hold_op *hold = (struct hold_op *)await_op_new(L, &hold_type, sizeof(*hold));
     snprintf(hold->name, sizeof(hold->name), "%s", name);
     assert_true(holds.count < HOLDS_MAX);
     holds.waiting[holds.count++] = hold;
@@ -112,7 +112,7 @@ static inline void let_go(const char *name)
         struct hold_op *hold = holds.waiting[i];
         if (strcmp(hold->name, name) == 0) {
             hold_forget(hold);
-            op_complete(&hold->op);
+            await_op_complete(&hold->op);
             turn();
             return;
         }

@@ -4,7 +4,7 @@
  * Whoever sends tokens chooses them, so they are hashed under a key that is drawn at the first use:
  * nobody can aim at a chain, nor at a slot of the table of bad tokens, which keeps 128 bits of hash
  * in place of the token. */
-#include "auth/cache.h"
+#include "auth/token_cache.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -1,13 +1,11 @@
-/* The json module: arguments and results, the array mark, jansson trees. The text itself is read
+/* The json module: arguments and results, the array mark. The text itself is read
  * and written by lua/json_decode.c and json_encode.c. */
 #include "bindings/json.h"
 
 #include <lauxlib.h>
 
 #include "bindings/bindings.h"
-#include "base/limits.h"
 #include "bindings/keys.h"
-#include "json/strict.h"
 #include "lua/json_decode.h"
 #include "lua/json_lazy.h"
 #include "lua/lazy.h"
@@ -23,34 +21,6 @@ struct buf *json_scratch(void)
         buf_free(&scratch);
     buf_clear(&scratch);
     return &scratch;
-}
-
-void json_push_tree(lua_State *L, const json_t *value)
-{
-    if (value != NULL)
-        tree_push(L, value);
-    else
-        lua_pushnil(L);
-}
-
-/* Through text: what may raise is over before the tree exists, and a table that is referred to
- * from many places cannot make a tree larger than the limit. */
-json_t *json_to_tree(lua_State *L, int index)
-{
-    struct buf *out = json_scratch();
-    if (json_encode_value(L, index, out) != 0)
-        return NULL;
-    if (out->len > LIMIT_JSON_TREE_BYTES) {
-        lua_pushfstring(L, "the value is over %d KB of JSON", LIMIT_JSON_TREE_BYTES / 1024);
-        return NULL;
-    }
-    json_error_t error;
-    json_t *tree = json_loadb(out->data, out->len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
-    if (tree == NULL && json_error_code(&error) == json_error_numeric_overflow)
-        tree = strict_json_load_wide(buf_str(out), JSON_ALLOW_NUL, NULL);
-    if (tree == NULL)
-        lua_pushstring(L, error.text);
-    return tree;
 }
 
 /* ---- the module ---- */

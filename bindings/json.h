@@ -28,12 +28,3 @@ struct buf *json_scratch(void);
  * something else that outlives an error. `style` NULL: compact, unsorted. */
 int json_encode_value(lua_State *L, int index, struct buf *out);
 int json_encode_styled(lua_State *L, int index, const struct json_style *style, struct buf *out);
-
-/* Pushes a copy of a jansson value, as lua/tree.h does; NULL pushes nil. Raises when out of memory.
- * [-0, +1] */
-void json_push_tree(lua_State *L, const json_t *value);
-
-/* The Lua value at `index` as a jansson tree (new reference), or NULL with a message pushed; at
- * most LIMIT_JSON_TREE_BYTES of JSON. Raises as json_encode_value does, but never while a tree
- * exists. */
-json_t *json_to_tree(lua_State *L, int index);

@@ -89,7 +89,8 @@ static bool list_has_word(lua_State *L, int index, struct str word)
     return false;
 }
 
-bool jwt_claim_has_word(lua_State *L, int index, const char *name, struct str word)
+/* Is `word` one of the whole words of the member `name` (text or list) of the claims at `index`? */
+static bool claim_has_word(lua_State *L, int index, const char *name, struct str word)
 {
     bool lazy = lazy_is_plain(L, index);
     lua_pushstring(L, name);
@@ -108,9 +109,9 @@ bool jwt_claim_has_word(lua_State *L, int index, const char *name, struct str wo
 
 bool jwt_has_scope(lua_State *L, int index, struct str scope)
 {
-    return lua_istable(L, index) && (jwt_claim_has_word(L, index, "scope", scope) ||
-                                     jwt_claim_has_word(L, index, "scp", scope) ||
-                                     jwt_claim_has_word(L, index, "permissions", scope));
+    return lua_istable(L, index) &&
+           (claim_has_word(L, index, "scope", scope) || claim_has_word(L, index, "scp", scope) ||
+            claim_has_word(L, index, "permissions", scope));
 }
 
 int l_jwt_has_scope(lua_State *L)

@@ -12,8 +12,6 @@ int l_jwt_has_scope(lua_State *L);
 int l_jwt_remove_namespaces(lua_State *L);
 /* jwt_mapping.c: the two for each token, declared. */
 int l_jwt_mapping(lua_State *L);
-/* Is `word` one of the whole words of the member `name` (text or list) of the claims at `index`? */
-bool jwt_claim_has_word(lua_State *L, int index, const char *name, struct str word);
 bool jwt_has_scope(lua_State *L, int index, struct str scope);
 
 /* jwt_sign.c */

@@ -93,8 +93,6 @@ int app_make_server(struct app *app) __attribute__((warn_unused_result));
 
 /* Loads the configuration anew and swaps it in if it loads. */
 void app_reload(struct app *app);
-/* Reloads what has changed on disk: a script, or the whole configuration. */
-void app_check_files(struct app *app);
 
 /* Frees deployments that were replaced and have no work left. */
 void app_sweep(struct app *app);

@@ -18,6 +18,24 @@ enum { RETRY_MS = 500, RETRY_SHIFT_MAX = 6 };
 
 static void on_deployment_loaded(struct deployment *deployment, void *arg);
 static void watch_files(struct app *app);
+/* Reloads what has changed on disk: a script, or the whole configuration. */
+static void check_files(struct app *app)
+{
+    struct deployment *d = app->current;
+    app_sweep(app);
+    if (origin_changed(app->tried) || origin_changed(app->refused)) {
+        app_reload(app);
+        watch_files(app);
+        return;
+    }
+    for (unsigned i = 0; d != NULL && i < d->function_count; i++) {
+        struct function *function = d->functions[i];
+        if (function->loading == NULL && origin_changed(function->origin))
+            function_load(function);
+    }
+    watch_files(app);
+}
+
 static void on_files_changed(void *arg);
 
 static struct config *load_config(struct app *app, const struct kept *kept, struct err *err)
@@ -351,24 +369,7 @@ static void on_files_changed(void *arg)
 {
     struct app *app = arg;
     if (app->ready && !app->draining)
-        app_check_files(app);
-}
-
-void app_check_files(struct app *app)
-{
-    struct deployment *d = app->current;
-    app_sweep(app);
-    if (origin_changed(app->tried) || origin_changed(app->refused)) {
-        app_reload(app);
-        watch_files(app);
-        return;
-    }
-    for (unsigned i = 0; d != NULL && i < d->function_count; i++) {
-        struct function *function = d->functions[i];
-        if (function->loading == NULL && origin_changed(function->origin))
-            function_load(function);
-    }
-    watch_files(app);
+        check_files(app);
 }
 
 void app_drain(struct app *app, void (*done)(void *arg), void *arg)

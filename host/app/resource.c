@@ -22,8 +22,11 @@ static struct str fixed_part(struct str pattern)
     return (struct str){pattern.ptr, end};
 }
 
-bool resource_path(const struct config *config, const struct function_spec *spec, unsigned n,
-                   struct arena *arena, struct str *path)
+/* The function's path `n` as a resource's (its first is 0), which begins with a slash; empty: the
+ * host's. False: it has no more. Borrowed from the function or in `arena`; ptr NULL: out of memory.
+ */
+static bool path_at(const struct config *config, const struct function_spec *spec, unsigned n,
+                    struct arena *arena, struct str *path)
 {
     if (n >= (spec->path_count > 0 ? spec->path_count : 1))
         return false;
@@ -42,7 +45,7 @@ struct str *resource_audiences(const struct config *config, const struct functio
         return NULL;
     list[0] = config->resource;
     *count = paths + 1;
-    for (unsigned i = 0; i < paths && resource_path(config, spec, i, arena, &path); i++) {
+    for (unsigned i = 0; i < paths && path_at(config, spec, i, arena, &path); i++) {
         list[i + 1] = arena_printf(arena, "%.*s%.*s", STR_ARG(config->resource), STR_ARG(path));
         if (path.ptr == NULL || list[i + 1].ptr == NULL)
             return NULL;
@@ -96,8 +99,7 @@ static bool has_path(const struct document *doc, const struct function_spec *spe
 {
     struct str path;
     for (unsigned n = 0;
-         resource_path(doc->deployment->config, spec, n, doc->arena, &path) && path.ptr != NULL;
-         n++) {
+         path_at(doc->deployment->config, spec, n, doc->arena, &path) && path.ptr != NULL; n++) {
         if (doc->path.len == 0 || str_eq(path, doc->path))
             return true;
     }
@@ -220,8 +222,7 @@ static struct str path_of(const struct config *config, const struct function_spe
                           struct exchange *ex)
 {
     struct str best = STR(""), path;
-    for (unsigned n = 0; resource_path(config, spec, n, &ex->arena, &path) && path.ptr != NULL;
-         n++) {
+    for (unsigned n = 0; path_at(config, spec, n, &ex->arena, &path) && path.ptr != NULL; n++) {
         bool leads = str_starts_with(ex->req.path, path) &&
                      (path.len == ex->req.path.len || ex->req.path.ptr[path.len] == '/');
         if (leads && path.len > best.len)

@@ -9,12 +9,6 @@
 #include "app/deployment.h"
 #include "http/exchange.h"
 
-/* `resource` of a function's path `n` (its first is 0), which begins with a slash; empty: the path
- * is that of the host. False: it has no more paths. Its text is borrowed from the function, or lies
- * in `arena` (ptr NULL: out of memory). */
-bool resource_path(const struct config *config, const struct function_spec *spec, unsigned n,
-                   struct arena *arena, struct str *path);
-
 /* What a token's `aud` may be for this function where `audience` is "resource": the host, and its
  * own paths. In the arena; NULL when out of memory. `spec` NULL: the host alone. */
 struct str *resource_audiences(const struct config *config, const struct function_spec *spec,

@@ -61,7 +61,6 @@ static inline int key_openssl_failure(int otherwise)
     return key_openssl_wanted_memory() ? -ENOMEM : otherwise;
 }
 
-const char *key_openssl_digest(enum alg alg);
 /* key.c has checked that the key fits and that the signature has the right length. */
 int key_openssl_verify(struct key *key, enum alg alg, struct str input, struct str signature)
     __attribute__((warn_unused_result));

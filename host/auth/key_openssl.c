@@ -57,7 +57,7 @@ int key_start(void)
     return has_all_algorithms() ? 0 : -ENOMEM;
 }
 
-const char *key_openssl_digest(enum alg alg)
+static const char *digest_name(enum alg alg)
 {
     switch (alg_hash_size(alg)) {
     case 32:
@@ -105,8 +105,8 @@ static bool set_padding(EVP_PKEY_CTX *ctx, const struct key *key, enum alg alg, 
 static bool prepare_mac(const struct key *key, enum alg alg, struct key_slot *slot)
 {
     const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
-                                         (char *)(uintptr_t)key_openssl_digest(alg), 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)(uintptr_t)digest_name(alg),
+                                         0),
         OSSL_PARAM_construct_end(),
     };
     EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
@@ -117,7 +117,7 @@ static bool prepare_mac(const struct key *key, enum alg alg, struct key_slot *sl
 
 static bool prepare_verify(const struct key *key, enum alg alg, struct key_slot *slot)
 {
-    EVP_MD *md = EVP_MD_fetch(NULL, key_openssl_digest(alg), NULL);
+    EVP_MD *md = EVP_MD_fetch(NULL, digest_name(alg), NULL);
     bool ok = false;
     slot->digest = EVP_MD_CTX_new();
     slot->verify = EVP_PKEY_CTX_new_from_pkey(NULL, key->pkey, NULL);
@@ -272,7 +272,7 @@ static int sign_pkey(struct key *key, enum alg alg, struct str input, struct buf
 {
     size_t len = (size_t)EVP_PKEY_get_size(key->pkey);
     unsigned char *sig = malloc(len);
-    EVP_MD *md = key->kind == KEY_OKP ? NULL : EVP_MD_fetch(NULL, key_openssl_digest(alg), NULL);
+    EVP_MD *md = key->kind == KEY_OKP ? NULL : EVP_MD_fetch(NULL, digest_name(alg), NULL);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     EVP_PKEY_CTX *pctx = NULL; /* belongs to ctx */
     int rc = -ENOMEM;

@@ -111,7 +111,6 @@
 #define LIMIT_LOG_LINE              (8 * 1024)         /* message, and fields, of one line */
 #define LIMIT_JSON_DEPTH            64                 /* encode and decode in scripts */
 #define LIMIT_JSON_BYTES            (16 * 1024 * 1024) /* a text that json.encode makes */
-#define LIMIT_JSON_TREE_BYTES       (256 * 1024)       /* a Lua value made a jansson tree: claims */
 #define LIMIT_MAPPED_LISTS          16                 /* names in jwt.mapping */
 #define LIMIT_SCRIPT_BYTES          (1024 * 1024)      /* a file, and a text for `load` */
 #define LIMIT_ORIGIN_NOTES          16384 /* files and folders that one thing is made from */

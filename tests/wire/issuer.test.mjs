@@ -84,7 +84,7 @@ test('dev writes dev/auth.lua once, and does without where it cannot', async (t)
   const h = await start(t, { command: 'dev', dir });
   const file = path.join(dir, 'dev/auth.lua');
   assert.match(fs.readFileSync(file, 'utf8'), /TV Shows Viewer/);
-  assert.match(h.stderr, /wrote dev\/auth\.lua/);
+  await h.says(/wrote dev\/auth\.lua/);
   await h.stop();
   fs.appendFileSync(file, '-- mine\n');
   const again = await start(t, { command: 'dev', dir });
@@ -248,7 +248,7 @@ test('refresh tokens are kept in memory while the server of KV_URL is away', asy
   const second = await renew(h, first.refresh_token);
   assert.equal(second.status, 200, second.text);
   assert.equal((await renew(h, first.refresh_token)).status, 403, 'used');
-  assert.match(h.stderr, /the store at 127\.0\.0\.1:1 cannot be reached/);
+  await h.says(/the store at 127\.0\.0\.1:1 cannot be reached/);
 });
 
 test('two keys are published, with certificates; the next one takes over', async (t) => {

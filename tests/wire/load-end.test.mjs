@@ -36,7 +36,7 @@ test('SIGTERM while the first load waits for an answer: it is cancelled', async 
   h.listening.catch(() => {});
   await eventually(() => peer.asked === 1, 5, 'the request of the top level');
   await ends(h);
-  assert.match(h.stderr, /"msg":"closed"/, 'what the script wanted closed was closed');
+  await h.says(/"msg":"closed"/);
   await eventually(() => peer.left === 1, 5, 'its end');
 });
 

@@ -113,7 +113,7 @@ test('what does not load: the last good one serves, the fault is shown, a fix is
       assert.equal((await h.get('/_luafn/ready')).status, 200, 'it still serves');
       assert.match((await h.call('a')).text, /^good/);
       assert.match((await h.call('b')).text, /^neighbour 1$/);
-      assert.match(h.stdout + h.stderr, /function does not load/);
+      await eventually(() => /function does not load/.test(h.stdout + h.stderr), 5, 'the log says so');
       atomicWrite(script, says(`good after ${what}`));
       await becomes(h, 'a', `good after ${what}`);
       assert.deepEqual(await faults(h), []);

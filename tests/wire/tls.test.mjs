@@ -52,7 +52,7 @@ async function get(h, pathname, options) {
 
 test('requests over TLS; the address and event.rawUrl say https', async (t) => {
   const h = await secure(t);
-  assert.match(h.stderr, /listening on https:\/\/127\.0\.0\.1:\d+/);
+  await h.says(/listening on https:\/\/127\.0\.0\.1:\d+/);
   const wire = await wireOf(h);
   for (let i = 0; i < 3; i++) {
     wire.send(requestText({ path: `${FN}/hello`, close: false }));
@@ -301,7 +301,7 @@ test('a socket named redirect without --redirect-http is refused', async (t) => 
   const dir = folder(t, FILES);
   const h = launch(dir, { args: tlsArgs(certificate(dir, 'tls')), under: activate('http:redirect') });
   await assert.rejects(h.listening, /ended before it listened: code 2/);
-  assert.match(h.stderr, /a socket named redirect was handed over, which takes the place of --redirect-http: give that, too/);
+  await h.says(/a socket named redirect was handed over, which takes the place of --redirect-http: give that, too/);
 });
 
 test('bad files refuse to start with one line', async (t) => {

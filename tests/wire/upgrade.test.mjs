@@ -85,7 +85,7 @@ test('a new program that does not serve leaves the old one in service', async (t
   fs.rmSync(program);
   h.kill('SIGUSR2');
   await refused(2);
-  assert.match(h.stderr, /luafn cannot be run: No such file or directory/);
+  await h.says(/luafn cannot be run: No such file or directory/);
   install();
   write(dir, { 'scripts/hello.lua': 'syntax error' });
   h.kill('SIGUSR2');

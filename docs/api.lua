@@ -660,6 +660,10 @@ types[#types + 1] = {
     { "route?", "string", "the pattern that matched" },
     { "params", "table<string, string>", "path parameters: `/shows/:id`" },
     { "chunks", "fun(self): fun(): string?", "the body's bytes, for a `for` loop: in one piece, or as they come with `stream_body`; raises when they do not come in full" },
+    { "json", "fun(self): any", "the body as JSON; raises the answer 400 `invalid_json` or 415" },
+    { "form", "fun(self, options?: { lists: boolean }): table<string, any>", "the fields of a form, the first of several, or with `lists` all; a file is `{ filename, type, size, data }`; raises the answer 400 `invalid_form`, 413 or 415" },
+    { "cookies", "fun(self): table<string, string>", "decoded; the first of several" },
+    { "query", "fun(self): table<string, string|string[]>", "a name that is repeated is a list" },
   },
 }
 types[#types + 1] = {

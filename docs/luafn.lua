@@ -21,6 +21,10 @@
 ---@field route? string the pattern that matched
 ---@field params table<string, string> path parameters: `/shows/:id`
 ---@field chunks fun(self): fun(): string? the body's bytes, for a `for` loop: in one piece, or as they come with `stream_body`; raises when they do not come in full
+---@field json fun(self): any the body as JSON; raises the answer 400 `invalid_json` or 415
+---@field form fun(self, options?: { lists: boolean }): table<string, any> the fields of a form, the first of several, or with `lists` all; a file is `{ filename, type, size, data }`; raises the answer 400 `invalid_form`, 413 or 415
+---@field cookies fun(self): table<string, string> decoded; the first of several
+---@field query fun(self): table<string, string|string[]> a name that is repeated is a list
 
 ---About this call.
 ---@class luafn.Context

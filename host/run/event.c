@@ -6,6 +6,7 @@
 
 #include "run/chunks.h"
 #include "run/event_fields.h"
+#include "run/event_read.h"
 #include "run/invocation.h"
 #include "lua/lazy.h"
 #include "lua/names.h"
@@ -46,7 +47,10 @@ static struct invocation *invocation_behind(lua_State *L)
 /* Pushes the metatable of an event whose fields are made: what it has still is its methods. */
 static void lx_push_methods(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"chunks", l_chunks}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"chunks", l_chunks},   {"cookies", l_event_cookies}, {"form", l_event_form},
+        {"json", l_event_json}, {"query", l_event_query},     {NULL, NULL},
+    };
     if (!luaL_newmetatable(L, "luafn.event"))
         return;
     luaL_newlib(L, methods);

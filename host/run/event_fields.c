@@ -20,9 +20,7 @@ static void push_str(lua_State *L, struct str s)
     lua_pushlstring(L, s.ptr != NULL ? s.ptr : "", s.len);
 }
 
-/* Text of a request: what is not UTF-8 in it is U+FFFD, as in Node, so that a handler can write it
- * into JSON. */
-static void push_text(lua_State *L, struct str s)
+void event_push_text(lua_State *L, struct str s)
 {
     if (s.ptr == NULL || str_is_utf8(s)) {
         push_str(L, s);
@@ -94,7 +92,7 @@ static void push_params(lua_State *L, struct invocation *inv)
     for (unsigned i = 0; i < match->param_count; i++) {
         struct str value = target_percent_decode(&inv->ex->arena, match->params[i].value, false);
         push_str(L, match->params[i].name);
-        push_text(L, lx_vm_check(L, value));
+        event_push_text(L, lx_vm_check(L, value));
         lua_rawset(L, -3);
     }
 }
@@ -121,7 +119,7 @@ static void push_body(lua_State *L, struct invocation *inv)
         req->method == METHOD_HEAD || headers_get(&req->headers, STR("content-type")) == NULL) {
         lua_pushnil(L);
     } else if (is_text(req)) {
-        push_text(L, req->body);
+        event_push_text(L, req->body);
     } else {
         luaL_Buffer b;
         char *out = luaL_buffinitsize(L, &b, BASE64_ENCODED_MAX(req->body.len));
@@ -176,7 +174,7 @@ static void set_joined(lua_State *L, const char *separator, struct str value)
         lua_pushstring(L, separator);
     else
         lua_pop(L, 1);
-    push_text(L, value);
+    event_push_text(L, value);
     if (more)
         lua_concat(L, 3);
     lua_rawset(L, -3);
@@ -230,7 +228,7 @@ static void push_query(lua_State *L, struct invocation *inv)
     int count = lx_query(L, inv, &pairs);
     lua_createtable(L, 0, count);
     for (int i = 0; i < count; i++) {
-        push_text(L, pairs[i].name);
+        event_push_text(L, pairs[i].name);
         set_joined(L, ", ", pairs[i].value);
     }
 }
@@ -241,7 +239,7 @@ static void push_multi_query(lua_State *L, struct invocation *inv)
     int count = lx_query(L, inv, &pairs);
     lua_createtable(L, 0, count);
     for (int i = 0; i < count; i++) {
-        push_text(L, pairs[i].name);
+        event_push_text(L, pairs[i].name);
         lua_pushvalue(L, -1);
         if (lua_rawget(L, -3) != LUA_TTABLE) {
             lua_pop(L, 1);
@@ -252,7 +250,7 @@ static void push_multi_query(lua_State *L, struct invocation *inv)
             lua_pushvalue(L, -2);
             lua_rawset(L, -5);
         } /* stack: multi, name, list */
-        push_text(L, pairs[i].value);
+        event_push_text(L, pairs[i].value);
         lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
         lua_pop(L, 2);
     }

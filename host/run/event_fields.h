@@ -3,6 +3,8 @@
 
 #include <lua.h>
 
+#include "base/str.h"
+
 struct invocation;
 
 struct field {
@@ -11,6 +13,10 @@ struct field {
      */
     void (*push)(lua_State *L, struct invocation *inv);
 };
+
+/* Pushes text of a request: what is not UTF-8 in it is U+FFFD, as in Node, so that a handler can
+ * write it into JSON. [-0, +1] */
+void event_push_text(lua_State *L, struct str s);
 
 /* By name; the last one's name is NULL. */
 extern const struct field event_fields[];

@@ -1,0 +1,19 @@
+/* What a handler asks of its event: the request's JSON, form, cookies and query as tables.
+ *
+ * What cannot be read raises an answer (see outcome_take_raised): 400 with `invalid_json` or
+ * `invalid_form`, 413 `too_large` past LIMIT_FORM_FIELDS, 415 `unsupported_media_type` for a body
+ * of another kind. All raise an error where the request that runs has been answered, and those of
+ * the body where it comes as a stream. */
+#pragma once
+
+#include <lua.h>
+
+/* event:json() -> value */
+int l_event_json(lua_State *L);
+/* event:form([{ lists = true }]) -> name to text, or to { filename, type, size, data }; of several
+ * the first, or with `lists` all, in lists */
+int l_event_form(lua_State *L);
+/* event:cookies() -> name to text; of several the first (RFC 6265 section 5.4: the nearest path) */
+int l_event_cookies(lua_State *L);
+/* event:query() -> name to text, or to a list of those where it is repeated */
+int l_event_query(lua_State *L);

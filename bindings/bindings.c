@@ -12,6 +12,7 @@ const struct binding bindings[] = {
     {"kv", open_kv},
     {"log", open_log},
     {"parallel", open_parallel},
+    {"respond", open_respond},
     {"sleep", open_sleep},
     {"stream", open_stream},
     {"time", open_time},

@@ -496,6 +496,60 @@ local shows, people = parallel(
 }
 
 modules[#modules + 1] = {
+  name = "respond",
+  summary = "Answers, to be returned or raised: `return respond.json(200, list)`, `error(respond.error(404, \"not_found\", \"No such show\"))`.",
+  functions = {
+    {
+      name = "respond.cookie",
+      summary = "The text of a cookie, for `multiValueHeaders[\"Set-Cookie\"]`. Of the value, what a cookie cannot hold is percent-encoded; `event:cookies()` undoes that.",
+      args = { { "name", "string", "" }, { "value", "string", "any bytes" }, { "options?", "luafn.CookieOptions", "" } },
+      returns = { { "string", "" } },
+      errors = "A name with blanks or separators, an unknown option, an option of another type, what browsers drop (`SameSite=None` or `Partitioned` without `Secure`).",
+      example = [[
+assert(respond.cookie("seen", "a b") == "seen=a%20b; Secure; HttpOnly; SameSite=Lax")
+assert(respond.cookie("seen", "", { max_age = 0 }) == "seen=; Max-Age=0; Secure; HttpOnly; SameSite=Lax")]],
+    },
+    {
+      name = "respond.error",
+      summary = "An error as the host itself gives it: `{\"error\":code,\"error_description\":text}`.",
+      args = { { "status", "integer", "200 to 599" }, { "code", "string", "a word for programs" }, { "text", "string", "for people" } },
+      returns = { { "luafn.Response", "" } },
+      errors = "An argument of another type, a status out of range.",
+      example = [[
+local answer = respond.error(404, "not_found", "No such show")
+assert(answer.statusCode == 404 and json.decode(answer.body).error == "not_found")]],
+    },
+    {
+      name = "respond.html",
+      summary = "A page, 200, `text/html; charset=utf-8`.",
+      args = { { "text", "string", "" } },
+      returns = { { "luafn.Response", "" } },
+      errors = "`text` is not a string.",
+      example = [[assert(respond.html("<p>hello").headers["Content-Type"] == "text/html; charset=utf-8")]],
+    },
+    {
+      name = "respond.json",
+      summary = "A value as JSON; what `json.decode` gave and nobody touched is written as it came.",
+      args = { { "status", "integer", "200 to 599" }, { "value", "any", "" }, { "headers?", "table<string, string>", "more of them; a Content-Type there counts" } },
+      returns = { { "luafn.Response", "" } },
+      errors = "A status out of range, what JSON cannot hold, names of headers that are no texts.",
+      example = [[
+local answer = respond.json(201, { id = 7 }, { Location = "/shows/7" })
+assert(answer.statusCode == 201 and answer.body == '{"id":7}')
+assert(answer.headers["Content-Type"] == "application/json" and answer.headers.Location == "/shows/7")]],
+    },
+    {
+      name = "respond.redirect",
+      summary = "A redirect.",
+      args = { { "url", "string", "for `Location`" }, { "status?", "integer", "300 to 399; default 302" } },
+      returns = { { "luafn.Response", "" } },
+      errors = "An empty URL or one with control characters, a status out of range.",
+      example = [[assert(respond.redirect("/elsewhere", 303).headers.Location == "/elsewhere")]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
   name = "sleep",
   summary = "Waiting.",
   functions = {
@@ -688,6 +742,19 @@ types[#types + 1] = {
     { "multiValueHeaders?", "table<string, string[]>", "for Set-Cookie; replaces the same name in `headers`" },
     { "body?", "string|fun(write: fun(piece: string): boolean)", "a function is run after the head has left, and writes the body" },
     { "isBase64Encoded?", "boolean", "`body` is base64 of the bytes to send" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.CookieOptions",
+  summary = "What `respond.cookie` takes.",
+  fields = {
+    { "max_age?", "integer", "seconds; 0 or less deletes it; without it, it ends with the browser" },
+    { "path?", "string", "without it, the folder of the request's path" },
+    { "domain?", "string", "without it, this host alone" },
+    { "secure?", "boolean", "default true" },
+    { "http_only?", "boolean", "default true: no script of the page reads it" },
+    { "same_site?", "string", "`Strict`, `Lax` (default) or `None`" },
+    { "partitioned?", "boolean", "default false" },
   },
 }
 types[#types + 1] = {

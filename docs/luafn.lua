@@ -44,6 +44,16 @@
 ---@field body? string|fun(write: fun(piece: string): boolean) a function is run after the head has left, and writes the body
 ---@field isBase64Encoded? boolean `body` is base64 of the bytes to send
 
+---What `respond.cookie` takes.
+---@class luafn.CookieOptions
+---@field max_age? integer seconds; 0 or less deletes it; without it, it ends with the browser
+---@field path? string without it, the folder of the request's path
+---@field domain? string without it, this host alone
+---@field secure? boolean default true
+---@field http_only? boolean default true: no script of the page reads it
+---@field same_site? string `Strict`, `Lax` (default) or `None`
+---@field partitioned? boolean default false
+
 ---Options of `fetch`.
 ---@class luafn.FetchOptions
 ---@field method? string default "GET"; the usual ones in any case
@@ -433,6 +443,52 @@ function log.warn(message, fields) end
 ---@param ... fun(): any functions without arguments
 ---@return any ... # the first result of each, in the order of the arguments
 function parallel(...) end
+
+---Answers, to be returned or raised: `return respond.json(200, list)`, `error(respond.error(404, "not_found", "No such show"))`.
+---@class luafn.respond
+respond = {}
+
+---The text of a cookie, for `multiValueHeaders["Set-Cookie"]`. Of the value, what a cookie cannot hold is percent-encoded; `event:cookies()` undoes that.
+---
+---Raises: A name with blanks or separators, an unknown option, an option of another type, what browsers drop (`SameSite=None` or `Partitioned` without `Secure`).
+---@param name string
+---@param value string any bytes
+---@param options? luafn.CookieOptions
+---@return string
+function respond.cookie(name, value, options) end
+
+---An error as the host itself gives it: `{"error":code,"error_description":text}`.
+---
+---Raises: An argument of another type, a status out of range.
+---@param status integer 200 to 599
+---@param code string a word for programs
+---@param text string for people
+---@return luafn.Response
+function respond.error(status, code, text) end
+
+---A page, 200, `text/html; charset=utf-8`.
+---
+---Raises: `text` is not a string.
+---@param text string
+---@return luafn.Response
+function respond.html(text) end
+
+---A value as JSON; what `json.decode` gave and nobody touched is written as it came.
+---
+---Raises: A status out of range, what JSON cannot hold, names of headers that are no texts.
+---@param status integer 200 to 599
+---@param value any
+---@param headers? table<string, string> more of them; a Content-Type there counts
+---@return luafn.Response
+function respond.json(status, value, headers) end
+
+---A redirect.
+---
+---Raises: An empty URL or one with control characters, a status out of range.
+---@param url string for `Location`
+---@param status? integer 300 to 399; default 302
+---@return luafn.Response
+function respond.redirect(url, status) end
 
 ---Waits without blocking the host. Counts against the function's `timeout`, not its `cpu`.
 ---

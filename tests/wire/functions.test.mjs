@@ -390,7 +390,7 @@ test('sandbox: what is there, and what is not', async (t) => {
     'jwt.verify', 'jwt.verifier', 'jwt.require_scope', 'jwt.require_role', 'jwt.has_scope', 'jwt.claim_to_array',
     'jwt.remove_namespaces', 'jwt.token_from_header', 'jwt.sign', 'json.encode', 'json.decode', 'json.null', 'json.array',
     'fetch', 'sleep', 'log.info', 'env', 'crypto.sha256', 'crypto.random', 'crypto.uuid', 'crypto.hmac', 'crypto.equals',
-    'time', 'url', 'base64', 'parallel', 'after_response', 'stream.sse'];
+    'time', 'url', 'base64', 'parallel', 'respond.json', 'respond.cookie', 'after_response', 'stream.sse'];
   const expression = (name) => `(function() local v = _G for k in (${lua(name)}):gmatch("[^.]+") do v = v and v[k] end return v end)()`;
   const h = await start(t, {
     files: deployment({

@@ -19,6 +19,8 @@
 /* Seconds between two lines about answers that are none: anybody can cause one. */
 static const double QUIET = 60;
 
+enum { WAYS = 4 };
+
 struct answer {
     struct siphash hash;
     double until;          /* steady; 0: no answer */
@@ -75,9 +77,37 @@ static bool same_hash(struct siphash a, struct siphash b)
 
 /* ---- what is known ---- */
 
+/* Where a set of WAYS places begins, any of which may hold what is known of a token: what many
+ * others bring must not drive out what one has. */
+static size_t set_of(struct siphash hash)
+{
+    return hash.low % (LIMIT_INTROSPECTION_ANSWERS / WAYS) * WAYS;
+}
+
+/* The answer about that token, or the place for one, which is that of what ends first. */
 static struct answer *place_of(struct introspection *in, struct siphash hash)
 {
-    return &in->answers[hash.low % LIMIT_INTROSPECTION_ANSWERS];
+    struct answer *set = &in->answers[set_of(hash)], *place = set;
+    for (unsigned i = 0; i < WAYS; i++) {
+        if (same_hash(set[i].hash, hash))
+            return &set[i];
+        if (set[i].until < place->until)
+            place = &set[i];
+    }
+    return place;
+}
+
+/* The same for refusals. */
+static size_t refusal_at(const struct introspection *in, struct siphash hash)
+{
+    size_t set = set_of(hash), place = set;
+    for (size_t i = set; i < set + WAYS; i++) {
+        if (same_hash(in->refusals[i].hash, hash))
+            return i;
+        if (in->refusals[i].until < in->refusals[place].until)
+            place = i;
+    }
+    return place;
 }
 
 /* Takes the claims over; NULL: none are known any more. */
@@ -92,8 +122,7 @@ static void keep(struct introspection *in, struct siphash hash, struct claims *c
 
 static void refuse(struct introspection *in, struct siphash hash, double seconds, bool unclear)
 {
-    in->refusals[hash.low % LIMIT_INTROSPECTION_ANSWERS] =
-        (struct refusal){hash, now_of(in) + seconds, unclear};
+    in->refusals[refusal_at(in, hash)] = (struct refusal){hash, now_of(in) + seconds, unclear};
     if (!unclear)
         keep(in, hash, NULL, 0);
 }
@@ -101,7 +130,7 @@ static void refuse(struct introspection *in, struct siphash hash, double seconds
 /* NULL: none that is still in force. */
 static const struct refusal *find_refusal(const struct introspection *in, struct siphash hash)
 {
-    const struct refusal *refusal = &in->refusals[hash.low % LIMIT_INTROSPECTION_ANSWERS];
+    const struct refusal *refusal = &in->refusals[refusal_at(in, hash)];
     return now_of(in) < refusal->until && same_hash(refusal->hash, hash) ? refusal : NULL;
 }
 

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "bindings/json.h"
 #include "bindings/jwt_internal.h"
+#include "http/response.h"
 
 /* Sets a field of the table on top. */
 static void set_text(lua_State *L, const char *name, struct str value)
@@ -20,11 +21,7 @@ static void push_response(lua_State *L, int status, struct str code, struct str 
                           const char *challenge)
 {
     struct buf *body = json_scratch();
-    buf_add_str(body, STR("{\"error\":"));
-    buf_add_json(body, code);
-    buf_add_str(body, STR(",\"error_description\":"));
-    buf_add_json(body, text);
-    buf_add_char(body, '}');
+    response_write_error(body, code, text);
     if (buf_failed(body))
         luaL_error(L, "out of memory");
     lua_createtable(L, 0, 3);

@@ -8,6 +8,7 @@
 #include "bindings/json.h"
 #include "bindings/keys.h"
 #include "http/headers.h"
+#include "http/response.h"
 #include "lua/lazy.h"
 
 static struct str check_text(lua_State *L, int index)
@@ -83,11 +84,7 @@ static int l_error(lua_State *L)
     lua_Integer status = check_status(L, 1);
     struct str code = check_text(L, 2), text = check_text(L, 3);
     struct buf *body = json_scratch();
-    buf_add_str(body, STR("{\"error\":"));
-    buf_add_json(body, code);
-    buf_add_str(body, STR(",\"error_description\":"));
-    buf_add_json(body, text);
-    buf_add_char(body, '}');
+    response_write_error(body, code, text);
     if (buf_failed(body))
         return luaL_error(L, "out of memory");
     lua_pushlstring(L, body->data, body->len);

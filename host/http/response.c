@@ -202,14 +202,19 @@ int response_set_body(struct response *res, struct arena *arena, int status,
     return 0;
 }
 
+void response_write_error(struct buf *out, struct str code, struct str text)
+{
+    buf_add_str(out, STR("{\"error\":"));
+    buf_add_json(out, code);
+    buf_add_str(out, STR(",\"error_description\":"));
+    buf_add_json(out, text);
+    buf_add_char(out, '}');
+}
+
 static struct str error_json(struct arena *arena, struct str code, struct str text)
 {
     struct buf json = BUF_INIT;
-    buf_add_str(&json, STR("{\"error\":"));
-    buf_add_json(&json, code);
-    buf_add_str(&json, STR(",\"error_description\":"));
-    buf_add_json(&json, text);
-    buf_add_char(&json, '}');
+    response_write_error(&json, code, text);
     struct str copy = {NULL, 0};
     if (!buf_failed(&json))
         copy = arena_copy(arena, buf_str(&json));

@@ -53,6 +53,10 @@ bool response_has_body(int status);
 void response_write_head(const struct response *res, const struct request *req, bool keep_alive,
                          struct buf *out);
 
+/* Appends the frame of every error, {"error":code,"error_description":text}; both are escaped.
+ * Fails as a buf does. */
+void response_write_error(struct buf *out, struct str code, struct str text);
+
 /* An answer in JSON: {"error": code, "error_description": text}, Content-Type and nosniff set.
  * `text` may be anything; it is escaped. 0 or -ENOMEM. */
 int response_set_error(struct response *res, struct arena *arena, int status, struct str code,

@@ -17,9 +17,11 @@ static const char *const own_functions[] = {
     "luafn-dev-issuer", SCRIPT_EMBEDDED "scripts/dev/issuer.lua", "luafn-dev-tv",
     SCRIPT_EMBEDDED "scripts/dev/tv.lua", NULL};
 
-/* "127.0.0.1:80", "[::1]:80", "localhost:80", "80". */
+/* "127.0.0.1:80", "[::1]:80", "localhost:80", "80"; and unix sockets, which are this machine's. */
 static bool is_loopback(const char *address)
 {
+    if (listener_names_file(address))
+        return true;
     const char *colon = strrchr(address, ':');
     if (colon == NULL)
         return true;
@@ -125,7 +127,7 @@ static int bind_default(struct run_host_plan *plan)
 static void name_origin(const struct run_host_plan *plan, char *out, size_t size)
 {
     snprintf(out, size, "%s://localhost%s", run_host_scheme(plan),
-             strrchr(plan->listeners[0].url, ':'));
+             strrchr(run_host_first(plan)->url, ':'));
 }
 
 static void announce(const struct run_host_plan *plan)
@@ -160,14 +162,19 @@ static int run(int argc, char **argv)
     if (rc == 0)
         rc = r.listen.count > 0 ? run_host_bind(&command_dev, &r.listen, &plan)
                                 : bind_default(&plan);
+    const struct listener *first = run_host_first(&plan);
+    if (rc == 0 && first == NULL)
+        rc = cli_usage(&command_dev, "the dev issuer needs an address that browsers can open, too: "
+                                     "add --listen 127.0.0.1:8888");
     if (rc != 0)
-        return rc;
-    bool by_name = r.listen.count == 0 || strncmp(r.listen.items[0], "localhost", 9) == 0;
+        return run_host_give_up(&plan, rc);
+    bool by_name =
+        r.listen.count == 0 || strncmp(r.listen.items[first - plan.listeners], "localhost", 9) == 0;
     char origin[160];
     name_origin(&plan, origin, sizeof(origin));
-    rc = set_values(&values, by_name ? origin : plan.listeners[0].url, r.config_file);
+    rc = set_values(&values, by_name ? origin : first->url, r.config_file);
     if (rc != 0)
-        return rc;
+        return run_host_give_up(&plan, rc);
     dev_place_keep(r.config_file, values.issuer);
     plan.supervisor.worker.app.defaults = values.list;
     plan.supervisor.worker.app.own_functions = own_functions;

@@ -2,6 +2,7 @@
 #include "cli/run_host.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,13 +117,32 @@ int run_host_bind(const struct command *command, const struct option_list *addre
 {
     struct err err;
     for (unsigned i = 0; i < addresses->count; i++) {
-        int rc = listener_bind("--listen", addresses->items[i], run_host_scheme(plan),
-                               &plan->listeners[plan->listener_count], &err);
+        const char *address = addresses->items[i];
+        struct listener *to = &plan->listeners[plan->listener_count];
+        int rc = listener_names_file(address)
+                     ? listener_bind_file("--listen", address, to, &err)
+                     : listener_bind("--listen", address, run_host_scheme(plan), to, &err);
         if (rc != 0)
             return run_host_refuse(command, rc, &err);
         plan->listener_count++;
+        plan->bound = true;
     }
     return 0;
+}
+
+const struct listener *run_host_first(const struct run_host_plan *plan)
+{
+    for (unsigned i = 0; i < plan->listener_count; i++)
+        if (!listener_names_file(plan->listeners[i].url))
+            return &plan->listeners[i];
+    return NULL;
+}
+
+int run_host_give_up(const struct run_host_plan *plan, int rc)
+{
+    for (unsigned i = 0; plan->bound && i < plan->listener_count; i++)
+        listener_remove(&plan->listeners[i]);
+    return rc;
 }
 
 static int adopt(struct run_host_plan *plan, int fd, const char *name)
@@ -258,6 +278,9 @@ int run_host_redirect(const struct command *command, const struct run_host *r,
         return 0;
     if (plan->supervisor.worker.app.tls_count == 0)
         return cli_usage(command, "--redirect-http needs --tls-cert and --tls-key");
+    if (run_host_first(plan) == NULL)
+        return cli_usage(command,
+                         "--redirect-http needs a --listen HOST:PORT that it can send clients to");
     if (!upgraded && plan->listener_count == LISTENER_MAX)
         return cli_usage(command, "with --redirect-http there can be %d other addresses at most",
                          LISTENER_MAX - 1);
@@ -273,9 +296,25 @@ int run_host_redirect(const struct command *command, const struct run_host *r,
     return rc == 0 ? 0 : run_host_refuse(command, rc, &err);
 }
 
-int run_host_drop(const struct run_host *r)
+/* Who starts as root has made the sockets' files, too. */
+static int give_files(const struct run_host_plan *plan, const char *name)
+{
+    const struct passwd *user = geteuid() == 0 ? getpwnam(name) : NULL;
+    for (unsigned i = 0; user != NULL && plan->bound && i < plan->listener_count; i++) {
+        const struct listener *listener = &plan->listeners[i];
+        int rc = listener_give(listener, user->pw_uid, user->pw_gid);
+        if (rc != 0)
+            return cli_fault("%s cannot be given to user %s: %s", listener->url, name,
+                             strerror(-rc));
+    }
+    return 0;
+}
+
+int run_host_drop(const struct run_host *r, const struct run_host_plan *plan)
 {
     struct err err;
+    if (r->user != NULL && give_files(plan, r->user) != 0)
+        return EXIT_FAULT;
     if (r->user == NULL || confine_to_user(r->user, &err) == 0)
         return 0;
     return cli_fault("%s", err.text);
@@ -316,11 +355,12 @@ int run_host_go(struct run_host_plan *plan)
     struct config *config = config_load(&options, &err);
     budget_stop();
     if (config == NULL)
-        return cli_fault("%s", err.text);
+        return run_host_give_up(plan, cli_fault("%s", err.text));
     int rc = prepare_state(plan, config->kv_address.host[0] != '\0');
     plan_sandbox(plan, config);
     config_free(config);
     if (rc == 0 && plan->announce != NULL)
         plan->announce(plan);
-    return rc == 0 ? supervisor_run(&plan->supervisor, plan->listeners, plan->listener_count) : rc;
+    return rc == 0 ? supervisor_run(&plan->supervisor, plan->listeners, plan->listener_count)
+                   : run_host_give_up(plan, rc);
 }

@@ -30,6 +30,7 @@ struct run_host_plan {
     struct supervisor_options supervisor;
     struct listener listeners[LISTENER_MAX];
     unsigned listener_count;
+    bool bound;                      /* by us: nobody handed them over */
     struct listener admin, redirect; /* `redirect`: handed over; else fd is 0 */
     struct tls_files tls[OPTION_LIST_MAX];
     char keys_folder[4096], kv_file[4096];
@@ -59,8 +60,12 @@ int run_host_bind(const struct command *command, const struct option_list *addre
  * an exit status. */
 int run_host_redirect(const struct command *command, const struct run_host *r,
                       struct run_host_plan *plan);
+/* The first that has a port; NULL: there is none, but unix sockets. */
+const struct listener *run_host_first(const struct run_host_plan *plan);
 /* Becomes the user of --user, once what takes root is done. 0 or EXIT_FAULT. */
-int run_host_drop(const struct run_host *r);
+int run_host_drop(const struct run_host *r, const struct run_host_plan *plan);
+/* Where it comes to nothing: leaves no file of a socket behind. Returns `rc`. */
+int run_host_give_up(const struct run_host_plan *plan, int rc);
 /* Checks the configuration once, so that a bad one is told before any process is made, then runs to
  * the end. */
 int run_host_go(struct run_host_plan *plan);

@@ -21,7 +21,8 @@ static int default_address(struct option_list *listen, char *text, size_t size)
 static int bind_default_admin(bool any, struct run_host_plan *plan, struct err *err)
 {
     char address[32];
-    const char *colon = strrchr(plan->listeners[0].url, ':');
+    const struct listener *first = run_host_first(plan);
+    const char *colon = first != NULL ? strrchr(first->url, ':') : NULL;
     uint64_t port = 0;
     bool known = !any && colon != NULL && str_to_u64(str_from(colon + 1), 65534, &port) == 0;
     snprintf(address, sizeof(address), "127.0.0.1:%u", (unsigned)port + 1);
@@ -78,10 +79,10 @@ static int run(int argc, char **argv)
     if (rc == 0)
         rc = run_host_redirect(&command_serve, &r, &plan);
     if (rc == 0)
-        rc = run_host_drop(&r);
+        rc = run_host_drop(&r, &plan);
     plan.announce = announce;
     plan.supervisor.argv = argv - 1; /* of the program: this command's begins behind its name */
-    return rc == 0 ? run_host_go(&plan) : rc;
+    return rc == 0 ? run_host_go(&plan) : run_host_give_up(&plan, rc);
 }
 
 const struct command command_serve = {"serve", run};

@@ -330,8 +330,10 @@ static int read_networks(struct options_reader *r, struct proxies *proxies)
     if (proxies->from == NULL)
         return options_no_memory(r);
     for (unsigned i = 0; i < count; i++) {
-        if (str_eq(from[i], STR("unix")))
-            continue; /* who comes by a unix socket has no address, and there is none to come by */
+        if (str_eq(from[i], FORWARDED_UNIX)) {
+            proxies->from_unix = true;
+            continue;
+        }
         if (!forwarded_parse_network(from[i], &proxies->from[proxies->from_count++]))
             return options_fault(r, "from",
                                  "'%.*s' is no address and no network, as \"10.0.0.0/8\" (with no "

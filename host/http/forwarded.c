@@ -101,6 +101,14 @@ static bool is_trusted(const struct proxies *proxies, const unsigned char addres
     return false;
 }
 
+bool forwarded_trusts(const struct proxies *proxies, struct str peer)
+{
+    unsigned char address[16];
+    if (str_eq(peer, FORWARDED_UNIX))
+        return proxies->from_unix;
+    return proxies->from_count > 0 && address_parse(peer, address) && is_trusted(proxies, address);
+}
+
 /* ---- what one hop says ---- */
 
 struct hop {
@@ -279,8 +287,7 @@ int forwarded_apply(const struct proxies *proxies, struct request *req, struct a
 {
     unsigned char address[16];
     struct hops hops;
-    if (proxies->from_count == 0 || !address_parse(req->client_ip, address) ||
-        !is_trusted(proxies, address))
+    if (!forwarded_trusts(proxies, req->client_ip))
         return 0;
     req->forwarded = proxies->header;
     req->forwarded_host = proxies->trust_host;

@@ -16,13 +16,20 @@ struct network {
 
 struct proxies {
     struct network *from; /* borrowed from the configuration */
-    unsigned from_count;  /* 0: nobody is believed */
+    unsigned from_count;
+    bool from_unix; /* who comes by a unix socket is believed, too */
     enum forwarded_by header;
     bool trust_host; /* what they say about the host's name counts, too */
 };
 
+/* The address of who comes by a unix socket. */
+#define FORWARDED_UNIX STR("unix")
+
 /* "10.0.0.0/8", "::1". False: it is none, or has bits behind those that count. */
 bool forwarded_parse_network(struct str text, struct network *out);
+
+/* Is the word of a peer with this address believed? */
+bool forwarded_trusts(const struct proxies *proxies, struct str peer);
 
 /* Puts the client's address, scheme and, with trust_host, host into the request of a trusted peer,
  * whose address req->client_ip is, and notes in req->forwarded whose header that was. Addresses are

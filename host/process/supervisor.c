@@ -40,6 +40,8 @@ static void stop(struct supervisor *s, int status)
         notify_send("STOPPING=1\nSTATUS=answering what runs");
     take_nothing_new(s);
     bool last = s->upgrade.state == UPGRADE_NONE && !s->options->foreign;
+    for (unsigned i = 0; last && i < s->listener_count; i++)
+        listener_remove(&s->listeners[i]);
     for (unsigned i = 0; i < s->options->workers; i++)
         atomic_store(&s->carried.workers->slots[i].last, last);
     children_signal(s, SIGTERM);

@@ -4,7 +4,10 @@
  * fails (no descriptor, no buffers), libuv tries again and again within its callback and would
  * never come back to the loop; so the acceptor closes its handle, rests, and listens anew on a copy
  * of the descriptor that was kept for this. Meanwhile who is connected is served, and who comes
- * waits in the kernel's queue, or for another worker. */
+ * waits in the kernel's queue, or for another worker.
+ *
+ * Unix sockets are handles of TCP, too: libuv asks nothing of them that only TCP has, and what we
+ * ask ourselves (TCP_CORK and the like) is refused by the kernel and not missed. */
 #include "server/acceptor.h"
 
 #include <errno.h>
@@ -14,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "http/forwarded.h"
 #include "server/conn.h"
 
 enum { BACKLOG = 511, REST_MS = 100 };
@@ -68,20 +72,23 @@ static void reject_next(struct acceptor *acceptor)
 
 static void read_address(struct conn *conn)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     int len = sizeof(address);
-    if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&address, &len) == 0)
+    if (uv_tcp_getpeername(&conn->tcp, (struct sockaddr *)&address, &len) == 0 &&
+        address.ss_family == AF_UNIX)
+        memcpy(conn->ip, FORWARDED_UNIX.ptr, FORWARDED_UNIX.len + 1);
+    else
         uv_ip_name((struct sockaddr *)&address, conn->ip, sizeof(conn->ip));
     /* Of a listener for both: an IPv4 address is told as one (RFC 4291 2.5.5.2). */
     if (strncmp(conn->ip, "::ffff:", 7) == 0 && strchr(conn->ip, '.') != NULL)
         memmove(conn->ip, conn->ip + 7, strlen(conn->ip + 7) + 1);
 }
 
-/* False: its address has as many as it may. */
+/* False: its address has as many as it may. A unix socket is a proxy's, who comes for many. */
 static bool count_in(struct conn *conn)
 {
     struct peers *peers = conn->server->peers;
-    if (peers == NULL || conn->admin)
+    if (peers == NULL || conn->admin || str_eq(str_from(conn->ip), FORWARDED_UNIX))
         return true;
     conn->peer = peers_join(peers, conn->ip);
     return conn->peer != NULL;

@@ -52,9 +52,10 @@ export function parseResponse(buf, { head = false, ended = false } = {}) {
 
 // One connection. Answers are taken in order; each read has a deadline of its own.
 export class Wire {
+  // Without a port `address` is the file of a unix socket.
   static connect(address, port) {
     return new Promise((resolve, reject) => {
-      const socket = net.connect({ host: address, port, noDelay: true });
+      const socket = net.connect(port === undefined ? { path: address } : { host: address, port, noDelay: true });
       socket.once('error', reject);
       socket.once('connect', () => {
         socket.off('error', reject);

@@ -124,7 +124,7 @@ test('sockets for another process are left alone; what is no socket is refused w
   assert.match(bad.stderr, /^a socket that was handed over cannot be used: descriptor 3 is no socket/m);
   const udp = launch(dir, { under: ['bash', '-c', 'export LISTEN_PID=$$ LISTEN_FDS=1; exec 3<>/dev/udp/127.0.0.1/9; exec "$@"', 'bash'] });
   await assert.rejects(udp.listening, /ended before it listened: code 1/);
-  assert.match(udp.stderr, /^a socket that was handed over cannot be used: descriptor 3 is no TCP socket that listens$/m);
+  assert.match(udp.stderr, /^a socket that was handed over cannot be used: descriptor 3 is no TCP or unix socket that listens$/m);
   const many = launch(dir, { under: activate(Array(17).fill('http').join(':')) });
   await assert.rejects(many.listening, /ended before it listened: code 1/);
   assert.match(many.stderr, /^more than 16 sockets were handed over$/m);

@@ -173,7 +173,10 @@ static void scheme_and_host_are_the_nearest_proxys(void **state)
     struct network from = parse("127.0.0.1");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct arena arena;
-        struct proxies proxies = {&from, 1, FORWARDED_BY_X, cases[i].trust_host};
+        struct proxies proxies = {.from = &from,
+                                  .from_count = 1,
+                                  .header = FORWARDED_BY_X,
+                                  .trust_host = cases[i].trust_host};
         struct request req = {
             .client_ip = STR("127.0.0.1"), .scheme = STR("http"), .host = STR("own")};
         arena_init(&arena);
@@ -185,6 +188,18 @@ static void scheme_and_host_are_the_nearest_proxys(void **state)
         assert_true(str_eq(req.host, str_from(cases[i].host)));
         arena_free(&arena);
     }
+}
+
+static void a_unix_socket_is_a_peer_of_its_own(void **state)
+{
+    (void)state;
+    struct network all = parse("0.0.0.0/0");
+    struct proxies none = {.from = &all, .from_count = 1}, unix_too = {.from_unix = true};
+    assert_false(forwarded_trusts(&none, FORWARDED_UNIX));
+    assert_true(forwarded_trusts(&none, STR("1.2.3.4")));
+    assert_true(forwarded_trusts(&unix_too, FORWARDED_UNIX));
+    assert_false(forwarded_trusts(&unix_too, STR("1.2.3.4")));
+    assert_false(forwarded_trusts(&unix_too, STR("")));
 }
 
 static void a_handler_sees_what_was_believed(void **state)
@@ -221,6 +236,7 @@ int main(void)
         cmocka_unit_test(elements_of_rfc_7239),
         cmocka_unit_test(too_many_hops_are_none),
         cmocka_unit_test(scheme_and_host_are_the_nearest_proxys),
+        cmocka_unit_test(a_unix_socket_is_a_peer_of_its_own),
         cmocka_unit_test(a_handler_sees_what_was_believed),
     };
     return cmocka_run_group_tests_name("http_forwarded", tests, NULL, NULL);

@@ -1,12 +1,11 @@
-/* The crypto module: random bytes, digests, comparison without a clock to read from. */
-#include <lauxlib.h>
-#include <lua.h>
+/* The crypto module: random bytes, digests, comparison without a clock to read from. What needs a
+ * key is in crypto_keys.c, what makes keys of passwords in crypto_derive.c. */
+#include "bindings/crypto.h"
+
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 
-#include "base/str.h"
 #include "bindings/base64.h"
 #include "bindings/bindings.h"
 
@@ -14,11 +13,18 @@ enum { RANDOM_MAX = 65536 };
 
 static const char hex_digits[] = "0123456789abcdef";
 
-static struct str check_str(lua_State *L, int index)
+struct str lx_crypto_text(lua_State *L, int index)
 {
     struct str s;
     s.ptr = luaL_checklstring(L, index, &s.len);
     return s;
+}
+
+const EVP_MD *lx_crypto_hash(lua_State *L, int index)
+{
+    static const char *const names[] = {"sha256", "sha384", "sha512", "sha1", NULL};
+    const EVP_MD *const kinds[] = {EVP_sha256(), EVP_sha384(), EVP_sha512(), EVP_sha1()};
+    return kinds[luaL_checkoption(L, index, NULL, names)];
 }
 
 static void push_hex(lua_State *L, const unsigned char *bytes, size_t len)
@@ -51,19 +57,17 @@ static void push_digest(lua_State *L, const unsigned char *digest, unsigned len,
 
 static int l_equals(lua_State *L)
 {
-    struct str a = check_str(L, 1);
-    struct str b = check_str(L, 2);
+    struct str a = lx_crypto_text(L, 1);
+    struct str b = lx_crypto_text(L, 2);
     lua_pushboolean(L, a.len == b.len && CRYPTO_memcmp(a.ptr, b.ptr, a.len) == 0);
     return 1;
 }
 
 static int l_hmac(lua_State *L)
 {
-    static const char *const names[] = {"sha256", "sha384", "sha512", "sha1", NULL};
-    const EVP_MD *const kinds[] = {EVP_sha256(), EVP_sha384(), EVP_sha512(), EVP_sha1()};
-    const EVP_MD *kind = kinds[luaL_checkoption(L, 1, NULL, names)];
-    struct str key = check_str(L, 2);
-    struct str text = check_str(L, 3);
+    const EVP_MD *kind = lx_crypto_hash(L, 1);
+    struct str key = lx_crypto_text(L, 2);
+    struct str text = lx_crypto_text(L, 3);
     enum encoding as = check_encoding(L, 4);
     luaL_argcheck(L, key.len <= INT32_MAX, 2, "the key is too long");
     unsigned char digest[EVP_MAX_MD_SIZE];
@@ -87,16 +91,36 @@ static int l_random(lua_State *L)
     return 1;
 }
 
+static int digest(lua_State *L, const EVP_MD *kind)
+{
+    struct str text = lx_crypto_text(L, 1);
+    enum encoding as = check_encoding(L, 2);
+    unsigned char bytes[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    if (EVP_Digest(text.ptr, text.len, bytes, &len, kind, NULL) != 1)
+        return luaL_error(L, "crypto: OpenSSL refused the digest");
+    push_digest(L, bytes, len, as);
+    return 1;
+}
+
+static int l_sha1(lua_State *L)
+{
+    return digest(L, EVP_sha1());
+}
+
 static int l_sha256(lua_State *L)
 {
-    struct str text = check_str(L, 1);
-    enum encoding as = check_encoding(L, 2);
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    if (EVP_Digest(text.ptr, text.len, digest, &len, EVP_sha256(), NULL) != 1)
-        return luaL_error(L, "crypto.sha256: OpenSSL refused");
-    push_digest(L, digest, len, as);
-    return 1;
+    return digest(L, EVP_sha256());
+}
+
+static int l_sha384(lua_State *L)
+{
+    return digest(L, EVP_sha384());
+}
+
+static int l_sha512(lua_State *L)
+{
+    return digest(L, EVP_sha512());
 }
 
 /* RFC 9562 section 5.4: version 4, variant 10. */
@@ -120,8 +144,22 @@ static int l_uuid(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"equals", l_equals}, {"hmac", l_hmac}, {"random", l_random},
-    {"sha256", l_sha256}, {"uuid", l_uuid}, {NULL, NULL},
+    {"decrypt", l_crypto_decrypt},
+    {"encrypt", l_crypto_encrypt},
+    {"equals", l_equals},
+    {"hkdf", l_crypto_hkdf},
+    {"hmac", l_hmac},
+    {"pbkdf2", l_crypto_pbkdf2},
+    {"random", l_random},
+    {"scrypt", l_crypto_scrypt},
+    {"sha1", l_sha1},
+    {"sha256", l_sha256},
+    {"sha384", l_sha384},
+    {"sha512", l_sha512},
+    {"sign", l_crypto_sign},
+    {"uuid", l_uuid},
+    {"verify", l_crypto_verify},
+    {NULL, NULL},
 };
 
 int open_crypto(lua_State *L)

@@ -5,38 +5,9 @@
 #include "base/buf.h"
 #include "bindings/json.h"
 #include "bindings/jwt_internal.h"
+#include "bindings/kept_key.h"
 #include "bindings/keys.h"
 #include "lua/tree.h"
-
-/* Parsing a PEM costs more than a signature: the last one is kept. One a process; a worker has one
- * thread. */
-static struct {
-    struct buf text;
-    bool is_secret;
-    struct key *key;
-} kept;
-
-static struct key *get_key(struct str text, bool is_secret, struct err *err)
-{
-    if (kept.key != NULL && kept.is_secret == is_secret && str_eq(buf_str(&kept.text), text))
-        return kept.key;
-    struct key *key = NULL;
-    int rc = is_secret ? key_from_secret(text, &key, err) : key_from_pem(text, &key, err);
-    if (rc != 0)
-        return NULL;
-    key_unref(kept.key);
-    kept.key = NULL;
-    buf_clear(&kept.text);
-    buf_add_str(&kept.text, text);
-    kept.is_secret = is_secret;
-    if (buf_failed(&kept.text)) {
-        key_unref(key);
-        err_set(err, 0, "out of memory");
-        return NULL;
-    }
-    kept.key = key;
-    return key;
-}
 
 /* A member of the options at index 2 that must be a text, or absent. The text stays alive with the
  * table. */
@@ -74,7 +45,7 @@ static json_t *make_header(struct str kid, struct str typ)
 static int sign(struct str key_text, bool is_secret, enum alg alg, struct str kid, struct str typ,
                 struct str claims_json, struct buf *token, struct err *err)
 {
-    struct key *key = get_key(key_text, is_secret, err);
+    struct key *key = kept_key_get(key_text, is_secret, err);
     if (key == NULL)
         return -1;
     json_t *header = make_header(kid, typ);
@@ -128,7 +99,7 @@ int l_jwt_public_jwk(lua_State *L)
     luaL_argcheck(L, alg != ALG_NONE_KNOWN, 2, "not a known algorithm");
     bool certified = lua_toboolean(L, 3);
     struct err err;
-    struct key *key = get_key(pem, false, &err);
+    struct key *key = kept_key_get(pem, false, &err);
     if (key == NULL)
         return fail(L, err.text);
     if (key_kid(key).len == 0) {

@@ -70,8 +70,30 @@ assert(base64.decode_url("aGVsbG8=") == nil)]],
 
 modules[#modules + 1] = {
   name = "crypto",
-  summary = "Random bytes, digests, and comparison of secrets.",
+  summary = "Random bytes, digests, comparison of secrets, keys of passwords, signatures and sealed texts.",
   functions = {
+    {
+      name = "crypto.decrypt",
+      summary = "Opens what `crypto.encrypt` made.",
+      args = { { "key", "string", "32 bytes" }, { "sealed", "string", "nonce, text and tag" } },
+      returns = { { "string?", "the text, or nil where the key is another or a byte was changed" }, { "string?", "why" } },
+      errors = "The key has not 32 bytes.",
+      example = [[
+local key = crypto.random(32)
+assert(crypto.decrypt(key, crypto.encrypt(key, "a text")) == "a text")
+assert(crypto.decrypt(crypto.random(32), crypto.encrypt(key, "a text")) == nil)]],
+    },
+    {
+      name = "crypto.encrypt",
+      summary = "Seals a text so that nobody without the key can read or change it (AES-256-GCM). A random nonce of 12 bytes stands in front, the tag of 16 behind. One key is good for some four thousand million texts.",
+      args = { { "key", "string", "32 bytes: `crypto.random(32)`, or `crypto.hkdf` of a secret" }, { "text", "string", "any bytes" } },
+      returns = { { "string", "28 bytes more than the text" } },
+      errors = "The key has not 32 bytes.",
+      example = [[
+local key = crypto.hkdf("sha256", "a long secret", "", "cookie", 32)
+local cookie = base64.encode_url(crypto.encrypt(key, "user 5"))
+assert(crypto.decrypt(key, base64.decode_url(cookie)) == "user 5")]],
+    },
     {
       name = "crypto.equals",
       summary = "Compares two texts in a time that does not depend on where they differ. Texts of different length are different.",
@@ -81,6 +103,20 @@ modules[#modules + 1] = {
       example = [[
 assert(crypto.equals("secret", "secret"))
 assert(not crypto.equals("secret", "secreT"))]],
+    },
+    {
+      name = "crypto.hkdf",
+      summary = "A key of a secret, one for each purpose (RFC 5869). Not for passwords: it is quick.",
+      args = {
+        { "algorithm", '"sha256"|"sha384"|"sha512"|"sha1"', "" },
+        { "key", "string", "1 to 1024 bytes" },
+        { "salt", "string", "at most 1024 bytes, may be empty" },
+        { "info", "string", "what the key is for, at most 1024 bytes" },
+        { "length", "integer", "1 to 1024 bytes" },
+      },
+      returns = { { "string", "`length` bytes" } },
+      errors = "An argument is out of range.",
+      example = [[assert(#crypto.hkdf("sha256", "a long secret", "", "cookie", 32) == 32)]],
     },
     {
       name = "crypto.hmac",
@@ -98,6 +134,23 @@ local signature = crypto.hmac("sha256", "Jefe", "what do ya want for nothing?")
 assert(signature == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")]],
     },
     {
+      name = "crypto.pbkdf2",
+      summary = "A key of a password (RFC 8018), slow on purpose: a thread computes it, and the request waits while others run.",
+      args = {
+        { "algorithm", '"sha256"|"sha384"|"sha512"|"sha1"', "" },
+        { "password", "string", "" },
+        { "salt", "string", "16 random bytes, kept beside the key" },
+        { "iterations", "integer", "1 to 5000000; 600000 of sha256 are advised" },
+        { "length", "integer", "1 to 1024 bytes" },
+      },
+      returns = { { "string", "`length` bytes" } },
+      errors = "An argument is out of range; 256 such keys are under way in this worker.",
+      example = [[
+local salt = crypto.random(16)
+local key = crypto.pbkdf2("sha256", "open sesame", salt, 1000, 32)
+assert(crypto.equals(key, crypto.pbkdf2("sha256", "open sesame", salt, 1000, 32)))]],
+    },
+    {
       name = "crypto.random",
       summary = "Bytes that nobody can predict.",
       args = { { "count", "integer", "0 to 65536" } },
@@ -107,6 +160,32 @@ assert(signature == "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964e
 assert(#crypto.random(16) == 16)
 local state = base64.encode_url(crypto.random(24))
 assert(#state == 32)]],
+    },
+    {
+      name = "crypto.scrypt",
+      summary = "A key of a password (RFC 7914) that costs memory as well as time: 128 * r * n bytes, which the function's `memory` must have free. A thread computes it, and the request waits while others run.",
+      args = {
+        { "password", "string", "" },
+        { "salt", "string", "16 random bytes, kept beside the key" },
+        { "options?", "table", "`n` a power of two (default 16384), `r` (8), `p` (1; 5 is advised with that n), `length` in bytes (32)" },
+      },
+      returns = { { "string", "`length` bytes" } },
+      errors = "An option is unknown or out of range, n * r * p above 16777216, not enough `memory`; 256 such keys are under way in this worker.",
+      example = [[
+local salt = crypto.random(16)
+local key = crypto.scrypt("open sesame", salt, { n = 1024, r = 8, p = 5 })
+assert(#key == 32 and key ~= crypto.scrypt("open says me", salt, { n = 1024, r = 8, p = 5 }))]],
+    },
+    {
+      name = "crypto.sha1",
+      summary = "SHA-1 digest. For senders that know nothing better.",
+      args = {
+        { "text", "string", "any bytes" },
+        { "encoding?", '"hex"|"base64"|"base64url"|"raw"', 'default "hex", lower case' },
+      },
+      returns = { { "string", "the digest" } },
+      errors = "`text` is not a string; an unknown encoding.",
+      example = [[assert(crypto.sha1("abc"):sub(1, 16) == "a9993e364706816a")]],
     },
     {
       name = "crypto.sha256",
@@ -122,12 +201,59 @@ assert(crypto.sha256("abc"):sub(1, 16) == "ba7816bf8f01cfea")
 assert(#crypto.sha256("abc", "raw") == 32)]],
     },
     {
+      name = "crypto.sha384",
+      summary = "SHA-384 digest.",
+      args = {
+        { "text", "string", "any bytes" },
+        { "encoding?", '"hex"|"base64"|"base64url"|"raw"', 'default "hex", lower case' },
+      },
+      returns = { { "string", "the digest" } },
+      errors = "`text` is not a string; an unknown encoding.",
+      example = [[assert(crypto.sha384("abc"):sub(1, 16) == "cb00753f45a35e8b")]],
+    },
+    {
+      name = "crypto.sha512",
+      summary = "SHA-512 digest.",
+      args = {
+        { "text", "string", "any bytes" },
+        { "encoding?", '"hex"|"base64"|"base64url"|"raw"', 'default "hex", lower case' },
+      },
+      returns = { { "string", "the digest" } },
+      errors = "`text` is not a string; an unknown encoding.",
+      example = [[assert(crypto.sha512("abc"):sub(1, 16) == "ddaf35a193617aba")]],
+    },
+    {
+      name = "crypto.sign",
+      summary = "Signs a text with a private key, in the form of a token's signature (RFC 7518: ES is r and s side by side). Whole tokens are `jwt.sign`'s.",
+      args = {
+        { "algorithm", '"RS256"|"RS384"|"RS512"|"PS256"|"PS384"|"PS512"|"ES256"|"ES384"|"ES512"|"EdDSA"', "as in a token" },
+        { "key", "string", "PEM of the private key" },
+        { "text", "string", "any bytes" },
+      },
+      returns = { { "string?", "the signature's bytes, or nil where the key cannot" }, { "string?", "why" } },
+      errors = "The algorithm is unknown, or one of shared secrets.",
+      example = "local signature, why = crypto.sign(\"ES256\", env.SIGNING_KEY or \"\", \"a text\")\nassert(signature or why)",
+    },
+    {
       name = "crypto.uuid",
       summary = "A random UUID (version 4).",
       returns = { { "string", "36 characters, lower case" } },
       example = [[
 local id = crypto.uuid()
 assert(#id == 36 and id:sub(15, 15) == "4")]],
+    },
+    {
+      name = "crypto.verify",
+      summary = "Checks a signature over a text.",
+      args = {
+        { "algorithm", '"RS256"|"RS384"|"RS512"|"PS256"|"PS384"|"PS512"|"ES256"|"ES384"|"ES512"|"EdDSA"', "as in a token" },
+        { "key", "string", "PEM of the public key, or of a certificate" },
+        { "text", "string", "any bytes" },
+        { "signature", "string", "its bytes" },
+      },
+      returns = { { "boolean?", "is it good? nil where the key cannot" }, { "string?", "why" } },
+      errors = "The algorithm is unknown, or one of shared secrets.",
+      example = "assert(not crypto.verify(\"ES256\", env.PUBLIC_KEY or \"\", \"a text\", \"\"))",
     },
   },
 }

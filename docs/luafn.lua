@@ -168,9 +168,26 @@ function base64.encode(bytes) end
 ---@return string # base64url
 function base64.encode_url(bytes) end
 
----Random bytes, digests, and comparison of secrets.
+---Random bytes, digests, comparison of secrets, keys of passwords, signatures and sealed texts.
 ---@class luafn.crypto
 crypto = {}
+
+---Opens what `crypto.encrypt` made.
+---
+---Raises: The key has not 32 bytes.
+---@param key string 32 bytes
+---@param sealed string nonce, text and tag
+---@return string? # the text, or nil where the key is another or a byte was changed
+---@return string? # why
+function crypto.decrypt(key, sealed) end
+
+---Seals a text so that nobody without the key can read or change it (AES-256-GCM). A random nonce of 12 bytes stands in front, the tag of 16 behind. One key is good for some four thousand million texts.
+---
+---Raises: The key has not 32 bytes.
+---@param key string 32 bytes: `crypto.random(32)`, or `crypto.hkdf` of a secret
+---@param text string any bytes
+---@return string # 28 bytes more than the text
+function crypto.encrypt(key, text) end
 
 ---Compares two texts in a time that does not depend on where they differ. Texts of different length are different.
 ---
@@ -179,6 +196,17 @@ crypto = {}
 ---@param b string
 ---@return boolean
 function crypto.equals(a, b) end
+
+---A key of a secret, one for each purpose (RFC 5869). Not for passwords: it is quick.
+---
+---Raises: An argument is out of range.
+---@param algorithm "sha256"|"sha384"|"sha512"|"sha1"
+---@param key string 1 to 1024 bytes
+---@param salt string at most 1024 bytes, may be empty
+---@param info string what the key is for, at most 1024 bytes
+---@param length integer 1 to 1024 bytes
+---@return string # `length` bytes
+function crypto.hkdf(algorithm, key, salt, info, length) end
 
 ---Keyed digest (RFC 2104), as webhooks sign their bodies.
 ---
@@ -190,12 +218,40 @@ function crypto.equals(a, b) end
 ---@return string # the digest
 function crypto.hmac(algorithm, key, text, encoding) end
 
+---A key of a password (RFC 8018), slow on purpose: a thread computes it, and the request waits while others run.
+---
+---Raises: An argument is out of range; 256 such keys are under way in this worker.
+---@param algorithm "sha256"|"sha384"|"sha512"|"sha1"
+---@param password string
+---@param salt string 16 random bytes, kept beside the key
+---@param iterations integer 1 to 5000000; 600000 of sha256 are advised
+---@param length integer 1 to 1024 bytes
+---@return string # `length` bytes
+function crypto.pbkdf2(algorithm, password, salt, iterations, length) end
+
 ---Bytes that nobody can predict.
 ---
 ---Raises: `count` is out of range.
 ---@param count integer 0 to 65536
 ---@return string # `count` bytes
 function crypto.random(count) end
+
+---A key of a password (RFC 7914) that costs memory as well as time: 128 * r * n bytes, which the function's `memory` must have free. A thread computes it, and the request waits while others run.
+---
+---Raises: An option is unknown or out of range, n * r * p above 16777216, not enough `memory`; 256 such keys are under way in this worker.
+---@param password string
+---@param salt string 16 random bytes, kept beside the key
+---@param options? table `n` a power of two (default 16384), `r` (8), `p` (1; 5 is advised with that n), `length` in bytes (32)
+---@return string # `length` bytes
+function crypto.scrypt(password, salt, options) end
+
+---SHA-1 digest. For senders that know nothing better.
+---
+---Raises: `text` is not a string; an unknown encoding.
+---@param text string any bytes
+---@param encoding? "hex"|"base64"|"base64url"|"raw" default "hex", lower case
+---@return string # the digest
+function crypto.sha1(text, encoding) end
 
 ---SHA-256 digest.
 ---
@@ -205,9 +261,46 @@ function crypto.random(count) end
 ---@return string # the digest
 function crypto.sha256(text, encoding) end
 
+---SHA-384 digest.
+---
+---Raises: `text` is not a string; an unknown encoding.
+---@param text string any bytes
+---@param encoding? "hex"|"base64"|"base64url"|"raw" default "hex", lower case
+---@return string # the digest
+function crypto.sha384(text, encoding) end
+
+---SHA-512 digest.
+---
+---Raises: `text` is not a string; an unknown encoding.
+---@param text string any bytes
+---@param encoding? "hex"|"base64"|"base64url"|"raw" default "hex", lower case
+---@return string # the digest
+function crypto.sha512(text, encoding) end
+
+---Signs a text with a private key, in the form of a token's signature (RFC 7518: ES is r and s side by side). Whole tokens are `jwt.sign`'s.
+---
+---Raises: The algorithm is unknown, or one of shared secrets.
+---@param algorithm "RS256"|"RS384"|"RS512"|"PS256"|"PS384"|"PS512"|"ES256"|"ES384"|"ES512"|"EdDSA" as in a token
+---@param key string PEM of the private key
+---@param text string any bytes
+---@return string? # the signature's bytes, or nil where the key cannot
+---@return string? # why
+function crypto.sign(algorithm, key, text) end
+
 ---A random UUID (version 4).
 ---@return string # 36 characters, lower case
 function crypto.uuid() end
+
+---Checks a signature over a text.
+---
+---Raises: The algorithm is unknown, or one of shared secrets.
+---@param algorithm "RS256"|"RS384"|"RS512"|"PS256"|"PS384"|"PS512"|"ES256"|"ES384"|"ES512"|"EdDSA" as in a token
+---@param key string PEM of the public key, or of a certificate
+---@param text string any bytes
+---@param signature string its bytes
+---@return boolean? # is it good? nil where the key cannot
+---@return string? # why
+function crypto.verify(algorithm, key, text, signature) end
 
 ---Environment variables, read-only: `env.NAME` is a string, or nil. A function sees those that its `env` list in functions.lua names (`*` allowed); without a list, all of them in `dev`, and in `serve` those of the .env files. `pairs(env)` walks them; assigning raises.
 ---@type table<string, string?>

@@ -66,10 +66,15 @@ int key_verify(struct key *key, enum key_backend backend, enum alg alg, struct s
 int key_sign(struct key *key, enum alg alg, const json_t *extra_header, struct str claims_json,
              struct buf *out, struct err *err) __attribute__((warn_unused_result));
 
-/* The same, by the backend that is named; OpenSSL steps in where libjwt cannot (PS, EdDSA, a `typ`
- * other than JWT). libjwt writes the claims anew (equal JSON, members sorted), and 1.10 reads a
- * null pointer when memory runs out meanwhile: for programs that make one token, not for the
- * server. */
+/* The signature alone, as a JWS has it (RFC 7518 section 3), over any bytes; appended to `out`. 0
+ * or -EINVAL, -ENOMEM with the reason. */
+int key_sign_bytes(struct key *key, enum alg alg, struct str input, struct buf *out,
+                   struct err *err) __attribute__((warn_unused_result));
+
+/* The same as key_sign, by the backend that is named; OpenSSL steps in where libjwt cannot (PS,
+ * EdDSA, a `typ` other than JWT). libjwt writes the claims anew (equal JSON, members sorted),
+ * and 1.10 reads a null pointer when memory runs out meanwhile: for programs that make one token,
+ * not for the server. */
 int key_sign_with(struct key *key, enum key_backend backend, enum alg alg,
                   const json_t *extra_header, struct str claims_json, struct buf *out,
                   struct err *err) __attribute__((warn_unused_result));

@@ -33,12 +33,8 @@ static json_t *header_of(const struct key *key, enum alg alg, const json_t *extr
     return header;
 }
 
-static int check_request(const struct key *key, enum alg alg, const json_t *extra,
-                         struct str claims_json, struct err *err)
+static int check_key(const struct key *key, enum alg alg, struct err *err)
 {
-    const char *why = "it is not an object";
-    json_t *claims;
-    bool is_object;
     if (!key->can_sign)
         return err_set(err, -EINVAL, "the key is a public key; it cannot sign");
     if (key->kind == KEY_OCT && key->secret_len < alg_hash_size(alg))
@@ -47,6 +43,18 @@ static int check_request(const struct key *key, enum alg alg, const json_t *extr
     if (!key_fits(key, alg))
         return err_set(err, -EINVAL, "the key cannot be used with %s",
                        alg_name(alg)[0] != '\0' ? alg_name(alg) : "this algorithm");
+    return 0;
+}
+
+static int check_request(const struct key *key, enum alg alg, const json_t *extra,
+                         struct str claims_json, struct err *err)
+{
+    const char *why = "it is not an object";
+    json_t *claims;
+    bool is_object;
+    int rc = check_key(key, alg, err);
+    if (rc != 0)
+        return rc;
     if (extra != NULL && (!json_is_object(extra) || json_object_get(extra, "alg") != NULL))
         return err_set(err, -EINVAL, "the extra header must be an object without alg");
     claims = strict_json_load(claims_json, &why);
@@ -78,6 +86,16 @@ static int sign_by_openssl(struct key *key, enum alg alg, const json_t *header,
     }
     buf_free(&signature);
     return rc;
+}
+
+int key_sign_bytes(struct key *key, enum alg alg, struct str input, struct buf *out,
+                   struct err *err)
+{
+    int rc = check_key(key, alg, err);
+    if (rc != 0)
+        return rc;
+    rc = key_openssl_sign(key, alg, input, out);
+    return rc == 0 ? 0 : err_set(err, rc, rc == -ENOMEM ? "out of memory" : "OpenSSL refused");
 }
 
 int key_sign(struct key *key, enum alg alg, const json_t *extra_header, struct str claims_json,

@@ -35,17 +35,21 @@
 #define LIMIT_FILES_OPEN       4096 /* different ones under way; an eighth of all descriptors */
 #define LIMIT_FILE_UNSETTLED   2    /* seconds in which a file may change at the same time twice */
 #define LIMIT_COMPRESS_MIN     1024 /* smaller answers are not compressed ... */
-#define LIMIT_COMPRESS_MAX     (512 * 1024)      /* nor larger ones */
-#define LIMIT_COMPRESS_AT_ONCE (64 * 1024)       /* by the loop; more by a thread, */
-#define LIMIT_COMPRESS_THREADS 2                 /* so many bodies at a time, */
-#define LIMIT_COMPRESS_JOBS    64                /* with those that wait; more leave as they are */
-#define LIMIT_PACKED_BYTES     (8 * 1024 * 1024) /* compressed files that a worker keeps */
-#define LIMIT_DRAIN            30.0              /* SIGTERM to exit; --drain */
-#define LIMIT_PEM_BYTES        (1024 * 1024)     /* a certificate with its chain, a key */
-#define LIMIT_DRAIN_GRACE      1.0               /* draining: a kept connection that is silent */
-#define LIMIT_WORKERS          256               /* --workers */
-#define LIMIT_RUNNING_NAME     64                /* of a function, for who watches its worker */
-#define LIMIT_SUSPENSIONS      32                /* functions at a time that hung workers */
+#define LIMIT_COMPRESS_MAX     (512 * 1024)       /* nor larger ones */
+#define LIMIT_COMPRESS_AT_ONCE (64 * 1024)        /* by the loop; more by a thread, */
+#define LIMIT_COMPRESS_THREADS 2                  /* so many bodies at a time, */
+#define LIMIT_COMPRESS_JOBS    64                 /* with those that wait; more leave as they are */
+#define LIMIT_DERIVE_JOBS      256                /* keys of passwords under way, a worker */
+#define LIMIT_DERIVE_BYTES     1024               /* a key of crypto.hkdf, pbkdf2, scrypt */
+#define LIMIT_DERIVE_ROUNDS    5000000            /* of crypto.pbkdf2: seconds of a thread */
+#define LIMIT_DERIVE_BLOCKS    (16 * 1024 * 1024) /* n * r * p of crypto.scrypt: likewise */
+#define LIMIT_PACKED_BYTES     (8 * 1024 * 1024)  /* compressed files that a worker keeps */
+#define LIMIT_DRAIN            30.0               /* SIGTERM to exit; --drain */
+#define LIMIT_PEM_BYTES        (1024 * 1024)      /* a certificate with its chain, a key */
+#define LIMIT_DRAIN_GRACE      1.0                /* draining: a kept connection that is silent */
+#define LIMIT_WORKERS          256                /* --workers */
+#define LIMIT_RUNNING_NAME     64                 /* of a function, for who watches its worker */
+#define LIMIT_SUSPENSIONS      32                 /* functions at a time that hung workers */
 #define LIMIT_METRIC_FUNCTIONS 512  /* names with metrics of their own, since the start */
 #define LIMIT_UPGRADE          60.0 /* for a new program to be ready; then the old one goes on */
 

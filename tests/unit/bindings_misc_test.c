@@ -134,6 +134,13 @@ static void test_crypto(void **state)
         "assert(crypto.hmac('sha512', key, text):sub(1, 16) == '164b7a7bfcf819e2')\n"
         "assert(crypto.hmac('sha1', key, text) == 'effcdf6ae5eb2fa2d27416d5f184df9c259a7c79')\n"
         "assert(#crypto.hmac('sha256', '', '') == 64)\n"
+        /* FIPS 180-4's example "abc"; RFC 5869 A.1 */
+        "assert(crypto.sha1('abc') == 'a9993e364706816aba3e25717850c26c9cd0d89d')\n"
+        "assert(crypto.sha384('abc'):sub(1, 16) == 'cb00753f45a35e8b')\n"
+        "assert(crypto.sha512('abc', 'raw'):byte(1) == 0xdd)\n"
+        "local ikm, salt = ('\\x0b'):rep(22), '\\0\\1\\2\\3\\4\\5\\6\\7\\8\\9\\10\\11\\12'\n"
+        "local okm = crypto.hkdf('sha256', ikm, salt, '\\xf0\\xf1\\xf2\\xf3\\xf4\\xf5\\xf6\\xf7\\xf8\\xf9', 42)\n"
+        "assert(#okm == 42 and okm:sub(1, 4) == '\\x3c\\xb2\\x5f\\x25' and okm:sub(-2) == '\\x58\\x65')\n"
         "assert(crypto.equals('abc', 'abc') and crypto.equals('', ''))\n"
         "assert(not crypto.equals('abc', 'abd') and not crypto.equals('abc', 'abcd'))\n"
         "assert(#crypto.random(0) == 0 and #crypto.random(65536) == 65536)\n"
@@ -149,6 +156,37 @@ static void test_crypto(void **state)
     refuse("crypto.hmac('md5', 'k', 's')", "invalid option 'md5'");
     refuse("crypto.sha256('', 'octal')", "invalid option 'octal'");
     refuse("crypto.equals('a')", "string expected");
+    refuse("crypto.hkdf('sha256', '', '', '', 32)", "an empty key");
+    refuse("crypto.hkdf('sha256', 'k', '', '', 0)", "length: 1 to 1024 expected");
+    refuse("crypto.scrypt('a', 'b')", "cannot be waited for here");
+    refuse("crypto.scrypt('a', 'b', { n = 1000 })", "n: a power of two above 1 expected");
+    refuse("crypto.scrypt('a', 'b', { n = 1 << 23, r = 8 })", "n * r * p: at most 16777216");
+    refuse("crypto.scrypt('a', 'b', { N = 2 })", "N: unknown key; did you mean `n`?");
+    refuse("crypto.pbkdf2('sha256', 'a', 'b', 0, 1)", "iterations: 1 to 5000000 expected");
+}
+
+static void test_sealed(void **state)
+{
+    (void)state;
+    run("local key, other = ('k'):rep(32), ('K'):rep(32)\n"
+        "for _, text in ipairs { '', 'a', ('x'):rep(100000) } do\n"
+        "  local sealed = crypto.encrypt(key, text)\n"
+        "  assert(#sealed == #text + 28 and sealed ~= crypto.encrypt(key, text))\n"
+        "  assert(crypto.decrypt(key, sealed) == text)\n"
+        "  local none, why = crypto.decrypt(other, sealed)\n"
+        "  assert(none == nil and why == 'another key, or the text was changed')\n"
+        "  for _, at in ipairs { 1, 12, #sealed - 15, #sealed } do\n"
+        "    local bad = sealed:sub(1, at - 1) .. string.char(sealed:byte(at) ~ 1) .. sealed:sub(at + 1)\n"
+        "    assert(crypto.decrypt(key, bad) == nil)\n"
+        "  end\n"
+        "  assert(crypto.decrypt(key, sealed:sub(1, -2)) == nil)\n"
+        "end\n"
+        "assert(select(2, crypto.decrypt(key, ('x'):rep(27))):find('too short'))\n");
+    refuse("crypto.encrypt('short', '')", "a key of 32 bytes expected");
+    refuse("crypto.sign('HS256', 'k', 't')", "shared secrets are crypto.hmac's");
+    run("local none, why = crypto.sign('RS256', 'no pem', 't')\n"
+        "assert(none == nil and #why > 0)\n"
+        "assert(crypto.verify('RS256', 'no pem', 't', 's') == nil)\n");
 }
 
 static void test_time(void **state)
@@ -448,6 +486,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_base64, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_crypto, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_sealed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_url_escapes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_url_parse, set_up, tear_down),

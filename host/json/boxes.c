@@ -9,11 +9,14 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "json/block.h"
 #include "json/text.h"
 
 enum {
     SLOTS = 2 * JSON_BOX_NAMES,
     NAME_WORDS = JSON_BOX_NAMES / 64,
+    LEVELS = 4, /* that have successors of their own */
+    QUOTES = 3, /* what is around a name: two, and a colon */
     LEAST_BOXES = 64,
     BOX_BYTES = 4, /* of the text, for each box */
     KEPT_BOXES = 4096,
@@ -24,19 +27,29 @@ enum {
 /* A name that objects of this text have. Those side by side mostly have the same ones in the same
  * order, so that the one behind is tried first. */
 struct name {
-    struct str text;
-    uint16_t next, slot;
+    const char *ptr;
+    uint32_t len;
+    uint16_t word, slot;
+    bool in_block;             /* so is all of it, with quotes and a colon that follows at once */
+    uint64_t bit;              /* in that word of the names that an object has had */
+    struct name *next[LEVELS]; /* by depth */
+};
+
+/* What is found within a box besides those within. */
+struct marks {
+    bool odd, blanks;
+    uint8_t height; /* of the highest within */
 };
 
 struct scan {
-    struct str text;
-    const char *p;
+    const char *start, *end;
+    const char *last_block; /* from behind it on there are fewer bytes than a block has */
     unsigned depth;
-    uint16_t last; /* name */
-    uint16_t name_count;
-    uint32_t box_count;
-    struct json_box *box;                           /* the one that p is in; moves when they grow */
-    uint64_t had[LIMIT_JSON_DEPTH + 1][NAME_WORDS]; /* names of the objects around p; else zeros */
+    unsigned name_count;
+    uint32_t box_count, most_boxes;
+    struct marks marks; /* of the box being read */
+    /* For the boxes around, the names that they had, from the second word on; else zeros. */
+    uint64_t had[LIMIT_JSON_DEPTH + 1][NAME_WORDS];
 };
 
 static struct scan scan;
@@ -45,17 +58,30 @@ static uint16_t slots[SLOTS];                 /* of names, by what they are; 0: 
 static struct json_box *boxes;                /* owned */
 static size_t room;
 
-static bool check_value(void);
+/* All of these read on at `p` and give the place behind what they are called for; NULL: it is not
+ * there. `last` is the name that was read last, or that the box is the value of. */
+static const char *check_object(const char *p, struct name *last);
+static const char *check_array(const char *p, struct name *last);
+static const char *check_spaced_value(const char *p, struct name *last);
 
-/* Moves p over white space; the box has some then. */
-static void skip_blanks(void)
+static const char *skip_blanks(const char *p)
 {
-    if ((unsigned char)*scan.p > ' ')
-        return;
-    while (*scan.p == ' ' || *scan.p == '\n' || *scan.p == '\r' || *scan.p == '\t') {
-        scan.p++;
-        scan.box->blanks = true;
+    while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t') {
+        p++;
+        scan.marks.blanks = true;
     }
+    return p;
+}
+
+/* Is there that byte, mostly without white space before it? Then *p is behind it, else before what
+ * is there. */
+static inline bool take(const char **p, char c)
+{
+    if (**p != c)
+        *p = skip_blanks(*p);
+    bool there = **p == c;
+    *p += there;
+    return there;
 }
 
 /* ---- scalars ---- */
@@ -75,47 +101,48 @@ static int unit_at(const char *p)
     return unit;
 }
 
-/* p is at the backslash. */
-static bool check_escape(void)
+static const char *check_escape(const char *p)
 {
-    if (scan.p[1] != 'u') {
-        bool known = scan.p[1] != '\0' && strchr("\"\\/bfnrt", scan.p[1]) != NULL;
-        scan.p += 2;
-        return known;
-    }
-    int unit = unit_at(scan.p);
-    scan.p += 6;
+    scan.marks.odd = true;
+    if (p[1] != 'u')
+        return p[1] != '\0' && strchr("\"\\/bfnrt", p[1]) != NULL ? p + 2 : NULL;
+    int unit = unit_at(p);
     if (unit < 0xd800 || unit > 0xdfff)
-        return unit >= 0;
-    int low = unit < 0xdc00 ? unit_at(scan.p) : -1;
-    scan.p += 6;
-    return low >= 0xdc00 && low <= 0xdfff;
+        return unit >= 0 ? p + 6 : NULL;
+    int low = unit < 0xdc00 ? unit_at(p + 6) : -1;
+    return low >= 0xdc00 && low <= 0xdfff ? p + 12 : NULL;
 }
 
-/* p is at the opening quote. */
-static bool check_string(bool *escaped)
+/* What is left of a string, and its closing quote. */
+static const char *check_rest(const char *p)
 {
-    const char *end = scan.text.ptr + scan.text.len;
-    scan.p++;
-    for (;;) {
-        scan.p += json_text_plain((struct str){scan.p, (size_t)(end - scan.p)});
-        if (*scan.p == '"') {
-            scan.p++;
-            return true;
-        }
-        if (*scan.p == '\\') {
-            *escaped = true;
-            if (!check_escape())
-                return false;
-        } else if ((unsigned char)*scan.p < 0x80) {
-            return false;
+    while (p != NULL) {
+        p += json_text_plain((struct str){p, (size_t)(scan.end - p)});
+        if (*p == '"')
+            return p + 1;
+        if (*p == '\\') {
+            p = check_escape(p);
+        } else if ((unsigned char)*p < 0x80) {
+            return NULL;
         } else {
-            size_t bad, run = json_text_wide((struct str){scan.p, (size_t)(end - scan.p)}, &bad);
-            if (bad < run)
-                return false;
-            scan.p += run;
+            size_t bad, run = json_text_wide((struct str){p, (size_t)(scan.end - p)}, &bad);
+            p = bad < run ? NULL : p + run;
         }
     }
+    return NULL;
+}
+
+/* p is behind the opening quote. Most strings are short, and none but the closing one is special.
+ */
+static inline const char *check_string(const char *p)
+{
+    if (p <= scan.last_block) {
+        uint64_t marks = block_special(p);
+        p += marks != 0 ? block_first(marks) : BLOCK;
+        if (*p == '"')
+            return p + 1;
+    }
+    return check_rest(p);
 }
 
 static const char *skip_digits(const char *p)
@@ -125,43 +152,77 @@ static const char *skip_digits(const char *p)
     return p;
 }
 
-/* Where the digits from `p` on end, of which there must be one; else NULL. */
+/* At least one. */
 static const char *some_digits(const char *p)
 {
     const char *end = skip_digits(p);
     return end > p ? end : NULL;
 }
 
-static bool is_odd_number(const char *start, const char *end)
+/* The digits before fraction and exponent, `end` is behind them. */
+static bool is_odd_integer(const char *start, const char *end)
 {
-    bool negative = *start == '-';
-    return skip_digits(start + negative) != end || end - start > SURE_INTEGER ||
-           (negative && start[1] == '0');
+    return end - start > SURE_INTEGER || (start[0] == '-' && start[1] == '0');
 }
 
-static bool check_number(void)
+/* p is behind those digits. */
+static const char *check_fraction(const char *start, const char *p)
 {
-    const char *start = scan.p, *first = start + (*start == '-'), *p = some_digits(first);
-    if (p == NULL || (*first == '0' && p - first > 1))
-        return false;
+    scan.marks.odd = true;
     if (*p == '.')
         p = some_digits(p + 1);
-    bool is_sure = p == NULL || ((*p | 0x20) != 'e' && p - start < SURE_DIGITS);
-    if (p != NULL && (*p | 0x20) == 'e')
-        p = some_digits(p + 1 + (p[1] == '+' || p[1] == '-'));
     if (p == NULL)
-        return false;
-    scan.box->odd |= is_odd_number(start, p);
-    scan.p = p;
-    return is_sure || !isinf(strtod(start, NULL));
+        return NULL;
+    bool is_sure = (*p | 0x20) != 'e' && p - start < SURE_DIGITS;
+    if ((*p | 0x20) == 'e')
+        p = some_digits(p + 1 + (p[1] == '+' || p[1] == '-'));
+    return is_sure || !isinf(strtod(start, NULL)) ? p : NULL;
 }
 
-static bool check_word(const char *word, size_t len)
+static const char *check_number(const char *start)
 {
-    if (strncmp(scan.p, word, len) != 0)
-        return false;
-    scan.p += len;
-    return true;
+    const char *first = start + (*start == '-'), *p = skip_digits(first);
+    if (p == first || (*first == '0' && p - first > 1))
+        return NULL;
+    if (*p == '.' || (*p | 0x20) == 'e' || is_odd_integer(start, p))
+        return check_fraction(start, p);
+    return p;
+}
+
+static const char *check_word(const char *p)
+{
+    size_t rest = (size_t)(scan.end - p);
+    if (rest >= 4 && (memcmp(p, "true", 4) == 0 || memcmp(p, "null", 4) == 0))
+        return p + 4;
+    return rest >= 5 && memcmp(p, "false", 5) == 0 ? p + 5 : NULL;
+}
+
+static inline const char *check_value(const char *p, struct name *last)
+{
+    if (*p == '"')
+        return check_string(p + 1);
+    switch (*p) {
+    case '{':
+        return check_object(p, last);
+    case '[':
+        return check_array(p, last);
+    case 't':
+    case 'f':
+    case 'n':
+        return check_word(p);
+    case ' ':
+    case '\n':
+    case '\r':
+    case '\t':
+        return check_spaced_value(p, last);
+    default:
+        return check_number(p);
+    }
+}
+
+static const char *check_spaced_value(const char *p, struct name *last)
+{
+    return check_value(skip_blanks(p), last);
 }
 
 /* ---- names ---- */
@@ -178,54 +239,73 @@ static size_t slot_of(struct str name)
     return (size_t)(sum % SLOTS);
 }
 
-/* Its index; 0: there are too many. */
-static uint16_t index_of(struct str name)
+/* NULL: there are too many. */
+static struct name *name_of(struct str text)
 {
-    size_t slot = slot_of(name);
+    size_t slot = slot_of(text);
     for (; slots[slot] != 0; slot = (slot + 1) % SLOTS) {
-        if (str_eq(names[slots[slot]].text, name))
-            return slots[slot];
+        struct name *name = &names[slots[slot]];
+        if (str_eq((struct str){name->ptr, name->len}, text))
+            return name;
     }
     if (scan.name_count == JSON_BOX_NAMES)
-        return 0;
-    slots[slot] = ++scan.name_count;
-    names[slots[slot]] = (struct name){.text = name, .slot = (uint16_t)slot};
-    return slots[slot];
+        return NULL;
+    unsigned index = scan.name_count++;
+    slots[slot] = (uint16_t)(index + 1);
+    names[index + 1] =
+        (struct name){.ptr = text.ptr,
+                      .len = (uint32_t)text.len,
+                      .slot = (uint16_t)slot,
+                      .in_block = text.len + QUOTES <= BLOCK && text.ptr[text.len + 1] == ':',
+                      .word = (uint16_t)(index / 64),
+                      .bit = UINT64_C(1) << index % 64};
+    return &names[index + 1];
 }
 
-/* p is at what should be the opening quote of a name. 0: it is none, or there are too many. */
-static uint16_t read_name(void)
+/* Any name, and the colon; it is expected there from now on. */
+static const char *read_name(const char *p, struct name **expected)
 {
-    uint16_t expected = names[scan.last].next;
-    struct str name = names[expected].text;
-    bool escaped = false;
-    if (*scan.p != '"')
-        return 0;
-    size_t rest = scan.text.len - (size_t)(scan.p + 1 - scan.text.ptr);
-    if (expected != 0 && name.len < rest && scan.p[1 + name.len] == '"' &&
-        memcmp(scan.p + 1, name.ptr, name.len) == 0) {
-        scan.p += name.len + 2;
-        return expected;
-    }
-    const char *open = scan.p + 1;
-    if (!check_string(&escaped) || escaped)
-        return 0;
-    uint16_t index = index_of((struct str){open, (size_t)(scan.p - open) - 1});
-    names[scan.last].next = index;
-    return index;
+    if (!take(&p, '"'))
+        return NULL;
+    const char *end = check_string(p);
+    size_t len = end != NULL ? (size_t)(end - p) - 1 : 0;
+    if (end == NULL || memchr(p, '\\', len) != NULL)
+        return NULL;
+    *expected = name_of((struct str){p, len});
+    return *expected != NULL && take(&end, ':') ? end : NULL;
 }
 
-/* A name that this object has not had yet. */
-static bool check_name(void)
+static bool is_any_name(const char *p, const struct name *name)
 {
-    uint16_t index = read_name();
-    uint64_t *had = &scan.had[scan.depth][(index - 1u) / 64 % NAME_WORDS];
-    uint64_t bit = UINT64_C(1) << (index - 1u) % 64;
-    if (index == 0 || (*had & bit) != 0)
-        return false;
-    *had |= bit;
-    scan.last = index;
-    return true;
+    size_t len = name->len;
+    return len + QUOTES < (size_t)(scan.end - p) && p[0] == '"' &&
+           memcmp(p + 1, name->ptr, len) == 0 && p[len + 1] == '"' && p[len + 2] == ':';
+}
+
+/* Is that what is there, with quotes and colon and without white space? The name was read before,
+ * so that there is as much behind it. */
+static inline bool is_name(const char *p, const struct name *name)
+{
+    if (name->in_block && p <= scan.last_block)
+        return block_same(p, name->ptr - 1, name->len + (size_t)QUOTES);
+    return is_any_name(p, name);
+}
+
+/* A name that this object has not had yet, and the colon; *had is the first word of those. */
+static inline const char *check_name(const char *p, struct name **last, uint64_t *had)
+{
+    struct name **next = &(*last)->next[scan.depth % LEVELS];
+    if (*next != NULL && is_name(p, *next))
+        p += (*next)->len + (size_t)QUOTES;
+    else
+        p = read_name(p, next);
+    if (p == NULL)
+        return NULL;
+    struct name *name = *last = *next;
+    uint64_t *word = name->word == 0 ? had : &scan.had[scan.depth][name->word];
+    bool again = (*word & name->bit) != 0;
+    *word |= name->bit;
+    return again ? NULL : p;
 }
 
 /* ---- objects and arrays ---- */
@@ -241,107 +321,89 @@ static bool grow(void)
     return true;
 }
 
-/* p is at the opening bracket. */
-static bool open_box(uint32_t *index)
+/* p is at the opening bracket. False: there are too many, or they are too deep. */
+static inline bool open_box(const char *p, uint32_t *index, struct marks *outer)
 {
-    bool many = scan.box_count > scan.text.len / BOX_BYTES + LEAST_BOXES;
-    if (many || scan.depth == LIMIT_JSON_DEPTH || (scan.box_count == room && !grow()))
+    if (scan.box_count == scan.most_boxes || scan.depth == LIMIT_JSON_DEPTH ||
+        (scan.box_count == room && !grow()))
         return false;
     *index = scan.box_count++;
-    scan.box = &boxes[*index];
-    *scan.box = (struct json_box){.start = (uint32_t)(scan.p - scan.text.ptr), .height = 1};
+    boxes[*index].start = (uint32_t)(p - scan.start);
+    *outer = scan.marks;
+    scan.marks = (struct marks){0};
     scan.depth++;
-    scan.p++;
-    skip_blanks();
     return true;
 }
 
-/* p is behind the closing bracket; `outer` is the index of the box around it. */
-static void close_box(uint32_t index, uint32_t outer)
+/* p is behind the closing bracket. */
+static inline void close_box(const char *p, uint32_t index, uint32_t count, struct marks outer)
 {
-    const struct json_box *box = &boxes[index];
-    boxes[index].end = (uint32_t)(scan.p - scan.text.ptr);
-    boxes[index].next = scan.box_count;
+    struct json_box *box = &boxes[index];
+    uint8_t height = (uint8_t)(scan.marks.height + 1);
+    box->end = (uint32_t)(p - scan.start);
+    box->next = scan.box_count;
+    box->count = count;
+    box->height = height;
+    box->blanks = scan.marks.blanks;
+    box->odd = scan.marks.odd;
+    scan.marks.odd = outer.odd;
+    scan.marks.blanks |= outer.blanks;
+    scan.marks.height = height > outer.height ? height : outer.height;
     scan.depth--;
-    scan.box = &boxes[outer];
-    if (outer == index)
-        return;
-    scan.box->blanks |= box->blanks;
-    if (scan.box->height <= box->height)
-        scan.box->height = (uint8_t)(box->height + 1);
 }
 
-static bool check_member(void)
+static const char *check_object(const char *p, struct name *last)
 {
-    if (!check_name())
-        return false;
-    skip_blanks();
-    if (*scan.p != ':')
-        return false;
-    scan.p++;
-    skip_blanks();
-    return check_value();
-}
-
-/* p is at the opening bracket. */
-static bool check_box(char close)
-{
-    uint32_t outer = scan.box_count > 0 ? (uint32_t)(scan.box - boxes) : 0, index;
-    if (!open_box(&index))
-        return false;
-    while (*scan.p != close) {
-        if (close == '}' ? !check_member() : !check_value())
-            return false;
-        scan.box->count++;
-        skip_blanks();
-        if (*scan.p == close)
-            break;
-        if (*scan.p != ',')
-            return false;
-        scan.p++;
-        skip_blanks();
-        if (*scan.p == close)
-            return false;
+    uint32_t index, count = 0;
+    uint64_t had = 0;
+    struct marks outer;
+    if (!open_box(p++, &index, &outer))
+        return NULL;
+    if (!take(&p, '}')) {
+        do {
+            p = check_name(p, &last, &had);
+            if (p != NULL)
+                p = check_value(p, last);
+            if (p == NULL)
+                return NULL;
+            count++;
+        } while (take(&p, ','));
+        if (!take(&p, '}'))
+            return NULL;
+        for (unsigned i = 1; i * 64 < scan.name_count; i++)
+            scan.had[scan.depth][i] = 0;
     }
-    if (close == '}' && scan.box->count > 0)
-        memset(scan.had[scan.depth], 0, (scan.name_count + 63u) / 64 * sizeof(uint64_t));
-    scan.p++;
-    close_box(index, outer);
-    return true;
+    close_box(p, index, count, outer);
+    return p;
 }
 
-static bool check_value(void)
+static const char *check_array(const char *p, struct name *last)
 {
-    switch (*scan.p) {
-    case '{':
-        return check_box('}');
-    case '[':
-        return check_box(']');
-    case '"':
-        return check_string(&scan.box->odd);
-    case 't':
-        return check_word("true", 4);
-    case 'f':
-        return check_word("false", 5);
-    case 'n':
-        return check_word("null", 4);
-    default:
-        return check_number();
+    uint32_t index, count = 0;
+    struct marks outer;
+    if (!open_box(p++, &index, &outer))
+        return NULL;
+    if (!take(&p, ']')) {
+        do {
+            p = check_value(p, last);
+            if (p == NULL)
+                return NULL;
+            count++;
+        } while (take(&p, ','));
+        if (!take(&p, ']'))
+            return NULL;
     }
+    close_box(p, index, count, outer);
+    return p;
 }
 
 static bool check_text(void)
 {
-    static struct json_box outside;
-    scan.box = &outside;
-    skip_blanks();
-    if (*scan.p != '{' && *scan.p != '[')
+    const char *p = skip_blanks(scan.start);
+    if (*p != '{' && *p != '[')
         return false;
-    if (!check_value())
-        return false;
-    scan.box = &outside;
-    skip_blanks();
-    return scan.p == scan.text.ptr + scan.text.len;
+    p = check_value(p, &names[0]);
+    return p != NULL && skip_blanks(p) == scan.end;
 }
 
 /* `whole`: the text was read to its end. */
@@ -350,8 +412,7 @@ static void forget(bool whole)
     for (unsigned i = 1; i <= scan.name_count; i++)
         slots[names[i].slot] = 0;
     scan.name_count = 0;
-    scan.last = 0;
-    names[0].next = 0;
+    names[0] = (struct name){0};
     if (!whole)
         memset(scan.had, 0, sizeof(scan.had));
 }
@@ -370,10 +431,13 @@ const struct json_box *json_boxes(struct str text, uint32_t *count)
     json_boxes_drop();
     if (text.len > INT32_MAX)
         return NULL;
-    scan.text = text;
-    scan.p = text.ptr;
+    scan.start = text.ptr;
+    scan.end = text.ptr + text.len;
+    scan.last_block = text.len >= BLOCK ? scan.end - BLOCK : NULL;
     scan.depth = 0;
     scan.box_count = 0;
+    scan.most_boxes = (uint32_t)text.len / BOX_BYTES + LEAST_BOXES;
+    scan.marks = (struct marks){0};
     bool whole = check_text();
     forget(whole);
     *count = scan.box_count;
@@ -383,6 +447,13 @@ const struct json_box *json_boxes(struct str text, uint32_t *count)
 }
 
 /* ---- what was checked ---- */
+
+static bool is_odd_number(struct str number)
+{
+    const char *end = number.ptr + number.len;
+    return skip_digits(number.ptr + (number.ptr[0] == '-')) != end ||
+           is_odd_integer(number.ptr, end);
+}
 
 static bool is_escaped(const char *quote)
 {
@@ -415,7 +486,7 @@ bool json_scalar_is_odd(struct str scalar)
     if (scalar.ptr[0] == '"')
         return memchr(scalar.ptr, '\\', scalar.len) != NULL;
     bool is_number = scalar.ptr[0] <= '9';
-    return is_number && is_odd_number(scalar.ptr, scalar.ptr + scalar.len);
+    return is_number && is_odd_number(scalar);
 }
 
 /* ---- from member to member ---- */

@@ -1,28 +1,10 @@
 /* What reading and writing JSON strings share: which bytes may be copied as they are. */
 #include "json/text.h"
 
-#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
-#define EVERY(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* High bits mark the bytes of a word that end a plain run. A mark above the lowest one may be wrong
- * (a borrow runs upwards). */
-static uint64_t special_bytes(uint64_t word)
-{
-    uint64_t quote = word ^ EVERY(0x22);
-    uint64_t slash = word ^ EVERY(0x5c);
-    return (word | (word - EVERY(0x20)) | (quote - EVERY(0x01)) | (slash - EVERY(0x01))) &
-           EVERY(0x80);
-}
-
-static uint64_t word_at(const char *p)
-{
-    uint64_t word;
-    memcpy(&word, p, 8);
-    return le64toh(word); /* the first byte of the text is the lowest */
-}
+#include "json/block.h"
 
 static bool is_special(char c)
 {
@@ -32,35 +14,35 @@ static bool is_special(char c)
 size_t json_text_plain(struct str s)
 {
     size_t i = 0;
-    while (s.len - i >= 8) {
-        uint64_t marks = special_bytes(word_at(s.ptr + i));
+    while (s.len - i >= BLOCK) {
+        uint64_t marks = block_special(s.ptr + i);
         if (marks != 0)
-            return i + (size_t)__builtin_ctzll(marks) / 8;
-        i += 8;
+            return i + block_first(marks);
+        i += BLOCK;
     }
     while (i < s.len && !is_special(s.ptr[i]))
         i++;
     return i;
 }
 
-/* 4 to 7 bytes, all of them plain: copies them, as two halves that overlap. */
-static bool copy_short(char *out, struct str s)
-{
-    uint32_t low, high;
-    memcpy(&low, s.ptr, 4);
-    memcpy(&high, s.ptr + s.len - 4, 4);
-    if (special_bytes((uint64_t)high << 32 | low) != 0)
-        return false;
-    memcpy(out, &low, 4);
-    memcpy(out + s.len - 4, &high, 4);
-    return true;
-}
-
-/* A word at a time; the last one begins within the one before. */
+/* A block at a time; the last one begins within the one before. */
 static size_t copy_long(char *out, struct str s)
 {
-    for (size_t i = 0;; i = i + 16 > s.len ? s.len - 8 : i + 8) {
-        uint64_t marks = special_bytes(word_at(s.ptr + i));
+    for (size_t i = 0;; i = i + 2 * BLOCK > s.len ? s.len - BLOCK : i + BLOCK) {
+        uint64_t marks = block_special(s.ptr + i);
+        memcpy(out + i, s.ptr + i, BLOCK);
+        if (marks != 0)
+            return i + block_first(marks);
+        if (i + BLOCK == s.len)
+            return s.len;
+    }
+}
+
+/* 8 bytes up to a block, as two words that overlap. */
+static size_t copy_words(char *out, struct str s)
+{
+    for (size_t i = 0;; i = s.len - 8) {
+        uint64_t marks = block_special_word(block_word(s.ptr + i));
         memcpy(out + i, s.ptr + i, 8);
         if (marks != 0)
             return i + (size_t)__builtin_ctzll(marks) / 8;
@@ -69,11 +51,26 @@ static size_t copy_long(char *out, struct str s)
     }
 }
 
+/* 4 to 7 bytes, all of them plain: copies them, as two halves that overlap. */
+static bool copy_short(char *out, struct str s)
+{
+    uint32_t low, high;
+    memcpy(&low, s.ptr, 4);
+    memcpy(&high, s.ptr + s.len - 4, 4);
+    if (block_special_word((uint64_t)high << 32 | low) != 0)
+        return false;
+    memcpy(out, &low, 4);
+    memcpy(out + s.len - 4, &high, 4);
+    return true;
+}
+
 size_t json_text_copy(char *out, struct str s)
 {
     size_t i = 0;
-    if (s.len >= 8)
+    if (s.len >= BLOCK)
         return copy_long(out, s);
+    if (s.len >= 8)
+        return copy_words(out, s);
     if (s.len >= 4 && copy_short(out, s))
         return s.len;
     for (; i < s.len && !is_special(s.ptr[i]); i++)

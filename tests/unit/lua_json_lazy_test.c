@@ -238,6 +238,9 @@ static void leaves_some_to_the_other_decoder(void **state)
         "end\n"
         "table.remove(names)\n"
         "assert(is_lazy(json.decode('{' .. table.concat(names, ',') .. '}')))\n"
+        "local many = '{' .. table.concat(names, ',', 1, 100)\n"
+        "assert(is_lazy(json.decode('[' .. many .. '},' .. many .. '}]')))\n"
+        "assert(not is_lazy(json.decode('[' .. many .. '},' .. many .. ',\"n99\":1}]')))\n"
         "assert(json.decode('{\"a\":{\"a\":1},\"b\":2,\"a\":3}').a == 3)\n"
         "assert(is_lazy(json.decode('{\"a\":{\"a\":1,\"b\":{\"a\":2}},\"b\":{\"b\":1,\"a\":1}}')))\n"
         "assert(not is_lazy(json.decode('{\"a\":[1]}', { eager = true }).a))\n"
@@ -251,6 +254,8 @@ static void leaves_some_to_the_other_decoder(void **state)
 static const char *const seeds[] = {
     "{\"a\":[1,2.50,-0,1e5,{\"b\":null,\"c\":[true,false,\"x\\u00e9\\n\"]}],\"d\":{\"a\":\"\xc3\xa9\"}}",
     "[ {\"id\" : 1, \"name\":\"\\ud83d\\ude00\"},\n {\"id\":2,\"name\":\"b\"}, [[],{}], 0.1, -12 ]",
+    "[{\"thirteen-long\":1,\"fourteen-long.\":2,\"a\" :3},{\"thirteen-long\":4,\"fourteen-long.\":5,\"a\":6},"
+    "{\"thirteen-long\" : 1,\"fourteen-long.\":\"a string of thirty bytes, or so\",\"a\":3}]",
     "{\"k\":1e308,\"l\":1E-7,\"m\":123456789012345678901,\"n\":\"\\\\\\\"\\/\\b\"}",
 };
 
@@ -312,8 +317,8 @@ static void takes_what_the_other_takes(void **state)
     struct vm *vm = open_vm(0);
     unsigned taken = 0;
     for (unsigned i = 0; i < TEXTS; i++) {
-        const char *seed = seeds[next_random() % 3];
-        char text[256];
+        const char *seed = seeds[next_random() % (sizeof(seeds) / sizeof(seeds[0]))];
+        char text[512];
         size_t len = strlen(seed);
         memcpy(text, seed, len);
         len = garble(text, len);

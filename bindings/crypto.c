@@ -13,20 +13,6 @@ enum { RANDOM_MAX = 65536 };
 
 static const char hex_digits[] = "0123456789abcdef";
 
-struct str lx_crypto_text(lua_State *L, int index)
-{
-    struct str s;
-    s.ptr = luaL_checklstring(L, index, &s.len);
-    return s;
-}
-
-const EVP_MD *lx_crypto_hash(lua_State *L, int index)
-{
-    static const char *const names[] = {"sha256", "sha384", "sha512", "sha1", NULL};
-    const EVP_MD *const kinds[] = {EVP_sha256(), EVP_sha384(), EVP_sha512(), EVP_sha1()};
-    return kinds[luaL_checkoption(L, index, NULL, names)];
-}
-
 static void push_hex(lua_State *L, const unsigned char *bytes, size_t len)
 {
     char text[2 * EVP_MAX_MD_SIZE];

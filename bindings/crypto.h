@@ -8,9 +8,20 @@
 #include "base/str.h"
 
 /* The text at `index`; the stack keeps its bytes. */
-struct str lx_crypto_text(lua_State *L, int index);
-/* The hash that is named at `index`: "sha256", "sha384", "sha512", "sha1". */
-const EVP_MD *lx_crypto_hash(lua_State *L, int index);
+static inline struct str lx_crypto_text(lua_State *L, int index)
+{
+    struct str s;
+    s.ptr = luaL_checklstring(L, index, &s.len);
+    return s;
+}
+
+/* The hash that is named at `index`. */
+static inline const EVP_MD *lx_crypto_hash(lua_State *L, int index)
+{
+    static const char *const names[] = {"sha256", "sha384", "sha512", "sha1", NULL};
+    const EVP_MD *const kinds[] = {EVP_sha256(), EVP_sha384(), EVP_sha512(), EVP_sha1()};
+    return kinds[luaL_checkoption(L, index, NULL, names)];
+}
 
 /* ---- crypto_derive.c ---- */
 int l_crypto_hkdf(lua_State *L);

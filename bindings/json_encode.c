@@ -367,12 +367,13 @@ static void encode_set(struct encoder *enc, int table, struct frame *frame,
     }
 }
 
-static void encode_object_level(struct encoder *enc, int table, const struct json_level *level)
+static void encode_object_level(struct encoder *enc, int table, struct json_level *level)
 {
     struct frame frame = {enc->frame, 0, 0};
     int top = lua_gettop(enc->L);
     uint32_t count = level->box->count;
     bool first = true;
+    json_level_find(level);
     enc->frame = &frame;
     enc->depth++;
     buf_add_char(enc->out, '{');
@@ -438,7 +439,7 @@ static bool encode_level(struct encoder *enc, int table)
         buf_add_str(enc->out, sheet_text(sheet));
         return true;
     }
-    const struct json_level *level = json_lazy_level(enc->L, table);
+    struct json_level *level = json_lazy_level(enc->L, table);
     if (level == NULL || enc->depth + level->box->height > LIMIT_JSON_DEPTH)
         return false;
     struct str text = {level->text.ptr + level->box->start, level->box->end - level->box->start};

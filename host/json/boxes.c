@@ -463,16 +463,28 @@ static bool is_escaped(const char *quote)
     return (quote - p) % 2 != 0;
 }
 
+/* From quote to quote. */
+static size_t string_length(struct str rest)
+{
+    size_t len = 1;
+    if (rest.len > BLOCK) {
+        uint64_t marks = block_special(rest.ptr + 1);
+        len += marks != 0 ? block_first(marks) : 0;
+        if (rest.ptr[len] == '"') /* nearly always */
+            return len + 1;
+    }
+    do {
+        const char *quote = memchr(rest.ptr + len, '"', rest.len - len);
+        len = quote != NULL ? (size_t)(quote - rest.ptr) + 1 : rest.len;
+    } while (len < rest.len && is_escaped(rest.ptr + len - 1));
+    return len;
+}
+
 size_t json_scalar_length(struct str rest)
 {
     size_t len = 1;
-    if (rest.ptr[0] == '"') {
-        do {
-            const char *quote = memchr(rest.ptr + len, '"', rest.len - len);
-            len = quote != NULL ? (size_t)(quote - rest.ptr) + 1 : rest.len;
-        } while (len < rest.len && is_escaped(rest.ptr + len - 1));
-        return len;
-    }
+    if (rest.ptr[0] == '"')
+        return string_length(rest);
     for (char c; len < rest.len; len++) {
         c = rest.ptr[len];
         if (c <= ' ' || c == ',' || c == ']' || c == '}')
@@ -510,13 +522,12 @@ struct json_walk json_walk_into(struct str text, const struct json_box *all,
 
 struct str json_walk_name(struct json_walk *walk)
 {
-    const char *open = walk->text.ptr + walk->at + 1;
-    const char *end = memchr(open, '"', walk->text.len - walk->at - 1); /* has no escapes */
-    size_t len = end != NULL ? (size_t)(end - open) : 0;
-    walk->at += (uint32_t)len + 2;
+    size_t len = string_length(str_skip(walk->text, walk->at));
+    struct str name = {walk->text.ptr + walk->at + 1, len - 2};
+    walk->at += (uint32_t)len;
     walk->at = behind_blanks(walk->text, walk->at) + 1; /* the colon */
     walk->at = behind_blanks(walk->text, walk->at);
-    return (struct str){open, len};
+    return name;
 }
 
 struct str json_walk_value(struct json_walk *walk, const struct json_box **box)

@@ -16,7 +16,8 @@
 enum {
     SMALL = 8,       /* an object of so many members is made at once, */
     SHORT = 512,     /* and of a text of so many bytes any one, */
-    READS = 4,       /* others when this one of their members is read */
+    READS = 8,       /* others when this one of their members is read, */
+    FIRST_ROOM = 2,  /* until then, of the level and an object or array within */
     ROOM = 1024,     /* elements that an array has a place for before it is read */
     LOOK_EVERY = 64, /* members made between two looks at the budget */
 };
@@ -59,7 +60,8 @@ struct json_level *json_lazy_level(lua_State *L, int index)
                                  .boxes = &sheet->box,
                                  .box = &sheet->box,
                                  .sheet = sheet,
-                                 .found = true};
+                                 .found = sheet->count,
+                                 .next_at = sheet->box.end};
     for (uint32_t i = 0; i < sheet->count; i++)
         level->at[i] = sheet->members[i].name - 1;
     lua_rawgetp(L, index, &level_key);
@@ -90,21 +92,29 @@ static bool is_box(struct str value)
     return *value.ptr == '{' || *value.ptr == '[';
 }
 
-/* Finds the places of a level that has room for them. */
-static void find_places(struct json_level *level)
+/* The next place, and what is there: the name, empty in an array, and the value. *box as for
+ * json_walk_value. */
+static void find_next(struct json_level *level, struct str *name, struct str *value,
+                      const struct json_box **box)
 {
-    struct json_walk walk = walk_of(level);
+    struct json_walk walk = {level->text, level->boxes, level->next_child, level->next_at};
+    if (level->found == 0)
+        walk = walk_of(level);
+    level->at[level->found++] = walk.at;
+    *name = is_object(level) ? json_walk_name(&walk) : STR("");
+    *value = json_walk_value(&walk, box);
+    level->next_at = walk.at;
+    level->next_child = walk.child;
+}
+
+void json_level_find(struct json_level *level)
+{
+    struct str name, value;
     const struct json_box *box;
-    bool named = is_object(level);
-    if (level->found || (!named && !level->box->odd))
+    if (!is_object(level) && !level->box->odd)
         return;
-    for (uint32_t i = 0; i < level->box->count; i++) {
-        level->at[i] = walk.at;
-        if (named)
-            json_walk_name(&walk);
-        json_walk_value(&walk, &box);
-    }
-    level->found = true;
+    while (level->found < level->box->count)
+        find_next(level, &name, &value, &box);
 }
 
 struct str json_level_name(const struct json_level *level, uint32_t member)
@@ -146,8 +156,7 @@ static struct str value_at(const struct json_level *level, uint32_t member,
     bool boxed = is_box(value);
     *box = boxed ? box_at(level, walk.at) : NULL;
     if (!level->box->blanks) /* then a comma or bracket follows */
-        value.len =
-            (next < level->box->count ? place_of(level, next) : level->box->end) - 1 - walk.at;
+        value.len = (next < level->found ? place_of(level, next) : level->next_at) - 1 - walk.at;
     else
         value.len = boxed ? (*box)->end - (*box)->start : json_scalar_length(value);
     return value;
@@ -162,7 +171,7 @@ struct str json_level_value(const struct json_level *level, uint32_t member)
 int64_t json_level_member(const struct json_level *level, struct str name)
 {
     size_t end = level->box->end;
-    for (uint32_t i = 0; i < level->box->count; i++) {
+    for (uint32_t i = 0; i < level->found; i++) {
         size_t at = (level->at[i] & ~JSON_LEVEL_MADE) + 1;
         const char *p = level->text.ptr + at;
         if (name.len < end - at && p[name.len] == '"' && memcmp(p, name.ptr, name.len) == 0)
@@ -209,7 +218,7 @@ static void push_box(lua_State *L, int document, const struct json_level *from,
     uint32_t places = object || box->odd ? count : 0;
     luaL_checkstack(L, 6, "JSON is nested too deep");
     if (object)
-        lua_createtable(L, 0, small ? (int)count + (count > 0) : READS);
+        lua_createtable(L, 0, small ? (int)count + (count > 0) : FIRST_ROOM);
     else
         lua_createtable(L, count <= ROOM ? (int)count : ROOM, count > 0);
     if (count > 0) {
@@ -252,23 +261,24 @@ static int push_document(lua_State *L, int index)
 static void fill_object(lua_State *L, int index, struct json_level *level)
 {
     int document = push_document(L, index);
-    struct json_walk walk = walk_of(level);
     for (uint32_t i = 0; i < level->box->count; i++) {
         const struct json_box *box;
         struct str name, value;
-        if (level->found && (level->at[i] & JSON_LEVEL_MADE) != 0)
+        if (i == level->found) {
+            find_next(level, &name, &value, &box);
+        } else if ((level->at[i] & JSON_LEVEL_MADE) == 0) {
+            name = json_level_name(level, i);
+            value = value_at(level, i, &box);
+        } else {
             continue;
-        uint32_t at = level->found ? level->at[i] : walk.at;
-        name = level->found ? json_level_name(level, i) : json_walk_name(&walk);
-        value = level->found ? value_at(level, i, &box) : json_walk_value(&walk, &box);
+        }
         if (i % LOOK_EVERY == 0)
             budget_step(L);
         lua_pushlstring(L, name.ptr, name.len);
         push_value(L, document, level, value, box);
         lua_rawset(L, index);
-        level->at[i] = at | JSON_LEVEL_MADE;
+        level->at[i] |= JSON_LEVEL_MADE;
     }
-    level->found = true;
     lua_pop(L, 1);
 }
 
@@ -311,7 +321,7 @@ static void fill(lua_State *L, int index, struct json_level *level)
     if (is_object(level)) {
         fill_object(L, index, level);
     } else {
-        find_places(level);
+        json_level_find(level);
         fill_array(L, index, level);
     }
     level->whole = true;
@@ -362,19 +372,25 @@ static int l_length(lua_State *L)
 /* Index of the member that the string at 2 names and that is not made yet, or -1. */
 static int64_t find(lua_State *L, struct json_level *level)
 {
-    struct str name;
-    name.ptr = lua_tolstring(L, 2, &name.len);
-    find_places(level);
-    int64_t member = json_level_member(level, name);
+    struct str wanted, name, value;
+    const struct json_box *box;
+    wanted.ptr = lua_tolstring(L, 2, &wanted.len);
+    int64_t member = json_level_member(level, wanted);
+    while (member < 0 && level->found < level->box->count) {
+        find_next(level, &name, &value, &box);
+        if (str_eq(name, wanted))
+            return level->found - 1;
+    }
     return member >= 0 && (level->at[member] & JSON_LEVEL_MADE) == 0 ? member : -1;
 }
 
+/* A scalar is made each time, until all are. */
 static int l_index_object(lua_State *L)
 {
     struct json_level *level = json_lazy_level(L, 1);
     if (lua_type(L, 2) != LUA_TSTRING || level == NULL || level->whole)
         return 0;
-    if (is_small(level) || level->reads + 1 == READS) {
+    if (is_small(level) || ++level->reads == READS) {
         fill(L, 1, level);
         lua_rawget(L, 1);
         return 1;
@@ -384,13 +400,16 @@ static int l_index_object(lua_State *L)
         return 0;
     const struct json_box *box;
     struct str value = value_at(level, (uint32_t)member, &box);
-    push_value(L, box != NULL ? push_document(L, 1) : 0, level, value, box);
+    if (!is_box(value)) {
+        json_lazy_push_scalar(L, value);
+        return 1;
+    }
+    push_value(L, push_document(L, 1), level, value, box);
     lua_pushvalue(L, 2);
     lua_pushvalue(L, -2);
     lua_rawset(L, 1);
     level->at[member] |= JSON_LEVEL_MADE;
     level->touched = true;
-    level->reads++;
     return 1;
 }
 

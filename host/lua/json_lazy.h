@@ -38,12 +38,14 @@ struct json_level {
     struct str text;    /* the whole document */
     const struct json_box *boxes, *box;
     const struct sheet *sheet; /* NULL: the text is that of a string */
-    bool found;                /* its places are */
-    bool touched;              /* a member was read or set */
+    bool touched;              /* a member was made or set */
     bool whole;                /* all of its members were made */
     bool set;                  /* there may be members besides those of the text */
     uint8_t reads;
-    /* Of an object, where its names' quotes are, and of an odd array its elements; with
+    uint32_t found;                    /* so many places are known, */
+    uint32_t next_at;                  /* the next one is there, or they end, */
+    const struct json_box *next_child; /* the next object or array is that */
+    /* Places: of an object, where its names' quotes are, and of an odd array its elements; with
      * JSON_LEVEL_MADE: the raw table stands for it. */
     uint32_t at[];
 };
@@ -53,6 +55,9 @@ struct json_level {
 /* The level of the table at `index`, made if it was a sheet's that nobody had touched; NULL: it is
  * no such table (any more). Raises when out of memory. [-0, +0] */
 struct json_level *json_lazy_level(lua_State *L, int index);
+
+/* Finds all of its places, which the others below go by. */
+void json_level_find(struct json_level *level);
 
 /* As it is in the text: the member's or element's value, and the member's name. */
 struct str json_level_value(const struct json_level *level, uint32_t member);

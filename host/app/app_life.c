@@ -319,12 +319,19 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     return 0;
 }
 
+static bool trusts(void *arg, struct str peer)
+{
+    const struct app *app = arg;
+    return forwarded_trusts(&app->current->config->proxies, peer);
+}
+
 int app_make_server(struct app *app)
 {
     token_cache_setup(app->current->config->token_cache);
     const struct server_handlers handlers = {.on_request = app_on_request,
                                              .on_refused = app_refused,
                                              .on_finished = app_finished,
+                                             .trusts = app->options.proxy_protocol ? trusts : NULL,
                                              .arg = app};
     app->server = server_new(app->loop, &handlers, &app->current->config->limits);
     if (app->server == NULL)

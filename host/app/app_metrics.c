@@ -29,6 +29,7 @@ void app_publish(struct app *app)
     to->refused = from->refused + server.refused;
     to->connection_timeouts = from->connection_timeouts + server.timeouts;
     to->malformed = from->malformed + server.parse_errors;
+    to->unannounced = from->unannounced + server.unannounced;
     to->given_up = from->given_up + server.given_up;
     app->page->gauges.held_bytes = server.held;
     app->page->gauges.connections = server.open;
@@ -101,6 +102,8 @@ static void add_host(struct buf *out, const struct worker_metrics *sum)
         {"connections_refused_total", "counter", "Connections over the limit.", AT(copies.refused)},
         {"connection_timeouts_total", "counter", "Connections past a timeout.",
          AT(copies.connection_timeouts)},
+        {"connections_unannounced_total", "counter",
+         "Connections closed for want of a good PROXY header.", AT(copies.unannounced)},
         {"malformed_requests_total", "counter", "Requests refused by the parser.",
          AT(copies.malformed)},
         {"client_bytes", "gauge", "Bytes that clients have not sent or taken.",

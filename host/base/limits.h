@@ -66,6 +66,9 @@
 #define LIMIT_RSA_EXPONENT_BITS 64               /* the same reason; usual exponents have 17 */
 #define LIMIT_DATE_MIN          (-62167219200.0) /* 0000-01-01T00:00:00Z: four digits of year */
 #define LIMIT_DATE_MAX          253402300799.0   /* 9999-12-31T23:59:59Z: the last printable date */
+#define LIMIT_PROXY_HEADER                                                                         \
+    (8 * 1024) /* of the PROXY protocol: addresses, and what else is told                          \
+                */
 #define LIMIT_FORWARDED_HOPS                                                                       \
     32 /* of a header that says who is behind a proxy; past them it is not read */
 #define LIMIT_FORWARDED_BYTES    4096

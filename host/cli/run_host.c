@@ -89,8 +89,11 @@ int run_host_read(const struct command *command, const struct run_host *r, bool 
     worker->admin_fd = -1;
     plan->sandbox = r->sandbox;
     plan->supervisor.carried_fd = plan->supervisor.ready_fd = -1;
-    worker->app = (struct app_options){
-        .config_file = r->config_file, .dev = dev, .watch = dev || r->watch, .bindings = bindings};
+    worker->app = (struct app_options){.config_file = r->config_file,
+                                       .dev = dev,
+                                       .watch = dev || r->watch,
+                                       .proxy_protocol = r->proxy_protocol,
+                                       .bindings = bindings};
     if (r->drain != NULL &&
         (str_to_seconds(str_from(r->drain), &worker->drain) != 0 || worker->drain < 0))
         return cli_usage(command, "--drain is a time such as 30s, not '%s'", r->drain);
@@ -356,6 +359,13 @@ int run_host_go(struct run_host_plan *plan)
     budget_stop();
     if (config == NULL)
         return run_host_give_up(plan, cli_fault("%s", err.text));
+    if (app->proxy_protocol && !forwarded_any(&config->proxies)) {
+        config_free(config);
+        return run_host_give_up(
+            plan, cli_fault("%s: --proxy-protocol needs to know who may speak it: write proxies = "
+                            "{ from = { \"10.0.0.0/8\" } }",
+                            app->config_file));
+    }
     int rc = prepare_state(plan, config->kv_address.host[0] != '\0');
     plan_sandbox(plan, config);
     config_free(config);

@@ -12,7 +12,7 @@ struct run_host {
         *admin;                /* texts of the options; NULL: not given */
     const char *redirect_http; /* NULL: no such listener */
     const char *user;          /* NULL: stay who we are */
-    bool watch, sandbox;
+    bool watch, sandbox, proxy_protocol;
 };
 
 /* The options of both commands, to be followed by the command's own. */

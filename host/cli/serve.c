@@ -60,6 +60,7 @@ static int run(int argc, char **argv)
                                      {"--drain", OPTION_TEXT, &r.drain},
                                      {"--admin", OPTION_TEXT, &r.admin},
                                      {"--redirect-http", OPTION_TEXT, &r.redirect_http},
+                                     {"--proxy-protocol", OPTION_FLAG, &r.proxy_protocol},
                                      {"--watch", OPTION_FLAG, &r.watch},
                                      {"--user", OPTION_TEXT, &r.user},
                                      {"--sandbox", OPTION_FLAG, &r.sandbox},

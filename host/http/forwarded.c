@@ -101,6 +101,11 @@ static bool is_trusted(const struct proxies *proxies, const unsigned char addres
     return false;
 }
 
+bool forwarded_any(const struct proxies *proxies)
+{
+    return proxies->from_count > 0 || proxies->from_unix;
+}
+
 bool forwarded_trusts(const struct proxies *proxies, struct str peer)
 {
     unsigned char address[16];

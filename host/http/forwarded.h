@@ -28,6 +28,9 @@ struct proxies {
 /* "10.0.0.0/8", "::1". False: it is none, or has bits behind those that count. */
 bool forwarded_parse_network(struct str text, struct network *out);
 
+/* Is anybody believed? */
+bool forwarded_any(const struct proxies *proxies);
+
 /* Is the word of a peer with this address believed? */
 bool forwarded_trusts(const struct proxies *proxies, struct str peer);
 

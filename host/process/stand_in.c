@@ -33,6 +33,14 @@ static void on_request(void *arg, struct exchange *ex)
                           STR("The service cannot answer at the moment"));
 }
 
+/* Whoever it is: all that is said to him is that nobody serves. */
+static bool trusts(void *arg, struct str peer)
+{
+    (void)arg;
+    (void)peer;
+    return true;
+}
+
 static void on_closed(void *arg)
 {
     struct stand_in *s = arg;
@@ -103,7 +111,11 @@ int stand_in_run(const struct worker_options *options)
 {
     static struct stand_in s;
     static const int numbers[SIGNALS] = {SIGTERM, SIGINT};
-    const struct server_handlers handlers = {.on_request = on_request, .arg = &s};
+    const struct server_handlers handlers = {
+        .on_request = on_request,
+        .trusts = options->app.proxy_protocol ? trusts : NULL,
+        .arg = &s,
+    };
     struct server_limits limits;
     server_limits_init(&limits);
     signal(SIGPIPE, SIG_IGN);

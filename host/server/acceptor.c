@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "http/forwarded.h"
 #include "server/conn.h"
 
@@ -84,26 +85,19 @@ static void read_address(struct conn *conn)
         memmove(conn->ip, conn->ip + 7, strlen(conn->ip + 7) + 1);
 }
 
-/* False: its address has as many as it may. A unix socket is a proxy's, who comes for many. */
-static bool count_in(struct conn *conn)
+/* Who the peer is will be told by itself, if it is a proxy that may. False: it is closed. */
+static bool expect_announcement(struct conn *conn)
 {
-    struct peers *peers = conn->server->peers;
-    if (peers == NULL || conn->admin || str_eq(str_from(conn->ip), FORWARDED_UNIX))
-        return true;
-    conn->peer = peers_join(peers, conn->ip);
-    return conn->peer != NULL;
-}
-
-/* Over a limit: says so without reading, as far as the kernel takes it. */
-static void turn_away(struct conn *conn)
-{
-    static char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
-                           "Retry-After: 1\r\nConnection: close\r\n\r\n";
-    uv_buf_t buf = uv_buf_init(answer, sizeof(answer) - 1);
-    if (conn->server->tls == NULL)
-        uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
-    conn->server->stats.refused++;
-    conn_close(conn);
+    const struct server_handlers *handlers = &conn->server->handlers;
+    if (handlers->trusts(handlers->arg, str_from(conn->ip))) {
+        conn->announced = calloc(1, sizeof(*conn->announced));
+    } else if (conn->ip[0] != '\0') { /* else it has left already */
+        log_message(LOG_DEBUG, "closed: %s is no proxy of `proxies`", conn->ip);
+        conn->server->stats.unannounced++;
+    }
+    if (conn->announced == NULL)
+        conn_close(conn);
+    return conn->announced != NULL;
 }
 
 static struct conn *conn_new(struct server *server, enum server_door door)
@@ -144,10 +138,13 @@ static int take_next(struct server *server, uv_stream_t *listener, enum server_d
         return 0;
     }
     read_address(conn);
-    if (server->stats.open > server->limits.connections || !count_in(conn)) {
-        turn_away(conn);
-    } else if (server->tls != NULL && door == SERVER_PUBLIC &&
-               (conn->tls = tls_session_new(server->tls)) == NULL) {
+    bool announced = server->handlers.trusts != NULL && !conn->admin;
+    if (announced && !expect_announcement(conn))
+        return 0;
+    conn->secure = server->tls != NULL && door == SERVER_PUBLIC;
+    if (server->stats.open > server->limits.connections || (!announced && !conn_count_in(conn))) {
+        conn_turn_away(conn);
+    } else if (conn->secure && (conn->tls = tls_session_new(server->tls)) == NULL) {
         conn_close(conn);
     } else {
         server->stats.accepted++;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "http/forwarded.h"
 #include "http/target.h"
 
 const struct http_fault conn_no_room = {
@@ -22,13 +23,37 @@ int conn_speak(struct conn *conn, const struct protocol *protocol)
     return 0;
 }
 
+/* ---- the way in ---- */
+
+/* A unix socket is a proxy's, which comes for many. */
+bool conn_count_in(struct conn *conn)
+{
+    const struct server *server = conn->server;
+    if (server->peers == NULL || conn->admin || str_eq(str_from(conn->ip), FORWARDED_UNIX))
+        return true;
+    conn->peer = peers_join(server->peers, conn->ip);
+    return conn->peer != NULL;
+}
+
+/* As far as the kernel takes it. */
+void conn_turn_away(struct conn *conn)
+{
+    static char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
+                           "Retry-After: 1\r\nConnection: close\r\n\r\n";
+    uv_buf_t buf = uv_buf_init(answer, sizeof(answer) - 1);
+    if (conn->server->tls == NULL)
+        uv_try_write((uv_stream_t *)&conn->tcp, &buf, 1);
+    conn->server->stats.refused++;
+    conn_close(conn);
+}
+
 /* ---- the way up ---- */
 
 /* Once a request, when its head is complete or it is refused. False: out of memory, and closed. */
 static bool identify(struct conn *conn, struct exchange *ex)
 {
     exchange_identify(ex);
-    ex->req.scheme = conn->tls != NULL ? STR("https") : STR("http");
+    ex->req.scheme = conn->secure ? STR("https") : STR("http");
     ex->req.client_ip = arena_copy(&ex->arena, str_from(conn->ip));
     if (ex->req.client_ip.ptr == NULL)
         conn_close(conn);
@@ -118,6 +143,9 @@ static void on_closed(uv_handle_t *handle)
     struct server *server = conn->server;
     conn->protocol->free(conn->own);
     tls_session_free(conn->tls);
+    if (conn->announced != NULL)
+        buf_free(conn->announced);
+    free(conn->announced);
     if (conn->peer != NULL)
         peers_leave(conn->peer);
     list_remove(&conn->in_server);

@@ -139,12 +139,14 @@ struct conn {
     const struct protocol *protocol;
     void *own;               /* the protocol's; owned */
     struct tls_session *tls; /* owned; NULL: plain */
-    struct peer *peer;       /* where it counts; NULL: nowhere */
+    struct buf *announced; /* owned; of the PROXY header that has to come first; NULL: it is over */
+    struct peer *peer;     /* where it counts; NULL: nowhere */
     struct list in_server;
     struct list in_dirty;
     enum conn_state state;
     bool admin;
     bool redirects;      /* every request is sent to HTTPS */
+    bool secure;         /* the peer speaks TLS, with us or with the proxy that announced it */
     bool is_reading;     /* uv_read_start is in force */
     bool peer_eof;       /* the peer sends no more */
     bool done_reading;   /* what the peer sends is of no interest any more */
@@ -240,6 +242,10 @@ static inline size_t conn_least_taken(const struct server *server)
 /* From now on it speaks this protocol. 0 or UV_ENOMEM: then it speaks the one before. */
 int conn_speak(struct conn *conn, const struct protocol *protocol)
     __attribute__((warn_unused_result));
+/* Counts it where its address counts. False: that has as many as it may. */
+bool conn_count_in(struct conn *conn);
+/* Over a limit: says so without reading, and closes. */
+void conn_turn_away(struct conn *conn);
 /* Passes a request up whose head is complete, or answers it where all are sent to HTTPS. Closes the
  * connection when out of memory. */
 void conn_pass_up(struct conn *conn, struct exchange *ex);

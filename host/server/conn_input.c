@@ -1,6 +1,10 @@
-/* Bytes off the socket: decrypted where need be, and handed to the protocol, which they choose. */
+/* Bytes off the socket: freed of a PROXY header, decrypted where need be, and handed to the
+ * protocol, which they choose. */
 #include <errno.h>
+#include <stdlib.h>
 
+#include "base/log.h"
+#include "http/proxy_header.h"
 #include "server/conn.h"
 #include "server/h2.h"
 
@@ -50,7 +54,7 @@ static void take(struct conn *conn, struct str bytes)
 
 /* Plaintext that there is no room for waits with the protocol, so that nothing is left behind in
  * the session. */
-int conn_input(struct conn *conn, struct str bytes)
+static int input(struct conn *conn, struct str bytes)
 {
     if (conn->tls == NULL) {
         take(conn, bytes);
@@ -67,4 +71,36 @@ int conn_input(struct conn *conn, struct str bytes)
         return 0;
     conn_send(conn, STR(""), STR(""), NULL); /* the handshake's part, alerts */
     return count == -ECONNRESET ? UV_EOF : count < 0 ? (int)count : 0;
+}
+
+/* Until all of it is there nothing else is looked at; what came with its end is handed on. */
+static int take_announcement(struct conn *conn, struct str bytes)
+{
+    struct buf *kept = conn->announced;
+    struct proxy_header said;
+    buf_add_str(kept, bytes);
+    long len = buf_failed(kept) ? UV_ENOMEM : proxy_header_read(buf_str(kept), &said);
+    if (len < 0) {
+        log_message(LOG_DEBUG, "closed: %s sends no PROXY header, or a bad one", conn->ip);
+        conn->server->stats.unannounced++;
+    }
+    if (len <= 0)
+        return (int)len;
+    if (said.ip[0] != '\0')
+        memcpy(conn->ip, said.ip, sizeof(conn->ip));
+    conn->secure |= said.secure;
+    conn->announced = NULL;
+    int rc = 0;
+    if (!conn_count_in(conn))
+        conn_turn_away(conn);
+    else if ((size_t)len < kept->len)
+        rc = input(conn, str_skip(buf_str(kept), (size_t)len));
+    buf_free(kept);
+    free(kept);
+    return rc;
+}
+
+int conn_input(struct conn *conn, struct str bytes)
+{
+    return conn->announced == NULL ? input(conn, bytes) : take_announcement(conn, bytes);
 }

@@ -36,12 +36,17 @@ struct server_handlers {
     /* The server is about to refuse this exchange itself (400, 408, 413 ...), or to redirect it; it
      * knows as much of the request as was read. May set `decorate`. May be NULL. */
     void (*on_refused)(void *arg, struct exchange *ex);
+    /* Each connection but those of admin sockets begins with a PROXY header (proxy_header.h): may
+     * this peer ("127.0.0.1", "unix") send one? Any other is closed. NULL: there are no such
+     * headers. */
+    bool (*trusts)(void *arg, struct str peer);
 };
 
 struct server_stats {
     uint64_t accepted, refused, timeouts, parse_errors;
-    uint64_t given_up; /* requests and answers, for want of room for what waits for clients */
-    size_t held;       /* bytes that wait for them now */
+    uint64_t unannounced; /* closed: no good PROXY header, or of a peer that may not send one */
+    uint64_t given_up;    /* requests and answers, for want of room for what waits for clients */
+    size_t held;          /* bytes that wait for them now */
     unsigned open;
 };
 

@@ -189,7 +189,7 @@ static void update_reading(struct conn *conn)
 static enum deadline_kind deadline_of(const struct conn *conn)
 {
     bool draining = conn->server->draining;
-    if (conn->tls != NULL && !tls_is_open(conn->tls))
+    if (conn->announced != NULL || (conn->tls != NULL && !tls_is_open(conn->tls)))
         return draining ? DEADLINE_DRAIN : DEADLINE_HANDSHAKE;
     if (!conn->is_reading || conn->done_reading)
         return DEADLINE_NONE;

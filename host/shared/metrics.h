@@ -39,7 +39,7 @@ struct function_metrics {
 
 /* Counted elsewhere in the worker, and written here once a turn of its loop. */
 struct metric_copies {
-    uint64_t accepted, refused, connection_timeouts, malformed, given_up;
+    uint64_t accepted, refused, connection_timeouts, malformed, given_up, unannounced;
     uint64_t cache_hits, cache_misses, log_dropped, store_failures;
 };
 

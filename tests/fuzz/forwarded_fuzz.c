@@ -7,7 +7,7 @@ static struct str client_of(struct arena *arena, enum forwarded_by by, struct st
 {
     struct network trusted;
     require(forwarded_parse_network(STR("127.0.0.1"), &trusted), "a network");
-    struct proxies proxies = {&trusted, 1, by, true};
+    struct proxies proxies = {.from = &trusted, .from_count = 1, .header = by, .trust_host = true};
     struct request req = {.client_ip = STR("127.0.0.1"), .scheme = STR("http"), .host = STR("own")};
     struct str name = by == FORWARDED_BY_X ? STR("x-forwarded-for") : STR("forwarded");
     for (unsigned i = 0; i < 2 && lines[i].ptr != NULL; i++)

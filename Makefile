@@ -11,7 +11,7 @@ DESTDIR ?=
 VERSION := $(shell cat VERSION)
 
 OUT := build/$(BUILD)
-PKGS := lua5.4 libuv jansson libjwt libcurl libnghttp2 libbrotlienc libbrotlidec libidn2 zlib libssl libcrypto lmdb hiredis libseccomp
+PKGS := lua5.4 libuv jansson libjwt libcurl libnghttp2 libbrotlienc libbrotlidec libidn2 zlib libssl libcrypto lmdb hiredis libseccomp libpcre2-8
 
 # Dependencies come from Debian; on a bare machine pkg-config itself is missing until `make deps`.
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -65,7 +65,7 @@ LLHTTP_O := $(OUT)/llhttp/api.o $(OUT)/llhttp/http.o $(OUT)/llhttp/llhttp.o
 endif
 
 # What `dev` serves by itself travels inside the program: Lua scripts and pages.
-EMBED := $(sort $(wildcard scripts/dev/*.lua scripts/dev/*/*.lua scripts/lib/auth.lua share/*.lua share/help/*.txt share/templates/* web/*.html web/*.css web/*.js web/*.svg web/*/*.html))
+EMBED := $(sort $(wildcard scripts/dev/*.lua scripts/dev/*/*.lua scripts/lib/auth.lua share/*.lua share/*.json share/help/*.txt share/templates/* web/*.html web/*.css web/*.js web/*.svg web/*/*.html))
 EMBED_C := $(OUT)/gen/embedded.c
 
 .DEFAULT_GOAL := all

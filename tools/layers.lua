@@ -7,17 +7,18 @@
 -- room -> rooms that it may use, beside its own and base; "*" for all
 local uses = {
   base = "", shared = "", json = "", http = "", store = "",
+  schema = "json",
   auth = "shared json http",
   lua = "json",
   client = "http",
   issuer = "json http auth client",
   server = "http",
-  options = "json http auth lua",
-  config = "json http auth lua options server store",
-  run = "shared json http auth lua options",
-  bindings = "shared json http auth store lua client issuer options run",
-  app = "shared json http auth store lua client issuer server options config run bindings",
-  process = "shared json http auth store lua client issuer server options config run bindings app",
+  options = "json schema http auth lua",
+  config = "json schema http auth lua options server store",
+  run = "shared json schema http auth lua options",
+  bindings = "shared json schema http auth store lua client issuer options run",
+  app = "shared json schema http auth store lua client issuer server options config run bindings",
+  process = "shared json schema http auth store lua client issuer server options config run bindings app",
   cli = "*", host = "*",
 }
 
@@ -36,6 +37,7 @@ local owned = {
   { "^zlib%.h$", { "^host/http/encoding%.c$", "^host/http/decoding%.c$" } },
   { "^brotli/", { "^host/http/encoding%.c$", "^host/http/decoding%.c$" } },
   { "^idn2%.h$", { "^host/http/host_name%.c$" } },
+  { "^pcre2%.h$", { "^host/schema/schema_regex%.c$" } },
   { "^nghttp2/", { "^host/server/h2[a-z_]*%.[ch]$" } },
   { "^curl/", { "^host/client/", "^host/cli/", "^host/main%.c$" } },
   { "^lua%.h$", WITH_LUA },

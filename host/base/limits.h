@@ -119,6 +119,13 @@
 #define LIMIT_LOG_LINE              (8 * 1024)         /* message, and fields, of one line */
 #define LIMIT_JSON_DEPTH            64                 /* encode and decode in scripts */
 #define LIMIT_JSON_BYTES            (16 * 1024 * 1024) /* a text that json.encode makes */
+#define LIMIT_TREE_VALUES           1000000            /* of a script's table that the host reads */
+#define LIMIT_SCHEMA_NODES          5000               /* schemas in one schema */
+#define LIMIT_SCHEMA_BYTES          (8 * 1024 * 1024)  /* of one, compiled */
+#define LIMIT_SCHEMA_PATTERN        4096               /* bytes of a regular expression */
+#define LIMIT_SCHEMA_NESTING        500                /* schemas that a check is in at once */
+#define LIMIT_SCHEMA_STEPS          4000000            /* of a check: about 0.1 s */
+#define LIMIT_SCHEMA_ERRORS         32                 /* of a value; more are not looked for */
 #define LIMIT_MAPPED_LISTS          16                 /* names in jwt.mapping */
 #define LIMIT_SCRIPT_BYTES          (1024 * 1024)      /* a file, and a text for `load` */
 #define LIMIT_ORIGIN_NOTES          16384 /* files and folders that one thing is made from */

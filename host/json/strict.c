@@ -10,9 +10,9 @@
 /* An integer that cannot fit into 64 bits has at least this many digits. */
 enum { WIDE_DIGITS = 19 };
 
-/* At most LIMIT_TOKEN_JSON_DEPTH levels, brackets outside strings? The text need not be valid.
+/* At most so many levels, brackets outside strings? The text need not be valid.
  * jansson's own limit is 2048, and what is parsed is later walked by functions that have none. */
-static bool is_shallow(struct str text)
+static bool is_shallow(struct str text, unsigned most)
 {
     unsigned depth = 0;
     bool quoted = false;
@@ -26,7 +26,7 @@ static bool is_shallow(struct str text)
             depth++;
         else if (!quoted && (c == '}' || c == ']') && depth > 0)
             depth--;
-        if (depth > LIMIT_TOKEN_JSON_DEPTH)
+        if (depth > most)
             return false;
     }
     return true;
@@ -136,10 +136,10 @@ static const char *describe(struct str text, const json_error_t *error)
     }
 }
 
-static json_t *load(struct str text, size_t flags, bool wide, const char **why)
+static json_t *load(struct str text, size_t flags, unsigned depth, bool wide, const char **why)
 {
     json_error_t error;
-    if (!is_shallow(text)) {
+    if (!is_shallow(text, depth)) {
         *why = "it is nested too deeply";
         errno = EINVAL;
         return NULL;
@@ -156,11 +156,17 @@ static json_t *load(struct str text, size_t flags, bool wide, const char **why)
 json_t *strict_json_load(struct str text, const char **why)
 {
     const char *ignored;
-    return load(text, JSON_REJECT_DUPLICATES, false, why != NULL ? why : &ignored);
+    return load(text, JSON_REJECT_DUPLICATES, LIMIT_TOKEN_JSON_DEPTH, false,
+                why != NULL ? why : &ignored);
 }
 
 json_t *strict_json_load_wide(struct str text, size_t flags, const char **why)
 {
     const char *ignored;
-    return load(text, flags, true, why != NULL ? why : &ignored);
+    return load(text, flags, LIMIT_TOKEN_JSON_DEPTH, true, why != NULL ? why : &ignored);
+}
+
+json_t *strict_json_load_any(struct str text, const char **why)
+{
+    return load(text, JSON_DECODE_ANY | JSON_ALLOW_NUL, LIMIT_JSON_DEPTH, true, why);
 }

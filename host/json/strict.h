@@ -24,3 +24,8 @@ json_t *strict_json_load_wide(struct str text, size_t flags, const char **why)
  * a text with a NUL anywhere is refused, as RFC 8259 has none. */
 json_t *strict_json_watched(struct str text, size_t flags, json_error_t *error)
     __attribute__((warn_unused_result));
+
+/* A text that a script would read as JSON: any value, at most LIMIT_JSON_DEPTH deep, the last of
+ * members of one name, integers beyond 64 bits as doubles. NULL as above; so a name with U+0000,
+ * too. */
+json_t *strict_json_load_any(struct str text, const char **why) __attribute__((warn_unused_result));

@@ -1,4 +1,4 @@
-/* jansson trees as Lua values: how claims reach a script. */
+/* jansson trees as Lua values, and back: how claims reach a script, and schemas the host. */
 #pragma once
 
 #include <jansson.h>
@@ -15,3 +15,13 @@ void tree_push_array_mt(lua_State *L);
 
 /* Makes the metatable on top one that scripts take for that. [-0, +0] */
 void tree_mark_array(lua_State *L);
+
+struct tree_fault {
+    char path[256]; /* JSON Pointer */
+    char text[128]; /* "is a function, which JSON has not" */
+};
+
+/* The value at `index` as jansson has it, as json.encode would write it: a table is an array if it
+ * is marked as one or has elements, else an object. NULL: it cannot be written, *fault says why,
+ * and errno is EINVAL; or ENOMEM. New reference. Raises when out of memory of Lua. [-0, +0] */
+json_t *tree_read(lua_State *L, int index, struct tree_fault *fault);

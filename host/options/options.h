@@ -11,6 +11,8 @@
 #include "base/err.h"
 #include "options/spec.h"
 
+struct schema;
+
 struct options_reader {
     lua_State *L;
     struct arena *arena; /* everything that is read is copied into it */
@@ -64,6 +66,9 @@ bool options_is_list(lua_State *L);
 int options_check_list(struct options_reader *r, const char *key, const char *example);
 /* A text or a list of texts. */
 int options_str_list(struct options_reader *r, const char *key, struct str **out, unsigned *count);
+
+/* A JSON Schema, as a table: compiled, until the arena is freed. A fault names the place in it. */
+int options_schema(struct options_reader *r, const char *key, struct schema **out);
 
 /* ---- whole tables ---- */
 

@@ -24,7 +24,9 @@ struct visit {
     struct claims *claims; /* owned until the function is called; NULL: nobody's */
     struct str token;      /* with claims */
     struct route_match match;
-    struct str path; /* as the client sent it, normalised */
+    struct str path;                         /* as the client sent it, normalised */
+    void (*received)(struct visit *visit);   /* while its body comes */
+    const struct webhook_delivery *delivery; /* of a webhook, once it is judged; else NULL */
 };
 
 static void authorize(struct visit *visit, bool waited);
@@ -267,6 +269,7 @@ static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
 }
 
 static void call_function(struct visit *visit);
+static void receive(struct visit *visit, void (*received)(struct visit *visit));
 
 static enum policy_result check(struct visit *visit, bool keys_final, struct verdict *verdict)
 {
@@ -275,13 +278,46 @@ static enum policy_result check(struct visit *visit, bool keys_final, struct ver
                         verdict);
 }
 
+static void on_begun(void *arg, bool pass)
+{
+    if (pass)
+        call_function(arg);
+}
+
 static void let_in(void *arg, bool pass)
 {
     struct visit *visit = arg;
-    if (pass)
-        call_function(visit);
-    else
+    if (!pass)
         claims_unref(visit->claims);
+    else if (visit->delivery != NULL)
+        app_delivery(visit->app, visit->ex, visit->function, visit->delivery, on_begun, visit);
+    else
+        call_function(visit);
+}
+
+static void refuse(struct visit *visit)
+{
+    visit->app->page->auth_refused++;
+    metrics_count_token(visit->app->page, visit->ex->error_code);
+    exchange_answer(visit->ex);
+}
+
+/* A webhook's body is what is signed. */
+static void judge_body(struct visit *visit)
+{
+    struct exchange *ex = visit->ex;
+    const struct policy *policy = &visit->function->spec->policy;
+    struct webhook_delivery *delivery = arena_zalloc(&ex->arena, sizeof(*delivery));
+    if (policy->kind != POLICY_WEBHOOK) { /* not any more: another generation came with the body */
+        authorize(visit, false);
+    } else if (delivery == NULL) {
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+    } else if (policy_check_body(policy, ex, clock_now(), delivery) == POLICY_ALLOW) {
+        visit->delivery = delivery;
+        app_rate(visit->app, ex, visit->function, NULL, let_in, visit);
+    } else {
+        refuse(visit);
+    }
 }
 
 /* A key that we lack is fetched once. After that it does not exist, unless the issuer cannot be
@@ -305,14 +341,16 @@ static void authorize(struct visit *visit, bool waited)
         app_rate(visit->app, ex, visit->function, verdict.claims, let_in, visit);
         return;
     }
-    if (result == POLICY_NEEDS_KEY) {
+    if (result == POLICY_NEEDS_BODY) {
+        receive(visit, judge_body);
+    } else if (result == POLICY_NEEDS_KEY) {
         visit->app->page->keys_unavailable++;
         policy_keys_unavailable(ex);
+        metrics_count_token(visit->app->page, ex->error_code);
+        exchange_answer(ex);
     } else {
-        visit->app->page->auth_refused++;
+        refuse(visit);
     }
-    metrics_count_token(visit->app->page, ex->error_code);
-    exchange_answer(ex);
 }
 
 /* ---- 4. the function takes over ---- */
@@ -332,6 +370,9 @@ static struct exchange *detach_background(struct exchange *ex)
     copy->req = ex->req;
     copy->function = ex->function;
     memcpy(copy->request_id, ex->request_id, sizeof(copy->request_id));
+    copy->on_settled = ex->on_settled;
+    copy->settling = ex->settling;
+    ex->on_settled = NULL;
     exchange_hold(ex); /* its arena holds the request's texts */
     copy->state = EXCHANGE_WORKING;
     if (arena_defer(&copy->arena, (void (*)(void *))exchange_release, ex) != 0) {
@@ -356,7 +397,7 @@ static void on_body(struct exchange *ex)
     const struct http_fault *fault = exchange_body_fault(ex);
     wait_is_over(visit);
     if (fault == NULL) {
-        call_function(visit);
+        visit->received(visit);
     } else {
         claims_unref(visit->claims);
         exchange_refuse(ex, fault);
@@ -364,8 +405,7 @@ static void on_body(struct exchange *ex)
     exchange_release(ex); /* the wait's */
 }
 
-/* What a 202 promises to work on has to be here first. */
-static void receive(struct visit *visit)
+static void receive(struct visit *visit, void (*received)(struct visit *visit))
 {
     struct exchange *ex = visit->ex;
     const struct http_fault *fault = exchange_limit_body(ex, visit->function->spec->body);
@@ -375,6 +415,7 @@ static void receive(struct visit *visit)
         return;
     }
     exchange_hold(ex);
+    visit->received = received;
     visit->awaited = &visit->function->awaited;
     ++*visit->awaited;
     ex->on_gone = on_gone_while_receiving;
@@ -391,8 +432,8 @@ static void call_function(struct visit *visit)
     /* A 202 is a promise: what would be refused is answered as a call that waits. */
     bool background = spec->background && spec->cron == NULL && !visit->app->options.direct &&
                       function_accepts(visit->function);
-    if (background && ex->body != NULL) {
-        receive(visit);
+    if (background && ex->body != NULL) { /* what a 202 promises to work on has to be here */
+        receive(visit, call_function);
         return;
     }
     struct exchange *target = background ? detach_background(ex) : ex;

@@ -12,6 +12,7 @@
 #include "app/deployment.h"
 #include "server/server.h"
 #include "app/schedule.h"
+#include "shared/delivery.h"
 #include "shared/generations.h"
 #include "shared/rate.h"
 #include "store/store.h"
@@ -31,6 +32,7 @@ struct app_options {
     const char *kv_file;         /* of the embedded store; NULL: none */
     bool kv_local;               /* KV_URL does not count */
     struct rate_table *rates;    /* borrowed: that of all workers; NULL: nothing is limited */
+    struct delivery_table *deliveries;    /* borrowed: that of all workers; NULL: each is run */
     struct generation_table *generations; /* borrowed: that of all workers; NULL: counted here */
     const struct binding *bindings;
     char *running_name;           /* see struct services; NULL: none */
@@ -70,6 +72,7 @@ struct app {
     struct origin *tried; /* reference: what the newest configuration, good or bad, was made from */
     struct list proxies;  /* rewrites to other hosts under way */
     unsigned proxy_count;
+    struct list deliveries; /* of webhooks, while they run */
     struct schedule_board *board;
     uv_timer_t schedule_timer; /* the next due time, when it is near */
     bool reload_again;         /* asked for while one was under way */
@@ -165,6 +168,12 @@ void app_rate(struct app *app, struct exchange *ex, struct function *function,
               const struct claims *claims, app_rate_done *done, void *arg);
 /* Tells where the caller stands. */
 void app_rate_headers(struct exchange *ex);
+/* app_delivery.c: the same for a delivery of a webhook that is about to be run. `pass` false: it
+ * was answered without, as it runs or has run. Else ex->on_settled tells its end. */
+void app_delivery(struct app *app, struct exchange *ex, struct function *function,
+                  const struct webhook_delivery *webhook, app_rate_done *done, void *arg);
+/* Says of those that run that they do; once a second. */
+void app_delivery_renew(struct app *app);
 /* app_admin.c: /_luafn/live, ready, metrics, routes. True when the path is one of them and ex was
  * answered. */
 bool app_admin(struct app *app, struct exchange *ex, struct str path);

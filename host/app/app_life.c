@@ -298,6 +298,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     app->options = *options;
     app->on_ready = on_ready;
     list_init(&app->proxies);
+    list_init(&app->deliveries);
     app->started_ns = clock_monotonic_ns();
     app->client = client_new(loop);
     app->issuers =

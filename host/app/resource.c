@@ -111,7 +111,7 @@ static void add_function(struct document *doc, const struct function_spec *spec)
 {
     const struct policy *policy = &spec->policy;
     if (spec->is_dev || spec->cron != NULL || policy->kind == POLICY_PUBLIC ||
-        policy->verifier_count == 0 || !has_path(doc, spec))
+        policy->kind == POLICY_WEBHOOK || policy->verifier_count == 0 || !has_path(doc, spec))
         return;
     for (unsigned i = 0; i < policy->verifier_count; i++)
         add_once(doc->servers, policy->verifiers[i].issuer);
@@ -242,7 +242,8 @@ static bool is_challenge(const struct header *header)
 void resource_challenge(const struct config *config, const struct function_spec *spec,
                         struct exchange *ex)
 {
-    if (spec->policy.kind == POLICY_PUBLIC || spec->policy.verifier_count == 0)
+    if (spec->policy.kind == POLICY_PUBLIC || spec->policy.kind == POLICY_WEBHOOK ||
+        spec->policy.verifier_count == 0)
         return;
     struct str base = {NULL, 0}, path = {NULL, 0};
     for (uint32_t i = 0; i < ex->res.headers.len; i++) {

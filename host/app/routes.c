@@ -43,8 +43,10 @@ static void set_list(lua_State *L, const char *name, const struct str *texts, un
 
 static void set_policy(lua_State *L, struct arena *arena, const struct policy *policy)
 {
-    static const char *const kinds[] = {
-        [POLICY_UNSET] = "unset", [POLICY_PUBLIC] = "public", [POLICY_TOKEN] = "token"};
+    static const char *const kinds[] = {[POLICY_UNSET] = "unset",
+                                        [POLICY_PUBLIC] = "public",
+                                        [POLICY_TOKEN] = "token",
+                                        [POLICY_WEBHOOK] = "webhook"};
     enum dpop_mode mode = policy_dpop(policy);
     set_text(L, "policy", str_from(kinds[policy->kind]));
     set_text(L, "who", policy_text(policy, arena));

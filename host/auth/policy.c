@@ -359,7 +359,7 @@ static enum policy_result check_possession(const struct policy *policy, struct e
     return check_proof(policy, ex, now, given->token, verdict);
 }
 
-/* ---- all of it ---- */
+/* ---- open functions ---- */
 
 /* On an open function a token is welcome, not needed: whatever is wrong with it goes unsaid. One
  * that needs a proof is not looked at. */
@@ -381,12 +381,46 @@ static enum policy_result check_open(const struct policy *policy, struct exchang
     return POLICY_ALLOW;
 }
 
+/* ---- webhooks ---- */
+
+static enum policy_result deny_webhook(struct exchange *ex, enum webhook_result why)
+{
+    struct verdict verdict = {.status = VERIFY_REFUSED};
+    if (why == WEBHOOK_MEMORY)
+        return deny_memory(ex, &verdict);
+    enum policy_result result =
+        why == WEBHOOK_STALE ? deny(ex, &verdict, 401, "stale_signature",
+                                    STR("The signature's timestamp is not near the present time"))
+                             : deny(ex, &verdict, 401, "invalid_signature",
+                                    STR("The request is not signed as this function expects it"));
+    if (policy_challenge(&ex->res, &ex->arena, "Signature", STR(""), STR(""), STR("")) != 0)
+        answer_nothing(ex);
+    return result;
+}
+
+static enum policy_result check_webhook_head(const struct policy *policy, struct exchange *ex)
+{
+    enum webhook_result result = webhook_check_head(policy->webhook, &ex->req);
+    return result == WEBHOOK_GOOD ? POLICY_NEEDS_BODY : deny_webhook(ex, result);
+}
+
+enum policy_result policy_check_body(const struct policy *policy, struct exchange *ex, double now,
+                                     struct webhook_delivery *delivery)
+{
+    enum webhook_result result =
+        webhook_check(policy->webhook, &ex->req, &ex->arena, now, delivery);
+    return result == WEBHOOK_GOOD ? POLICY_ALLOW : deny_webhook(ex, result);
+}
+
+/* ---- all of it ---- */
+
 enum policy_result policy_check(const struct policy *policy, struct exchange *ex, double now,
                                 bool keys_final, struct verdict *verdict)
 {
     *verdict = (struct verdict){.status = VERIFY_REFUSED};
     if (policy->kind != POLICY_TOKEN)
-        return check_open(policy, ex, now, verdict);
+        return policy->kind == POLICY_WEBHOOK ? check_webhook_head(policy, ex)
+                                              : check_open(policy, ex, now, verdict);
     struct credentials given;
     if (read_credentials(policy, ex, &given, verdict) != 0)
         return deny_token(policy, ex, verdict, STR(""));
@@ -410,6 +444,8 @@ static void add_rule(struct buf *buf, const char *kind, struct str what)
 
 struct str policy_text(const struct policy *policy, struct arena *arena)
 {
+    if (policy->kind == POLICY_WEBHOOK)
+        return arena_printf(arena, "webhook %s", policy->webhook->name);
     if (policy->kind != POLICY_TOKEN)
         return policy->kind == POLICY_PUBLIC ? STR("public") : STR("open");
     struct buf buf = BUF_INIT;

@@ -1,16 +1,19 @@
 /* Policies as data: who may call a function, decided before any Lua of it runs.
  *
- * auth = true | "public" | { scope = "a" | { any = {...} } | { all = {...} }, role =, claims =
+ * auth = true | "public" | { webhook =, ... } | { scope = "a" | { any = {...} } | { all = {...} },
+ * role =, claims =
  * {...}, acr =, max_age =, namespace =, role_path = } */
 #pragma once
 
 #include "auth/verify.h"
+#include "auth/webhook.h"
 #include "http/exchange.h"
 
 enum policy_kind {
     POLICY_UNSET,  /* nothing said: open, but `check` warns */
     POLICY_PUBLIC, /* open on purpose */
-    POLICY_TOKEN   /* a verified token, and what follows */
+    POLICY_TOKEN,  /* a verified token, and what follows */
+    POLICY_WEBHOOK /* a signature over the body */
 };
 
 struct policy {
@@ -31,12 +34,14 @@ struct policy {
     struct verifier_spec
         *own; /* the function's own issuers, in place of the deployment's; NULL: none */
     unsigned own_count;
+    const struct webhook *webhook; /* of POLICY_WEBHOOK; borrowed */
 };
 
 enum policy_result {
-    POLICY_ALLOW,    /* *verdict holds the claims (for POLICY_TOKEN; a reference) */
-    POLICY_DENY,     /* ex->res is filled: 401 or 403 with its challenge */
-    POLICY_NEEDS_KEY /* verdict->kid and verdict->verifier say which; ask again afterwards */
+    POLICY_ALLOW,      /* *verdict holds the claims (for POLICY_TOKEN; a reference) */
+    POLICY_DENY,       /* ex->res is filled: 401 or 403 with its challenge */
+    POLICY_NEEDS_BODY, /* of POLICY_WEBHOOK: policy_check_body goes on when the body is there */
+    POLICY_NEEDS_KEY   /* verdict->kid and verdict->verifier say which; ask again afterwards */
 };
 
 /* Judges the request. Only the Authorization header is read, and two of them are a refusal. The
@@ -47,6 +52,11 @@ enum policy_result {
  * `keys_final` as for verify_token. */
 enum policy_result policy_check(const struct policy *policy, struct exchange *ex, double now,
                                 bool keys_final, struct verdict *verdict);
+
+/* What policy_check could not say yet: POLICY_ALLOW, with the delivery, or POLICY_DENY, which is
+ * 401 invalid_signature or stale_signature. The body is whole. */
+enum policy_result policy_check_body(const struct policy *policy, struct exchange *ex, double now,
+                                     struct webhook_delivery *delivery);
 
 /* The proof of possession that the policy asks for; before a token has told its issuer, what may
  * come. */
@@ -72,6 +82,6 @@ bool policy_is_recent(const struct policy *policy, const json_t *claims, double 
 bool policy_is_scope_text(struct str s);
 
 /* Whole in one line, for `routes`: "open" (nothing said), "public", "token", "scope read:shows",
- * "scope a|b, role admin" (any), "scope a b, claim tier" (all). In the arena; ptr NULL when out of
- * memory. */
+ * "scope a|b, role admin" (any), "scope a b, claim tier" (all), "webhook github". In the arena; ptr
+ * NULL when out of memory. */
 struct str policy_text(const struct policy *policy, struct arena *arena);

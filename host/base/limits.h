@@ -91,6 +91,18 @@
 #define LIMIT_DPOP_PROOFS        (1024 * 1024) /* remembered in all workers: 8 MiB */
 #define LIMIT_TOKEN_CACHE_BYTES  (16 * 1024 * 1024)
 
+/* ---- webhooks ---- */
+#define LIMIT_WEBHOOK_BODY       ((size_t)32 << 20) /* GitHub's largest have 25 MB */
+#define LIMIT_WEBHOOK_JSON       (1024 * 1024) /* of a body that is read for the delivery's id */
+#define LIMIT_WEBHOOK_SECRETS    8             /* that are good at the same time */
+#define LIMIT_WEBHOOK_SECRET_MIN 24            /* bytes, of Standard Webhooks */
+#define LIMIT_WEBHOOK_PIECES     16            /* of what a form of one's own signs */
+#define LIMIT_WEBHOOK_TOLERANCE  86400.0       /* functions.lua auth.tolerance, at most; */
+#define LIMIT_WEBHOOK_WINDOW     300.0         /* where it says nothing */
+#define LIMIT_DELIVERIES         (256 * 1024)  /* remembered in all workers: 8 MiB; then 503 */
+#define LIMIT_DELIVERY_LEASE     6.0           /* of a run whose worker says nothing any more */
+#define LIMIT_DELIVERY_RETRY     5             /* a repeat while the first one runs; Retry-After */
+
 /* ---- opaque tokens (introspection), an endpoint and worker ---- */
 #define LIMIT_INTROSPECTIONS 64 /* questions under way */
 #define LIMIT_INTROSPECTION_NEWCOMERS                                                              \

@@ -295,6 +295,10 @@ static int choose_policy(struct session *s, const char *route)
             return cli_usage(&command_explain,
                              "there is no function '%s'; `luafn routes` lists them", route);
         s->route = function->spec;
+        if (s->route->policy.kind == POLICY_WEBHOOK)
+            return cli_fault(
+                "the function %s takes no token: its callers sign, as `webhook` %s says", route,
+                s->route->policy.webhook->name);
         s->policy = function->spec->policy;
     }
     s->policy.kind = POLICY_TOKEN;

@@ -46,11 +46,22 @@ void exchange_hold(struct exchange *ex)
     ex->refs++;
 }
 
+/* Once; a stream is settled at its end. */
+static void settle(struct exchange *ex, bool whole)
+{
+    void (*on_settled)(struct exchange *, bool) = ex->on_settled;
+    if (on_settled == NULL)
+        return;
+    ex->on_settled = NULL;
+    on_settled(ex, whole && ex->res.status >= 200 && ex->res.status < 300);
+}
+
 void exchange_release(struct exchange *ex)
 {
     assert(ex->magic == EXCHANGE_MAGIC && ex->refs > 0);
     if (--ex->refs > 0)
         return;
+    settle(ex, false);
     list_remove(&ex->in_conn);
     buf_free(&ex->stream);
     encoding_free(ex->encoder);
@@ -175,8 +186,10 @@ void exchange_answer(struct exchange *ex)
         return;                                  /* never a second response */
     bool may_wait = exchange_has_body_whole(ex); /* else the client still sends */
     ex->state = ex->res.streamed ? EXCHANGE_STREAMING : EXCHANGE_ANSWERED;
-    if (!ex->res.streamed)
+    if (!ex->res.streamed) {
         ex->on_body = NULL;
+        settle(ex, true);
+    }
     if (ex->conn == NULL)
         return;
     if (ex->decorate != NULL)
@@ -235,10 +248,11 @@ size_t exchange_stream_write(struct exchange *ex, struct str bytes)
     return ex->sink->stream_write(ex, bytes);
 }
 
-static void end_stream(struct exchange *ex, void (*tell)(struct exchange *ex))
+static void end_stream(struct exchange *ex, void (*tell)(struct exchange *ex), bool whole)
 {
     if (ex->state != EXCHANGE_STREAMING)
         return;
+    settle(ex, whole);
     ex->state = EXCHANGE_ANSWERED;
     ex->on_drained = NULL;
     ex->on_body = NULL;
@@ -252,12 +266,12 @@ void exchange_stream_end(struct exchange *ex)
 {
     if (ex->encoder != NULL && ex->state == EXCHANGE_STREAMING && ex->conn != NULL)
         send_encoded(ex, STR(""), true);
-    end_stream(ex, ex->sink != NULL ? ex->sink->stream_end : NULL);
+    end_stream(ex, ex->sink != NULL ? ex->sink->stream_end : NULL, true);
 }
 
 void exchange_stream_abort(struct exchange *ex)
 {
-    end_stream(ex, ex->sink != NULL ? ex->sink->stream_abort : NULL);
+    end_stream(ex, ex->sink != NULL ? ex->sink->stream_abort : NULL, false);
 }
 
 void exchange_put(struct exchange *ex, size_t count)

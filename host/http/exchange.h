@@ -81,6 +81,10 @@ struct exchange {
     void (*on_drained)(struct exchange *ex); /* streamed bytes fell under the low-water mark */
     void (*on_body)(struct exchange *ex);    /* what was wanted of the body is there, or a fault */
     void *owner;                             /* borrowed; for these callbacks */
+    /* Before the answer leaves, or when there will be none any more: was it all there, and a 2xx?
+     */
+    void (*on_settled)(struct exchange *ex, bool good);
+    void *settling;                        /* borrowed; for on_settled */
     void (*decorate)(struct exchange *ex); /* before the answer leaves: headers for every answer */
     void *app;                             /* borrowed; for decorate */
     /* After decorate: encodes the body, if the client asks for it. False: later, and exchange_send

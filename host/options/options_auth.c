@@ -9,6 +9,7 @@
 #include "lua/lazy.h"
 #include "options/options.h"
 #include "options/options_auth.h"
+#include "options/options_webhook.h"
 
 enum { OWN_KEYS_MAX = 4 }; /* of those who add to a verifier's */
 
@@ -292,10 +293,12 @@ int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
 /* ---- policies ---- */
 
 static const char *const policy_keys[] = {
-    "scope",      "role",     "claims", "namespace",     "issuer",         "audience",
-    "algorithms", "jwks_uri", "secret", "public_key",    "require_exp",    "clock_tolerance",
-    "backend",    "profile",  "dpop",   "introspection", "audience_claim", "role_path",
-    "acr",        "max_age",  NULL};
+    "scope",          "role",       "claims",      "namespace",
+    "issuer",         "audience",   "algorithms",  "jwks_uri",
+    "secret",         "public_key", "require_exp", "clock_tolerance",
+    "backend",        "profile",    "dpop",        "introspection",
+    "audience_claim", "role_path",  "acr",         "max_age",
+    "webhook",        NULL};
 
 /* scope = "a" | { any = {...} } | { all = {...} } | { "a", "b" } (all) */
 static int read_scope(struct options_reader *r, struct policy *policy)
@@ -420,8 +423,19 @@ static int read_sign_in(struct options_reader *r, struct policy *policy)
     return rc == 0 ? options_seconds(r, "max_age", 1, LIMIT_SIGN_IN_AGE, &policy->max_age) : rc;
 }
 
+/* `webhook = false` is none, and no reason to go on as if nothing had been said. */
+static bool has_webhook(struct options_reader *r)
+{
+    bool has = options_get(r, "webhook");
+    if (has)
+        lua_pop(r->L, 1);
+    return has;
+}
+
 static int read_policy_table(struct options_reader *r, struct policy *policy)
 {
+    if (has_webhook(r))
+        return options_read_webhook(r, policy);
     options_check_keys(r, policy_keys);
     read_scope(r, policy);
     options_str(r, "role", &policy->role);

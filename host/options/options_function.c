@@ -213,6 +213,15 @@ static int read_body(struct options_reader *r, struct function_spec *spec)
         return r->rc;
     if (spec->stream_body && (spec->background || spec->cron != NULL))
         return options_fault(r, "stream_body", "is not for a function that no client waits for");
+    if (spec->policy.kind == POLICY_WEBHOOK && spec->stream_body)
+        return options_fault(r, "stream_body",
+                             "does not go with auth.webhook: the whole body is what is signed");
+    if (spec->policy.kind == POLICY_WEBHOOK && spec->body > LIMIT_WEBHOOK_BODY)
+        return options_fault(
+            r, "body",
+            "must be at most %zu bytes (32 MiB) with auth.webhook, where all of it "
+            "is judged at once",
+            LIMIT_WEBHOOK_BODY);
     if (spec->body > LIMIT_FN_BODY && !spec->stream_body)
         return options_fault(r, "body",
                              "must be at most %zu bytes (1 GiB); larger ones need stream_body = "

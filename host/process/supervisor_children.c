@@ -57,6 +57,7 @@ static _Noreturn void run_child(struct supervisor *s, unsigned index)
     replay_share(s->carried.proofs);
     options.app.board = s->carried.board;
     options.app.rates = s->carried.rates;
+    options.app.deliveries = s->carried.deliveries;
     options.app.generations = s->carried.generations;
     options.app.tell_notes = index == 0;
     options.app.metrics = s->carried.metrics;

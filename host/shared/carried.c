@@ -54,6 +54,12 @@ static int init_generations(void *table, unsigned workers)
     return generations_init(table);
 }
 
+static int init_deliveries(void *table, unsigned workers)
+{
+    (void)workers;
+    return delivery_table_init(table);
+}
+
 static int init_metrics(void *table, unsigned workers)
 {
     struct metrics *metrics = table;
@@ -74,8 +80,9 @@ static const struct part parts[] = {
     {"rates", 1, sizeof(struct rate_table), 0, AT(rates), init_rates},
     {"generations", 1, sizeof(struct generation_table), 0, AT(generations), init_generations},
     {"proofs", 1, sizeof(struct replay_table), 0, AT(proofs), NULL},
+    {"deliveries", 1, sizeof(struct delivery_table), 0, AT(deliveries), init_deliveries},
     {"suspensions", 1, sizeof(struct suspension_table), 0, AT(suspensions), NULL},
-    {"metrics", 2, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
+    {"metrics", 3, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
      init_metrics},
     {"workers", 0, sizeof(struct worker_table), 0, AT(workers), init_workers},
 };

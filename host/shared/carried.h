@@ -9,6 +9,7 @@
 #pragma once
 
 #include "shared/board.h"
+#include "shared/delivery.h"
 #include "shared/generations.h"
 #include "shared/metrics.h"
 #include "shared/rate.h"
@@ -26,6 +27,7 @@ struct carried {
     struct rate_table *rates;
     struct generation_table *generations;
     struct replay_table *proofs;
+    struct delivery_table *deliveries;
     struct suspension_table *suspensions;
     struct metrics *metrics;
     struct worker_table *workers; /* not carried: this program's own */

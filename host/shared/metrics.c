@@ -20,6 +20,8 @@ const char *const metrics_token_codes[METRIC_TOKENS] = {"ok",
                                                         "keys_unavailable",
                                                         "server_error",
                                                         "insufficient_user_authentication",
+                                                        "invalid_signature",
+                                                        "stale_signature",
                                                         "other"};
 
 size_t metrics_bytes(unsigned pages)

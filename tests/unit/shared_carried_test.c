@@ -30,6 +30,9 @@ static void use(const struct carried *carried)
     replay_share(carried->proofs);
     assert_int_equal(replay_admit(STR("who"), STR("id"), 1000, 2000), REPLAY_NEW);
     assert_true(rate_take(carried->rates, STR("a"), 1, 60000, 1000).pass);
+    struct delivery_run run;
+    assert_int_equal(delivery_begin(carried->deliveries, STR("d"), 60000, 1000, &run),
+                     DELIVERY_NEW);
     assert_int_equal(generations_number(carried->generations, STR("f"), 77, 4), 5);
     atomic_store(&carried->suspensions->list[3].active, 1);
     atomic_store(&carried->board->slots[9].last, 12);
@@ -43,6 +46,9 @@ static void assert_carried_over(const struct carried *carried)
     assert_int_equal(replay_admit(STR("who"), STR("id"), 1000, 2000), REPLAY_SEEN);
     assert_int_equal(replay_admit(STR("who"), STR("other"), 1000, 2000), REPLAY_NEW);
     assert_false(rate_take(carried->rates, STR("a"), 1, 60000, 1000).pass);
+    struct delivery_run run;
+    assert_int_equal(delivery_begin(carried->deliveries, STR("d"), 60000, 1000, &run),
+                     DELIVERY_RUNNING);
     assert_int_equal(generations_number(carried->generations, STR("f"), 77, 0), 5);
     assert_int_equal(atomic_load(&carried->suspensions->list[3].active), 1);
     assert_int_equal(atomic_load(&carried->board->slots[9].last), 12);

@@ -144,6 +144,18 @@ static bool get_header(lua_State *L, struct str *out)
     return true;
 }
 
+/* As verify_read_header; what the request's policy has read is not read again. */
+static bool read_token(lua_State *L, const struct str *header, struct str *token,
+                       struct verdict *verdict)
+{
+    if (header != NULL && header->len > VERIFY_SCHEME_BYTES) {
+        *token = str_skip(*header, VERIFY_SCHEME_BYTES);
+        if (jwt_known_claims(L, *token) != NULL)
+            return true;
+    }
+    return verify_read_header(header, token, verdict) == 0;
+}
+
 static int judge(lua_State *L, bool waited);
 
 static int judge_again(lua_State *L)
@@ -158,7 +170,7 @@ static int judge(lua_State *L, bool waited)
     struct verdict verdict = {0};
     lua_settop(L, CONTEXT);
     bool has_header = get_header(L, &header);
-    if (verify_read_header(has_header ? &header : NULL, &token, &verdict) != 0)
+    if (!read_token(L, has_header ? &header : NULL, &token, &verdict))
         return jwt_refuse(L, str_from(verdict.code), verdict.text, upvalue_text(L, UP_SCOPE),
                           lua_upvalueindex(UP_HANDLE_ERROR));
     jwt_judge(L, v, token, waited, &verdict);

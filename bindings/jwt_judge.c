@@ -11,6 +11,7 @@
 #include "issuer/token_wait.h"
 #include "run/await.h"
 #include "run/claims_table.h"
+#include "run/invocation.h"
 #include "lua/guard.h"
 #include "run/outcome.h"
 #include "lua/vm.h"
@@ -75,13 +76,23 @@ int jwt_await_keys(lua_State *L, const struct verdict *verdict, int (*next)(lua_
     return next(L);
 }
 
+const struct claims *jwt_known_claims(lua_State *L, struct str token)
+{
+    const struct invocation *inv = invocation_of(L);
+    const struct call *call = inv != NULL ? inv->call : NULL;
+    bool same = call != NULL && call->claims != NULL && call->token.ptr == token.ptr &&
+                call->token.len == token.len;
+    return same ? call->claims : NULL;
+}
+
 void jwt_judge(lua_State *L, const struct jwt_verifier *v, struct str token, bool waited,
                struct verdict *verdict)
 {
     arena_reset(&scratch);
     claims_unref(judged);
     judged = NULL;
-    verify_token(v->verifiers, v->count, token, clock_now(), false, &scratch, verdict);
+    verify_token_again(v->verifiers, v->count, token, jwt_known_claims(L, token), clock_now(),
+                       &scratch, verdict);
     if (verdict->status == VERIFY_NEEDS_KEY && waited && token_is_settled(issuers_of(L), verdict))
         verify_token(v->verifiers, v->count, token, clock_now(), true, &scratch, verdict);
     if (verdict->status != VERIFY_OK)

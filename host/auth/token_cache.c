@@ -284,12 +284,11 @@ static bool is_bad(struct siphash tail, struct str token, const struct key_sourc
 
 /* ---- what others call ---- */
 
-/* The entry found last is tried before anything is hashed. */
-static bool is_last(struct str token, const struct key_source *source)
+/* Is the entry found last, which is tried before anything is hashed, of these keys? */
+static bool last_is_of(const struct key_source *source)
 {
     const struct entry *e = cache.last;
-    return e != NULL && e->source == source->id && e->generation == source->generation &&
-           is_of(e, token);
+    return e != NULL && e->source == source->id && e->generation == source->generation;
 }
 
 static struct claims *hit(struct entry *e)
@@ -305,7 +304,7 @@ struct claims *token_cache_find(struct str token, const struct key_source *sourc
     *bad = false;
     if (!is_on())
         return NULL;
-    if (is_last(token, source))
+    if (last_is_of(source) && is_of(cache.last, token))
         return hit(cache.last);
     struct siphash tail = hash_of(token);
     struct entry **link = cache.buckets != NULL ? find(tail, token) : NULL;
@@ -320,6 +319,11 @@ struct claims *token_cache_find(struct str token, const struct key_source *sourc
     cache.stats.negative_hits += *bad;
     cache.stats.misses += !*bad;
     return NULL;
+}
+
+struct claims *token_cache_again(const struct claims *claims, const struct key_source *source)
+{
+    return last_is_of(source) && cache.last->claims == claims ? hit(cache.last) : NULL;
 }
 
 void token_cache_add(const struct token *token, const struct key_source *source,

@@ -23,6 +23,7 @@ struct check {
     struct verdict *verdict;
     const struct verifier *verifier; /* the one whose issuer the token names; NULL before */
     struct claims *claims;           /* owned */
+    const struct claims *known;      /* that other verifiers found; NULL: none are */
     const struct key_source *bad;    /* the signature is known to be bad under this one's keys */
 };
 
@@ -373,7 +374,10 @@ static struct claims *find_cached(struct check *check)
     for (unsigned i = 0; i < check->count; i++) {
         const struct key_source *source = check->verifiers[i].keys;
         bool bad = false;
-        struct claims *claims = token_cache_find(check->token, source, &bad);
+        struct claims *claims =
+            check->known != NULL ? token_cache_again(check->known, source) : NULL;
+        if (claims == NULL)
+            claims = token_cache_find(check->token, source, &bad);
         if (bad)
             check->bad = source;
         const struct verifier *verifier = claims != NULL ? find_verifier(check, claims) : NULL;
@@ -432,25 +436,43 @@ static bool check_token(struct check *check)
            check_profile(check);
 }
 
+static void judge(struct check *check)
+{
+    check->now = floor(check->now);
+    *check->verdict = (struct verdict){.status = VERIFY_REFUSED, .code = "jwt_invalid"};
+    if (check_token(check)) {
+        *check->verdict = (struct verdict){.status = VERIFY_OK,
+                                           .claims = check->claims,
+                                           .token = check->token,
+                                           .verifier = check->verifier};
+        return;
+    }
+    claims_unref(check->claims);
+}
+
 void verify_token(const struct verifier *verifiers, unsigned count, struct str token, double now,
                   bool keys_final, struct arena *arena, struct verdict *verdict)
 {
-    struct check check = {.verifiers = verifiers,
+    judge(&(struct check){.verifiers = verifiers,
                           .count = count,
                           .token = token,
-                          .now = floor(now),
+                          .now = now,
                           .keys_final = keys_final,
                           .arena = arena,
-                          .verdict = verdict};
-    *verdict = (struct verdict){.status = VERIFY_REFUSED, .code = "jwt_invalid"};
-    if (check_token(&check)) {
-        *verdict = (struct verdict){.status = VERIFY_OK,
-                                    .claims = check.claims,
-                                    .token = token,
-                                    .verifier = check.verifier};
-        return;
-    }
-    claims_unref(check.claims);
+                          .verdict = verdict});
+}
+
+void verify_token_again(const struct verifier *verifiers, unsigned count, struct str token,
+                        const struct claims *known, double now, struct arena *arena,
+                        struct verdict *verdict)
+{
+    judge(&(struct check){.verifiers = verifiers,
+                          .count = count,
+                          .token = token,
+                          .known = known,
+                          .now = now,
+                          .arena = arena,
+                          .verdict = verdict});
 }
 
 int verify_read_header(const struct str *header, struct str *token, struct verdict *verdict)

@@ -75,6 +75,8 @@ struct verdict {
     const struct verifier *verifier; /* VERIFY_OK and NEEDS_KEY: which one it was; borrowed */
 };
 
+enum { VERIFY_SCHEME_BYTES = sizeof("Bearer ") - 1 };
+
 /* The text of RFC 6750's Authorization header. 0 and *token (maybe empty), or -EINVAL and code/text
  * in *verdict. `header` NULL: absent. The scheme is compared without case, exactly one space
  * follows. */
@@ -90,6 +92,11 @@ int verify_read_header(const struct str *header, struct str *token, struct verdi
  * what the token says: it belongs in a body, escaped, never in a header. */
 void verify_token(const struct verifier *verifiers, unsigned count, struct str token, double now,
                   bool keys_final, struct arena *arena, struct verdict *verdict);
+
+/* The same with keys_final false, for a token that other verifiers found to have these claims. */
+void verify_token_again(const struct verifier *verifiers, unsigned count, struct str token,
+                        const struct claims *known, double now, struct arena *arena,
+                        struct verdict *verdict);
 
 /* The verifier that asks its provider about this token, which is no JWT; NULL: it is judged here.
  */

@@ -48,11 +48,15 @@ static uint64_t lower_eight(uint64_t w)
 
 void str_lower(char *p, size_t len)
 {
-    for (; len >= 8; p += 8, len -= 8) {
-        uint64_t word;
-        memcpy(&word, p, sizeof(word));
+    uint64_t word;
+    for (size_t i = 0; len >= sizeof(word);) {
+        memcpy(&word, p + i, sizeof(word));
         word = lower_eight(word);
-        memcpy(p, &word, sizeof(word));
+        memcpy(p + i, &word, sizeof(word));
+        if (i + sizeof(word) == len)
+            return;
+        /* The last eight begin within the ones before. */
+        i = i + 2 * sizeof(word) > len ? len - sizeof(word) : i + sizeof(word);
     }
     for (size_t i = 0; i < len; i++) {
         if (p[i] >= 'A' && p[i] <= 'Z')

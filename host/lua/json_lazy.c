@@ -25,8 +25,8 @@ enum {
 static_assert(offsetof(struct json_level, no_serial) == offsetof(struct sheet, serial),
               "that is how they are told apart");
 
-/* Their addresses are keys: in the raw table, and in the registry. */
-static const char level_key, object_key, array_key;
+/* Its address is the key in the raw table. */
+static const char level_key;
 
 /* What is there under the key: a level, or the sheet of a table that nobody has touched. NULL:
  * nothing. */
@@ -453,9 +453,9 @@ static void push_metatable(lua_State *L, bool object)
                                          {NULL, NULL}};
     static const struct lazy_type object_type = {.make = make_whole, .kind = LAZY_PLAIN};
     static const struct lazy_type array_type = {.make = make_whole, .kind = LAZY_ARRAY};
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, object ? &object_key : &array_key) == LUA_TTABLE)
+    enum vm_kept kept = object ? VM_KEPT_JSON_OBJECT : VM_KEPT_JSON_ARRAY;
+    if (vm_push_kept(L, kept))
         return;
-    lua_pop(L, 1);
     if (object)
         luaL_newlib(L, of_objects);
     else
@@ -463,8 +463,7 @@ static void push_metatable(lua_State *L, bool object)
     if (!object)
         tree_mark_array(L);
     lazy_mark(L, object ? &object_type : &array_type);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, object ? &object_key : &array_key);
+    vm_keep(L, kept);
 }
 
 /* ---- decoding ---- */
@@ -495,7 +494,7 @@ int json_lazy_decode(lua_State *L, int index)
 void json_lazy_wrap(lua_State *L)
 {
     luaL_checkstack(L, 4, NULL);
-    lua_createtable(L, 0, READS);
+    lua_createtable(L, 0, 1);
     lua_insert(L, -2);
     lua_rawsetp(L, -2, &level_key);
     push_metatable(L, true);

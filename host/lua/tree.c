@@ -12,6 +12,8 @@
 #include "lua/budget.h"
 #include "lua/lazy.h"
 
+#include "lua/vm.h"
+
 void tree_mark_array(lua_State *L)
 {
     lua_pushliteral(L, "array");
@@ -22,14 +24,11 @@ void tree_mark_array(lua_State *L)
 
 void tree_push_array_mt(lua_State *L)
 {
-    static const char key = 0; /* its address is the registry key: no text to hash */
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TTABLE)
+    if (vm_push_kept(L, VM_KEPT_ARRAY))
         return;
-    lua_pop(L, 1);
     lua_createtable(L, 0, 2);
     tree_mark_array(L);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+    vm_keep(L, VM_KEPT_ARRAY);
 }
 
 static void push_object(lua_State *L, const json_t *object)

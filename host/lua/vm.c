@@ -162,3 +162,13 @@ void vm_free(struct vm *vm)
     list_remove(&vm->in_queue);
     free(vm);
 }
+
+void vm_keep(lua_State *L, enum vm_kept which)
+{
+    int *ref = &vm_of(L)->kept[which];
+    lua_pushvalue(L, -1);
+    if (*ref != 0)
+        lua_rawseti(L, LUA_REGISTRYINDEX, *ref);
+    else
+        *ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}

@@ -76,7 +76,17 @@ struct vm_thread {
     int anchor; /* luaL_ref in the registry */
 };
 
-enum { VM_IDLE_THREADS = 16, VM_CLAIMS_REFS = 2, VM_LARGE_ANSWERS = 16, VM_NAMES = 9 };
+/* What a state keeps in its registry, by number. */
+enum vm_kept {
+    VM_KEPT_SHEET, /* of run/claims_table.c */
+    VM_KEPT_TOKEN,
+    VM_KEPT_ARRAY,       /* metatables: json.array's mark, */
+    VM_KEPT_JSON_OBJECT, /* and of lua/json_lazy.c */
+    VM_KEPT_JSON_ARRAY,
+    VM_KEPT_COUNT
+};
+
+enum { VM_IDLE_THREADS = 16, VM_LARGE_ANSWERS = 16, VM_NAMES = 9 };
 
 struct vm {
     lua_State *L;             /* owned: the main thread; nothing runs on it after loading */
@@ -86,17 +96,17 @@ struct vm {
     struct budget unlimited;
     struct vm_thread idle[VM_IDLE_THREADS];
     unsigned idle_count;
-    struct event_slot *free_slots;   /* of run/event.c; in the state's memory */
-    int claims_refs[VM_CLAIMS_REFS]; /* of run/claims_table.c: in the registry; 0: not made yet */
-    int names[VM_NAMES];             /* of lua/names.c: in the registry */
-    struct task *task;               /* being resumed now; NULL: none */
-    unsigned task_count;             /* tasks that exist: run, wait or have not been freed */
-    unsigned large;                  /* answers to come before it counts as one that gives small
-                                        ones; 0: it does */
-    struct list queued;              /* tasks that go on at a turn of the loop; see task.c */
-    struct list in_queue;            /* ... its list of states with such tasks */
-    uint64_t ran_ns;                 /* ... and the order there: run time, or more */
-    enum vm_yield yield;             /* set right before the host yields, cleared by task_resume */
+    struct event_slot *free_slots; /* of run/event.c; in the state's memory */
+    int kept[VM_KEPT_COUNT];       /* in the registry; 0: not made yet */
+    int names[VM_NAMES];           /* of lua/names.c: in the registry */
+    struct task *task;             /* being resumed now; NULL: none */
+    unsigned task_count;           /* tasks that exist: run, wait or have not been freed */
+    unsigned large;                /* answers to come before it counts as one that gives small
+                                      ones; 0: it does */
+    struct list queued;            /* tasks that go on at a turn of the loop; see task.c */
+    struct list in_queue;          /* ... its list of states with such tasks */
+    uint64_t ran_ns;               /* ... and the order there: run time, or more */
+    enum vm_yield yield;           /* set right before the host yields, cleared by task_resume */
     bool relays;         /* every coroutine around the running one can pass a host's yield up */
     bool globals_frozen; /* scripts may not set globals any more (sandbox_freeze) */
     int depth;           /* script coroutines that resume or close each other right now */
@@ -151,6 +161,18 @@ static inline struct str lx_vm_check(lua_State *L, struct str s)
         luaL_error(L, "out of memory");
     return s;
 }
+
+/* Pushes what is kept; false, and nothing: nothing is yet. Never raises. */
+static inline bool vm_push_kept(lua_State *L, enum vm_kept which)
+{
+    int ref = vm_of(L)->kept[which];
+    if (ref != 0)
+        lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
+    return ref != 0;
+}
+
+/* Keeps what is on top, which stays there. May raise. */
+void vm_keep(lua_State *L, enum vm_kept which);
 
 /* May the host suspend what runs in `L` now? False inside callbacks of C functions (gsub, sort,
  * metamethods of C calls), and in coroutines resumed from there. What waits asks this first. */

@@ -8,43 +8,21 @@
 #include "lua/tree.h"
 #include "lua/vm.h"
 
-/* What the Lua state keeps in its registry. One token often comes again and again. */
-enum kept { LAST_SHEET, LAST_TOKEN };
-
-/* [-0, +(0|1)] */
-static bool push_kept(lua_State *L, enum kept which)
-{
-    int ref = vm_of(L)->claims_refs[which];
-    if (ref != 0)
-        lua_rawgeti(L, LUA_REGISTRYINDEX, ref);
-    return ref != 0;
-}
-
-/* What is on top, which stays there. */
-static void keep(lua_State *L, enum kept which)
-{
-    int *ref = &vm_of(L)->claims_refs[which];
-    lua_pushvalue(L, -1);
-    if (*ref != 0)
-        lua_rawseti(L, LUA_REGISTRYINDEX, *ref);
-    else
-        *ref = luaL_ref(L, LUA_REGISTRYINDEX);
-}
-
 static void push_copy(lua_State *L, const struct sheet *sheet)
 {
     memcpy(lua_newuserdatauv(L, sheet->bytes, 0), sheet, sheet->bytes);
 }
 
+/* One token often comes again and again: its sheet and text are kept. */
 static void push_sheet(lua_State *L, const struct sheet *sheet)
 {
-    if (push_kept(L, LAST_SHEET)) {
+    if (vm_push_kept(L, VM_KEPT_SHEET)) {
         if (((const struct sheet *)lua_touserdata(L, -1))->serial == sheet->serial)
             return;
         lua_pop(L, 1);
     }
     push_copy(L, sheet);
-    keep(L, LAST_SHEET);
+    vm_keep(L, VM_KEPT_SHEET);
 }
 
 void claims_table_push(lua_State *L, struct claims *claims, struct str ns)
@@ -65,7 +43,7 @@ void claims_table_push(lua_State *L, struct claims *claims, struct str ns)
 
 void claims_push_token(lua_State *L, struct str token)
 {
-    if (push_kept(L, LAST_TOKEN)) {
+    if (vm_push_kept(L, VM_KEPT_TOKEN)) {
         struct str last;
         last.ptr = lua_tolstring(L, -1, &last.len);
         if (str_eq(last, token))
@@ -73,7 +51,7 @@ void claims_push_token(lua_State *L, struct str token)
         lua_pop(L, 1);
     }
     lua_pushlstring(L, token.ptr, token.len);
-    keep(L, LAST_TOKEN);
+    vm_keep(L, VM_KEPT_TOKEN);
 }
 
 bool claims_push_mapped(lua_State *L, int index, const struct sheet_map *map)

@@ -73,6 +73,24 @@ static void finds_what_was_added(void **state)
     assert_true(has("a.b.d", &one));
 }
 
+/* Of the one found last alone, with keys that are still current. */
+static void knows_the_last_by_its_claims(void **state)
+{
+    (void)state;
+    bool bad;
+    add("a", &one);
+    add("b", &one);
+    struct claims *a = claims_ref(token_cache_find(text_of("a"), &one, &bad));
+    assert_ptr_equal(token_cache_again(a, &one), a);
+    assert_null(token_cache_again(a, &two));
+    struct claims *b = token_cache_find(text_of("b"), &one, &bad);
+    assert_null(token_cache_again(a, &one));
+    assert_ptr_equal(token_cache_again(b, &one), b);
+    one.generation++;
+    assert_null(token_cache_again(b, &one));
+    claims_unref(a);
+}
+
 static void ends_with_its_keys(void **state)
 {
     (void)state;
@@ -304,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(finds_what_was_added, forget),
+        cmocka_unit_test_setup(knows_the_last_by_its_claims, forget),
         cmocka_unit_test_setup(ends_with_its_keys, forget),
         cmocka_unit_test_setup(remembers_bad_signatures, forget),
         cmocka_unit_test_setup(bad_ones_drive_out_no_good_ones, forget),

@@ -10,15 +10,19 @@
 #include "bindings/json.h"
 #include "lua/json_decode.h"
 #include "lua/json_lazy.h"
+#include "lua/vm.h"
 
 static lua_State *L;
 
 static int set_up(void **state)
 {
     (void)state;
+    static struct vm vm;
     L = luaL_newstate();
     if (L == NULL)
         return -1;
+    vm = (struct vm){0};
+    *(struct vm **)lua_getextraspace(L) = &vm;
     luaL_openlibs(L);
     lua_pushcfunction(L, open_json);
     lua_call(L, 0, 1);
@@ -406,8 +410,10 @@ static void test_out_of_memory(void **state)
     size_t tries = 0;
     for (; status != LUA_OK && tries < 10000; tries++) {
         allocations_left = (size_t)-1;
+        struct vm vm = {0};
         lua_State *S = lua_newstate(failing_alloc, NULL);
         assert_non_null(S);
+        *(struct vm **)lua_getextraspace(S) = &vm;
         lua_pushcfunction(S, l_round_trip);
         allocations_left = tries;
         status = lua_pcall(S, 0, 1, 0);

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "lua/json_decode.h"
+#include "lua/vm.h"
 #include "json/text.h"
 
 static size_t plain_by_hand(struct str s)
@@ -125,8 +126,12 @@ static void reads_keys_as_written(void **state)
 
 static int set_up(void **state)
 {
+    static struct vm vm;
     *state = luaL_newstate();
-    return *state != NULL ? 0 : -1;
+    if (*state == NULL)
+        return -1;
+    *(struct vm **)lua_getextraspace(*state) = &vm;
+    return 0;
 }
 
 static int tear_down(void **state)

@@ -860,6 +860,16 @@ types[#types + 1] = {
   },
 }
 types[#types + 1] = {
+  name = "luafn.WebSocket",
+  summary = "A connection that sends messages both ways, as the function `websocket` of a result gets it.",
+  fields = {
+    { "messages", "fun(self): fun(): string?, string?", 'for a `for` loop: the next message and its kind, `"text"` or `"binary"`; ends with the connection' },
+    { "send", "fun(self, message: string, kind?: string): boolean", 'sends a text (UTF-8, or it raises), or with `"binary"` bytes, 6 MB at most; waits while 64 KiB are unsent; false when the connection is over' },
+    { "close", "fun(self, code?: integer, reason?: string)", "says good-bye: 1000 by default, your own are 4000 to 4999; the reason has 123 bytes at most" },
+    { "protocol?", "string", "the subprotocol that was chosen" },
+  },
+}
+types[#types + 1] = {
   name = "luafn.Response",
   summary = "What a handler returns; a bare string is a 200 with that text.",
   fields = {
@@ -867,6 +877,10 @@ types[#types + 1] = {
     { "headers?", "table<string, string|number|boolean>", "" },
     { "multiValueHeaders?", "table<string, string[]>", "for Set-Cookie; replaces the same name in `headers`" },
     { "body?", "string|fun(write: fun(piece: string): boolean)", "a function is run after the head has left, and writes the body" },
+    { "websocket?", "fun(ws: luafn.WebSocket)", "instead of `statusCode` and `body`: the connection becomes a WebSocket and the function runs with it" },
+    { "protocols?", "string[]", "with `websocket`: the first that the client has offered is chosen" },
+    { "origins?", "string[]", 'with `websocket`: pages that may connect, `"*"` for all; default: those of this host' },
+    { "message?", "integer|string", 'with `websocket`: bytes of a message, as `"1MB"`; default: the function\'s `message`' },
     { "isBase64Encoded?", "boolean", "`body` is base64 of the bytes to send" },
   },
 }

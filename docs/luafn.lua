@@ -36,12 +36,23 @@
 ---@field identityContext? { token: string, claims: table } only from a verified token
 ---@field clientContext { user?: table } `user`: the claims of a verified token
 
+---A connection that sends messages both ways, as the function `websocket` of a result gets it.
+---@class luafn.WebSocket
+---@field messages fun(self): fun(): string?, string? for a `for` loop: the next message and its kind, `"text"` or `"binary"`; ends with the connection
+---@field send fun(self, message: string, kind?: string): boolean sends a text (UTF-8, or it raises), or with `"binary"` bytes, 6 MB at most; waits while 64 KiB are unsent; false when the connection is over
+---@field close fun(self, code?: integer, reason?: string) says good-bye: 1000 by default, your own are 4000 to 4999; the reason has 123 bytes at most
+---@field protocol? string the subprotocol that was chosen
+
 ---What a handler returns; a bare string is a 200 with that text.
 ---@class luafn.Response
 ---@field statusCode integer
 ---@field headers? table<string, string|number|boolean>
 ---@field multiValueHeaders? table<string, string[]> for Set-Cookie; replaces the same name in `headers`
 ---@field body? string|fun(write: fun(piece: string): boolean) a function is run after the head has left, and writes the body
+---@field websocket? fun(ws: luafn.WebSocket) instead of `statusCode` and `body`: the connection becomes a WebSocket and the function runs with it
+---@field protocols? string[] with `websocket`: the first that the client has offered is chosen
+---@field origins? string[] with `websocket`: pages that may connect, `"*"` for all; default: those of this host
+---@field message? integer|string with `websocket`: bytes of a message, as `"1MB"`; default: the function's `message`
 ---@field isBase64Encoded? boolean `body` is base64 of the bytes to send
 
 ---What `respond.cookie` takes.

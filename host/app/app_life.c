@@ -189,10 +189,18 @@ bool app_is_idle(struct app *app)
     return app->retired == NULL && (app->current == NULL || deployment_is_idle(app->current));
 }
 
+/* Their clients connect again, to what follows. */
+static void close_websockets(struct deployment *d)
+{
+    for (unsigned i = 0; d != NULL && i < d->function_count; i++)
+        function_close_websockets(d->functions[i], NULL);
+}
+
 static void retire(struct app *app, struct deployment *deployment)
 {
     if (deployment == NULL)
         return;
+    close_websockets(deployment);
     deployment->retired_next = app->retired;
     app->retired = deployment;
 }
@@ -383,6 +391,7 @@ static void on_files_changed(void *arg)
 void app_drain(struct app *app, void (*done)(void *arg), void *arg)
 {
     app->draining = true;
+    close_websockets(app->current);
     server_drain(app->server, done, arg);
 }
 

@@ -3,55 +3,58 @@
 #pragma once
 
 /* ---- HTTP edge ---- */
-#define LIMIT_TARGET_BYTES     (8 * 1024)  /* request target: what common proxies accept; 414 */
-#define LIMIT_HEADER_BYTES     (32 * 1024) /* whole head; functions.lua limits.header; 431 */
-#define LIMIT_HEADER_COUNT     100         /* header lines; 431 */
-#define LIMIT_HEAD_KEPT        2048        /* of a connection's last head, to know it again */
-#define LIMIT_BODY_BYTES       (6 * 1024 * 1024) /* Netlify's 6 MiB; functions.lua limits.body; 413 */
-#define LIMIT_BODY_RATE        512         /* bytes a second, as an average over a body; 408 */
-#define LIMIT_BODY_SKIPPED     (64 * 1024) /* of a body that nobody wants: more ends the connection */
-#define LIMIT_CHUNK_OVERHEAD   (16 * 1024) /* chunk lines beyond twice the data they carry; 413 */
-#define LIMIT_TRAILER_BYTES    (8 * 1024)  /* trailers are checked and dropped */
-#define LIMIT_CONNECTIONS      10000       /* a worker; functions.lua limits.connections */
-#define LIMIT_PIPELINE         64          /* requests read ahead of the answer on one connection */
-#define LIMIT_WRITE_HIGH_WATER (64 * 1024) /* unsent answer bytes at which reading stops */
-#define LIMIT_KERNEL_UNSENT    (64 * 1024) /* of them the kernel holds, a connection */
-#define LIMIT_STREAM_BYTES     (64 * 1024) /* unsent bytes at which a stream's writer waits */
-#define LIMIT_H2_STREAMS       100         /* requests at once on an HTTP/2 connection */
-#define LIMIT_H2_WINDOW        (64 * 1024) /* of a stream: what is kept when nobody asks, ... */
-#define LIMIT_H2_WINDOW_WHOLE  (256 * 1024)      /* ... and of one whose body is read to its end */
-#define LIMIT_H2_WINDOW_ALL    (1024 * 1024)     /* of a connection */
-#define LIMIT_H2_READY         (8 * 1024 * 1024) /* bytes of answers, before others are begun */
-#define LIMIT_H2_CHORES        1000 /* PINGs, empty frames and the like, of a connection at once, */
-#define LIMIT_H2_CHORES_RATE   100  /* and a second: more than any client sends */
-#define LIMIT_CLIENT_MEMORY    (64 * 1024 * 1024) /* what clients have not sent or taken, a worker */
-#define LIMIT_HEAD_TIMEOUT     10.0 /* first byte of a request to the end of its head; 408 */
-#define LIMIT_BODY_TIMEOUT     30.0 /* between two pieces of a body; 408 */
-#define LIMIT_IDLE_TIMEOUT     75.0 /* keep-alive without a request */
-#define LIMIT_WRITE_TIMEOUT    30.0 /* a peer that reads nothing of its answer */
-#define LIMIT_WRITE_RATE       500  /* bytes a second, over that time, that it must take at least */
-#define LIMIT_FILE_WHOLE       (8 * 1024) /* a file that is read as a whole when it is asked for */
-#define LIMIT_FILE_PIECE       (64 * 1024) /* of a larger one, read at once: the loop waits meanwhile */
-#define LIMIT_FILES_OPEN       4096 /* different ones under way; an eighth of all descriptors */
-#define LIMIT_FILE_UNSETTLED   2    /* seconds in which a file may change at the same time twice */
-#define LIMIT_COMPRESS_MIN     1024 /* smaller answers are not compressed ... */
-#define LIMIT_COMPRESS_MAX     (512 * 1024)       /* nor larger ones */
-#define LIMIT_COMPRESS_AT_ONCE (64 * 1024)        /* by the loop; more by a thread, */
-#define LIMIT_COMPRESS_THREADS 2                  /* so many bodies at a time, */
-#define LIMIT_COMPRESS_JOBS    64                 /* with those that wait; more leave as they are */
-#define LIMIT_DERIVE_JOBS      256                /* keys of passwords under way, a worker */
-#define LIMIT_DERIVE_BYTES     1024               /* a key of crypto.hkdf, pbkdf2, scrypt */
-#define LIMIT_DERIVE_ROUNDS    5000000            /* of crypto.pbkdf2: seconds of a thread */
-#define LIMIT_DERIVE_BLOCKS    (16 * 1024 * 1024) /* n * r * p of crypto.scrypt: likewise */
-#define LIMIT_PACKED_BYTES     (8 * 1024 * 1024)  /* compressed files that a worker keeps */
-#define LIMIT_DRAIN            30.0               /* SIGTERM to exit; --drain */
-#define LIMIT_PEM_BYTES        (1024 * 1024)      /* a certificate with its chain, a key */
-#define LIMIT_DRAIN_GRACE      1.0                /* draining: a kept connection that is silent */
-#define LIMIT_WORKERS          256                /* --workers */
-#define LIMIT_RUNNING_NAME     64                 /* of a function, for who watches its worker */
-#define LIMIT_SUSPENSIONS      32                 /* functions at a time that hung workers */
-#define LIMIT_METRIC_FUNCTIONS 512  /* names with metrics of their own, since the start */
-#define LIMIT_UPGRADE          60.0 /* for a new program to be ready; then the old one goes on */
+#define LIMIT_TARGET_BYTES      (8 * 1024)  /* request target: what common proxies accept; 414 */
+#define LIMIT_HEADER_BYTES      (32 * 1024) /* whole head; functions.lua limits.header; 431 */
+#define LIMIT_HEADER_COUNT      100         /* header lines; 431 */
+#define LIMIT_HEAD_KEPT         2048        /* of a connection's last head, to know it again */
+#define LIMIT_BODY_BYTES        (6 * 1024 * 1024) /* Netlify's 6 MiB; functions.lua limits.body; 413 */
+#define LIMIT_BODY_RATE         512         /* bytes a second, as an average over a body; 408 */
+#define LIMIT_BODY_SKIPPED      (64 * 1024) /* of a body that nobody wants: more ends the connection */
+#define LIMIT_CHUNK_OVERHEAD    (16 * 1024) /* chunk lines beyond twice the data they carry; 413 */
+#define LIMIT_TRAILER_BYTES     (8 * 1024)  /* trailers are checked and dropped */
+#define LIMIT_CONNECTIONS       10000       /* a worker; functions.lua limits.connections */
+#define LIMIT_PIPELINE          64 /* requests read ahead of the answer on one connection */
+#define LIMIT_WRITE_HIGH_WATER  (64 * 1024) /* unsent answer bytes at which reading stops */
+#define LIMIT_KERNEL_UNSENT     (64 * 1024) /* of them the kernel holds, a connection */
+#define LIMIT_STREAM_BYTES      (64 * 1024) /* unsent bytes at which a stream's writer waits */
+#define LIMIT_WEBSOCKET_PING    30.0        /* silence after which a peer is asked, and given up */
+#define LIMIT_WEBSOCKET_GOODBYE 1.0 /* in which what came before a close is still answered */
+#define LIMIT_WEBSOCKET_MESSAGE (1024 * 1024) /* of a client; a function's `message` */
+#define LIMIT_H2_STREAMS        100           /* requests at once on an HTTP/2 connection */
+#define LIMIT_H2_WINDOW         (64 * 1024)   /* of a stream: what is kept when nobody asks, ... */
+#define LIMIT_H2_WINDOW_WHOLE   (256 * 1024)  /* ... and of one whose body is read to its end */
+#define LIMIT_H2_WINDOW_ALL     (1024 * 1024) /* of a connection */
+#define LIMIT_H2_READY          (8 * 1024 * 1024) /* bytes of answers, before others are begun */
+#define LIMIT_H2_CHORES         1000 /* PINGs, empty frames and the like, of a connection at once, */
+#define LIMIT_H2_CHORES_RATE    100  /* and a second: more than any client sends */
+#define LIMIT_CLIENT_MEMORY     (64 * 1024 * 1024) /* what clients have not sent or taken, a worker */
+#define LIMIT_HEAD_TIMEOUT      10.0 /* first byte of a request to the end of its head; 408 */
+#define LIMIT_BODY_TIMEOUT      30.0 /* between two pieces of a body; 408 */
+#define LIMIT_IDLE_TIMEOUT      75.0 /* keep-alive without a request */
+#define LIMIT_WRITE_TIMEOUT     30.0 /* a peer that reads nothing of its answer */
+#define LIMIT_WRITE_RATE        500 /* bytes a second, over that time, that it must take at least */
+#define LIMIT_FILE_WHOLE        (8 * 1024) /* a file that is read as a whole when it is asked for */
+#define LIMIT_FILE_PIECE        (64 * 1024) /* of a larger one, read at once: the loop waits meanwhile */
+#define LIMIT_FILES_OPEN        4096 /* different ones under way; an eighth of all descriptors */
+#define LIMIT_FILE_UNSETTLED    2    /* seconds in which a file may change at the same time twice */
+#define LIMIT_COMPRESS_MIN      1024 /* smaller answers are not compressed ... */
+#define LIMIT_COMPRESS_MAX      (512 * 1024) /* nor larger ones */
+#define LIMIT_COMPRESS_AT_ONCE  (64 * 1024)  /* by the loop; more by a thread, */
+#define LIMIT_COMPRESS_THREADS  2            /* so many bodies at a time, */
+#define LIMIT_COMPRESS_JOBS     64           /* with those that wait; more leave as they are */
+#define LIMIT_DERIVE_JOBS       256          /* keys of passwords under way, a worker */
+#define LIMIT_DERIVE_BYTES      1024         /* a key of crypto.hkdf, pbkdf2, scrypt */
+#define LIMIT_DERIVE_ROUNDS     5000000      /* of crypto.pbkdf2: seconds of a thread */
+#define LIMIT_DERIVE_BLOCKS     (16 * 1024 * 1024) /* n * r * p of crypto.scrypt: likewise */
+#define LIMIT_PACKED_BYTES      (8 * 1024 * 1024)  /* compressed files that a worker keeps */
+#define LIMIT_DRAIN             30.0               /* SIGTERM to exit; --drain */
+#define LIMIT_PEM_BYTES         (1024 * 1024)      /* a certificate with its chain, a key */
+#define LIMIT_DRAIN_GRACE       1.0                /* draining: a kept connection that is silent */
+#define LIMIT_WORKERS           256                /* --workers */
+#define LIMIT_RUNNING_NAME      64                 /* of a function, for who watches its worker */
+#define LIMIT_SUSPENSIONS       32                 /* functions at a time that hung workers */
+#define LIMIT_METRIC_FUNCTIONS  512  /* names with metrics of their own, since the start */
+#define LIMIT_UPGRADE           60.0 /* for a new program to be ready; then the old one goes on */
 
 /* ---- tokens ---- */
 #define LIMIT_TOKEN_BYTES       (8 * 1024) /* a bearer token */

@@ -43,6 +43,7 @@ struct function_spec *config_add_function(struct config *config, struct str name
         .concurrency = LIMIT_FN_CONCURRENCY,
         .queue = LIMIT_FN_QUEUE,
         .body = config->body_limit,
+        .message = LIMIT_WEBSOCKET_MESSAGE,
         .background = str_ends_with(name, STR("-background")),
     };
     if (spec->background)

@@ -194,7 +194,7 @@ void exchange_answer(struct exchange *ex)
         return;
     if (ex->decorate != NULL)
         ex->decorate(ex);
-    if (ex->encode != NULL && !ex->encode(ex, may_wait))
+    if (ex->encode != NULL && !ex->res.upgraded && !ex->encode(ex, may_wait))
         wait_for_encoder(ex);
     else
         ex->sink->answer(ex);

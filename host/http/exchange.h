@@ -177,7 +177,8 @@ void exchange_stream_abort(struct exchange *ex);
 /* Does the answer, whose status is set, carry a body? */
 static inline bool exchange_sends_body(const struct exchange *ex)
 {
-    return ex->req.method != METHOD_HEAD && response_has_body(ex->res.status);
+    return ex->res.upgraded ||
+           (ex->req.method != METHOD_HEAD && response_has_body(ex->res.status));
 }
 
 /* Is there more of a file to be sent? */

@@ -26,7 +26,7 @@ static const struct http_fault unknown_expectation = {417, "expectation_failed",
 struct fields {
     struct str host, length, coding, expect;
     unsigned hosts, lengths, codings, expects;
-    bool close, keep_alive;
+    bool close, keep_alive, upgrade, websocket;
 };
 
 static void read_connection(struct fields *f, struct str value)
@@ -36,7 +36,15 @@ static void read_connection(struct fields *f, struct str value)
         option = str_trim(option);
         f->close |= str_eq_nocase(option, STR("close"));
         f->keep_alive |= str_eq_nocase(option, STR("keep-alive"));
+        f->upgrade |= str_eq_nocase(option, STR("upgrade"));
     }
+}
+
+static void read_upgrade(struct fields *f, struct str value)
+{
+    struct str protocol;
+    while (str_split_next(&value, ',', &protocol))
+        f->websocket |= str_eq_nocase(str_trim(protocol), STR("websocket"));
 }
 
 static void read_field(struct fields *f, const struct header *h)
@@ -55,6 +63,8 @@ static void read_field(struct fields *f, const struct header *h)
         f->expects++;
     } else if (str_eq(h->name, STR("connection"))) {
         read_connection(f, h->value);
+    } else if (str_eq(h->name, STR("upgrade"))) {
+        read_upgrade(f, h->value);
     }
 }
 
@@ -217,6 +227,9 @@ const struct http_fault *head_check(struct request *req, struct arena *arena,
         read_field(&f, &req->headers.items[i]);
     req->keep_alive = !f.close && (req->version_minor > 0 || f.keep_alive);
     const struct http_fault *fault = check_framing(req, &f, framing);
+    /* RFC 6455 section 4.1: a GET of HTTP/1.1 without a body. */
+    req->upgrade = f.upgrade && f.websocket && req->method == METHOD_GET &&
+                   req->version_minor > 0 && f.lengths == 0 && f.codings == 0;
     if (fault == NULL)
         fault = check_host(req, &f);
     if (fault == NULL)

@@ -23,6 +23,7 @@ struct head_kept {
     int version_minor;
     bool keep_alive;
     bool expects_continue;
+    bool upgrade;
     struct place target, path, query, host;
     uint32_t field_count;
     struct field fields[]; /* the bytes of the head stand behind them */
@@ -66,6 +67,7 @@ static void fill(const struct head_kept *kept, char *head, struct header *items,
     req->host = str_at(head, kept->host);
     req->keep_alive = kept->keep_alive;
     req->expects_continue = kept->expects_continue;
+    req->upgrade = kept->upgrade;
 }
 
 size_t head_memo_recall(struct head_memo *memo, struct str input, struct arena *arena,
@@ -131,6 +133,7 @@ void head_memo_keep(struct head_memo *memo, struct str raw, const char *head,
                                .version_minor = req->version_minor,
                                .keep_alive = req->keep_alive,
                                .expects_continue = req->expects_continue,
+                               .upgrade = req->upgrade,
                                .field_count = count};
     memo->kept = kept;
     memcpy(text_of(kept), raw.ptr, raw.len);

@@ -41,6 +41,8 @@ struct request {
     bool forwarded_host; /* also about the host's name */
     bool keep_alive;
     bool expects_continue;
+    bool upgrade; /* to a WebSocket, and by a request that may be one */
+    bool tunnel;  /* ... by CONNECT over HTTP/2 (RFC 8441) */
 };
 
 /* "GET"; static. */

@@ -183,7 +183,12 @@ void response_write_head(const struct response *res, const struct request *req, 
         at = put(at, STR("\r\n"));
     }
     at = put_framing(at, res, req);
-    if (!keep_alive)
+    if (res->status == 101)
+        at = put(at, STR("Connection: Upgrade\r\n"));
+    else if (res->status == 426) /* RFC 9110 15.5.22, 7.8 */
+        at = put(at, keep_alive ? STR("Connection: Upgrade\r\n")
+                                : STR("Connection: close, Upgrade\r\n"));
+    else if (!keep_alive)
         at = put(at, STR("Connection: close\r\n"));
     else if (req->version_minor == 0)
         at = put(at, STR("Connection: keep-alive\r\n"));
@@ -237,7 +242,7 @@ int response_set_error(struct response *res, struct arena *arena, int status, st
 /* An interim status as the final answer would leave the client waiting for ever. */
 static void mend_status(struct response *res, struct arena *arena)
 {
-    if (res->status >= 200 && res->status <= 999)
+    if ((res->status >= 200 && res->status <= 999) || res->upgraded)
         return;
     *res = (struct response){.status = 500, .close = res->close || res->streamed};
     if (response_set_error(res, arena, 500, STR("internal_error"), STR("Invalid status")) != 0)

@@ -50,6 +50,14 @@ static void *resize(struct vm *vm, void *block, size_t held, size_t size)
     return moved;
 }
 
+bool vm_charge(struct vm *vm, size_t before, size_t now)
+{
+    if (now > before && !may_use(vm, vm->used + (now - before)))
+        return false;
+    note_used(vm, vm->used - before + now);
+    return true;
+}
+
 static void *on_alloc(void *arg, void *block, size_t old_size, size_t size)
 {
     struct vm *vm = arg;

@@ -119,6 +119,10 @@ struct vm {
 struct vm *vm_new(size_t limit, const struct services *services);
 void vm_free(struct vm *vm);
 
+/* Memory of C that is held for its scripts counts to its limit: was `before`, is `now` (bytes).
+ * False: there is no room; nothing is changed. Less is always possible. */
+bool vm_charge(struct vm *vm, size_t before, size_t now);
+
 /* It has given an answer, or a piece of one, of so many bytes. */
 static inline void vm_note_answer(struct vm *vm, size_t bytes)
 {

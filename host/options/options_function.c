@@ -9,13 +9,15 @@
 #include "options/options_auth.h"
 
 static const char *const config_keys[] = {
-    "script",      "path",  "methods",      "auth",         "timeout",    "cpu",         "memory",
-    "concurrency", "queue", "fetch",        "env",          "background", "rollback",    "schedule",
-    "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       "stream_body", NULL};
+    "script",   "path",        "methods",    "auth",  "timeout",      "cpu",
+    "memory",   "concurrency", "queue",      "fetch", "env",          "background",
+    "rollback", "schedule",    "rate_limit", "kv",    "excludedPath", "preferStatic",
+    "body",     "stream_body", "message",    NULL};
 static const char *const script_keys[] = {
-    "handler",     "path",  "methods",      "auth",         "timeout",    "cpu",         "memory",
-    "concurrency", "queue", "fetch",        "env",          "background", "rollback",    "schedule",
-    "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       "stream_body", NULL};
+    "handler",  "path",        "methods",    "auth",  "timeout",      "cpu",
+    "memory",   "concurrency", "queue",      "fetch", "env",          "background",
+    "rollback", "schedule",    "rate_limit", "kv",    "excludedPath", "preferStatic",
+    "body",     "stream_body", "message",    NULL};
 
 bool options_is_given(const struct function_spec *spec, struct str key)
 {
@@ -209,6 +211,7 @@ static int read_body(struct options_reader *r, struct function_spec *spec)
 {
     options_bool(r, "stream_body", &spec->stream_body);
     options_size(r, "body", 0, SIZE_MAX, &spec->body);
+    options_size(r, "message", 1, LIMIT_RESPONSE_BYTES, &spec->message);
     if (r->rc != 0)
         return r->rc;
     if (spec->stream_body && (spec->background || spec->cron != NULL))

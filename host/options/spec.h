@@ -38,6 +38,7 @@ struct function_spec {
     unsigned queue;   /* requests that may wait for a slot */
     size_t body;      /* bytes that a request's may have */
     bool stream_body; /* the handler begins before it has come */
+    size_t message;   /* bytes that a message of a WebSocket may have */
     bool background;
     struct str schedule;     /* the expression; empty: it does not run by itself */
     const struct cron *cron; /* the same, read; NULL: none */

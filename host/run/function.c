@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "run/invocation.h"
 #include "run/outcome.h"
+#include "run/websocket.h"
 
 struct function *function_new(const struct function_spec *spec, const struct services *services,
                               const struct binding *bindings, const struct function *before)
@@ -112,6 +113,16 @@ static unsigned next_generation(const struct function *function, uint64_t conten
                             function->generation);
 }
 
+void function_close_websockets(struct function *function, const struct instance *instance)
+{
+    list_each(node, &function->invocations)
+    {
+        struct invocation *inv = container_of(node, struct invocation, in_function);
+        if (instance == NULL || inv->instance == instance)
+            websocket_go_away(inv);
+    }
+}
+
 static void swap_in(struct function *function, struct instance *instance)
 {
     struct instance *before = function->current;
@@ -125,6 +136,8 @@ static void swap_in(struct function *function, struct instance *instance)
     instance->generation = function->generation;
     function->current = instance_ref(instance);
     function->spec = &instance->spec;
+    if (before != NULL)
+        function_close_websockets(function, before);
     instance_unref(before);
     origin_unref(function->earlier);
     origin_unref(function->served);

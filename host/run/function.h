@@ -89,6 +89,9 @@ bool function_accepts(const struct function *function);
 /* Takes over the call; leads to exchange_answer. */
 void function_call(struct call *call);
 
+/* Tells the WebSockets of this instance (NULL: of all) that they go: 1001. */
+void function_close_websockets(struct function *function, const struct instance *instance);
+
 /* Ends everything that runs, waits or loads; clients get 503. Nothing begins after it. */
 void function_cancel_all(struct function *function);
 /* Does nothing run or wait? A load that nobody waits for is no work. */

@@ -17,7 +17,9 @@
 #include "base/limits.h"
 #include "run/event.h"
 #include "run/outcome.h"
+#include "http/websocket.h"
 #include "run/stream.h"
+#include "run/websocket.h"
 
 /* Invocations are kept for the next request: each holds a timer handle, whose closing would take a
  * turn of the loop. */
@@ -184,6 +186,12 @@ static void set_failure(struct invocation *inv, lua_State *co, int status)
 
 static void end_stream(struct invocation *inv, bool complete)
 {
+    if (inv->websocket != NULL) {
+        websocket_end(inv, complete                              ? WEBSOCKET_NORMAL
+                           : inv->budget.end == BUDGET_CANCELLED ? WEBSOCKET_GOING_AWAY
+                                                                 : WEBSOCKET_INTERNAL);
+        complete = true;
+    }
     inv->stream = 0;
     inv->ex->on_gone = NULL;
     if (complete)
@@ -229,6 +237,8 @@ static int entry_done(lua_State *L, int status, lua_KContext ctx)
         inv->ex->res.status = 200; /* no client waits: nothing is an answer too */
     else
         outcome_read_result(L, -1, inv->ex);
+    if (inv->ex->res.upgraded)
+        return lx_websocket_run(L, inv);
     return inv->ex->res.streamed ? lx_stream_run(L, inv) : 0;
 }
 
@@ -320,6 +330,7 @@ static void init(struct invocation *inv, struct call *call, const struct invocat
     inv->slot = NULL;
     inv->stream = 0;
     inv->reader = NULL;
+    inv->websocket = NULL;
     inv->answered = false;
     inv->after_count = 0;
     inv->log_bytes = 0;

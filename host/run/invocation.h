@@ -35,9 +35,10 @@ struct invocation {
     struct event_slot *slot;
     uint64_t stream;     /* names the streamed answer while its body runs; 0: none */
     struct list writers; /* operations that wait for the client to read: stream.c */
-    struct op *reader;   /* the one that waits for the request's body: chunks.c; NULL: none */
-    struct list endings; /* struct invocation_ending */
-    bool starting;       /* the first resume is under way */
+    struct op *reader;   /* the one that waits for the client to send: chunks.c, websocket.c */
+    struct websocket *websocket; /* in the exchange's arena; NULL: it is none */
+    struct list endings;         /* struct invocation_ending */
+    bool starting;               /* the first resume is under way */
     bool answered;
     unsigned after_count; /* functions in the registry to run after the answer */
     int after[8];

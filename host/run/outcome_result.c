@@ -47,7 +47,7 @@ static bool refuse(struct result *r, const char *format, ...)
     va_end(args);
     struct exchange *ex = r->ex;
     ex->error_code = "invalid_result";
-    ex->res.streamed = false;
+    ex->res.streamed = ex->res.upgraded = false;
     outcome_log(ex, "the result cannot be sent", str_from(text), NULL, (struct str){NULL, 0});
     ex->res.headers.len = 0;
     struct str body = lx_vm_check(r->L, arena_copy(&ex->arena, str_from(text)));
@@ -146,6 +146,15 @@ static bool refuse_value(struct result *r, const char *message, int index)
 
 /* ---- statusCode ---- */
 
+/* Then it is answered by run/websocket.c, where the request asks for one. */
+static bool is_websocket(struct result *r)
+{
+    lua_pushliteral(r->L, "websocket");
+    r->ex->res.upgraded = lua_rawget(r->L, r->table) == LUA_TFUNCTION;
+    lua_pop(r->L, 1);
+    return r->ex->res.upgraded;
+}
+
 static bool read_status(struct result *r)
 {
     static const char message[] = "Your function response must have a numerical statusCode";
@@ -154,6 +163,10 @@ static bool read_status(struct result *r)
     lua_rawget(L, r->table);
     double status = 0;
     int type = lua_type(L, -1);
+    if (type == LUA_TNIL && is_websocket(r)) {
+        lua_pop(L, 1);
+        return true;
+    }
     if (type == LUA_TNUMBER || (type == LUA_TSTRING && lua_isnumber(L, -1)))
         status = lua_tonumber(L, -1);
     if (status == 0 || isnan(status))
@@ -362,7 +375,8 @@ static bool check_members(struct result *r)
 static void read_table(struct result *r)
 {
     if (read_status(r) && read_headers(r, NAME_HEADERS, false) &&
-        read_headers(r, NAME_MULTI_VALUE_HEADERS, true) && read_body(r) && check_members(r))
+        read_headers(r, NAME_MULTI_VALUE_HEADERS, true) && !r->ex->res.upgraded && read_body(r) &&
+        check_members(r))
         add_defaults(r);
 }
 
@@ -372,7 +386,7 @@ void outcome_read_result(lua_State *L, int index, struct exchange *ex)
     ex->res.status = 200;
     ex->res.headers.len = 0;
     ex->res.body = (struct str){NULL, 0};
-    ex->res.streamed = false;
+    ex->res.streamed = ex->res.upgraded = false;
     lazy_make_plain(L, r.table);
     switch (lua_type(L, r.table)) {
     case LUA_TNIL:

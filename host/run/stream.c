@@ -58,6 +58,16 @@ static int wait(lua_State *L, struct invocation *inv)
 
 /* ---- write ---- */
 
+int lx_stream_send(lua_State *L, size_t unsent)
+{
+    struct invocation *inv = invocation_of(L);
+    invocation_extend(inv);
+    if (unsent > LIMIT_STREAM_BYTES)
+        return wait(L, inv);
+    lua_pushboolean(L, inv->ex->conn != NULL);
+    return 1;
+}
+
 lua_Integer stream_id(lua_State *L)
 {
     struct invocation *inv = invocation_of(L);
@@ -75,12 +85,8 @@ int lx_stream_write(lua_State *L, lua_Integer stream, struct str bytes)
         return luaL_error(L, "write: a piece has %d bytes at most", LIMIT_RESPONSE_BYTES);
     if (!vm_can_yield(L))
         return luaL_error(L, "write cannot wait here");
-    invocation_extend(inv);
     vm_note_answer(vm_of(L), bytes.len);
-    if (exchange_stream_write(inv->ex, bytes) > LIMIT_STREAM_BYTES)
-        return wait(L, inv);
-    lua_pushboolean(L, 1);
-    return 1;
+    return lx_stream_send(L, exchange_stream_write(inv->ex, bytes));
 }
 
 static int l_write(lua_State *L)
@@ -100,17 +106,23 @@ static int body_done(lua_State *L, int status, lua_KContext ctx)
     return 0;
 }
 
-int lx_stream_run(lua_State *L, struct invocation *inv)
+uint64_t stream_begin(struct invocation *inv)
 {
     static uint64_t last;
-    lua_pushliteral(L, "body");
-    lua_rawget(L, -2);
-    lua_pushinteger(L, (lua_Integer)++last);
-    lua_pushcclosure(L, l_write, 1);
-    /* From here on an error breaks the answer off. */
-    inv->stream = last;
+    inv->stream = ++last;
     invocation_extend(inv);
     exchange_answer(inv->ex);
+    return last;
+}
+
+int lx_stream_run(lua_State *L, struct invocation *inv)
+{
+    lua_pushliteral(L, "body");
+    lua_rawget(L, -2);
+    lua_pushinteger(L, 0);
+    lua_pushcclosure(L, l_write, 1);
+    lua_pushinteger(L, (lua_Integer)stream_begin(inv));
+    lua_setupvalue(L, -2, 1);
     if (inv->ex->conn == NULL || !exchange_sends_body(inv->ex))
         return 0;
     lua_callk(L, 1, 0, 0, body_done);

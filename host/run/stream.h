@@ -7,6 +7,7 @@
 #pragma once
 
 #include <lua.h>
+#include <stdint.h>
 
 #include "base/str.h"
 
@@ -21,6 +22,12 @@ int lx_stream_run(lua_State *L, struct invocation *inv);
  * nobody reads (any more). `stream` is stream_id's. Raises where nothing can wait, and for a
  * piece over LIMIT_RESPONSE_BYTES. */
 int lx_stream_write(lua_State *L, lua_Integer stream, struct str bytes);
+
+/* Sends the head of a streamed answer; from here on an error breaks it off. Returns its number. */
+uint64_t stream_begin(struct invocation *inv);
+/* What a writer does after exchange_stream_write gave `unsent`: waits if the client is slow;
+ * `return` it: the result is true, or false when nobody reads any more. */
+int lx_stream_send(lua_State *L, size_t unsent);
 
 /* Names the stream whose body runs now, for lx_stream_write; 0: none. */
 lua_Integer stream_id(lua_State *L);

@@ -18,6 +18,8 @@ static void abandon(struct h1 *h1, struct exchange *ex)
     h1->pipeline_len--;
     if (h1->reading == ex)
         h1->reading = NULL;
+    if (h1->upgrading == ex)
+        h1->upgrading = NULL;
     if (ex->started_ns == 0) {
         server_hold(server, ex, 0);
         exchange_release(ex);
@@ -43,7 +45,8 @@ static void pass_up(struct h1 *h1, struct exchange *ex, bool has_body)
                         DEADLINE_NONE); /* the next one has its own */
     if (!has_body) {
         h1->reading = NULL;
-        conn->done_reading = !ex->req.keep_alive;
+        h1->upgrading = ex->req.upgrade ? ex : NULL;
+        conn->done_reading = !ex->req.keep_alive && !ex->req.upgrade;
     } else if ((ex->body = body_new(&ex->arena, parser_body_length(&h1->parser))) == NULL) {
         refuse(h1, ex, &fault_no_memory);
         return;
@@ -94,6 +97,11 @@ static void leave_body(struct h1 *h1, struct exchange *ex)
 {
     if (h1->reading != ex)
         return;
+    if (ex->res.upgraded) {
+        h1->reading = NULL;
+        h1->conn->done_reading = h1->conn->unread = true;
+        return;
+    }
     /* Who was not told to go on sends a body or does not: the next byte could be either. */
     bool unsure = ex->req.expects_continue && ex->body->mode == BODY_UNWANTED;
     h1->reading = NULL;
@@ -145,7 +153,10 @@ static void end_input(struct h1 *h1)
     static const struct http_fault cut = {400, "body_incomplete",
                                           "The connection ended within the body"};
     struct exchange *ex = h1->reading;
-    if (ex != NULL && ex->body != NULL && ex->body->mode == BODY_PIECES)
+    if (ex != NULL && ex->res.upgraded) {
+        ex->body->complete = true;
+        exchange_tell_body(ex);
+    } else if (ex != NULL && ex->body != NULL && ex->body->mode == BODY_PIECES)
         break_body(h1, ex, &cut);
     else if (ex != NULL)
         abandon(h1, ex);
@@ -162,12 +173,29 @@ static bool is_in_body(const struct h1 *h1)
 
 /* ---- the exchange's side ---- */
 
+/* A request that asked for a WebSocket is answered. */
+static void settle_upgrade(struct h1 *h1, struct exchange *ex)
+{
+    struct conn *conn = h1->conn;
+    h1->upgrading = NULL;
+    conn->done_reading = !ex->req.keep_alive && !ex->res.upgraded;
+    if (!ex->res.upgraded)
+        return;
+    ex->res.close = true; /* there is no way back */
+    ex->body = body_new(&ex->arena, BODY_UNSIZED);
+    conn->failed |= ex->body == NULL;
+    if (ex->body != NULL)
+        h1->reading = ex;
+}
+
 static void sink_answer(struct exchange *ex)
 {
     struct h1 *h1 = ex->conn;
-    if (h1->reading == ex && ex->res.streamed)
+    if (h1->upgrading == ex)
+        settle_upgrade(h1, ex);
+    if (h1->reading == ex && ex->res.streamed && !ex->res.upgraded)
         ex->req.keep_alive = false; /* how much of the body will be read is not known yet */
-    else
+    else if (!ex->res.upgraded)
         leave_body(h1, ex);
     response_mend(&ex->res, &ex->arena);
     if (!ex->res.streamed) {
@@ -180,7 +208,7 @@ static void sink_answer(struct exchange *ex)
 
 static bool is_chunked(const struct exchange *ex)
 {
-    return ex->req.version_minor > 0 && !ex->res.sized;
+    return ex->req.version_minor > 0 && !ex->res.sized && !ex->res.upgraded;
 }
 
 static size_t sink_stream_write(struct exchange *ex, struct str bytes)
@@ -219,7 +247,7 @@ static void sink_stream_abort(struct exchange *ex)
     struct h1 *h1 = ex->conn;
     leave_body(h1, ex);
     ex->res.close = true;
-    if (ex->req.version_minor == 0 && !ex->res.sized)
+    if ((ex->req.version_minor == 0 && !ex->res.sized) || ex->res.upgraded)
         h1->conn->failed = h1->conn->resets = true;
     server_mark_dirty(h1->conn);
 }
@@ -264,7 +292,7 @@ static bool may_take(struct h1 *h1)
 {
     struct conn *conn = h1->conn;
     const struct exchange *ex = h1->reading;
-    if (conn->state != CONN_OPEN || conn->done_reading ||
+    if (conn->state != CONN_OPEN || conn->done_reading || h1->upgrading != NULL ||
         conn_unsent(conn) >= LIMIT_WRITE_HIGH_WATER || h1->ready_bytes >= LIMIT_WRITE_HIGH_WATER)
         return false;
     if (ex != NULL)
@@ -327,12 +355,27 @@ static void skip_event(struct h1 *h1, struct str *input)
     }
 }
 
+/* Bytes of what HTTP was given up for. */
+static void take_foreign(struct h1 *h1, struct str *input)
+{
+    struct server *server = h1->conn->server;
+    struct exchange *ex = h1->reading;
+    body_push(ex->body, *input, uv_now(server->loop));
+    *input = STR("");
+    server_hold(server, ex, ex->body->buf.cap);
+    server_moved(server, ex);
+    if (ex->body->fault != NULL)
+        break_body(h1, ex, ex->body->fault);
+}
+
 /* Returns what there was no room for; nothing, once the input is of no interest. */
 static struct str take_from(struct h1 *h1, struct str input)
 {
     while (input.len > 0 && may_take(h1)) {
         if (h1->skipping)
             skip_event(h1, &input);
+        else if (h1->reading != NULL && h1->reading->res.upgraded)
+            take_foreign(h1, &input);
         else
             take_event(h1, &input);
     }
@@ -378,6 +421,8 @@ static bool may_read(struct conn *conn)
 static enum deadline_kind waits_for(const struct conn *conn)
 {
     const struct h1 *h1 = conn->own;
+    if (h1->reading != NULL && h1->reading->res.upgraded)
+        return DEADLINE_NONE; /* run/websocket.c has the clock */
     if (is_in_body(h1))
         return DEADLINE_BODY;
     if (h1->reading != NULL)

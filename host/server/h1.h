@@ -6,16 +6,17 @@
 struct h1 {
     struct conn *conn; /* borrowed: it owns us */
     struct parser parser;
-    struct exchange *reading; /* in the pipeline too, its last; NULL between requests, and when
-                                 its body is of no interest any more */
-    struct list pipeline;     /* struct exchange, unanswered or unsent, in order of arrival */
-    struct list sending;      /* those that were sent whole, until the kernel has taken them */
-    unsigned pipeline_len;    /* of `pipeline` */
-    bool continue_due;        /* the request being read waits for 100 Continue */
-    bool skipping;            /* what comes is the rest of a body that nobody wants */
-    size_t ready_bytes;       /* bodies of answers in the pipeline that wait for their turn */
-    size_t unsent;            /* conn_unsent when it was last looked at */
-    struct buf stash;         /* read but not parsed, as there was no room for it */
+    struct exchange *reading;   /* in the pipeline too, its last; NULL between requests, and when
+                                   its body is of no interest any more */
+    struct list pipeline;       /* struct exchange, unanswered or unsent, in order of arrival */
+    struct list sending;        /* those that were sent whole, until the kernel has taken them */
+    unsigned pipeline_len;      /* of `pipeline` */
+    bool continue_due;          /* the request being read waits for 100 Continue */
+    struct exchange *upgrading; /* asks for a WebSocket: what follows is read when it is answered */
+    bool skipping;              /* what comes is the rest of a body that nobody wants */
+    size_t ready_bytes;         /* bodies of answers in the pipeline that wait for their turn */
+    size_t unsent;              /* conn_unsent when it was last looked at */
+    struct buf stash;           /* read but not parsed, as there was no room for it */
     size_t stash_used;
 };
 

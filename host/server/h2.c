@@ -25,7 +25,8 @@ static const struct http_fault *parse_head(struct h2_stream *s, struct str head)
         fault = ex->body == NULL ? &fault_no_memory : NULL;
         break;
     case PARSER_DONE:
-        s->reading = false;
+        s->reading = s->tunnel; /* what comes then is read when it is answered */
+        ex->req.upgrade = ex->req.tunnel = s->tunnel;
         break;
     default: /* the head is whole, so there is never MORE to come */
         fault = parser.fault;
@@ -40,6 +41,10 @@ static int take_head(struct h2_stream *s)
 {
     struct buf head = BUF_INIT;
     struct request *req = &s->ex->req;
+    if (s->tunnel) { /* for everybody else it is what it would be over HTTP/1.1 */
+        req->method_name = STR("GET");
+        s->unsized = false;
+    }
     buf_printf(&head, "%.*s %.*s HTTP/1.1\r\n", STR_ARG(req->method_name), STR_ARG(req->target));
     if (s->authority.len > 0)
         buf_printf(&head, "host: %.*s\r\n", STR_ARG(s->authority));
@@ -50,7 +55,8 @@ static int take_head(struct h2_stream *s)
     bool failed = buf_failed(&head) || buf_failed(&s->head) || buf_failed(&s->cookie);
     *req = (struct request){0};
     if (!failed) {
-        s->fault = parse_head(s, buf_str(&head));
+        if (s->fault == NULL)
+            s->fault = parse_head(s, buf_str(&head));
         h2_make_ready(s);
     }
     buf_free(&head);
@@ -67,7 +73,7 @@ static bool takes_body(const struct h2_stream *s)
 
 static bool waits_for_body(const struct h2_stream *s)
 {
-    return takes_body(s) && s->ex->on_body != NULL;
+    return takes_body(s) && s->ex->on_body != NULL && !s->ex->res.upgraded;
 }
 
 static void end_body(struct h2_stream *s)
@@ -464,6 +470,7 @@ static int begin(struct h2 *h2)
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, LIMIT_H2_STREAMS},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, LIMIT_H2_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)server->limits.header_bytes},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
     };
     int rc = nghttp2_submit_settings(h2->session, NGHTTP2_FLAG_NONE, settings,
                                      sizeof(settings) / sizeof(settings[0]));

@@ -11,6 +11,17 @@ static bool is_one_word(struct str text)
     return text.len > 0;
 }
 
+/* RFC 8441 section 4; nghttp2 lets it pass with CONNECT alone. */
+static void add_protocol(struct h2_stream *s, struct str value)
+{
+    static const struct http_fault unknown = {501, "not_implemented",
+                                              "CONNECT can open a WebSocket, and nothing else"};
+    if (str_eq(value, STR("websocket")))
+        s->tunnel = true;
+    else
+        s->fault = &unknown;
+}
+
 /* The method comes in any order with the path, so both are kept until the line can be written. */
 static bool add_pseudo(struct h2_stream *s, struct str name, struct str value)
 {
@@ -21,6 +32,8 @@ static bool add_pseudo(struct h2_stream *s, struct str name, struct str value)
         s->ex->req.target = arena_copy(arena, value);
     else if (str_eq(name, STR(":authority")))
         s->authority = arena_copy(arena, value);
+    else if (str_eq(name, STR(":protocol")))
+        add_protocol(s, value);
     return !str_eq(name, STR(":method")) && !str_eq(name, STR(":path")) ? true : is_one_word(value);
 }
 

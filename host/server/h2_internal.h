@@ -56,6 +56,7 @@ struct h2_stream {
     bool passed_up;                 /* the handlers have seen it */
     bool reading;                   /* the request is not all there */
     bool unsized;                   /* a body without Content-Length */
+    bool tunnel;                    /* CONNECT to a WebSocket (RFC 8441) */
     bool submitted;                 /* nghttp2 has the answer's head */
     bool cut;                       /* the rest of the answer will not come */
     bool ended;                     /* the answer's last frame is out */

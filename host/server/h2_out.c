@@ -104,11 +104,24 @@ static void begin_judging(struct h2_stream *s)
     s->judged_from = s->ex->bytes_sent;
 }
 
+/* A client that asked for a WebSocket takes every 2xx for one. False: this is none. */
+static bool settle_tunnel(struct h2_stream *s)
+{
+    struct exchange *ex = s->ex;
+    if (!ex->res.upgraded)
+        return ex->res.status < 200 || ex->res.status > 299;
+    ex->body = body_new(&ex->arena, BODY_UNSIZED);
+    if (ex->body != NULL)
+        ex->body->complete = !s->reading;
+    return ex->body != NULL;
+}
+
 void h2_answer(struct exchange *ex)
 {
     struct h2_stream *s = ex->conn;
     struct h2 *h2 = s->h2;
     struct fields f = {.count = 0};
+    bool opens = !s->tunnel || settle_tunnel(s);
     response_mend(&ex->res, &ex->arena);
     fill(s, &f);
     nghttp2_data_provider provider = {.source = {.ptr = s}, .read_callback = on_read};
@@ -119,9 +132,10 @@ void h2_answer(struct exchange *ex)
     begin_judging(s);
     if (body)
         h2_hold(s, exchange_holds(ex));
-    if (f.failed || nghttp2_submit_response(h2->session, s->id, f.list, f.count,
-                                            body ? &provider : NULL) != 0) {
-        ex->error_code = "out_of_memory";
+    if (f.failed || !opens ||
+        nghttp2_submit_response(h2->session, s->id, f.list, f.count, body ? &provider : NULL) !=
+            0) {
+        ex->error_code = opens ? "out_of_memory" : "not_a_websocket";
         nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
     }
     server_mark_dirty(h2->conn);

@@ -98,10 +98,14 @@ void jwt_judge(lua_State *L, const struct jwt_verifier *v, struct str token, boo
     if (verdict->status != VERIFY_OK)
         return;
     judged = verdict->claims;
-    if (!dpop_refuses_bearer(verdict->verifier->dpop.mode, verdict->claims->json))
+    const struct verifier *by = verdict->verifier;
+    bool needs_cert = mtls_is_needed(by->mtls, verdict->claims);
+    if (!needs_cert && !dpop_refuses_bearer(by->dpop.mode, verdict->claims->json))
         return;
-    *verdict = /* proofs are checked by policies alone */
-        (struct verdict){.status = VERIFY_REFUSED, .code = "jwt_invalid", .text = STR(DPOP_NEEDED)};
+    *verdict = (struct verdict){/* policies alone see certificates and proofs */
+                                .status = VERIFY_REFUSED,
+                                .code = "jwt_invalid",
+                                .text = needs_cert ? STR(MTLS_NEEDED) : STR(DPOP_NEEDED)};
 }
 
 /* ---- claims ---- */

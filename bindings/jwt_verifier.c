@@ -82,8 +82,8 @@ struct jwt_verifier *jwt_push_verifier(lua_State *L, int index)
     if (rc != 0)
         luaL_error(L, "%s", plain_text(&err));
     lua_pop(L, 1);
-    if (v->spec.verifier.dpop.mode != DPOP_UNSET)
-        luaL_error(L, "`dpop` is for `auth` in functions.lua, or of a function");
+    if (v->spec.verifier.dpop.mode != DPOP_UNSET || v->spec.verifier.mtls != MTLS_UNSET)
+        luaL_error(L, "`dpop` and `mtls` are for `auth` in functions.lua, or of a function");
     if (vm->services != NULL &&
         issuer_link(vm->services->issuers, lx_links(L, v), false, &v->spec, &err) != 0)
         luaL_error(L, "%s", err.text);

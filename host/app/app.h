@@ -26,6 +26,7 @@ struct app_options {
     bool watch;                  /* reload on changes */
     const struct tls_files *tls; /* borrowed; the first is the default */
     unsigned tls_count;          /* 0: plain HTTP */
+    struct str tls_client_ca;    /* PEM: who signs clients' certificates; empty: nobody is asked */
     bool proxy_protocol;         /* connections begin with a PROXY header of `proxies` */
     const char *const *defaults; /* environment that `dev` provides: name, value, ..., NULL */
     const char *state_folder;    /* ".luafn" beside functions.lua; NULL: keep nothing on disk */

@@ -352,7 +352,7 @@ int app_make_server(struct app *app)
     const struct kept *kept = app->options.kept;
     app->tls =
         tls_new(app->options.tls, app->options.tls_count, kept != NULL ? kept->certificates : NULL,
-                kept != NULL ? kept->certificate_count : 0, &err);
+                kept != NULL ? kept->certificate_count : 0, app->options.tls_client_ca, &err);
     if (app->tls == NULL) {
         log_message(LOG_ERROR, "%s", err.text);
         return -EINVAL;

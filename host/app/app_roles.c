@@ -64,8 +64,9 @@ enum verify_status app_find_roles(struct app *app, struct exchange *ex, bool key
                  &ex->arena, verdict);
     if (verdict->status != VERIFY_OK)
         return verdict->status;
-    if (dpop_refuses_bearer(verdict->verifier->dpop.mode, verdict->claims->json)) {
-        claims_unref(verdict->claims); /* no proof is looked at here */
+    if (mtls_is_needed(verdict->verifier->mtls, verdict->claims) ||
+        dpop_refuses_bearer(verdict->verifier->dpop.mode, verdict->claims->json)) {
+        claims_unref(verdict->claims); /* no certificate and no proof is looked at here */
         verdict->claims = NULL;
         return verdict->status = VERIFY_REFUSED;
     }

@@ -80,6 +80,7 @@ struct document {
     struct str path;          /* empty: the host as a whole */
     bool proofs;              /* some function takes proofs of possession, */
     bool proofs_needed;       /* or all ask for them */
+    bool certs;               /* some function asks for tokens that are bound to certificates */
     bool found;
 };
 
@@ -120,6 +121,7 @@ static void add_function(struct document *doc, const struct function_spec *spec)
     enum dpop_mode mode = policy_dpop(policy);
     doc->proofs = doc->proofs || mode >= DPOP_OPTIONAL;
     doc->proofs_needed = (doc->proofs_needed || !doc->found) && mode == DPOP_REQUIRED;
+    doc->certs = doc->certs || policy_needs_cert(policy);
     doc->found = true;
 }
 
@@ -146,6 +148,8 @@ static json_t *make_document(const struct document *doc, struct str resource)
                                    list_of_words(STR(DPOP_ALGS)));
     if (doc->proofs_needed)
         (void)!json_object_set_new(root, "dpop_bound_access_tokens_required", json_true());
+    if (doc->certs)
+        (void)!json_object_set_new(root, "tls_client_certificate_bound_access_tokens", json_true());
     return root;
 }
 

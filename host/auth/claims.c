@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/mtls.h"
+
 const json_t *claims_at(const json_t *claims, struct str path)
 {
     const json_t *found = json_object_getn(claims, path.ptr, path.len);
@@ -50,6 +52,7 @@ struct claims *claims_new(json_t *json, struct str text, enum alg alg, bool at_j
     claims->subject_hash = claims->subject.len > 0 ? str_hash(claims->subject) : 0;
     claims->alg = alg;
     claims->at_jwt = at_jwt;
+    claims->has_cert = mtls_is_bound(json);
     return claims;
 }
 

@@ -28,6 +28,7 @@ struct claims {
     uint64_t subject_hash;     /* for logs; 0 when there is no subject */
     enum alg alg;              /* of the token's header, */
     bool at_jwt;               /* and whether its `typ` is that of RFC 9068 */
+    bool has_cert;             /* it is bound to a certificate (auth/mtls.h) */
     struct claims_sheet sheet; /* of json */
     json_t *plain;             /* owned: what claims_plain made last, NULL before */
     char *plain_namespace;     /* owned: for which namespace */

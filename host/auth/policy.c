@@ -71,6 +71,14 @@ enum dpop_mode policy_dpop(const struct policy *policy)
     return all ? DPOP_REQUIRED : any ? DPOP_OPTIONAL : DPOP_OFF;
 }
 
+bool policy_needs_cert(const struct policy *policy)
+{
+    bool all = policy->verifier_count > 0;
+    for (unsigned i = 0; i < policy->verifier_count; i++)
+        all = all && policy->verifiers[i].mtls == MTLS_REQUIRED;
+    return policy->mtls != MTLS_UNSET ? policy->mtls == MTLS_REQUIRED : all;
+}
+
 /* A line for each scheme that would do; of proofs RFC 9449 section 7.1. */
 static void challenge_with(const struct policy *policy, struct exchange *ex, struct str error,
                            struct str more, struct str scope)
@@ -349,6 +357,12 @@ static enum policy_result check_possession(const struct policy *policy, struct e
 {
     enum dpop_mode mode =
         policy->dpop.mode != DPOP_UNSET ? policy->dpop.mode : verdict->verifier->dpop.mode;
+    enum mtls_mode mtls = policy->mtls != MTLS_UNSET ? policy->mtls : verdict->verifier->mtls;
+    const char *refusal = mtls_is_needed(mtls, verdict->claims)
+                              ? mtls_refusal(verdict->claims->json, ex->req.client_cert)
+                              : NULL;
+    if (refusal != NULL)
+        return deny_proof(policy, ex, verdict, "jwt_invalid", refusal);
     if (!given->dpop && dpop_refuses_bearer(mode, verdict->claims->json))
         return deny_proof(policy, ex, verdict, "jwt_invalid", DPOP_NEEDED);
     if (!given->dpop)
@@ -362,7 +376,7 @@ static enum policy_result check_possession(const struct policy *policy, struct e
 /* ---- open functions ---- */
 
 /* On an open function a token is welcome, not needed: whatever is wrong with it goes unsaid. One
- * that needs a proof is not looked at. */
+ * that needs a proof or a certificate is not looked at. */
 static enum policy_result check_open(const struct policy *policy, struct exchange *ex, double now,
                                      struct verdict *verdict)
 {
@@ -371,7 +385,7 @@ static enum policy_result check_open(const struct policy *policy, struct exchang
         !given.dpop)
         verify_token(policy->verifiers, policy->verifier_count, given.token, now, true, &ex->arena,
                      verdict);
-    if (verdict->status == VERIFY_OK &&
+    if (verdict->status == VERIFY_OK && !mtls_is_needed(verdict->verifier->mtls, verdict->claims) &&
         !dpop_refuses_bearer(verdict->verifier->dpop.mode, verdict->claims->json)) {
         ex->sub_hash = verdict->claims->subject_hash;
         return POLICY_ALLOW;
@@ -465,6 +479,8 @@ struct str policy_text(const struct policy *policy, struct arena *arena)
     if (policy_dpop(policy) >= DPOP_OPTIONAL)
         add_rule(&buf, "dpop",
                  policy_dpop(policy) == DPOP_REQUIRED ? STR("required") : STR("optional"));
+    if (policy_needs_cert(policy))
+        add_rule(&buf, "certificate", STR("required"));
     bool failed = scopes.ptr == NULL || buf_failed(&buf);
     struct str text = failed         ? (struct str){NULL, 0}
                       : buf.len == 0 ? STR("token")

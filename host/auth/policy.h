@@ -29,6 +29,7 @@ struct policy {
     double max_age;       /* seconds since the caller signed in; 0: any */
     struct str namespace;
     struct dpop dpop;                 /* mode DPOP_UNSET: as the token's issuer says */
+    enum mtls_mode mtls;              /* MTLS_UNSET: the same */
     const struct verifier *verifiers; /* borrowed */
     unsigned verifier_count;
     struct verifier_spec
@@ -45,11 +46,11 @@ enum policy_result {
 };
 
 /* Judges the request. Only the Authorization header is read, and two of them are a refusal. The
- * order is token, its proof of possession, how and when its user signed in (RFC 9470), scopes,
- * role, claims; all but the first two see the claims without the namespace. Out of memory:
- * POLICY_DENY with a 500. An open function whose request carries a good token still gets the claims
- * when verifiers are set and the verdict needs no fetching; a bad token is ignored there.
- * `keys_final` as for verify_token. */
+ * order is token, its certificate, its proof of possession, how and when its user signed in (RFC
+ * 9470), scopes, role, claims; all but the first three see the claims without the namespace. Out of
+ * memory: POLICY_DENY with a 500. An open function whose request carries a good token still gets
+ * the claims when verifiers are set and the verdict needs no fetching; a bad token is ignored
+ * there. `keys_final` as for verify_token. */
 enum policy_result policy_check(const struct policy *policy, struct exchange *ex, double now,
                                 bool keys_final, struct verdict *verdict);
 
@@ -61,6 +62,9 @@ enum policy_result policy_check_body(const struct policy *policy, struct exchang
 /* The proof of possession that the policy asks for; before a token has told its issuer, what may
  * come. */
 enum dpop_mode policy_dpop(const struct policy *policy);
+
+/* Must every token be bound to a certificate? */
+bool policy_needs_cert(const struct policy *policy);
 
 /* 503 keys_unavailable with Retry-After, into ex->res. */
 void policy_keys_unavailable(struct exchange *ex);

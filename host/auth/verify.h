@@ -13,6 +13,7 @@
 #include "auth/claims.h"
 #include "auth/dpop.h"
 #include "auth/keyset.h"
+#include "auth/mtls.h"
 #include "auth/opaque.h"
 #include "base/arena.h"
 #include "base/str.h"
@@ -33,6 +34,7 @@ struct verifier {
     bool require_exp;             /* true by default */
     double clock_tolerance;       /* seconds; 0 by default */
     struct opaque_source *opaque; /* borrowed: for tokens that are no JWTs; NULL: refused */
+    enum mtls_mode mtls;          /* the caller's to enforce, as the next */
     struct dpop dpop; /* the caller's to enforce: policy_check, or dpop_refuses_bearer */
 };
 

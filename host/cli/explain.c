@@ -181,7 +181,9 @@ static int print_verdict(const struct session *s, const struct explain *e,
 {
     enum policy_kind kind = s->route != NULL ? s->route->policy.kind : POLICY_TOKEN;
     if (result == POLICY_ALLOW)
-        printf("let through%s\n", e->needs_proof ? ", with a DPoP proof for the request" : "");
+        printf("let through%s%s\n",
+               e->needs_cert ? ", with the certificate that it is bound to" : "",
+               e->needs_proof ? ", with a DPoP proof for the request" : "");
     else
         print_answer(s);
     if (kind == POLICY_PUBLIC)
@@ -222,10 +224,14 @@ static int explain(struct session *s, struct str text)
     enum policy_result result = judge(s);
     enum opaque_state state = OPAQUE_UNKNOWN;
     const json_t *claims = asked ? find_answer(e.verifier, text, &state) : token.claims;
-    if (explain_needs_proof(&e, claims)) { /* the rest is judged as if there were one */
+    /* The rest is judged as if both were there. */
+    bool needs_cert = explain_needs_cert(&e, claims), needs_proof = explain_needs_proof(&e, claims);
+    if (needs_cert)
+        s->policy.mtls = MTLS_OFF;
+    if (needs_proof)
         s->policy.dpop.mode = DPOP_OFF;
+    if (needs_cert || needs_proof)
         result = judge(s);
-    }
     if (asked)
         explain_opaque(&e, state, claims, introspection_trouble(e.verifier->opaque));
     else if (formed)

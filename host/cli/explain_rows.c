@@ -416,6 +416,28 @@ static void add_proof(struct explain *e, const json_t *claims)
             STR("not bound: a bearer token"));
 }
 
+/* ---- certificate ---- */
+
+bool explain_needs_cert(struct explain *e, const json_t *claims)
+{
+    if (e->verifier == NULL || claims == NULL)
+        return false;
+    e->mtls = e->policy->mtls != MTLS_UNSET ? e->policy->mtls : e->verifier->mtls;
+    e->needs_cert = e->mtls != MTLS_OFF && mtls_is_bound(claims);
+    return e->needs_cert;
+}
+
+static void add_cert(struct explain *e, const json_t *claims)
+{
+    const json_t *cert = json_object_get(json_object_get(claims, "cnf"), "x5t#S256");
+    if (e->mtls == MTLS_REQUIRED || (cert != NULL && e->mtls != MTLS_OFF))
+        add(e, "mtls", pass_if(cert != NULL),
+            STR("bound to a certificate (cnf.x5t#S256), which the client shows"),
+            explain_value(e->arena, cert));
+    else if (cert != NULL)
+        add(e, "mtls", EXPLAIN_NOTE, STR("not checked"), explain_value(e->arena, cert));
+}
+
 /* ---- the route's rules ---- */
 
 static struct str all_scopes(const struct explain *e, const json_t *claims)
@@ -499,6 +521,7 @@ static void add_rules(struct explain *e, const json_t *all)
     json_t *claims = claims_without_namespace(policy->namespace, all);
     if (claims == NULL)
         return;
+    add_cert(e, all);
     add_proof(e, all);
     add_sign_in(e, claims);
     add_scopes(e, claims);

@@ -27,6 +27,8 @@ struct explain {
     double now;                      /* seconds since 1970 */
     enum dpop_mode dpop;             /* set by explain_needs_proof */
     bool needs_proof;                /* a bearer token alone is refused */
+    enum mtls_mode mtls;             /* set by explain_needs_cert */
+    bool needs_cert;                 /* it is refused without its certificate */
     struct explain_row rows[EXPLAIN_ROWS]; /* rows past the last are left out */
     unsigned count;
 };
@@ -40,6 +42,9 @@ void explain_token(struct explain *e, const struct token *token);
 /* Is the token bound to a key, so that it takes a proof? `claims` may be NULL. Call it before the
  * policy is changed. */
 bool explain_needs_proof(struct explain *e, const json_t *claims);
+
+/* The same of a certificate. */
+bool explain_needs_cert(struct explain *e, const json_t *claims);
 
 /* For a token that is no JWT, what its provider said: its claims (NULL: none), or what came in
  * place of an answer. Needs `verifier`. */

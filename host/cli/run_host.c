@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "bindings/bindings.h"
 #include "base/limits.h"
@@ -62,6 +63,23 @@ static int read_workers(const struct command *command, const char *text, bool de
     return 0;
 }
 
+/* Once, at the start: workers that are made later need no file for it. */
+static int read_client_ca(const struct command *command, const char *file,
+                          struct run_host_plan *plan)
+{
+    struct app_options *app = &plan->supervisor.worker.app;
+    struct err err;
+    if (file == NULL)
+        return 0;
+    if (app->tls_count == 0)
+        return cli_usage(command, "--tls-client-ca needs --tls-cert and --tls-key");
+    int rc = file_read_all(file, 0, LIMIT_PEM_BYTES, &plan->client_ca);
+    if (rc != 0)
+        return cli_fault("%s: %s", file, strerror(-rc));
+    app->tls_client_ca = buf_str(&plan->client_ca);
+    return tls_check_ca(file, app->tls_client_ca, &err) == 0 ? 0 : cli_fault("%s", err.text);
+}
+
 /* A certificate that does not load is told before any process is made. */
 static int read_tls(const struct command *command, const struct run_host *r,
                     struct run_host_plan *plan)
@@ -73,10 +91,11 @@ static int read_tls(const struct command *command, const struct run_host *r,
     app->tls_count = r->tls_cert.count;
     for (unsigned i = 0; i < app->tls_count; i++)
         plan->tls[i] = (struct tls_files){r->tls_cert.items[i], r->tls_key.items[i]};
-    if (app->tls_count == 0)
-        return 0;
+    int rc = read_client_ca(command, r->tls_client_ca, plan);
+    if (rc != 0 || app->tls_count == 0)
+        return rc;
     struct err err;
-    struct tls *tls = tls_new(app->tls, app->tls_count, NULL, 0, &err);
+    struct tls *tls = tls_new(app->tls, app->tls_count, NULL, 0, app->tls_client_ca, &err);
     tls_free(tls);
     return tls != NULL ? 0 : cli_fault("%s", err.text);
 }

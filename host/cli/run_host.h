@@ -8,8 +8,8 @@
 struct run_host {
     const char *config_file; /* "functions.lua" */
     struct option_list listen, tls_cert, tls_key;
-    const char *workers, *log, *log_level, *drain,
-        *admin;                /* texts of the options; NULL: not given */
+    const char *workers, *log, *log_level, *drain, *admin,
+        *tls_client_ca;        /* texts of the options; NULL: not given */
     const char *redirect_http; /* NULL: no such listener */
     const char *user;          /* NULL: stay who we are */
     bool watch, sandbox, proxy_protocol;
@@ -20,6 +20,7 @@ struct run_host {
     {"--config", OPTION_TEXT, &(r).config_file}, {"--listen", OPTION_LIST, &(r).listen},           \
         {"--log", OPTION_TEXT, &(r).log}, {"--log-level", OPTION_TEXT, &(r).log_level},            \
         {"--tls-cert", OPTION_LIST, &(r).tls_cert},                                                \
+        {"--tls-client-ca", OPTION_TEXT, &(r).tls_client_ca},                                      \
     {                                                                                              \
         "--tls-key", OPTION_LIST, &(r).tls_key                                                     \
     }
@@ -33,6 +34,7 @@ struct run_host_plan {
     bool bound;                      /* by us: nobody handed them over */
     struct listener admin, redirect; /* `redirect`: handed over; else fd is 0 */
     struct tls_files tls[OPTION_LIST_MAX];
+    struct buf client_ca; /* owned, for the life of the process */
     char keys_folder[4096], kv_file[4096];
     /* Called once the configuration has proved good, before any process is made; NULL: none. */
     void (*announce)(const struct run_host_plan *plan);

@@ -196,13 +196,32 @@ static int read_resource(struct options_reader *r, struct str *out)
     return 0;
 }
 
+/* The name of a header, in small letters. */
+static int read_cert_header(struct options_reader *r, struct str *out)
+{
+    int rc = options_str(r, "client_cert_header", out);
+    if (rc != 0 || out->ptr == NULL)
+        return rc;
+    if (!header_name_is_valid(*out) || str_eq_nocase(*out, STR("authorization")))
+        return options_fault(r, "client_cert_header",
+                             "'%.*s' is no name of a header, such as \"client-cert\"",
+                             STR_ARG(*out));
+    *out = arena_copy(r->arena, *out);
+    if (out->ptr == NULL)
+        return options_no_memory(r);
+    str_lower((char *)(uintptr_t)out->ptr, out->len);
+    return 0;
+}
+
 static int read_issuer(struct options_reader *r, struct config *config, struct verifier_spec *out)
 {
-    static const char *const own[] = {"namespace", "role_path", "resource", NULL};
+    static const char *const own[] = {"namespace", "role_path", "resource", "client_cert_header",
+                                      NULL};
     options_check_verifier_keys(r, own);
     options_str(r, "namespace", &config->claim_namespace);
     options_read_claim_path(r, "role_path", &config->claim_roles);
     read_resource(r, &config->resource);
+    read_cert_header(r, &config->proxies.cert_header);
     return options_read_verifier(r, out);
 }
 
@@ -343,10 +362,11 @@ static int read_networks(struct options_reader *r, struct proxies *proxies)
     return 0;
 }
 
-/* proxies = { from = { "10.0.0.0/8" }, header = "x-forwarded-for" | "forwarded", trust_host = } */
+/* proxies = { from = { "10.0.0.0/8" }, header = "x-forwarded-for" | "forwarded", trust_host =,
+ * client_cert_header = "client-cert" } */
 static int read_proxies(struct options_reader *r, struct config *config)
 {
-    static const char *const keys[] = {"from", "header", "trust_host", NULL};
+    static const char *const keys[] = {"from", "header", "trust_host", "client_cert_header", NULL};
     struct str header = STR("x-forwarded-for");
     if (!options_get(r, "proxies"))
         return 0;
@@ -364,6 +384,8 @@ static int read_proxies(struct options_reader *r, struct config *config)
     config->proxies.header = by_x ? FORWARDED_BY_X : FORWARDED_BY_RFC7239;
     if (rc == 0)
         rc = options_bool(r, "trust_host", &config->proxies.trust_host);
+    if (rc == 0)
+        rc = read_cert_header(r, &config->proxies.cert_header);
     options_leave(r, before);
     lua_pop(r->L, 1);
     return rc;

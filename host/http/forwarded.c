@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/base64.h"
 #include "base/limits.h"
 #include "http/head_check.h"
 
@@ -288,11 +289,48 @@ static int read_hops(const struct proxies *proxies, const struct request *req, s
     return rc;
 }
 
+/* ---- the certificate ---- */
+
+/* RFC 9440 section 2.1: a byte sequence of RFC 8941 (3.3.5), and nothing more. */
+static int read_cert(const struct request *req, struct str name, struct arena *arena,
+                     struct str *out)
+{
+    bool many;
+    const struct str *field = headers_get_single(&req->headers, name, &many);
+    struct str text = field != NULL ? str_trim(*field) : STR("");
+    *out = STR("");
+    if (text.len < 3 || text.ptr[0] != ':' || text.ptr[text.len - 1] != ':')
+        return 0;
+    text = (struct str){text.ptr + 1, text.len - 2};
+    char *der = text.len % 4 == 0 ? arena_alloc(arena, BASE64_DECODED_MAX(text.len)) : NULL;
+    if (der == NULL)
+        return text.len % 4 == 0 ? -ENOMEM : 0;
+    ptrdiff_t len = base64_decode(text, BASE64_STANDARD, der, NULL);
+    if (len > 0)
+        *out = (struct str){der, (size_t)len};
+    return 0;
+}
+
+/* A proxy's own certificate says nothing about its client. */
+static int apply_cert(const struct proxies *proxies, struct request *req, struct arena *arena,
+                      bool trusted)
+{
+    if (proxies->cert_header.len == 0)
+        return 0;
+    if (trusted)
+        return read_cert(req, proxies->cert_header, arena, &req->client_cert);
+    req->cert_header = proxies->cert_header;
+    return 0;
+}
+
 int forwarded_apply(const struct proxies *proxies, struct request *req, struct arena *arena)
 {
     unsigned char address[16];
     struct hops hops;
-    if (!forwarded_trusts(proxies, req->client_ip))
+    bool trusted = forwarded_trusts(proxies, req->client_ip);
+    if (apply_cert(proxies, req, arena, trusted) != 0)
+        return -ENOMEM;
+    if (!trusted)
         return 0;
     req->forwarded = proxies->header;
     req->forwarded_host = proxies->trust_host;
@@ -317,8 +355,18 @@ int forwarded_apply(const struct proxies *proxies, struct request *req, struct a
     return rc;
 }
 
+/* The client's certificate, or the chain of it, in the words of who is not trusted. */
+static bool is_untrusted_cert(const struct request *req, struct str name)
+{
+    return req->cert_header.len > 0 && str_starts_with(name, req->cert_header) &&
+           (name.len == req->cert_header.len ||
+            str_eq(str_skip(name, req->cert_header.len), STR("-chain")));
+}
+
 bool forwarded_may_show(const struct request *req, struct str name)
 {
+    if (is_untrusted_cert(req, name))
+        return false;
     if (str_eq(name, STR("forwarded")))
         return req->forwarded == FORWARDED_BY_RFC7239;
     if (!str_starts_with(name, STR("x-forwarded-")))

@@ -19,7 +19,9 @@ struct proxies {
     unsigned from_count;
     bool from_unix; /* who comes by a unix socket is believed, too */
     enum forwarded_by header;
-    bool trust_host; /* what they say about the host's name counts, too */
+    bool trust_host;        /* what they say about the host's name counts, too */
+    struct str cert_header; /* in which they tell the client's certificate (RFC 9440), in small
+                               letters; empty: in none */
 };
 
 /* The address of who comes by a unix socket. */
@@ -37,7 +39,8 @@ bool forwarded_trusts(const struct proxies *proxies, struct str peer);
 /* Puts the client's address, scheme and, with trust_host, host into the request of a trusted peer,
  * whose address req->client_ip is, and notes in req->forwarded whose header that was. Addresses are
  * written in one form. What cannot be read is the end of what is believed: the client is then the
- * last hop that is known. 0 or -ENOMEM. */
+ * last hop that is known. With cert_header the client's certificate is the one that stands there,
+ * if it is one field of that syntax; from anybody else such a header says nothing. 0 or -ENOMEM. */
 int forwarded_apply(const struct proxies *proxies, struct request *req, struct arena *arena)
     __attribute__((warn_unused_result));
 

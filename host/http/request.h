@@ -34,11 +34,13 @@ struct request {
     struct str host;        /* Host header, or the authority of an absolute target; may be empty */
     struct str scheme;      /* "http" or "https" */
     struct str client_ip;   /* text of the peer's address, or of who is behind a trusted one */
+    struct str client_cert; /* DER; of the handshake, or as a trusted proxy tells it; empty: none */
     int version_minor;      /* HTTP/1.x; 1 for HTTP/2 */
     struct headers headers; /* lower-case names; trailers are not among them */
     struct str body;        /* ptr NULL when the request has no body at all */
     enum forwarded_by forwarded;
-    bool forwarded_host; /* also about the host's name */
+    bool forwarded_host;    /* also about the host's name */
+    struct str cert_header; /* that handlers do not see, nor what its name with -chain is */
     bool keep_alive;
     bool expects_continue;
     bool upgrade; /* to a WebSocket, and by a request that may be one */

@@ -11,12 +11,12 @@
 #include "options/options_auth.h"
 #include "options/options_webhook.h"
 
-enum { OWN_KEYS_MAX = 4 }; /* of those who add to a verifier's */
+enum { OWN_KEYS_MAX = 8 }; /* of those who add to a verifier's */
 
 static const char *const verifier_keys[] = {
     "issuer",     "audience",      "algorithms",      "jwks_uri", "secret",
     "public_key", "require_exp",   "clock_tolerance", "backend",  "profile",
-    "dpop",       "introspection", "audience_claim",  NULL};
+    "dpop",       "introspection", "audience_claim",  "mtls",     NULL};
 
 int options_check_verifier_keys(struct options_reader *r, const char *const *own)
 {
@@ -243,6 +243,18 @@ static int read_dpop(struct options_reader *r, struct dpop *out)
     return 0;
 }
 
+/* mtls = true | false */
+static int read_mtls(struct options_reader *r, enum mtls_mode *out)
+{
+    bool required = false;
+    if (!options_get(r, "mtls"))
+        return 0;
+    lua_pop(r->L, 1);
+    int rc = options_bool(r, "mtls", &required);
+    *out = required ? MTLS_REQUIRED : MTLS_OFF;
+    return rc;
+}
+
 /* Where an issuer's OpenID configuration is follows from its name (OpenID Connect Discovery 1.0
  * section 4), so that must be the issuer's alone. */
 static int check_discovery(struct options_reader *r, const struct verifier_spec *spec)
@@ -286,6 +298,7 @@ int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
     options_bool(r, "require_exp", &out->verifier.require_exp);
     options_seconds(r, "clock_tolerance", 0, 300, &out->verifier.clock_tolerance);
     read_dpop(r, &out->verifier.dpop);
+    read_mtls(r, &out->verifier.mtls);
     read_introspection(r, &out->introspection);
     return read_choices(r, &out->verifier);
 }
@@ -298,7 +311,7 @@ static const char *const policy_keys[] = {
     "secret",         "public_key", "require_exp", "clock_tolerance",
     "backend",        "profile",    "dpop",        "introspection",
     "audience_claim", "role_path",  "acr",         "max_age",
-    "webhook",        NULL};
+    "webhook",        "mtls",       NULL};
 
 /* scope = "a" | { any = {...} } | { all = {...} } | { "a", "b" } (all) */
 static int read_scope(struct options_reader *r, struct policy *policy)
@@ -445,10 +458,11 @@ static int read_policy_table(struct options_reader *r, struct policy *policy)
     options_str(r, "namespace", &policy->namespace);
     options_read_claim_path(r, "role_path", &policy->role_path);
     read_dpop(r, &policy->dpop);
+    read_mtls(r, &policy->mtls);
     if (r->rc != 0)
         return r->rc;
     for (const char *const *key = verifier_keys; *key != NULL; key++) {
-        if (strcmp(*key, "dpop") == 0 || !options_get(r, *key))
+        if (strcmp(*key, "dpop") == 0 || strcmp(*key, "mtls") == 0 || !options_get(r, *key))
             continue; /* alone, it is about the deployment's issuers */
         lua_pop(r->L, 1);
         policy->own = arena_zalloc(r->arena, sizeof(*policy->own));

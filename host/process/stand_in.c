@@ -103,7 +103,7 @@ static int use_tls(struct stand_in *s, const struct app_options *o)
         return 0;
     const struct kept *kept = o->kept;
     struct tls *tls = tls_new(o->tls, o->tls_count, kept != NULL ? kept->certificates : NULL,
-                              kept != NULL ? kept->certificate_count : 0, &err);
+                              kept != NULL ? kept->certificate_count : 0, o->tls_client_ca, &err);
     return tls != NULL ? server_use_tls(s->server, tls) : UV_EINVAL;
 }
 

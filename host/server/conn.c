@@ -49,12 +49,24 @@ void conn_turn_away(struct conn *conn)
 
 /* ---- the way up ---- */
 
+/* A copy: the connection may be gone when it is looked at. */
+static bool keep_cert(const struct conn *conn, struct exchange *ex)
+{
+    struct str cert = tls_client_cert(conn->tls);
+    if (cert.len == 0)
+        return true;
+    ex->req.client_cert = arena_copy(&ex->arena, cert);
+    return ex->req.client_cert.ptr != NULL;
+}
+
 /* Once a request, when its head is complete or it is refused. False: out of memory, and closed. */
 static bool identify(struct conn *conn, struct exchange *ex)
 {
     exchange_identify(ex);
     ex->req.scheme = conn->secure ? STR("https") : STR("http");
     ex->req.client_ip = arena_copy(&ex->arena, str_from(conn->ip));
+    if (conn->tls != NULL && ex->req.client_ip.ptr != NULL && !keep_cert(conn, ex))
+        ex->req.client_ip.ptr = NULL;
     if (ex->req.client_ip.ptr == NULL)
         conn_close(conn);
     return ex->req.client_ip.ptr != NULL;

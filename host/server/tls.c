@@ -30,13 +30,17 @@ struct pair {
 };
 
 struct tls {
+    struct str client_ca; /* PEM, borrowed; empty: clients are not asked */
     unsigned count;
     struct pair pairs[];
 };
 
 struct tls_session {
     SSL *ssl;
-    BIO *in, *out; /* the ssl's */
+    BIO *in, *out;       /* the ssl's */
+    unsigned char *cert; /* OpenSSL's: the client's, once it was asked for; NULL: none */
+    int cert_len;
+    bool cert_known;
 };
 
 /* ---- the certificate ---- */
@@ -102,6 +106,59 @@ static bool set_ticket_keys(SSL_CTX *context)
     return SSL_CTX_set_tlsext_ticket_keys(context, keys, sizeof(keys)) == 1;
 }
 
+/* ---- certificates of clients ---- */
+
+/* Calls back with each; how many there are, or -1 with OpenSSL's reason noted. */
+static int each_ca(struct str pem, bool (*take)(X509 *cert, void *arg), void *arg)
+{
+    BIO *in = BIO_new_mem_buf(pem.len > 0 ? pem.ptr : "", (int)pem.len);
+    int count = 0;
+    X509 *cert;
+    bool good = in != NULL;
+    while (good && (cert = PEM_read_bio_X509(in, NULL, no_password, NULL)) != NULL) {
+        good = take(cert, arg);
+        count++;
+        X509_free(cert);
+    }
+    bool end = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+    BIO_free(in);
+    if (!good || !end || count == 0)
+        return -1;
+    ERR_clear_error();
+    return count;
+}
+
+static bool add_ca(X509 *cert, void *arg)
+{
+    SSL_CTX *context = arg;
+    return X509_STORE_add_cert(SSL_CTX_get_cert_store(context), cert) == 1 &&
+           SSL_CTX_add_client_CA(context, cert) == 1;
+}
+
+/* Whatever is wrong with it the handshake goes on: the policies are asked, and answer in words. */
+static int on_client_cert(int good, X509_STORE_CTX *store)
+{
+    (void)good;
+    (void)store;
+    return 1;
+}
+
+static bool ask_for_certs(SSL_CTX *context, struct str pem)
+{
+    if (pem.len == 0)
+        return true;
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, on_client_cert);
+    X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(context), X509_V_FLAG_PARTIAL_CHAIN);
+    return each_ca(pem, add_ca, context) > 0;
+}
+
+static bool count_ca(X509 *cert, void *arg)
+{
+    (void)cert;
+    (void)arg;
+    return true;
+}
+
 static SSL_CTX *new_context(struct tls *tls)
 {
     static const unsigned char name[] = "luafn";
@@ -119,7 +176,7 @@ static SSL_CTX *new_context(struct tls *tls)
     if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1 &&
         SSL_CTX_set_cipher_list(context, CIPHERS) == 1 &&
         SSL_CTX_set_session_id_context(context, name, sizeof(name) - 1) == 1 &&
-        set_ticket_keys(context))
+        set_ticket_keys(context) && ask_for_certs(context, tls->client_ca))
         return context;
     SSL_CTX_free(context);
     return NULL;
@@ -182,6 +239,12 @@ static SSL_CTX *context_of(struct tls *tls, const struct tls_files *files, struc
         return context;
     SSL_CTX_free(context);
     return NULL;
+}
+
+int tls_check_ca(const char *file, struct str pem, struct err *err)
+{
+    ERR_clear_error();
+    return each_ca(pem, count_ca, NULL) > 0 ? 0 : explain(err, file, "certificate");
 }
 
 static int read_pem(const char *path, struct buf *out, struct err *err)
@@ -258,13 +321,14 @@ static bool begin(struct tls *tls, struct pair *pair, const struct tls_pem *earl
 }
 
 struct tls *tls_new(const struct tls_files *files, unsigned count, const struct tls_pem *earlier,
-                    unsigned earlier_count, struct err *err)
+                    unsigned earlier_count, struct str client_ca, struct err *err)
 {
     struct tls *tls = calloc(1, sizeof(*tls) + count * sizeof(tls->pairs[0]));
     if (tls == NULL) {
         err_set(err, -ENOMEM, "out of memory");
         return NULL;
     }
+    tls->client_ca = client_ca;
     tls->count = count;
     for (unsigned i = 0; i < count; i++) {
         tls->pairs[i].files = files[i];
@@ -338,7 +402,7 @@ struct tls_session *tls_session_new(struct tls *tls)
     }
     SSL_set_bio(ssl, in, out);
     SSL_set_accept_state(ssl);
-    *s = (struct tls_session){ssl, in, out};
+    *s = (struct tls_session){.ssl = ssl, .in = in, .out = out};
     return s;
 }
 
@@ -347,12 +411,24 @@ void tls_session_free(struct tls_session *s)
     if (s == NULL)
         return;
     SSL_free(s->ssl);
+    OPENSSL_free(s->cert);
     free(s);
 }
 
 bool tls_is_open(const struct tls_session *s)
 {
     return SSL_is_init_finished(s->ssl) != 0;
+}
+
+struct str tls_client_cert(struct tls_session *s)
+{
+    if (!s->cert_known) {
+        X509 *cert = SSL_get0_peer_certificate(s->ssl);
+        bool good = cert != NULL && SSL_get_verify_result(s->ssl) == X509_V_OK;
+        s->cert_len = good ? i2d_X509(cert, &s->cert) : 0;
+        s->cert_known = true;
+    }
+    return (struct str){(const char *)s->cert, s->cert_len > 0 ? (size_t)s->cert_len : 0};
 }
 
 bool tls_wants_h2(const struct tls_session *s)

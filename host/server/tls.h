@@ -24,12 +24,20 @@ struct tls_pem {
     struct str cert, key;
 };
 
+/* The certificates, in PEM, of those who sign clients' (or of the clients themselves, where these
+ * are their own). 0, or -EINVAL and -ENOMEM with the reason; `file` is its name for that. */
+int tls_check_ca(const char *file, struct str pem, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* Reads the files of `count` pairs, one at least. A client that names a host gets the certificate
  * that is for this very name, else the one with a wildcard for it, else, as who names none, the
  * first. Where a pair does not load it uses what the one in the same place held at an earlier time,
- * if that is known, and the log says why. NULL with the reason. The names must outlive it. */
+ * if that is known, and the log says why. With `client_ca` (PEM that tls_check_ca found good; it
+ * must outlive this) clients are asked for certificates: who has none is served, too, and one that
+ * none of these has signed is as none; empty: nobody is asked. NULL with the reason. The names must
+ * outlive it. */
 struct tls *tls_new(const struct tls_files *files, unsigned count, const struct tls_pem *earlier,
-                    unsigned earlier_count, struct err *err);
+                    unsigned earlier_count, struct str client_ca, struct err *err);
 void tls_free(struct tls *tls); /* may be NULL; after the sessions */
 
 /* How many pairs there are, and what each uses; borrowed until the next refresh. */
@@ -59,5 +67,8 @@ void tls_sent(struct tls_session *session);
 
 /* Did both sides agree on HTTP/2? */
 bool tls_wants_h2(const struct tls_session *session);
+/* The certificate (DER) that the peer has shown to be his in the handshake; empty: none. Borrowed.
+ */
+struct str tls_client_cert(struct tls_session *session);
 /* Is the handshake over? */
 bool tls_is_open(const struct tls_session *session);

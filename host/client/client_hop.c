@@ -130,8 +130,23 @@ static size_t on_head_line(char *line, size_t size, size_t count, void *arg)
         call->fault = FAULT_HEAD;
         return 0;
     }
+    if (call->fault == FAULT_BLANK)
+        return 0;
     bool empty = size * count > 0 && (line[0] == '\r' || line[0] == '\n');
     return empty && !on_head_end(call) ? 0 : size * count;
+}
+
+/* A line that goes on with the one before, where there is none: libcurl (7.88) appends it to the
+ * last field of the transfer that its handle has done before, whose memory is gone. It shows each
+ * line here before it does so; and the blank is one no more. RFC 9112 2.2: such an answer is to be
+ * refused. */
+static void look_at_line(struct client_call *call, char *text, size_t len)
+{
+    if (call->after_status && len > 0 && (text[0] == ' ' || text[0] == '\t')) {
+        call->fault = FAULT_BLANK;
+        text[0] = '?';
+    }
+    call->after_status = str_starts_with((struct str){text, len}, STR("HTTP/"));
 }
 
 /* What libcurl (7.88) read behind an answer it drops, and says so here alone; the rest of it would
@@ -140,6 +155,8 @@ static int on_trace(CURL *easy, curl_infotype type, char *text, size_t len, void
 {
     (void)easy;
     struct str line = {text, len};
+    if (type == CURLINFO_HEADER_IN)
+        look_at_line(arg, text, len);
     if (type == CURLINFO_TEXT &&
         (str_starts_with(line, STR("Excess found")) || str_starts_with(line, STR("Leftovers"))))
         leave_connection(arg);
@@ -328,6 +345,7 @@ static void reset(struct client_call *call)
     buf_clear(&call->received);
     call->head_bytes = call->head_lines = 0;
     call->head_done = call->head_over = call->paused = false;
+    call->after_status = false;
     call->raw_bytes = 0;
     decoding_free(call->decoder);
     call->decoder = NULL;

@@ -37,6 +37,7 @@ enum client_fault {
     FAULT_RULES,
     FAULT_BODY,
     FAULT_HEAD,
+    FAULT_BLANK,  /* the first line of a head goes on with none */
     FAULT_LENGTH, /* it cannot be said where the answer ends */
     FAULT_MEMORY,
     FAULT_CODING, /* the body cannot be unpacked */
@@ -75,6 +76,7 @@ struct client_call {
     bool head_over;          /* this hop's final head is complete */
     int system_error;
     size_t head_bytes, head_lines;
+    bool after_status; /* the line before was the status line */
     enum client_fault fault;
     char tls_error[CURL_ERROR_SIZE];
     client_done_fn done;

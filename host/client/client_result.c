@@ -88,6 +88,9 @@ int client_explain(struct client_call *call, CURLcode code, struct err *err)
                        call->max_bytes);
     case FAULT_HEAD:
         return explain_head(err);
+    case FAULT_BLANK:
+        return err_set(err, -EBADMSG,
+                       "the first header line of the answer begins with a blank (EBADMSG)");
     case FAULT_LENGTH:
         return err_set(
             err, -EBADMSG,

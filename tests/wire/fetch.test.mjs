@@ -185,6 +185,23 @@ test('options that are none are refused, with the nearest that is one', async (t
   assert.equal((await ask('/', { method: 'PUT', headers: { a: 'b' }, body: 'x', timeout: 5, stream: false, redirect: 'manual' })).status, 200);
 });
 
+test('a head that begins with a line that goes on is refused, on handles that have served, too', async (t) => {
+  const heads = {
+    '/blank': ['HTTP/1.1 200 OK\r\n X: y\r\nContent-Length: 2\r\n\r\nok', null], '/tab': ['HTTP/1.1 200 OK\r\n\tX: y\r\nContent-Length: 2\r\n\r\nok', null],
+    '/nothing': ['HTTP/1.1 200 OK\r\n  \r\nContent-Length: 2\r\n\r\nok', null], '/interim': ['HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n X: y\r\nContent-Length: 2\r\n\r\nok', null],
+    '/later': ['HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 2\r\n\r\nok', 'b c'], '/plain': ['HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 2\r\n\r\nok', 'b'],
+  };
+  const { ask } = await fetcher(t, (request, conn) => conn.send(heads[request.target][0]));
+  for (let round = 0; round < 3; round++) {
+    for (const [path, [, field]] of Object.entries(heads)) {
+      const got = await ask(path);
+      if (path === '/nothing') assert.equal(got.error, 'fetch: the answer is not HTTP (EBADMSG)');
+      else if (field === null) assert.equal(got.error, 'fetch: the first header line of the answer begins with a blank (EBADMSG)', path);
+      else assert.deepEqual([got.status, got.headers.a, got.body.toString()], [200, field, 'ok'], path);
+    }
+  }
+});
+
 test('a host without descriptors says so, and not that it was refused', async (t) => {
   const script = `local URL = %q
     return function()

@@ -8,17 +8,13 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "bindings/bindings.h"
+#include "bindings/fetch_options.h"
 #include "bindings/fetch_stream.h"
-#include "bindings/keys.h"
-#include "http/headers.h"
 #include "base/limits.h"
 #include "client/client.h"
 #include "run/await.h"
 #include "lua/json_lazy.h"
-#include "lua/lazy.h"
 #include "run/invocation.h"
-
-enum { HEADERS_MAX = 100 }; /* of a request */
 
 struct fetch_op {
     struct op op;
@@ -212,144 +208,25 @@ static int finish(lua_State *L, struct op *op)
 static const struct op_type fetch_type = {
     .name = "fetch", .cancel = cancel, .finish = finish, .dispose = dispose};
 
-/* ---- the request ---- */
-
-static struct str check_text(lua_State *L, int index, const char *what)
-{
-    struct str s;
-    if (lua_type(L, index) != LUA_TSTRING)
-        luaL_error(L, "fetch: %s must be a text, not a %s", what, luaL_typename(L, index));
-    s.ptr = lua_tolstring(L, index, &s.len);
-    return s;
-}
-
-/* options.headers: name = "value" (or a number). Values stay on the stack, which keeps them alive.
- */
-static unsigned read_headers(lua_State *L, struct header *out)
-{
-    unsigned count = 0;
-    if (lua_getfield(L, 2, "headers") == LUA_TNIL)
-        return 0;
-    if (!lua_istable(L, -1))
-        luaL_error(L, "fetch: headers must be a table");
-    int table = lua_gettop(L);
-    luaL_checkstack(L, HEADERS_MAX * 2 + 8, "fetch");
-    lazy_make_whole(L, table);
-    for (lua_pushnil(L); lua_next(L, table) != 0;) { /* stack: ..., name, value */
-        if (count == HEADERS_MAX - 2)
-            luaL_error(L, "fetch: more than %d headers", HEADERS_MAX - 2);
-        struct str name = check_text(L, -2, "a header's name");
-        if (lua_type(L, -1) == LUA_TNUMBER)
-            luaL_tolstring(L, -1, NULL), lua_replace(L, -2);
-        struct str value = check_text(L, -1, "a header's value");
-        if (!header_name_is_valid(name) || !header_value_is_valid(value))
-            luaL_error(L, "fetch: the header '%s' cannot be sent", name.ptr);
-        out[count++] = (struct header){name, value};
-        lua_pushvalue(L, -2); /* the name again, for lua_next; the pair stays below */
-    }
-    return count;
-}
-
-static double read_timeout(lua_State *L)
-{
-    double timeout = LIMIT_FETCH_TIMEOUT;
-    if (lua_getfield(L, 2, "timeout") != LUA_TNIL) {
-        timeout = lua_tonumber(L, -1);
-        if (lua_type(L, -1) != LUA_TNUMBER || !(timeout > 0 && timeout <= 3600))
-            luaL_error(L, "fetch: timeout must be a number of seconds between 0 and 3600");
-    }
-    lua_pop(L, 1);
-    return timeout;
-}
-
-/* "follow" (the default), "manual" or "error", as in the Fetch standard. */
-static void read_redirect(lua_State *L, struct client_request *req)
-{
-    static const char *const modes[] = {"follow", "manual", "error"};
-    int type = lua_getfield(L, 2, "redirect");
-    const char *mode = type == LUA_TNIL ? "follow" : type == LUA_TSTRING ? lua_tostring(L, -1) : "";
-    unsigned i = 0;
-    while (i < 3 && strcmp(mode, modes[i]) != 0)
-        i++;
-    if (i == 3)
-        luaL_error(L, "fetch: redirect must be \"follow\", \"manual\" or \"error\", not %s",
-                   type == LUA_TSTRING ? lua_pushfstring(L, "\"%s\"", mode)
-                                       : luaL_tolstring(L, -1, NULL));
-    req->max_redirects = i == 0 ? LIMIT_FETCH_REDIRECTS : 0;
-    req->no_redirect = i == 2;
-    lua_pop(L, 1);
-}
-
-static bool read_options(lua_State *L, struct client_request *req)
-{
-    static const char *const known[] = {"method", "headers",  "body", "timeout",
-                                        "stream", "redirect", NULL};
-    lx_keys_check(L, 2, known, "fetch");
-    if (lua_getfield(L, 2, "method") != LUA_TNIL)
-        req->method = check_text(L, -1, "method");
-    if (lua_getfield(L, 2, "body") != LUA_TNIL)
-        req->body = check_text(L, -1, "body");
-    req->timeout = read_timeout(L);
-    read_redirect(L, req);
-    int type = lua_getfield(L, 2, "stream");
-    if (type != LUA_TNIL && type != LUA_TBOOLEAN)
-        luaL_error(L, "fetch: stream must be true or false, not a %s", lua_typename(L, type));
-    bool stream = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return stream;
-}
-
-static struct client_rules rules_of(const struct vm *vm)
-{
-    struct client_rules rules = {.any_public = true, .allow_loopback = vm->services->dev};
-    if (vm->spec != NULL) {
-        rules.hosts = vm->spec->fetch_hosts;
-        rules.host_count = vm->spec->fetch_host_count;
-        rules.any_public = !vm->spec->fetch_declared;
-    }
-    return rules;
-}
-
-/* The trace goes on in the request that this one makes. */
-static void add_trace(lua_State *L, struct client_request *req, struct header *headers)
-{
-    struct invocation *inv = invocation_of(L);
-    if (inv != NULL && inv->ex->traceparent.len > 0)
-        headers[req->header_count++] = (struct header){STR("traceparent"), inv->ex->traceparent};
-}
+/* ---- the call ---- */
 
 static int l_fetch(lua_State *L)
 {
-    struct client_request req = {.max_bytes = LIMIT_FETCH_RESPONSE_BYTES,
-                                 .timeout = LIMIT_FETCH_TIMEOUT,
-                                 .max_redirects = LIMIT_FETCH_REDIRECTS};
-    struct header headers[HEADERS_MAX];
-    req.url.ptr = luaL_checklstring(L, 1, &req.url.len);
-    lua_settop(L, 2);
-    req.headers = headers;
-    bool stream = false;
-    if (!lua_isnoneornil(L, 2)) {
-        luaL_checktype(L, 2, LUA_TTABLE);
-        stream = read_options(L, &req);
-        req.header_count = read_headers(L, headers);
-    }
-    add_trace(L, &req, headers);
-    struct vm *vm = vm_of(L);
-    if (vm->services == NULL || vm->services->client == NULL)
-        return luaL_error(L, "fetch cannot wait here");
-    req.rules = rules_of(vm);
+    struct fetch_request request;
+    lx_fetch_read(L, &request);
+    struct client *client = vm_of(L)->services->client;
     struct fetch_op *f = (struct fetch_op *)await_op_new(L, &fetch_type, sizeof(*f));
     struct invocation *inv = invocation_of(L);
     if (inv != NULL && inv->fetching >= LIMIT_FETCH_PARALLEL)
         return luaL_error(L, "fetch: more than %d transfers at once in one request",
                           LIMIT_FETCH_PARALLEL);
-    if (stream) {
-        f->stream = lx_fetch_stream_start(L, vm->services->client, &req, on_done, f);
+    if (request.stream) {
+        f->stream = lx_fetch_stream_start(L, client, &request.req, on_done, f);
         lua_setiuservalue(L, -2, 1);
         return await(L, &f->op);
     }
     struct err err;
-    if (client_start(vm->services->client, &req, on_done, f, &f->call, &err) != 0) {
+    if (client_start(client, &request.req, on_done, f, &f->call, &err) != 0) {
         f->call = NULL;
         return luaL_error(L, "fetch: %s", err.text);
     }

@@ -13,9 +13,11 @@
 #include "base/str.h"
 #include "bindings/bindings.h"
 #include "bindings/keys.h"
+#include "bindings/url.h"
 #include "client/client.h"
 #include "lua/budget.h"
 #include "lua/lazy.h"
+#include "options/options.h"
 
 static struct str check_str(lua_State *L, int index)
 {
@@ -103,7 +105,8 @@ static int l_encode(lua_State *L)
 
 /* A value of a query as text: strings, numbers (whole ones without a fraction) and booleans.
  * `room` has 64 bytes. The text of a string is that of the table it is in. */
-static struct str lx_query_text(lua_State *L, int index, char *room, struct str name)
+static struct str lx_query_text(lua_State *L, int index, char *room, struct str name,
+                                const char *what)
 {
     struct str s = {room, 0};
     lua_Integer whole;
@@ -122,7 +125,7 @@ static struct str lx_query_text(lua_State *L, int index, char *room, struct str 
             s.len = (size_t)snprintf(room, 64, "%.14g", lua_tonumber(L, index));
         return s;
     default:
-        luaL_error(L, "url.query: cannot encode a %s as a value of '%s'", luaL_typename(L, index),
+        luaL_error(L, "%s: cannot encode a %s as a value of '%s'", what, luaL_typename(L, index),
                    name.ptr);
     }
     return s;
@@ -139,7 +142,7 @@ static void lx_add_pair(luaL_Buffer *buffer, bool *first, struct str name, struc
 }
 
 /* Each value is kept in slot 2, below the buffer, which wants the top of the stack. */
-static int l_query(lua_State *L)
+static int push_query(lua_State *L, const char *what)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 2);
@@ -156,21 +159,36 @@ static int l_query(lua_State *L)
         lua_rawget(L, 1);
         lua_replace(L, 2);
         if (!lua_istable(L, 2)) {
-            lx_add_pair(&buffer, &first, names[i], lx_query_text(L, 2, room, names[i]));
+            lx_add_pair(&buffer, &first, names[i], lx_query_text(L, 2, room, names[i], what));
             continue;
         }
         lazy_make_plain(L, 2);
+        lua_pushvalue(L, 2);
+        bool is_list = options_is_list(L);
+        lua_pop(L, 1);
+        if (!is_list)
+            luaL_error(L, "%s: the value of '%s' is a table, but no list", what, names[i].ptr);
         lua_Integer values = (lua_Integer)lua_rawlen(L, 2);
         for (lua_Integer k = 1; k <= values; k++) {
             budget_step(L);
             lua_rawgeti(L, 2, k);
-            struct str value = lx_query_text(L, -1, room, names[i]);
+            struct str value = lx_query_text(L, -1, room, names[i], what);
             lua_pop(L, 1);
             lx_add_pair(&buffer, &first, names[i], value);
         }
     }
     luaL_pushresult(&buffer);
     return 1;
+}
+
+static int l_query(lua_State *L)
+{
+    return push_query(L, "url.query");
+}
+
+int l_url_form(lua_State *L)
+{
+    return push_query(L, "fetch: form");
 }
 
 /* Name and value are on top of the stack; both are taken off. Sets last[name], and appends to

@@ -290,11 +290,13 @@ modules[#modules + 1] = {
         { "options?", "luafn.FetchOptions", "" },
       },
       returns = { { "luafn.FetchResponse", "" } },
-      errors = "No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB, a head over 256 lines or 64 KiB, a gzip, deflate or br body that is cut off or damaged, a head that is cut off, a Content-Length that is not one number, an option that is none; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).",
+      errors = "No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB, a head over 256 lines or 64 KiB, a gzip, deflate or br body that is cut off or damaged, a head that is cut off, a Content-Length that is not one number, an option that is none, a token that `as` cannot get, a host that it is not for; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).",
       example = [[
 local res = fetch(env.TV_API_URL, { headers = { accept = "application/json" }, timeout = 5 })
 if not res.ok then error("TV API said " .. res.status) end
 local shows = res:json()
+
+local made = fetch("https://api.example/orders", { json = { item = "tea" }, retry = { times = 3 } })
 
 local ok, why = pcall(fetch, "https://down.example/")
 if not ok then log.warn("no answer", { why = tostring(why) }) end]],
@@ -901,12 +903,25 @@ types[#types + 1] = {
   name = "luafn.FetchOptions",
   summary = "Options of `fetch`.",
   fields = {
-    { "method?", "string", 'default "GET"; the usual ones in any case' },
+    { "method?", "string", 'default "GET", with `json` or `form` "POST"; DELETE, GET, HEAD, OPTIONS, POST and PUT in any case' },
     { "headers?", "table<string, string>", "" },
     { "body?", "string", "" },
+    { "json?", "any", "in place of `body`: a value that is sent as JSON" },
+    { "form?", "table<string, string|number|boolean|table>", "in place of `body`: sent as `application/x-www-form-urlencoded`; a list repeats its name" },
     { "timeout?", "number", "seconds for the whole call; for a stream, until its head and between two pieces; default 10" },
+    { "retry?", "luafn.FetchRetry", "send it again after some failures" },
+    { "as?", "string", "a name of `outbound` in functions.lua, whose token the request brings" },
     { "stream?", "boolean", "return when the head is there, and read the body with `res:chunks()`" },
     { "redirect?", "string", '"follow" (default, at most 10), "manual": a redirect is an answer like any other, or "error": it raises' },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.FetchRetry",
+  summary = "When `fetch` sends a request again. Without an answer it does so only if the method may be repeated, or nothing of it was sent.",
+  fields = {
+    { "times?", "integer", "repeats, 0 to 10; default 2" },
+    { "status?", "integer[]", "answers that are no answer; default 429, 502, 503, 504" },
+    { "backoff?", "number", "seconds before the first, doubled for each that follows; default 0.25. A longer `Retry-After` counts; where there is no time for it, the answer is the result" },
   },
 }
 types[#types + 1] = {

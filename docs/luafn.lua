@@ -67,12 +67,22 @@
 
 ---Options of `fetch`.
 ---@class luafn.FetchOptions
----@field method? string default "GET"; the usual ones in any case
+---@field method? string default "GET", with `json` or `form` "POST"; DELETE, GET, HEAD, OPTIONS, POST and PUT in any case
 ---@field headers? table<string, string>
 ---@field body? string
+---@field json? any in place of `body`: a value that is sent as JSON
+---@field form? table<string, string|number|boolean|table> in place of `body`: sent as `application/x-www-form-urlencoded`; a list repeats its name
 ---@field timeout? number seconds for the whole call; for a stream, until its head and between two pieces; default 10
+---@field retry? luafn.FetchRetry send it again after some failures
+---@field as? string a name of `outbound` in functions.lua, whose token the request brings
 ---@field stream? boolean return when the head is there, and read the body with `res:chunks()`
 ---@field redirect? string "follow" (default, at most 10), "manual": a redirect is an answer like any other, or "error": it raises
+
+---When `fetch` sends a request again. Without an answer it does so only if the method may be repeated, or nothing of it was sent.
+---@class luafn.FetchRetry
+---@field times? integer repeats, 0 to 10; default 2
+---@field status? integer[] answers that are no answer; default 429, 502, 503, 504
+---@field backoff? number seconds before the first, doubled for each that follows; default 0.25. A longer `Retry-After` counts; where there is no time for it, the answer is the result
 
 ---An answer to `fetch`.
 ---@class luafn.FetchResponse
@@ -319,7 +329,7 @@ env = {}
 
 ---Sends a request and waits for the answer. Only hosts that the function's `fetch` list names; without a list, any public host. Any status is an answer; look at `res.ok`.
 ---
----Raises: No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB, a head over 256 lines or 64 KiB, a gzip, deflate or br body that is cut off or damaged, a head that is cut off, a Content-Length that is not one number, an option that is none; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).
+---Raises: No answer: name not found, refused, timeout, a host outside the list, a body over 16 MB, a head over 256 lines or 64 KiB, a gzip, deflate or br body that is cut off or damaged, a head that is cut off, a Content-Length that is not one number, an option that is none, a token that `as` cannot get, a host that it is not for; a connection that was used before and closed without an answer, unless the method may be repeated (GET, HEAD, OPTIONS, TRACE, PUT, DELETE: those are tried again).
 ---@param url string http or https
 ---@param options? luafn.FetchOptions
 ---@return luafn.FetchResponse

@@ -133,10 +133,10 @@ local function answer_with(id, answer)
   host.answer(id, math.tointeger(answer.status or 200) or 200, headers, body or "")
 end
 
-host.on_fetch(function(id, method, url, headers, body)
+host.on_fetch(function(id, method, url, headers, body, as)
   for _, mock in ipairs(mocks) do
     if url:find(mock.pattern) or (method .. " " .. url):find(mock.pattern) then
-      local request = { method = method, url = url, headers = headers, body = body }
+      local request = { method = method, url = url, headers = headers, body = body, as = as }
       mock.calls[#mock.calls + 1] = request
       local answer = mock.answer
       if type(answer) == "function" then

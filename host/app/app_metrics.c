@@ -7,6 +7,7 @@
 
 #include "auth/token_cache.h"
 #include "base/log.h"
+#include "issuer/outbound.h"
 
 /* ---- what is counted elsewhere ---- */
 
@@ -21,6 +22,14 @@ void app_publish(struct app *app)
     to->cache_misses = from->cache_misses + cache.misses;
     to->log_dropped = from->log_dropped + log_dropped();
     to->store_failures = from->store_failures + (app->store != NULL ? app->store->failures : 0);
+    to->outbound_requests = from->outbound_requests;
+    to->outbound_failures = from->outbound_failures;
+    if (app->issuers != NULL) {
+        uint64_t requests, failures;
+        outbound_count(app->issuers, &requests, &failures);
+        to->outbound_requests += requests;
+        to->outbound_failures += failures;
+    }
     app->page->gauges.cache_bytes = cache.bytes;
     if (app->server == NULL)
         return;
@@ -124,6 +133,10 @@ static void add_host(struct buf *out, const struct worker_metrics *sum)
          AT(copies.log_dropped)},
         {"store_failures_total", "counter", "Requests to KV_URL's server that it did not serve.",
          AT(copies.store_failures)},
+        {"outbound_token_requests_total", "counter", "Tokens asked for, for calls of `fetch`.",
+         AT(copies.outbound_requests)},
+        {"outbound_token_failures_total", "counter", "Those that were not given.",
+         AT(copies.outbound_failures)},
         {"workers_serving", "gauge", "Workers that have loaded everything.", AT(gauges.serving)},
     };
 #undef AT

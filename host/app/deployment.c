@@ -8,6 +8,7 @@
 #include "app/kept.h"
 #include "app/resource.h"
 #include "base/log.h"
+#include "config/config_outbound.h"
 #include "issuer/issuer_link.h"
 
 /* ---- what functions see of the environment ---- */
@@ -15,13 +16,27 @@
 static const char *get_env(void *arg, const char *name)
 {
     const struct config *config = arg;
-    return env_get(config->env, name);
+    const char *value = env_get(config->env, name);
+    return value == NULL || config_is_outbound_secret(config, value) ? NULL : value;
+}
+
+struct env_walk {
+    const struct config *config;
+    void (*fn)(void *arg, const char *name, const char *value);
+    void *arg;
+};
+
+static void on_variable(void *arg, const char *name, const char *value)
+{
+    const struct env_walk *walk = arg;
+    if (!config_is_outbound_secret(walk->config, value))
+        walk->fn(walk->arg, name, value);
 }
 
 static void each_env(void *arg, void (*fn)(void *, const char *, const char *), void *fn_arg)
 {
-    const struct config *config = arg;
-    env_each(config->env, false, fn, fn_arg);
+    struct env_walk walk = {arg, fn, fn_arg};
+    env_each(walk.config->env, false, on_variable, &walk);
 }
 
 static bool env_is_default(void *arg, const char *name)
@@ -112,6 +127,24 @@ static int link_policy(struct deployment *d, struct issuer_links *links, struct 
             d->config, err, path,
             "asks for a token, but functions.lua has no issuer; write auth = { issuer = \"https://...\", "
             "audience = \"...\" }");
+    return 0;
+}
+
+/* ---- identities towards others ---- */
+
+static int link_outbound(struct deployment *d, struct err *err)
+{
+    struct config *config = d->config;
+    for (unsigned i = 0; i < config->outbound_count; i++) {
+        struct outbound_spec *spec = &config->outbound[i];
+        char path[256];
+        struct err reason;
+        snprintf(path, sizeof(path), "outbound.%.*s.token_url", STR_ARG(spec->name));
+        if (issuer_link_outbound(d->services.issuers, d->links, spec, &reason) != 0)
+            return config_fault(config, err, path, "%s", reason.text);
+    }
+    d->services.outbound = config->outbound;
+    d->services.outbound_count = config->outbound_count;
     return 0;
 }
 
@@ -261,7 +294,7 @@ struct deployment *deployment_new(struct config *config, const struct services *
         link_all(d, d->links, "auth.issuer", config->issuers, config->issuer_count, err);
     d->site = (struct static_site){.folder = config->publish.len > 0 ? config->publish.ptr : NULL,
                                    .embedded_prefix = config->dev ? "web/" : NULL};
-    if (d->services.verifiers == NULL ||
+    if (d->services.verifiers == NULL || link_outbound(d, err) != 0 ||
         name_resource(d, d->links->arena, "auth.audience", config->issuers, config->issuer_count,
                       NULL, &d->services.verifiers, err) != 0 ||
         make_functions(d, bindings, before, kept, err) != 0 ||

@@ -116,6 +116,20 @@
 #define LIMIT_INTROSPECTION_FAILURES 3           /* in a row: then nobody is asked for ... */
 #define LIMIT_INTROSPECTION_RETRY    1.0         /* ... so long; a token that failed waits alone */
 
+/* ---- the host's own tokens for other APIs (outbound), an identity and worker ---- */
+#define LIMIT_OUTBOUND_CALLERS     512 /* whose exchanged tokens are kept */
+#define LIMIT_OUTBOUND_TOKEN_BYTES (16 * 1024)
+#define LIMIT_OUTBOUND_BYTES       (64 * 1024) /* an answer of a token endpoint */
+#define LIMIT_OUTBOUND_TIMEOUT     5.0         /* ... for which is waited so long */
+#define LIMIT_OUTBOUND_LIFE        86400.0     /* a token is not kept for longer */
+#define LIMIT_OUTBOUND_MARGIN      30.0        /* by which it is dropped before its end */
+#define LIMIT_OUTBOUND_ASSERTION   60          /* seconds that a signed assertion is good for */
+#define LIMIT_OUTBOUND_REFUSED     30.0        /* after a refusal nobody asks for so long */
+#define LIMIT_OUTBOUND_RETRY       1.0  /* after the first failure, doubled for each that follows */
+#define LIMIT_OUTBOUND_RETRY_MOST  60.0 /* ... up to this */
+#define LIMIT_OUTBOUND_RETRY_AFTER 300.0 /* of what an endpoint asks for */
+#define LIMIT_OUTBOUND_FUTILE      10.0 /* an API that does not take a new token either is believed */
+
 /* ---- functions ---- */
 #define LIMIT_FN_TIMEOUT            10.0  /* wall clock; functions.lua timeout */
 #define LIMIT_FN_BACKGROUND_TIMEOUT 900.0 /* Netlify's 15 minutes */
@@ -156,10 +170,14 @@
 #define LIMIT_FETCH_PARALLEL        64          /* transfers a request */
 #define LIMIT_FETCH_HEADER_BYTES    (64 * 1024) /* head of an answer, as browsers have it */
 #define LIMIT_FETCH_HEADER_COUNT    256
-#define LIMIT_LOOKUPS               32   /* names looked up at once, a worker */
-#define LIMIT_LOOKUPS_KEPT          256  /* names whose addresses are kept */
-#define LIMIT_LOOKUP_SECONDS        60.0 /* so long */
-#define LIMIT_FETCH_CONNECTIONS     128  /* idle ones kept for reuse, a worker */
+#define LIMIT_FETCH_RETRY           10          /* repeats of a request */
+#define LIMIT_FETCH_RETRY_STATUS    16          /* statuses that one may name */
+#define LIMIT_FETCH_RETRY_BACKOFF   60.0        /* seconds */
+#define LIMIT_FETCH_RETRY_SKIPPED   (64 * 1024) /* of the body of an answer that is not wanted */
+#define LIMIT_LOOKUPS               32          /* names looked up at once, a worker */
+#define LIMIT_LOOKUPS_KEPT          256         /* names whose addresses are kept */
+#define LIMIT_LOOKUP_SECONDS        60.0        /* so long */
+#define LIMIT_FETCH_CONNECTIONS     128         /* idle ones kept for reuse, a worker */
 #define LIMIT_SLICE_MS              10   /* a task yields to the loop after this much run time */
 #define LIMIT_AHEAD_MS              1000 /* so long others wait for a run with half of the memory */
 #define LIMIT_RESUME_NS             4000 /* charged for each resume: the loop works for it, too */

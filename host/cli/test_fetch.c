@@ -21,7 +21,7 @@ struct flight {
     unsigned id;
     struct client_call *call; /* borrowed; NULL: nobody waits any more */
     struct arena arena;       /* all texts below */
-    struct str method, url, body;
+    struct str method, url, body, as;
     struct header *headers;
     unsigned header_count;
     bool answered;
@@ -142,7 +142,11 @@ static int l_ask(lua_State *L)
         lua_pushlstring(L, f->body.ptr, f->body.len);
     else
         lua_pushnil(L);
-    lua_callk(L, 5, 0, 0, ask_done);
+    if (f->as.len > 0)
+        lua_pushlstring(L, f->as.ptr, f->as.len);
+    else
+        lua_pushnil(L);
+    lua_callk(L, 6, 0, 0, ask_done);
     return 0;
 }
 
@@ -167,7 +171,9 @@ static bool copy_request(struct flight *f, const struct client_request *req)
     f->method = arena_copy(&f->arena, req->method.len > 0 ? req->method : STR("GET"));
     f->url = arena_copy(&f->arena, req->url);
     f->headers = arena_alloc(&f->arena, (req->header_count + 1) * sizeof(*f->headers));
-    bool ok = f->method.ptr != NULL && f->url.ptr != NULL && f->headers != NULL;
+    f->as = arena_copy(&f->arena, req->as);
+    bool ok =
+        f->method.ptr != NULL && f->url.ptr != NULL && f->as.ptr != NULL && f->headers != NULL;
     for (unsigned i = 0; ok && i < req->header_count; i++) {
         f->headers[i].name = arena_lower(&f->arena, req->headers[i].name);
         f->headers[i].value = arena_copy(&f->arena, req->headers[i].value);

@@ -23,6 +23,7 @@ struct client *client_new(uv_loop_t *loop)
     list_init(&client->lively);
     list_init(&client->watches);
     list_init(&client->sockets);
+    list_init(&client->resting);
     if (client_lookup_open(client) != 0) {
         free(client);
         return NULL;
@@ -34,8 +35,9 @@ struct client *client_new(uv_loop_t *loop)
     }
     uv_timer_init(loop, &client->timer);
     uv_timer_init(loop, &client->tick);
-    client->timer.data = client->tick.data = client;
-    client->open++;
+    uv_timer_init(loop, &client->rest);
+    client->timer.data = client->tick.data = client->rest.data = client;
+    client->open += 2;
     return client;
 }
 
@@ -43,22 +45,22 @@ void client_free(struct client *client)
 {
     if (client == NULL)
         return;
-    list_each(node, &client->calls)
-    {
-        client_cancel(container_of(node, struct client_call, node));
-    }
+    while (!list_is_empty(&client->calls)) /* the end of one may end others: those of its token */
+        client_cancel(container_of(client->calls.next, struct client_call, node));
     while (client->spare_count > 0)
         curl_easy_cleanup(client->spare[--client->spare_count]);
     client_multi_close(client);
     client_lookup_close(client);
+    uv_close((uv_handle_t *)&client->rest, client_on_handle_closed);
     uv_close((uv_handle_t *)&client->tick, client_on_handle_closed);
     uv_close((uv_handle_t *)&client->timer, client_on_handle_closed);
 }
 
-/* A method as it is sent: case counts on the wire, but nobody means "post". */
+/* A method as it is sent: case counts on the wire, but nobody means "post". The Fetch standard's
+ * list: "patch" is another method than "PATCH". */
 static struct str normal_method(struct str method)
 {
-    static const char *const names[] = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"};
+    static const char *const names[] = {"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (str_eq_nocase(method, str_from(names[i])))
             return str_from(names[i]);
@@ -72,6 +74,8 @@ static int copy_request(struct client_call *call, const struct client_request *r
         arena_copy(&call->arena, req->method.len > 0 ? normal_method(req->method) : STR("GET"));
     call->body = req->body.ptr != NULL ? arena_copy(&call->arena, req->body) : req->body;
     call->headers = arena_alloc(&call->arena, (req->header_count + 1) * sizeof(struct header));
+    if (req->as.len > 0 && (call->as = arena_copy(&call->arena, req->as)).ptr == NULL)
+        return err_set(err, -ENOMEM, "out of memory");
     if (call->method.ptr == NULL || call->headers == NULL ||
         (req->body.ptr != NULL && call->body.ptr == NULL))
         return err_set(err, -ENOMEM, "out of memory");
@@ -91,16 +95,76 @@ static int copy_request(struct client_call *call, const struct client_request *r
     return 0;
 }
 
+static void ask_fake(struct client_call *call)
+{
+    const struct client_fake *fake = call->client->fake;
+    const struct client_request seen = {.method = call->method,
+                                        .url = call->asked,
+                                        .headers = call->headers,
+                                        .header_count = call->header_count,
+                                        .body = call->body,
+                                        .as = call->as};
+    fake->start(fake->arg, call, &seen);
+}
+
 static int start_fake(struct client_call *call, const struct client_request *req, struct err *err)
 {
-    if (call->on_stream != NULL) {
+    call->asked = arena_copy(&call->arena, req->url);
+    if (call->on_stream != NULL || call->asked.ptr == NULL) {
+        int code = call->on_stream != NULL ? -EINVAL : -ENOMEM;
         client_call_free(call);
-        return err_set(err, -EINVAL, "a streamed answer cannot be had in a test");
+        return err_set(err, code, "%s",
+                       code == -ENOMEM ? "out of memory"
+                                       : "a streamed answer cannot be had in a test");
     }
-    struct client_request seen = *req;
-    seen.method = call->method;
-    call->client->fake->start(call->client->fake->arg, call, &seen);
+    ask_fake(call);
     return 0;
+}
+
+static struct client_call *call_new(struct client *client, const struct client_request *req,
+                                    CURLU *url, unsigned reach)
+{
+    struct client_call *call = calloc(1, sizeof(*call));
+    if (call == NULL)
+        return NULL;
+    *call = (struct client_call){.client = client,
+                                 .url = url,
+                                 .rules = req->rules,
+                                 .reach = reach,
+                                 .max_redirects = req->max_redirects,
+                                 .fresh = req->fresh,
+                                 .no_redirect = req->no_redirect,
+                                 .deadline = uv_hrtime() + (uint64_t)(req->timeout * 1e9),
+                                 .max_bytes = req->max_bytes,
+                                 .on_stream = req->on_stream,
+                                 .read_body = req->read_body,
+                                 .body_size = req->body_size,
+                                 .silence = (uint64_t)(req->timeout * 1e9)};
+    if (req->retry != NULL)
+        call->retry = *req->retry;
+    if (req->credential != NULL)
+        call->credential = *req->credential;
+    arena_init(&call->arena);
+    list_init(&call->in_timed);
+    list_init(&call->in_lively);
+    list_init(&call->in_lookup);
+    list_init(&call->in_parked);
+    list_init(&call->in_resting);
+    list_push(&client->calls, &call->node);
+    return call;
+}
+
+/* On its way, but for a fake. 0 or a negative errno with the reason. */
+static int send_out(struct client_call *call, const struct client_request *req, struct err *err)
+{
+    struct client *client = call->client;
+    call->easy = client->spare_count > 0 ? client->spare[--client->spare_count] : curl_easy_init();
+    if (call->easy == NULL)
+        return client_describe_errno(err, -ENOMEM);
+    if (req->credential != NULL &&
+        (call->loan = req->credential->borrow(req->credential, err)) == NULL)
+        return -ENOMEM;
+    return client_hop_start(call, err);
 }
 
 int client_start(struct client *client, const struct client_request *req, client_done_fn done,
@@ -111,40 +175,21 @@ int client_start(struct client *client, const struct client_request *req, client
     CURLU *url = client_url_admit(&req->rules, client_url_parse(req->url, err), &reach, &code, err);
     if (url == NULL)
         return code;
-    struct client_call *call = calloc(1, sizeof(*call));
+    struct client_call *call = call_new(client, req, url, reach);
     if (call == NULL) {
         curl_url_cleanup(url);
         return err_set(err, -ENOMEM, "out of memory");
     }
-    *call = (struct client_call){.client = client,
-                                 .url = url,
-                                 .rules = req->rules,
-                                 .reach = reach,
-                                 .max_redirects = req->max_redirects,
-                                 .fresh = req->fresh,
-                                 .no_redirect = req->no_redirect,
-                                 .deadline = uv_hrtime() + (uint64_t)(req->timeout * 1e9),
-                                 .max_bytes = req->max_bytes,
-                                 .done = done,
-                                 .on_stream = req->on_stream,
-                                 .read_body = req->read_body,
-                                 .body_size = req->body_size,
-                                 .silence = (uint64_t)(req->timeout * 1e9),
-                                 .arg = arg};
-    arena_init(&call->arena);
-    list_init(&call->in_timed);
-    list_init(&call->in_lively);
-    list_init(&call->in_lookup);
-    list_push(&client->calls, &call->node);
+    call->done = done;
+    call->arg = arg;
     code = copy_request(call, req, err);
     if (code == 0 && client->fake != NULL) {
         code = start_fake(call, req, err);
         *out = code == 0 ? call : NULL;
         return code;
     }
-    call->easy = client->spare_count > 0 ? client->spare[--client->spare_count] : curl_easy_init();
-    if (code == 0 && (call->easy == NULL || (code = client_hop_begin(call)) != 0))
-        code = client_describe_errno(err, code != 0 ? code : -ENOMEM);
+    if (code == 0)
+        code = send_out(call, req, err);
     if (code != 0) {
         client_call_free(call);
         return code;
@@ -171,6 +216,10 @@ void client_set_fake(struct client *client, const struct client_fake *fake)
 
 void client_answer(struct client_call *call, const struct client_response *res)
 {
+    if (client_again_on_fake(call, res)) {
+        ask_fake(call);
+        return;
+    }
     list_remove(&call->node);
     call->done(call->arg, res);
     client_call_free(call);

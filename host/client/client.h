@@ -9,6 +9,8 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/limits.h"
+#include "base/list.h"
 #include "base/str.h"
 #include "http/headers.h"
 
@@ -24,6 +26,33 @@ struct client_rules {
     bool any_public;     /* hosts that resolve to public addresses, without being listed */
     bool allow_loopback; /* `dev`; a listed host may be private or loopback in any case */
     bool https_only;     /* http:// only to loopback */
+};
+
+/* In whose name a call is made: what gives it its Authorization, which its caller never sees. It
+ * goes to the origin of the call's URL alone, and no further over a redirect. */
+struct client_credential {
+    /* Of a call that begins: what the two below are given, and `release`, once, at its end. NULL
+     * with the reason. */
+    void *(*borrow)(const struct client_credential *credential, struct err *err);
+    /* The field's value. 1 and *value (copied); 0 where it comes later: the call was parked;
+     * negative errno with the reason. */
+    int (*want)(void *loan, struct client_call *call, struct str *value, struct err *err);
+    /* The answer to `value` was a 401. Is it worth asking for another? `again`: to the second one,
+     * which is the call's answer in any case. */
+    bool (*refused)(void *loan, struct str value, bool again);
+    void (*release)(void *loan);
+};
+
+/* A call that is sent again, after an answer with one of these statuses, or where there was none
+ * because of the network. Requests that are not idempotent (RFC 9110 9.2.2) are so only after an
+ * answer, or when nothing of them was sent. */
+struct client_retry {
+    unsigned times;
+    unsigned short status[LIMIT_FETCH_RETRY_STATUS];
+    unsigned status_count;
+    double backoff; /* seconds before the first, doubled for each that follows; a longer Retry-After
+                       counts */
+    uint64_t until; /* uv_hrtime: none begins later, nor past the call's own deadline */
 };
 
 struct client_request {
@@ -45,7 +74,10 @@ struct client_request {
     bool no_redirect;       /* a redirect is an error (-ELOOP); max_redirects is 0 then */
     bool fresh; /* on a connection of its own: libcurl sends a request again when a pooled one dies
                  */
-    struct client_rules rules; /* the lists must outlive the call */
+    struct client_rules rules;                  /* the lists must outlive the call */
+    const struct client_credential *credential; /* NULL: nobody's; read by `borrow` only */
+    struct str as; /* its name: for messages, and for fakes, which need none of it */
+    const struct client_retry *retry; /* copied; NULL: it is sent once */
     /* Not NULL: the answer is a stream. Told when the head is there (the final one, past all
      * redirects; or the call's end) and when bytes are: see client_stream_head below. `timeout` is
      * then for the head, and after that for the silence between two pieces; max_bytes does not
@@ -89,6 +121,14 @@ int client_start(struct client *client, const struct client_request *req, client
 
 /* No callback will come; the call's memory is gone. */
 void client_cancel(struct client_call *call);
+
+/* ---- for credentials ---- */
+
+/* From within `want`: the call waits in this list for client_unpark, or its deadline. */
+void client_park(struct client_call *call, struct list *parked);
+/* All that wait there go on with this value, or end with that error (negative errno). Calls back;
+ * nothing that a callback may free is looked at afterwards. */
+void client_unpark(struct list *parked, struct str value, int error, const char *text);
 
 /* ---- instead of the network, for tests ---- */
 

@@ -24,6 +24,10 @@ void client_call_free(struct client_call *call)
     list_remove(&call->in_timed);
     list_remove(&call->in_lively);
     list_remove(&call->in_lookup);
+    list_remove(&call->in_parked);
+    list_remove(&call->in_resting);
+    if (call->loan != NULL)
+        call->credential.release(call->loan);
     client_socket_give_up(call);
     if (call->easy != NULL)
         keep_or_free_handle(call->client, call->easy);
@@ -41,6 +45,8 @@ void client_call_end(struct client_call *call, int error, const char *text)
 {
     curl_multi_remove_handle(call->client->multi, call->easy);
     struct client_response res = {.error = error, .error_text = text};
+    if (call->authorization.len > 0)
+        client_hide_token(call);
     if (error == 0 && client_read_head(call, &res) != 0)
         res = (struct client_response){.error = -ENOMEM, .error_text = "out of memory (ENOMEM)"};
     if (res.error == 0 || call->on_stream != NULL)
@@ -61,6 +67,18 @@ static bool is_overdue(struct client_call *call, uint64_t now)
     return now >= call->deadline;
 }
 
+static void end_overdue(struct client_call *call)
+{
+    struct err err;
+    if (!list_is_empty(&call->in_parked))
+        err_set(&err, 0, "outbound '%.*s': no token in time (ETIMEDOUT)", STR_ARG(call->as));
+    else
+        err_set(&err, 0, "%s",
+                list_is_empty(&call->in_lookup) ? "connection timed out (ETIMEDOUT)"
+                                                : "host not found in time (ETIMEDOUT)");
+    client_call_end(call, -ETIMEDOUT, err.text);
+}
+
 /* A callback may end any call: the walk begins anew after each. */
 static bool end_one(struct client *client, uint64_t now)
 {
@@ -70,9 +88,7 @@ static bool end_one(struct client *client, uint64_t now)
     {
         struct client_call *call = container_of(node, struct client_call, in_timed);
         if (is_overdue(call, now)) {
-            client_call_end(call, -ETIMEDOUT,
-                            list_is_empty(&call->in_lookup) ? "connection timed out (ETIMEDOUT)"
-                                                            : "host not found in time (ETIMEDOUT)");
+            end_overdue(call);
             return true;
         }
     }

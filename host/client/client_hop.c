@@ -110,7 +110,8 @@ static bool on_head_end(struct client_call *call)
         call->fault = FAULT_LENGTH;
         return false;
     }
-    if (location_of(call) != NULL)
+    if (location_of(call) != NULL ||
+        client_again_on_head(call, number_of(call, CURLINFO_RESPONSE_CODE)))
         return true; /* a hop whose body nobody wants */
     if (call->on_stream != NULL)
         client_stream_on_head(call);
@@ -177,6 +178,10 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     struct client_call *call = arg;
     size_t len = size * count;
+    if (call->again_as != AGAIN_NOT) {
+        call->raw_bytes += len;
+        return call->raw_bytes <= LIMIT_FETCH_RETRY_SKIPPED ? len : 0;
+    }
     if (call->on_stream != NULL)
         return client_stream_on_body(call, bytes, len);
     call->raw_bytes += len;
@@ -203,23 +208,13 @@ static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl
     return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
-/* RFC 9110 9.2.2 */
-static bool is_idempotent(struct str method)
-{
-    static const char *const names[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (str_eq(method, str_from(names[i])))
-            return true;
-    return false;
-}
-
 /* libcurl comes here again when a pooled connection has ended without an answer. */
 static enum client_fault judge_connection(struct client_call *call, const char *peer, int own_port)
 {
     if ((call->reach & client_reach_of_text(peer)) == 0)
         return FAULT_RULES;
     if (number_of(call, CURLINFO_REQUEST_SIZE) > 0 &&
-        (!is_idempotent(call->method) || call->sent_more))
+        (!client_method_is_idempotent(call->method) || call->sent_more))
         return FAULT_TWICE;
     if (number_of(call, CURLINFO_NUM_CONNECTS) > 0) {
         client_socket_use(call, own_port);
@@ -275,6 +270,11 @@ static bool build_lines(struct client_call *call)
         if (!add_line(call, line.ptr))
             return false;
     }
+    if (call->authorization.len > 0 &&
+        !add_line(
+            call,
+            arena_printf(&call->arena, "Authorization: %.*s", STR_ARG(call->authorization)).ptr))
+        return false;
     /* No type that libcurl makes up, and no wait for a 100 that most servers never send. */
     return (typed || add_line(call, "Content-Type:")) && add_line(call, "Expect:") &&
            add_codings(call, coded);
@@ -345,6 +345,7 @@ static void reset(struct client_call *call)
     buf_clear(&call->received);
     call->head_bytes = call->head_lines = 0;
     call->head_done = call->head_over = call->paused = false;
+    call->again_as = AGAIN_NOT;
     call->after_status = false;
     call->raw_bytes = 0;
     decoding_free(call->decoder);
@@ -373,7 +374,7 @@ static bool set_addresses(struct client_call *call, const char *addresses)
 
 static void on_end(struct client_call *call, CURLcode result);
 
-/* What client_hop_begin has made, now that the addresses are known. 0, -ETIMEDOUT, -ENOMEM. */
+/* What begin has made, now that the addresses are known. 0, -ETIMEDOUT, -ENOMEM. */
 static int send_request(struct client_call *call, const char *addresses)
 {
     uint64_t now = uv_hrtime();
@@ -393,7 +394,8 @@ static int send_request(struct client_call *call, const char *addresses)
     return client_multi_add(call, on_end);
 }
 
-int client_hop_begin(struct client_call *call)
+/* 0, -ETIMEDOUT, -ENOMEM. */
+static int begin(struct client_call *call)
 {
     struct client_url origin;
     char port[8];
@@ -410,11 +412,22 @@ int client_hop_begin(struct client_call *call)
     return code != 0 ? code : client_lookup(call, origin.host, send_request);
 }
 
+static int begin_identified(struct client_call *call, struct err *err)
+{
+    int code = begin(call);
+    return code == 0 ? 0 : client_describe_errno(err, code);
+}
+
+int client_hop_start(struct client_call *call, struct err *err)
+{
+    return client_again_identify(call, begin_identified, err);
+}
+
 /* The same on a new connection, after FAULT_STALE. */
 static int begin_again(struct client_call *call)
 {
     call->again = true;
-    int code = client_hop_begin(call);
+    int code = begin(call);
     call->again = false;
     return code;
 }
@@ -462,37 +475,49 @@ static int follow(struct client_call *call, const char *location, struct err *er
     next = client_url_admit(&call->rules, next, &call->reach, &code, err);
     if (next == NULL)
         return code;
-    if (!client_url_same_origin(call->url, next))
+    if (!client_url_same_origin(call->url, next)) {
         drop_headers(call, client_header_is_secret);
+        call->authorization = (struct str){NULL, 0};
+        call->identified = true; /* as nobody */
+    }
     adapt_method(call, number_of(call, CURLINFO_RESPONSE_CODE));
     curl_url_cleanup(call->url);
     call->url = next;
-    return client_hop_begin(call);
+    return begin(call);
 }
 
-/* Goes on with a redirect, or reports. */
+/* What follows this hop: 0 and *goes_on, or what the call came to. */
+static int go_on(struct client_call *call, CURLcode result, bool *goes_on, struct err *err)
+{
+    *goes_on = true;
+    if (call->again_as == AGAIN_IDENTIFIED)
+        return client_hop_start(call, err);
+    if (call->again_as == AGAIN_RESTED) {
+        client_again_rest(call, client_hop_start);
+        return 0;
+    }
+    if (result != CURLE_OK && call->fault == FAULT_STALE)
+        return begin_again(call);
+    const char *location = result == CURLE_OK ? location_of(call) : NULL;
+    *goes_on = location != NULL;
+    if (result != CURLE_OK)
+        return client_explain(call, result, err);
+    if (!call->head_over && number_of(call, CURLINFO_RESPONSE_CODE) >= 200)
+        return err_set(err, -ECONNRESET, "the head of the answer is cut off (ECONNRESET)");
+    return location != NULL ? follow(call, location, err) : client_check_body(call, err);
+}
+
+/* Goes on with a redirect or once more, or reports. */
 static void on_end(struct client_call *call, CURLcode result)
 {
     struct err err = {.text = ""};
+    bool goes_on;
     curl_multi_remove_handle(call->client->multi, call->easy);
-    bool stale = result != CURLE_OK && call->fault == FAULT_STALE;
-    if (result != CURLE_OK && !stale) {
-        int code = client_explain(call, result, &err);
-        client_call_end(call, code, err.text);
-        return;
-    }
-    const char *location = stale ? NULL : location_of(call);
-    int code = 0;
-    if (stale)
-        code = begin_again(call);
-    else if (!call->head_over && number_of(call, CURLINFO_RESPONSE_CODE) >= 200)
-        code = err_set(&err, -ECONNRESET, "the head of the answer is cut off (ECONNRESET)");
-    else if (location != NULL)
-        code = follow(call, location, &err);
-    else
-        code = client_check_body(call, &err);
+    int code = go_on(call, result, &goes_on, &err);
     if (code != 0 && err.text[0] == '\0')
         client_describe_errno(&err, code);
-    if ((location == NULL && !stale) || code != 0)
+    if (code != 0 && !goes_on && client_again_on_fault(call, code))
+        client_again_rest(call, client_hop_start);
+    else if (code != 0 || !goes_on)
         client_call_end(call, code, err.text);
 }

@@ -22,6 +22,8 @@ struct client {
     struct list watches;
     struct list sockets; /* of connections, idle ones too: see client_socket.c */
     struct list lookups; /* of names: see client_lookup.c */
+    struct list resting; /* calls that are sent again later: see client_again.c */
+    uv_timer_t rest;     /* runs while there are such */
     unsigned lookup_count, lookups_running;
     struct client_mailbox *mailbox;
     uv_async_t mail;
@@ -46,6 +48,9 @@ enum client_fault {
     FAULT_TWICE   /* the request was sent once, and may not be sent again */
 };
 
+/* Why this hop is sent again. */
+enum client_again { AGAIN_NOT, AGAIN_IDENTIFIED, AGAIN_RESTED };
+
 struct client_call {
     struct list node;
     struct client *client;
@@ -54,7 +59,21 @@ struct client_call {
     struct curl_slist *lines; /* owned: this hop's header lines */
     struct curl_slist *found; /* owned: the addresses of this hop's host */
     struct list in_timed;
-    struct list in_lookup; /* while it waits for a name */
+    struct list in_lookup;                                   /* while it waits for a name */
+    struct list in_parked;                                   /* ... for what a credential gives */
+    struct list in_resting;                                  /* ... to be sent again */
+    uint64_t rest_until;                                     /* uv_hrtime */
+    int (*go_on)(struct client_call *call, struct err *err); /* ... of those: sends this hop */
+    enum client_again again_as;          /* this hop, now that its answer's head is known */
+    struct client_credential credential; /* `borrow` NULL: nobody's */
+    void *loan;                          /* owned, of that; NULL: none */
+    struct str authorization;            /* what it gave, in the arena; empty: none */
+    bool identified;  /* nothing more is wanted of it, for this hop or for good */
+    bool renewed;     /* it gave another one after a 401 */
+    struct str as;    /* in the arena: the credential's name */
+    struct str asked; /* in the arena: the URL, of a fake's call */
+    struct client_retry retry;
+    unsigned repeats; /* of it, so far */
     int (*on_found)(struct client_call *call, const char *addresses);
     void (*on_end)(struct client_call *call, CURLcode result); /* of its transfer */
     struct arena arena;                                        /* the copies below */
@@ -112,8 +131,8 @@ bool client_url_same_origin(CURLU *a, CURLU *b);
 /* ---- client_hop.c ---- */
 
 /* Sends this hop's request, and those of the hops that follow. Nothing moves before the loop's next
- * turn. 0, -ETIMEDOUT, -ENOMEM. */
-int client_hop_begin(struct client_call *call) __attribute__((warn_unused_result));
+ * turn. 0 or a negative errno with the reason. */
+int client_hop_start(struct client_call *call, struct err *err) __attribute__((warn_unused_result));
 
 /* ---- client_call.c ---- */
 
@@ -139,6 +158,23 @@ void client_lookup_close(struct client *client);
 int client_lookup(struct client_call *call, const char *host,
                   int (*on_found)(struct client_call *call, const char *addresses))
     __attribute__((warn_unused_result));
+
+/* ---- client_again.c ---- */
+
+/* Calls `go_on` when what the call's credential gives is there, if it has one: before this returns,
+ * or later, where the call ends if that fails. 0 or a negative errno with the reason. */
+int client_again_identify(struct client_call *call,
+                          int (*go_on)(struct client_call *call, struct err *err), struct err *err)
+    __attribute__((warn_unused_result));
+/* The final head of this hop is there, with that status: is it sent again? Sets call->again_as. */
+bool client_again_on_head(struct client_call *call, long status);
+/* The hop has failed so. Is it sent again, after a rest? */
+bool client_again_on_fault(struct client_call *call, int error);
+/* Sends it again, by `go_on`, when the rest is over that one of these two has found. */
+void client_again_rest(struct client_call *call,
+                       int (*go_on)(struct client_call *call, struct err *err));
+/* An answer of a test's own: is the call to be made again? At once, since nothing is waited for. */
+bool client_again_on_fake(struct client_call *call, const struct client_response *res);
 
 /* ---- client_socket.c ---- */
 
@@ -185,6 +221,9 @@ int client_check_body(struct client_call *call, struct err *err)
     __attribute__((warn_unused_result));
 /* Why a hop failed, as a negative errno and for people. */
 int client_explain(struct client_call *call, CURLcode result, struct err *err);
+/* Blanks the call's own token out of a body that was gathered; client_read_head does so with the
+ * rest. */
+void client_hide_token(struct client_call *call);
 /* The final response's status, URL and fields, in the call's arena. 0 or -ENOMEM. */
 int client_read_head(struct client_call *call, struct client_response *res)
     __attribute__((warn_unused_result));

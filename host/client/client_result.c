@@ -6,6 +6,8 @@
 
 #include "base/limits.h"
 
+enum { TOKEN_HIDDEN = 15 /* "Bearer " and a token too long to be a word by accident */ };
+
 static int errno_of(struct client_call *call, CURLcode code)
 {
     long os_error = 0, sent = 0;
@@ -126,13 +128,34 @@ int client_explain(struct client_call *call, CURLcode code, struct err *err)
                          : client_describe_errno(err, error);
 }
 
+/* An API that sends back what it was sent shows no script the token of its call. */
+static void hide_token(struct client_call *call, char *bytes, size_t len)
+{
+    struct str token = call->authorization;
+    if (token.len < TOKEN_HIDDEN)
+        return;
+    token = str_skip(token, str_find(token, ' ') + 1);
+    for (char *at = bytes;
+         (at = memmem(at, len - (size_t)(at - bytes), token.ptr, token.len)) != NULL;
+         at += token.len)
+        memset(at, '*', token.len);
+}
+
+void client_hide_token(struct client_call *call)
+{
+    if (call->received.len > 0)
+        hide_token(call, call->received.data, call->received.len);
+}
+
 int client_read_head(struct client_call *call, struct client_response *res)
 {
     char *url = NULL;
     *res = (struct client_response){.error = 0};
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &res->status);
-    if (curl_url_get(call->url, CURLUPART_URL, &url, 0) == CURLUE_OK)
+    if (curl_url_get(call->url, CURLUPART_URL, &url, 0) == CURLUE_OK) {
+        hide_token(call, url, strlen(url));
         res->url = arena_copy(&call->arena, str_from(url));
+    }
     curl_free(url);
     res->headers = arena_alloc(&call->arena, (call->head_lines + 1) * sizeof(struct header));
     if (res->url.ptr == NULL || res->headers == NULL)
@@ -146,6 +169,7 @@ int client_read_head(struct client_call *call, struct client_response *res)
         /* Values stay libcurl's until the handle is reset, after the callback. The one of an empty
          * field begins with a rest of its line end (7.88). */
         struct str value = {h->value, strcspn(h->value, "\r\n")};
+        hide_token(call, h->value, value.len);
         res->headers[res->header_count++] = (struct header){name, value};
     }
     return 0;

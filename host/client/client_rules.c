@@ -161,6 +161,15 @@ int client_rules_judge(const struct client_rules *rules, bool https, const char 
     return 0;
 }
 
+bool client_method_is_idempotent(struct str method)
+{
+    static const char *const names[] = {"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (str_eq(method, str_from(names[i])))
+            return true;
+    return false;
+}
+
 bool client_header_is_left_out(struct str name)
 {
     static const char *const names[] = {"host",

@@ -31,6 +31,9 @@ int client_rules_judge(const struct client_rules *rules, bool https, const char 
                        const char *port, unsigned *reach, struct err *err)
     __attribute__((warn_unused_result));
 
+/* RFC 9110 9.2.2 */
+bool client_method_is_idempotent(struct str method);
+
 /* ---- header fields of a request ---- */
 
 /* Fields of the connection, not of the request; and Host, which would let a script speak to another

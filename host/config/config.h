@@ -4,6 +4,7 @@
  * A configuration is immutable once loaded and owns all of its memory. A reload makes a new one. */
 #pragma once
 
+#include "auth/outbound_spec.h"
 #include "base/arena.h"
 #include "base/err.h"
 #include "config/env.h"
@@ -58,6 +59,8 @@ struct config {
     struct config_note *notes; /* at most LIMIT_CONFIG_NOTES, then one that says so */
     unsigned note_count;
     struct cors cors;
+    struct outbound_spec *outbound; /* by name */
+    unsigned outbound_count;
     struct proxies proxies; /* whose word about their clients counts */
     struct server_limits limits;
     size_t body_limit;               /* bytes, of functions that name none and of rewrites */

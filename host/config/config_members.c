@@ -8,11 +8,12 @@
 
 #include "base/limits.h"
 #include "config/config_functions.h"
+#include "config/config_outbound.h"
 #include "config/config_toml.h"
 
-static const char *const top_keys[] = {"prefix",      "functions", "auth", "publish",
-                                       "redirects",   "headers",   "cors", "limits",
-                                       "compression", "proxies",   NULL};
+static const char *const top_keys[] = {"prefix",      "functions", "auth",     "publish",
+                                       "redirects",   "headers",   "cors",     "limits",
+                                       "compression", "proxies",   "outbound", NULL};
 
 static int must_be_table(struct options_reader *r, const char *key)
 {
@@ -452,6 +453,7 @@ int config_read_top(struct options_reader *r, struct config *config)
         read_cors,
         read_compression,
         read_proxies,
+        config_read_outbound,
     };
     int top = lua_gettop(r->L);
     for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {

@@ -11,8 +11,8 @@
 
 #include "auth/opaque.h"
 #include "json/strict.h"
-#include "base/base64.h"
 #include "base/siphash.h"
+#include "issuer/client_auth.h"
 #include "issuer/discovery.h"
 #include "issuer/issuer_internal.h"
 
@@ -256,15 +256,6 @@ static void on_answer(void *arg, const struct client_response *res)
     land(flight);
 }
 
-static void add_form(struct buf *buf, struct str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        bool plain = str_is_alnum(c) || c == '-' || c == '.' || c == '_';
-        buf_printf(buf, plain ? "%c" : "%%%02X", (unsigned char)c);
-    }
-}
-
 static int start(struct introspection *in, struct flight *flight, struct str body)
 {
     const struct header headers[] = {
@@ -303,7 +294,7 @@ static struct flight *take_off(struct introspection *in, struct siphash hash, st
     flight->hash = hash;
     list_init(&flight->waiting);
     buf_add_str(&body, STR("token_type_hint=access_token&token="));
-    add_form(&body, token);
+    client_auth_add_form(&body, token);
     bool ok = !buf_failed(&body) && start(in, flight, buf_str(&body)) == 0;
     buf_free(&body);
     if (!ok) {
@@ -356,20 +347,15 @@ int introspection_want(struct opaque_source *source, struct str token, struct is
 
 /* ---- endpoints ---- */
 
-/* RFC 6749 section 2.3.1: both form-encoded, then HTTP's Basic. NULL when out of memory. */
+/* To be freed; NULL when out of memory. */
 static char *basic(struct str id, struct str secret)
 {
-    struct buf plain = BUF_INIT;
-    add_form(&plain, id);
-    buf_add_char(&plain, ':');
-    add_form(&plain, secret);
-    char *text = buf_failed(&plain) ? NULL : calloc(1, sizeof("Basic ") + plain.len / 3 * 4 + 8);
-    if (text != NULL) {
-        memcpy(text, "Basic ", 6);
-        text[6 + base64_encode(buf_str(&plain), BASE64_STANDARD, text + 6)] = '\0';
-    }
-    buf_free(&plain);
-    return text;
+    struct buf text = BUF_INIT;
+    client_auth_add_basic(&text, id, secret);
+    buf_add_char(&text, '\0');
+    if (buf_failed(&text))
+        buf_free(&text);
+    return text.data;
 }
 
 static void introspection_free(struct introspection *in)

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "issuer/discovery.h"
 #include "issuer/introspection.h"
+#include "issuer/outbound.h"
 
 enum { TICK_MS = 1000 };
 
@@ -90,6 +91,7 @@ struct issuers *issuers_new(uv_loop_t *loop, struct client *client, const char *
     issuers->open = 1;
     list_init(&issuers->list);
     list_init(&issuers->introspections);
+    list_init(&issuers->outbounds);
     uv_timer_init(loop, &issuers->timer);
     issuers->timer.data = issuers;
     uv_timer_start(&issuers->timer, on_tick, TICK_MS, TICK_MS);
@@ -120,6 +122,7 @@ static void issuers_unref(struct issuers *issuers)
 {
     if (--issuers->open == 0) {
         introspections_free(issuers);
+        outbounds_free(issuers);
         free(issuers->folder);
         free(issuers);
     }
@@ -176,6 +179,7 @@ void issuers_free(struct issuers *issuers)
     if (issuers == NULL)
         return;
     introspections_stop(issuers);
+    outbounds_stop(issuers);
     list_each(node, &issuers->list)
     {
         stop(container_of(node, struct issuer, node));

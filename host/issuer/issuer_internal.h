@@ -18,7 +18,9 @@ struct issuers {
     char *folder;          /* owned; NULL: none */
     struct list list;
     struct list introspections; /* introspection.c's */
-    struct keyset *trusted;     /* borrowed; NULL: keys are fetched */
+    struct list outbounds;      /* outbound.c's */
+    uint64_t outbound_requests, outbound_failures;
+    struct keyset *trusted; /* borrowed; NULL: keys are fetched */
     uv_timer_t timer;
     double (*steady)(void *arg); /* seconds that nobody sets: ages, waits */
     double (*wall)(void *arg);   /* seconds since 1970: what lies on disk or in tokens */

@@ -5,13 +5,15 @@
 
 #include "issuer/discovery.h"
 #include "issuer/introspection.h"
+#include "issuer/outbound.h"
 
 /* ---- what somebody uses ---- */
 
 struct issuer_use {
     struct issuer_use *next;
-    struct issuer *issuer; /* or ... */
-    struct opaque_source *opaque;
+    struct issuer *issuer;        /* or ... */
+    struct opaque_source *opaque; /* or ... */
+    struct outbound *outbound;
     bool promised;
 };
 
@@ -28,15 +30,17 @@ static void on_end(void *arg)
     struct issuer_use *use = arg;
     if (use->issuer != NULL)
         issuer_leave(use->issuer, use->promised);
-    else
+    else if (use->opaque != NULL)
         introspection_leave(use->opaque);
+    else
+        outbound_leave(use->outbound);
 }
 
 static int keep(struct issuer_links *links, const struct issuer_use *wanted, struct err *err)
 {
     for (struct issuer_use *use = links->first; use != NULL; use = use->next)
         if (use->issuer == wanted->issuer && use->opaque == wanted->opaque &&
-            use->promised >= wanted->promised)
+            use->outbound == wanted->outbound && use->promised >= wanted->promised)
             return 0;
     struct issuer_use *use = arena_zalloc(links->arena, sizeof(*use));
     if (use == NULL || arena_defer(links->arena, on_end, use) != 0)
@@ -46,8 +50,10 @@ static int keep(struct issuer_links *links, const struct issuer_use *wanted, str
     links->first = use;
     if (use->issuer != NULL)
         issuer_use(use->issuer, use->promised);
-    else
+    else if (use->opaque != NULL)
         introspection_use(use->opaque);
+    else
+        outbound_use(use->outbound);
     return 0;
 }
 
@@ -105,4 +111,15 @@ int issuer_link(struct issuers *issuers, struct issuer_links *links, bool promis
         return -EINVAL;
     spec->verifier.keys = issuer_keys(issuer);
     return keep(links, &(struct issuer_use){.issuer = issuer, .promised = promised}, err);
+}
+
+int issuer_link_outbound(struct issuers *issuers, struct issuer_links *links,
+                         struct outbound_spec *spec, struct err *err)
+{
+    if (issuers == NULL)
+        return outbound_check(spec, err);
+    spec->source = outbound_get(issuers, spec, err);
+    if (spec->source == NULL)
+        return -EINVAL;
+    return keep(links, &(struct issuer_use){.outbound = spec->source}, err);
 }

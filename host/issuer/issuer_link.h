@@ -2,6 +2,7 @@
  * fetch for as long as somebody has such a verifier. */
 #pragma once
 
+#include "auth/outbound_spec.h"
 #include "auth/verify.h"
 #include "issuer/issuer.h"
 
@@ -20,3 +21,8 @@ struct issuer_links *issuer_links_new(struct arena *arena);
  * the settings are checked (`luafn check`). 0 or a negative errno with the reason. */
 int issuer_link(struct issuers *issuers, struct issuer_links *links, bool promised,
                 struct verifier_spec *spec, struct err *err) __attribute__((warn_unused_result));
+
+/* Sets spec->source, which is used from here on; with `issuers` NULL only checks. As above. */
+int issuer_link_outbound(struct issuers *issuers, struct issuer_links *links,
+                         struct outbound_spec *spec, struct err *err)
+    __attribute__((warn_unused_result));

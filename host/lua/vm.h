@@ -25,6 +25,7 @@ int lua_error(lua_State *L) __attribute__((noreturn));
 struct client;
 struct function_spec;
 struct metrics;
+struct outbound_spec;
 struct verifier;
 struct worker_metrics;
 struct issuers;
@@ -44,6 +45,8 @@ struct services {
     unsigned verifier_count;
     struct str claim_namespace; /* dropped from the claims that these verify; may be empty */
     struct str role_path;       /* where roles are in them; empty: in `roles` */
+    const struct outbound_spec *outbound; /* in whose names fetch may ask */
+    unsigned outbound_count;
     bool dev;
     struct metrics *metrics;     /* the table of all workers, where names get a place */
     struct worker_metrics *page; /* this worker's */

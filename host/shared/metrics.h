@@ -41,6 +41,7 @@ struct function_metrics {
 struct metric_copies {
     uint64_t accepted, refused, connection_timeouts, malformed, given_up, unannounced;
     uint64_t cache_hits, cache_misses, log_dropped, store_failures;
+    uint64_t outbound_requests, outbound_failures;
 };
 
 /* As it is now; cleared when the worker ends. */

@@ -199,8 +199,8 @@ const isScript = (text) => /^return (function\b|[\w.]+\(.*function\b)|^return \{
 const KEY = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' });
 
 // Blocks of Lua that have no name are functions of one more deployment; each is called once, and what it asks
-// of others is answered. A block that is a test is run as one.
-function callAll(desk, dir, found, own) {
+// of others is answered. A block that is a test is run as one. `names`: those that they may ask in.
+function callAll(desk, dir, found, own, names) {
   for (const [name, text] of Object.entries(own)) put(dir, name, text);
   const tests = [];
   let list = '';
@@ -221,7 +221,7 @@ function callAll(desk, dir, found, own) {
   t.ok(res.status < 400, res.body)
 end)\n`);
   }
-  put(dir, 'functions.lua', own['functions.lua'].replace(/^ {2}functions = \{\n/m, `$&${list}`));
+  put(dir, 'functions.lua', own['functions.lua'].replace(/^ {2}functions = \{\n/m, `${names}$&${list}`));
   put(dir, 'every_test.lua', tests.join(''));
   const { cwd } = desk;
   desk.cwd = dir;
@@ -237,7 +237,7 @@ export async function play(page, dir, own, bin, text = read(page)) {
   const inside = path.join(dir, '.desk'); // not part of what the reader sees
   const env = {
     PATH: `${inside}/bin:${process.env.PATH}`, HOME: inside, TMPDIR: dir, LANG: 'C.UTF-8',
-    TV_API_URL: 'https://api.tvmaze.com/shows', SIGNING_KEY: KEY, INTROSPECT_ID: 'id', INTROSPECT_SECRET: 'secret', LINK_SECRET: 'a secret of no fewer than 32 bytes',
+    TV_API_URL: 'https://api.tvmaze.com/shows', SIGNING_KEY: KEY, INTROSPECT_ID: 'id', INTROSPECT_SECRET: 'secret', CRM_SECRET: 'secret', LINK_SECRET: 'a secret of no fewer than 32 bytes',
   };
   for (const [name, text] of Object.entries(own)) put(dir, name, text);
   put(inside, '.curlrc', 'silent\n');
@@ -248,7 +248,8 @@ export async function play(page, dir, own, bin, text = read(page)) {
   const desk = new Desk(dir, env);
   await desk.open();
   const nameless = todo.filter(({ kind, what }) => kind === 'lua' && ['', 'test'].includes(what));
-  if (nameless.length > 0) callAll(desk, path.join(inside, 'blocks'), nameless, own);
+  const names = todo.filter(({ what, text: block }) => what === 'config' && block.startsWith('outbound =')).map(({ text: block }) => `${block.trimEnd()},\n`).join('');
+  if (nameless.length > 0) callAll(desk, path.join(inside, 'blocks'), nameless, own, names);
   try {
     for (const { at, kind, what, text: block } of todo) {
       if (kind === 'console') for (const { command, said } of commands(block)) await desk.type(at, command, said);

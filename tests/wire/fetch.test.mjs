@@ -146,10 +146,10 @@ test('methods in any case are the usual ones', async (t) => {
     if (request.target === '/moved') conn.send(answer('', { status: '302 Found', fields: ['Location: /there'] }));
     else conn.send(request.method === 'HEAD' ? 'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n' : answer('ok'));
   });
-  for (const method of ['get', 'Post', 'put', 'dElete', 'head', 'options', 'patch', 'PURGE', 'purge']) {
+  for (const method of ['get', 'Post', 'put', 'dElete', 'head', 'options', 'patch', 'PATCH', 'PURGE', 'purge']) {
     up.requests.length = 0;
     assert.equal((await ask('/', { method })).status, 200, method);
-    assert.deepEqual(up.requests.map((r) => r.method), [method === 'purge' ? 'purge' : method.toUpperCase()]);
+    assert.deepEqual(up.requests.map((r) => r.method), [['purge', 'patch'].includes(method) ? method : method.toUpperCase()]);
   }
   up.requests.length = 0;
   await ask('/moved', { method: 'post', body: 'x' });
@@ -179,7 +179,7 @@ test('options that are none are refused, with the nearest that is one', async (t
   for (const [name, near] of [['metod', 'method'], ['header', 'headers'], ['timeOut', 'timeout'], ['Body', 'body'], ['redirects', 'redirect']]) {
     assert.match((await ask('/', { [name]: 'x' })).error, new RegExp(`fetch: ${name}: unknown key; did you mean \`${near}\`\\?$`));
   }
-  assert.match((await ask('/', { credentials: 'omit' })).error, /fetch: credentials: unknown key; known are method, headers, body, timeout, stream, redirect$/);
+  assert.match((await ask('/', { credentials: 'omit' })).error, /fetch: credentials: unknown key; known are method, headers, body, json, form, timeout, retry, as, stream, redirect$/);
   assert.match((await ask('/', { stream: 'yes' })).error, /stream must be true or false, not a string/);
   assert.equal(up.requests.length, 0, 'nothing was sent');
   assert.equal((await ask('/', { method: 'PUT', headers: { a: 'b' }, body: 'x', timeout: 5, stream: false, redirect: 'manual' })).status, 200);
@@ -200,6 +200,80 @@ test('a head that begins with a line that goes on is refused, on handles that ha
       else assert.deepEqual([got.status, got.headers.a, got.body.toString()], [200, field, 'ok'], path);
     }
   }
+});
+
+test('json and form: the body, its type and its method; one of them', async (t) => {
+  const { up, ask } = await fetcher(t, (request, conn) => conn.send(answer('ok')));
+  const sent = async (options) => {
+    up.requests.length = 0;
+    const got = await ask('/', options);
+    if (got.error) return got.error;
+    const [{ method, headers, body }] = up.requests;
+    return [method, headers['content-type'], body.toString()];
+  };
+  const J = 'application/json', F = 'application/x-www-form-urlencoded';
+  assert.deepEqual(await sent({ json: { a: [1, { b: 'ä' }] } }), ['POST', J, '{"a":[1,{"b":"ä"}]}']);
+  assert.deepEqual(await sent({ json: [], method: 'put' }), ['PUT', J, '[]']);
+  assert.deepEqual(await sent({ json: false }), ['POST', J, 'false']);
+  assert.deepEqual(await sent({ json: 'x', headers: { 'CONTENT-type': 'application/problem+json' } }), ['POST', 'application/problem+json', '"x"']);
+  assert.deepEqual(await sent({ json: 'x'.repeat(300000) }), ['POST', J, `"${'x'.repeat(300000)}"`]);
+  const form = await sent({ form: { b: 'x y&=+ä', a: [1, 2.5, true], c: '' } });
+  assert.deepEqual(form.slice(0, 2), ['POST', F]);
+  assert.deepEqual([...new URLSearchParams(form[2])], [['a', '1'], ['a', '2.5'], ['a', 'true'], ['b', 'x y&=+ä'], ['c', '']]);
+  assert.deepEqual(await sent({ form: {} }), ['POST', F, '']);
+  assert.match(await sent({ form: 'a=b' }), /form must be a table of names and values, not a string/);
+  assert.match(await sent({ form: { a: { b: { c: 1 } } } }), /fetch: form: the value of 'a' is a table, but no list/);
+  assert.match(await sent({ form: { a: [[]] } }), /fetch: form: cannot encode a table as a value of 'a'/);
+  assert.match(await sent({ json: {}, body: 'x' }), /of `body`, `json` and `form` only one can be sent/);
+  assert.match(await sent({ json: {}, form: {} }), /only one can be sent/);
+});
+
+test('retry: after the statuses that are named, as often as is said, within the time that there is', async (t) => {
+  let replies = [];
+  const { up, ask } = await fetcher(t, (request, conn) => {
+    const reply = replies.shift() ?? '200 OK';
+    if (reply === 'end') conn.socket.destroy();
+    else conn.send(answer(`${reply} ${request.body}`, { status: reply.split(';')[0], fields: reply.includes(';') ? [`Retry-After: ${reply.split(';')[1]}`] : [] }));
+  });
+  const run = async (list, options) => {
+    replies = [...list];
+    up.requests.length = 0;
+    const got = await ask('/', options);
+    return [up.requests.length, got.status ?? got.error];
+  };
+  const retry = (more) => ({ retry: { backoff: 0.0001, ...more } });
+  const busy = '503 Busy', big = 'x'.repeat(70000);
+  assert.deepEqual(await run([busy, busy], retry({})), [3, 200]);
+  assert.deepEqual(await run([busy, busy, busy], retry({})), [3, 503], 'two repeats unless said otherwise');
+  assert.deepEqual(await run([busy], retry({ times: 0 })), [1, 503]);
+  assert.deepEqual(await run([busy], {}), [1, 503]);
+  assert.deepEqual(await run(Array(10).fill('429 Slowly'), retry({ times: 10 })), [11, 200]);
+  assert.deepEqual(await run(['500 Error'], retry({})), [1, 500], 'that may be the same next time');
+  assert.deepEqual(await run(['500 Error', '404 None'], retry({ status: [500, 404] })), [3, 200]);
+  assert.deepEqual(await run([busy], retry({ status: [500] })), [1, 503]);
+  assert.deepEqual(await run([busy], retry({ status: [] })), [1, 503]);
+  assert.deepEqual(await run([`${busy};0`, `${busy};${new Date(Date.now() - 5000).toUTCString()}`], retry({})), [3, 200]);
+  assert.deepEqual(await run([`${busy};3600`], retry({})), [1, 503], 'who has no time for it hears so at once');
+  assert.deepEqual(await run([`${busy};${new Date(Date.now() + 3600000).toUTCString()}`], retry({})), [1, 503]);
+  assert.deepEqual(await run([busy], { retry: { backoff: 30 } }), [1, 503]);
+  assert.deepEqual(await run([busy, busy], { ...retry({}), method: 'POST', body: big }), [3, 200]);
+  assert.deepEqual([...new Set(up.requests.map((r) => r.body.length))], [70000]);
+  // no answer at all: what is idempotent goes again
+  assert.deepEqual(await run(['end', 'end'], retry({})), [3, 200]);
+  assert.deepEqual(await run(['end'], { ...retry({}), method: 'PUT', body: big }), [2, 200]);
+  const posted = await run(['end'], { ...retry({}), method: 'POST', body: 'x' });
+  assert.equal(posted[0], 1);
+  assert.match(posted[1], /ECONNRESET/);
+  await up.stop();
+  assert.match((await run([], { ...retry({ times: 1 }), method: 'POST', body: 'x' }))[1], /ECONNREFUSED/);
+});
+
+test('retry: what is wrong with it is said', async (t) => {
+  const { ask } = await fetcher(t, (request, conn) => conn.send(answer('ok')));
+  const rows = [[{ time: 1 }, /fetch: retry: time: unknown key; did you mean `times`/], [{ times: -1 }, /retry\.times must be a whole number between 0 and 10/], [{ times: 1.5 }, /retry\.times/], [{ times: '1' }, /retry\.times/], [{ times: 11 }, /retry\.times/],
+    [{ backoff: -1 }, /retry\.backoff must be a number of seconds between 0 and 60/], [{ backoff: 'x' }, /retry\.backoff/], [{ status: 503 }, /retry\.status must be a list/], [{ status: [200] }, /retry\.status/], [{ status: ['503'] }, /retry\.status/], [{ status: Array(17).fill(503) }, /retry\.status/]];
+  for (const [retry, wanted] of rows) assert.match((await ask('/', { retry })).error, wanted);
+  assert.match((await ask('/', { retry: 3 })).error, /retry must be a table as \{ times = 2 \}, not a number/);
 });
 
 test('a host without descriptors says so, and not that it was refused', async (t) => {

@@ -3,7 +3,7 @@ std = "lua54"
 max_line_length = 120
 local host = {
     "after_response", "base64", "crypto", "env", "fetch", "json", "jwt", "kv", "log", "parallel", "respond",
-    "sleep", "stream", "time", "url",
+    "schema", "sleep", "stream", "time", "url",
 }
 read_globals = host
 files["scripts/dev/lib/check.lua"] = { read_globals = { "locate" } }

@@ -13,6 +13,7 @@ const struct binding bindings[] = {
     {"log", open_log},
     {"parallel", open_parallel},
     {"respond", open_respond},
+    {"schema", open_schema},
     {"sleep", open_sleep},
     {"stream", open_stream},
     {"time", open_time},

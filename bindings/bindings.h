@@ -20,6 +20,7 @@ int open_kv(lua_State *L);
 int open_log(lua_State *L);
 int open_parallel(lua_State *L);
 int open_respond(lua_State *L);
+int open_schema(lua_State *L);
 int open_sleep(lua_State *L);
 int open_stream(lua_State *L);
 int open_time(lua_State *L);

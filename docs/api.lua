@@ -678,6 +678,29 @@ assert(answer.headers["Content-Type"] == "application/json" and answer.headers.L
 }
 
 modules[#modules + 1] = {
+  name = "schema",
+  summary = "Values against JSON Schemas (2020-12), written as tables. For a whole request the function keys `input` and `query` do that before it runs.",
+  functions = {
+    {
+      name = "schema.check",
+      summary = "Is the value as the schema says? All keywords; `format` is an annotation, `pattern` an expression of JavaScript's. References stay within the schema. An empty table is an object and an array. A schema is compiled at its first check: what is changed in its table later is not seen.",
+      args = { { "schema", "table|boolean", "" }, { "value", "any", "what JSON can hold" } },
+      returns = { { "any", "the value, or nil" }, { "luafn.SchemaError[]?", "what is wrong with it, at most 32" } },
+      errors = "`schema` is no schema, or refers to itself without going into the value.",
+      example = [[
+local person = {
+  type = "object", required = { "name" }, additionalProperties = false,
+  properties = { name = { type = "string", minLength = 1 }, age = { type = "integer", minimum = 0 } },
+}
+assert(schema.check(person, { name = "Ada", age = 36 }))
+local value, errors = schema.check(person, { name = "Ada", age = "36" })
+assert(value == nil and errors[1].path == "/age")
+assert(errors[1].message == "must be an integer, not a string")]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
   name = "sleep",
   summary = "Waiting.",
   functions = {
@@ -884,6 +907,14 @@ types[#types + 1] = {
     { "origins?", "string[]", 'with `websocket`: pages that may connect, `"*"` for all; default: those of this host' },
     { "message?", "integer|string", 'with `websocket`: bytes of a message, as `"1MB"`; default: the function\'s `message`' },
     { "isBase64Encoded?", "boolean", "`body` is base64 of the bytes to send" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.SchemaError",
+  summary = "What `schema.check` finds wrong.",
+  fields = {
+    { "path", "string", "a JSON Pointer into the value; empty: all of it" },
+    { "message", "string", "for people" },
   },
 }
 types[#types + 1] = {

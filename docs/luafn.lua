@@ -55,6 +55,11 @@
 ---@field message? integer|string with `websocket`: bytes of a message, as `"1MB"`; default: the function's `message`
 ---@field isBase64Encoded? boolean `body` is base64 of the bytes to send
 
+---What `schema.check` finds wrong.
+---@class luafn.SchemaError
+---@field path string a JSON Pointer into the value; empty: all of it
+---@field message string for people
+
 ---What `respond.cookie` takes.
 ---@class luafn.CookieOptions
 ---@field max_age? integer seconds; 0 or less deletes it; without it, it ends with the browser
@@ -603,6 +608,19 @@ function respond.json(status, value, headers) end
 ---@param status? integer 300 to 399; default 302
 ---@return luafn.Response
 function respond.redirect(url, status) end
+
+---Values against JSON Schemas (2020-12), written as tables. For a whole request the function keys `input` and `query` do that before it runs.
+---@class luafn.schema
+schema = {}
+
+---Is the value as the schema says? All keywords; `format` is an annotation, `pattern` an expression of JavaScript's. References stay within the schema. An empty table is an object and an array. A schema is compiled at its first check: what is changed in its table later is not seen.
+---
+---Raises: `schema` is no schema, or refers to itself without going into the value.
+---@param schema table|boolean
+---@param value any what JSON can hold
+---@return any # the value, or nil
+---@return luafn.SchemaError[]? # what is wrong with it, at most 32
+function schema.check(schema, value) end
 
 ---Waits without blocking the host. Counts against the function's `timeout`, not its `cpu`.
 ---

@@ -1,7 +1,8 @@
 -- The deployment as an OpenAPI 3.1 document. `d`: { url=, issuer=, asks_provider=, functions= }, the last a list of
--- { name=, paths=, who=, policy= "token", "webhook", "public" or "unset", scopes=, any=, role=, claims=, proof= "required" or
--- "optional", background=, limited= }. `match(path, method)` says which of them answers there, by its number;
--- `quote(text)` is the text as JSON.
+-- { name=, paths=, who=, policy= "token", "webhook", "public" or "unset", scopes=, any=, role=, claims=, proof=
+-- "required" or "optional", background=, limited=, input=, query= (schemas, as JSON), fields= (of the query: { name=,
+-- required= }) }. `match(path, method)` says which of them answers there, by its number; `quote(text)` is the text as
+-- JSON.
 local d, quote, _, match = ... -- the third says which form, where there are several
 
 local METHODS = { "get", "head", "post", "put", "patch", "delete", "options" }
@@ -19,6 +20,14 @@ end
 local function array(list) return "[" .. table.concat(list, ",") .. "]" end
 
 local TEXT = object("type", '"string"')
+
+local function reference(pointer) return object("$ref", quote("#/components/" .. pointer)) end
+
+-- A name within a JSON Pointer within a URI's fragment.
+local function escaped(name)
+  name = name:gsub("~", "~0"):gsub("/", "~1")
+  return (name:gsub("[^%w._~-]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
 
 -- Our pattern as OpenAPI writes paths: ":id" and ":id?" become "{id}", a final star "{splat}". A parameter has to be
 -- there in OpenAPI: without its last one (`whole` false) the path is another. `named` false: without the names of
@@ -42,6 +51,10 @@ local function parameters(path, f)
   for name in path:gmatch("/{([^/]*)}") do
     list[#list + 1] = object("in", '"path"', "required", "true", "schema", TEXT, "name", quote(name))
   end
+  for _, field in ipairs(f.fields or {}) do
+    list[#list + 1] = object("in", '"query"', "name", quote(field.name), "required", tostring(field.required or false),
+      "schema", reference("schemas/" .. f.name .. "_query/properties/" .. escaped(field.name)))
+  end
   if f.policy == "token" and f.proof then
     local bound = f.proof == "optional" and ", for a token that is bound to a key" or ""
     list[#list + 1] = object("in", '"header"', "name", '"DPoP"', "required", tostring(f.proof == "required"),
@@ -61,14 +74,21 @@ end
 
 local function responses(f)
   local token = f.policy == "token"
-  local refused = object("$ref", '"#/components/responses/refused"')
+  local refused = reference("responses/refused")
   return object(
     "202", f.background and object("description", '"Accepted"'),
     "200", not f.background and object("description", [["The handler's answer"]]),
     "401", token and refused,
     "503", token and refused,
     "403", token and (#f.scopes > 0 or f.role or f.claims) and refused,
+    "422", (f.input or f.query) and reference("responses/invalid"),
     "429", f.limited and refused)
+end
+
+local function request_body(f)
+  if not f.input then return object("content", object("*/*", "{}")) end
+  local schema = object("schema", reference("schemas/" .. f.name .. "_input"))
+  return object("required", "true", "content", object("application/json", schema))
 end
 
 local turns = {} -- how many operations each function has, by method: an id is good once in a document
@@ -81,7 +101,7 @@ local function operation(f, path, method)
     "operationId", quote(turns[id] > 1 and id .. "." .. turns[id] or id),
     "summary", quote(f.name .. ": " .. f.who),
     "parameters", parameters(path, f),
-    "requestBody", HAS_BODY[method] and object("content", object("*/*", "{}")),
+    "requestBody", HAS_BODY[method] and request_body(f),
     "security", token and security(f) or f.policy == "public" and "[]",
     "x-luafn-role", token and f.role and quote(f.role),
     "responses", responses(f))
@@ -129,8 +149,23 @@ end
 local function components()
   local frame = object("type", '"object"', "required", '["error","error_description"]',
     "properties", object("error", TEXT, "error_description", TEXT))
-  return object("responses", object("refused", object("description", '"No, and why"',
-    "content", object("application/json", object("schema", frame)))),
+  local wrong = object("type", '"object"', "required", '["path","message"]',
+    "properties", object("path", TEXT, "message", TEXT))
+  local invalid = object("type", '"object"', "required", '["error","errors"]',
+    "properties", object("error", TEXT, "errors", object("type", '"array"', "items", wrong)))
+  local function answer(text, schema)
+    return object("description", quote(text), "content", object("application/json", object("schema", schema)))
+  end
+  local list = {}
+  for _, f in ipairs(d.functions) do
+    for _, kind in ipairs(is_called(f) and { "input", "query" } or {}) do
+      if f[kind] then table.move({ f.name .. "_" .. kind, f[kind] }, 1, 2, #list + 1, list) end
+    end
+  end
+  local validated = #list > 0
+  return object("schemas", validated and object(table.unpack(list)),
+    "responses", object("refused", answer("No, and why", frame),
+      "invalid", validated and answer("The body or the query is not as the schema says", invalid)),
     "securitySchemes", object("issuer", issuer()))
 end
 

@@ -12,6 +12,7 @@
 #include "http/target.h"
 #include "client/client_rules.h"
 #include "issuer/token_wait.h"
+#include "run/input.h"
 
 /* A request on its way; in the exchange's arena. */
 struct visit {
@@ -434,6 +435,12 @@ static void call_function(struct visit *visit)
                       function_accepts(visit->function);
     if (background && ex->body != NULL) { /* what a 202 promises to work on has to be here */
         receive(visit, call_function);
+        return;
+    }
+    const json_t *query;
+    if (background && input_is_judged(spec) && !input_judge(spec, ex, &query)) {
+        claims_unref(visit->claims);
+        exchange_answer(ex);
         return;
     }
     struct exchange *target = background ? detach_background(ex) : ex;

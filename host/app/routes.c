@@ -8,6 +8,7 @@
 #include "lua/own_script.h"
 #include "lua/script.h"
 #include "options/cron.h"
+#include "schema/schema.h"
 
 struct writing {
     const struct deployment *deployment;
@@ -57,6 +58,45 @@ static void set_policy(lua_State *L, struct arena *arena, const struct policy *p
         set_text(L, "role", policy->role);
     if (mode >= DPOP_OPTIONAL)
         set_text(L, "proof", mode == DPOP_REQUIRED ? STR("required") : STR("optional"));
+}
+
+/* The schema as it stands among the document's components: "NAME_input". */
+static void set_schema(lua_State *L, struct writing *w, const struct function_spec *spec,
+                       const char *name, const struct schema *schema)
+{
+    struct str place =
+        arena_printf(&w->arena, "#/components/schemas/%.*s_%s", STR_ARG(spec->name), name);
+    struct buf text = BUF_INIT;
+    if (schema == NULL)
+        return;
+    schema_write_within(&text, schema, place.ptr != NULL ? place : STR("#"));
+    struct str copy = {NULL, 0};
+    if (!buf_failed(&text) && place.ptr != NULL)
+        copy = arena_copy(&w->arena, buf_str(&text));
+    buf_free(&text);
+    set_text(L, name, copy);
+}
+
+/* Names of a query's fields, in order, and which have to be there. */
+static void set_fields(lua_State *L, const struct schema *schema)
+{
+    const json_t *source = schema_source(schema);
+    const json_t *required = json_object_get(source, "required");
+    const char *name;
+    json_t *ignored;
+    lua_Integer count = 0;
+    lua_newtable(L);
+    json_object_foreach(json_object_get(source, "properties"), name, ignored)
+    {
+        lua_createtable(L, 0, 2);
+        set_text(L, "name", str_from(name));
+        for (size_t i = 0; i < json_array_size(required); i++) {
+            if (strcmp(json_string_value(json_array_get(required, i)), name) == 0)
+                set_flag(L, "required", true);
+        }
+        lua_rawseti(L, -2, ++count);
+    }
+    lua_setfield(L, -2, "fields");
 }
 
 static void set_number(lua_State *L, const char *name, double value)
@@ -114,6 +154,10 @@ static void push_function(lua_State *L, struct writing *w, const struct function
     set_policy(L, &w->arena, &spec->policy);
     if (spec->cron != NULL)
         set_schedule(L, spec);
+    set_schema(L, w, spec, "input", spec->input);
+    set_schema(L, w, spec, "query", spec->query);
+    if (spec->query != NULL)
+        set_fields(L, spec->query);
     if (function->failed)
         set_text(L, "error", str_from(function->error.text));
     set_flag(L, "serving", function->current != NULL);

@@ -154,6 +154,7 @@
 #define LIMIT_SCHEMA_PATTERN        4096               /* bytes of a regular expression */
 #define LIMIT_SCHEMA_NESTING        500                /* schemas that a check is in at once */
 #define LIMIT_SCHEMA_STEPS          4000000            /* of a check: about 0.1 s */
+#define LIMIT_SCHEMAS_KEPT          32                 /* that schema.check has compiled, a state */
 #define LIMIT_SCHEMA_ERRORS         32                 /* of a value; more are not looked for */
 #define LIMIT_MAPPED_LISTS          16                 /* names in jwt.mapping */
 #define LIMIT_SCRIPT_BYTES          (1024 * 1024)      /* a file, and a text for `load` */

@@ -58,6 +58,14 @@ static bool is_one_of(struct str type, const char *const *names)
     return false;
 }
 
+bool content_type_is_json(struct str value)
+{
+    static const char *const names[] = {"application/json", "text/json", NULL};
+    struct str type = str_trim((struct str){value.ptr, str_find(value, ';')});
+    return is_one_of(type, names) ||
+           (type.len > 5 && str_eq_nocase(str_skip(type, type.len - 5), STR("+json")));
+}
+
 bool content_type_is_text(struct str value, const char *const *also)
 {
     static const char *const names[] = {"application/json",     "application/javascript",

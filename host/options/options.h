@@ -68,7 +68,7 @@ int options_check_list(struct options_reader *r, const char *key, const char *ex
 int options_str_list(struct options_reader *r, const char *key, struct str **out, unsigned *count);
 
 /* A JSON Schema, as a table: compiled, until the arena is freed. A fault names the place in it. */
-int options_schema(struct options_reader *r, const char *key, struct schema **out);
+int options_schema(struct options_reader *r, const char *key, const struct schema **out);
 
 /* ---- whole tables ---- */
 

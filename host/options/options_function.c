@@ -12,12 +12,12 @@ static const char *const config_keys[] = {
     "script",   "path",        "methods",    "auth",  "timeout",      "cpu",
     "memory",   "concurrency", "queue",      "fetch", "env",          "background",
     "rollback", "schedule",    "rate_limit", "kv",    "excludedPath", "preferStatic",
-    "body",     "stream_body", "message",    NULL};
+    "body",     "stream_body", "message",    "input", "query",        NULL};
 static const char *const script_keys[] = {
     "handler",  "path",        "methods",    "auth",  "timeout",      "cpu",
     "memory",   "concurrency", "queue",      "fetch", "env",          "background",
     "rollback", "schedule",    "rate_limit", "kv",    "excludedPath", "preferStatic",
-    "body",     "stream_body", "message",    NULL};
+    "body",     "stream_body", "message",    "input", "query",        NULL};
 
 bool options_is_given(const struct function_spec *spec, struct str key)
 {
@@ -233,6 +233,21 @@ static int read_body(struct options_reader *r, struct function_spec *spec)
     return 0;
 }
 
+/* What would be judged has to be there, whole, and somebody who is told. */
+static int read_schemas(struct options_reader *r, struct function_spec *spec)
+{
+    options_schema(r, "input", &spec->input);
+    options_schema(r, "query", &spec->query);
+    if (r->rc == 0 && spec->input != NULL && spec->stream_body)
+        return options_fault(r, "input",
+                             "is judged on the whole body, which stream_body does not "
+                             "wait for; leave out one of them");
+    if (r->rc == 0 && spec->cron != NULL && (spec->input != NULL || spec->query != NULL))
+        return options_fault(r, spec->input != NULL ? "input" : "query",
+                             "is not for a scheduled function, which nobody calls");
+    return r->rc;
+}
+
 /* Hosts, in the form in which the client compares them. */
 static int mend_hosts(struct options_reader *r, struct function_spec *spec)
 {
@@ -305,6 +320,7 @@ int options_read_function(struct options_reader *r, struct function_spec *spec,
     set_default_timeout(spec, origin == OPTIONS_SCRIPT);
     read_limits(r, spec);
     read_body(r, spec);
+    read_schemas(r, spec);
     read_rate_limit(r, spec);
     read_kv(r, spec);
     return read_reach(r, spec);

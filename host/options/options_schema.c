@@ -26,7 +26,7 @@ static void write_path(char *out, size_t size, const char *key, const char *poin
 }
 
 static int compile(struct options_reader *r, const char *key, const json_t *source,
-                   struct schema **out)
+                   const struct schema **out)
 {
     struct schema_fault fault;
     char path[256];
@@ -45,7 +45,7 @@ static int compile(struct options_reader *r, const char *key, const json_t *sour
     return 0;
 }
 
-int options_schema(struct options_reader *r, const char *key, struct schema **out)
+int options_schema(struct options_reader *r, const char *key, const struct schema **out)
 {
     struct tree_fault fault;
     char path[256];

@@ -9,6 +9,7 @@
 #include "base/str.h"
 
 struct cron;
+struct schema;
 
 enum rate_by { RATE_BY_IP, RATE_BY_SUB, RATE_BY_AZP };
 
@@ -39,6 +40,8 @@ struct function_spec {
     size_t body;      /* bytes that a request's may have */
     bool stream_body; /* the handler begins before it has come */
     size_t message;   /* bytes that a message of a WebSocket may have */
+    const struct schema *input; /* of the body, which is JSON; NULL: any */
+    const struct schema *query; /* of the query, as an object; NULL: any */
     bool background;
     struct str schedule;     /* the expression; empty: it does not run by itself */
     const struct cron *cron; /* the same, read; NULL: none */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "http/content_type.h"
 #include "http/multipart.h"
 #include "http/target.h"
 #include "lua/json_lazy.h"
@@ -69,26 +70,13 @@ static struct str type_alone(struct str type)
     return str_trim((struct str){type.ptr, str_find(type, ';')});
 }
 
-/* Of a browser's form no JSON is read (a page elsewhere can send it without asking first). */
-static bool is_json(const struct str *type)
-{
-    if (type == NULL)
-        return true;
-    struct str plain = type_alone(*type);
-    size_t plus = plain.len;
-    while (plus > 0 && plain.ptr[plus - 1] != '+')
-        plus--;
-    return str_eq_nocase(plain, STR("application/json")) ||
-           str_eq_nocase(plain, STR("text/json")) ||
-           (plus > 0 && str_eq_nocase(str_skip(plain, plus), STR("json")));
-}
-
 int l_event_json(lua_State *L)
 {
     struct invocation *inv = lx_invocation(L);
     struct str body = lx_body(L, inv, "json");
-    if (!is_json(content_type(inv)))
-        return lx_refuse_type(L, content_type(inv), "JSON");
+    const struct str *type = content_type(inv);
+    if (type != NULL && !content_type_is_json(*type))
+        return lx_refuse_type(L, type, "JSON");
     lua_pushlstring(L, body.ptr, body.len);
     return json_lazy_decode(L, -1) == 0 ? 1 : lx_refuse(L, 400, "invalid_json");
 }
@@ -155,6 +143,10 @@ static void lx_add_pairs(lua_State *L, struct invocation *inv, struct str text, 
 int l_event_query(lua_State *L)
 {
     struct invocation *inv = lx_invocation(L);
+    if (inv->call->query != NULL) {
+        tree_push(L, inv->call->query);
+        return 1;
+    }
     lua_newtable(L);
     lx_add_pairs(L, inv, inv->ex->req.query, lua_gettop(L));
     settle(L, lua_gettop(L), VALUES_SEVERAL);

@@ -15,5 +15,6 @@ int l_event_json(lua_State *L);
 int l_event_form(lua_State *L);
 /* event:cookies() -> name to text; of several the first (RFC 6265 section 5.4: the nearest path) */
 int l_event_cookies(lua_State *L);
-/* event:query() -> name to text, or to a list of those where it is repeated */
+/* event:query() -> name to text, or to a list of those where it is repeated; where the function has
+ * a `query`, as that has read it */
 int l_event_query(lua_State *L);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "run/input.h"
 #include "run/invocation.h"
 #include "run/outcome.h"
 #include "run/websocket.h"
@@ -312,6 +313,12 @@ static void set_cancelled(struct call *call)
     outcome_set_limit(BUDGET_CANCELLED, call->function->spec, NULL, false, call->ex);
 }
 
+/* The answer is there. */
+static void set_nothing(struct call *call)
+{
+    (void)call;
+}
+
 static void end_wait(struct call *call)
 {
     list_remove(&call->waiting);
@@ -364,6 +371,12 @@ static void release_slot(struct function *function, bool spoiled)
 static void run(struct call *call)
 {
     static const struct invocation_owner owner = {.on_result = judge, .on_end = release_slot};
+    const struct function_spec *spec = call->function->spec;
+    if (input_is_judged(spec) && !input_judge(spec, call->ex, &call->query)) {
+        answer_unstarted(call, set_nothing);
+        release_slot(call->function, false);
+        return;
+    }
     if (invocation_start(call, &owner))
         return;
     answer_unstarted(call, set_no_slot);

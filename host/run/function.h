@@ -18,6 +18,7 @@ struct call {
     struct exchange *ex;   /* held by the invocation once it has started */
     struct claims *claims; /* owned; NULL: no verified token */
     struct str token;      /* in the arena; with claims */
+    const json_t *query;   /* in the arena: as the function's `query` wants it; NULL: it has none */
     struct str path;       /* event.path: what the client asked for, before rewrites */
     const struct route_match *match;
     struct list waiting; /* in the function's queue, or among those whose body comes */

@@ -22,8 +22,9 @@ struct schema_fault {
     char text[512]; /* "must be a number" */
 };
 
-/* Compiles a copy of `source`. NULL: *fault says why, and errno EINVAL or ENOMEM. In a schema that
- * was a table of Lua an empty object stands for an empty list, too. */
+/* Compiles a copy of `source`, with its names in order (a table of Lua has none). NULL: *fault says
+ * why, and errno EINVAL or ENOMEM. In a schema that was a table of Lua an empty object stands for
+ * an empty list, too. */
 struct schema *schema_new(const json_t *source, struct schema_fault *fault)
     __attribute__((warn_unused_result));
 
@@ -32,6 +33,10 @@ void schema_free(struct schema *schema);
 
 /* The schema itself; borrowed. */
 const json_t *schema_source(const struct schema *schema);
+
+/* Appends it as JSON for a document in which it stands at `place` ("#/components/schemas/a"): where
+ * it refers to itself, it refers there. */
+void schema_write_within(struct buf *out, const struct schema *schema, struct str place);
 
 /* Bytes of memory that it takes, roughly. */
 size_t schema_size(const struct schema *schema);

@@ -2,9 +2,9 @@
 -- Authorization header (or two, or the query) says. The first ones need nothing but a guess at issuer and audience, and
 -- for some the public key; the last ones are made from one good token: every change to it must be noticed.
 --
--- `plan`: targets, a list of { method=, path=, asks= }, issuer, audience, token (or nil), now, kid, colour, and key, a
--- public one of the issuer (or nil). Prints what becomes of each; returns whether all was as expected, or nil where the
--- token is no signed one.
+-- `plan`: targets, a list of { method=, path=, asks=, forged= (of a webhook: what its sender never sent) }, issuer,
+-- audience, token (or nil), now, kid, colour, and key, a public one of the issuer (or nil). Prints what becomes of
+-- each; returns whether all was as expected, or nil where the token is no signed one.
 local host, plan = ...
 
 local attacks = {}
@@ -293,7 +293,7 @@ local function protected(target)
   local status, code = send(target, { headers = {} })
   local missing = status == 0 or status == 405 or status == 404 and code == "not_found"
   local open = not target.asks and not missing and status < 500 and status ~= 401
-  if not open and not missing then return (send(target, { headers = { "Bearer junk" } })) end
+  if not open and not missing then return target.forged and status or send(target, { headers = { "Bearer junk" } }) end
   local what = status == 0 and code or missing and "there is nothing to attack"
     or "let in without a token, and has no `auth`"
   print(("%-11s  %-42s  %s %s"):format(missing and "FAULT" or "open", what, target.method, target.path))
@@ -309,8 +309,9 @@ for _, target in ipairs(plan.targets) do
   local junk_status = protected(target)
   if junk_status then
     routes = routes + 1
-    for _, attack in ipairs(attacks) do fire(target, attack, junk_status) end
-    fired = fired + #attacks
+    local here = target.forged or attacks
+    for _, attack in ipairs(here) do fire(target, attack, junk_status) end
+    fired = fired + #here
     io.stdout:flush()
   end
 end

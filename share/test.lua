@@ -219,7 +219,7 @@ end
 
 local known = {
   method = true, path = true, query = true, headers = true, body = true,
-  as = true, scope = true, claims = true, params = true,
+  as = true, scope = true, claims = true, params = true, signed = true,
 }
 
 -- A function by its name, through routes, token checks and limits as over HTTP; or a handler.
@@ -233,7 +233,7 @@ function t.invoke(target, req)
   add_token(req, headers, type(target) == "string" and target or nil)
   if type(target) == "function" then return call_handler(target, req, headers, body) end
   if type(target) ~= "string" then error("t.invoke wants a function's name or a handler", 2) end
-  local ok, status, got, text = pcall(host.invoke, target, req.method, path_of(req), headers, body)
+  local ok, status, got, text = pcall(host.invoke, target, req.method, path_of(req), headers, body, req.signed)
   if not ok then error(status, 2) end
   return response(status, got, text)
 end

@@ -6,11 +6,19 @@
 #include "cli/audit_probe.h"
 #include "cli/cli.h"
 
-enum { AUDIT_ROUTES = 256 };
+enum { AUDIT_ROUTES = 256, AUDIT_FORGED = 5 };
+
+/* What no webhook may take. */
+struct forged {
+    const char *name;
+    struct headers headers; /* in the audit's arena */
+};
 
 struct target {
     struct str method, path;
     bool asks; /* its policy asks for a token: without one nobody may come in */
+    struct forged forged[AUDIT_FORGED]; /* of a webhook: in place of tokens */
+    unsigned forged_count;
 };
 
 struct audit {

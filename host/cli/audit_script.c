@@ -172,16 +172,36 @@ static void push_member(lua_State *L, const struct audit *a, const char *name)
     push_scratch(L);
 }
 
-/* (method, path, values of Authorization): the status, and what the answer says as error and its
- * description; 0 and the reason where there is no answer. */
+enum { HEADERS = 8 };
+
+/* Field `n` of the list at index 3: a text is a value of Authorization, a table a name and a value.
+ */
+static bool take_header(lua_State *L, lua_Integer n, struct header *out)
+{
+    int type = lua_rawgeti(L, 3, n);
+    if (type != LUA_TTABLE) {
+        *out = (struct header){.name = STR("Authorization")};
+        if (type == LUA_TSTRING)
+            out->value = check_text(L, -1);
+        return type == LUA_TSTRING;
+    }
+    int pair = lua_gettop(L);
+    lua_rawgeti(L, pair, 1);
+    lua_rawgeti(L, pair, 2);
+    *out = (struct header){check_text(L, -2), check_text(L, -1)};
+    return true;
+}
+
+/* (method, path, values of Authorization, or pairs): the status, and what the answer says as error
+ * and its description; 0 and the reason where there is no answer. */
 static int l_send(lua_State *L)
 {
     struct audit *a = lua_touserdata(L, lua_upvalueindex(1));
-    struct header headers[2];
+    struct header headers[HEADERS];
     unsigned count = 0;
     struct str method = check_text(L, 1);
-    for (; count < 2 && lua_rawgeti(L, 3, (lua_Integer)count + 1) == LUA_TSTRING; count++)
-        headers[count] = (struct header){STR("Authorization"), check_text(L, -1)};
+    while (count < HEADERS && take_header(L, (lua_Integer)count + 1, &headers[count]))
+        count++;
     lua_pushlstring(L, a->origin.ptr, a->origin.len);
     lua_pushvalue(L, 2);
     lua_concat(L, 2);
@@ -210,6 +230,28 @@ static void set_text(lua_State *L, const char *name, struct str text)
     lua_setfield(L, -2, name);
 }
 
+/* { name =, headers = { { name, value }, ... } }, ... */
+static void push_forged(lua_State *L, const struct target *target)
+{
+    lua_createtable(L, (int)target->forged_count, 0);
+    for (unsigned i = 0; i < target->forged_count; i++) {
+        const struct headers *headers = &target->forged[i].headers;
+        lua_createtable(L, 0, 2);
+        set_text(L, "name", str_from(target->forged[i].name));
+        lua_createtable(L, (int)headers->len, 0);
+        for (uint32_t h = 0; h < headers->len; h++) {
+            lua_createtable(L, 2, 0);
+            lua_pushlstring(L, headers->items[h].name.ptr, headers->items[h].name.len);
+            lua_rawseti(L, -2, 1);
+            lua_pushlstring(L, headers->items[h].value.ptr, headers->items[h].value.len);
+            lua_rawseti(L, -2, 2);
+            lua_rawseti(L, -2, (lua_Integer)h + 1);
+        }
+        lua_setfield(L, -2, "headers");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
 static void push_targets(lua_State *L, const struct audit *a)
 {
     lua_createtable(L, (int)a->target_count, 0);
@@ -219,6 +261,10 @@ static void push_targets(lua_State *L, const struct audit *a)
         set_text(L, "path", a->targets[i].path);
         lua_pushboolean(L, a->targets[i].asks);
         lua_setfield(L, -2, "asks");
+        if (a->targets[i].forged_count > 0) {
+            push_forged(L, &a->targets[i]);
+            lua_setfield(L, -2, "forged");
+        }
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "cli/audit_internal.h"
 #include "cli/cli.h"
 #include "cli/load.h"
@@ -10,10 +11,56 @@
 
 /* ---- routes ---- */
 
-static void add_target(struct audit *a, struct str method, struct str path, bool asks)
+static struct target *add_target(struct audit *a, struct str method, struct str path, bool asks)
 {
-    if (path.ptr != NULL && a->target_count < AUDIT_ROUTES)
-        a->targets[a->target_count++] = (struct target){method, path, asks};
+    if (path.ptr == NULL || a->target_count == AUDIT_ROUTES)
+        return NULL;
+    struct target *target = &a->targets[a->target_count++];
+    *target = (struct target){.method = method, .path = path, .asks = asks};
+    return target;
+}
+
+/* ---- webhooks ---- */
+
+/* One more request without a body, signed `ahead` seconds from now as if it had that body. */
+static void add_forged(struct audit *a, struct target *target, const struct webhook *webhook,
+                       const char *name, struct str body, double ahead)
+{
+    size_t scheme = str_find_text(a->origin, STR("://"));
+    struct request req = {.target = target->path, .path = target->path, .body = body};
+    req.scheme = (struct str){a->origin.ptr, scheme};
+    req.host = scheme < a->origin.len ? str_skip(a->origin, scheme + 3) : STR("");
+    if (body.len > 0 && headers_add(&req.headers, &a->arena, STR("content-type"),
+                                    STR("application/x-www-form-urlencoded")) != 0)
+        return;
+    if (webhook_sign(webhook, &req, &a->arena, clock_now() + ahead, STR("audit")) == 0)
+        target->forged[target->forged_count++] = (struct forged){name, req.headers};
+}
+
+/* The header's names belong to a configuration that is let go of before they are sent. */
+static void keep_names(struct audit *a, struct target *target)
+{
+    for (unsigned i = 0; i < target->forged_count; i++) {
+        struct headers *headers = &target->forged[i].headers;
+        for (uint32_t h = 0; h < headers->len; h++)
+            headers->items[h].name = arena_copy(&a->arena, headers->items[h].name);
+    }
+}
+
+static void forge(struct audit *a, struct target *target, const struct webhook *webhook)
+{
+    struct webhook_secret other = {.key = STR("a secret that nobody has agreed on")};
+    struct webhook others = *webhook;
+    bool is_timed = webhook->kind == WEBHOOK_STRIPE || webhook->names[0].timestamp.len > 0;
+    others.secrets = &other;
+    target->forged[target->forged_count++] = (struct forged){.name = "no signature"};
+    add_forged(a, target, &others, "another secret", STR(""), 0);
+    add_forged(a, target, webhook, "signature of another body", STR("a=1"), 0);
+    if (is_timed) {
+        add_forged(a, target, webhook, "signed too long ago", STR(""), -webhook->tolerance - 60);
+        add_forged(a, target, webhook, "signed in the future", STR(""), webhook->tolerance + 60);
+    }
+    keep_names(a, target);
 }
 
 /* A path that the pattern matches: parameters become 1, what may be missing is. */
@@ -47,20 +94,25 @@ static struct str example_method(unsigned methods)
     return order[0].name;
 }
 
+static void add_path(struct audit *a, const struct function_spec *spec, struct str path)
+{
+    bool asks = spec->policy.kind == POLICY_TOKEN || spec->policy.kind == POLICY_WEBHOOK;
+    struct target *target = add_target(a, example_method(spec->methods), path, asks);
+    if (target != NULL && spec->policy.kind == POLICY_WEBHOOK)
+        forge(a, target, spec->policy.webhook);
+}
+
 static void add_function(struct audit *a, const struct deployment *deployment,
                          const struct function_spec *spec)
 {
-    struct str method = example_method(spec->methods);
-    bool asks = spec->policy.kind == POLICY_TOKEN;
     if (spec->policy.kind == POLICY_PUBLIC || spec->is_dev)
         return;
     if (spec->path_count == 0)
-        add_target(a, method,
-                   arena_printf(&a->arena, "%.*s/%.*s", STR_ARG(deployment->config->prefix),
-                                STR_ARG(spec->name)),
-                   asks);
+        add_path(a, spec,
+                 arena_printf(&a->arena, "%.*s/%.*s", STR_ARG(deployment->config->prefix),
+                              STR_ARG(spec->name)));
     for (unsigned i = 0; i < spec->path_count; i++)
-        add_target(a, method, example_path(a, spec->paths[i]), asks);
+        add_path(a, spec, example_path(a, spec->paths[i]));
 }
 
 /* The first issuer of the configuration: whom tokens must come from, and its keys where the host

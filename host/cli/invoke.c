@@ -14,6 +14,7 @@
 
 struct invoke {
     const char *config_file, *name, *payload, *method, *path, *subject, *scope;
+    bool is_signed;
     struct option_list headers;
     struct buf file; /* owned: of --payload @FILE */
 };
@@ -114,6 +115,8 @@ static int send_request(struct invoke *o, struct local *local, struct local_call
         return function == NULL && aimed != -ENOENT ? cli_fault("%s", err.text)
                                                     : cli_usage(&command_invoke, "%s", err.text);
     rc = sign_in(o, local, call, function);
+    if (rc == 0 && o->is_signed && local_sign(call, function, &err) != 0)
+        rc = cli_fault("%s", err.text);
     if (rc != 0)
         return rc;
     local_send(local, call);
@@ -146,11 +149,15 @@ static int invoke(struct invoke *o)
 static int run(int argc, char **argv)
 {
     struct invoke o = {.config_file = "functions.lua"};
-    const struct option options[] = {
-        {"--payload", OPTION_TEXT, &o.payload},    {"--method", OPTION_TEXT, &o.method},
-        {"--path", OPTION_TEXT, &o.path},          {"--header", OPTION_LIST, &o.headers},
-        {"--as", OPTION_TEXT, &o.subject},         {"--scope", OPTION_TEXT, &o.scope},
-        {"--config", OPTION_TEXT, &o.config_file}, {NULL, OPTION_FLAG, NULL}};
+    const struct option options[] = {{"--payload", OPTION_TEXT, &o.payload},
+                                     {"--method", OPTION_TEXT, &o.method},
+                                     {"--path", OPTION_TEXT, &o.path},
+                                     {"--header", OPTION_LIST, &o.headers},
+                                     {"--as", OPTION_TEXT, &o.subject},
+                                     {"--scope", OPTION_TEXT, &o.scope},
+                                     {"--config", OPTION_TEXT, &o.config_file},
+                                     {"--signed", OPTION_FLAG, &o.is_signed},
+                                     {NULL, OPTION_FLAG, NULL}};
     int count = 0;
     int rc = cli_parse(&command_invoke, argc, argv, options, &o.name, 1, &count);
     if (rc != 0)

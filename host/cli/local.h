@@ -70,6 +70,11 @@ int local_sign_in(struct local *local, struct local_call *call, const struct fun
 int local_token(struct local *local, const struct function *function, json_t *claims,
                 struct buf *out, struct err *err) __attribute__((warn_unused_result));
 
+/* Signs the request, which is complete, as the sender of a webhook would: with the function's own
+ * secret. 0 or a negative errno with the reason. */
+int local_sign(struct local_call *call, const struct function *function, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* Sends; not while a script runs. */
 void local_send(struct local *local, struct local_call *call);
 /* Sends at the loop's next turn. */

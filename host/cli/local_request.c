@@ -288,6 +288,30 @@ int local_token(struct local *local, const struct function *function, json_t *cl
     return rc;
 }
 
+int local_sign(struct local_call *call, const struct function *function, struct err *err)
+{
+    const struct webhook *webhook = function->spec->policy.webhook;
+    struct exchange *ex = call->ex;
+    if (webhook == NULL)
+        return err_set(err, -EINVAL,
+                       "the function %.*s is no webhook: its `auth` asks for no signature",
+                       STR_ARG(function->spec->name));
+    char own[27];
+    exchange_make_id(own);
+    struct str name = webhook->names[0].id, fresh = arena_copy(&ex->arena, str_from(own));
+    const struct str *given = name.len > 0 ? headers_get(&ex->req.headers, name) : NULL;
+    if (fresh.ptr == NULL)
+        return out_of_memory(err);
+    int rc =
+        webhook_sign(webhook, &ex->req, &ex->arena, clock_now(), given != NULL ? *given : fresh);
+    if (rc == -ENOTSUP && webhook->kind == WEBHOOK_TWILIO)
+        return err_set(
+            err, rc, "twilio signs forms, and other bodies by ?bodySHA256=HASH in the path alone");
+    if (rc == -ENOTSUP)
+        return err_set(err, rc, "the first secret is a public key, which signs nothing");
+    return rc == 0 ? 0 : out_of_memory(err);
+}
+
 int local_sign_in(struct local *local, struct local_call *call, const struct function *function,
                   json_t *claims, struct err *err)
 {

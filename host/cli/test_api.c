@@ -82,7 +82,7 @@ static struct str opt_text(lua_State *L, int index)
     return s;
 }
 
-/* (name, method, target, headers, body): everything is copied into the exchange. */
+/* (name, method, target, headers, body, signed): everything is copied into the exchange. */
 static int fill_call(lua_State *L, struct local_call *call, struct err *err)
 {
     struct str body = opt_text(L, 5);
@@ -102,12 +102,11 @@ static int fill_call(lua_State *L, struct local_call *call, struct err *err)
 
 /* A target that is only a query belongs to the function's own path. */
 static int aim(struct local_call *call, struct str name, struct str method, struct str target,
-               struct err *err)
+               struct function **function, struct err *err)
 {
-    struct function *function = NULL;
     bool only_query = target.len > 0 && target.ptr[0] == '?';
     int rc = local_aim(&test_now->local, call, name, method, only_query ? STR("") : target,
-                       &function, err);
+                       function, err);
     if (rc != 0 || !only_query)
         return rc;
     struct str whole =
@@ -119,6 +118,8 @@ static int aim(struct local_call *call, struct str name, struct str method, stru
 static int l_invoke(lua_State *L)
 {
     struct err err = {.text = "out of memory"};
+    struct function *function = NULL;
+    bool is_signed = lua_toboolean(L, 6);
     lua_settop(L, 5);
     struct str name = opt_text(L, 1), method = opt_text(L, 2), target = opt_text(L, 3);
     struct invoke_op *o = (struct invoke_op *)await_op_new(L, &invoke_type, sizeof(*o));
@@ -129,7 +130,9 @@ static int l_invoke(lua_State *L)
     if (rc == 0)
         rc = fill_call(L, &o->call, &err);
     if (rc == 0)
-        rc = aim(&o->call, name, method, target, &err);
+        rc = aim(&o->call, name, method, target, &function, &err);
+    if (rc == 0 && is_signed)
+        rc = local_sign(&o->call, function, &err);
     if (rc != 0)
         return luaL_error(L, "t.invoke: %s", err.text);
     lua_settop(L, 6);

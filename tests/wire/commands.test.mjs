@@ -32,7 +32,7 @@ test('new: every template loads, and its test passes', async (t) => {
   }
   assert.ok(fs.existsSync(path.join(dir, '.env.example')));
   assert.ok(fs.existsSync(path.join(dir, 'scripts/lib/auth.lua')));
-  write(dir, { '.env': 'JWT_ISSUER=https://you.auth0.example/\nJWT_AUDIENCE=urn:x\n' });
+  write(dir, { '.env': 'JWT_ISSUER=https://you.auth0.example/\nJWT_AUDIENCE=urn:x\nWEBHOOK_SECRET=x\n' });
   const check = await run(t, ['check'], { dir });
   assert.equal(check.code, 0, check.stderr);
   assert.equal(check.stderr, '');

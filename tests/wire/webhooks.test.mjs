@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
 import test from 'node:test';
+import { sign as signForGithub } from '@octokit/webhooks-methods';
+import { Webhook } from 'standardwebhooks';
 import { deployment, eventually, folder, lua, run, start } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
 import { Redis } from '../lib/redis.mjs';
@@ -70,6 +72,28 @@ test('raw bytes are judged, however long, and a body over the limit is 413 befor
   wire.send(`POST ${PATH}github HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n`);
   assert.equal((await wire.response()).status, 401);
   wire.close();
+});
+
+// The other senders' libraries are too large to be installed for this; their signatures are the vectors of the unit test.
+test('what libraries of senders sign is taken, and one bit less is not', async (t) => {
+  const h = await start(t, { files: deployment({ standard: SEEN, github: SEEN }, { fields: { standard: auth('standard'), github: auth('github') } }) });
+  const flip = (text, bit) => { const b = Buffer.from(text); b[(bit * 7) % b.length] ^= 1 << bit % 3; return b; };
+  for (let n = 0; n < 24; n++) {
+    const text = JSON.stringify({ n, note: 'Größe 😀'.repeat(n) });
+    const id = `msg_${n}`;
+    const at = new Date();
+    const rows = {
+      standard: { 'webhook-id': id, 'webhook-timestamp': String(Math.floor(at / 1000)), 'webhook-signature': new Webhook(SECRETS.standard).sign(id, at, text) },
+      github: { 'X-GitHub-Delivery': id, 'X-Hub-Signature-256': await signForGithub(SECRETS.github, text) },
+    };
+    for (const [scheme, headers] of Object.entries(rows)) {
+      refused(await post(h, scheme, flip(text, n), headers), 'invalid_signature', `${scheme}: body`);
+      for (const name of Object.keys(headers).filter((k) => k !== 'X-GitHub-Delivery')) {
+        refused(await post(h, scheme, text, { ...headers, [name]: flip(headers[name], n).toString('latin1') }), 'invalid_signature', `${scheme}: ${name}`);
+      }
+      assert.equal((await post(h, scheme, text, headers)).text, `ran ${Buffer.byteLength(text)}`, scheme);
+    }
+  }
 });
 
 test('any secret of a rotation will do', async (t) => {
@@ -262,8 +286,7 @@ test('what is no webhook is refused when it is loaded, with what to write', asyn
     ['webhook = { header = "x", signed = "{url}{body}" }, secret = "s3cr3t"', "auth\\.webhook\\.signed: '\\{url\\}' is not one of"],
     ['webhook = { header = "x", secret = "s3cr3t" }, secret = "s3cr3t"', 'auth\\.webhook\\.secret: unknown key'],
   ];
-  const dir = folder(t, { 'scripts/hook.lua': SEEN });
-  const check = (fields) => run(t, ['check'], { dir, files: undefined, input: '', ...{ dir: folder(t, deployment({ hook: SEEN }, { fields: { hook: fields } })) } });
+  const check = (fields) => run(t, ['check'], { files: deployment({ hook: SEEN }, { fields: { hook: fields } }) });
   for (const [fields, message] of rows) {
     const out = await check(`auth = { ${fields} }`);
     assert.equal(out.code, 1, fields);
@@ -277,4 +300,34 @@ test('what is no webhook is refused when it is loaded, with what to write', asyn
   const good = await check('auth = { webhook = { header = "x", signed = "v0:{body}" }, secret = { "a", "b" } }, body = "32MB"');
   assert.equal(good.code, 0, good.stderr);
   assert.match((await run(t, ['routes'], { dir: good.dir })).stdout, / webhook custom /);
+});
+
+test('who wrote it can try it: invoke signs, audit does not get in', async (t) => {
+  const dir = folder(t, deployment(Object.fromEntries(SCHEMES.map((s) => [s, SEEN])), { fields: Object.fromEntries(SCHEMES.map((s) => [s, auth(s)])) }));
+  for (const s of SCHEMES) {
+    const payload = ['invoke', s, '--payload', body(s), '--header', `Content-Type: ${s === 'twilio' ? 'application/x-www-form-urlencoded' : 'application/json'}`];
+    assert.match((await run(t, payload, { dir })).stdout, /"invalid_signature"/, s);
+    const signed = await run(t, [...payload, '--signed'], { dir });
+    assert.deepEqual([signed.code, signed.stdout], [0, `ran ${Buffer.byteLength(body(s))}`], s + signed.stderr);
+  }
+  const json = await run(t, ['invoke', 'twilio', '--payload', '{}', '--signed'], { dir });
+  assert.match(json.stderr, /twilio signs forms, and other bodies by \?bodySHA256=HASH in the path alone/);
+  const explained = await run(t, ['explain', 'abc', '--route', 'github'], { dir });
+  assert.match(explained.stderr, /the function github takes no token: its callers sign/);
+
+  const h = await start(t, { dir });
+  const audit = await run(t, ['audit', h.url('/'), '--config', 'functions.lua'], { dir });
+  assert.equal(audit.code, 0, audit.stdout + audit.stderr);
+  assert.match(audit.stdout, /29 requests at 7 protected routes: 29 as expected, 0 let through, 0 faults/);
+  assert.equal(audit.stdout.match(/ok +signed too long ago /g).length, TIMED.length);
+  for (const secret of Object.values(SECRETS)) assert.ok(!(audit.stdout + audit.stderr + explained.stderr).includes(secret));
+  assert.doesNotMatch(h.stderr, /ran/);
+});
+
+test('audit says so where anybody gets in', async (t) => {
+  const open = await start(t, { files: deployment({ github: SEEN }, { fields: { github: 'auth = "public"' } }) });
+  const dir = folder(t, deployment({ github: SEEN }, { fields: { github: auth('github') } }));
+  const audit = await run(t, ['audit', open.url('/'), '--config', 'functions.lua'], { dir });
+  assert.equal(audit.code, 1);
+  assert.match(audit.stdout, /LET THROUGH +another secret/);
 });

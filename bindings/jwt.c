@@ -14,6 +14,7 @@ static const luaL_Reg functions[] = {
     {"require_auth", l_jwt_require_auth},
     {"require_role", l_jwt_require_role},
     {"require_scope", l_jwt_require_scope},
+    {"revoke", l_jwt_revoke},
     {"sign", l_jwt_sign},
     {"token_from_header", l_jwt_token_from_header},
     {"verifier", l_jwt_verifier},

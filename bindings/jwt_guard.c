@@ -177,7 +177,10 @@ static int judge(lua_State *L, bool waited)
     if (verdict.status == VERIFY_OK)
         return verified(L, v, &verdict, token);
     if (verdict.status == VERIFY_NEEDS_KEY)
-        return waited ? jwt_refuse_unavailable(L) : jwt_await_keys(L, &verdict, judge_again);
+        return waited ? jwt_refuse_unavailable(L, &verdict)
+                      : jwt_await_keys(L, &verdict, judge_again);
+    if (strcmp(verdict.code, VERIFY_CODE_UNKNOWN) == 0)
+        return jwt_refuse_unavailable(L, &verdict);
     if (strcmp(verdict.code, VERIFY_CODE_MEMORY) == 0)
         return luaL_error(L, "out of memory");
     return jwt_refuse(L, str_from(verdict.code), verdict.text, upvalue_text(L, UP_SCOPE),

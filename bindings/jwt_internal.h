@@ -14,6 +14,9 @@ int l_jwt_remove_namespaces(lua_State *L);
 int l_jwt_mapping(lua_State *L);
 bool jwt_has_scope(lua_State *L, int index, struct str scope);
 
+/* jwt_revoke.c */
+int l_jwt_revoke(lua_State *L);
+
 /* jwt_sign.c */
 int l_jwt_public_jwk(lua_State *L);
 int l_jwt_sign(lua_State *L);
@@ -69,8 +72,8 @@ int jwt_refuse(lua_State *L, struct str code, struct str text, struct str scope,
 /* 403 */
 int jwt_refuse_role(lua_State *L, struct str role);
 int jwt_refuse_scope(lua_State *L, struct str scope);
-/* 503: the keys cannot be had. */
-int jwt_refuse_unavailable(lua_State *L);
+/* 503: the keys cannot be had, or what was revoked is not known. */
+int jwt_refuse_unavailable(lua_State *L, const struct verdict *verdict);
 /* nil, {code, message}. [-0, +2] */
 int jwt_push_refusal(lua_State *L, struct str code, struct str text);
 /* Continues a call whose one result is the answer. */

@@ -68,10 +68,13 @@ int jwt_refuse(lua_State *L, struct str code, struct str text, struct str scope,
     return 1;
 }
 
-int jwt_refuse_unavailable(lua_State *L)
+int jwt_refuse_unavailable(lua_State *L, const struct verdict *verdict)
 {
-    push_response(L, 503, STR("keys_unavailable"),
-                  STR("The keys of the token's issuer cannot be had at the moment"), NULL);
+    bool keys = verdict->status == VERIFY_NEEDS_KEY;
+    push_response(L, 503, keys ? STR("keys_unavailable") : str_from(verdict->code),
+                  keys ? STR("The keys of the token's issuer cannot be had at the moment")
+                       : verdict->text,
+                  NULL);
     lua_getfield(L, -1, "headers");
     lua_pushinteger(L, (lua_Integer)(LIMIT_KEYS_RETRY + 0.999));
     lua_setfield(L, -2, "Retry-After");

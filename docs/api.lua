@@ -446,6 +446,16 @@ return jwt.require_scope("read:shows", function()
 end)]],
     },
     {
+      name = "jwt.revoke",
+      summary = "Tokens that are not let in any more, in all workers and on all hosts that share the store. Any function may call it, so give one that does an `auth`.",
+      args = { { "what", "luafn.Revocation", "one of `sub`, `sid` and `jti`" } },
+      returns = { { "boolean?", "true when it is kept; nil: it counts in this host until that is restarted" }, { "string?", "why it could not be kept" } },
+      errors = "None or several of `sub`, `sid` and `jti`; an unknown or wrong member; `before` is yet to come.",
+      example = [[
+local kept, why = jwt.revoke { sub = "auth0|7" }
+assert(kept or why)]],
+    },
+    {
       name = "jwt.sign",
       summary = "A signed token with these claims.",
       args = {
@@ -1006,6 +1016,17 @@ types[#types + 1] = {
   fields = {
     { "indent?", "integer", "spaces a level, 0 to 8; default 0: one line" },
     { "sort_keys?", "boolean", "members by name; default: in no order" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.Revocation",
+  summary = "What `jwt.revoke` is to refuse from now on.",
+  fields = {
+    { "sub?", "string", "tokens of this subject, whose `auth_time` (or `iat`, where there is none) is not after `before`" },
+    { "sid?", "string", "tokens of this session" },
+    { "jti?", "string", "tokens with this `jti`" },
+    { "before?", "number", "seconds since 1970, not in the future; default now with `sub`, else any time" },
+    { "issuer?", "string", "only tokens with this `iss`; default any" },
   },
 }
 types[#types + 1] = {

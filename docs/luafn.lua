@@ -126,6 +126,14 @@
 ---@field indent? integer spaces a level, 0 to 8; default 0: one line
 ---@field sort_keys? boolean members by name; default: in no order
 
+---What `jwt.revoke` is to refuse from now on.
+---@class luafn.Revocation
+---@field sub? string tokens of this subject, whose `auth_time` (or `iat`, where there is none) is not after `before`
+---@field sid? string tokens of this session
+---@field jti? string tokens with this `jti`
+---@field before? number seconds since 1970, not in the future; default now with `sub`, else any time
+---@field issuer? string only tokens with this `iss`; default any
+
 ---Why a token was refused.
 ---@class luafn.TokenError
 ---@field code string `jwt_invalid`, `jwt_expired`, `jwt_missing`, `invalid_header`, ...
@@ -432,6 +440,14 @@ function jwt.require_role(role, handler) end
 ---@param handler luafn.Handler
 ---@return luafn.Handler
 function jwt.require_scope(scope, handler) end
+
+---Tokens that are not let in any more, in all workers and on all hosts that share the store. Any function may call it, so give one that does an `auth`.
+---
+---Raises: None or several of `sub`, `sid` and `jti`; an unknown or wrong member; `before` is yet to come.
+---@param what luafn.Revocation one of `sub`, `sid` and `jti`
+---@return boolean? # true when it is kept; nil: it counts in this host until that is restarted
+---@return string? # why it could not be kept
+function jwt.revoke(what) end
 
 ---A signed token with these claims.
 ---

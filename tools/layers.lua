@@ -30,7 +30,8 @@ local WITH_LUA = {
 local owned = {
   { "^llhttp%.h$", { "^host/http/parser%.c$" } },
   { "^jwt%.h$", { "^host/auth/" } },
-  { "^openssl/", { "^host/auth/", "^host/shared/replay%.c$", "^host/http/websocket%.c$", "^bindings/crypto[a-z_]*%.[ch]$", "^host/server/tls%.[ch]$",
+  { "^openssl/", { "^host/auth/", "^host/shared/replay%.c$", "^host/shared/revocations%.c$",
+                   "^host/http/websocket%.c$", "^bindings/crypto[a-z_]*%.[ch]$", "^host/server/tls%.[ch]$",
                    "^host/client/client_socket%.c$", "^host/cli/", "^host/main%.c$" } },
   { "^lmdb%.h$", { "^host/store/" } },
   { "^hiredis/", { "^host/store/redis" } },

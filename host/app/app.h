@@ -15,6 +15,7 @@
 #include "shared/delivery.h"
 #include "shared/generations.h"
 #include "shared/rate.h"
+#include "shared/revocations.h"
 #include "store/store.h"
 #include "app/watch.h"
 
@@ -53,6 +54,20 @@ struct app_options {
     const char *const *own_functions;
 };
 
+struct app;
+
+/* app_revocation.c: what others revoke is read from the store. */
+struct app_reader {
+    struct store_request request;
+    char after[REVOCATION_POSITION];  /* of the request */
+    uv_timer_t again;                 /* after a failure */
+    void (*settled)(struct app *app); /* once: what there was is known, or cannot be had */
+    bool open, reading, asked;        /* it was begun; its loop is at work; and shall go on */
+    bool is_settled, known; /* `settled` was called; all that the store had has been read once */
+    bool needed;            /* functions.lua has auth.revocation */
+    bool full_told;
+};
+
 struct app {
     uv_loop_t *loop;
     struct app_options options;
@@ -61,11 +76,12 @@ struct app {
     struct issuers *issuers;
     struct store *store;                /* NULL: none */
     struct redis_address store_address; /* of one on a server; host empty: it is embedded */
-    struct deployment *current;         /* NULL until the first one is loaded */
-    struct deployment *loading;         /* NULL: none under way */
-    struct deployment *retired;         /* old ones that still have work */
-    struct err config_error;            /* of the newest reload; empty: it was good */
-    struct tls *tls;                    /* borrowed: the server's; NULL: plain */
+    struct app_reader reader;
+    struct deployment *current; /* NULL until the first one is loaded */
+    struct deployment *loading; /* NULL: none under way */
+    struct deployment *retired; /* old ones that still have work */
+    struct err config_error;    /* of the newest reload; empty: it was good */
+    struct tls *tls;            /* borrowed: the server's; NULL: plain */
     bool keep_due;          /* something has changed that the next worker must know of (kept.h) */
     struct watch *watch;    /* NULL: changes are taken up on SIGHUP only */
     struct origin *refused; /* reference: of a script that kept a new configuration from being
@@ -79,6 +95,7 @@ struct app {
     bool reload_again;         /* asked for while one was under way */
     bool draining;
     bool ready; /* the first deployment has loaded */
+    bool ready_told;
     void (*on_ready)(
         struct app *app,
         int status); /* once: 0, or -EINVAL when the configuration is no good (it was printed) */
@@ -124,6 +141,14 @@ void app_call_scheduled(struct app *app, struct function *function, struct excha
 void app_schedule_update(struct app *app);
 int app_schedule_open(struct app *app) __attribute__((warn_unused_result));
 void app_schedule_close(struct app *app);
+
+/* app_revocation.c: reads what was revoked until now, then what others revoke, until it is closed.
+ * `settled` may come from within. Once, when the store is open, or cannot be. */
+void app_revocation_open(struct app *app, void (*settled)(struct app *app));
+void app_revocation_close(struct app *app);
+/* Does the configuration ask for it? Then no token is let in before it is known what was revoked.
+ */
+void app_revocation_need(struct app *app, const struct config *config);
 
 /* app_roles.c: whose roles redirect rules with a Role condition are judged by. */
 enum { APP_ROLES_MAX = 64 };

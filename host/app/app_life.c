@@ -37,6 +37,7 @@ static void check_files(struct app *app)
 }
 
 static void on_files_changed(void *arg);
+static void on_revocations_known(struct app *app);
 
 static struct config *load_config(struct app *app, const struct kept *kept, struct err *err)
 {
@@ -105,6 +106,21 @@ static void forget_kept(struct app *app)
     app->options.kept = NULL;
 }
 
+/* The first deployment has loaded, and what was revoked before is known, where it can be. */
+static void tell_ready(struct app *app)
+{
+    if (!app->ready || !app->reader.is_settled || app->ready_told)
+        return;
+    app->ready_told = true;
+    app->on_ready(app, 0);
+    forget_kept(app);
+}
+
+static void on_revocations_known(struct app *app)
+{
+    tell_ready(app);
+}
+
 void app_reload(struct app *app)
 {
     struct err err;
@@ -118,6 +134,8 @@ void app_reload(struct app *app)
         tell_notes(config);
     if (config != NULL)
         open_store(app, config);
+    if (config != NULL && app->reader.settled == NULL)
+        app_revocation_open(app, on_revocations_known);
     const struct services services = {.loop = app->loop,
                                       .client = app->client,
                                       .issuers = app->issuers,
@@ -281,11 +299,9 @@ static void take_deployment(struct app *app, struct deployment *deployment)
     app->page->reloads += before != NULL;
     watch_files(app);
     retire(app, before);
-    if (!app->ready) {
-        app->ready = true;
-        app->on_ready(app, 0);
-        forget_kept(app);
-    }
+    app_revocation_need(app, deployment->config);
+    app->ready = true;
+    tell_ready(app);
 }
 
 /* What changed after the files were read, and was told meanwhile, is in no deployment yet. */
@@ -422,6 +438,7 @@ void app_close(struct app *app)
     app->watch = NULL;
     issuers_free(app->issuers);
     client_free(app->client);
+    app_revocation_close(app);
     if (app->store != NULL)
         store_close(app->store);
     app->issuers = NULL;

@@ -216,6 +216,12 @@ bool app_write_metrics(struct app *app, struct buf *out)
             metrics->restarts);
     add_one(out, "worker_hangs_total", "counter", "Workers killed because their loop stood still.",
             metrics->hangs);
+    struct revocation_stats revoked = revocations_stats();
+    add_one(out, "revocations", "gauge", "What was revoked and is kept.", revoked.live);
+    add_one(out, "revocations_total", "counter", "Revocations that came to be known.",
+            revoked.added);
+    add_one(out, "revoked_tokens_total", "counter",
+            "Tokens refused because they were revoked, or too old to tell.", revoked.refused);
     add_one(out, "upgrades_total", "counter", "Times that another program took over.",
             metrics->upgrades);
     add_functions(out, metrics, sum);

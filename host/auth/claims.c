@@ -28,7 +28,14 @@ static double number_of(const json_t *value)
     return json_is_number(value) ? json_number_value(value) : (double)NAN;
 }
 
-struct claims *claims_new(json_t *json, struct str text, enum alg alg, bool at_jwt)
+enum claims_type claims_type_of(const json_t *claims, enum claims_type type)
+{
+    const json_t *events = json_object_get(claims, "events");
+    bool ends_session = json_object_get(events, CLAIMS_LOGOUT_EVENT) != NULL;
+    return type == CLAIMS_ANY && ends_session ? CLAIMS_LOGOUT_TOKEN : type;
+}
+
+struct claims *claims_new(json_t *json, struct str text, enum alg alg, enum claims_type type)
 {
     struct claims *claims = calloc(1, sizeof(*claims) + text.len + 1);
     if (claims == NULL) {
@@ -51,7 +58,7 @@ struct claims *claims_new(json_t *json, struct str text, enum alg alg, bool at_j
     claims->audience = json_object_get(json, "aud");
     claims->subject_hash = claims->subject.len > 0 ? str_hash(claims->subject) : 0;
     claims->alg = alg;
-    claims->at_jwt = at_jwt;
+    claims->type = claims_type_of(json, type);
     claims->has_cert = mtls_is_bound(json);
     return claims;
 }

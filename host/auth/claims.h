@@ -8,6 +8,23 @@
 #include "base/str.h"
 #include "json/sheet.h"
 
+/* What a token says that it is. */
+enum claims_type {
+    CLAIMS_ANY,
+    CLAIMS_AT_JWT,       /* `typ` of RFC 9068 */
+    CLAIMS_LOGOUT_TOKEN, /* `typ`, or the event, of OpenID Connect Back-Channel Logout */
+    CLAIMS_EVENT         /* `typ` of RFC 8417 */
+};
+
+/* By which a token may have been revoked (auth/revoked.h). */
+struct claims_marks {
+    uint64_t judged; /* it was not, as of this number of shared/revocations.h */
+    bool made;       /* what follows is */
+    uint64_t issuer, ids[3];
+    double since; /* when its user signed in, else when it was issued, else NaN */
+    double issued;
+};
+
 /* Made when it is first asked for. */
 struct claims_sheet {
     struct sheet *sheet; /* owned; NULL: none, or not yet */
@@ -17,18 +34,19 @@ struct claims_sheet {
 /* What a token says, once its signature was found good. Immutable, refcounted. */
 struct claims {
     unsigned refs;
-    json_t *json;              /* owned: the payload, an object */
-    struct str issuer;         /* borrowed from json */
-    struct str subject;        /* empty when absent */
-    double expires;            /* NaN when absent or not a number */
-    double not_before;         /* NaN when absent or not a number, */
-    bool has_not_before;       /* which this tells apart */
-    bool odd_issued_at;        /* `iat` is there, and no number */
-    const json_t *audience;    /* borrowed from json; NULL when absent */
-    uint64_t subject_hash;     /* for logs; 0 when there is no subject */
-    enum alg alg;              /* of the token's header, */
-    bool at_jwt;               /* and whether its `typ` is that of RFC 9068 */
-    bool has_cert;             /* it is bound to a certificate (auth/mtls.h) */
+    json_t *json;           /* owned: the payload, an object */
+    struct str issuer;      /* borrowed from json */
+    struct str subject;     /* empty when absent */
+    double expires;         /* NaN when absent or not a number */
+    double not_before;      /* NaN when absent or not a number, */
+    bool has_not_before;    /* which this tells apart */
+    bool odd_issued_at;     /* `iat` is there, and no number */
+    const json_t *audience; /* borrowed from json; NULL when absent */
+    uint64_t subject_hash;  /* for logs; 0 when there is no subject */
+    enum alg alg;           /* of the token's header */
+    enum claims_type type;
+    bool has_cert; /* it is bound to a certificate (auth/mtls.h) */
+    struct claims_marks marks;
     struct claims_sheet sheet; /* of json */
     json_t *plain;             /* owned: what claims_plain made last, NULL before */
     char *plain_namespace;     /* owned: for which namespace */
@@ -37,9 +55,16 @@ struct claims {
     char text[];       /* ends with a NUL */
 };
 
+/* The member of `events` that makes a token one of OpenID Connect Back-Channel Logout (2.4). */
+#define CLAIMS_LOGOUT_EVENT "http://schemas.openid.net/event/backchannel-logout"
+
+/* What a token is that says `type` in its header. */
+enum claims_type claims_type_of(const json_t *claims, enum claims_type type);
+
 /* Takes over `json` (an object), also when it fails; `text`, which may be empty, is what it was
- * read from. NULL when out of memory. */
-struct claims *claims_new(json_t *json, struct str text, enum alg alg, bool at_jwt);
+ * read from. `type`: as the header says; of CLAIMS_ANY the claims may say more. NULL when out of
+ * memory. */
+struct claims *claims_new(json_t *json, struct str text, enum alg alg, enum claims_type type);
 struct claims *claims_ref(struct claims *claims);
 void claims_unref(struct claims *claims);         /* NULL is fine */
 size_t claims_bytes(const struct claims *claims); /* in memory, near enough for a bound */

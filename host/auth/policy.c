@@ -113,12 +113,26 @@ static struct str join_scopes(const struct policy *policy, struct arena *arena, 
     return all;
 }
 
+static void answer_unavailable(struct exchange *ex, const char *code, struct str text)
+{
+    ex->error_code = code;
+    struct str seconds = arena_printf(&ex->arena, "%.0f", ceil(LIMIT_KEYS_RETRY));
+    if (seconds.ptr == NULL ||
+        response_set_error(&ex->res, &ex->arena, 503, str_from(code), text) != 0 ||
+        headers_set(&ex->res.headers, &ex->arena, STR("Retry-After"), seconds) != 0)
+        answer_nothing(ex);
+}
+
 /* 401. Where no token was understood there is nothing to complain of, only to ask for. */
 static enum policy_result deny_token(const struct policy *policy, struct exchange *ex,
                                      struct verdict *verdict, struct str error)
 {
     if (strcmp(verdict->code, VERIFY_CODE_MEMORY) == 0)
         return deny_memory(ex, verdict);
+    if (strcmp(verdict->code, VERIFY_CODE_UNKNOWN) == 0) {
+        answer_unavailable(ex, VERIFY_CODE_UNKNOWN, verdict->text);
+        return POLICY_DENY;
+    }
     enum policy_result result = deny(ex, verdict, 401, verdict->code, verdict->text);
     challenge(policy, ex, error, join_scopes(policy, &ex->arena, " "));
     return result;
@@ -137,13 +151,8 @@ static enum policy_result deny_access(const struct policy *policy, struct exchan
 
 void policy_keys_unavailable(struct exchange *ex)
 {
-    ex->error_code = "keys_unavailable";
-    struct str seconds = arena_printf(&ex->arena, "%.0f", ceil(LIMIT_KEYS_RETRY));
-    if (seconds.ptr == NULL ||
-        response_set_error(&ex->res, &ex->arena, 503, STR("keys_unavailable"),
-                           STR("The keys of the token's issuer cannot be had at the moment")) ||
-        headers_set(&ex->res.headers, &ex->arena, STR("Retry-After"), seconds) != 0)
-        answer_nothing(ex);
+    answer_unavailable(ex, "keys_unavailable",
+                       STR("The keys of the token's issuer cannot be had at the moment"));
 }
 
 /* ---- rules ---- */

@@ -25,9 +25,8 @@ struct entry {
     uint32_t source, generation;
     uint32_t warmth; /* warm: what text and claims count for */
     uint16_t text_len, header_len, claims_len, signature_len;
-    uint8_t alg; /* enum alg */
-    bool at_jwt;
-    char bytes[]; /* the token's parts, decoded */
+    uint8_t alg, type; /* enum alg, enum claims_type */
+    char bytes[];      /* the token's parts, decoded */
 };
 
 struct bad {
@@ -228,7 +227,8 @@ static bool warm(struct entry *e, struct str text)
     struct str claims_text = {e->bytes + e->header_len, e->claims_len};
     if (token_read_claims(claims_text, &json) != 0)
         return false;
-    struct claims *claims = claims_new(json, claims_text, (enum alg)e->alg, e->at_jwt);
+    struct claims *claims =
+        claims_new(json, claims_text, (enum alg)e->alg, (enum claims_type)e->type);
     bool done = claims != NULL && warm_with(e, text, claims);
     claims_unref(claims);
     return done;
@@ -249,7 +249,7 @@ static struct entry *entry_new(const struct token *token, const struct key_sourc
                         .claims_len = (uint16_t)token->claims_text.len,
                         .signature_len = (uint16_t)token->signature.len,
                         .alg = (uint8_t)claims->alg,
-                        .at_jwt = claims->at_jwt};
+                        .type = (uint8_t)claims->type};
     memcpy(e->bytes, token->bytes, len);
     list_init(&e->used);
     return e;

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "auth/revoked.h"
 #include "auth/token_cache.h"
 #include "auth/shown.h"
 #include "auth/token.h"
@@ -26,8 +27,6 @@ struct check {
     const struct claims *known;      /* that other verifiers found; NULL: none are */
     const struct key_source *bad;    /* the signature is known to be bad under this one's keys */
 };
-
-static const char IN_KEY_LOOKUP[] = "error in secret or public key callback";
 
 void verify_setup(struct verifier *verifier)
 {
@@ -179,6 +178,8 @@ static bool check_not_before(struct check *check)
 static bool check_expires(struct check *check)
 {
     const struct claims *claims = check->claims;
+    if (check->verifier->profile == PROFILE_EVENT)
+        return true;
     if (isnan(claims->expires) && !check->verifier->require_exp &&
         json_object_get(claims->json, "exp") == NULL)
         return true;
@@ -198,13 +199,26 @@ static bool check_issued_at(struct check *check)
     return !check->claims->odd_issued_at || refuse(check, STR("invalid iat value"));
 }
 
+/* What says of itself that it is no access token is none, whatever it is signed with (RFC 8725
+ * section 3.11). */
+static bool check_type(struct check *check)
+{
+    static const enum profile profiles[] = {
+        [CLAIMS_LOGOUT_TOKEN] = PROFILE_LOGOUT_TOKEN, [CLAIMS_EVENT] = PROFILE_EVENT};
+    enum claims_type type = check->claims->type;
+    return type < CLAIMS_LOGOUT_TOKEN || check->verifier->profile == profiles[type] ||
+           refuse(check, STR("The provided token is an event, not an access token"));
+}
+
 /* RFC 9068 sections 2.1 and 2.2; iss and aud have been judged by now. */
 static bool check_profile(struct check *check)
 {
     static const char *const required[] = {"exp", "sub", "client_id", "iat", "jti"};
+    if (!check_type(check))
+        return false;
     if (check->verifier->profile != PROFILE_AT_JWT)
         return true;
-    if (!check->claims->at_jwt)
+    if (check->claims->type != CLAIMS_AT_JWT)
         return refuse(check, STR("Invalid 'typ' provided, expected 'at+jwt'"));
     for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
         if (json_object_get(check->claims->json, required[i]) == NULL)
@@ -214,15 +228,35 @@ static bool check_profile(struct check *check)
     return true;
 }
 
+/* ---- what was revoked ---- */
+
+/* The last of all: that a token was revoked is told to who has a good one alone. */
+static bool check_revoked(struct check *check, bool is_opaque)
+{
+    if (check->verifier->profile >= PROFILE_LOGOUT_TOKEN)
+        return true;
+    switch (revoked_look(check->claims, check->verifier->issuer, check->now, is_opaque)) {
+    case REVOKED_NOT:
+        return true;
+    case REVOKED_UNKNOWN:
+        return refuse_as(check, VERIFY_CODE_UNKNOWN,
+                         STR("It is not known yet which tokens were revoked"));
+    case REVOKED_TOO_OLD:
+        return refuse(check, STR("The provided token is older than revocations are kept"));
+    default:
+        return refuse(check, STR("The provided token was revoked"));
+    }
+}
+
 /* ---- the signature ---- */
 
 static bool refuse_kid(struct check *check, struct str kid)
 {
     struct shown shown;
     struct str cut = shown_text(&shown, kid);
-    struct str text =
-        arena_printf(check->arena, "%s: Unable to find key '%.*s' in the JSON Web Key Set",
-                     IN_KEY_LOOKUP, STR_ARG(cut));
+    struct str text = arena_printf(
+        check->arena, VERIFY_KEY_LOOKUP ": Unable to find key '%.*s' in the JSON Web Key Set",
+        STR_ARG(cut));
     return text.ptr != NULL ? refuse(check, text) : refuse_memory(check);
 }
 
@@ -255,8 +289,9 @@ static bool find_key(struct check *check, const json_t *header, struct key **key
         return true;
     if (kid.ptr == NULL) {
         struct str text = arena_printf(
-            check->arena, "%s: The provided token does not contain a valid 'kid' claim, got '%s'",
-            IN_KEY_LOOKUP, shown_type(member));
+            check->arena,
+            VERIFY_KEY_LOOKUP ": The provided token does not contain a valid 'kid' claim, got '%s'",
+            shown_type(member));
         return text.ptr != NULL ? refuse(check, text) : refuse_memory(check);
     }
     if (kid.len > LIMIT_KID_BYTES)
@@ -347,7 +382,7 @@ static bool check_answer(struct check *check)
     }
     return (audience_of(check) == NULL || check_audience(check)) && check_not_before(check) &&
            (json_object_get(claims, "exp") == NULL || check_expires(check)) &&
-           check_issued_at(check);
+           check_issued_at(check) && check_revoked(check, true);
 }
 
 static bool check_opaque(struct check *check, const struct verifier *verifier)
@@ -389,11 +424,26 @@ static struct claims *find_cached(struct check *check)
     return NULL;
 }
 
-static bool is_at_jwt(const json_t *header)
+enum claims_type verify_type(const json_t *header, const json_t *claims)
 {
+    static const struct {
+        struct str typ;
+        enum claims_type type;
+    } known[] = {
+        {{"at+jwt", 6}, CLAIMS_AT_JWT},
+        {{"logout+jwt", 10}, CLAIMS_LOGOUT_TOKEN},
+        {{"secevent+jwt", 12}, CLAIMS_EVENT},
+    };
     const json_t *typ = json_object_get(header, "typ");
-    struct str text = {json_string_value(typ), json_string_length(typ)};
-    return str_eq_nocase(text, STR("at+jwt")) || str_eq_nocase(text, STR("application/at+jwt"));
+    struct str text = {json_string_value(typ), json_string_length(typ)},
+               prefix = STR("application/");
+    if (text.len > prefix.len && str_eq_nocase((struct str){text.ptr, prefix.len}, prefix))
+        text = str_skip(text, prefix.len);
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (str_eq_nocase(text, known[i].typ))
+            return known[i].type;
+    }
+    return claims_type_of(claims, CLAIMS_ANY);
 }
 
 static bool check_parsed(struct check *check, const struct token *token)
@@ -401,7 +451,7 @@ static bool check_parsed(struct check *check, const struct token *token)
     const json_t *alg = json_object_get(token->header, "alg");
     struct str name = {json_string_value(alg), json_string_length(alg)};
     check->claims = claims_new(json_incref(token->claims), token->claims_text, alg_parse(name),
-                               is_at_jwt(token->header));
+                               verify_type(token->header, token->claims));
     if (check->claims == NULL)
         return refuse_memory(check);
     check->verifier = find_verifier(check, check->claims);
@@ -433,7 +483,7 @@ static bool check_token(struct check *check)
     check->claims = find_cached(check);
     bool good = check->claims != NULL ? check_addressee(check, NULL) : check_new(check);
     return good && check_not_before(check) && check_expires(check) && check_issued_at(check) &&
-           check_profile(check);
+           check_profile(check) && check_revoked(check, false);
 }
 
 static void judge(struct check *check)

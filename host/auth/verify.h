@@ -2,9 +2,9 @@
  * (serverless-jwt; codes jwt_missing, jwt_invalid, jwt_expired, invalid_header), hardened as
  * docs/security.md says.
  *
- * A verdict on the signature is cached by the whole token (auth/token_cache.h); issuer, audience
- * and times are judged anew each time. Nothing here waits: when a key is missing the caller fetches
- * it and asks again. */
+ * A verdict on the signature is cached by the whole token (auth/token_cache.h); issuer, audience,
+ * times and what was revoked (auth/revoked.h) are judged anew each time. Nothing here waits: when a
+ * key is missing the caller fetches it and asks again. */
 #pragma once
 
 #include <jansson.h>
@@ -18,7 +18,12 @@
 #include "base/arena.h"
 #include "base/str.h"
 
-enum profile { PROFILE_ANY, PROFILE_AT_JWT /* RFC 9068: typ and required claims */ };
+enum profile {
+    PROFILE_ANY,          /* of access tokens; what says that it is an event is none */
+    PROFILE_AT_JWT,       /* RFC 9068: typ and required claims */
+    PROFILE_LOGOUT_TOKEN, /* only those; nobody asks whether they were revoked */
+    PROFILE_EVENT         /* the same, and they do not end */
+};
 
 /* One accepted issuer. Strings are borrowed from the configuration (or the Lua userdata) that holds
  * the verifier. */
@@ -39,7 +44,11 @@ struct verifier {
 };
 
 /* The code of a verdict that could not be reached for lack of memory: a 500, not a 401. */
-#define VERIFY_CODE_MEMORY "server_error"
+#define VERIFY_CODE_MEMORY  "server_error"
+/* Of one that could not be reached as nobody knows yet what was revoked: a 503. */
+#define VERIFY_CODE_UNKNOWN "revocations_unavailable"
+/* How texts about a key that is not there begin. */
+#define VERIFY_KEY_LOOKUP   "error in secret or public key callback"
 
 /* Who is asked about opaque tokens; url empty: nobody. */
 struct introspection_spec {
@@ -99,6 +108,10 @@ void verify_token(const struct verifier *verifiers, unsigned count, struct str t
 void verify_token_again(const struct verifier *verifiers, unsigned count, struct str token,
                         const struct claims *known, double now, struct arena *arena,
                         struct verdict *verdict);
+
+/* What a token says that it is, by `typ` with or without "application/" (RFC 7515 section 4.1.9)
+ * and by its claims. */
+enum claims_type verify_type(const json_t *header, const json_t *claims);
 
 /* The verifier that asks its provider about this token, which is no JWT; NULL: it is judged here.
  */

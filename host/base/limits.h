@@ -106,6 +106,15 @@
 #define LIMIT_DELIVERY_LEASE     6.0           /* of a run whose worker says nothing any more */
 #define LIMIT_DELIVERY_RETRY     5             /* a repeat while the first one runs; Retry-After */
 
+/* ---- revocation ---- */
+#define LIMIT_REVOCATIONS       1000000 /* that count at once; more are refused, none is dropped */
+#define LIMIT_REVOCATION_LIFE   2592000.0 /* 30 days: no token that is older is let in then */
+#define LIMIT_REVOCATION_AHEAD  60.0      /* by which the clock of who sends events may be ahead */
+#define LIMIT_REVOCATION_EVENT  (64 * 1024) /* a logout token or an event as it is sent */
+#define LIMIT_REVOCATION_EVENTS 16          /* revocations that one of them asks for */
+#define LIMIT_REVOCATIONS_READ  4096        /* entries that are read from the store at once */
+#define LIMIT_REVOCATIONS_WAIT  1000        /* ms that KV_URL's server is asked to wait for news */
+
 /* ---- opaque tokens (introspection), an endpoint and worker ---- */
 #define LIMIT_INTROSPECTIONS 64 /* questions under way */
 #define LIMIT_INTROSPECTION_NEWCOMERS                                                              \

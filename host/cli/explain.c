@@ -18,6 +18,7 @@
 #include "cli/dev_key.h"
 #include "cli/dev_place.h"
 #include "cli/explain_rows.h"
+#include "cli/kept_store.h"
 #include "cli/load.h"
 #include "cli/run_host.h"
 #include "issuer/introspection.h"
@@ -34,7 +35,8 @@ struct session {
     struct exchange *ex;
     double now;
     const char *config_file;
-    bool dev_keys; /* the dev issuer's, which is not running */
+    bool dev_keys;     /* the dev issuer's, which is not running */
+    char revoked[128]; /* what is known of revocations */
 };
 
 /* ---- keys ---- */
@@ -195,8 +197,8 @@ static int print_verdict(const struct session *s, const struct explain *e,
 }
 
 /* What the provider has said of the token. Borrowed. */
-static const json_t *find_answer(const struct verifier *verifier, struct str text,
-                                 enum opaque_state *state)
+static json_t *find_answer(const struct verifier *verifier, struct str text,
+                           enum opaque_state *state)
 {
     struct claims *claims = NULL;
     *state = verifier->opaque->find(verifier->opaque, text, &claims);
@@ -213,7 +215,8 @@ static void explain_here(struct session *s, struct explain *e, const struct toke
 
 static int explain(struct session *s, struct str text)
 {
-    struct explain e = {.arena = &s->arena, .policy = &s->policy, .now = s->now};
+    struct explain e = {
+        .arena = &s->arena, .policy = &s->policy, .revoked = str_from(s->revoked), .now = s->now};
     struct token token = {.header = NULL};
     e.verifier = verify_opaque(s->policy.verifiers, s->policy.verifier_count, text);
     bool asked = e.verifier != NULL, formed = !asked && explain_form(&e, text, &token);
@@ -223,7 +226,7 @@ static int explain(struct session *s, struct str text)
         want_keys(s, e.verifier);
     enum policy_result result = judge(s);
     enum opaque_state state = OPAQUE_UNKNOWN;
-    const json_t *claims = asked ? find_answer(e.verifier, text, &state) : token.claims;
+    json_t *claims = asked ? find_answer(e.verifier, text, &state) : token.claims;
     /* The rest is judged as if both were there. */
     bool needs_cert = explain_needs_cert(&e, claims), needs_proof = explain_needs_proof(&e, claims);
     if (needs_cert)
@@ -271,7 +274,10 @@ static int open_session(struct session *s, const char *config_file, bool dev)
                                          .defaults = dev_place_defaults(config_file),
                                          .issuers = s->issuers};
     s->deployment = load_deployment(&options, &faults);
-    return s->deployment != NULL ? 0 : EXIT_FAULT;
+    if (s->deployment == NULL)
+        return EXIT_FAULT;
+    kept_store_read_revoked(config_file, s->deployment->config, s->revoked, sizeof(s->revoked));
+    return 0;
 }
 
 static void close_session(struct session *s)

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "auth/revoked.h"
 #include "auth/shown.h"
 #include "base/limits.h"
 #include "json/strict.h"
@@ -381,6 +382,10 @@ static void add_profile(struct explain *e, const struct token *token)
     static const char *const required[] = {"exp", "sub", "client_id", "iat", "jti"};
     const json_t *typ = json_object_get(token->header, "typ");
     struct str text = {json_string_value(typ), json_string_length(typ)};
+    enum claims_type type = verify_type(token->header, token->claims);
+    if (type >= CLAIMS_LOGOUT_TOKEN)
+        add(e, "typ", EXPLAIN_FAIL, STR("an access token"),
+            type == CLAIMS_EVENT ? STR("a security event") : STR("a logout token"));
     if (e->verifier->profile != PROFILE_AT_JWT)
         return;
     add(e, "typ",
@@ -436,6 +441,23 @@ static void add_cert(struct explain *e, const json_t *claims)
             explain_value(e->arena, cert));
     else if (cert != NULL)
         add(e, "mtls", EXPLAIN_NOTE, STR("not checked"), explain_value(e->arena, cert));
+}
+
+/* ---- what was revoked ---- */
+
+static void add_revoked(struct explain *e, json_t *json, bool answered)
+{
+    static const char *const texts[] = {
+        [REVOKED] = "it was revoked", [REVOKED_TOO_OLD] = "older than revocations are kept"};
+    struct claims *claims = claims_new(json_incref(json), STR(""), ALG_NONE_KNOWN, CLAIMS_ANY);
+    if (claims == NULL)
+        return;
+    enum revoked_result result = revoked_look(claims, e->verifier->issuer, e->now, answered);
+    bool known = str_find_text(e->revoked, STR("not known")) == e->revoked.len;
+    bool good = result == REVOKED_NOT;
+    claims_unref(claims);
+    add(e, "revoked", good && !known ? EXPLAIN_NOTE : pass_if(good), STR("not, by jti, sid or sub"),
+        good ? e->revoked : str_from(texts[result]));
 }
 
 /* ---- the route's rules ---- */
@@ -543,11 +565,11 @@ void explain_token(struct explain *e, const struct token *token)
     add_key(e, token);
     add_times(e, token->claims, e->verifier->require_exp);
     add_profile(e, token);
+    add_revoked(e, token->claims, false);
     add_rules(e, token->claims);
 }
 
-void explain_opaque(struct explain *e, enum opaque_state state, const json_t *claims,
-                    const char *trouble)
+void explain_opaque(struct explain *e, enum opaque_state state, json_t *claims, const char *trouble)
 {
     assert(e->verifier != NULL);
     const json_t *iss = json_object_get(claims, "iss");
@@ -565,5 +587,6 @@ void explain_opaque(struct explain *e, enum opaque_state state, const json_t *cl
     if (audience_of(e, claims) != NULL)
         add_audience(e, audience_of(e, claims));
     add_times(e, claims, false);
+    add_revoked(e, claims, true);
     add_rules(e, claims);
 }

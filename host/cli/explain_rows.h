@@ -24,6 +24,7 @@ struct explain {
     const struct policy *policy;     /* whose verifiers and rules; kind POLICY_TOKEN */
     const struct verifier *verifier; /* the one whose issuer the token names, else NULL */
     struct str key_set;              /* how old it is and where from; for the row of that name */
+    struct str revoked;              /* what is known of revocations; for the row of that name */
     double now;                      /* seconds since 1970 */
     enum dpop_mode dpop;             /* set by explain_needs_proof */
     bool needs_proof;                /* a bearer token alone is refused */
@@ -48,7 +49,7 @@ bool explain_needs_cert(struct explain *e, const json_t *claims);
 
 /* For a token that is no JWT, what its provider said: its claims (NULL: none), or what came in
  * place of an answer. Needs `verifier`. */
-void explain_opaque(struct explain *e, enum opaque_state state, const json_t *claims,
+void explain_opaque(struct explain *e, enum opaque_state state, json_t *claims,
                     const char *trouble);
 
 /* The verifier of the token's issuer, or NULL. */

@@ -24,6 +24,11 @@ struct config_note {
     struct str text; /* "file:line: ..." */
 };
 
+/* auth.revocation of an issuer. */
+struct config_revocation {
+    bool set;
+};
+
 struct config {
     struct arena arena;    /* all of it, but for: */
     struct origin *origin; /* reference: what it was made from */
@@ -43,6 +48,7 @@ struct config {
         functions_folder; /* as it is written: every script of it is one; empty: none is named */
     struct verifier_spec *issuers; /* the deployment's */
     unsigned issuer_count;
+    struct config_revocation *revocations; /* one an issuer */
     struct str resource;        /* the address that tokens are for, without a slash at its end;
                                    empty: what each request calls it */
     struct str claim_namespace; /* stripped from claims where a function names none; empty: none */

@@ -214,11 +214,28 @@ static int read_cert_header(struct options_reader *r, struct str *out)
     return 0;
 }
 
-static int read_issuer(struct options_reader *r, struct config *config, struct verifier_spec *out)
+/* revocation = {} */
+static int read_revocation(struct options_reader *r, struct config_revocation *out)
 {
-    static const char *const own[] = {"namespace", "role_path", "resource", "client_cert_header",
-                                      NULL};
+    static const char *const keys[] = {NULL};
+    if (!options_get(r, "revocation"))
+        return 0;
+    out->set = true;
+    must_be_table(r, "revocation");
+    size_t before = options_enter(r, "revocation", 0);
+    options_check_keys(r, keys);
+    options_leave(r, before);
+    lua_pop(r->L, 1);
+    return r->rc;
+}
+
+static int read_issuer(struct options_reader *r, struct config *config, struct verifier_spec *out,
+                       struct config_revocation *revocation)
+{
+    static const char *const own[] = {"namespace",          "role_path",  "resource",
+                                      "client_cert_header", "revocation", NULL};
     options_check_verifier_keys(r, own);
+    read_revocation(r, revocation);
     options_str(r, "namespace", &config->claim_namespace);
     options_read_claim_path(r, "role_path", &config->claim_roles);
     read_resource(r, &config->resource);
@@ -252,7 +269,8 @@ static int read_auth(struct options_reader *r, struct config *config)
         return -EINVAL;
     size_t count = list > 0 ? list : 1;
     config->issuers = arena_zalloc(&config->arena, count * sizeof(*config->issuers));
-    if (config->issuers == NULL)
+    config->revocations = arena_zalloc(&config->arena, count * sizeof(*config->revocations));
+    if (config->issuers == NULL || config->revocations == NULL)
         return options_no_memory(r);
     for (size_t i = 0; rc == 0 && i < count; i++) {
         size_t before = options_enter(r, "auth", 0);
@@ -262,7 +280,7 @@ static int read_auth(struct options_reader *r, struct config *config)
             rc = must_be_table(r, NULL);
         }
         if (rc == 0)
-            rc = read_issuer(r, config, &config->issuers[i]);
+            rc = read_issuer(r, config, &config->issuers[i], &config->revocations[i]);
         if (rc == 0)
             rc = check_distinct(r, config, i);
         config->issuer_count = (unsigned)i + 1;

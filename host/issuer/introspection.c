@@ -205,7 +205,7 @@ static void take_answer(struct introspection *in, struct siphash hash, struct st
         refuse(in, hash, LIMIT_INTROSPECTION_INACTIVE, false);
         return;
     }
-    struct claims *claims = claims_new(json, text, ALG_NONE_KNOWN, false);
+    struct claims *claims = claims_new(json, text, ALG_NONE_KNOWN, CLAIMS_ANY);
     if (claims == NULL) {
         complain(in, "out of memory");
         return;

@@ -55,6 +55,7 @@ static _Noreturn void run_child(struct supervisor *s, unsigned index)
     options.suspensions = s->carried.suspensions;
     options.app.replaces = s->announced;
     replay_share(s->carried.proofs);
+    revocations_share(s->carried.revocations);
     options.app.board = s->carried.board;
     options.app.rates = s->carried.rates;
     options.app.deliveries = s->carried.deliveries;

@@ -48,6 +48,12 @@ static int init_rates(void *table, unsigned workers)
     return rate_table_init(table);
 }
 
+static int init_revocations(void *table, unsigned workers)
+{
+    (void)workers;
+    return revocations_init(table);
+}
+
 static int init_generations(void *table, unsigned workers)
 {
     (void)workers;
@@ -81,6 +87,7 @@ static const struct part parts[] = {
     {"generations", 1, sizeof(struct generation_table), 0, AT(generations), init_generations},
     {"proofs", 1, sizeof(struct replay_table), 0, AT(proofs), NULL},
     {"deliveries", 1, sizeof(struct delivery_table), 0, AT(deliveries), init_deliveries},
+    {"revocations", 1, sizeof(struct revocation_table), 0, AT(revocations), init_revocations},
     {"suspensions", 1, sizeof(struct suspension_table), 0, AT(suspensions), NULL},
     {"metrics", 3, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
      init_metrics},

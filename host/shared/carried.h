@@ -14,6 +14,7 @@
 #include "shared/metrics.h"
 #include "shared/rate.h"
 #include "shared/replay.h"
+#include "shared/revocations.h"
 #include "shared/workers.h"
 
 struct carried_directory;
@@ -28,6 +29,7 @@ struct carried {
     struct generation_table *generations;
     struct replay_table *proofs;
     struct delivery_table *deliveries;
+    struct revocation_table *revocations;
     struct suspension_table *suspensions;
     struct metrics *metrics;
     struct worker_table *workers; /* not carried: this program's own */

@@ -116,6 +116,8 @@ static int walk_file(const char *path)
         rc = walk_table(&file, txn, file.expiry, false);
     if (rc == 0)
         rc = walk_table(&file, txn, file.spaces, false);
+    if (rc == 0)
+        rc = walk_table(&file, txn, file.revoked, false);
     if (rc != 0)
         return rc; /* closing nothing: what is damaged is left alone */
     mdb_txn_abort(txn);

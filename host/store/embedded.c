@@ -6,6 +6,9 @@
  * disk or for a lock. What was written is given back a slice a turn: whoever asked goes on at once,
  * and a thousand scripts in a row would keep all others waiting. */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -13,6 +16,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "store/change.h"
+#include "store/revoked.h"
 
 struct embedded {
     struct store store;
@@ -30,8 +34,13 @@ struct embedded {
     struct list batch;
     bool sweep;
     unsigned swept;
-    struct list written; /* of the batch before, to be given back */
-    uv_idle_t slice;     /* runs while `written` is not empty */
+    bool rings;                     /* there are revocations in it */
+    struct list written;            /* of the batch before, to be given back */
+    uv_idle_t slice;                /* runs while `written` is not empty */
+    struct store_request *follower; /* waits for the next revocation; NULL: nobody does */
+    uv_fs_event_t bell;             /* of other processes that have added one */
+    bool listens;                   /* to it */
+    char bell_path[PATH_MAX];       /* of LMDB's own lock file: nothing else touches its times */
 };
 
 static void on_turn(uv_prepare_t *turn);
@@ -65,8 +74,12 @@ static int write_range(struct embedded *e, struct list *first, const struct list
     uint64_t now_ms = file_now_ms();
     if (rc != 0)
         return rc;
-    for (struct list *node = first; rc == 0 && node != end; node = node->next)
-        rc = change_apply(&e->file, txn, now_ms, container_of(node, struct store_request, node));
+    for (struct list *node = first; rc == 0 && node != end; node = node->next) {
+        struct store_request *request = container_of(node, struct store_request, node);
+        e->rings = e->rings || request->kind == STORE_REVOKE;
+        rc = request->kind == STORE_REVOKE ? revoked_add(&e->file, txn, request)
+                                           : change_apply(&e->file, txn, now_ms, request);
+    }
     if (rc == 0)
         return mdb_txn_commit(txn);
     mdb_txn_abort(txn);
@@ -104,10 +117,16 @@ static void write_batch(struct embedded *e)
 static void sweep_batch(struct embedded *e)
 {
     MDB_txn *txn;
+    unsigned revoked = 0;
     e->swept = 0;
     if (mdb_txn_begin(e->file.env, NULL, 0, &txn) != 0)
         return;
-    if (change_expire(&e->file, txn, file_now_ms(), LIMIT_KV_BATCH, &e->swept) != 0) {
+    int rc = change_expire(&e->file, txn, file_now_ms(), LIMIT_KV_BATCH, &e->swept);
+    if (rc == 0)
+        rc = revoked_expire(&e->file, txn, file_now_ms(), LIMIT_KV_BATCH, &revoked);
+    if (revoked > e->swept)
+        e->swept = revoked;
+    if (rc != 0) {
         e->swept = 0;
         mdb_txn_abort(txn);
     } else if (mdb_txn_commit(txn) != 0) {
@@ -118,8 +137,11 @@ static void sweep_batch(struct embedded *e)
 static void on_work(uv_work_t *work)
 {
     struct embedded *e = container_of(work, struct embedded, work);
+    e->rings = false;
     if (!list_is_empty(&e->batch))
         write_batch(e);
+    if (e->rings)
+        (void)!utimensat(AT_FDCWD, e->bell_path, NULL, 0); /* unheard: they look now and then */
     if (e->sweep)
         sweep_batch(e);
 }
@@ -198,6 +220,48 @@ static int begin_read(struct embedded *e)
     return file_status(rc);
 }
 
+/* ---- who waits for revocations ---- */
+
+static void read_revoked(struct embedded *e, struct store_request *request)
+{
+    request->status = begin_read(e);
+    if (request->status != 0)
+        return;
+    revoked_read(&e->file, e->reader, request);
+    mdb_txn_reset(e->reader);
+}
+
+/* Is there one to read by now? */
+static void look(struct embedded *e)
+{
+    struct store_request *request = e->follower;
+    if (request == NULL)
+        return;
+    read_revoked(e, request);
+    if (request->status == 0 && request->out.len == 0)
+        return;
+    e->follower = NULL;
+    give_back(e, request);
+}
+
+static void on_bell(uv_fs_event_t *bell, const char *name, int events, int status)
+{
+    (void)name;
+    (void)events;
+    (void)status;
+    look(container_of(bell, struct embedded, bell));
+}
+
+/* Without the bell there is sweep's look. It rings for what is added from now on, so one comes
+ * after. */
+static void follow(struct embedded *e, struct store_request *request)
+{
+    e->follower = request;
+    if (!e->listens)
+        e->listens = uv_fs_event_start(&e->bell, on_bell, e->bell_path, 0) == 0;
+    look(e);
+}
+
 static void submit(struct store *store, struct store_request *request)
 {
     struct embedded *e = embedded_of(store);
@@ -205,6 +269,11 @@ static void submit(struct store *store, struct store_request *request)
     if (e->closing) {
         request->status = -ECANCELED;
         request->done(request);
+    } else if (request->kind == STORE_REVOKED && request->ttl_ms > 0) {
+        follow(e, request);
+    } else if (request->kind == STORE_REVOKED) {
+        read_revoked(e, request);
+        give_back(e, request);
     } else if (request->kind == STORE_GET || request->kind == STORE_LIST) {
         request->status = begin_read(e);
         if (request->status == 0) {
@@ -221,9 +290,12 @@ static void submit(struct store *store, struct store_request *request)
 static void sweep(struct store *store)
 {
     struct embedded *e = embedded_of(store);
+    if (!e->closing)
+        look(e);
     if (e->closing || e->sweep_due || begin_read(e) != 0)
         return;
-    e->sweep_due = change_has_expired(&e->file, e->reader, file_now_ms());
+    e->sweep_due = change_has_expired(&e->file, e->reader, file_now_ms()) ||
+                   revoked_has_expired(&e->file, e->reader, file_now_ms());
     mdb_txn_reset(e->reader);
     if (e->sweep_due)
         wake(e);
@@ -252,6 +324,11 @@ static void close_store(struct store *store)
     e->closing = true;
     uv_close((uv_handle_t *)&e->turn, NULL);
     uv_close((uv_handle_t *)&e->slice, NULL);
+    uv_close((uv_handle_t *)&e->bell, NULL);
+    if (e->follower != NULL) {
+        e->follower->status = -ECANCELED;
+        e->follower->done(e->follower);
+    }
     while (!list_is_empty(&e->written))
         give_one(e);
     while (!list_is_empty(&e->queue)) {
@@ -296,5 +373,7 @@ struct store *store_open(uv_loop_t *loop, const char *file, struct err *err)
     list_init(&e->written);
     uv_idle_init(loop, &e->slice);
     uv_prepare_init(loop, &e->turn);
+    uv_fs_event_init(loop, &e->bell);
+    snprintf(e->bell_path, sizeof(e->bell_path), "%s-lock", file);
     return &e->store;
 }

@@ -8,7 +8,7 @@
 
 #include "base/limits.h"
 
-enum { VERSION = 1, TABLES = 3, READERS_MAX = 1024 /* processes that have it open */ };
+enum { VERSION = 1, TABLES = 4, READERS_MAX = 1024 /* processes that have it open */ };
 
 static const struct str facts_name = {"\0facts", 6};
 
@@ -128,6 +128,8 @@ static int open_tables(struct file *file)
         rc = mdb_dbi_open(txn, "expiry", MDB_CREATE, &file->expiry);
     if (rc == 0)
         rc = mdb_dbi_open(txn, "spaces", MDB_CREATE, &file->spaces);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, "revoked", MDB_CREATE, &file->revoked);
     if (rc == 0)
         rc = read_or_make_facts(file, txn);
     if (rc == 0)

@@ -1,8 +1,9 @@
-/* The embedded store's file: an LMDB environment with three tables.
+/* The embedded store's file: an LMDB environment with four tables.
  *
  *   data    stored key -> record (record.h)
  *   expiry  time of the end, hash of the stored key -> stored key
- *   spaces  name of a namespace -> struct space; and the file's own facts */
+ *   spaces  name of a namespace -> struct space; and the file's own facts
+ *   revoked number in order -> a revocation (revoked.h) */
 #pragma once
 
 #include <lmdb.h>
@@ -11,7 +12,7 @@
 
 struct file {
     MDB_env *env;
-    MDB_dbi data, expiry, spaces;
+    MDB_dbi data, expiry, spaces, revoked;
     uint64_t seed[2]; /* of the hashes; drawn when the file is made */
 };
 

@@ -11,8 +11,12 @@
 
 struct redis {
     struct store store;
+    struct redis_voice voice;
     struct redis_link *link;
-    struct buf scratch; /* of the command that is being made */
+    struct redis_link *follower; /* for what the server lets wait; NULL: nobody has asked */
+    struct buf scratch;          /* of the command that is being made */
+    uv_loop_t *loop;
+    const struct redis_address *address;
     const char *prefix; /* of the address */
 };
 
@@ -23,7 +27,7 @@ static struct redis *redis_of(struct store *store)
 
 /* ---- replies ---- */
 
-static int error_status(struct redis *r, const char *text)
+static int error_status(struct redis_link *link, const char *text)
 {
     static const struct {
         const char *begins;
@@ -38,14 +42,17 @@ static int error_status(struct redis *r, const char *text)
         {"LOADING ", STORE_UNREACHABLE},
         {"MASTERDOWN ", STORE_UNREACHABLE},
     };
+    /* It sends those away who wait, as it becomes a replica. They may come again. */
+    if (str_starts_with(str_from(text), STR("UNBLOCKED ")))
+        return STORE_UNREACHABLE;
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (!str_starts_with(str_from(text), str_from(known[i].begins)))
             continue;
         if (known[i].status == STORE_UNREACHABLE)
-            redis_link_leave(r->link, text);
+            redis_link_leave(link, text);
         return known[i].status;
     }
-    redis_link_tell(r->link, text);
+    redis_link_tell(link, text);
     return STORE_REFUSED;
 }
 
@@ -109,10 +116,46 @@ static int read_count(struct store_request *q, const struct redisReply *reply)
     return 0;
 }
 
+/* One of XREAD: id, and the field's name and value. False: it is none of ours. */
+static bool read_revocation(struct store_request *q, const struct redisReply *entry)
+{
+    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 ||
+        entry->element[0]->type != REDIS_REPLY_STRING)
+        return false;
+    const struct redisReply *fields = entry->element[1];
+    if (fields->type != REDIS_REPLY_ARRAY || fields->elements != 2 ||
+        fields->element[1]->type != REDIS_REPLY_STRING ||
+        fields->element[1]->len != STORE_REVOCATION_BYTES)
+        return false;
+    buf_add_str(&q->out, text_of(fields->element[1]));
+    buf_clear(&q->position);
+    buf_add_str(&q->position, text_of(entry->element[0]));
+    return true;
+}
+
+static int read_revoked(struct store_request *q, const struct redisReply *reply)
+{
+    q->more = false;
+    if (reply->type == REDIS_REPLY_NIL)
+        return 0;
+    const struct redisReply *stream =
+        reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 ? reply->element[0] : NULL;
+    if (stream == NULL || stream->type != REDIS_REPLY_ARRAY || stream->elements != 2 ||
+        stream->element[1]->type != REDIS_REPLY_ARRAY)
+        return STORE_FOREIGN;
+    const struct redisReply *entries = stream->element[1];
+    for (size_t i = 0; i < entries->elements; i++) {
+        if (!read_revocation(q, entries->element[i]))
+            return STORE_FOREIGN;
+    }
+    q->more = entries->elements >= q->limit;
+    return buf_failed(&q->out) || buf_failed(&q->position) ? -ENOMEM : 0;
+}
+
 static int read_reply(struct redis *r, struct store_request *q, const struct redisReply *reply)
 {
     if (reply->type == REDIS_REPLY_ERROR)
-        return error_status(r, reply->str);
+        return error_status(q->kind == STORE_REVOKED ? r->follower : r->link, reply->str);
     switch (q->kind) {
     case STORE_GET:
         return read_value(q, reply);
@@ -120,6 +163,8 @@ static int read_reply(struct redis *r, struct store_request *q, const struct red
         return read_list(q, reply);
     case STORE_COUNT:
         return read_count(q, reply);
+    case STORE_REVOKED:
+        return read_revoked(q, reply);
     case STORE_INCR:
         if (reply->type != REDIS_REPLY_STRING || !redis_is_integer(text_of(reply)))
             return STORE_FOREIGN;
@@ -134,8 +179,9 @@ static int read_reply(struct redis *r, struct store_request *q, const struct red
 static void give_back(struct redis *r, struct store_request *q, int status)
 {
     q->status = status;
+    bool asked = q->kind != STORE_REVOKED; /* somebody waits for it */
     r->store.failures +=
-        status == STORE_UNREACHABLE || status == STORE_LOST || status == STORE_REFUSED;
+        asked && (status == STORE_UNREACHABLE || status == STORE_LOST || status == STORE_REFUSED);
     q->done(q);
 }
 
@@ -147,13 +193,24 @@ static void on_reply(void *arg, struct list *node, const struct redisReply *repl
 
 /* ---- the store ---- */
 
+/* What waits at the server has a connection of its own: nothing else is to wait behind it. */
+static struct redis_link *link_for(struct redis *r, const struct store_request *request)
+{
+    if (request->kind != STORE_REVOKED)
+        return r->link;
+    if (r->follower == NULL)
+        r->follower = redis_link_new(r->loop, r->address, &r->voice, true, on_reply, r);
+    return r->follower;
+}
+
 static int send_request(struct redis *r, struct store_request *request)
 {
     struct redis_command command;
     if (request->value.bytes.len > LIMIT_KV_VALUE_BYTES)
         return STORE_TOO_LARGE;
-    int rc = redis_command_make(&r->scratch, r->prefix, request, &command);
-    return rc != 0 ? rc : redis_link_send(r->link, &request->node, command.parts, command.count);
+    struct redis_link *link = link_for(r, request);
+    int rc = link != NULL ? redis_command_make(&r->scratch, r->prefix, request, &command) : -ENOMEM;
+    return rc != 0 ? rc : redis_link_send(link, &request->node, command.parts, command.count);
 }
 
 static void submit(struct store *store, struct store_request *request)
@@ -172,13 +229,17 @@ static void sweep(struct store *store)
 
 static void close_store(struct store *store)
 {
-    redis_link_close(redis_of(store)->link);
+    struct redis *r = redis_of(store);
+    redis_link_close(r->link);
+    if (r->follower != NULL)
+        redis_link_close(r->follower);
 }
 
 static void free_store(struct store *store)
 {
     struct redis *r = redis_of(store);
     redis_link_free(r->link);
+    redis_link_free(r->follower);
     buf_free(&r->scratch);
     free(r);
 }
@@ -198,7 +259,9 @@ struct store *store_connect(uv_loop_t *loop, const struct redis_address *address
         return NULL;
     r->store.backend = &redis_backend;
     r->prefix = address->prefix;
-    r->link = redis_link_new(loop, address, on_reply, r);
+    r->loop = loop;
+    r->address = address;
+    r->link = redis_link_new(loop, address, &r->voice, false, on_reply, r);
     if (r->link == NULL) {
         free(r);
         return NULL;

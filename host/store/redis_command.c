@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/limits.h"
+
 /* ---- scripts: KEYS[1] the namespace, ARGV[1] the key, the last one its time to live or 0 ---- */
 
 #define HEAD                                                                                       \
@@ -66,6 +68,19 @@ static const char count_script[] =
     "if count >= limit then return {0, 0, left} end\n"
     "redis.call('INCR', KEYS[1])\n"
     "return {1, limit - count - 1, left}";
+
+/* KEYS[1] the revocations; ARGV: one, for how long it is kept, how many there may be. */
+static const char revoke_script[] =
+    "local t = redis.call('TIME')\n"
+    "local gone = string.format('%.0f', t[1] * 1000 - ARGV[2])\n"
+    "for _, old in ipairs(redis.call('XRANGE', KEYS[1], '-', gone, 'COUNT', 100)) do\n"
+    "  redis.call('XDEL', KEYS[1], old[1])\n"
+    "end\n"
+    "if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[3]) then\n"
+    "  return redis.error_reply('OOM there are too many revocations')\n"
+    "end\n"
+    "redis.call('XADD', KEYS[1], '*', 'r', ARGV[1])\n"
+    "return 1";
 
 /* ---- commands ---- */
 
@@ -168,6 +183,31 @@ static void make_count(struct command *c, const char *prefix, const struct store
     add_number(c, (int64_t)q->ttl_ms);
 }
 
+static void make_revoke(struct command *c, const char *prefix, const struct store_request *q)
+{
+    add_script(c, revoke_script);
+    buf_printf(c->text, "%s:revoked", prefix);
+    part_ends(c);
+    add_part(c, q->value.bytes);
+    add_number(c, (int64_t)q->ttl_ms);
+    add_number(c, LIMIT_REVOCATIONS);
+}
+
+static void make_revoked(struct command *c, const char *prefix, const struct store_request *q)
+{
+    add_part(c, STR("XREAD"));
+    add_part(c, STR("COUNT"));
+    add_number(c, q->limit);
+    if (q->ttl_ms > 0) {
+        add_part(c, STR("BLOCK"));
+        add_number(c, (int64_t)q->ttl_ms);
+    }
+    add_part(c, STR("STREAMS"));
+    buf_printf(c->text, "%s:revoked", prefix);
+    part_ends(c);
+    add_part(c, q->after.len > 0 ? q->after : STR("0"));
+}
+
 static void make_write(struct command *c, const char *prefix, const struct store_request *q)
 {
     const char *scripts[] = {[STORE_SET] = set_script,
@@ -202,6 +242,10 @@ int redis_command_make(struct buf *text, const char *prefix, const struct store_
         make_list(&c, prefix, q);
     else if (q->kind == STORE_COUNT)
         make_count(&c, prefix, q);
+    else if (q->kind == STORE_REVOKE)
+        make_revoke(&c, prefix, q);
+    else if (q->kind == STORE_REVOKED)
+        make_revoked(&c, prefix, q);
     else
         make_write(&c, prefix, q);
     if (buf_failed(text)) {

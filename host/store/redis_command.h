@@ -5,6 +5,7 @@
  * set of the keys that expire, by a second later (the server's clocks differ within a script); each
  * write that adds to it removes some that are gone. A value is "t" and a text, "j" and JSON, or an
  * integer's digits as they are, which INCRBY takes. PREFIX:rate:CALLER is how many requests passed.
+ * PREFIX:revoked is a stream of revocations, of which whoever adds one removes those that are old.
  */
 #pragma once
 
@@ -12,7 +13,7 @@
 #include "store/redis_url.h"
 #include "store/store.h"
 
-enum { REDIS_PARTS = 8 };
+enum { REDIS_PARTS = 9 };
 
 struct redis_command {
     struct str parts[REDIS_PARTS]; /* in the text that was passed */
@@ -21,7 +22,8 @@ struct redis_command {
 
 /* 0 or -ENOMEM. Replies: GET a string or nil; LIST whether there are more, the last key looked at,
  * and those that are there; INCR the number as text; COUNT whether it may pass, how many may
- * follow, and the milliseconds that the window lasts; the others 1 or 0. */
+ * follow, and the milliseconds that the window lasts; REVOKED nil, or as XREAD; the others 1 or 0.
+ */
 int redis_command_make(struct buf *text, const char *prefix, const struct store_request *q,
                        struct redis_command *out) __attribute__((warn_unused_result));
 

@@ -25,6 +25,8 @@ struct socket {
 struct redis_link {
     uv_loop_t *loop;
     const struct redis_address *address;
+    struct redis_voice *voice;
+    bool waits; /* commands do, at the server */
     redis_on_reply *on_reply;
     void *arg;
     struct redis_dial *dial; /* NULL: none under way */
@@ -34,14 +36,13 @@ struct redis_link {
     struct buf out;          /* commands */
     unsigned greetings;      /* replies due before those: to AUTH and SELECT */
     bool up;                 /* the greetings are over */
-    bool down_told;          /* the log says that it is down */
     bool late;               /* one more look before it is given up */
     bool closing;
-    uint64_t pause_ms, retry_ms, quiet_ms; /* of the loop's clock, but for the first */
-    uint64_t heard_ms; /* when a reply came last, or the first command that lacks one */
-    uv_timer_t timer;  /* runs while replies are due */
-    uv_prepare_t turn; /* runs while commands wait for the turn's end */
-    uv_idle_t slice;   /* runs while replies that were read wait for the next turn */
+    uint64_t pause_ms, retry_ms; /* the second of the loop's clock */
+    uint64_t heard_ms;           /* when a reply came last, or the first command that lacks one */
+    uv_timer_t timer;            /* runs while replies are due */
+    uv_prepare_t turn;           /* runs while commands wait for the turn's end */
+    uv_idle_t slice;             /* runs while replies that were read wait for the next turn */
     char input[READ_BYTES];
 };
 
@@ -51,27 +52,27 @@ struct redis_link {
 static bool may_tell(struct redis_link *link)
 {
     uint64_t now_ms = uv_now(link->loop);
-    if (now_ms < link->quiet_ms)
+    if (now_ms < link->voice->quiet_ms)
         return false;
-    link->quiet_ms = now_ms + QUIET_MS;
+    link->voice->quiet_ms = now_ms + QUIET_MS;
     return true;
 }
 
 static void tell_down(struct redis_link *link, const char *why)
 {
-    if (link->down_told || !may_tell(link))
+    if (link->voice->down_told || !may_tell(link))
         return;
     log_message(LOG_ERROR, "the store at %s:%s cannot be reached: %s", link->address->host,
                 link->address->port, why);
-    link->down_told = true;
+    link->voice->down_told = true;
 }
 
 static void tell_up(struct redis_link *link)
 {
-    if (link->down_told)
+    if (link->voice->down_told)
         log_message(LOG_INFO, "the store at %s:%s answers again", link->address->host,
                     link->address->port);
-    link->down_told = false;
+    link->voice->down_told = false;
 }
 
 void redis_link_tell(struct redis_link *link, const char *what)
@@ -277,6 +278,8 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
     bool idle = link->up && list_is_empty(&link->sent) && list_is_empty(&link->queued);
     if (count < 0 && idle)
         drop_socket(link); /* servers do that to who is silent */
+    else if (count < 0 && link->waits && link->up)
+        end(link, STORE_UNREACHABLE, STORE_UNREACHABLE); /* the same */
     else if (count < 0)
         give_up(socket->link,
                 count == UV_EOF ? "it closed the connection" : uv_strerror((int)count));
@@ -361,13 +364,16 @@ int redis_link_send(struct redis_link *link, struct list *node, const struct str
 }
 
 struct redis_link *redis_link_new(uv_loop_t *loop, const struct redis_address *address,
-                                  redis_on_reply *on_reply, void *arg)
+                                  struct redis_voice *voice, bool waits, redis_on_reply *on_reply,
+                                  void *arg)
 {
     struct redis_link *link = calloc(1, sizeof(*link));
     if (link == NULL)
         return NULL;
     link->loop = loop;
     link->address = address;
+    link->voice = voice;
+    link->waits = waits;
     link->on_reply = on_reply;
     link->arg = arg;
     list_init(&link->queued);
@@ -389,6 +395,8 @@ void redis_link_close(struct redis_link *link)
 
 void redis_link_free(struct redis_link *link)
 {
+    if (link == NULL)
+        return;
     buf_free(&link->out);
     free(link);
 }

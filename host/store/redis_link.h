@@ -7,6 +7,7 @@
  * connection is given up. What is wrong is logged once an outage, and once in ten seconds. */
 #pragma once
 
+#include <stdbool.h>
 #include <uv.h>
 
 #include "base/buf.h"
@@ -22,9 +23,17 @@ struct redisReply; /* of hiredis */
 typedef void redis_on_reply(void *arg, struct list *node, const struct redisReply *reply,
                             int status);
 
-/* NULL when out of memory. The address is borrowed. */
+/* What the log was told of a server, by all links to it. Zero to begin with. */
+struct redis_voice {
+    bool down_told;    /* it says that it is down */
+    uint64_t quiet_ms; /* of the loop's clock: no line before */
+};
+
+/* NULL when out of memory. Address and voice are borrowed. `waits`: for commands that the server
+ * lets wait: that it closes the connection meanwhile is no fault. */
 struct redis_link *redis_link_new(uv_loop_t *loop, const struct redis_address *address,
-                                  redis_on_reply *on_reply, void *arg);
+                                  struct redis_voice *voice, bool waits, redis_on_reply *on_reply,
+                                  void *arg);
 
 /* Sends the command of these parts; `node` is the caller's and is the link's until it is given
  * back. 0, -ENOMEM, STORE_UNREACHABLE, or STORE_FULL when too much waits already: then the node was
@@ -39,6 +48,6 @@ void redis_link_tell(struct redis_link *link, const char *what);
  * name. All other nodes are given back. */
 void redis_link_leave(struct redis_link *link, const char *why);
 
-/* Gives back all nodes. Then, when the loop is empty, redis_link_free. */
+/* Gives back all nodes. Then, when the loop is empty, redis_link_free; NULL is fine there. */
 void redis_link_close(struct redis_link *link);
 void redis_link_free(struct redis_link *link);

@@ -26,8 +26,12 @@ enum store_kind {
     STORE_DELETE,
     STORE_INCR,
     STORE_CAS,
-    STORE_COUNT /* a request of a rate limit; only where store_is_remote */
+    STORE_COUNT,  /* a request of a rate limit; only where store_is_remote */
+    STORE_REVOKE, /* adds a revocation to those that are kept (revoked.h) */
+    STORE_REVOKED /* reads them, in the order in which they were added */
 };
+
+enum { STORE_REVOCATION_BYTES = 16 };
 
 enum store_type { STORE_ABSENT, STORE_TEXT, STORE_JSON };
 
@@ -39,18 +43,22 @@ struct store_value {
 /* Every slice is the requester's, and so is the request itself; both must live until `done`. */
 struct store_request {
     enum store_kind kind;
-    struct str space; /* namespace: 1 to LIMIT_KV_SPACE_NAME bytes; none for STORE_COUNT */
+    struct str space; /* namespace: 1 to LIMIT_KV_SPACE_NAME bytes; none from STORE_COUNT on */
     /* 1 to LIMIT_KV_KEY_BYTES bytes; STORE_LIST: prefix, may be empty; STORE_COUNT: the caller */
     struct str key;
     /* STORE_SET; STORE_CAS (STORE_ABSENT: deletes). JSON is compared by its bytes: the caller sends
-     * one form of each value. */
+     * one form of each value. STORE_REVOKE: STORE_REVOCATION_BYTES. */
     struct store_value value;
     struct store_value expected; /* STORE_CAS; STORE_ABSENT: the key must not be there */
     int64_t by;                  /* STORE_INCR */
-    /* 0: for ever. STORE_INCR: of a counter that it makes. STORE_COUNT: the window */
+    /* 0: for ever. STORE_INCR: of a counter that it makes. STORE_COUNT: the window. STORE_REVOKE:
+     * how long it is kept. STORE_REVOKED: 0, or there is one request
+     * at a time, which is given back when there is one to read, or maybe after so long */
     uint64_t ttl_ms;
-    struct str after; /* STORE_LIST: begin behind this key; empty: at the start */
-    unsigned limit;   /* STORE_LIST: keys at most. STORE_COUNT: requests in a window */
+    /* STORE_LIST: begin behind this key; STORE_REVOKED: behind this `position`. Empty: at the
+     * start */
+    struct str after;
+    unsigned limit; /* STORE_LIST, STORE_REVOKED: at most. STORE_COUNT: requests in a window */
 
     /* the result */
     int status;            /* 0 or negative; store_error_text says it in words */
@@ -58,10 +66,10 @@ struct store_request {
     int64_t number;        /* INCR: the new value. COUNT: requests that may still follow */
     uint64_t reset_ms;     /* COUNT: until the window ends */
     enum store_type found; /* GET: of the value in `out` */
-    struct buf
-        out;   /* owned by the requester. GET: the value. LIST: store_next_key takes it apart */
-    bool more; /* LIST: there may be more keys behind the last one looked at, which is the */
-    struct buf position; /* ... one in here; owned by the requester */
+    struct buf out; /* owned by the requester. GET: the value. LIST: store_next_key takes it apart.
+                       REVOKED: one behind the other */
+    bool more; /* LIST, REVOKED: there may be more behind the last one looked at, which is the */
+    struct buf position; /* ... one in here, a text; owned by the requester; as it was: none */
 
     void (*done)(struct store_request *request);
     struct list node; /* the store's */

@@ -197,8 +197,8 @@ static void strips_namespaces(void **state)
 static void keeps_the_stripped_copy(void **state)
 {
     (void)state;
-    struct claims *claims =
-        claims_new(parse("{\"n/roles\":[\"a\"],\"m/roles\":[\"b\"]}"), STR(""), ALG_RS256, false);
+    struct claims *claims = claims_new(parse("{\"n/roles\":[\"a\"],\"m/roles\":[\"b\"]}"), STR(""),
+                                       ALG_RS256, CLAIMS_ANY);
     json_t *whole = claims_plain(claims, STR(""));
     json_t *first = claims_plain(claims, STR("n/"));
     json_t *second = claims_plain(claims, STR("n/"));
@@ -225,13 +225,14 @@ static void reads_registered_claims(void **state)
                                        STR(""), ALG_ES256, true);
     assert_true(str_eq(claims->issuer, STR("i")) && str_eq(claims->subject, STR("s")));
     assert_true(claims->expires == 5 && claims->not_before == 1.5);
-    assert_true(claims->subject_hash != 0 && claims->alg == ALG_ES256 && claims->at_jwt);
+    assert_true(claims->subject_hash != 0 && claims->alg == ALG_ES256 &&
+                claims->type == CLAIMS_AT_JWT);
     assert_ptr_equal(claims_ref(claims), claims);
     claims_unref(claims);
     assert_true(str_eq(claims->issuer, STR("i")));
     claims_unref(claims);
     claims = claims_new(parse("{\"iss\":[\"i\"],\"sub\":5,\"exp\":\"5\",\"nbf\":null}"), STR(""),
-                        ALG_RS256, false);
+                        ALG_RS256, CLAIMS_ANY);
     assert_null(claims->issuer.ptr);
     assert_true(claims->subject.len == 0 && claims->subject_hash == 0);
     assert_true(isnan(claims->expires) && isnan(claims->not_before));

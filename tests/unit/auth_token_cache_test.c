@@ -34,7 +34,8 @@ static void add(const char *sub, const struct key_source *source)
 {
     struct token token;
     assert_int_equal(token_parse(text_of(sub), &token), 0);
-    struct claims *claims = claims_new(json_incref(token.claims), STR(""), ALG_RS256, true);
+    struct claims *claims =
+        claims_new(json_incref(token.claims), STR(""), ALG_RS256, CLAIMS_AT_JWT);
     token_cache_add(&token, source, claims);
     claims_unref(claims);
     token_clear(&token);
@@ -49,7 +50,7 @@ static bool has(const char *sub, const struct key_source *source)
     if (claims == NULL)
         return false;
     assert_true(str_eq(claims->subject, str_from(sub)) && str_eq(claims->issuer, STR("i")));
-    assert_true(claims->alg == ALG_RS256 && claims->at_jwt);
+    assert_true(claims->alg == ALG_RS256 && claims->type == CLAIMS_AT_JWT);
     assert_int_equal(json_array_size(json_object_get(claims->json, "n")), 3);
     return true;
 }

@@ -218,7 +218,7 @@ static void is_kept_with_the_claims(void **state)
 {
     (void)state;
     struct claims *claims =
-        claims_new(parse("{\"n/roles\":1,\"m/roles\":2}"), STR(""), ALG_RS256, false);
+        claims_new(parse("{\"n/roles\":1,\"m/roles\":2}"), STR(""), ALG_RS256, CLAIMS_ANY);
     const struct sheet *whole = claims_sheet(claims, STR(""));
     const struct sheet *plain = claims_sheet(claims, STR("n/"));
     assert_true(str_eq(sheet_text(whole), STR("{\"n/roles\":1,\"m/roles\":2}")));
@@ -230,7 +230,7 @@ static void is_kept_with_the_claims(void **state)
     assert_true(str_eq(sheet_text(other), STR("{\"n/roles\":1,\"roles\":2}")));
     assert_true(other->serial != serial && other->serial != whole->serial);
     claims_unref(claims);
-    claims = claims_new(parse("{\"a\\nb\":1}"), STR(""), ALG_RS256, false);
+    claims = claims_new(parse("{\"a\\nb\":1}"), STR(""), ALG_RS256, CLAIMS_ANY);
     assert_null(claims_sheet(claims, STR("")));
     assert_null(claims_sheet(claims, STR("")));
     claims_unref(claims);
@@ -254,7 +254,7 @@ static void spells_as_the_token_does(void **state)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct claims *claims =
-            claims_new(parse(cases[i].claims), str_from(cases[i].claims), ALG_RS256, false);
+            claims_new(parse(cases[i].claims), str_from(cases[i].claims), ALG_RS256, CLAIMS_ANY);
         const struct sheet *whole = claims_sheet(claims, STR(""));
         const struct sheet *plain = claims_sheet(claims, STR("n/"));
         if (!str_eq(sheet_text(whole), str_from(cases[i].whole)))

@@ -22,7 +22,7 @@ static int l_both(lua_State *L)
     const char *text = luaL_checkstring(L, 1);
     json_t *json = json_loads(text, JSON_ALLOW_NUL, NULL);
     assert_non_null(json);
-    struct claims *claims = claims_new(json_incref(json), str_from(text), ALG_RS256, false);
+    struct claims *claims = claims_new(json_incref(json), str_from(text), ALG_RS256, CLAIMS_ANY);
     claims_table_push(L, claims, (struct str){NULL, 0});
     claims_unref(claims); /* the table needs them no more */
     tree_push(L, json);

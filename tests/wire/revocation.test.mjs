@@ -1,0 +1,219 @@
+// Tokens that were revoked before their end: by command and by script, in all workers, for tokens that are
+// cached, over a restart and kill -9, on hosts that share a server, and when there is no such server.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import { deployment, eventually, lua, run, start } from '../lib/host.mjs';
+import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
+import { Redis } from '../lib/redis.mjs';
+import { request } from '../lib/wire.mjs';
+
+const REVOKED = { error: 'jwt_invalid', error_description: 'The provided token was revoked' };
+const SCRIPTS = {
+  me: 'return function() return "ok" end',
+  inlua: 'return jwt.require_scope("read:shows", function() return "ok" end)',
+  revoke: `return function(event)
+    local ok, one, two = pcall(jwt.revoke, json.decode(event.body))
+    return json.encode { ok = ok, one = one, two = two }
+  end`,
+};
+
+function files(issuer, more = '') {
+  return deployment(SCRIPTS, {
+    fields: { me: 'auth = true' },
+    more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}${more} },`,
+  });
+}
+
+async function world(t, { more = ', revocation = {}', ...options } = {}) {
+  const issuer = (await Issuer.start(t)).tenant();
+  const h = await start(t, { files: files(issuer, more), ...options });
+  return { issuer, h };
+}
+
+// The statuses of so many requests, each by a connection of its own, so that all workers come to it.
+async function ask(h, headers, count = 12) {
+  const seen = await Promise.all(Array.from({ length: count }, () => h.call('me', { headers })));
+  return [...new Set(seen.map((res) => res.status))].sort();
+}
+
+const revoke = (t, h, args, options = {}) => run(t, ['revoke', ...args], { dir: h.dir, ...options });
+
+// What was revoked by another process is heard of at once, but it is the kernel that tells.
+const refused = (h, headers) => eventually(async () => String(await ask(h, headers)) === '401', 5, 'all workers refuse it');
+
+const JSON_TYPE = { 'Content-Type': 'application/json' };
+const byScript = async (h, what) => (await h.call('revoke', { method: 'POST', headers: JSON_TYPE, body: JSON.stringify(what) })).json();
+
+test('by command: subject, session and token, of two workers, cached or not; others stay', async (t) => {
+  const { issuer, h } = await world(t, { workers: 2 });
+  const a = issuer.bearer({ sub: 'a', jti: 'a1', sid: 's1' });
+  const b = issuer.bearer({ sub: 'b', jti: 'b1', sid: 's1' });
+  const c = issuer.bearer({ sub: 'c', jti: 'c1', sid: 's2' });
+  const c2 = issuer.bearer({ sub: 'c', jti: 'c2', sid: 's3' });
+  for (const headers of [a, b, c, c2]) assert.deepEqual(await ask(h, headers), [200]);
+
+  const done = await revoke(t, h, ['--jti', 'c1']);
+  assert.equal(done.code, 0, done.stderr);
+  assert.equal(done.stdout, "revoked: tokens whose jti is 'c1'\n");
+  await refused(h, c);
+  for (const headers of [a, b, c2]) assert.deepEqual(await ask(h, headers), [200]);
+
+  assert.equal((await revoke(t, h, ['--sid', 's1'])).code, 0);
+  await refused(h, a);
+  await refused(h, b);
+  assert.deepEqual(await ask(h, c2), [200]);
+
+  assert.match((await revoke(t, h, ['--sub', 'c'])).stdout, /^revoked: tokens whose sub is 'c', of who signed in up to \d{4}-/);
+  await refused(h, c2);
+  const res = await h.call('me', { headers: c2 });
+  assert.deepEqual(res.json(), REVOKED);
+  assert.match(res.headers['www-authenticate'][0], /^Bearer .*error="invalid_token"/);
+  const inLua = await h.call('inlua', { headers: c2 });
+  assert.deepEqual([inLua.status, inLua.json()], [401, REVOKED]);
+  const now = Math.floor(Date.now() / 1000);
+  assert.deepEqual(await ask(h, issuer.bearer({ sub: 'c', iat: now + 60 })), [200], 'who signs in later is let in');
+  assert.equal(await h.metric('revocations'), 3);
+  assert.ok(await h.metric('revoked_tokens_total') > 3);
+
+  const shown = await run(t, ['explain', '-'], { dir: h.dir, input: c2.Authorization });
+  assert.equal(shown.code, 1);
+  assert.match(shown.stdout, /FAIL {2}revoked +not, by jti, sid or sub +it was revoked/);
+  const good = await run(t, ['explain', '-'], { dir: h.dir, input: issuer.token({ sub: 'd' }) });
+  assert.match(good.stdout, /PASS {2}revoked +not, by jti, sid or sub +not revoked, of 3 that are/);
+});
+
+test('up to a time, by sign-in before issue, and of one issuer', async (t) => {
+  const { issuer, h } = await world(t, { more: '' }); // nothing has to be set for it
+  const old = issuer.bearer({ sub: 'u', iat: 1790000000 + 100, jti: 'x' });
+  const now = Math.floor(Date.now() / 1000);
+  const renewed = issuer.bearer({ sub: 'u', iat: now - 5, auth_time: now - 1000 });
+  const fresh = issuer.bearer({ sub: 'u', iat: now - 5, auth_time: now - 10 });
+  const time = (seconds) => new Date(seconds * 1000).toISOString().replace('.000', '');
+  for (const headers of [renewed, fresh]) assert.deepEqual(await ask(h, headers), [200]);
+  assert.equal((await revoke(t, h, ['--sub', 'u', '--before', time(now - 100)])).code, 0);
+  await refused(h, renewed);
+  assert.deepEqual(await ask(h, fresh), [200]);
+  assert.equal((await revoke(t, h, ['--sub', 'u', '--issuer', 'https://other.example/'])).code, 0);
+  assert.equal((await revoke(t, h, ['--jti', 'end'])).code, 0);
+  await refused(h, issuer.bearer({ jti: 'end' })); // in order: what came before it is known as well
+  assert.deepEqual(await ask(h, fresh), [200]);
+  // Once anything was revoked, a token ends before its revocation would.
+  assert.equal((await h.call('me', { headers: old })).json().error_description, 'The provided token is older than revocations are kept');
+});
+
+test('bad usage says what to type', async (t) => {
+  const { h } = await world(t);
+  for (const [args, pattern] of [
+    [[], /one of --sub, --sid and --jti is needed; usage/],
+    [['--sub', 'a', '--jti', 'b'], /one of --sub, --sid and --jti is needed/],
+    [['--sub', ''], /--sub is empty/],
+    [['--sub', 'a', '--before', 'yesterday'], /--before is a time such as 2026-01-02T03:04:05Z, not 'yesterday'/],
+    [['--sub', 'a', '--before', '2999-01-01T00:00:00Z'], /--before 2999-01-01T00:00:00Z is yet to come/],
+  ]) {
+    const done = await revoke(t, h, args);
+    assert.equal(done.code, 2, String(args));
+    assert.match(done.stderr, pattern);
+  }
+  assert.equal(await h.metric('revocations_total'), 0);
+});
+
+test('by script: known everywhere when the call returns; wrong use raises', async (t) => {
+  const { issuer, h } = await world(t, { workers: 2 });
+  for (const [what, over] of [[{ sub: 'x' }, { sub: 'x' }], [{ sid: 's' }, { sid: 's' }], [{ jti: 'j' }, { jti: 'j' }]]) {
+    const headers = issuer.bearer(over);
+    assert.deepEqual(await ask(h, headers), [200]);
+    assert.deepEqual(await byScript(h, what), { ok: true, one: true });
+    assert.deepEqual(await ask(h, headers), [401]);
+  }
+  const now = Math.floor(Date.now() / 1000);
+  const headers = issuer.bearer({ sub: 'y', iat: now - 50 });
+  assert.deepEqual(await byScript(h, { sub: 'y', before: now - 100 }), { ok: true, one: true });
+  assert.deepEqual(await byScript(h, { sub: 'y', issuer: 'https://other.example/' }), { ok: true, one: true });
+  assert.deepEqual(await ask(h, headers), [200]);
+  assert.deepEqual(await byScript(h, { sub: 'y', before: now - 50, issuer: issuer.issuer }), { ok: true, one: true });
+  assert.deepEqual(await ask(h, headers), [401]);
+  for (const [what, pattern] of [
+    [{}, /sub, sid or jti is missing/], [{ sub: 'a', jti: 'b' }, /one of sub, sid and jti at a time/],
+    [{ sub: 1 }, /sub is a text, not a number/], [{ sub: '' }, /sub is empty/],
+    [{ sub: 'a', before: now + 100 }, /before is a time that has passed/], [{ sub: 'a', before: 'x' }, /before is a time/],
+    [{ sbu: 'a' }, /sbu: unknown key; did you mean `sub`/],
+  ]) {
+    const { ok, one } = await byScript(h, what);
+    assert.equal(ok, false);
+    assert.match(one, pattern);
+  }
+});
+
+test('survives kill -9 of workers and of the whole host; what is revoked while none runs counts, too', async (t) => {
+  const { issuer, h } = await world(t, { workers: 2 });
+  const a = issuer.bearer({ sub: 'a' }), b = issuer.bearer({ sub: 'b' }), c = issuer.bearer({ sub: 'c' });
+  assert.deepEqual(await byScript(h, { sub: 'a' }), { ok: true, one: true });
+  const before = h.workers();
+  for (const pid of before) process.kill(pid, 'SIGKILL');
+  await eventually(() => h.workers().length === 2 && !h.workers().some((pid) => before.includes(pid)), 10, 'new workers');
+  assert.deepEqual(await ask(h, b), [200]);
+  assert.deepEqual(await ask(h, a), [401]);
+
+  const again = await start(t, { dir: h.dir, workers: 2, args: ['--sandbox'] }); // beside it, on the same file
+  assert.deepEqual(await ask(again, a), [401]);
+  assert.deepEqual(await byScript(again, { sub: 'b' }), { ok: true, one: true });
+  await refused(h, b);
+  for (const pid of again.workers()) process.kill(pid, 'SIGSTOP'); // so that none of them tidies up
+  const workers = again.workers();
+  again.kill('SIGKILL');
+  for (const pid of workers) process.kill(pid, 'SIGKILL');
+  await again.exit;
+  again.stop = () => {};
+  assert.equal((await revoke(t, h, ['--sub', 'c'])).code, 0);
+  const third = await start(t, { dir: h.dir, workers: 2 });
+  for (const headers of [a, b, c]) assert.deepEqual(await ask(third, headers), [401]);
+  assert.deepEqual(await ask(third, issuer.bearer({ sub: 'd' })), [200]);
+});
+
+test('with KV_URL all hosts know; one that starts later does, too', async (t) => {
+  const redis = await Redis.start(t);
+  const issuer = (await Issuer.start(t)).tenant();
+  const env = { KV_URL: redis.url };
+  const [one, two] = await Promise.all([0, 1].map(() => start(t, { files: files(issuer, ', revocation = {}'), workers: 2, env })));
+  const a = issuer.bearer({ sub: 'a' }), b = issuer.bearer({ sub: 'b' });
+  for (const h of [one, two]) assert.deepEqual(await ask(h, a), [200]);
+  assert.deepEqual(await byScript(one, { sub: 'a' }), { ok: true, one: true });
+  assert.deepEqual(await ask(one, a), [401]);
+  await refused(two, a);
+  assert.equal((await revoke(t, one, ['--sub', 'b'], { env })).code, 0);
+  await refused(one, b);
+  await refused(two, b);
+  const three = await start(t, { files: files(issuer, ''), env });
+  for (const headers of [a, b]) assert.deepEqual(await ask(three, headers), [401]);
+  assert.ok(!fs.existsSync(path.join(one.dir, '.luafn/kv.mdb')));
+  const shown = await run(t, ['explain', '-'], { dir: one.dir, env, input: a.Authorization });
+  assert.match(shown.stdout, /FAIL {2}revoked/);
+
+  // What was known stays known without the server; what is new is told as not kept, and counts here.
+  await redis.stop();
+  const c = issuer.bearer({ sub: 'c' });
+  assert.deepEqual(await ask(two, c), [200]);
+  const { ok, two: why } = await byScript(two, { sub: 'c' });
+  assert.equal(ok, true);
+  assert.match(why, /the store's server/);
+  assert.deepEqual(await ask(two, c), [401]);
+  assert.deepEqual(await ask(two, a), [401]);
+  const done = await revoke(t, one, ['--sub', 'd'], { env });
+  assert.equal(done.code, 1);
+  assert.match(done.stderr, /nothing was revoked: the/);
+
+  // Who starts now cannot know: with auth.revocation nobody is let in, without it is as before.
+  const four = await start(t, { files: files(issuer, ', revocation = {}'), env });
+  const d = issuer.bearer({ sub: 'd' });
+  const res = await four.call('me', { headers: d });
+  assert.deepEqual([res.status, res.json().error], [503, 'revocations_unavailable']);
+  assert.deepEqual(res.headers['retry-after'], ['5']);
+  const inLua = await four.call('inlua', { headers: d });
+  assert.deepEqual([inLua.status, inLua.json().error], [503, 'revocations_unavailable']);
+  const five = await start(t, { files: files(issuer, ''), env });
+  assert.deepEqual(await ask(five, d), [200]);
+  await redis.begin();
+  await eventually(async () => (await four.call('me', { headers: d })).status === 200, 10, 'it knows again');
+});

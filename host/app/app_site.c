@@ -142,6 +142,18 @@ static void challenge(const struct app *app, struct exchange *ex)
         resource_challenge(app->current->config, function->spec, ex);
 }
 
+/* RFC 9449 section 8.2: it must not be kept with the answer, and pages have to see it. */
+static void add_nonce(const struct config *config, struct exchange *ex)
+{
+    struct headers *headers = &ex->res.headers;
+    if (headers_set(headers, &ex->arena, STR("DPoP-Nonce"), ex->dpop_nonce) != 0 ||
+        headers_set(headers, &ex->arena, STR("Cache-Control"), STR("no-store")) != 0 ||
+        (config->cors.origin_count > 0 &&
+         headers_add(headers, &ex->arena, STR("Access-Control-Expose-Headers"),
+                     STR("DPoP-Nonce, WWW-Authenticate")) != 0))
+        ex->res.close = true;
+}
+
 void app_decorate(struct exchange *ex)
 {
     struct app *app = ex->app;
@@ -156,6 +168,8 @@ void app_decorate(struct exchange *ex)
         ex->res.close = true;
     if (config->cors.origin_count > 0)
         cors_add_headers(&config->cors, ex);
+    if (ex->dpop_nonce.len > 0)
+        add_nonce(config, ex);
     if (app->options.dev && ex->function != NULL) {
         add_generation(ex);
         add_fault(app, ex);

@@ -6,6 +6,7 @@
 #include <openssl/sha.h>
 
 #include "auth/key.h"
+#include "auth/nonce.h"
 #include "shared/replay.h"
 #include "auth/token.h"
 #include "base/limits.h"
@@ -154,11 +155,16 @@ static int check_signature(const struct token *proof, struct buf *thumbprint)
 static enum dpop_result remember(const struct dpop_request *req, struct str thumbprint,
                                  const json_t *claims, const char **why)
 {
+    enum nonce_age age = req->nonce_secret.len == 0 ? NONCE_NEWEST
+                                                    : nonce_judge(req->nonce_secret, req->now,
+                                                                  text_member(claims, "nonce"));
+    if (age == NONCE_NONE)
+        return DPOP_NO_NONCE;
     const json_t *iat = json_object_get(claims, "iat");
     double until = json_number_value(iat) + LIMIT_DPOP_AGE + req->tolerance;
     switch (replay_admit(thumbprint, text_member(claims, "jti"), req->now, until)) {
     case REPLAY_NEW:
-        return DPOP_GOOD;
+        return age == NONCE_OLDER ? DPOP_GOOD_RENEW : DPOP_GOOD;
     case REPLAY_SEEN:
         *why = "The proof has been used before";
         return DPOP_BAD_PROOF;

@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <math.h>
 
+#include "auth/nonce.h"
 #include "base/limits.h"
+#include "shared/nonce_secret.h"
 
-#define REALM "luafn"
+#define REALM          "luafn"
+#define USE_DPOP_NONCE "use_dpop_nonce"
 
 /* ---- answers ---- */
 
@@ -84,7 +87,7 @@ static void challenge_with(const struct policy *policy, struct exchange *ex, str
                            struct str more, struct str scope)
 {
     enum dpop_mode mode = policy_dpop(policy);
-    bool of_proof = str_eq(error, STR("invalid_dpop_proof"));
+    bool of_proof = str_eq(error, STR("invalid_dpop_proof")) || str_eq(error, STR(USE_DPOP_NONCE));
     int rc = 0;
     if (mode != DPOP_REQUIRED)
         rc = policy_challenge(&ex->res, &ex->arena, "Bearer", of_proof ? STR("") : error, more,
@@ -311,7 +314,8 @@ static int read_credentials(const struct policy *policy, const struct exchange *
 static enum policy_result deny_proof(const struct policy *policy, struct exchange *ex,
                                      struct verdict *verdict, const char *code, const char *text)
 {
-    const char *error = strcmp(code, "invalid_dpop_proof") == 0 ? code : "invalid_token";
+    bool of_proof = strcmp(code, "invalid_dpop_proof") == 0 || strcmp(code, USE_DPOP_NONCE) == 0;
+    const char *error = of_proof ? code : "invalid_token";
     enum policy_result result = deny(ex, verdict, 401, code, str_from(text));
     challenge(policy, ex, str_from(error), join_scopes(policy, &ex->arena, " "));
     return result;
@@ -326,6 +330,34 @@ static enum policy_result deny_busy(struct exchange *ex, struct verdict *verdict
     return result;
 }
 
+/* Of a function that says nothing about nonces, the issuer's. Empty: none is asked for. */
+static struct str nonce_secret(const struct dpop *of_function, const struct dpop *of_issuer)
+{
+    const struct dpop *says = of_function->nonce != DPOP_NONCE_UNSET ? of_function : of_issuer;
+    if (says->nonce != DPOP_NONCE_ON)
+        return STR("");
+    return says->nonce_secret.len > 0 ? says->nonce_secret : nonce_secret_get();
+}
+
+/* The newest leaves with the answer, whatever that will be (RFC 9449 section 8.2). */
+static bool give_nonce(struct exchange *ex, struct str secret, double now)
+{
+    char *nonce = arena_alloc(&ex->arena, NONCE_BYTES);
+    if (nonce == NULL || !nonce_write(secret, now, nonce))
+        return false;
+    ex->dpop_nonce = (struct str){nonce, NONCE_BYTES};
+    return true;
+}
+
+static enum policy_result deny_nonce(const struct policy *policy, struct exchange *ex, double now,
+                                     struct str secret, struct verdict *verdict)
+{
+    return give_nonce(ex, secret, now)
+               ? deny_proof(policy, ex, verdict, USE_DPOP_NONCE,
+                            "The proof has to name the nonce of this answer's DPoP-Nonce")
+               : deny_memory(ex, verdict);
+}
+
 static enum policy_result check_proof(const struct policy *policy, struct exchange *ex, double now,
                                       struct str token, struct verdict *verdict)
 {
@@ -338,6 +370,7 @@ static enum policy_result check_proof(const struct policy *policy, struct exchan
         .origin = policy->dpop.origin.len > 0 ? policy->dpop.origin : of_issuer->origin,
         .path = ex->req.path,
         .token = token,
+        .nonce_secret = nonce_secret(&policy->dpop, of_issuer),
         .now = now,
         .tolerance = verdict->verifier->clock_tolerance,
     };
@@ -348,6 +381,10 @@ static enum policy_result check_proof(const struct policy *policy, struct exchan
     switch (result) {
     case DPOP_GOOD:
         return POLICY_ALLOW;
+    case DPOP_GOOD_RENEW:
+        return give_nonce(ex, req.nonce_secret, now) ? POLICY_ALLOW : deny_memory(ex, verdict);
+    case DPOP_NO_NONCE:
+        return deny_nonce(policy, ex, now, req.nonce_secret, verdict);
     case DPOP_BAD_PROOF:
         return deny_proof(policy, ex, verdict, "invalid_dpop_proof", why);
     case DPOP_OTHER_KEY:

@@ -88,6 +88,8 @@
 #define LIMIT_KEYS_UNKNOWN       32   /* kids remembered as unknown, an issuer */
 #define LIMIT_KEYS_UNKNOWN_TTL   60.0 /* ... so long: two cooldowns, to leave one for others */
 #define LIMIT_KEYS_REDIRECTS     5    /* discovery and key set */
+#define LIMIT_NONCE_STEP         60.0 /* seconds in which nonces are the same */
+#define LIMIT_NONCE_STEPS        5    /* so many of them are accepted, and one of a clock ahead */
 #define LIMIT_DPOP_AGE           60.0 /* seconds that a proof of possession is good for, */
 #define LIMIT_DPOP_AHEAD         10.0 /* and by which its clock may be ahead */
 #define LIMIT_DPOP_JTI_BYTES     256

@@ -410,12 +410,20 @@ bool explain_needs_proof(struct explain *e, const json_t *claims)
     return e->needs_proof;
 }
 
+static bool names_nonce(const struct explain *e)
+{
+    const struct dpop *own = &e->policy->dpop, *of_issuer = &e->verifier->dpop;
+    return (own->nonce != DPOP_NONCE_UNSET ? own->nonce : of_issuer->nonce) == DPOP_NONCE_ON;
+}
+
 static void add_proof(struct explain *e, const json_t *claims)
 {
     const json_t *key = json_object_get(json_object_get(claims, "cnf"), "jkt");
     if (dpop_refuses_bearer(e->dpop, claims))
         add(e, "dpop", pass_if(dpop_is_bound(claims)),
-            STR("bound to a key (cnf.jkt), which signs a proof"), explain_value(e->arena, key));
+            names_nonce(e) ? STR("bound to a key (cnf.jkt), which signs a proof with a nonce")
+                           : STR("bound to a key (cnf.jkt), which signs a proof"),
+            explain_value(e->arena, key));
     else if (e->dpop == DPOP_OPTIONAL)
         add(e, "dpop", EXPLAIN_NOTE, STR("a proof where it is bound to a key"),
             STR("not bound: a bearer token"));

@@ -102,6 +102,7 @@ struct exchange {
     const char *error_code; /* static reason code of a refusal; NULL if none */
     uint64_t sub_hash;      /* hash of the token's subject; 0 if none */
     unsigned rate_limit, rate_remaining, rate_reset; /* for the RateLimit headers; limit 0: none */
+    struct str dpop_nonce;                           /* for DPoP-Nonce; empty: none */
     bool rate_refused;                               /* this request is over the limit */
     uint64_t bytes_sent;                             /* body bytes */
     struct metric_durations
@@ -177,8 +178,7 @@ void exchange_stream_abort(struct exchange *ex);
 /* Does the answer, whose status is set, carry a body? */
 static inline bool exchange_sends_body(const struct exchange *ex)
 {
-    return ex->res.upgraded ||
-           (ex->req.method != METHOD_HEAD && response_has_body(ex->res.status));
+    return ex->res.upgraded || (ex->req.method != METHOD_HEAD && response_has_body(ex->res.status));
 }
 
 /* Is there more of a file to be sent? */

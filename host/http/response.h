@@ -24,9 +24,9 @@ struct response {
                       it is sized */
     bool sized;    /* of a streamed body: `size` is its length */
     uint64_t size;
-    bool upgraded; /* ... of bytes that are no longer HTTP's, both ways, until both have ended; those
-                      of the client come as a body in pieces */
-    bool unsized; /* of HEAD: how long the body would be is not known */
+    bool upgraded; /* ... of bytes that are no longer HTTP's, both ways, until both have ended;
+                      those of the client come as a body in pieces */
+    bool unsized;  /* of HEAD: how long the body would be is not known */
 };
 
 /* "Not Found"; "unknown" for codes without a registered phrase. Static. */

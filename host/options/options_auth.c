@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "auth/nonce.h"
 #include "base/limits.h"
 #include "lua/lazy.h"
 #include "options/options.h"
@@ -209,15 +210,35 @@ static int read_introspection(struct options_reader *r, struct introspection_spe
     return r->rc;
 }
 
-/* dpop = { optional =, origin = } at the top of the stack; pops it. */
+/* nonce = true | false | SECRET */
+static int read_nonce(struct options_reader *r, struct dpop *out)
+{
+    bool wanted = false;
+    if (!options_get(r, "nonce"))
+        return 0;
+    bool named = lua_type(r->L, -1) == LUA_TSTRING;
+    lua_pop(r->L, 1);
+    int rc =
+        named ? options_str(r, "nonce", &out->nonce_secret) : options_bool(r, "nonce", &wanted);
+    if (rc == 0 && named && out->nonce_secret.len < NONCE_SECRET_MIN)
+        rc = options_fault(r, "nonce",
+                           "has %zu bytes; a secret for several machines has %d at least, and for "
+                           "one machine `true` will do",
+                           out->nonce_secret.len, NONCE_SECRET_MIN);
+    out->nonce = named || wanted ? DPOP_NONCE_ON : DPOP_NONCE_OFF;
+    return rc;
+}
+
+/* dpop = { optional =, origin =, nonce = } at the top of the stack; pops it. */
 static int read_dpop_table(struct options_reader *r, struct dpop *out)
 {
-    static const char *const keys[] = {"optional", "origin", NULL};
+    static const char *const keys[] = {"optional", "origin", "nonce", NULL};
     bool optional = false;
     size_t before = options_enter(r, "dpop", 0);
     options_check_keys(r, keys);
     options_bool(r, "optional", &optional);
     options_str(r, "origin", &out->origin);
+    read_nonce(r, out);
     if (r->rc == 0 && out->origin.ptr != NULL && !is_http_url(out->origin))
         options_fault(r, "origin", "must be as \"https://api.example\"");
     options_leave(r, before);

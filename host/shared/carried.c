@@ -66,6 +66,12 @@ static int init_deliveries(void *table, unsigned workers)
     return delivery_table_init(table);
 }
 
+static int init_nonces(void *table, unsigned workers)
+{
+    (void)workers;
+    return nonce_secret_init(table);
+}
+
 static int init_metrics(void *table, unsigned workers)
 {
     struct metrics *metrics = table;
@@ -86,10 +92,11 @@ static const struct part parts[] = {
     {"rates", 1, sizeof(struct rate_table), 0, AT(rates), init_rates},
     {"generations", 1, sizeof(struct generation_table), 0, AT(generations), init_generations},
     {"proofs", 1, sizeof(struct replay_table), 0, AT(proofs), NULL},
+    {"nonces", 1, sizeof(struct nonce_secret), 0, AT(nonces), init_nonces},
     {"deliveries", 1, sizeof(struct delivery_table), 0, AT(deliveries), init_deliveries},
     {"revocations", 1, sizeof(struct revocation_table), 0, AT(revocations), init_revocations},
     {"suspensions", 1, sizeof(struct suspension_table), 0, AT(suspensions), NULL},
-    {"metrics", 3, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
+    {"metrics", 4, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
      init_metrics},
     {"workers", 0, sizeof(struct worker_table), 0, AT(workers), init_workers},
 };

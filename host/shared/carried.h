@@ -12,6 +12,7 @@
 #include "shared/delivery.h"
 #include "shared/generations.h"
 #include "shared/metrics.h"
+#include "shared/nonce_secret.h"
 #include "shared/rate.h"
 #include "shared/replay.h"
 #include "shared/revocations.h"
@@ -28,6 +29,7 @@ struct carried {
     struct rate_table *rates;
     struct generation_table *generations;
     struct replay_table *proofs;
+    struct nonce_secret *nonces;
     struct delivery_table *deliveries;
     struct revocation_table *revocations;
     struct suspension_table *suspensions;

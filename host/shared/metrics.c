@@ -22,6 +22,7 @@ const char *const metrics_token_codes[METRIC_TOKENS] = {"ok",
                                                         "insufficient_user_authentication",
                                                         "invalid_signature",
                                                         "stale_signature",
+                                                        "use_dpop_nonce",
                                                         "other"};
 
 size_t metrics_bytes(unsigned pages)

@@ -17,7 +17,7 @@
 enum {
     METRIC_BOUNDS = 11,
     METRIC_NAME_BYTES = 64,
-    METRIC_TOKENS = 12,                    /* outcomes of a token check; metrics_token_codes */
+    METRIC_TOKENS = 13,                    /* outcomes of a token check; metrics_token_codes */
     METRIC_OTHERS = LIMIT_METRIC_FUNCTIONS /* the place of functions beyond the limit */
 };
 

@@ -8,25 +8,9 @@ import * as jose from 'jose';
 import { deployment, eventually, lua, run, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { jws } from '../lib/jws.mjs';
+import { client, hash, now, proof } from '../lib/proof.mjs';
 
 const SUB = 'return function(e, c) return json.encode(c.identityContext or {}) end';
-const now = () => Math.floor(Date.now() / 1000);
-const hash = (token) => crypto.createHash('sha256').update(token).digest('base64url');
-
-async function client(alg = 'ES256') {
-  const { publicKey, privateKey } = await jose.generateKeyPair(alg, { extractable: true });
-  const jwk = await jose.exportJWK(publicKey);
-  return { alg, jwk, privateKey, jkt: await jose.calculateJwkThumbprint(jwk), all: await jose.exportJWK(privateKey) };
-}
-
-// A proof; `header` and `claims` change the good ones, undefined leaves a member out.
-async function proof(who, { method = 'GET', url, token, header = {}, claims = {}, key = who.privateKey }) {
-  const h = { alg: who.alg, typ: 'dpop+jwt', jwk: who.jwk, ...header };
-  const c = { jti: crypto.randomUUID(), htm: method, htu: url, iat: now(), ath: hash(token), ...claims };
-  for (const o of [h, c]) for (const k of Object.keys(o)) if (o[k] === undefined) delete o[k];
-  return new jose.SignJWT(c).setProtectedHeader(h).sign(key);
-}
-
 async function world(t, { dpop = 'true', fields, more = '' } = {}) {
   const issuer = (await Issuer.start(t)).tenant();
   const all = fields ?? { me: 'auth = true', shows: 'auth = { scope = "admin" }', open: 'auth = "public"', loose: 'auth = { dpop = "optional" }', off: 'auth = { dpop = false }' };

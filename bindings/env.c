@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "bindings/bindings.h"
 #include "lua/lazy.h"
+#include "lua/told.h"
 #include "lua/vm.h"
 #include "options/spec.h"
 
@@ -46,6 +47,11 @@ static int l_index(lua_State *L)
         if (strlen(name.ptr) == name.len && is_visible(vm, name.ptr))
             value = services->getenv(services->env_arg, name.ptr);
     }
+    if (value != NULL)
+        redact_learn(str_from(lua_tostring(L, 2)), str_from(value));
+    struct hook *hook = told_hook(L);
+    if (hook != NULL && lua_type(L, 2) == LUA_TSTRING)
+        told_env(L, hook, lua_tostring(L, 2), value);
     lua_pushstring(L, value); /* nil for NULL */
     return 1;
 }
@@ -95,6 +101,7 @@ static void lx_fill(lua_State *L, const struct vm *vm)
     services->each_env(services->env_arg, on_variable, &pack);
     for (const char *p = pack.data; p < pack.data + pack.len;) {
         const char *value = p + strlen(p) + 1;
+        redact_learn(str_from(p), str_from(value));
         lua_pushstring(L, value);
         lua_setfield(L, table, p);
         p = value + strlen(value) + 1;

@@ -10,6 +10,7 @@
 #include "bindings/bindings.h"
 #include "bindings/fetch_options.h"
 #include "bindings/fetch_stream.h"
+#include "bindings/fetch_told.h"
 #include "base/limits.h"
 #include "client/client.h"
 #include "run/await.h"
@@ -27,6 +28,7 @@ struct fetch_op {
     struct buf data; /* owned: URL, then name and value of each header, then the body */
     size_t url_len, body_len;
     struct buf sizes; /* owned: struct sizes, one for each header */
+    unsigned told;    /* the call, for who listens */
 };
 
 struct sizes {
@@ -169,14 +171,38 @@ static void push_body(lua_State *L, struct fetch_op *f, const char *bytes, int o
     }
 }
 
+static void tell_answer(struct hook *hook, const struct fetch_op *f)
+{
+    struct header headers[LIMIT_FETCH_HEADER_COUNT];
+    unsigned count = 0;
+    const char *p = f->data.data + f->url_len;
+    for (size_t i = 0; i < f->sizes.len / sizeof(struct sizes); i++) {
+        struct sizes sizes;
+        memcpy(&sizes, f->sizes.data + i * sizeof(sizes), sizeof(sizes));
+        const struct header h = {{p, sizes.name}, {p + sizes.name, sizes.value}};
+        p += sizes.name + sizes.value;
+        if (count < LIMIT_FETCH_HEADER_COUNT)
+            headers[count++] = h;
+    }
+    const struct str body = {f->stream == NULL ? p : NULL, f->body_len};
+    fetch_told_answer(hook, f->told, f->status, (struct str){f->data.data, f->url_len}, headers,
+                      count, body);
+}
+
 static int finish(lua_State *L, struct op *op)
 {
     struct fetch_op *f = container_of(op, struct fetch_op, op);
     bool lost = buf_failed(&f->data) || buf_failed(&f->sizes);
     if (f->error == 0 && lost)
         snprintf(f->error_text, sizeof(f->error_text), "out of memory");
-    if (f->error != 0 || lost)
+    struct hook *hook = told_hook(L);
+    if (f->error != 0 || lost) {
+        if (hook != NULL)
+            fetch_told_error(hook, f->told, f->error_text);
         return luaL_error(L, "fetch: %s", f->error_text);
+    }
+    if (hook != NULL)
+        tell_answer(hook, f);
     const char *p = f->data.data;
     int op_index = lua_gettop(L);
     lua_createtable(L, 0, 5);
@@ -220,6 +246,9 @@ static int l_fetch(lua_State *L)
     if (inv != NULL && inv->fetching >= LIMIT_FETCH_PARALLEL)
         return luaL_error(L, "fetch: more than %d transfers at once in one request",
                           LIMIT_FETCH_PARALLEL);
+    struct hook *hook = told_hook(L);
+    if (hook != NULL)
+        f->told = fetch_told_begin(L, hook, &request.req, request.stream);
     if (request.stream) {
         f->stream = lx_fetch_stream_start(L, client, &request.req, on_done, f);
         lua_setiuservalue(L, -2, 1);
@@ -228,6 +257,8 @@ static int l_fetch(lua_State *L)
     struct err err;
     if (client_start(client, &request.req, on_done, f, &f->call, &err) != 0) {
         f->call = NULL;
+        if (hook != NULL)
+            fetch_told_error(hook, f->told, err.text);
         return luaL_error(L, "fetch: %s", err.text);
     }
     f->inv = inv;

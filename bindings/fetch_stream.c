@@ -6,7 +6,9 @@
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "base/limits.h"
 #include "base/list.h"
+#include "lua/told.h"
 #include "run/await.h"
 #include "run/invocation.h"
 
@@ -104,11 +106,26 @@ static void cancel_read(struct op *op)
     container_of(op, struct read_op, op)->stream->reader = NULL;
 }
 
+static void tell_piece(lua_State *L, struct hook *hook, struct str bytes)
+{
+    hook_text(hook);
+    unsigned call = told_begin(L, hook, "fetch.chunk");
+    struct buf *out = hook_text(hook);
+    if (bytes.ptr != NULL)
+        redact_add_text(&hook->redact, bytes, LIMIT_JOURNAL_TEXT, out);
+    else
+        buf_add_str(out, STR("null"));
+    told_end(hook, call);
+}
+
 /* The next piece, or nil at the end; false when there is none yet. */
 static bool lx_push_piece(lua_State *L, struct fetch_stream *s)
 {
     struct str bytes = s->call != NULL ? client_stream_bytes(s->call) : buf_str(&s->rest);
+    struct hook *hook = told_hook(L);
     if (bytes.len > 0) {
+        if (hook != NULL)
+            tell_piece(L, hook, bytes);
         lua_pushlstring(L, bytes.ptr, bytes.len);
         if (s->call != NULL)
             client_stream_take(s->call);
@@ -118,6 +135,8 @@ static bool lx_push_piece(lua_State *L, struct fetch_stream *s)
     }
     if (s->call != NULL)
         return false;
+    if (hook != NULL)
+        tell_piece(L, hook, (struct str){NULL, 0});
     if (s->closed || s->error != 0 || buf_failed(&s->rest))
         luaL_error(L, "fetch: %s",
                    s->closed       ? "the stream is closed"

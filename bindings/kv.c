@@ -12,6 +12,7 @@
 #include "lua/lazy.h"
 #include "run/await.h"
 #include "lua/json_lazy.h"
+#include "lua/told.h"
 #include "lua/tree.h"
 #include "lua/vm.h"
 #include "options/spec.h"
@@ -29,6 +30,7 @@ struct kv_call {
 struct kv_op {
     struct op op;
     struct kv_call *call; /* owned; the store's while sent and not done */
+    unsigned told;        /* the call, for who listens */
 };
 
 static void free_call(struct kv_call *call)
@@ -130,9 +132,85 @@ static int push_result(lua_State *L, const struct store_request *r)
     }
 }
 
+/* ---- what is told ---- */
+
+static void add_value(struct hook *hook, enum store_type kind, struct str bytes, struct buf *out)
+{
+    if (kind == STORE_ABSENT)
+        buf_add_str(out, STR("null"));
+    else if (kind == STORE_TEXT)
+        redact_add_text(&hook->redact, bytes, LIMIT_JOURNAL_TEXT, out);
+    else if (bytes.len > LIMIT_JOURNAL_TEXT)
+        buf_printf(out, "{\"cut\":%zu}", bytes.len);
+    else
+        redact_add_json(&hook->redact, bytes, out);
+}
+
+static void tell_answer(struct hook *hook, unsigned told, const struct store_request *r)
+{
+    struct buf *out = hook_text(hook);
+    buf_printf(out, "{\"status\":%d", r->status);
+    if (r->status == 0 && r->kind == STORE_GET) {
+        static const char *const kinds[] = {"absent", "text", "json"};
+        buf_printf(out, ",\"found\":\"%s\",\"value\":", kinds[r->found]);
+        add_value(hook, r->found, buf_str(&r->out), out);
+    } else if (r->status == 0 && r->kind == STORE_LIST) {
+        struct str rest = buf_str(&r->out), key;
+        buf_add_str(out, STR(",\"keys\":["));
+        for (bool first = true; store_next_key(&rest, &key); first = false) {
+            if (!first)
+                buf_add_char(out, ',');
+            redact_add_text(&hook->redact, key, LIMIT_JOURNAL_TEXT, out);
+        }
+        buf_add_char(out, ']');
+        if (r->more)
+            buf_add_str(out, STR(",\"after\":"));
+        if (r->more)
+            redact_add_text(&hook->redact, buf_str(&r->position), LIMIT_JOURNAL_TEXT, out);
+    } else if (r->status == 0 && r->kind == STORE_INCR) {
+        buf_printf(out, ",\"number\":%lld", (long long)r->number);
+    } else if (r->status == 0) {
+        buf_printf(out, ",\"changed\":%s", r->changed ? "true" : "false");
+    }
+    buf_add_char(out, '}');
+    told_end(hook, told);
+}
+
+static unsigned tell(lua_State *L, struct hook *hook, const struct store_request *r)
+{
+    static const char *const names[] = {
+        [STORE_GET] = "kv.get",   [STORE_SET] = "kv.set",       [STORE_CAS] = "kv.cas",
+        [STORE_INCR] = "kv.incr", [STORE_DELETE] = "kv.delete", [STORE_LIST] = "kv.list"};
+    struct buf *out = hook_text(hook);
+    buf_add_str(out, STR("{\"key\":"));
+    redact_add_text(&hook->redact, r->key, LIMIT_JOURNAL_TEXT, out);
+    if (r->kind == STORE_CAS) {
+        buf_add_str(out, STR(",\"expected\":"));
+        add_value(hook, r->expected.type, r->expected.bytes, out);
+    }
+    if (r->kind == STORE_CAS || r->kind == STORE_SET) {
+        buf_add_str(out, STR(",\"value\":"));
+        add_value(hook, r->value.type, r->value.bytes, out);
+    }
+    if (r->kind == STORE_INCR)
+        buf_printf(out, ",\"by\":%lld", (long long)r->by);
+    if (r->kind == STORE_LIST) {
+        buf_printf(out, ",\"limit\":%u,\"after\":", r->limit);
+        redact_add_text(&hook->redact, r->after, LIMIT_JOURNAL_TEXT, out);
+    }
+    if (r->ttl_ms > 0)
+        buf_printf(out, ",\"ttl_ms\":%llu", (unsigned long long)r->ttl_ms);
+    buf_add_char(out, '}');
+    return told_begin(L, hook, names[r->kind]);
+}
+
 static int finish(lua_State *L, struct op *op)
 {
-    int count = push_result(L, &container_of(op, struct kv_op, op)->call->request);
+    struct kv_op *waiter = container_of(op, struct kv_op, op);
+    struct hook *hook = told_hook(L);
+    if (hook != NULL)
+        tell_answer(hook, waiter->told, &waiter->call->request);
+    int count = push_result(L, &waiter->call->request);
     dispose(op);
     return count;
 }
@@ -259,6 +337,9 @@ static int lx_send(lua_State *L, struct kv_op *waiter)
     point(&r->value.bytes, &rest);
     point(&r->after, &rest);
     point(&r->space, &rest);
+    struct hook *hook = told_hook(L);
+    if (hook != NULL)
+        waiter->told = tell(L, hook, r);
     call->sent = true;
     store_submit(vm->services->store, r);
     return await(L, &waiter->op);

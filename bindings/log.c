@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "run/invocation.h"
 #include "lua/show.h"
+#include "lua/told.h"
 #include "lua/vm.h"
 
 /* At most `max` bytes, not cut within a character. */
@@ -102,6 +103,14 @@ static void write_line(const struct vm *vm, const struct invocation *inv, enum l
     log_end(&line);
 }
 
+static const char *level_name(enum log_level level)
+{
+    return level == LOG_DEBUG  ? "debug"
+           : level == LOG_INFO ? "info"
+           : level == LOG_WARN ? "warn"
+                               : "error";
+}
+
 static int log_arguments(lua_State *L, enum log_level level)
 {
     luaL_checkany(L, 1);
@@ -114,6 +123,9 @@ static int log_arguments(lua_State *L, enum log_level level)
     struct str fields = {NULL, 0};
     if (!lua_isnil(L, 2))
         fields = lx_fields(L, 2);
+    struct hook *hook = told_hook(L);
+    if (hook != NULL)
+        hook->type->log(hook, level_name(level), (struct str){message, strlen(message)}, fields);
     struct invocation *inv = invocation_of(L);
     if (is_allowed(inv, &message, &fields))
         write_line(vm_of(L), inv, level, message, fields);

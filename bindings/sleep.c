@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "bindings/bindings.h"
 #include "run/await.h"
+#include "lua/told.h"
 #include "lua/vm.h"
 
 enum { SECONDS_MAX = 86400 };
@@ -18,6 +19,7 @@ enum { SECONDS_MAX = 86400 };
 struct sleep_op {
     struct op op;
     struct sleep_timer *timer; /* NULL when it is over */
+    unsigned told;             /* the call, for who listens */
 };
 
 struct sleep_timer {
@@ -48,8 +50,11 @@ static void on_timer(uv_timer_t *handle)
 
 static int finish(lua_State *L, struct op *op)
 {
-    (void)L;
-    (void)op;
+    struct hook *hook = told_hook(L);
+    if (hook != NULL) {
+        hook_text(hook);
+        told_end(hook, container_of(op, struct sleep_op, op)->told);
+    }
     return 0;
 }
 
@@ -70,6 +75,11 @@ static int l_sleep(lua_State *L)
     if (timer == NULL || loop == NULL) {
         free(timer);
         return luaL_error(L, loop == NULL ? "sleep cannot wait here" : "out of memory");
+    }
+    struct hook *hook = told_hook(L);
+    if (hook != NULL) {
+        buf_printf(hook_text(hook), "{\"seconds\":%.17g}", seconds);
+        sleeper->told = told_begin(L, hook, "sleep");
     }
     timer->sleeper = sleeper;
     sleeper->timer = timer;

@@ -12,6 +12,7 @@
 #include "http/target.h"
 #include "client/client_rules.h"
 #include "issuer/token_wait.h"
+#include "journal/record.h"
 #include "run/input.h"
 
 /* A request on its way; in the exchange's arena. */
@@ -37,8 +38,10 @@ static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
 
 /* ---- 1. the head is complete: which path does it mean? ---- */
 
-static void answer_not_found(struct exchange *ex)
+static void answer_not_found(struct app *app, struct exchange *ex)
 {
+    if (app->journal != NULL)
+        record_begin(app->journal, ex);
     exchange_answer_error(ex, 404, STR("not_found"),
                           STR("There is no function and no file at this path"));
 }
@@ -171,6 +174,8 @@ static bool try_function(struct visit *visit, struct str path)
     /* Copied: the answer may still be on its way when the deployment that it came from is gone. */
     ex->function = arena_copy(&ex->arena, visit->function->spec->name).ptr;
     ex->generation = visit->function->generation;
+    if (visit->app->journal != NULL && !visit->function->spec->is_dev)
+        record_begin(visit->app->journal, ex);
     if (visit->app->options.metrics != NULL)
         ex->durations = &visit->function->metrics->durations;
     if (ex->function != NULL && keep_match(visit))
@@ -207,7 +212,7 @@ static void look_at_site(struct visit *visit, bool waited)
     case SITE_NONE:
         break;
     }
-    answer_not_found(ex);
+    answer_not_found(app, ex);
 }
 
 void app_on_request(void *arg, struct exchange *ex)
@@ -376,6 +381,7 @@ static struct exchange *detach_background(struct exchange *ex)
     ex->on_settled = NULL;
     exchange_hold(ex); /* its arena holds the request's texts */
     copy->state = EXCHANGE_WORKING;
+    record_move(ex, copy);
     if (arena_defer(&copy->arena, (void (*)(void *))exchange_release, ex) != 0) {
         exchange_release(ex);
         exchange_release(copy);
@@ -429,6 +435,8 @@ static void call_function(struct visit *visit)
     struct exchange *ex = visit->ex;
     if (visit->claims != NULL)
         ex->sub_hash = visit->claims->subject_hash;
+    if (ex->hook != NULL)
+        ex->hook->type->claims(ex->hook, visit->claims);
     const struct function_spec *spec = visit->function->spec;
     /* A 202 is a promise: what would be refused is answered as a call that waits. */
     bool background = spec->background && spec->cron == NULL && !visit->app->options.direct &&
@@ -492,5 +500,7 @@ void app_call_scheduled(struct app *app, struct function *function, struct excha
     visit->ex = ex;
     visit->function = function;
     visit->path = ex->req.path;
+    if (app->journal != NULL)
+        record_begin(app->journal, ex);
     call_function(visit);
 }

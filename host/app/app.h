@@ -19,6 +19,7 @@
 #include "store/store.h"
 #include "app/watch.h"
 
+struct journal;
 struct tls_files;
 
 struct app_options {
@@ -31,6 +32,7 @@ struct app_options {
     bool proxy_protocol;         /* connections begin with a PROXY header of `proxies` */
     const char *const *defaults; /* environment that `dev` provides: name, value, ..., NULL */
     const char *state_folder;    /* ".luafn" beside functions.lua; NULL: keep nothing on disk */
+    const char *journal_folder;  /* where records are kept; NULL: nowhere, so that there are none */
     const char *kv_file;         /* of the embedded store; NULL: none */
     bool kv_local;               /* KV_URL does not count */
     struct rate_table *rates;    /* borrowed: that of all workers; NULL: nothing is limited */
@@ -74,6 +76,9 @@ struct app {
     struct server *server;
     struct client *client;
     struct issuers *issuers;
+    struct journal *journal; /* NULL: none is kept */
+    struct list lives;       /* who follow it: app_journal.c */
+    unsigned live_count;
     struct store *store;                /* NULL: none */
     struct redis_address store_address; /* of one on a server; host empty: it is embedded */
     struct app_reader reader;
@@ -203,6 +208,10 @@ void app_delivery_renew(struct app *app);
 /* app_admin.c: /_luafn/live, ready, metrics, routes. True when the path is one of them and ex was
  * answered. */
 bool app_admin(struct app *app, struct exchange *ex, struct str path);
+/* app_journal.c: /_luafn/journal. True when the path is one of its own and ex was taken care of. */
+bool app_journal(struct app *app, struct exchange *ex, struct str path);
+/* Ends the answers of those who follow it. */
+void app_journal_close(struct app *app);
 /* app_log.c: the access line and the counters. */
 void app_finished(void *arg, struct exchange *ex);
 /* app_metrics.c: writes into the page what is counted elsewhere; once a turn of the loop. */

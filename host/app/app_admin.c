@@ -1,5 +1,5 @@
-/* /_luafn/live, ready, routes (and metrics, in app_metrics.c): for those who operate the host. On
- * the admin listener, and in `dev` on the same one. */
+/* /_luafn/live, ready, routes (and metrics, in app_metrics.c; journal, in app_journal.c): for those
+ * who operate the host. On the admin listener, and in `dev` on the same one. */
 #include "app/app.h"
 
 #include "app/routes.h"
@@ -150,5 +150,5 @@ bool app_admin(struct app *app, struct exchange *ex, struct str path)
             return true;
         }
     }
-    return false;
+    return app_journal(app, ex, path);
 }

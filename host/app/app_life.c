@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/packed.h"
+#include "journal/journal.h"
 #include "server/tls.h"
 #include "run/invocation.h"
 #include "run/task.h"
@@ -262,10 +263,54 @@ static void recall_faults(struct app *app, struct deployment *deployment)
     }
 }
 
+static void learn_secrets(const struct verifier_spec *list, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        redact_learn(STR(""), list[i].secret);
+        redact_learn(STR(""), list[i].introspection.client_secret);
+    }
+}
+
+/* What the journal must not show: secrets of policies, as functions.lua and the scripts have them.
+ */
+static void learn_all(const struct deployment *d)
+{
+    learn_secrets(d->config->issuers, d->config->issuer_count);
+    for (unsigned i = 0; i < d->config->outbound_count; i++) {
+        redact_learn(STR(""), d->config->outbound[i].client_secret);
+        redact_learn(STR(""), d->config->outbound[i].private_key);
+    }
+    for (unsigned i = 0; i < d->function_count; i++) {
+        const struct policy *policy = &d->functions[i]->spec->policy;
+        learn_secrets(policy->own, policy->own_count);
+        for (unsigned k = 0; policy->webhook != NULL && k < policy->webhook->secret_count; k++)
+            redact_learn(STR(""), policy->webhook->secrets[k].key);
+    }
+}
+
 static void on_change(void *arg)
 {
     struct app *app = arg;
     app->keep_due = true;
+    if (app->journal != NULL && app->current != NULL)
+        learn_all(app->current);
+}
+
+/* What the journal keeps from now on. */
+static void follow_rules(struct app *app, const struct deployment *deployment)
+{
+    const struct config *config = deployment->config;
+    const char *folder = app->options.journal_folder;
+    if (app->journal == NULL && config->journal.on && folder != NULL)
+        app->journal =
+            journal_new(folder, app->options.page,
+                        app->options.metrics != NULL ? (unsigned)app->options.metrics->workers : 1);
+    if (app->journal == NULL)
+        return;
+    learn_all(deployment);
+    if (journal_set_rules(app->journal, &config->journal, config->redact, config->redact_count) !=
+        0)
+        log_message(LOG_ERROR, "out of memory: there is no journal");
 }
 
 static void take_deployment(struct app *app, struct deployment *deployment)
@@ -291,6 +336,7 @@ static void take_deployment(struct app *app, struct deployment *deployment)
         return;
     }
     app->config_error.text[0] = '\0';
+    follow_rules(app, deployment);
     if (app->options.kept != NULL)
         recall_faults(app, deployment);
     struct deployment *before = app->current;
@@ -323,6 +369,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     app->on_ready = on_ready;
     list_init(&app->proxies);
     list_init(&app->deliveries);
+    list_init(&app->lives);
     app->started_ns = clock_monotonic_ns();
     app->client = client_new(loop);
     app->issuers =
@@ -408,6 +455,7 @@ void app_drain(struct app *app, void (*done)(void *arg), void *arg)
 {
     app->draining = true;
     close_websockets(app->current);
+    app_journal_close(app);
     server_drain(app->server, done, arg);
 }
 
@@ -427,6 +475,7 @@ static void on_server_closed(void *arg)
 
 void app_close(struct app *app)
 {
+    app_journal_close(app);
     cancel_all(app->current);
     cancel_all(app->loading);
     for (struct deployment *d = app->retired; d != NULL; d = d->retired_next)
@@ -466,5 +515,7 @@ void app_free(struct app *app)
     free(app->own_page);
     token_cache_clear();
     exchange_pool_free();
+    journal_free(app->journal);
+    redact_forget();
     packed_forget();
 }

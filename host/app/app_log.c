@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "journal/hook.h"
 #include "run/tidy.h"
 
 /* Without the query, which may hold secrets. */
@@ -65,6 +66,7 @@ void app_finished(void *arg, struct exchange *ex)
 {
     struct app *app = arg;
     uint64_t ns = clock_monotonic_ns() - ex->started_ns;
+    hook_moment(ex->hook, HOOK_SENT);
     metrics_add_duration(&app->page->durations, ns);
     if (ex->durations != NULL)
         metrics_add_duration(ex->durations, ns);

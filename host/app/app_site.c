@@ -6,6 +6,7 @@
 
 #include "app/resource.h"
 #include "http/target.h"
+#include "journal/hook.h"
 
 static void set_redirect(struct exchange *ex, const struct redirect_rule *rule, struct str target)
 {
@@ -157,6 +158,8 @@ static void add_nonce(const struct config *config, struct exchange *ex)
 void app_decorate(struct exchange *ex)
 {
     struct app *app = ex->app;
+    if (ex->hook != NULL)
+        ex->hook->type->answer(ex->hook);
     if (app->current == NULL)
         return;
     const struct config *config = app->current->config;

@@ -196,6 +196,22 @@
 #define LIMIT_STALL_MS              50   /* of a script's code where it cannot yield, in a row */
 #define LIMIT_WATCHDOG              2.0  /* a loop that has not turned for this long is replaced */
 
+/* ---- the journal ---- */
+#define LIMIT_JOURNAL_RECORD    (64 * 1024) /* bytes of a record, near enough: what is more is cut */
+#define LIMIT_JOURNAL_TEXT      (24 * 1024) /* of one text in it, as a body */
+#define LIMIT_JOURNAL_CALLS     1000        /* host calls of a request that are written down */
+#define LIMIT_JOURNAL_SLICES    64
+#define LIMIT_JOURNAL_DEV       500                /* requests that `dev` keeps ... */
+#define LIMIT_JOURNAL_DEV_BYTES (32 * 1024 * 1024) /* ... and their bytes */
+#define LIMIT_JOURNAL_KEEP      (64 * 1024 * 1024) /* functions.lua journal.keep */
+#define LIMIT_JOURNAL_KEEP_MIN  (16 * 1024 * 1024)
+#define LIMIT_JOURNAL_LIVE      16   /* who follow it at once, a worker */
+#define LIMIT_JOURNAL_FILES     4096 /* of them in the folder that are looked at */
+#define LIMIT_REDACT_VALUE_MIN  8    /* bytes of a secret that is looked for in texts */
+#define LIMIT_REDACT_SECRETS    256  /* of them, a worker */
+#define LIMIT_REDACT_REQUEST    32   /* credentials that one request brings */
+#define LIMIT_REDACT_NAMES      64   /* functions.lua redact */
+
 /* ---- the site: redirects and headers ---- */
 #define LIMIT_SITE_RULES    10000 /* redirects; each request walks them until one matches */
 #define LIMIT_PROXY_CALLS   1024  /* rewrites to other hosts under way, a worker; then 503 */

@@ -360,6 +360,8 @@ static int prepare_state(struct run_host_plan *plan, bool remote)
         return 0;
     }
     app->state_folder = plan->keys_folder;
+    snprintf(plan->journal_folder, sizeof(plan->journal_folder), "%s/journal", folder);
+    app->journal_folder = plan->journal_folder;
     snprintf(plan->kv_file, sizeof(plan->kv_file), "%s/kv.mdb", folder);
     if (!remote && store_check(plan->kv_file, &err) != 0)
         return cli_fault("%s", err.text);

@@ -35,7 +35,7 @@ struct run_host_plan {
     struct listener admin, redirect; /* `redirect`: handed over; else fd is 0 */
     struct tls_files tls[OPTION_LIST_MAX];
     struct buf client_ca; /* owned, for the life of the process */
-    char keys_folder[4096], kv_file[4096];
+    char keys_folder[4096], kv_file[4096], journal_folder[4096];
     /* Called once the configuration has proved good, before any process is made; NULL: none. */
     void (*announce)(const struct run_host_plan *plan);
     bool sandbox;

@@ -12,6 +12,7 @@
 #include "http/forwarded.h"
 #include "http/header_rule.h"
 #include "http/redirect.h"
+#include "journal/journal.h"
 #include "lua/origin.h"
 #include "server/server.h"
 #include "options/spec.h"
@@ -69,7 +70,10 @@ struct config {
     unsigned outbound_count;
     struct proxies proxies; /* whose word about their clients counts */
     struct server_limits limits;
-    size_t body_limit;               /* bytes, of functions that name none and of rewrites */
+    size_t body_limit;            /* bytes, of functions that name none and of rewrites */
+    struct journal_rules journal; /* in `dev`: all */
+    struct str *redact;           /* names that the journal shows no values of */
+    unsigned redact_count;
     bool compression;                /* of text, for clients that ask for it */
     size_t token_cache;              /* bytes of the verified-token cache, a worker; 0: off */
     struct redis_address kv_address; /* of KV_URL; host empty: it is not set */

@@ -13,7 +13,7 @@
 
 static const char *const top_keys[] = {"prefix",      "functions", "auth",     "publish",
                                        "redirects",   "headers",   "cors",     "limits",
-                                       "compression", "proxies",   "outbound", NULL};
+                                       "compression", "proxies",   "outbound", "journal", "redact", NULL};
 
 static int must_be_table(struct options_reader *r, const char *key)
 {
@@ -441,6 +441,44 @@ static int read_limits(struct options_reader *r, struct config *config)
     return r->rc;
 }
 
+/* A share: 0 to 1. */
+static int read_share(struct options_reader *r, const char *key, double *out)
+{
+    if (!options_get(r, key))
+        return r->rc;
+    lua_Number share = lua_type(r->L, -1) == LUA_TNUMBER ? lua_tonumber(r->L, -1) : -1;
+    lua_pop(r->L, 1);
+    if (!(share >= 0 && share <= 1))
+        return options_fault(r, key, "must be a number from 0 to 1: 0.01 is one request in 100");
+    *out = share;
+    return 0;
+}
+
+/* journal = { errors = true, sample = 0.01, keep = "64MB" }, redact = { "password" } */
+static int read_journal(struct options_reader *r, struct config *config)
+{
+    static const char *const keys[] = {"errors", "sample", "keep", NULL};
+    struct journal_rules *rules = &config->journal;
+    size_t keep = LIMIT_JOURNAL_KEEP;
+    *rules = (struct journal_rules){.on = config->dev, .all = config->dev};
+    options_str_list(r, "redact", &config->redact, &config->redact_count);
+    if (config->redact_count > LIMIT_REDACT_NAMES)
+        options_fault(r, "redact", "has %d names at most", LIMIT_REDACT_NAMES);
+    if (r->rc == 0 && options_get(r, "journal")) {
+        must_be_table(r, "journal");
+        size_t before = options_enter(r, "journal", 0);
+        options_check_keys(r, keys);
+        options_bool(r, "errors", &rules->errors);
+        read_share(r, "sample", &rules->sample);
+        options_size(r, "keep", LIMIT_JOURNAL_KEEP_MIN, (size_t)1 << 40, &keep);
+        rules->on = config->dev || rules->errors || rules->sample > 0;
+        options_leave(r, before);
+        lua_pop(r->L, 1);
+    }
+    rules->keep = config->dev ? LIMIT_JOURNAL_DEV_BYTES : keep;
+    return r->rc;
+}
+
 /* ---- the whole ---- */
 
 static int read_compression(struct options_reader *r, struct config *config)
@@ -472,6 +510,7 @@ int config_read_top(struct options_reader *r, struct config *config)
         read_compression,
         read_proxies,
         config_read_outbound,
+        read_journal,
     };
     int top = lua_gettop(r->L);
     for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {

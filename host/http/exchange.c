@@ -62,6 +62,8 @@ void exchange_release(struct exchange *ex)
     if (--ex->refs > 0)
         return;
     settle(ex, false);
+    if (ex->on_over != NULL)
+        ex->on_over(ex);
     list_remove(&ex->in_conn);
     buf_free(&ex->stream);
     encoding_free(ex->encoder);

@@ -38,6 +38,7 @@ enum exchange_state {
 };
 
 struct exchange;
+struct hook;
 struct metric_durations;
 
 /* The connection's side. Every function is called with ex->conn set. */
@@ -91,6 +92,8 @@ struct exchange {
      * comes then; only where it `may_wait`. NULL: nothing is encoded. */
     bool (*encode)(struct exchange *ex, bool may_wait);
     struct encoder *encoder; /* owned: of a stream that is */
+    struct hook *hook;       /* who listens to this request (journal/hook.h); NULL: nobody */
+    void (*on_over)(struct exchange *ex); /* with it: before the memory goes */
 
     /* For the log line and the metrics; filled on the way. */
     uint64_t started_ns;    /* monotonic, when the head was complete */

@@ -52,7 +52,7 @@ static void open_string(lua_State *L)
 /* All of it, also what Lua keeps for scripts of older versions where it was built so. */
 static void open_math(lua_State *L)
 {
-    open_stock(L, luaopen_math);
+    guard_fill_math(L, open_stock(L, luaopen_math));
     lua_setglobal(L, "math");
 }
 

@@ -14,6 +14,7 @@ void guard_fill_match(lua_State *L);
 void guard_fill_table(lua_State *L, int stock);
 void guard_fill_utf8(lua_State *L, int stock);
 void guard_fill_os(lua_State *L, int stock);
+void guard_fill_math(lua_State *L, int math); /* changes that table itself */
 void guard_fill_debug(lua_State *L, int stock);
 
 /* Pushes the io library, which writes by the functions at these indexes: as log.info and log.warn

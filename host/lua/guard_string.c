@@ -3,10 +3,10 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/limits.h"
 #include "lua/budget.h"
 #include "lua/guard_parts.h"
+#include "lua/told.h"
 #include "lua/vm.h"
 
 enum { BLOCK = 64 * 1024 }; /* bytes between two looks at the budget */
@@ -183,7 +183,7 @@ static int l_time(lua_State *L)
 {
     if (!lua_isnoneornil(L, 1))
         return lua_tocfunction(L, lua_upvalueindex(1))(L);
-    lua_pushinteger(L, (lua_Integer)clock_now());
+    lua_pushinteger(L, (lua_Integer)told_now(L));
     return 1;
 }
 
@@ -193,9 +193,18 @@ static int l_date(lua_State *L)
         return luaL_argerror(L, 1, "format too long");
     if (lua_isnoneornil(L, 2)) {
         lua_settop(L, 1);
-        lua_pushinteger(L, (lua_Integer)clock_now());
+        lua_pushinteger(L, (lua_Integer)told_now(L));
     }
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+static int l_clock(lua_State *L)
+{
+    int count = lua_tocfunction(L, lua_upvalueindex(1))(L);
+    struct hook *hook = told_hook(L);
+    if (hook != NULL)
+        lua_pushnumber(L, told_number(L, hook, "os.clock", lua_tonumber(L, -1)));
+    return count;
 }
 
 /* os.getenv(name) is env[name]: what the function may see. */
@@ -236,8 +245,9 @@ void guard_fill_utf8(lua_State *L, int stock)
 
 void guard_fill_os(lua_State *L, int stock)
 {
-    static const char *const names[] = {"clock", "difftime", NULL};
+    static const char *const names[] = {"difftime", NULL};
     guard_copy(L, stock, names);
+    guard_stand_before(L, stock, "clock", l_clock);
     guard_stand_before(L, stock, "date", l_date);
     guard_stand_before(L, stock, "time", l_time);
     lua_pushcfunction(L, l_getenv);

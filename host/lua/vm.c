@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/pool.h"
 #include "lua/names.h"
+#include "lua/seed.h"
 
 /* The three things that Lua asks for are apart, and those that may fail out of line: giving back,
  * the most frequent, then saves no registers. */
@@ -145,7 +146,7 @@ struct vm *vm_new(size_t limit, const struct services *services)
     vm->relays = true;
     list_init(&vm->queued);
     list_init(&vm->in_queue);
-    vm->L = lua_newstate(on_alloc, vm);
+    vm->L = seed_newstate(on_alloc, vm, &vm->seed);
     if (vm->L == NULL) {
         free(vm);
         return NULL;

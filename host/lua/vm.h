@@ -33,6 +33,7 @@ struct store;
 struct instance;
 struct task;
 struct event_slot;
+struct hook;
 
 /* What a worker offers to bindings. All borrowed; NULL where a tool (check, test) has none. */
 struct services {
@@ -103,6 +104,8 @@ struct vm {
     int kept[VM_KEPT_COUNT];       /* in the registry; 0: not made yet */
     int names[VM_NAMES];           /* of lua/names.c: in the registry */
     struct task *task;             /* being resumed now; NULL: none */
+    struct hook *hook;             /* who listens to that; NULL: nobody */
+    unsigned seed;                 /* lua/seed.h; 0: not known */
     unsigned task_count;           /* tasks that exist: run, wait or have not been freed */
     unsigned large;                /* answers to come before it counts as one that gives small
                                       ones; 0: it does */

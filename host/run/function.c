@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "journal/hook.h"
 #include "run/input.h"
 #include "run/invocation.h"
 #include "run/outcome.h"
@@ -449,6 +450,7 @@ void function_call(struct call *call)
     struct function *function = call->function;
     const struct http_fault *fault;
     function->metrics->requests++;
+    hook_moment(call->ex->hook, HOOK_CALLED);
     list_init(&call->waiting);
     if (function->ended)
         answer_unstarted(call, set_cancelled);

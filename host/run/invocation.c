@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/limits.h"
+#include "journal/hook.h"
 #include "run/event.h"
 #include "run/outcome.h"
 #include "http/websocket.h"
@@ -102,6 +103,17 @@ static void run_endings(struct invocation *inv)
     }
 }
 
+static void tell_end(struct invocation *inv)
+{
+    struct hook *hook = inv->ex->hook;
+    const struct vm *vm = inv->instance->vm;
+    const struct hook_end end = {.cpu_ns = inv->budget.cpu_used_ns,
+                                 .memory = vm->used,
+                                 .memory_limit = vm->limit,
+                                 .seed = vm->seed};
+    hook->type->ended(hook, &end);
+}
+
 static void finish(struct invocation *inv)
 {
     struct function *function = inv->function;
@@ -113,6 +125,8 @@ static void finish(struct invocation *inv)
     for (unsigned i = 0; i < inv->after_count; i++)
         luaL_unref(inv->instance->vm->L, LUA_REGISTRYINDEX, inv->after[i]);
     function->metrics->cpu_ns += inv->budget.cpu_used_ns;
+    if (inv->ex->hook != NULL)
+        tell_end(inv);
     claims_unref(inv->call->claims);
     if (spoiled)
         lua_gc(inv->instance->vm->L, LUA_GCCOLLECT, 0); /* its room is for the state that follows */
@@ -311,6 +325,9 @@ struct task *invocation_add_task(struct invocation *inv, void (*done)(struct tas
     struct task *task = task_new(inv->instance->vm, &inv->budget, done, arg);
     if (task != NULL) {
         task->invocation = inv;
+        task->hook = inv->ex->hook;
+        if (task->hook != NULL)
+            task->number = task->hook->tasks++;
         list_push(&inv->tasks, &task->siblings);
     }
     return task;
@@ -353,6 +370,7 @@ bool invocation_start(struct call *call, const struct invocation_owner *owner)
     if (inv == NULL)
         return false;
     init(inv, call, owner);
+    hook_moment(inv->ex->hook, HOOK_STARTED);
     inv->main = invocation_add_task(inv, on_main_done, inv);
     if (inv->main == NULL) {
         inv->budget.end = BUDGET_MEMORY;

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/limits.h"
+#include "journal/hook.h"
 #include "lua/vm.h"
 
 #define DESCRIBE_CPU_NS (20 * 1000 * 1000ull)
@@ -63,6 +64,13 @@ void outcome_log(const struct exchange *ex, const char *message, struct str erro
     if (more.len > 0)
         log_str(&line, key, more);
     log_end(&line);
+}
+
+static void tell_fault(struct exchange *ex, struct str type, struct str message, struct str trace)
+{
+    const struct hook_fault fault = {type, message, trace};
+    if (ex->hook != NULL)
+        ex->hook->type->fault(ex->hook, &fault);
 }
 
 /* ---- a raised error ---- */
@@ -224,6 +232,7 @@ void outcome_set_error(lua_State *L, lua_State *co, bool dev, struct exchange *e
     if (d.type.ptr == NULL)
         d.type = STR("Error");
     outcome_log(ex, "handler raised", d.message, "trace", d.trace);
+    tell_fault(ex, d.type, d.message, d.trace);
     ex->error_code = "handler_error";
     char shown[MESSAGE_MAX];
     set_error_body(ex, 502, d.type, outcome_without_positions(d.message, shown),
@@ -280,6 +289,7 @@ void outcome_set_limit(enum budget_end end, const struct function_spec *spec, co
     }
     if (end != BUDGET_CANCELLED)
         outcome_log(ex, "handler passed a limit", str_from(text), "at", str_from(place));
+    tell_fault(ex, str_from(type), str_from(text), str_from(place));
     set_error_body(ex, status, str_from(type), str_from(text), str_from(dev ? place : NULL));
 }
 

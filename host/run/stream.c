@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "base/list.h"
+#include "journal/hook.h"
 #include "run/await.h"
 #include "run/invocation.h"
 
@@ -86,6 +87,8 @@ int lx_stream_write(lua_State *L, lua_Integer stream, struct str bytes)
     if (!vm_can_yield(L))
         return luaL_error(L, "write cannot wait here");
     vm_note_answer(vm_of(L), bytes.len);
+    if (inv->ex->hook != NULL)
+        inv->ex->hook->type->written(inv->ex->hook, bytes);
     return lx_stream_send(L, exchange_stream_write(inv->ex, bytes));
 }
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/pool.h"
+#include "journal/hook.h"
 #include "options/spec.h"
 #include "run/tidy.h"
 
@@ -225,6 +226,9 @@ void task_resume(struct task *task, int nargs)
     assert(vm->task == NULL && task->state != TASK_DONE);
     task->state = TASK_RUNNING;
     vm->task = task;
+    vm->hook = task->hook;
+    if (task->hook != NULL)
+        task->hook->task = task->number;
     vm->budget = task->budget;
     tell_running(vm, true);
     budget_enter(task->budget, task->co);
@@ -236,6 +240,9 @@ void task_resume(struct task *task, int nargs)
     tell_running(vm, false);
     vm->budget = &vm->unlimited;
     vm->task = NULL;
+    vm->hook = NULL;
+    if (task->hook != NULL)
+        task->hook->type->slice(task->hook, took);
     enum vm_yield yield = vm->yield;
     vm->yield = VM_YIELD_SCRIPT;
 

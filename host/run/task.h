@@ -34,6 +34,8 @@ struct task {
     int start_args; /* for task_enqueue of a READY task: values on co's stack above the function */
     struct list siblings;          /* of the invocation */
     struct invocation *invocation; /* NULL for the loading of a script */
+    struct hook *hook;             /* borrowed: who listens; NULL: nobody */
+    unsigned number;               /* ... and which task of the run it is to him */
     /* The end. status LUA_OK: results are on co's stack; otherwise the error value is on top.
      * Called once, from task_resume; the callee then calls task_free. */
     void (*done)(struct task *task, int status);

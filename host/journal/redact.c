@@ -1,0 +1,592 @@
+/* Replacing secrets: values first, then what stands under a name. */
+#include "journal/redact.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base64.h"
+
+enum { NEST_MAX = 8, NAME_MAX_BYTES = 128 };
+
+/* ---- values that the process knows ---- */
+
+struct secret {
+    struct str name;   /* "[env:KEY]" or REDACT_TEXT: what stands in its place; owned */
+    struct str value;  /* owned; as it is */
+    struct str quoted; /* owned; as it stands within a JSON string; empty: the same */
+};
+
+static struct {
+    struct secret list[LIMIT_REDACT_SECRETS];
+    unsigned count;
+    bool overflowed;
+} known;
+
+static struct str copy_text(struct str text)
+{
+    char *copy = malloc(text.len + 1);
+    if (copy == NULL)
+        return (struct str){NULL, 0};
+    memcpy(copy, text.len > 0 ? text.ptr : "", text.len);
+    copy[text.len] = '\0';
+    return (struct str){copy, text.len};
+}
+
+static void free_text(struct str text)
+{
+    free((void *)(uintptr_t)text.ptr);
+}
+
+static void free_secret(struct secret *secret)
+{
+    free_text(secret->name);
+    free_text(secret->value);
+    free_text(secret->quoted);
+    *secret = (struct secret){{NULL, 0}, {NULL, 0}, {NULL, 0}};
+}
+
+static bool same_secret(const struct secret *secret, struct str place, struct str value)
+{
+    return str_eq(secret->value, value) && str_eq(secret->name, place);
+}
+
+/* The value as a JSON string has it, where that differs. False: no memory. */
+static bool quote(struct secret *secret)
+{
+    struct buf text = BUF_INIT;
+    buf_add_json(&text, secret->value);
+    bool ok = !buf_failed(&text);
+    if (ok && text.len != secret->value.len + 2) {
+        secret->quoted = copy_text((struct str){text.data + 1, text.len - 2});
+        ok = secret->quoted.ptr != NULL;
+    }
+    buf_free(&text);
+    return ok;
+}
+
+bool redact_learn(struct str name, struct str value)
+{
+    if (value.len < LIMIT_REDACT_VALUE_MIN)
+        return true;
+    struct buf place = BUF_INIT;
+    if (name.len > 0)
+        buf_printf(&place, "[env:%.*s]", STR_ARG(name));
+    else
+        buf_add_str(&place, STR(REDACT_TEXT));
+    for (unsigned i = 0; i < known.count && !buf_failed(&place); i++) {
+        if (same_secret(&known.list[i], buf_str(&place), value)) {
+            buf_free(&place);
+            return true;
+        }
+    }
+    struct secret secret = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+    bool ok = !buf_failed(&place) && known.count < LIMIT_REDACT_SECRETS;
+    if (ok) {
+        secret.name = copy_text(buf_str(&place));
+        secret.value = copy_text(value);
+        ok = secret.name.ptr != NULL && secret.value.ptr != NULL && quote(&secret);
+    }
+    buf_free(&place);
+    if (ok)
+        known.list[known.count++] = secret;
+    else
+        free_secret(&secret);
+    known.overflowed = known.overflowed || !ok;
+    return ok;
+}
+
+struct str redact_learned(struct str name)
+{
+    for (unsigned i = known.count; i > 0; i--) {
+        const struct secret *secret = &known.list[i - 1];
+        struct str inner = secret->name;
+        if (!str_starts_with(inner, STR("[env:")))
+            continue;
+        inner = str_skip(inner, 5);
+        inner.len--;
+        if (str_eq(inner, name))
+            return secret->value;
+    }
+    return (struct str){NULL, 0};
+}
+
+bool redact_is_whole(void)
+{
+    return !known.overflowed;
+}
+
+void redact_forget(void)
+{
+    while (known.count > 0)
+        free_secret(&known.list[--known.count]);
+    known.overflowed = false;
+}
+
+/* ---- names ---- */
+
+struct redact_names *redact_names_new(const struct str *list, unsigned count)
+{
+    struct redact_names *names = calloc(1, sizeof(*names));
+    if (names == NULL)
+        return NULL;
+    names->refs = 1;
+    names->list = calloc(count + 1, sizeof(*names->list));
+    while (names->list != NULL && names->count < count) {
+        names->list[names->count] = copy_text(list[names->count]);
+        if (names->list[names->count].ptr == NULL)
+            break;
+        names->count++;
+    }
+    if (names->list != NULL && names->count == count)
+        return names;
+    redact_names_unref(names);
+    return NULL;
+}
+
+struct redact_names *redact_names_ref(struct redact_names *names)
+{
+    if (names != NULL)
+        names->refs++;
+    return names;
+}
+
+void redact_names_unref(struct redact_names *names)
+{
+    if (names == NULL || --names->refs > 0)
+        return;
+    for (unsigned i = 0; i < names->count; i++)
+        free_text(names->list[i]);
+    free(names->list);
+    free(names);
+}
+
+bool redact_is_name(const struct redact *redact, struct str name)
+{
+    const struct redact_names *names = redact->names;
+    for (unsigned i = 0; names != NULL && i < names->count; i++) {
+        if (str_eq_nocase(names->list[i], name))
+            return true;
+    }
+    return false;
+}
+
+static bool is_cookie(struct str name)
+{
+    return str_eq_nocase(name, STR("cookie")) || str_eq_nocase(name, STR("set-cookie"));
+}
+
+bool redact_is_header(const struct redact *redact, struct str name)
+{
+    return str_eq_nocase(name, STR("authorization")) ||
+           str_eq_nocase(name, STR("proxy-authorization")) || str_eq_nocase(name, STR("dpop")) ||
+           is_cookie(name) || redact_is_name(redact, name);
+}
+
+/* ---- what the request brought ---- */
+
+static void learn_value(struct redact *redact, struct str value)
+{
+    for (unsigned i = 0; i < redact->value_count; i++) {
+        if (str_eq(redact->values[i], value))
+            return;
+    }
+    if (value.len >= LIMIT_REDACT_VALUE_MIN && redact->value_count < LIMIT_REDACT_REQUEST)
+        redact->values[redact->value_count++] = value;
+}
+
+void redact_learn_header(struct redact *redact, struct str name, struct str value)
+{
+    struct str part;
+    if (is_cookie(name)) {
+        bool set = name.len == 10;
+        for (bool first = true; str_split_next(&value, ';', &part); first = false) {
+            size_t equals = str_find(part, '=');
+            if (equals < part.len && (first || !set))
+                learn_value(redact, str_trim(str_skip(part, equals + 1)));
+        }
+        return;
+    }
+    /* The scheme of Authorization is none. */
+    size_t space = str_find(value, ' ');
+    learn_value(redact, space < value.len ? str_trim(str_skip(value, space)) : value);
+}
+
+void redact_learn_headers(struct redact *redact, const struct headers *headers)
+{
+    for (uint32_t i = 0; i < headers->len; i++) {
+        if (redact_is_header(redact, headers->items[i].name))
+            redact_learn_header(redact, headers->items[i].name, headers->items[i].value);
+    }
+}
+
+void redact_free(struct redact *redact)
+{
+    redact_names_unref(redact->names);
+    redact->names = NULL;
+    buf_free(&redact->first);
+    buf_free(&redact->second);
+}
+
+/* ---- values in texts ---- */
+
+/* Replaces every `value` of `text`; what stands there then lies in `out`, unless there was none. */
+static struct str replace(struct str text, struct str value, struct str by, struct buf *out)
+{
+    size_t at = str_find_text(text, value);
+    if (value.len == 0 || at == text.len)
+        return text;
+    buf_clear(out);
+    while (at < text.len) {
+        buf_add(out, text.ptr, at);
+        buf_add_str(out, by);
+        text = str_skip(text, at + value.len);
+        at = str_find_text(text, value);
+    }
+    buf_add_str(out, text);
+    return buf_str(out);
+}
+
+/* The buffer in which `text` does not lie. */
+static struct buf *other(struct redact *redact, struct str text)
+{
+    return text.ptr == redact->first.data ? &redact->second : &redact->first;
+}
+
+static struct str replace_values(struct redact *redact, struct str text)
+{
+    for (unsigned i = 0; i < redact->value_count && text.ptr != NULL; i++)
+        text = replace(text, redact->values[i], STR(REDACT_TEXT), other(redact, text));
+    for (unsigned i = 0; i < known.count && text.ptr != NULL; i++) {
+        const struct secret *secret = &known.list[i];
+        text = replace(text, secret->value, secret->name, other(redact, text));
+        if (secret->quoted.len > 0)
+            text = replace(text, secret->quoted, secret->name, other(redact, text));
+    }
+    return text;
+}
+
+/* ---- names in texts ---- */
+
+struct walk {
+    const struct redact *redact;
+    struct str text;
+    size_t at;
+    struct buf *out;
+};
+
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+static size_t skip_space(struct str text, size_t at)
+{
+    while (at < text.len && is_space(text.ptr[at]))
+        at++;
+    return at;
+}
+
+/* Past the JSON string whose quote is at `at`, or to the end. */
+static size_t string_end(struct str text, size_t at)
+{
+    for (at++; at < text.len; at++) {
+        if (text.ptr[at] == '\\')
+            at++;
+        else if (text.ptr[at] == '"')
+            return at + 1;
+    }
+    return text.len;
+}
+
+/* Past the object or list that begins at `at`. */
+static size_t nested_end(struct str text, size_t at)
+{
+    size_t depth = 0;
+    while (at < text.len) {
+        char c = text.ptr[at];
+        at = c == '"' ? string_end(text, at) : at + 1;
+        depth += c == '{' || c == '[';
+        depth -= c == '}' || c == ']';
+        if (depth == 0)
+            break;
+    }
+    return at;
+}
+
+/* Past the JSON value at `at`, or what is there of it. */
+static size_t value_end(struct str text, size_t at)
+{
+    if (at >= text.len)
+        return text.len;
+    if (text.ptr[at] == '"')
+        return string_end(text, at);
+    if (text.ptr[at] == '{' || text.ptr[at] == '[')
+        return nested_end(text, at);
+    while (at < text.len && !is_space(text.ptr[at]) && strchr(",]}\"", text.ptr[at]) == NULL)
+        at++;
+    return at;
+}
+
+/* A name as it is meant: escapes of JSON (\u0061) or of forms (%61) undone. 0: it is too long to be
+ * one that functions.lua gives. */
+static size_t decode_name(struct str name, bool json, char *out)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        int high = 0, low = 0;
+        if (len == NAME_MAX_BYTES)
+            return 0;
+        if (json && c == '\\' && i + 5 < name.len && name.ptr[i + 1] == 'u') {
+            high = str_hex_value(name.ptr[i + 4]);
+            low = str_hex_value(name.ptr[i + 5]);
+            c = high < 0 || low < 0 ? '?' : (char)(high * 16 + low);
+            i += 5;
+        } else if (json && c == '\\' && i + 1 < name.len) {
+            c = name.ptr[++i];
+        } else if (!json && c == '%' && i + 2 < name.len) {
+            high = str_hex_value(name.ptr[i + 1]);
+            low = str_hex_value(name.ptr[i + 2]);
+            c = high < 0 || low < 0 ? '?' : (char)(high * 16 + low);
+            i += 2;
+        } else if (!json && c == '+') {
+            c = ' ';
+        }
+        out[len++] = c;
+    }
+    return len;
+}
+
+static bool names_secret(const struct walk *w, struct str name, bool json)
+{
+    char text[NAME_MAX_BYTES];
+    struct str decoded = {text, decode_name(name, json, text)};
+    return decoded.len > 0 && redact_is_name(w->redact, decoded);
+}
+
+static bool may_be_in_name(char c)
+{
+    return str_is_alnum(c) || (c != '\0' && strchr("_-.%+[]$~!*", c) != NULL);
+}
+
+/* At `w->at` begins what may be the name of a field: "name=value". True: it was taken. */
+static bool take_field(struct walk *w)
+{
+    size_t end = w->text.len;
+    size_t stop = w->at;
+    while (stop < end && may_be_in_name(w->text.ptr[stop]))
+        stop++;
+    if (stop == w->at)
+        return false;
+    bool secret = stop < end && w->text.ptr[stop] == '=' &&
+                  names_secret(w, (struct str){w->text.ptr + w->at, stop - w->at}, false);
+    if (!secret) {
+        buf_add(w->out, w->text.ptr + w->at, stop - w->at);
+        w->at = stop;
+        return true;
+    }
+    buf_add(w->out, w->text.ptr + w->at, stop + 1 - w->at);
+    for (w->at = stop + 1; w->at < end; w->at++) {
+        char c = w->text.ptr[w->at];
+        if (is_space(c) || strchr("&;\"'<>\\", c) != NULL)
+            break;
+    }
+    buf_add_str(w->out, STR(REDACT_TEXT));
+    return true;
+}
+
+static void walk_text(struct walk *w, unsigned depth);
+
+/* What stands in a JSON string may be JSON itself: it is unwrapped, walked, and wrapped again where
+ * something was replaced in it. */
+static bool walk_wrapped(struct walk *w, size_t end, unsigned depth)
+{
+    struct str token = {w->text.ptr + w->at, end - w->at};
+    if (depth >= NEST_MAX || str_find_text(token, STR("\\\"")) == token.len)
+        return false;
+    json_t *value = json_loadb(token.ptr, token.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    if (!json_is_string(value)) {
+        json_decref(value);
+        return false;
+    }
+    struct str plain = {json_string_value(value), json_string_length(value)};
+    struct buf walked = BUF_INIT;
+    struct walk nested = {w->redact, plain, 0, &walked};
+    walk_text(&nested, depth + 1);
+    bool changed = buf_failed(&walked) || !str_eq(plain, buf_str(&walked));
+    if (changed) {
+        buf_add_json(w->out, buf_failed(&walked) ? STR(REDACT_TEXT) : buf_str(&walked));
+        w->at = end;
+    }
+    buf_free(&walked);
+    json_decref(value);
+    return changed;
+}
+
+/* A quote: a member's name, with its value if that is a secret; or that of another string. Each is
+ * tried: in what is not JSON as a whole nobody knows which of them begin a string. */
+static void take_quote(struct walk *w, unsigned depth)
+{
+    size_t end = string_end(w->text, w->at);
+    bool whole = end > w->at + 1 && w->text.ptr[end - 1] == '"';
+    size_t colon = skip_space(w->text, end);
+    bool is_name = whole && colon < w->text.len && w->text.ptr[colon] == ':';
+    if (is_name && names_secret(w, (struct str){w->text.ptr + w->at + 1, end - w->at - 2}, true)) {
+        size_t value = skip_space(w->text, colon + 1);
+        buf_add(w->out, w->text.ptr + w->at, value - w->at);
+        w->at = value_end(w->text, value);
+        buf_add_str(w->out, STR("\"" REDACT_TEXT "\""));
+    } else if (!whole || is_name || !walk_wrapped(w, end, depth)) {
+        buf_add_char(w->out, w->text.ptr[w->at++]);
+    }
+}
+
+/* name="password" of multipart/form-data: its value stands below an empty line. */
+static bool take_part(struct walk *w)
+{
+    static const struct str mark = {"name=\"", 6};
+    struct str rest = str_skip(w->text, w->at);
+    if (!str_starts_with(rest, mark))
+        return false;
+    size_t quote_end = string_end(w->text, w->at + mark.len - 1);
+    struct str name = {w->text.ptr + w->at + mark.len, quote_end - w->at - mark.len};
+    name.len -= name.len > 0;
+    struct str after = str_skip(w->text, quote_end);
+    size_t blank = str_find_text(after, STR("\r\n\r\n"));
+    if (blank == after.len || !names_secret(w, name, true))
+        return false;
+    struct str value = str_skip(after, blank + 4);
+    size_t end = str_find_text(value, STR("\r\n--"));
+    buf_add(w->out, rest.ptr, (size_t)(value.ptr - rest.ptr));
+    buf_add_str(w->out, STR(REDACT_TEXT));
+    w->at = (size_t)(value.ptr - w->text.ptr) + end;
+    return true;
+}
+
+static void walk_text(struct walk *w, unsigned depth)
+{
+    while (w->at < w->text.len) {
+        if (w->text.ptr[w->at] == '"')
+            take_quote(w, depth);
+        else if (!take_part(w) && !take_field(w))
+            buf_add_char(w->out, w->text.ptr[w->at++]);
+    }
+}
+
+/* ---- together ---- */
+
+struct str redact_clean(struct redact *redact, struct str text)
+{
+    if (redact->request != NULL) {
+        redact_learn_headers(redact, redact->request);
+        redact->request = NULL;
+    }
+    buf_clear(&redact->first);
+    buf_clear(&redact->second);
+    if (text.len == 0)
+        return (struct str){"", 0};
+    text = replace_values(redact, text);
+    if (text.ptr == NULL || redact->first.failed || redact->second.failed)
+        return (struct str){NULL, 0};
+    if (redact->names == NULL || redact->names->count == 0)
+        return text;
+    struct buf *out = other(redact, text);
+    buf_clear(out);
+    struct walk w = {redact, text, 0, out};
+    walk_text(&w, 0);
+    return buf_failed(out) ? (struct str){NULL, 0} : buf_str(out);
+}
+
+static void add_base64(struct str bytes, struct buf *out)
+{
+    buf_add_str(out, STR("{\"base64\":\""));
+    if (buf_reserve(out, BASE64_ENCODED_MAX(bytes.len)) == 0)
+        out->len += base64_encode(bytes, BASE64_STANDARD, out->data + out->len);
+    buf_add_str(out, STR("\"}"));
+}
+
+/* Not within a character. */
+static struct str shorten(struct str text, size_t max)
+{
+    while (max > 0 && ((unsigned char)text.ptr[max] & 0xc0) == 0x80)
+        max--;
+    return (struct str){text.ptr, max};
+}
+
+void redact_add_text(struct redact *redact, struct str text, size_t max, struct buf *out)
+{
+    size_t length = text.len;
+    /* What is cut off could be the end of a secret: some more is looked at than is shown. */
+    bool cut = length > max;
+    if (cut && length > 2 * max)
+        text.len = 2 * max;
+    text = redact_clean(redact, text);
+    if (text.ptr == NULL) {
+        buf_add_str(out, STR("{\"lost\":true}"));
+        return;
+    }
+    cut = cut || text.len > max;
+    if (cut) {
+        buf_printf(out, "{\"cut\":%zu,\"text\":", length);
+        buf_add_json(out, text.len > max ? shorten(text, max) : text);
+        buf_add_char(out, '}');
+    } else if (str_is_utf8(text)) {
+        buf_add_json(out, text);
+    } else {
+        add_base64(text, out);
+    }
+}
+
+void redact_add_json(struct redact *redact, struct str json, struct buf *out)
+{
+    struct str clean = redact_clean(redact, json);
+    buf_add_str(out, clean.ptr != NULL && clean.len > 0 ? clean : STR("null"));
+}
+
+/* "a=1; b=2" keeps its names; of Set-Cookie the attributes stay, too. */
+static void add_cookies(struct str name, struct str value, struct buf *out)
+{
+    struct buf text = BUF_INIT;
+    struct str part;
+    bool set = name.len == 10;
+    for (bool first = true; str_split_next(&value, ';', &part); first = false) {
+        size_t equals = str_find(part, '=');
+        bool secret = first || !set;
+        if (!first)
+            buf_add_char(&text, ';');
+        if (secret && equals < part.len) {
+            buf_add(&text, part.ptr, equals + 1);
+            buf_add_str(&text, STR(REDACT_TEXT));
+        } else {
+            buf_add_str(&text, secret && part.len > 0 ? STR(REDACT_TEXT) : part);
+        }
+    }
+    buf_add_json(out, buf_failed(&text) ? STR(REDACT_TEXT) : buf_str(&text));
+    buf_free(&text);
+}
+
+static void add_header(struct redact *redact, struct str name, struct str value, struct buf *out)
+{
+    if (is_cookie(name) && !redact_is_name(redact, name)) {
+        add_cookies(name, value, out);
+        return;
+    }
+    struct str clean =
+        redact_is_header(redact, name) ? STR(REDACT_TEXT) : redact_clean(redact, value);
+    buf_add_json(out, clean.ptr != NULL ? clean : STR(REDACT_TEXT));
+}
+
+void redact_add_headers(struct redact *redact, const struct header *headers, unsigned count,
+                        struct buf *out)
+{
+    buf_add_char(out, '[');
+    for (unsigned i = 0; i < count; i++) {
+        buf_add_str(out, i > 0 ? STR(",[") : STR("["));
+        buf_add_json(out, headers[i].name);
+        buf_add_char(out, ',');
+        add_header(redact, headers[i].name, headers[i].value, out);
+        buf_add_char(out, ']');
+    }
+    buf_add_char(out, ']');
+}

@@ -1,14 +1,21 @@
 -- What wrk sends, and what it measured as one line of JSON.
 --   wrk ... -- tokens FILE     each line's token in turn
+--   wrk ... -- once FILE       each line's token once, then it ends
 --   wrk ... -- body FILE       a POST of the file
 --   wrk ... -- functions N     f1 to fN in turn, beside the path that was given
-local requests, at = {}, 0
+local requests, at, ends = {}, 0, false
+
+local function tokens(name)
+  for token in io.lines(name) do
+    requests[#requests + 1] = wrk.format("GET", nil, { Authorization = "Bearer " .. token })
+  end
+end
 
 local build = {
-  tokens = function(name)
-    for token in io.lines(name) do
-      requests[#requests + 1] = wrk.format("GET", nil, { Authorization = "Bearer " .. token })
-    end
+  tokens = tokens,
+  once = function(name)
+    tokens(name)
+    ends = true
   end,
   body = function(name)
     local file = assert(io.open(name))
@@ -28,6 +35,7 @@ end
 
 function request()
   at = at % #requests + 1
+  if ends and at == #requests then wrk.thread:stop() end
   return requests[at]
 end
 

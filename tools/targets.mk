@@ -248,10 +248,10 @@ walk: ## time a stranger's ten minutes in a bare Debian 12: install, write, prot
 stopwatch: tests/node_modules/.package-lock.json ## how long the README's first steps take, from `git clone`
 	$(Q)$(NODE) tools/stopwatch.mjs
 
-bench: ## one worker against its peers, on one core; ARGS="--rounds 1 --case hello --peer luafn"
+bench: ## one worker against its peers, on one core; CASE="me new" PEER="luafn floor" ARGS="--rounds 1 --seconds 1"
 	$(Q)tools/deps.sh bench
 	$(Q)$(MAKE) --no-print-directory build/luafn tests/node_modules/.package-lock.json
-	$(Q)$(NODE) bench/run.mjs $(ARGS)
+	$(Q)$(NODE) bench/run.mjs $(if $(CASE)$(PEER),--only cases) $(foreach c,$(CASE),--case $(c)) $(foreach p,$(PEER),--peer $(p)) $(ARGS)
 
 install: build/luafn ## PREFIX=/usr/local DESTDIR=: program, man page, Lua stubs, systemd units, dashboard
 	install -Dm755 build/luafn $(DESTDIR)$(PREFIX)/bin/luafn

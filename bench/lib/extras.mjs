@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { certificate, tlsArgs } from '../../tests/lib/cert.mjs';
 import { requestText, request, Wire } from '../../tests/lib/wire.mjs';
 import * as luafn from './luafn.mjs';
 import { compile, OUT, peers } from './peers.mjs';
@@ -14,10 +13,10 @@ const at = (name) => `/.netlify/functions/${name}`;
 const say = (label, text) => console.log(`* ${label}: ${text}`);
 
 // luafn with a deployment of its own.
-async function host(ctx, { more = 0, plain = true, cores, log, name = 'extra', ...options } = {}) {
+async function host(ctx, { more = 0, cores, log, name = 'extra', ...options } = {}) {
   const port = await freePort();
   const cwd = luafn.deployment(path.join(OUT, name), ctx, more);
-  const ready = plain ? () => request({ address: '127.0.0.1', port }, { path: at('hello'), ms: 2000 }).then((r) => r.status === 200) : undefined;
+  const ready = () => request({ address: '127.0.0.1', port }, { path: at('hello'), ms: 2000 }).then((r) => r.status === 200);
   const file = log ? fs.openSync(path.join(OUT, 'access.log'), 'w') : 'ignore';
   const server = await start('luafn', luafn.command(port, { log, ...options }), { port, cwd, ready, cores, log: file });
   if (log) fs.closeSync(file);
@@ -130,40 +129,6 @@ async function idle(ctx) {
   });
 }
 
-// HTTP/2 and TLS, beside nginx with the same certificate.
-async function secure(ctx) {
-  const tls = certificate(fs.mkdtempSync(path.join(OUT, 'tls-')));
-  const nginx = peers.find((p) => p.name === 'nginx');
-  const starts = {
-    luafn: async () => host(ctx, { plain: false, args: tlsArgs(tls) }),
-    nginx: async () => {
-      const port = await freePort();
-      return start('nginx', nginx.command(port, { ...ctx, tls }), { port });
-    },
-  };
-  try {
-    nginx.prepare(ctx);
-  } catch (e) {
-    say('left out: nginx', e.message);
-    delete starts.nginx;
-  }
-  const h2load = async (server, url) => {
-    const run = (n) => output('taskset', ['-c', CLIENT_CORE, 'h2load', '-t1', '-c8', '-m8', `-n${n}`, url]);
-    await run(5000);
-    const before = usage(server.pid).cpu;
-    const out = await run(50000);
-    assert.match(out, /50000 succeeded, 0 failed/);
-    return ((usage(server.pid).cpu - before) * 1e6) / 50000;
-  };
-  const variants = {};
-  for (const [name, begin] of Object.entries(starts)) {
-    const url = (server) => `https://127.0.0.1:${server.at.port}${at('hello')}`;
-    variants[`hello over TLS, ${name}`] = async () => using(await begin(), async (server) => cpu(await ctx.timed(server, url(server))));
-    variants[`hello over TLS and HTTP/2 (8 connections, 8 streams each), ${name}`] = async () => using(await begin(), (server) => h2load(server, url(server)));
-  }
-  return alternate(ctx, variants);
-}
-
 async function startup(ctx) {
   const rows = {};
   const chosen = peers.filter((p) => p.name !== 'floor' && (!ctx.want.peer || ctx.want.peer.includes(p.name)));
@@ -213,7 +178,6 @@ export const extras = [
   { id: 'functions', title: '1,000 functions', run: many },
   { id: 'cold', title: 'Cold function', run: cold },
   { id: 'idle', title: '10,000 idle connections', run: idle },
-  { id: 'secure', title: 'TLS and HTTP/2', run: secure },
   { id: 'start', title: 'Start to first answer', run: startup },
   { id: 'paced', title: '70 % load', run: paced },
 ];

@@ -12,7 +12,30 @@ const ECHO = `return function(event)
 end
 `;
 
-// A folder to serve: hello, me, shows and echo, and `more` copies of hello as f1, f2, ...
+const READ3 = `return function(event)
+  local list = json.decode(event.body)
+  return respond.json(200, { total = list.total, page = list.page, next = list.next })
+end
+`;
+const PICK = `return function(event)
+  local shows = json.array {}
+  for i, show in ipairs(json.decode(event.body)) do
+    shows[i] = { id = show.id, url = show.url, name = show.name }
+  end
+  return respond.json(200, shows)
+end
+`;
+
+// Files to serve: { name: bytes }.
+export const FILES = { 'small.txt': 1024, 'large.bin': 1 << 20 };
+
+export function files(dir) {
+  fs.mkdirSync(dir, { recursive: true });
+  for (const [name, bytes] of Object.entries(FILES)) fs.writeFileSync(path.join(dir, name), 'x'.repeat(bytes));
+  return dir;
+}
+
+// A folder to serve: hello, me, shows, echo, read3 and pick, the files, and `more` copies of hello as f1, f2, ...
 export function deployment(dir, { issuer, tvApi }, more = 0) {
   fs.rmSync(dir, { recursive: true, force: true });
   fs.mkdirSync(path.join(dir, 'scripts/lib'), { recursive: true });
@@ -21,7 +44,10 @@ export function deployment(dir, { issuer, tvApi }, more = 0) {
   }
   fs.writeFileSync(path.join(dir, 'scripts/hello.lua'), HELLO);
   fs.writeFileSync(path.join(dir, 'scripts/echo.lua'), ECHO);
-  const rows = ['hello', 'me', 'echo'].map((name) => `${name} = { script = "scripts/${name}.lua" }`);
+  fs.writeFileSync(path.join(dir, 'scripts/read3.lua'), READ3);
+  fs.writeFileSync(path.join(dir, 'scripts/pick.lua'), PICK);
+  files(path.join(dir, 'site'));
+  const rows = ['hello', 'me', 'echo', 'read3', 'pick'].map((name) => `${name} = { script = "scripts/${name}.lua" }`);
   rows.push('shows = { script = "scripts/shows.lua", fetch = { "127.0.0.1" } }');
   for (let i = 1; i <= more; i++) {
     fs.writeFileSync(path.join(dir, `scripts/f${i}.lua`), HELLO);
@@ -29,6 +55,7 @@ export function deployment(dir, { issuer, tvApi }, more = 0) {
   }
   fs.writeFileSync(path.join(dir, '.env'), `JWT_ISSUER=${issuer.issuer}\nJWT_AUDIENCE=${AUDIENCE}\nTV_API_URL=${tvApi}\n`);
   fs.writeFileSync(path.join(dir, 'functions.lua'), `return {
+  publish = "site",
   functions = {
     ${rows.join(',\n    ')},
   },

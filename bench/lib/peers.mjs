@@ -5,6 +5,7 @@ import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { ROOT } from '../../tests/lib/host.mjs';
+import { tlsArgs } from '../../tests/lib/cert.mjs';
 import { AUDIENCE } from '../../tests/lib/issuer.mjs';
 import * as luafn from './luafn.mjs';
 
@@ -13,8 +14,9 @@ export const OUT = path.join(ROOT, 'build', 'bench');
 const peer = (name) => path.join(HERE, 'peers', name);
 const first = (program, ...args) => execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim().split('\n')[0];
 
-const TOKENS = ['hello', 'me', 'many'];
-const FETCH = [...TOKENS, 'shows', 'echo1', 'echo100'];
+const TOKENS = ['hello', 'me', 'many', 'new'];
+const FETCH = [...TOKENS, 'shows', 'echo1', 'echo100', 'read3', 'pick250'];
+const SERVED = ['small', 'large', 'tls', 'tlsnew', 'tlsagain', 'http2']; // files, and over TLS
 
 export function compile(name, ...libraries) {
   fs.mkdirSync(OUT, { recursive: true });
@@ -49,12 +51,13 @@ const dir = (name) => {
 };
 
 const nginx = {
-  name: 'nginx', cases: TOKENS,
+  name: 'nginx', cases: [...TOKENS, ...SERVED],
   label: () => `${first('sh', '-c', 'nginx -v 2>&1').replace(/^.*nginx\//, 'nginx ')}, LuaJIT, luaossl`,
   prepare(ctx) {
     this.dir = dir('nginx');
     const modules = fs.globSync('/usr/lib/nginx/modules/{ndk_http,ngx_http_lua}_module.so');
     if (modules.length < 2) throw new Error('libnginx-mod-http-lua is not installed');
+    this.site = luafn.files(path.join(this.dir, 'site'));
     fs.writeFileSync(path.join(this.dir, 'settings.lua'), `return { issuer = "${ctx.issuer.issuer}", audience = "${AUDIENCE}", pem = [[\n${ctx.pem}]] }\n`);
     this.modules = modules.sort().map((m) => `load_module ${m};`).join('\n');
   },
@@ -78,8 +81,10 @@ http {
   init_by_lua_block { require "me" }
   server {
     listen 127.0.0.1:${port}${tls};
-    ${ctx.tls ? `ssl_certificate ${ctx.tls.cert}; ssl_certificate_key ${ctx.tls.key};` : ''}
-    location = /.netlify/functions/hello { content_by_lua_block { ngx.print("hello") } }
+    ${ctx.tls ? `ssl_certificate ${ctx.tls.cert}; ssl_certificate_key ${ctx.tls.key}; ssl_protocols TLSv1.2 TLSv1.3;` : ''}
+    root ${this.site};
+    sendfile on; tcp_nopush on;
+    location = /.netlify/functions/hello { ${ctx.tls ? 'return 200 "hello";' : 'content_by_lua_block { ngx.print("hello") }'} }
     location = /.netlify/functions/me { content_by_lua_block { require("me")() } }
   }
 }
@@ -119,6 +124,49 @@ frontend in
   http-request use-service lua.me if { path /.netlify/functions/me }
 `);
     return ['haproxy', '-db', '-f', file];
+  },
+};
+
+// The nearest peer in C: it checks the token, and answers with a file.
+const apache = {
+  name: 'Apache', cases: ['me', 'many', 'new'], checked: 'status', ready: '/small.txt',
+  label: () => `${first('/usr/sbin/apache2', '-v').replace(/^.*Apache\/(\S+).*/, 'Apache $1')}, mod_oauth2 ${first('dpkg-query', '-W', '-f', '${Version}', 'libapache2-mod-oauth2').replace(/-.*/, '')}`,
+  prepare() {
+    this.dir = dir('apache');
+    this.modules = '/usr/lib/apache2/modules';
+    if (!fs.existsSync(path.join(this.modules, 'mod_oauth2.so'))) throw new Error('libapache2-mod-oauth2 is not installed');
+    fs.mkdirSync(path.join(this.dir, 'site/.netlify/functions'), { recursive: true });
+    fs.writeFileSync(path.join(this.dir, 'site/small.txt'), 'small');
+    fs.writeFileSync(path.join(this.dir, 'site/.netlify/functions/me'), JSON.stringify({ claims: { sub: 'x'.repeat(300) } }));
+  },
+  command(port, ctx) {
+    const file = path.join(this.dir, 'httpd.conf');
+    const load = ['mpm_event', 'authn_core', 'authz_core', 'authz_user', 'oauth2'].map((m) => `LoadModule ${m}_module ${this.modules}/mod_${m}.so`).join('\n');
+    fs.writeFileSync(file, `ServerRoot ${this.dir}
+ServerName localhost
+PidFile ${this.dir}/pid
+DefaultRuntimeDir ${this.dir}
+Listen 127.0.0.1:${port}
+ErrorLog /dev/null
+${load}
+StartServers 1
+ServerLimit 1
+ThreadsPerChild 128
+MaxRequestWorkers 128
+KeepAlive On
+MaxKeepAliveRequests 0
+KeepAliveTimeout 600
+DocumentRoot ${this.dir}/site
+<Directory ${this.dir}/site>
+  Require all granted
+</Directory>
+<Location /.netlify/functions>
+  AuthType oauth2
+  OAuth2TokenVerify jwks_uri ${ctx.issuer.issuer}.well-known/jwks.json verify.exp=required
+  Require oauth2_claim iss:${ctx.issuer.issuer}
+</Location>
+`);
+    return ['/usr/sbin/apache2', '-D', 'FOREGROUND', '-f', file];
   },
 };
 
@@ -163,13 +211,14 @@ export const peers = [
     command(port) { return [this.bin, String(port), '{"claims":{"sub":"auth0|1"}}']; },
   },
   {
-    name: 'luafn', cases: FETCH,
+    name: 'luafn', cases: [...FETCH, ...SERVED, 'pick10'],
     label: () => `luafn ${first(luafn.BIN, '--version').split(' ')[1]}`,
     prepare(ctx) { this.cwd = luafn.deployment(path.join(OUT, 'luafn'), ctx); },
-    command: (port) => luafn.command(port),
+    command: (port, ctx) => luafn.command(port, { args: ctx.tls ? tlsArgs(ctx.tls) : [] }),
   },
   nginx,
   haproxy,
+  apache,
   {
     name: 'Node', cases: FETCH,
     label: () => `Node ${process.version.slice(1)}, @serverless-jwt/netlify ${version('node', '@serverless-jwt/netlify')}`,

@@ -40,6 +40,12 @@ export function usage(pid) {
   return total;
 }
 
+// Processor milliseconds of all of them and their threads so far, to the nanosecond.
+export function onCore(pid) {
+  const of = (p) => fs.readdirSync(`/proc/${p}/task`).map((t) => Number(fs.readFileSync(`/proc/${p}/task/${t}/schedstat`, 'utf8').split(' ')[0]) / 1e6);
+  return family(pid).flatMap(of).reduce((a, b) => a + b, 0);
+}
+
 // Private memory of one worker of luafn, in KiB: the supervisor's child.
 export function workerAnon(pid) {
   const worker = family(pid)[1];

@@ -1,4 +1,5 @@
 // The functions for the peers that speak fetch (Request in, Response out), with jose's remote key set.
+const pick = (shows) => shows.map(({ id, url, name }) => ({ id, url, name }));
 const list = (value) => (typeof value === 'string' ? value.split(' ') : value ?? []);
 
 export function make({ createRemoteJWKSet, jwtVerify }, { issuer, audience, tvApi }) {
@@ -15,6 +16,11 @@ export function make({ createRemoteJWKSet, jwtVerify }, { issuer, audience, tvAp
     const name = request.url.slice(request.url.lastIndexOf('/') + 1);
     if (name === 'hello') return new Response('hello');
     if (name === 'echo') return Response.json(await request.json());
+    if (name === 'read3') {
+      const { total, page, next } = await request.json();
+      return Response.json({ total, page, next });
+    }
+    if (name === 'pick') return Response.json(pick(await request.json()));
     if (name !== 'me' && name !== 'shows') return new Response(null, { status: 404 });
     let claims;
     try {
@@ -25,6 +31,6 @@ export function make({ createRemoteJWKSet, jwtVerify }, { issuer, audience, tvAp
     if (name === 'me') return Response.json({ claims });
     if (!claims.scope.includes('read:shows')) return Response.json({ error: 'access_denied' }, { status: 403 });
     const shows = await (await fetch(tvApi)).json();
-    return Response.json(shows.map(({ id, url, name: title }) => ({ id, url, name: title })));
+    return Response.json(pick(shows));
   };
 }

@@ -11,6 +11,7 @@ const verify = createVerifier({
   key: fs.readFileSync(pem), algorithms: ['RS256'], allowedIss: issuer, allowedAud: audience, requiredClaims: ['exp'], cache: true,
 });
 
+const pick = (shows) => shows.map(({ id, url, name }) => ({ id, url, name }));
 const list = (value) => (typeof value === 'string' ? value.split(' ') : value ?? []);
 
 function answer(req, res, body) {
@@ -22,6 +23,11 @@ function answer(req, res, body) {
   switch (req.url) {
     case '/.netlify/functions/hello': return res.end('hello');
     case '/.netlify/functions/echo': return json(200, JSON.parse(body));
+    case '/.netlify/functions/pick': return json(200, pick(JSON.parse(body)));
+    case '/.netlify/functions/read3': {
+      const { total, page, next } = JSON.parse(body);
+      return json(200, { total, page, next });
+    }
     case '/.netlify/functions/me':
     case '/.netlify/functions/shows': break;
     default: return res.writeHead(404).end();
@@ -34,7 +40,7 @@ function answer(req, res, body) {
   }
   if (req.url.endsWith('me')) return json(200, { claims });
   if (!claims.scope.includes('read:shows')) return json(403, { error: 'access_denied' });
-  return fetch(tvApi).then((got) => got.json()).then((shows) => json(200, shows.map(({ id, url, name }) => ({ id, url, name }))));
+  return fetch(tvApi).then((got) => got.json()).then((shows) => json(200, pick(shows)));
 }
 
 http.createServer((req, res) => {

@@ -20,15 +20,22 @@ const verified = NetlifyJwtVerifier({
 
 const json = (statusCode, value) => ({ statusCode, headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) });
 
+const pick = (shows) => shows.map(({ id, url, name }) => ({ id, url, name }));
+
 const functions = {
   hello: async () => ({ statusCode: 200, body: 'hello' }),
   me: verified(async (event, context) => json(200, { claims: context.identityContext.claims })),
   shows: verified(async (event, context) => {
     if (!context.identityContext.claims.scope.includes('read:shows')) return json(403, { error: 'access_denied' });
     const list = await (await fetch(tvApi)).json();
-    return json(200, list.map(({ id, url, name }) => ({ id, url, name })));
+    return json(200, pick(list));
   }),
   echo: async (event) => json(200, JSON.parse(event.body)),
+  read3: async (event) => {
+    const { total, page, next } = JSON.parse(event.body);
+    return json(200, { total, page, next });
+  },
+  pick: async (event) => json(200, pick(JSON.parse(event.body))),
 };
 
 async function answer(req, res, body) {

@@ -5,8 +5,10 @@
 #include <lauxlib.h>
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "bindings/json.h"
 #include "bindings/keys.h"
 #include "bindings/url.h"
@@ -38,8 +40,8 @@ static unsigned read_headers(lua_State *L, struct header *out)
     luaL_checkstack(L, FETCH_HEADERS * 2 + 8, "fetch");
     lazy_make_whole(L, table);
     for (lua_pushnil(L); lua_next(L, table) != 0;) { /* stack: ..., name, value */
-        if (count == FETCH_HEADERS - 2)
-            luaL_error(L, "fetch: more than %d headers", FETCH_HEADERS - 2);
+        if (count == FETCH_HEADERS - 6)
+            luaL_error(L, "fetch: more than %d headers", FETCH_HEADERS - 6);
         struct str name = check_text(L, -2, "a header's name");
         if (lua_type(L, -1) == LUA_TNUMBER)
             luaL_tolstring(L, -1, NULL), lua_replace(L, -2);
@@ -140,6 +142,51 @@ static void read_retry(lua_State *L, struct client_request *req, struct client_r
     req->retry = retry;
 }
 
+/* Letters, digits and "-": what a signature has between slashes. */
+static struct str read_place(lua_State *L, const char *name, const char *example)
+{
+    lua_getfield(L, 2, name);
+    struct str s = check_text(L, -1, name);
+    bool good = s.len > 0;
+    for (size_t i = 0; i < s.len; i++)
+        good = good && (str_is_alnum(s.ptr[i]) || s.ptr[i] == '-');
+    if (!good)
+        luaL_error(L, "fetch: %s must be as \"%s\", not '%s'", name, example, s.ptr);
+    return s;
+}
+
+static struct str read_key(lua_State *L, const char *name)
+{
+    lua_getfield(L, 2, name);
+    struct str s = check_text(L, -1, name);
+    if (s.len == 0 || !header_value_is_valid(s))
+        luaL_error(L, "fetch: %s must be a key, and is empty or cannot be one", name);
+    return s;
+}
+
+/* sign = "aws4", access_key =, secret_key =, region =, service =, session_token = */
+static void read_sign(lua_State *L, struct fetch_request *f)
+{
+    static const char *const own[] = {"access_key", "secret_key", "region", "service",
+                                      "session_token"};
+    if (lua_getfield(L, 2, "sign") == LUA_TNIL) {
+        for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+            if (lua_getfield(L, 2, own[i]) != LUA_TNIL)
+                luaL_error(L, "fetch: %s belongs to sign = \"aws4\"", own[i]);
+        lua_pop(L, 6);
+        return;
+    }
+    if (!str_eq(check_text(L, -1, "sign"), STR("aws4")))
+        luaL_error(L, "fetch: sign must be \"aws4\", not '%s'", lua_tostring(L, -1));
+    f->sign.access_key = read_key(L, "access_key");
+    f->sign.secret_key = read_key(L, "secret_key");
+    f->sign.region = read_place(L, "region", "eu-central-1");
+    f->sign.service = read_place(L, "service", "s3");
+    if (lua_getfield(L, 2, "session_token") != LUA_TNIL)
+        f->session_token = read_key(L, "session_token");
+    f->req.max_redirects = 0; /* a signature is good for one place */
+}
+
 static void push_form(lua_State *L, int index)
 {
     if (!lua_istable(L, index))
@@ -179,12 +226,13 @@ static struct str read_body(lua_State *L, struct client_request *req)
 }
 
 /* Returns the type that the body has of itself. */
-static struct str read_options(lua_State *L, struct client_request *req, struct client_retry *retry,
-                               bool *stream)
+static struct str read_options(lua_State *L, struct fetch_request *f)
 {
-    static const char *const known[] = {"method", "headers",  "body",  "json",
-                                        "form",   "timeout",  "retry", "as",
-                                        "stream", "redirect", NULL};
+    struct client_request *req = &f->req;
+    static const char *const known[] = {
+        "method", "headers",  "body",       "json",       "form",   "timeout", "retry",
+        "as",     "sign",     "access_key", "secret_key", "region", "service", "session_token",
+        "stream", "redirect", NULL};
     lx_keys_check(L, 2, known, "fetch");
     struct str type = read_body(L, req);
     if (lua_getfield(L, 2, "method") != LUA_TNIL)
@@ -193,11 +241,12 @@ static struct str read_options(lua_State *L, struct client_request *req, struct 
         req->as = check_text(L, -1, "as");
     req->timeout = read_timeout(L);
     read_redirect(L, req);
-    read_retry(L, req, retry);
+    read_retry(L, req, &f->retry);
+    read_sign(L, f);
     int kind = lua_getfield(L, 2, "stream");
     if (kind != LUA_TNIL && kind != LUA_TBOOLEAN)
         luaL_error(L, "fetch: stream must be true or false, not a %s", lua_typename(L, kind));
-    *stream = lua_toboolean(L, -1);
+    f->stream = lua_toboolean(L, -1);
     lua_pop(L, 1);
     return type;
 }
@@ -208,6 +257,88 @@ static bool has_header(const struct header *headers, unsigned count, struct str 
         if (str_eq_nocase(headers[i].name, name))
             return true;
     return false;
+}
+
+/* ---- signatures ---- */
+
+static void add_header(struct fetch_request *f, struct str name, struct str value)
+{
+    f->headers[f->req.header_count++] = (struct header){name, value};
+}
+
+/* The header as it is sent: with a port that is not the usual one. */
+static struct str lx_host_of(lua_State *L, const struct client_url_parts *parts)
+{
+    bool usual = parts->port < 0 || parts->port == (str_eq(parts->scheme, STR("https")) ? 443 : 80);
+    bool is_v6 = str_find(parts->host, ':') < parts->host.len;
+    struct str s;
+    lua_pushlstring(L, parts->host.ptr, parts->host.len);
+    lua_pushfstring(L, is_v6 ? "[%s]" : "%s", lua_tostring(L, -1));
+    if (!usual)
+        lua_pushfstring(L, "%s:%d", lua_tostring(L, -1), parts->port);
+    s.ptr = lua_tolstring(L, -1, &s.len);
+    return s;
+}
+
+/* What is signed beside the host: what says how to read the body, and all that is AWS's own. */
+static unsigned choose_signed(lua_State *L, const struct fetch_request *f, struct header *out)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < f->req.header_count; i++) {
+        luaL_Buffer buffer;
+        struct str name = f->headers[i].name;
+        char *small = luaL_buffinitsize(L, &buffer, name.len);
+        memcpy(small, name.ptr, name.len);
+        str_lower(small, name.len);
+        luaL_pushresultsize(&buffer, name.len);
+        name.ptr = lua_tostring(L, -1);
+        if (str_starts_with(name, STR("x-amz-")) || str_eq(name, STR("content-type")))
+            out[count++] = (struct header){name, f->headers[i].value};
+    }
+    return count;
+}
+
+static struct client_url_parts *lx_split(lua_State *L, struct str url)
+{
+    size_t size = client_url_parts_size(url.len);
+    struct client_url_parts *parts = lua_newuserdatauv(L, sizeof(*parts) + size, 0);
+    struct err err;
+    parts->size = size;
+    if (client_split_url(url, parts, &err) != 0)
+        luaL_error(L, "fetch: %s", err.text);
+    return parts;
+}
+
+static void lx_sign(lua_State *L, struct fetch_request *f)
+{
+    static struct buf value; /* one a process: what is pushed may raise */
+    struct header chosen[CRYPTO_AWS_HEADERS];
+    const struct client_url_parts *parts = lx_split(L, f->req.url);
+    time_t now = (time_t)clock_now();
+    struct tm utc;
+    luaL_checkstack(L, FETCH_HEADERS + 8, "fetch");
+    if (has_header(f->headers, f->req.header_count, STR("authorization")))
+        luaL_error(L, "fetch: a signed request brings its own Authorization; leave it out");
+    if (gmtime_r(&now, &utc) == NULL || crypto_aws_hash(f->req.body, f->sign_payload) != 0)
+        luaL_error(L, "out of memory");
+    strftime(f->sign_date, sizeof(f->sign_date), "%Y%m%dT%H%M%SZ", &utc);
+    add_header(f, STR("X-Amz-Date"), str_from(f->sign_date));
+    add_header(f, STR("X-Amz-Content-Sha256"), str_from(f->sign_payload));
+    if (f->session_token.len > 0)
+        add_header(f, STR("X-Amz-Security-Token"), f->session_token);
+    f->sign.count = choose_signed(L, f, chosen);
+    chosen[f->sign.count++] = (struct header){STR("host"), lx_host_of(L, parts)};
+    f->sign.headers = chosen;
+    f->sign.method = f->req.method.len > 0 ? client_method_normal(f->req.method) : STR("GET");
+    f->sign.path = parts->path;
+    f->sign.query = parts->query;
+    f->sign.date = str_from(f->sign_date);
+    f->sign.payload = str_from(f->sign_payload);
+    buf_clear(&value);
+    if (crypto_aws_authorize(&f->sign, &value) != 0)
+        luaL_error(L, "out of memory");
+    lua_pushlstring(L, value.data, value.len);
+    add_header(f, STR("Authorization"), check_text(L, -1, "authorization"));
 }
 
 /* ---- in whose name ---- */
@@ -231,11 +362,7 @@ static const struct outbound_spec *find_identity(lua_State *L, const struct serv
 /* The URL's host, and its port if it names one. */
 static const char *lx_place_of(lua_State *L, struct str url)
 {
-    struct client_url_parts *parts =
-        lua_newuserdatauv(L, sizeof(*parts) + client_url_parts_size(url.len), 0);
-    parts->size = client_url_parts_size(url.len);
-    if (client_split_url(url, parts, NULL) != 0)
-        return "this URL";
+    const struct client_url_parts *parts = lx_split(L, url);
     lua_pushlstring(L, parts->host.ptr, parts->host.len);
     return parts->port >= 0 ? lua_pushfstring(L, "%s:%d", lua_tostring(L, -1), parts->port)
                             : lua_tostring(L, -1);
@@ -310,15 +437,20 @@ void lx_fetch_read(lua_State *L, struct fetch_request *f)
                                    .max_redirects = LIMIT_FETCH_REDIRECTS,
                                    .headers = f->headers};
     f->stream = false;
+    f->sign.access_key = f->session_token = (struct str){NULL, 0};
     req->url.ptr = luaL_checklstring(L, 1, &req->url.len);
     lua_settop(L, 2);
     if (!lua_isnoneornil(L, 2)) {
         luaL_checktype(L, 2, LUA_TTABLE);
-        struct str type = read_options(L, req, &f->retry, &f->stream);
+        struct str type = read_options(L, f);
         req->header_count = read_headers(L, f->headers);
         if (type.len > 0 && !has_header(f->headers, req->header_count, STR("content-type")))
             f->headers[req->header_count++] = (struct header){STR("Content-Type"), type};
     }
+    if (f->sign.access_key.len > 0 && req->as.ptr != NULL)
+        luaL_error(L, "fetch: a request is signed, or made as '%s', but not both", req->as.ptr);
+    if (f->sign.access_key.len > 0)
+        lx_sign(L, f);
     add_trace(L, req, f->headers);
     if (vm->services == NULL || vm->services->client == NULL)
         luaL_error(L, "fetch cannot wait here");

@@ -3,15 +3,19 @@
 
 #include <lua.h>
 
+#include "bindings/crypto_aws.h"
 #include "client/client.h"
 #include "issuer/outbound.h"
 
-enum { FETCH_HEADERS = 100 }; /* of a request */
+enum { FETCH_HEADERS = 104 }; /* of a request, with those that the host adds */
 
 struct fetch_request {
     struct client_request req; /* its texts lie on the Lua stack, its lists below */
     struct header headers[FETCH_HEADERS];
     struct client_retry retry;
+    struct crypto_aws sign; /* access_key empty: it is not signed */
+    struct str session_token;
+    char sign_date[17], sign_payload[65];
     struct outbound_loan loan;
     bool stream;
 };

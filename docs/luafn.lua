@@ -79,6 +79,12 @@
 ---@field form? table<string, string|number|boolean|table> in place of `body`: sent as `application/x-www-form-urlencoded`; a list repeats its name
 ---@field timeout? number seconds for the whole call; for a stream, until its head and between two pieces; default 10
 ---@field retry? luafn.FetchRetry send it again after some failures
+---@field sign? string "aws4": by AWS Signature Version 4, with the next five; a redirect is an answer then
+---@field access_key? string
+---@field secret_key? string
+---@field region? string as `eu-central-1`
+---@field service? string as `s3`
+---@field session_token? string of credentials that are lent for a time
 ---@field as? string a name of `outbound` in functions.lua, whose token the request brings
 ---@field stream? boolean return when the head is there, and read the body with `res:chunks()`
 ---@field redirect? string "follow" (default, at most 10), "manual": a redirect is an answer like any other, or "error": it raises

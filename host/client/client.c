@@ -58,7 +58,7 @@ void client_free(struct client *client)
 
 /* A method as it is sent: case counts on the wire, but nobody means "post". The Fetch standard's
  * list: "patch" is another method than "PATCH". */
-static struct str normal_method(struct str method)
+struct str client_method_normal(struct str method)
 {
     static const char *const names[] = {"DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -70,8 +70,8 @@ static struct str normal_method(struct str method)
 /* Copies what the caller lent. 0, -EINVAL for a header that cannot be sent, -ENOMEM. */
 static int copy_request(struct client_call *call, const struct client_request *req, struct err *err)
 {
-    call->method =
-        arena_copy(&call->arena, req->method.len > 0 ? normal_method(req->method) : STR("GET"));
+    call->method = arena_copy(&call->arena,
+                              req->method.len > 0 ? client_method_normal(req->method) : STR("GET"));
     call->body = req->body.ptr != NULL ? arena_copy(&call->arena, req->body) : req->body;
     call->headers = arena_alloc(&call->arena, (req->header_count + 1) * sizeof(struct header));
     if (req->as.len > 0 && (call->as = arena_copy(&call->arena, req->as)).ptr == NULL)

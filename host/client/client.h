@@ -160,6 +160,9 @@ void client_stream_take(struct client_call *call);
 /* read_body has more to give, its end or a fault. */
 void client_body_ready(struct client_call *call);
 
+/* A method as it is sent. */
+struct str client_method_normal(struct str method);
+
 struct client_url {
     bool https;
     bool loopback;  /* by its text: localhost or a loopback address */

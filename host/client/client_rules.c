@@ -191,7 +191,8 @@ bool client_header_is_left_out(struct str name)
 
 bool client_header_is_secret(struct str name)
 {
-    return str_eq_nocase(name, STR("authorization")) || str_eq_nocase(name, STR("cookie"));
+    return str_eq_nocase(name, STR("authorization")) || str_eq_nocase(name, STR("cookie")) ||
+           str_eq_nocase(name, STR("x-amz-security-token"));
 }
 
 bool client_header_is_of_body(struct str name)

@@ -1,5 +1,6 @@
 // fetch against hosts as they are: codings, heads, methods, redirects; and what its errors say.
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
 import test from 'node:test';
 import zlib from 'node:zlib';
 import { deployment, start } from '../lib/host.mjs';
@@ -179,7 +180,7 @@ test('options that are none are refused, with the nearest that is one', async (t
   for (const [name, near] of [['metod', 'method'], ['header', 'headers'], ['timeOut', 'timeout'], ['Body', 'body'], ['redirects', 'redirect']]) {
     assert.match((await ask('/', { [name]: 'x' })).error, new RegExp(`fetch: ${name}: unknown key; did you mean \`${near}\`\\?$`));
   }
-  assert.match((await ask('/', { credentials: 'omit' })).error, /fetch: credentials: unknown key; known are method, headers, body, json, form, timeout, retry, as, stream, redirect$/);
+  assert.match((await ask('/', { credentials: 'omit' })).error, /fetch: credentials: unknown key; known are method, headers, body, json, form, timeout, retry, as, sign, /);
   assert.match((await ask('/', { stream: 'yes' })).error, /stream must be true or false, not a string/);
   assert.equal(up.requests.length, 0, 'nothing was sent');
   assert.equal((await ask('/', { method: 'PUT', headers: { a: 'b' }, body: 'x', timeout: 5, stream: false, redirect: 'manual' })).status, 200);
@@ -274,6 +275,57 @@ test('retry: what is wrong with it is said', async (t) => {
     [{ backoff: -1 }, /retry\.backoff must be a number of seconds between 0 and 60/], [{ backoff: 'x' }, /retry\.backoff/], [{ status: 503 }, /retry\.status must be a list/], [{ status: [200] }, /retry\.status/], [{ status: ['503'] }, /retry\.status/], [{ status: Array(17).fill(503) }, /retry\.status/]];
   for (const [retry, wanted] of rows) assert.match((await ask('/', { retry })).error, wanted);
   assert.match((await ask('/', { retry: 3 })).error, /retry must be a table as \{ times = 2 \}, not a number/);
+});
+
+// The signature that a server computes for that request, as AWS describes it (version 4).
+function signature({ method, target, headers, body }, { region, service, secret }) {
+  const sha = (x) => crypto.createHash('sha256').update(x).digest('hex');
+  const hmac = (key, x) => crypto.createHmac('sha256', key).update(x).digest();
+  const strict = (x) => encodeURIComponent(x).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+  const [, names, got] = /SignedHeaders=([^,]*), Signature=([0-9a-f]{64})$/.exec(headers.authorization);
+  const [path, query = ''] = target.split('?');
+  const fields = query.split('&').filter(Boolean).map((part) => { const [k, v = ''] = part.split('='); return `${strict(decodeURIComponent(k))}=${strict(decodeURIComponent(v))}`; });
+  const date = headers['x-amz-date'], scope = `${date.slice(0, 8)}/${region}/${service}/aws4_request`;
+  for (const name of names.split(';')) assert.ok(name in headers, `${name} is signed, but was not sent`);
+  const canonical = [method, path.split('/').map((part) => (service === 's3' ? strict : (x) => strict(strict(x)))(decodeURIComponent(part))).join('/'), fields.sort().join('&'),
+    ...names.split(';').map((name) => `${name}:${headers[name].trim().replace(/ +/g, ' ')}`), '', names, headers['x-amz-content-sha256'] ?? sha(body)].join('\n');
+  if (headers['x-amz-content-sha256']) assert.equal(headers['x-amz-content-sha256'], sha(body));
+  const key = ['aws4_request'].reduce(hmac, hmac(hmac(hmac(`AWS4${secret}`, date.slice(0, 8)), region), service));
+  const wanted = crypto.createHmac('sha256', key).update(['AWS4-HMAC-SHA256', date, scope, sha(canonical)].join('\n')).digest('hex');
+  assert.match(headers.authorization, new RegExp(`^AWS4-HMAC-SHA256 Credential=AKID/${scope}, `));
+  return { got, wanted };
+}
+
+test('sign: as a server of AWS checks it; and at that place alone', async (t) => {
+  const other = await rawUpstream(t, (request, conn) => conn.send(answer('other')));
+  let busy = 1;
+  const { up, ask } = await fetcher(t, (request, conn) => {
+    if (request.target === '/away') conn.send(answer('', { status: '307 Away', fields: [`Location: ${other.url}/stolen`] }));
+    else if (request.target === '/busy' && busy-- > 0) conn.send(answer('', { status: '503 Busy' }));
+    else conn.send(request.method === 'HEAD' ? 'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n' : answer('ok'));
+  });
+  const secret = 'wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY', keys = { sign: 'aws4', access_key: 'AKID', secret_key: secret, region: 'eu-central-1', service: 's3' };
+  const big = 'x'.repeat(1500000);
+  const rows = [['/bucket/key'], ['/'], ['/b/k?z=1&a=2&a=10&uploads&e='], ["/b/a b/ä+(1)!'*,;=:@$~.txt?q=a+b&p=%2f%c3%a4&x=y/z"], ['/b/k', { method: 'PUT', body: 'hello' }], ['/b/k', { method: 'PUT', body: '' }], ['/b/k', { method: 'PUT', body: big }],
+    ['/b/k', { method: 'PUT', body: 'x', headers: { 'Content-Type': 'text/plain', 'x-amz-meta-a': '  two   blanks ' } }], ['/b?uploads', { method: 'POST' }], ['/b', { json: { a: 1 } }], ['/b/k', { method: 'HEAD' }], ['/b/k', { method: 'DELETE' }],
+    ['/b/k', { session_token: 'token+/=' }], ['/a b/ä', { service: 'execute-api' }], ['/', { service: 'sqs', form: { Action: 'ListQueues', Version: '2012-11-05' } }], ['/busy', { retry: { backoff: 0 } }], ['/b/k', { stream: false, redirect: 'manual' }]];
+  for (const [path, options] of rows) {
+    up.requests.length = 0;
+    const got = await ask(path, { ...keys, ...options });
+    assert.equal(got.status, 200, `${path} ${got.error}`);
+    for (const request of up.requests) {
+      const { got: sent, wanted } = signature(request, { ...keys, ...options, secret });
+      assert.equal(sent, wanted, `${path} ${JSON.stringify(options)}`);
+      assert.equal(request.headers['x-amz-security-token'], options?.session_token);
+      assert.ok(!JSON.stringify(request.fields).includes(secret));
+    }
+  }
+  assert.equal(up.requests.length, 1);
+  assert.equal((await ask('/away', { ...keys, session_token: 't' })).status, 307, 'a signature is good for one place');
+  assert.equal(other.requests.length, 0);
+  const wrong = [[{ sign: 'aws2' }, /sign must be "aws4", not 'aws2'/], [{ secret_key: undefined }, /secret_key must be a text, not a nil/], [{ access_key: '' }, /access_key must be a key, and is empty/], [{ region: 'a/b' }, /region must be as "eu-central-1", not 'a\/b'/], [{ service: '' }, /service must be as "s3"/],
+    [{ sign: undefined }, /access_key belongs to sign = "aws4"/], [{ headers: { Authorization: 'x' } }, /a signed request brings its own Authorization/], [{ as: 'crm' }, /signed, or made as 'crm', but not both/]];
+  for (const [change, message] of wrong) assert.match((await ask('/', { ...keys, ...change })).error, message);
 });
 
 test('a host without descriptors says so, and not that it was refused', async (t) => {

@@ -1,8 +1,8 @@
 -- The deployment as an OpenAPI 3.1 document. `d`: { url=, issuer=, asks_provider=, functions= }, the last a list of
--- { name=, paths=, who=, policy= "token", "webhook", "public" or "unset", scopes=, any=, role=, claims=, proof=
--- "required" or "optional", background=, limited=, input=, query= (schemas, as JSON), fields= (of the query: { name=,
--- required= }) }. `match(path, method)` says which of them answers there, by its number; `quote(text)` is the text as
--- JSON.
+-- { name=, paths=, tool= (the path of tools), who=, policy= "token", "webhook", "public" or "unset", scopes=, any=,
+-- role=, claims=, proof= "required" or "optional", background=, limited=, input=, query= (schemas, as JSON), fields= (of
+-- the query: { name=, required= }) }. `match(path, method)` says which of them answers there, by its number;
+-- `quote(text)` is the text as JSON.
 local d, quote, _, match = ... -- the third says which form, where there are several
 
 local METHODS = { "get", "head", "post", "put", "patch", "delete", "options" }
@@ -120,6 +120,26 @@ local function operations(path)
   return object(table.unpack(members))
 end
 
+-- What is said there is JSON-RPC; each tool has its schemas in the answer to `tools/list`.
+local function tools()
+  local names, open = {}, false
+  for _, f in ipairs(d.functions) do
+    if f.tool then
+      names[#names + 1] = f.name
+      open = open or f.policy ~= "token"
+    end
+  end
+  return object(
+    "operationId", '"post_tools"',
+    "summary", quote("Tools for agents (MCP): " .. table.concat(names, ", ")),
+    "requestBody", object("content", object("application/json", object("schema", object("type", '"object"')))),
+    "security", array(open and { "{}", object("issuer", "[]") } or { object("issuer", "[]") }),
+    "responses", object("200", object("description", '"The answer, as JSON or as a stream of events"'),
+      "202", object("description", '"A notification was taken"'),
+      "401", object("$ref", '"#/components/responses/refused"'),
+      "403", object("$ref", '"#/components/responses/refused"')))
+end
+
 local function paths()
   local members, shapes = {}, {}
   local function add(pattern, whole)
@@ -133,6 +153,12 @@ local function paths()
     for _, pattern in ipairs(is_called(f) and f.paths or {}) do
       if pattern:find("/%*$") or pattern:find("%?$") then add(pattern, false) end
       add(pattern, true)
+    end
+  end
+  for _, f in ipairs(d.functions) do
+    if f.tool then
+      members[#members + 1] = quote(f.tool) .. ":" .. object("post", tools())
+      break
     end
   end
   return "{" .. table.concat(members, ",") .. "}"

@@ -12,18 +12,20 @@ local function methods_of(f)
   return f.schedule and "-" or #names == #METHODS and "*" or table.concat(names, ",")
 end
 
--- Calls row(f, path) for all but the functions of `dev`.
+-- Calls row(f, path, methods) for all but the functions of `dev`; a tool is called at the path of tools, too.
 local function each_row(row)
   for _, f in ipairs(d.functions) do
-    for _, path in ipairs(f.is_dev and {} or f.paths) do row(f, path) end
+    for _, path in ipairs(f.is_dev and {} or f.paths) do row(f, path, methods_of(f)) end
+    if f.tool then row(f, f.tool, "POST") end
   end
 end
 
 local function as_json()
   local rows = {}
-  each_row(function(f, path)
+  each_row(function(f, path, methods)
     local text = ('{"method":%s,"path":%s,"function":%s,"script":%s,"auth":%s'):format(
-      quote(methods_of(f)), quote(path), quote(f.name), quote(f.script), quote(f.who))
+      quote(methods), quote(path), quote(f.name), quote(f.script), quote(f.who))
+    if path == f.tool then text = text .. ',"tool":true' end
     text = text .. (',"limits":{"timeout":%g,"cpu":%g,"memory":%d,"body":%d,"concurrency":%d,"queue":%d}'):format(
       f.timeout, f.cpu, f.memory, f.body, f.concurrency, f.queue)
     text = text .. (',"background":%s,"generation":%d'):format(f.background, f.generation)
@@ -38,11 +40,12 @@ end
 
 local function as_text()
   local lines = { { "METHOD", "PATH", "FUNCTION", "SCRIPT", "AUTH", "LIMITS", "GENERATION" } }
-  each_row(function(f, path)
+  each_row(function(f, path, methods)
     local limits = ("%gs cpu %gs %dMB x%d"):format(f.timeout, f.cpu, f.memory >> 20, f.concurrency)
-    local line = { methods_of(f), path, f.name, f.script, f.who, limits, tostring(f.generation), notes = {} }
+    local line = { methods, path, f.name, f.script, f.who, limits, tostring(f.generation), notes = {} }
     local notes = line.notes
-    if f.schedule then notes[1] = ('runs at "%s" (UTC), next %s'):format(f.schedule, f.next_run) end
+    if path == f.tool then notes[1] = "as a tool (MCP)" end
+    if f.schedule then notes[#notes + 1] = ('runs at "%s" (UTC), next %s'):format(f.schedule, f.next_run) end
     if f.error then
       notes[#notes + 1] = (f.serving and "generation " .. f.generation .. " goes on, as its files do not load: "
         or "does not load: ") .. f.error

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "app/mcp.h"
 #include "app/resource.h"
 #include "app/schedule.h"
 #include "auth/policy.h"
@@ -22,9 +23,10 @@ struct visit {
     struct app *app;
     struct exchange *ex;
     struct function *function;
-    unsigned *awaited;     /* while it waits: where it is counted */
-    struct claims *claims; /* owned until the function is called; NULL: nobody's */
-    struct str token;      /* with claims */
+    unsigned *awaited;           /* while it waits: where it is counted */
+    struct claims *claims;       /* owned until the function is called; NULL: nobody's */
+    struct str token;            /* with claims */
+    struct mcp_message *message; /* a tool is called, or asked for; NULL: neither */
     struct route_match match;
     struct str path;                         /* as the client sent it, normalised */
     void (*received)(struct visit *visit);   /* while its body comes */
@@ -32,6 +34,7 @@ struct visit {
 };
 
 static void authorize(struct visit *visit, bool waited);
+static void enter_tools(struct visit *visit);
 static void run_by_hand(struct visit *visit);
 static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
                           void (*resume)(struct visit *visit, bool waited));
@@ -150,6 +153,21 @@ static bool prefers_file(const struct visit *visit, enum route_result result)
     return result == ROUTE_WRONG_METHOD || function->spec->prefer_static;
 }
 
+/* It is this one's from here on. False: out of memory. */
+static bool choose(struct visit *visit, struct function *function)
+{
+    struct exchange *ex = visit->ex;
+    visit->function = function;
+    /* Copied: the answer may still be on its way when the deployment that it came from is gone. */
+    ex->function = arena_copy(&ex->arena, function->spec->name).ptr;
+    ex->generation = function->generation;
+    if (visit->app->journal != NULL && !function->spec->is_dev)
+        record_begin(visit->app->journal, ex);
+    if (visit->app->options.metrics != NULL)
+        ex->durations = &function->metrics->durations;
+    return ex->function != NULL;
+}
+
 /* Looks at `path` as a function's. True when the exchange was taken care of. */
 static bool try_function(struct visit *visit, struct str path)
 {
@@ -170,15 +188,7 @@ static bool try_function(struct visit *visit, struct str path)
         answer_wrong_method(ex, visit->match.methods);
         return true;
     }
-    visit->function = visit->match.target;
-    /* Copied: the answer may still be on its way when the deployment that it came from is gone. */
-    ex->function = arena_copy(&ex->arena, visit->function->spec->name).ptr;
-    ex->generation = visit->function->generation;
-    if (visit->app->journal != NULL && !visit->function->spec->is_dev)
-        record_begin(visit->app->journal, ex);
-    if (visit->app->options.metrics != NULL)
-        ex->durations = &visit->function->metrics->durations;
-    if (ex->function != NULL && keep_match(visit))
+    if (choose(visit, visit->match.target) && keep_match(visit))
         visit->function->spec->cron != NULL ? run_by_hand(visit) : authorize(visit, false);
     else
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
@@ -226,7 +236,9 @@ void app_on_request(void *arg, struct exchange *ex)
         exchange_answer_error(ex, 503, STR("starting"), STR("The host is still loading"));
         return;
     }
-    if (!try_function(visit, visit->path) && !resource_answer(app->current, ex, visit->path))
+    if (mcp_is_at(app->current, visit->path))
+        enter_tools(visit);
+    else if (!try_function(visit, visit->path) && !resource_answer(app->current, ex, visit->path))
         look_at_site(visit, false);
 }
 
@@ -280,8 +292,21 @@ static void receive(struct visit *visit, void (*received)(struct visit *visit));
 static enum policy_result check(struct visit *visit, bool keys_final, struct verdict *verdict)
 {
     *verdict = (struct verdict){0};
-    return policy_check(&visit->function->spec->policy, visit->ex, clock_now(), keys_final,
-                        verdict);
+    double now = clock_now();
+    struct policy gate;
+    if (visit->function != NULL)
+        return policy_check(&visit->function->spec->policy, visit->ex, now, keys_final, verdict);
+    if (mcp_gate(visit->app->current, visit->ex, now, &gate))
+        return policy_check(&gate, visit->ex, now, keys_final, verdict);
+    visit->ex->res = (struct response){.status = 500};
+    return POLICY_DENY;
+}
+
+/* Of a message that calls none. */
+static void answer_tools(struct visit *visit)
+{
+    mcp_answer(visit->app->current, visit->message, clock_now());
+    claims_unref(visit->claims);
 }
 
 static void on_begun(void *arg, bool pass)
@@ -305,6 +330,8 @@ static void refuse(struct visit *visit)
 {
     visit->app->page->auth_refused++;
     metrics_count_token(visit->app->page, visit->ex->error_code);
+    if (mcp_is_at(visit->app->current, visit->path))
+        mcp_widen_challenge(visit->app->current, visit->ex, clock_now());
     exchange_answer(visit->ex);
 }
 
@@ -344,7 +371,10 @@ static void authorize(struct visit *visit, bool waited)
             metrics_count_token(visit->app->page, "ok");
         visit->claims = verdict.claims;
         visit->token = verdict.token;
-        app_rate(visit->app, ex, visit->function, verdict.claims, let_in, visit);
+        if (visit->function != NULL)
+            app_rate(visit->app, ex, visit->function, verdict.claims, let_in, visit);
+        else
+            answer_tools(visit);
         return;
     }
     if (result == POLICY_NEEDS_BODY) {
@@ -415,7 +445,10 @@ static void on_body(struct exchange *ex)
 static void receive(struct visit *visit, void (*received)(struct visit *visit))
 {
     struct exchange *ex = visit->ex;
-    const struct http_fault *fault = exchange_limit_body(ex, visit->function->spec->body);
+    struct deployment *d = visit->app->current;
+    bool known = visit->function != NULL; /* else the body says */
+    const struct http_fault *fault =
+        exchange_limit_body(ex, known ? visit->function->spec->body : d->config->body_limit);
     if (fault != NULL) {
         claims_unref(visit->claims);
         exchange_refuse(ex, fault);
@@ -423,7 +456,7 @@ static void receive(struct visit *visit, void (*received)(struct visit *visit))
     }
     exchange_hold(ex);
     visit->received = received;
-    visit->awaited = &visit->function->awaited;
+    visit->awaited = known ? &visit->function->awaited : &d->awaited;
     ++*visit->awaited;
     ex->on_gone = on_gone_while_receiving;
     ex->owner = visit;
@@ -451,11 +484,14 @@ static void call_function(struct visit *visit)
         exchange_answer(ex);
         return;
     }
-    struct exchange *target = background ? detach_background(ex) : ex;
+    struct exchange *target = background ? detach_background(ex)
+                              : visit->message != NULL
+                                  ? mcp_begin(visit->message, visit->function->spec)
+                                  : ex;
     struct call *call = target != NULL ? arena_zalloc(&target->arena, sizeof(*call)) : NULL;
     if (call == NULL) {
         claims_unref(visit->claims);
-        if (target != NULL && background)
+        if (target != NULL && target != ex)
             exchange_release(target);
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
         return;
@@ -466,13 +502,41 @@ static void call_function(struct visit *visit)
     call->token = visit->token;
     call->path = ex->req.path;
     call->match = &visit->match;
+    call->tool = visit->message != NULL ? mcp_tool(visit->message) : NULL;
     if (background) {
         answer_accepted(ex);
         exchange_answer(ex);
     }
     function_call(call);
-    if (background)
+    if (target != ex)
         exchange_release(target);
+}
+
+/* ---- tools: a body says which function is meant ---- */
+
+static void read_message(struct visit *visit)
+{
+    struct exchange *ex = visit->ex;
+    visit->message = mcp_read(visit->app->current, ex);
+    struct function *target = visit->message != NULL ? mcp_target(visit->message) : NULL;
+    if (target != NULL && !choose(visit, target))
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+    else if (visit->message != NULL)
+        authorize(visit, false);
+}
+
+/* Nobody is judged yet, but who has no token that could be good is not listened to. */
+static void enter_tools(struct visit *visit)
+{
+    struct exchange *ex = visit->ex;
+    const struct deployment *d = visit->app->current;
+    struct policy gate;
+    if (mcp_refuses(d, ex))
+        return;
+    if (mcp_gate(d, ex, clock_now(), &gate) && mcp_listens_to(&gate, ex, clock_now()))
+        receive(visit, read_message);
+    else
+        authorize(visit, true);
 }
 
 /* ---- scheduled functions: nobody calls them, so nobody is judged ---- */

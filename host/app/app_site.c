@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "app/mcp.h"
 #include "app/resource.h"
 #include "http/target.h"
 #include "journal/hook.h"
@@ -138,9 +139,13 @@ static void add_fault(const struct app *app, struct exchange *ex)
 /* Tells who was refused where tokens come from. */
 static void challenge(const struct app *app, struct exchange *ex)
 {
-    const struct function *function = deployment_find(app->current, str_from(ex->function));
-    if (function != NULL)
-        resource_challenge(app->current->config, function->spec, ex);
+    const struct deployment *d = app->current;
+    const struct function *function =
+        ex->function != NULL ? deployment_find(d, str_from(ex->function)) : NULL;
+    if (mcp_is_at(d, ex->req.path))
+        resource_challenge_at(d->config, d->config->mcp.path, ex);
+    else if (function != NULL)
+        resource_challenge(d->config, function->spec, ex);
 }
 
 /* RFC 9449 section 8.2: it must not be kept with the answer, and pages have to see it. */
@@ -163,7 +168,8 @@ void app_decorate(struct exchange *ex)
     if (app->current == NULL)
         return;
     const struct config *config = app->current->config;
-    if (ex->function != NULL && (ex->res.status == 401 || ex->res.status == 403))
+    if ((ex->res.status == 401 || ex->res.status == 403) &&
+        (ex->function != NULL || app->current->serves_tools))
         challenge(app, ex);
     ex->encode = config->compression ? app_encode : NULL;
     if (config->header_count > 0 && header_rules_apply(config->headers, config->header_count, ex,
@@ -173,6 +179,8 @@ void app_decorate(struct exchange *ex)
         cors_add_headers(&config->cors, ex);
     if (ex->dpop_nonce.len > 0)
         add_nonce(config, ex);
+    if (config->cors.origin_count > 0 && mcp_is_at(app->current, ex->req.path))
+        mcp_expose_headers(ex);
     if (app->options.dev && ex->function != NULL) {
         add_generation(ex);
         add_fault(app, ex);

@@ -161,7 +161,7 @@ static int add_routes(struct router *router, const struct config *config, struct
         if (rc != 0)
             return rc;
     }
-    if (spec->path_count > 0)
+    if (spec->path_count > 0 || spec->tool != NULL)
         return 0;
     char pattern[512];
     snprintf(pattern, sizeof(pattern), "%.*s/%.*s", STR_ARG(config->prefix), STR_ARG(spec->name));
@@ -180,8 +180,32 @@ static int exclude(struct router *router, const struct function *function, struc
     return rc;
 }
 
+/* Tools have their own address, which is nobody else's. */
+static int check_tools(struct deployment *d, struct err *err)
+{
+    bool serves = d->config->mcp.given;
+    for (unsigned i = 0; i < d->function_count; i++)
+        serves = serves || d->functions[i]->spec->tool != NULL;
+    for (unsigned i = 0; serves && i < d->function_count; i++) {
+        const struct function_spec *spec = d->functions[i]->spec;
+        char path[256];
+        snprintf(path, sizeof(path), "functions.%.*s.path", STR_ARG(spec->name));
+        for (unsigned n = 0; n < spec->path_count; n++) {
+            if (str_eq(spec->paths[n], d->config->mcp.path))
+                return config_fault(d->config, err, path,
+                                    "'%.*s' is where tools are called; write another path here, "
+                                    "or mcp = { path = \"/tools\" }",
+                                    STR_ARG(spec->paths[n]));
+        }
+    }
+    d->serves_tools = serves;
+    return 0;
+}
+
 int deployment_build_routes(struct deployment *d, struct err *err)
 {
+    if (check_tools(d, err) != 0)
+        return -EINVAL;
     struct router *router = router_new();
     if (router == NULL)
         return err_set(err, -ENOMEM, "out of memory");

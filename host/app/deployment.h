@@ -15,6 +15,7 @@ struct deployment {
     struct function **functions; /* owned; in the order of config->functions */
     unsigned function_count;
     struct router *router;    /* owned; targets are functions */
+    bool serves_tools;        /* at config->mcp.path */
     struct services services; /* what its functions are given */
     struct static_site site;
     struct issuer_links *links; /* in the config's arena: the issuers that functions.lua names */

@@ -22,16 +22,23 @@ static struct str fixed_part(struct str pattern)
     return (struct str){pattern.ptr, end};
 }
 
+/* Its own, and that of tools; one that names none and is no tool has the standard one. */
+static unsigned count_paths(const struct function_spec *spec)
+{
+    return spec->path_count + (spec->tool != NULL || spec->path_count == 0);
+}
+
 /* The function's path `n` as a resource's (its first is 0), which begins with a slash; empty: the
  * host's. False: it has no more. Borrowed from the function or in `arena`; ptr NULL: out of memory.
  */
 static bool path_at(const struct config *config, const struct function_spec *spec, unsigned n,
                     struct arena *arena, struct str *path)
 {
-    if (n >= (spec->path_count > 0 ? spec->path_count : 1))
+    if (n >= count_paths(spec))
         return false;
-    *path = spec->path_count > 0
-                ? fixed_part(spec->paths[n])
+    *path = n < spec->path_count ? fixed_part(spec->paths[n])
+            : spec->tool != NULL
+                ? config->mcp.path
                 : arena_printf(arena, "%.*s/%.*s", STR_ARG(config->prefix), STR_ARG(spec->name));
     return true;
 }
@@ -39,7 +46,7 @@ static bool path_at(const struct config *config, const struct function_spec *spe
 struct str *resource_audiences(const struct config *config, const struct function_spec *spec,
                                struct arena *arena, unsigned *count)
 {
-    unsigned paths = spec == NULL ? 0 : spec->path_count > 0 ? spec->path_count : 1;
+    unsigned paths = spec == NULL ? 0 : count_paths(spec);
     struct str *list = arena_zalloc(arena, (paths + 1) * sizeof(*list)), path;
     if (list == NULL)
         return NULL;
@@ -246,18 +253,20 @@ static bool is_challenge(const struct header *header)
 void resource_challenge(const struct config *config, const struct function_spec *spec,
                         struct exchange *ex)
 {
-    if (spec->policy.kind == POLICY_PUBLIC || spec->policy.kind == POLICY_WEBHOOK ||
-        spec->policy.verifier_count == 0)
-        return;
-    struct str base = {NULL, 0}, path = {NULL, 0};
+    if (spec->policy.kind != POLICY_PUBLIC && spec->policy.kind != POLICY_WEBHOOK &&
+        spec->policy.verifier_count > 0)
+        resource_challenge_at(config, path_of(config, spec, ex), ex);
+}
+
+void resource_challenge_at(const struct config *config, struct str path, struct exchange *ex)
+{
+    struct str base = {NULL, 0};
     for (uint32_t i = 0; i < ex->res.headers.len; i++) {
         struct header *header = &ex->res.headers.items[i];
         if (!is_challenge(header))
             continue;
-        if (base.ptr == NULL) {
+        if (base.ptr == NULL)
             base = base_of(config, ex);
-            path = path_of(config, spec, ex);
-        }
         if (base.ptr == NULL)
             return;
         size_t origin = origin_len(base);

@@ -3,7 +3,8 @@
  *
  * A function is a resource under each of its paths, up to their first parameter: the identifier is
  * that path behind `auth.resource` of functions.lua, or behind the origin that the request named.
- * Functions with the same such path are one resource. The host is one as a whole, too. */
+ * Functions with the same such path are one resource; where tools are called (`mcp.path`) all of
+ * those are. The host is one as a whole, too. */
 #pragma once
 
 #include "app/deployment.h"
@@ -21,3 +22,6 @@ bool resource_answer(const struct deployment *d, struct exchange *ex, struct str
 /* Adds `resource_metadata` to the challenges of a function's 401 or 403 that name none. */
 void resource_challenge(const struct config *config, const struct function_spec *spec,
                         struct exchange *ex);
+
+/* The same where the resource has that path. */
+void resource_challenge_at(const struct config *config, struct str path, struct exchange *ex);

@@ -140,13 +140,15 @@ static void push_function(lua_State *L, struct writing *w, const struct function
     const struct function_spec *spec = function->spec;
     struct str standard = arena_printf(&w->arena, "%.*s/%.*s",
                                        STR_ARG(w->deployment->config->prefix), STR_ARG(spec->name));
-    bool named = spec->path_count > 0;
+    bool named = spec->path_count > 0 || spec->tool != NULL;
     lua_createtable(L, 0, 28);
     set_text(L, "name", spec->name);
     set_text(L, "script", str_from(script_display_name(spec->script.ptr, spec->root)));
     set_list(L, "paths", named ? spec->paths : &standard,
              named ? spec->path_count : standard.ptr != NULL);
     set_count(L, "methods", spec->methods);
+    if (spec->tool != NULL)
+        set_text(L, "tool", w->deployment->config->mcp.path);
     set_count(L, "generation", function->generation);
     set_flag(L, "background", spec->background);
     set_flag(L, "is_dev", spec->is_dev);

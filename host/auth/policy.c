@@ -495,6 +495,60 @@ enum policy_result policy_check(const struct policy *policy, struct exchange *ex
     return result == POLICY_ALLOW ? check_claims(policy, ex, now, verdict) : result;
 }
 
+/* ---- without an answer ---- */
+
+static bool meets_rules(const struct policy *policy, double now, double tolerance,
+                        const json_t *claims)
+{
+    return policy_has_acr(policy, claims) && policy_is_recent(policy, claims, now, tolerance) &&
+           missing_scope(policy, claims) == NULL &&
+           (policy->role.len == 0 || claims_have_role(claims, policy->role_path, policy->role)) &&
+           wrong_claim(policy, claims) == NULL;
+}
+
+/* As check_possession, but for the proof itself. */
+static bool may_come_so(const struct policy *policy, const struct credentials *given,
+                        const struct verdict *verdict)
+{
+    enum dpop_mode mode =
+        policy->dpop.mode != DPOP_UNSET ? policy->dpop.mode : verdict->verifier->dpop.mode;
+    return given->dpop ? mode >= DPOP_OPTIONAL : !dpop_refuses_bearer(mode, verdict->claims->json);
+}
+
+bool policy_may(const struct policy *policy, struct exchange *ex, double now)
+{
+    struct credentials given;
+    struct verdict verdict = {.status = VERIFY_REFUSED};
+    if (policy->kind != POLICY_TOKEN)
+        return policy->kind != POLICY_WEBHOOK;
+    if (read_credentials(policy, ex, &given, &verdict) != 0)
+        return false;
+    verify_token(policy->verifiers, policy->verifier_count, given.token, now, true, &ex->arena,
+                 &verdict);
+    if (verdict.status != VERIFY_OK)
+        return false;
+    json_t *claims = may_come_so(policy, &given, &verdict)
+                         ? claims_plain(verdict.claims, policy->namespace)
+                         : NULL;
+    bool may =
+        claims != NULL && meets_rules(policy, now, verdict.verifier->clock_tolerance, claims);
+    json_decref(claims);
+    claims_unref(verdict.claims);
+    return may;
+}
+
+bool policy_knows_token(const struct policy *policy, struct exchange *ex, double now)
+{
+    struct credentials given;
+    struct verdict verdict = {.status = VERIFY_REFUSED};
+    if (read_credentials(policy, ex, &given, &verdict) != 0)
+        return false;
+    verify_token(policy->verifiers, policy->verifier_count, given.token, now, false, &ex->arena,
+                 &verdict);
+    claims_unref(verdict.claims);
+    return verdict.status != VERIFY_REFUSED;
+}
+
 /* ---- for people ---- */
 
 static void add_rule(struct buf *buf, const char *kind, struct str what)

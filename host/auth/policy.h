@@ -59,6 +59,13 @@ enum policy_result policy_check(const struct policy *policy, struct exchange *ex
 enum policy_result policy_check_body(const struct policy *policy, struct exchange *ex, double now,
                                      struct webhook_delivery *delivery);
 
+/* The same without an answer, and without its proof: may the caller, as far as his token says? Keys
+ * that are not there are not waited for. */
+bool policy_may(const struct policy *policy, struct exchange *ex, double now);
+
+/* Is there a token that its verifiers accept, or may accept when they have its key? */
+bool policy_knows_token(const struct policy *policy, struct exchange *ex, double now);
+
 /* The proof of possession that the policy asks for; before a token has told its issuer, what may
  * come. */
 enum dpop_mode policy_dpop(const struct policy *policy);

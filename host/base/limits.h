@@ -157,6 +157,7 @@
 #define LIMIT_RESPONSE_HEADER_BYTES (64 * 1024)        /* ... more than any client takes */
 #define LIMIT_LOG_BYTES             (64 * 1024)        /* a request's log lines */
 #define LIMIT_LOG_LINE              (8 * 1024)         /* message, and fields, of one line */
+#define LIMIT_TOOL_NAME             64                 /* characters; what every client takes */
 #define LIMIT_JSON_DEPTH            64                 /* encode and decode in scripts */
 #define LIMIT_JSON_BYTES            (16 * 1024 * 1024) /* a text that json.encode makes */
 #define LIMIT_TREE_VALUES           1000000            /* of a script's table that the host reads */

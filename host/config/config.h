@@ -30,6 +30,16 @@ struct config_revocation {
     bool set;
 };
 
+/* Where and how tools are offered. */
+struct mcp_spec {
+    struct str path;         /* "/mcp" */
+    struct str name;         /* of the server, as clients show it */
+    struct str version;      /* of it */
+    struct str instructions; /* for the model; empty: none */
+    bool list_all;           /* also those that the caller may not call */
+    bool given;              /* functions.lua has `mcp`: it is there without tools, too */
+};
+
 struct config {
     struct arena arena;    /* all of it, but for: */
     struct origin *origin; /* reference: what it was made from */
@@ -66,6 +76,7 @@ struct config {
     struct config_note *notes; /* at most LIMIT_CONFIG_NOTES, then one that says so */
     unsigned note_count;
     struct cors cors;
+    struct mcp_spec mcp;
     struct outbound_spec *outbound; /* by name */
     unsigned outbound_count;
     struct proxies proxies; /* whose word about their clients counts */

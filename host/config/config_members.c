@@ -8,12 +8,13 @@
 
 #include "base/limits.h"
 #include "config/config_functions.h"
+#include "config/config_mcp.h"
 #include "config/config_outbound.h"
 #include "config/config_toml.h"
 
-static const char *const top_keys[] = {"prefix",      "functions", "auth",     "publish",
-                                       "redirects",   "headers",   "cors",     "limits",
-                                       "compression", "proxies",   "outbound", "journal", "redact", NULL};
+static const char *const top_keys[] = {
+    "prefix",      "functions", "auth",     "publish", "redirects", "headers", "cors", "limits",
+    "compression", "proxies",   "outbound", "journal", "redact",    "mcp",     NULL};
 
 static int must_be_table(struct options_reader *r, const char *key)
 {
@@ -511,6 +512,7 @@ int config_read_top(struct options_reader *r, struct config *config)
         read_proxies,
         config_read_outbound,
         read_journal,
+        config_read_mcp,
     };
     int top = lua_gettop(r->L);
     for (size_t i = 0; i < sizeof(readers) / sizeof(readers[0]); i++) {

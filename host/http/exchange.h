@@ -61,11 +61,13 @@ struct exchange {
     uint32_t magic;
     unsigned refs;
     enum exchange_state state;
-    bool admin;         /* came in over an admin socket */
-    bool head_sent;     /* the connection's */
-    size_t used;        /* the connection's: of the body, or of `stream`, what is on the wire */
-    uint64_t wire_end;  /* the connection's: where on its wire that ends */
-    struct arena arena; /* all of this request's memory */
+    bool admin;          /* came in over an admin socket */
+    bool head_sent;      /* the connection's */
+    bool ends_with_peer; /* who sends no more has left, as there is no other way to say so; else he
+                            may wait for the answer still */
+    size_t used;         /* the connection's: of the body, or of `stream`, what is on the wire */
+    uint64_t wire_end;   /* the connection's: where on its wire that ends */
+    struct arena arena;  /* all of this request's memory */
     struct request req;
     struct body *body; /* in the arena: what comes of it. NULL: there is none, or all is in req.body
                         */

@@ -7,17 +7,20 @@
 #include "options/cron.h"
 #include "options/options.h"
 #include "options/options_auth.h"
+#include "options/options_tool.h"
 
 static const char *const config_keys[] = {
-    "script",   "path",        "methods",    "auth",  "timeout",      "cpu",
-    "memory",   "concurrency", "queue",      "fetch", "env",          "background",
-    "rollback", "schedule",    "rate_limit", "kv",    "excludedPath", "preferStatic",
-    "body",     "stream_body", "message",    "input", "query",        NULL};
+    "script",  "path",         "methods",      "auth",     "timeout",
+    "cpu",     "memory",       "concurrency",  "queue",    "fetch",
+    "env",     "background",   "rollback",     "schedule", "rate_limit",
+    "kv",      "excludedPath", "preferStatic", "body",     "stream_body",
+    "message", "input",        "query",        "tool",     NULL};
 static const char *const script_keys[] = {
-    "handler",  "path",        "methods",    "auth",  "timeout",      "cpu",
-    "memory",   "concurrency", "queue",      "fetch", "env",          "background",
-    "rollback", "schedule",    "rate_limit", "kv",    "excludedPath", "preferStatic",
-    "body",     "stream_body", "message",    "input", "query",        NULL};
+    "handler", "path",         "methods",      "auth",     "timeout",
+    "cpu",     "memory",       "concurrency",  "queue",    "fetch",
+    "env",     "background",   "rollback",     "schedule", "rate_limit",
+    "kv",      "excludedPath", "preferStatic", "body",     "stream_body",
+    "message", "input",        "query",        "tool",     NULL};
 
 bool options_is_given(const struct function_spec *spec, struct str key)
 {
@@ -123,6 +126,19 @@ static int check_schedule(struct options_reader *r, const struct function_spec *
     return options_fault(r, "schedule",
                          "a scheduled function is not called over HTTP: leave out its `%s`",
                          spec->path_count > 0 ? "path" : "methods");
+}
+
+/* Its caller waits for its answer, and sends its arguments whole. */
+static int check_tool(struct options_reader *r, const struct function_spec *spec)
+{
+    const char *other = spec->background                      ? "background"
+                        : spec->cron                          ? "schedule"
+                        : spec->stream_body                   ? "stream_body"
+                        : spec->policy.kind == POLICY_WEBHOOK ? "webhook"
+                                                              : NULL;
+    if (spec->tool == NULL || other == NULL)
+        return 0;
+    return options_fault(r, "tool", "a function with `%s` cannot be a tool", other);
 }
 
 /* Where functions.lua gives none. */
@@ -323,5 +339,7 @@ int options_read_function(struct options_reader *r, struct function_spec *spec,
     read_schemas(r, spec);
     read_rate_limit(r, spec);
     read_kv(r, spec);
+    options_read_tool(r, spec);
+    check_tool(r, spec);
     return read_reach(r, spec);
 }

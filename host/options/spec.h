@@ -19,6 +19,23 @@ struct rate_limit {
     enum rate_by by;
 };
 
+/* An argument that clients repeat in a header of the request. */
+enum { TOOL_HEADER_DEPTH = 4 };
+struct tool_header {
+    struct str name;                     /* behind "Mcp-Param-" */
+    const char *path[TOOL_HEADER_DEPTH]; /* of the argument */
+    unsigned depth;
+};
+
+/* A function as a tool for agents; ends with the arena that its function's options are in. */
+struct tool_spec {
+    struct str text; /* as tools/list shows it: JSON */
+    struct str description;
+    const struct schema *input, *output; /* `output` NULL: none */
+    struct tool_header *headers;
+    unsigned header_count;
+};
+
 struct function_spec {
     struct str name;   /* [A-Za-z0-9_-]+ */
     struct str script; /* absolute path, or "embedded:NAME" for a script inside the program */
@@ -53,7 +70,8 @@ struct function_spec {
     bool env_declared; /* `env` was given: nothing but these */
     struct str kv;     /* its namespace there; empty: its name */
     struct rate_limit rate_limit;
-    bool is_dev; /* part of `luafn dev` itself (issuer, TV API) */
+    const struct tool_spec *tool; /* NULL: it is none */
+    bool is_dev;                  /* part of `luafn dev` itself (issuer, TV API) */
     unsigned
         given; /* bits: which keys functions.lua gave; those win over what the script returns */
 };

@@ -48,8 +48,9 @@ static struct invocation *invocation_behind(lua_State *L)
 static void lx_push_methods(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"chunks", l_chunks},   {"cookies", l_event_cookies}, {"form", l_event_form},
-        {"json", l_event_json}, {"query", l_event_query},     {NULL, NULL},
+        {"chunks", l_chunks},   {"cookies", l_event_cookies},       {"form", l_event_form},
+        {"json", l_event_json}, {"progress", l_tool_call_progress}, {"query", l_event_query},
+        {NULL, NULL},
     };
     if (!luaL_newmetatable(L, "luafn.event"))
         return;

@@ -13,6 +13,7 @@
 #include "http/target.h"
 #include "run/claims_table.h"
 #include "run/invocation.h"
+#include "lua/json_lazy.h"
 #include "lua/tree.h"
 
 static void push_str(lua_State *L, struct str s)
@@ -79,7 +80,7 @@ static void push_raw_url(lua_State *L, struct invocation *inv)
 
 static void push_route(lua_State *L, struct invocation *inv)
 {
-    if (inv->instance->spec.path_count > 0)
+    if (inv->instance->spec.path_count > 0 && inv->call->tool == NULL)
         push_str(L, inv->call->match->pattern);
     else
         lua_pushnil(L);
@@ -256,6 +257,28 @@ static void push_multi_query(lua_State *L, struct invocation *inv)
     }
 }
 
+/* ---- of a tool's call ---- */
+
+static void push_tool(lua_State *L, struct invocation *inv)
+{
+    if (inv->call->tool != NULL)
+        push_str(L, inv->call->tool->name);
+    else
+        lua_pushnil(L);
+}
+
+static void push_arguments(lua_State *L, struct invocation *inv)
+{
+    if (inv->call->tool == NULL) {
+        lua_pushnil(L);
+        return;
+    }
+    push_str(L, inv->call->tool->arguments);
+    if (json_lazy_decode(L, -1) != 0)
+        luaL_error(L, "event.arguments: %s", lua_tostring(L, -1));
+    lua_remove(L, -2);
+}
+
 const struct field event_fields[] = {
     {"body", push_body},
     {"headers", push_headers},
@@ -269,6 +292,8 @@ const struct field event_fields[] = {
     {"rawQuery", push_raw_query},
     {"rawUrl", push_raw_url},
     {"route", push_route},
+    {"arguments", push_arguments},
+    {"tool", push_tool},
     {NULL, NULL},
 };
 

@@ -373,7 +373,7 @@ static void run(struct call *call)
 {
     static const struct invocation_owner owner = {.on_result = judge, .on_end = release_slot};
     const struct function_spec *spec = call->function->spec;
-    if (input_is_judged(spec) && !input_judge(spec, call->ex, &call->query)) {
+    if (call->tool == NULL && input_is_judged(spec) && !input_judge(spec, call->ex, &call->query)) {
         answer_unstarted(call, set_nothing);
         release_slot(call->function, false);
         return;

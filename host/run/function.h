@@ -10,6 +10,7 @@
 #include "http/exchange.h"
 #include "http/router.h"
 #include "run/instance.h"
+#include "run/tool_call.h"
 #include "options/spec.h"
 
 /* A request on its way to a function; lives in the exchange's arena. */
@@ -21,7 +22,8 @@ struct call {
     const json_t *query;   /* in the arena: as the function's `query` wants it; NULL: it has none */
     struct str path;       /* event.path: what the client asked for, before rewrites */
     const struct route_match *match;
-    struct list waiting; /* in the function's queue, or among those whose body comes */
+    struct tool_call *tool; /* in the arena; NULL: it is called by its own address */
+    struct list waiting;    /* in the function's queue, or among those whose body comes */
 };
 
 struct function {

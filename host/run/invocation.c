@@ -249,6 +249,8 @@ static int entry_done(lua_State *L, int status, lua_KContext ctx)
     const struct function_spec *spec = &inv->instance->spec;
     if (lua_isnil(L, -1) && (spec->background || spec->cron != NULL))
         inv->ex->res.status = 200; /* no client waits: nothing is an answer too */
+    else if (inv->call->tool != NULL)
+        inv->call->tool->read_result(L, -1, inv->call->tool);
     else
         outcome_read_result(L, -1, inv->ex);
     if (inv->ex->res.upgraded)
@@ -340,6 +342,8 @@ static void init(struct invocation *inv, struct call *call, const struct invocat
     inv->owner = owner;
     inv->instance = instance_ref(function->current);
     inv->call = call;
+    if (call->tool != NULL)
+        call->tool->began = true;
     inv->ex = call->ex;
     inv->budget =
         (struct budget){.cpu_limit_ns = (uint64_t)(function->spec->cpu * 1e9), .may_slice = true};

@@ -147,6 +147,16 @@ static void take_body(struct h1 *h1, struct exchange *ex, struct str piece)
         time_out(h1->conn);
 }
 
+static bool peer_has_left(const struct h1 *h1)
+{
+    for (struct list *node = h1->pipeline.next; node != &h1->pipeline; node = node->next) {
+        const struct exchange *ex = container_of(node, struct exchange, in_conn);
+        if (ex->ends_with_peer && !exchange_is_complete(ex))
+            return true;
+    }
+    return false;
+}
+
 /* The peer sends no more and all it sent is parsed. */
 static void end_input(struct h1 *h1)
 {
@@ -163,6 +173,8 @@ static void end_input(struct h1 *h1)
     if (h1->skipping)
         h1->skipping = h1->conn->unread = false;
     h1->conn->done_reading = true;
+    if (peer_has_left(h1))
+        conn_close(h1->conn);
 }
 
 /* Is the next byte one of a body? */

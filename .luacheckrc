@@ -18,5 +18,6 @@ files["bench/wrk.lua"] = { globals = { "wrk", "init", "request", "done" } }
 -- What `luafn test` gives to tests.
 files["share/templates/*.test.lua"] = { read_globals = { "test" } }
 files["scripts/*_test.lua"] = { read_globals = { "test" } }
+files["examples/*/scripts/*_test.lua"] = { read_globals = { "test" } }
 -- Scripts that misbehave on purpose.
 files["tests/abuse/*.lua"] = { ignore = { "211", "212", "213", "241", "331", "631" } }

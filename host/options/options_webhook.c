@@ -156,10 +156,13 @@ static int read_secrets(struct options_reader *r, struct webhook *webhook)
 {
     lua_State *L = r->L;
     if (!options_get(r, "secret"))
-        return r->rc != 0 ? r->rc
-                          : options_fault(r, "secret",
-                                          "is missing, or its variable is not set: write secret = "
-                                          "env.WEBHOOK_SECRET, and WEBHOOK_SECRET=... into .env");
+        return r->rc != 0
+                   ? r->rc
+                   : options_fault(
+                         r, "secret",
+                         "is missing, or its variable is not set, or none of those that this "
+                         "file sees: write secret = env.WEBHOOK_SECRET, and "
+                         "WEBHOOK_SECRET=... into .env");
     bool list = lua_istable(L, -1);
     if (list)
         options_check_list(r, "secret", "{ env.NEW, env.OLD }, whose variables are all set");

@@ -263,7 +263,7 @@ test('with KV_URL all machines know it; without the server each knows its own', 
 
 test('what is no webhook is refused when it is loaded, with what to write', async (t) => {
   const rows = [
-    ['webhook = "github"', 'auth\\.secret: is missing, or its variable is not set: write secret = env\\.WEBHOOK_SECRET'],
+    ['webhook = "github"', 'auth\\.secret: is missing, or its variable is not set, or none of those that this file sees: write secret = env\\.WEBHOOK_SECRET'],
     ['webhook = "github", secret = env.NOT_SET', 'auth\\.secret: is missing'],
     ['webhook = "github", secret = ""', 'auth\\.secret: must not be empty'],
     ['webhook = "github", secret = {}', 'auth\\.secret: must be 1 to 8 texts'],

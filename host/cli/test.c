@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "app/watch.h"
+#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/test_internal.h"
 #include "lua/script.h"
@@ -13,6 +14,7 @@ enum { FILES_MAX = 4096, DEPTH_MAX = 32 };
 
 struct files {
     const char *suffix; /* of those that are looked for */
+    bool own;           /* none of folders below that have a functions.lua of their own */
     char **list;        /* owned, as its texts */
     unsigned count;
 };
@@ -41,6 +43,13 @@ static void free_files(struct files *files)
 
 static int find_files(struct files *files, const char *folder, int depth);
 
+static bool is_deployment(const char *folder)
+{
+    char path[4200];
+    snprintf(path, sizeof(path), "%s/functions.lua", folder);
+    return file_exists(path);
+}
+
 static int look_at(struct files *files, const char *folder, const char *name, int depth)
 {
     char path[4096];
@@ -51,7 +60,7 @@ static int look_at(struct files *files, const char *folder, const char *name, in
         (size_t)len >= sizeof(path) || lstat(path, &st) != 0)
         return 0;
     if (S_ISDIR(st.st_mode))
-        return find_files(files, path, depth + 1);
+        return files->own && is_deployment(path) ? 0 : find_files(files, path, depth + 1);
     return str_ends_with(str_from(name), str_from(files->suffix)) ? add_file(files, path) : 0;
 }
 
@@ -198,7 +207,7 @@ struct outputs {
 static int run_all(const struct test_options *o, const char *const *words, int count,
                    const struct outputs *outputs)
 {
-    struct files files = {.suffix = "_test.lua"};
+    struct files files = {.suffix = "_test.lua", .own = true};
     int rc = check_config(o->config_file);
     if (rc == 0)
         rc = add_words(&files, o->config_file, words, count);

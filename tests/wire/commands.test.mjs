@@ -141,6 +141,15 @@ test('new: a protected function is checked as it will run, in dev and with an is
   assert.equal(await ask(), 403);
 });
 
+test('test: a folder with a functions.lua of its own is tested by itself', async (t) => {
+  const [good, bad] = [true, false].map((ok) => `test("one", function(t) t.ok(${ok}) end)`);
+  const dir = folder(t, { 'functions.lua': 'return { functions = {} }', 'a/one_test.lua': good, 'other/functions.lua': 'return { functions = {} }', 'other/in/bad_test.lua': bad });
+  const all = await run(t, ['test'], { dir });
+  assert.match(all.stdout, /# 1 passed, 0 failed/);
+  const named = await run(t, ['test', 'other'], { dir });
+  assert.match(named.stdout, /# 0 passed, 1 failed/);
+});
+
 test('new: the checkout itself passes luafn test', async (t) => {
   const tested = await run(t, ['test', '--config', path.join(ROOT, 'functions.lua')]);
   assert.equal(tested.code, 0, tested.stdout + tested.stderr);

@@ -70,9 +70,21 @@ static void check_dpop(const struct dpop *dpop)
     require(dpop->origin.ptr == NULL || (is_http(dpop->origin) && dpop->mode >= DPOP_OPTIONAL));
 }
 
+static void check_webhook(const struct webhook *webhook)
+{
+    require(webhook->secret_count > 0 && webhook->names[0].signature.len > 0);
+    require(webhook->digest != NULL && webhook->tolerance >= 1);
+    for (unsigned i = 0; i < webhook->secret_count; i++)
+        require(webhook->secrets[i].key.len > 0);
+}
+
 static void check_policy(struct policy *policy, bool is_public, struct arena *arena)
 {
-    require(policy->kind == (is_public ? POLICY_PUBLIC : POLICY_TOKEN));
+    require(policy->kind == (is_public                 ? POLICY_PUBLIC
+                             : policy->webhook != NULL ? POLICY_WEBHOOK
+                                                       : POLICY_TOKEN));
+    if (policy->webhook != NULL)
+        check_webhook(policy->webhook);
     require(policy->role.ptr == NULL || policy->role.len > 0);
     for (unsigned i = 0; i < policy->scope_count; i++)
         require(policy->scopes[i].len > 0);

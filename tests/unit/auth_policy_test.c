@@ -282,6 +282,45 @@ static void strips_the_namespace_first(void **state)
                   INSUFFICIENT ", scope=\"read:shows\"");
 }
 
+/* No token opens a webhook, and no head does: its body has to be judged. */
+static void judges_the_body_of_webhooks(void **state)
+{
+    (void)state;
+    static const char *const challenge = "Signature realm=\"luafn\"";
+    struct webhook_secret secret = {.key = STR("a secret")};
+    struct webhook webhook = *webhook_find(STR("slack"));
+    struct policy policy = token_policy();
+    policy.kind = POLICY_WEBHOOK;
+    policy.webhook = &webhook;
+    webhook.secrets = &secret;
+    webhook.secret_count = 1;
+    webhook.tolerance = 300;
+    struct try t;
+    try_claims(&t, &policy, fx.k1, GOOD_CLAIMS);
+    assert_denied(&t, 401, "invalid_signature",
+                  "The request is not signed as this function expects it", challenge);
+    for (int wrong = 0; wrong <= 2; wrong++) {
+        struct webhook_delivery delivery;
+        begin(&t);
+        t.ex.req.body = STR("a body");
+        assert_int_equal(
+            webhook_sign(&webhook, &t.ex.req, &t.ex.arena, wrong == 1 ? NOW - 301 : NOW, STR("id")),
+            0);
+        check(&t, &policy);
+        assert_int_equal(t.result, POLICY_NEEDS_BODY);
+        t.ex.req.body = wrong == 2 ? STR("A body") : t.ex.req.body;
+        t.result = policy_check_body(&policy, &t.ex, NOW, &delivery);
+        if (wrong == 0)
+            assert_allowed(&t);
+        else if (wrong == 1)
+            assert_denied(&t, 401, "stale_signature",
+                          "The signature's timestamp is not near the present time", challenge);
+        else
+            assert_denied(&t, 401, "invalid_signature",
+                          "The request is not signed as this function expects it", challenge);
+    }
+}
+
 static void leaves_open_functions_open(void **state)
 {
     (void)state;
@@ -368,6 +407,7 @@ static void says_itself_in_one_line(void **state)
     } cases[] = {
         {{.kind = POLICY_UNSET}, "open"},
         {{.kind = POLICY_PUBLIC}, "public"},
+        {{.kind = POLICY_WEBHOOK, .webhook = webhook_find(STR("github"))}, "webhook github"},
         {{.kind = POLICY_TOKEN}, "token"},
         {{.kind = POLICY_TOKEN, .scopes = scopes, .scope_count = 1}, "scope a"},
         {{.kind = POLICY_TOKEN, .scopes = scopes, .scope_count = 2}, "scope a b"},
@@ -447,6 +487,7 @@ int main(void)
         cmocka_unit_test(judges_scopes),
         cmocka_unit_test(judges_roles_and_claims),
         cmocka_unit_test(strips_the_namespace_first),
+        cmocka_unit_test(judges_the_body_of_webhooks),
         cmocka_unit_test(leaves_open_functions_open),
         cmocka_unit_test(asks_for_keys),
         cmocka_unit_test(challenges_with_scope_text_only),

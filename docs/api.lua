@@ -879,6 +879,9 @@ types[#types + 1] = {
     { "form", "fun(self, options?: { lists: boolean }): table<string, any>", "the fields of a form, the first of several, or with `lists` all; a file is `{ filename, type, size, data }`; raises the answer 400 `invalid_form`, 413 or 415" },
     { "cookies", "fun(self): table<string, string>", "decoded; the first of several" },
     { "query", "fun(self): table<string, string|string[]>", "a name that is repeated is a list" },
+    { "tool?", "string", "the tool's name, where it is called as one" },
+    { "arguments?", "table", "of that call, as `input` of the tool says" },
+    { "progress", "fun(done: number, total?: number, text?: string): boolean", "of that call: tells the client, if it asked for it; true if it sees it" },
   },
 }
 types[#types + 1] = {

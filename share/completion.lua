@@ -4,7 +4,7 @@ local shell, commands = ...
 
 -- The names of the functions of this folder, a line each.
 local FUNCTIONS = [[luafn routes --json 2>/dev/null | grep -o '"function":"[^"]*' | cut -d'"' -f4]]
-local TEMPLATES = "hello protected scope fetch background scheduled webhook"
+local TEMPLATES = "hello protected scope fetch background scheduled webhook tool"
 
 local function options_of(command)
   local list, seen = {}, {}

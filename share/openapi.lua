@@ -1,7 +1,7 @@
 -- The deployment as an OpenAPI 3.1 document. `d`: { url=, issuer=, asks_provider=, functions= }, the last a list of
 -- { name=, paths=, tool= (the path of tools), who=, policy= "token", "webhook", "public" or "unset", scopes=, any=,
--- role=, claims=, proof= "required" or "optional", background=, limited=, input=, query= (schemas, as JSON), fields= (of
--- the query: { name=, required= }) }. `match(path, method)` says which of them answers there, by its number;
+-- role=, claims=, proof= "required" or "optional", background=, limited=, input=, query= (schemas, as JSON), fields=
+-- (of the query: { name=, required= }) }. `match(path, method)` says which of them answers there, by its number;
 -- `quote(text)` is the text as JSON.
 local d, quote, _, match = ... -- the third says which form, where there are several
 

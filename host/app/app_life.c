@@ -313,6 +313,20 @@ static void follow_rules(struct app *app, const struct deployment *deployment)
         log_message(LOG_ERROR, "out of memory: there is no journal");
 }
 
+/* In `dev`, once there are any: what a client of tools must know. */
+static void tell_tools(const struct app *app, const struct deployment *deployment)
+{
+    const char *url = env_get(deployment->config->env, "URL");
+    if (!app->options.dev || url == NULL || !deployment->serves_tools ||
+        (app->current != NULL && app->current->serves_tools))
+        return;
+    log_message(LOG_INFO,
+                "tools for agents are at %s%.*s; in a client's list of servers: "
+                "\"%.*s\": { \"type\": \"http\", \"url\": \"%s%.*s\" }",
+                url, STR_ARG(deployment->config->mcp.path), STR_ARG(deployment->config->mcp.name),
+                url, STR_ARG(deployment->config->mcp.path));
+}
+
 static void take_deployment(struct app *app, struct deployment *deployment)
 {
     app->keep_due = true;
@@ -339,6 +353,7 @@ static void take_deployment(struct app *app, struct deployment *deployment)
     follow_rules(app, deployment);
     if (app->options.kept != NULL)
         recall_faults(app, deployment);
+    tell_tools(app, deployment);
     struct deployment *before = app->current;
     app->current = deployment;
     deployment->changed = on_change;

@@ -57,7 +57,8 @@ int local_set_body(struct local_call *call, struct str body) __attribute__((warn
 struct str local_body(const struct local_call *call);
 
 /* Finds the function and completes the request: method (0: one that it has) and target (0: its own
- * path). -ENOENT, -EINVAL with what to write instead, or -ENOMEM. */
+ * path; or that of tools, and the body, its arguments, becomes a message). -ENOENT, -EINVAL with
+ * what to write instead, or -ENOMEM. */
 int local_aim(struct local *local, struct local_call *call, struct str name, struct str method,
               struct str target, struct function **out, struct err *err)
     __attribute__((warn_unused_result));

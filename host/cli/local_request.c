@@ -122,6 +122,23 @@ static int default_target(struct local *local, struct local_call *call,
                    STR_ARG(spec->paths[0]));
 }
 
+/* A tool that has no address of its own is called as a client would: the body is its arguments. */
+static int aim_at_tool(const struct local *local, struct local_call *call,
+                       const struct function_spec *spec, struct err *err)
+{
+    struct request *req = &call->ex->req;
+    struct str arguments = req->body.len > 0 ? req->body : STR("{}");
+    struct str body = arena_printf(&call->ex->arena,
+                                   "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\","
+                                   "\"params\":{\"name\":\"%.*s\",\"arguments\":%.*s}}",
+                                   STR_ARG(spec->name), STR_ARG(arguments));
+    if (body.ptr == NULL || local_set_body(call, body) != 0)
+        return out_of_memory(err);
+    req->method = METHOD_POST;
+    req->method_name = STR("POST");
+    return local_set_target(call, local->app.current->config->mcp.path, err);
+}
+
 /* Would the host bring this path to the function? The method is its own business: 405. */
 static int check_target(struct local *local, struct local_call *call,
                         const struct function *function, struct err *err)
@@ -170,6 +187,8 @@ int local_aim(struct local *local, struct local_call *call, struct str name, str
     if (function->failed)
         return err_set(err, -EINVAL, "%s", function->error.text);
     *out = function;
+    if (function->spec->tool != NULL && function->spec->path_count == 0 && target.len == 0)
+        return aim_at_tool(local, call, function->spec, err);
     int rc = set_method(call, function, method, err);
     if (rc == 0)
         rc = target.len > 0 ? local_set_target(call, target, err)

@@ -184,7 +184,8 @@ static int run(int argc, char **argv)
     if (!has_template(f.template))
         return cli_usage(
             &command_new,
-            "'%s' is not one of hello, protected, scope, fetch, background, scheduled, webhook",
+            "'%s' is not one of hello, protected, scope, fetch, background, scheduled, webhook, "
+            "tool",
             f.template);
     if (strlen(f.config_file) > 4000)
         return cli_usage(&command_new, "the name of --config is too long");

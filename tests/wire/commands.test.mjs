@@ -7,7 +7,7 @@ import test from 'node:test';
 import { BIN, deployment, eventually, folder, ROOT, run, start, write } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
 
-const TEMPLATES = ['hello', 'protected', 'scope', 'fetch', 'background', 'scheduled', 'webhook'];
+const TEMPLATES = ['hello', 'protected', 'scope', 'fetch', 'background', 'scheduled', 'webhook', 'tool'];
 const AUTH = '  auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },';
 
 test('every command has help with an example', async (t) => {

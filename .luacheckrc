@@ -2,7 +2,7 @@
 std = "lua54"
 max_line_length = 120
 local host = {
-    "after_response", "base64", "crypto", "env", "fetch", "json", "jwt", "kv", "log", "parallel", "respond",
+    "after_response", "base64", "crypto", "env", "fetch", "html", "json", "jwt", "kv", "log", "parallel", "respond",
     "schema", "sleep", "stream", "time", "url",
 }
 read_globals = host

@@ -7,6 +7,7 @@ const struct binding bindings[] = {
     {"crypto", open_crypto},
     {"env", open_env},
     {"fetch", open_fetch},
+    {"html", open_html},
     {"json", open_json},
     {"jwt", open_jwt},
     {"kv", open_kv},

@@ -14,6 +14,7 @@ int open_base64(lua_State *L);
 int open_crypto(lua_State *L);
 int open_env(lua_State *L);
 int open_fetch(lua_State *L);
+int open_html(lua_State *L);
 int open_json(lua_State *L);
 int open_jwt(lua_State *L);
 int open_kv(lua_State *L);

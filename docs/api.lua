@@ -305,6 +305,32 @@ if not ok then log.warn("no answer", { why = tostring(why) }) end]],
 }
 
 modules[#modules + 1] = {
+  name = "html",
+  summary = "Pages: what is not the page's own is escaped as the place wants it, see [pages](scripting.md#pages).",
+  functions = {
+    {
+      name = "html.escape",
+      summary = "A text for a page's text, or an attribute in quotes.",
+      args = { { "text", "string", "" } },
+      returns = { { "string", "" } },
+      errors = "`text` is not a string.",
+      example = [[assert(html.escape("<b title='x'>") == "&lt;b title=&#39;x&#39;&gt;")]],
+    },
+    {
+      name = "html.render",
+      summary = "A page of a template and values. A name that ends in `.html` and has no blank is a file beside the script, anything else the template itself; either is compiled once.",
+      args = { { "template", "string", "" }, { "values?", "table", "what names in it stand for" } },
+      returns = { { "string", "" } },
+      errors = "No such file; a template that is wrong, or includes itself, with its line; a value where none can be made safe; a page over 16 MB.",
+      example = [=[
+local page = html.render([[<ul>{% for s in shows %}<li><a href="{{ s.url }}">{{ s.name }}</a>{% end %}</ul>]],
+  { shows = { { name = "<Girls>", url = "javascript:alert(1)" } } })
+assert(page == '<ul><li><a href="about:invalid">&lt;Girls&gt;</a></ul>')]=],
+    },
+  },
+}
+
+modules[#modules + 1] = {
   name = "json",
   summary = "JSON (RFC 8259). Integers stay integers, arrays stay arrays also when they are empty, `null` is `json.null`. At most 64 levels deep.",
   values = { { "null", "lightuserdata", "JSON's null, in both directions. It is true in Lua: compare with `== json.null`." } },

@@ -357,6 +357,25 @@ env = {}
 ---@return luafn.FetchResponse
 function fetch(url, options) end
 
+---Pages: what is not the page's own is escaped as the place wants it, see [pages](scripting.md#pages).
+---@class luafn.html
+html = {}
+
+---A text for a page's text, or an attribute in quotes.
+---
+---Raises: `text` is not a string.
+---@param text string
+---@return string
+function html.escape(text) end
+
+---A page of a template and values. A name that ends in `.html` and has no blank is a file beside the script, anything else the template itself; either is compiled once.
+---
+---Raises: No such file; a template that is wrong, or includes itself, with its line; a value where none can be made safe; a page over 16 MB.
+---@param template string
+---@param values? table what names in it stand for
+---@return string
+function html.render(template, values) end
+
 ---JSON (RFC 8259). Integers stay integers, arrays stay arrays also when they are empty, `null` is `json.null`. At most 64 levels deep.
 ---@class luafn.json
 ---@field null lightuserdata JSON's null, in both directions. It is true in Lua: compare with `== json.null`.

@@ -8,6 +8,7 @@
 local uses = {
   base = "", shared = "", json = "", http = "", store = "",
   schema = "json",
+  html = "lua",
   auth = "shared json http",
   journal = "json http auth",
   lua = "json journal",
@@ -17,9 +18,9 @@ local uses = {
   options = "json schema http auth lua",
   config = "json schema http auth journal lua options server store",
   run = "shared json schema http auth journal lua options",
-  bindings = "shared json schema http auth journal store lua client issuer options run",
-  app = "shared json schema http auth journal store lua client issuer server options config run bindings",
-  process = "shared json schema http auth journal store lua client issuer server options config run bindings app",
+  bindings = "shared json schema http auth journal store lua html client issuer options run",
+  app = "shared json schema http auth journal store lua html client issuer server options config run bindings",
+  process = "shared json schema http auth journal store lua html client issuer server options config run bindings app",
   cli = "*", host = "*",
 }
 

@@ -160,6 +160,10 @@
 #define LIMIT_TOOL_NAME             64                 /* characters; what every client takes */
 #define LIMIT_JSON_DEPTH            64                 /* encode and decode in scripts */
 #define LIMIT_JSON_BYTES            (16 * 1024 * 1024) /* a text that json.encode makes */
+#define LIMIT_HTML_INCLUDES         64                 /* in one template */
+#define LIMIT_HTML_NESTING          16                 /* templates that include each other */
+#define LIMIT_HTML_BYTES            (16 * 1024 * 1024) /* of a page */
+#define LIMIT_HTML_TEXTS_KEPT       64                 /* templates that are texts, a state */
 #define LIMIT_TREE_VALUES           1000000            /* of a script's table that the host reads */
 #define LIMIT_SCHEMA_NODES          5000               /* schemas in one schema */
 #define LIMIT_SCHEMA_BYTES          (8 * 1024 * 1024)  /* of one, compiled */

@@ -42,7 +42,9 @@ static struct {
     struct entry **buckets; /* owned; NULL before the first entry */
     size_t bucket_count;    /* a power of two */
     struct list warm, cold; /* the most recent first */
-    struct entry *last; /* found last, warm: a request asks for its policy, then for its script */
+    struct entry *last;   /* found last, warm: a request asks for its policy, then for its script */
+    struct entry *newest; /* added last; NULL: it is gone */
+    struct claims *newest_claims; /* its own: a reference */
     struct token_cache_stats stats;
     struct bad bad[BAD_SLOTS];
 } cache = {.max_bytes = LIMIT_TOKEN_CACHE_BYTES};
@@ -174,11 +176,21 @@ static void cool(struct entry *e)
     put_first(&cache.cold, e);
 }
 
+/* NULL: none is. */
+static void set_newest(struct entry *e, struct claims *claims)
+{
+    claims_unref(cache.newest_claims);
+    cache.newest = e;
+    cache.newest_claims = e != NULL ? claims_ref(claims) : NULL;
+}
+
 static void unlink_entry(struct entry **link)
 {
     struct entry *e = *link;
     *link = e->next;
     cool(e);
+    if (cache.newest == e)
+        set_newest(NULL, NULL);
     list_remove(&e->used);
     cache.stats.bytes -= cold_bytes(e);
     cache.stats.entries--;
@@ -224,6 +236,8 @@ static bool warm_with(struct entry *e, struct str text, struct claims *claims)
 static bool warm(struct entry *e, struct str text)
 {
     json_t *json;
+    if (e == cache.newest)
+        return warm_with(e, text, cache.newest_claims);
     struct str claims_text = {e->bytes + e->header_len, e->claims_len};
     if (token_read_claims(claims_text, &json) != 0)
         return false;
@@ -284,10 +298,8 @@ static bool is_bad(struct siphash tail, struct str token, const struct key_sourc
 
 /* ---- what others call ---- */
 
-/* Is the entry found last, which is tried before anything is hashed, of these keys? */
-static bool last_is_of(const struct key_source *source)
+static bool is_current(const struct entry *e, const struct key_source *source)
 {
-    const struct entry *e = cache.last;
     return e != NULL && e->source == source->id && e->generation == source->generation;
 }
 
@@ -304,7 +316,7 @@ struct claims *token_cache_find(struct str token, const struct key_source *sourc
     *bad = false;
     if (!is_on())
         return NULL;
-    if (last_is_of(source) && is_of(cache.last, token))
+    if (is_current(cache.last, source) && is_of(cache.last, token)) /* before anything is hashed */
         return hit(cache.last);
     struct siphash tail = hash_of(token);
     struct entry **link = cache.buckets != NULL ? find(tail, token) : NULL;
@@ -323,7 +335,12 @@ struct claims *token_cache_find(struct str token, const struct key_source *sourc
 
 struct claims *token_cache_again(const struct claims *claims, const struct key_source *source)
 {
-    return last_is_of(source) && cache.last->claims == claims ? hit(cache.last) : NULL;
+    if (is_current(cache.last, source) && cache.last->claims == claims)
+        return hit(cache.last);
+    if (!is_current(cache.newest, source) || cache.newest_claims != claims)
+        return NULL;
+    cache.stats.hits++;
+    return cache.newest_claims;
 }
 
 void token_cache_add(const struct token *token, const struct key_source *source,
@@ -341,8 +358,8 @@ void token_cache_add(const struct token *token, const struct key_source *source,
     e->hash = hash.low;
     insert(e);
     put_first(&cache.cold, e);
-    if (!warm_with(e, token->text, claims))
-        unlink_entry(link_of(e));
+    set_newest(e, claims);
+    trim(cache.max_bytes);
 }
 
 void token_cache_add_bad(struct str token, const struct key_source *source)

@@ -2,10 +2,11 @@
  *
  * Key: the whole token; value: its claims and the key source and generation whose key checked it.
  * Bounded in bytes, least recently used first out; an entry ends at its token's `exp` and with its
- * key set. The last used are warm: their claims are there. Of the others, the cold ones, the token
- * alone is kept, in an eighth of the memory; its claims are read again when it comes. Tokens that
- * were refused for their signature are kept in a small table of their own, so that good ones cannot
- * be driven out by bad ones. One a process. */
+ * key set. Those that came again last are warm: their claims are there. Of the others, the cold
+ * ones, the token alone is kept, in an eighth of the memory; its claims are read again when it
+ * comes. So tokens that come once drive out no claims, and none are made to be driven out. Tokens
+ * that were refused for their signature are kept in a small table of their own, so that good ones
+ * cannot be driven out by bad ones. One a process. */
 #pragma once
 
 #include "auth/token.h"

@@ -157,6 +157,46 @@ static void add_value(struct buf *out, const json_t *value)
     }
 }
 
+/* The value as its text spells it, but for needless escapes of a text. */
+static void add_spelled(struct buf *out, const json_t *object, struct str name, struct str value,
+                        const struct json_box *box)
+{
+    if (box != NULL && box->blanks) {
+        json_add_compact(out, value);
+    } else if (*value.ptr == '"' && json_scalar_is_odd(value)) {
+        const json_t *text = json_object_getn(object, name.ptr, name.len);
+        buf_add_json(out, (struct str){json_string_value(text), json_string_length(text)});
+    } else {
+        buf_add_str(out, value);
+    }
+}
+
+/* The whole object from its text. False, and nothing: its names are not to be had from there. */
+static bool add_text(struct buf *out, const json_t *object, struct str text,
+                     struct sheet_member *places)
+{
+    uint32_t boxes_count;
+    const struct json_box *boxes = text.len > 0 ? json_boxes(text, &boxes_count) : NULL, *box;
+    if (boxes == NULL || boxes->count != json_object_size(object))
+        return false;
+    struct json_walk walk = json_walk_into(text, boxes, boxes);
+    (void)buf_reserve(out, text.len);
+    buf_add_char(out, '{');
+    for (uint32_t i = 0; i < boxes->count; i++) {
+        struct str name = json_walk_name(&walk), value = json_walk_value(&walk, &box);
+        buf_add_str(out, i > 0 ? STR(",\"") : STR("\""));
+        places[i].name = (uint32_t)out->len;
+        places[i].name_len = (uint32_t)name.len;
+        buf_add_str(out, name);
+        buf_add_str(out, STR("\":"));
+        places[i].value = (uint32_t)out->len;
+        add_spelled(out, object, name, value, box);
+        places[i].value_len = (uint32_t)out->len - places[i].value;
+    }
+    buf_add_char(out, '}');
+    return true;
+}
+
 static struct sheet *assemble(struct str text, const struct sheet_member *places, size_t count)
 {
     struct sheet *sheet = malloc(sheet_bytes(count, text.len));
@@ -174,8 +214,12 @@ struct sheet *sheet_new(const json_t *object, const json_t *whole, struct str wh
         return NULL;
     struct buf text = BUF_INIT;
     struct sheet *sheet = NULL;
-    read_spelling(&spelled, whole, whole_text);
-    if (add_object(&text, object, &spelled, places) && !buf_failed(&text))
+    bool done = object == whole && add_text(&text, object, whole_text, places);
+    if (!done) {
+        read_spelling(&spelled, whole, whole_text);
+        done = add_object(&text, object, &spelled, places);
+    }
+    if (done && !buf_failed(&text))
         sheet = assemble(buf_str(&text), places, count);
     buf_free(&text);
     return sheet;

@@ -92,6 +92,30 @@ static void knows_the_last_by_its_claims(void **state)
     claims_unref(a);
 }
 
+/* It is cold, but whoever asks for the same request has its claims at hand. */
+static void knows_the_newest_by_its_claims(void **state)
+{
+    (void)state;
+    struct token token;
+    assert_int_equal(token_parse(text_of("a"), &token), 0);
+    struct claims *a = claims_new(json_incref(token.claims), STR(""), ALG_RS256, CLAIMS_AT_JWT);
+    token_cache_add(&token, &one, a);
+    token_clear(&token);
+    assert_ptr_equal(token_cache_again(a, &one), a);
+    assert_null(token_cache_again(a, &two));
+    assert_int_equal(token_cache_stats().warm_bytes, 0);
+    bool bad;
+    assert_ptr_equal(token_cache_find(text_of("a"), &one, &bad), a); /* now it came again */
+    assert_true(token_cache_stats().warm_bytes > 0);
+    token_cache_remove(text_of("a"));
+    assert_null(token_cache_again(a, &one));
+    assert_int_equal(a->refs, 1);
+    claims_unref(a);
+    add("b", &one);
+    one.generation++;
+    assert_false(has("b", &one));
+}
+
 static void ends_with_its_keys(void **state)
 {
     (void)state;
@@ -138,8 +162,11 @@ static void bad_ones_drive_out_no_good_ones(void **state)
 static void measure(size_t *cold, size_t *warm)
 {
     add("probe", &one);
+    *cold = token_cache_stats().bytes;
+    assert_int_equal(token_cache_stats().warm_bytes, 0);
+    assert_true(has("probe", &one));
     *warm = token_cache_stats().bytes;
-    *cold = *warm - token_cache_stats().warm_bytes;
+    assert_int_equal(*cold, *warm - token_cache_stats().warm_bytes);
     token_cache_clear();
 }
 
@@ -193,6 +220,7 @@ static void reads_the_claims_of_a_cold_one_again(void **state)
         add(text, &one);
     }
     assert_int_equal(token_cache_stats().entries, 20);
+    assert_int_equal(token_cache_stats().warm_bytes, 0); /* none came again */
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 20; i++) {
             snprintf(text, sizeof(text), "t-%02d", i);
@@ -218,6 +246,7 @@ static void compares_the_whole_of_a_cold_one(void **state)
     const char *sub = "the signature of this token is longer than what is hashed of it";
     token_cache_setup(8 * 1024);
     add(sub, &one);
+    assert_true(has(sub, &one)); /* warm */
     struct str token = text_of(sub);
     assert_true(token.len < sizeof(text));
     for (int cold = 0; cold < 2; cold++) {
@@ -226,7 +255,8 @@ static void compares_the_whole_of_a_cold_one(void **state)
             text[i] = text[i] == 'A' ? 'B' : 'A';
             assert_null(token_cache_find((struct str){text, token.len}, &one, &bad));
         }
-        add("another one", &one); /* the warm share holds one alone */
+        add("another one", &one);
+        assert_true(has("another one", &one)); /* the warm share holds one alone */
     }
     assert_true(has(sub, &one));
 }
@@ -240,6 +270,7 @@ static void claims_outlive_the_warmth(void **state)
     add("a", &one);
     struct claims *claims = claims_ref(token_cache_find(text_of("a"), &one, &bad));
     add("b", &one);
+    assert_true(has("b", &one));
     assert_int_equal(claims->refs, 1);
     assert_true(str_eq(claims->subject, STR("a")));
     claims_unref(claims);
@@ -324,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(finds_what_was_added, forget),
         cmocka_unit_test_setup(knows_the_last_by_its_claims, forget),
+        cmocka_unit_test_setup(knows_the_newest_by_its_claims, forget),
         cmocka_unit_test_setup(ends_with_its_keys, forget),
         cmocka_unit_test_setup(remembers_bad_signatures, forget),
         cmocka_unit_test_setup(bad_ones_drive_out_no_good_ones, forget),

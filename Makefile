@@ -11,7 +11,7 @@ DESTDIR ?=
 VERSION := $(shell cat VERSION)
 
 OUT := build/$(BUILD)
-PKGS := lua5.4 libuv jansson libjwt libcurl libnghttp2 libbrotlienc libbrotlidec libidn2 zlib libssl libcrypto lmdb hiredis libseccomp libpcre2-8
+PKGS := lua5.4 libuv jansson libjwt libcurl libnghttp2 libbrotlienc libbrotlidec libidn2 zlib libssl libcrypto lmdb hiredis libseccomp libpcre2-8 libpq sqlite3
 
 # Dependencies come from Debian; on a bare machine pkg-config itself is missing until `make deps`.
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)

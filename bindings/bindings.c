@@ -16,6 +16,7 @@ const struct binding bindings[] = {
     {"respond", open_respond},
     {"schema", open_schema},
     {"sleep", open_sleep},
+    {"sql", open_sql},
     {"stream", open_stream},
     {"time", open_time},
     {"url", open_url},

@@ -23,6 +23,7 @@ int open_parallel(lua_State *L);
 int open_respond(lua_State *L);
 int open_schema(lua_State *L);
 int open_sleep(lua_State *L);
+int open_sql(lua_State *L);
 int open_stream(lua_State *L);
 int open_time(lua_State *L);
 int open_url(lua_State *L);

@@ -469,7 +469,7 @@ static bool is_array(struct encoder *enc, int table)
 {
     bool marked = lua_getmetatable(enc->L, table);
     if (marked) {
-        marked = lua_topointer(enc->L, -1) == enc->array_mark;
+        marked = lua_topointer(enc->L, -1) == enc->array_mark || tree_is_array_mt(enc->L);
         lua_pop(enc->L, 1);
     }
     return marked;

@@ -737,6 +737,21 @@ assert(errors[1].message == "must be an integer, not a string")]],
 }
 
 modules[#modules + 1] = {
+  name = "sql",
+  summary = "Databases: PostgreSQL and SQLite. `sql.null` is NULL in a row or as a parameter; it is `json.null`.",
+  functions = {
+    {
+      name = "sql.open",
+      summary = "The database of an address, for any number of requests; connects when it is used.",
+      args = { { "url", "string", "`postgres://...` or `sqlite:FILE`; must be the value of a variable that the function's `sql` lists" } },
+      returns = { { "luafn.Database", "" } },
+      errors = "The address is not listed, or cannot be read.",
+      example = 'local ok, db = pcall(sql.open, env.DATABASE_URL or "sqlite:notes.db")\nassert(ok or db)',
+    },
+  },
+}
+
+modules[#modules + 1] = {
   name = "sleep",
   summary = "Waiting.",
   functions = {
@@ -921,6 +936,16 @@ types[#types + 1] = {
     { "getRemainingTimeInMillis", "fun(): integer", "until the timeout" },
     { "identityContext?", "{ token: string, claims: table }", "only from a verified token" },
     { "clientContext", "{ user?: table }", "`user`: the claims of a verified token" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.Database",
+  summary = "What `sql.open` gives, and without `transaction` what its function gets. Parameters stand in the text as `$1`, `$2` ...: strings, numbers, booleans, nil, `sql.null`, tables as JSON. Errors of the database are raised as `{ code = SQLSTATE, message, detail, constraint }`.",
+  fields = {
+    { "query", "fun(self, text: string, ...): table[]", "the rows, tables by the columns' names; `affected` beside them" },
+    { "one", "fun(self, text: string, ...): table?", "the first row" },
+    { "exec", "fun(self, text: string, ...): integer", "how many rows were written" },
+    { "transaction", "fun(self, f: fun(tx: luafn.Database): ...): ...", "what `f` returns, committed; rolled back where it raises or does not come to its end" },
   },
 }
 types[#types + 1] = {

@@ -39,6 +39,13 @@
 ---@field identityContext? { token: string, claims: table } only from a verified token
 ---@field clientContext { user?: table } `user`: the claims of a verified token
 
+---What `sql.open` gives, and without `transaction` what its function gets. Parameters stand in the text as `$1`, `$2` ...: strings, numbers, booleans, nil, `sql.null`, tables as JSON. Errors of the database are raised as `{ code = SQLSTATE, message, detail, constraint }`.
+---@class luafn.Database
+---@field query fun(self, text: string, ...): table[] the rows, tables by the columns' names; `affected` beside them
+---@field one fun(self, text: string, ...): table? the first row
+---@field exec fun(self, text: string, ...): integer how many rows were written
+---@field transaction fun(self, f: fun(tx: luafn.Database): ...): ... what `f` returns, committed; rolled back where it raises or does not come to its end
+
 ---A connection that sends messages both ways, as the function `websocket` of a result gets it.
 ---@class luafn.WebSocket
 ---@field messages fun(self): fun(): string?, string? for a `for` loop: the next message and its kind, `"text"` or `"binary"`; ends with the connection
@@ -665,6 +672,17 @@ schema = {}
 ---@return any # the value, or nil
 ---@return luafn.SchemaError[]? # what is wrong with it, at most 32
 function schema.check(schema, value) end
+
+---Databases: PostgreSQL and SQLite. `sql.null` is NULL in a row or as a parameter; it is `json.null`.
+---@class luafn.sql
+sql = {}
+
+---The database of an address, for any number of requests; connects when it is used.
+---
+---Raises: The address is not listed, or cannot be read.
+---@param url string `postgres://...` or `sqlite:FILE`; must be the value of a variable that the function's `sql` lists
+---@return luafn.Database
+function sql.open(url) end
 
 ---Waits without blocking the host. Counts against the function's `timeout`, not its `cpu`.
 ---

@@ -11,7 +11,7 @@ set -eu
 
 # curl and ca-certificates: README's commands, and issuers on the network.
 want="curl ca-certificates gcc make libc6-dev pkg-config liblua5.4-dev libuv1-dev libjansson-dev libjwt-dev libssl-dev
-      libcurl4-openssl-dev libnghttp2-dev libbrotli-dev libidn2-dev zlib1g-dev liblmdb-dev libhiredis-dev libseccomp-dev libpcre2-dev node-llhttp"
+      libcurl4-openssl-dev libnghttp2-dev libbrotli-dev libidn2-dev zlib1g-dev liblmdb-dev libhiredis-dev libseccomp-dev libpcre2-dev libpq-dev libsqlite3-dev node-llhttp"
 
 # The tests bring a Node of their own (tests/package.json); this one only has to run npm. A newer
 # Node from elsewhere carries its npm along and conflicts with Debian's package of that name.
@@ -22,7 +22,7 @@ node_and_npm() {
 }
 
 for_test="libcmocka-dev redis-tools lua5.4 $(node_and_npm)"
-for_check="clang clang-format clang-tidy libclang-rt-14-dev cppcheck lua-check valgrind chromium nginx libnginx-mod-stream haproxy"
+for_check="clang clang-format clang-tidy libclang-rt-14-dev cppcheck lua-check valgrind chromium nginx libnginx-mod-stream haproxy postgresql"
 for_bench="wrk nghttp2-client util-linux openssl nginx libnginx-mod-http-lua apache2-bin libapache2-mod-oauth2 lua-resty-core lua-luaossl lua-cjson haproxy"
 
 case ${1:-build} in

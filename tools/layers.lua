@@ -6,7 +6,7 @@
 
 -- room -> rooms that it may use, beside its own and base; "*" for all
 local uses = {
-  base = "", shared = "", json = "", http = "", store = "",
+  base = "", shared = "", json = "", http = "", store = "", sql = "",
   schema = "json",
   html = "lua",
   auth = "shared json http",
@@ -18,9 +18,9 @@ local uses = {
   options = "json schema http auth lua",
   config = "json schema http auth journal lua options server store",
   run = "shared json schema http auth journal lua options",
-  bindings = "shared json schema http auth journal store lua html client issuer options run",
-  app = "shared json schema http auth journal store lua html client issuer server options config run bindings",
-  process = "shared json schema http auth journal store lua html client issuer server options config run bindings app",
+  bindings = "shared json schema http auth journal store sql lua html client issuer options run",
+  app = "shared json schema http auth journal store sql lua html client issuer server options config run bindings",
+  process = "shared json schema http auth journal store sql lua html client issuer server options config run bindings app",
   cli = "*", host = "*",
 }
 
@@ -35,6 +35,8 @@ local owned = {
   { "^openssl/", { "^host/auth/", "^host/shared/replay%.c$", "^host/shared/revocations%.c$",
                    "^host/http/websocket%.c$", "^bindings/crypto[a-z_]*%.[ch]$", "^host/server/tls%.[ch]$",
                    "^host/client/client_socket%.c$", "^host/cli/", "^host/main%.c$" } },
+  { "^libpq%-fe%.h$", { "^host/sql/postgres%.c$" } },
+  { "^sqlite3%.h$", { "^host/sql/sqlite%.c$" } },
   { "^lmdb%.h$", { "^host/store/" } },
   { "^hiredis/", { "^host/store/redis" } },
   { "^zlib%.h$", { "^host/http/encoding%.c$", "^host/http/decoding%.c$" } },
@@ -46,7 +48,7 @@ local owned = {
   { "^lua%.h$", WITH_LUA },
   { "^lauxlib%.h$", WITH_LUA },
   { "^lualib%.h$", { "^host/lua/", "^host/run/instance%.c$" } },
-  { "^uv%.h$", { "^host/server/", "^host/client/", "^host/issuer/", "^host/store/", "^host/lua/", "^host/run/",
+  { "^uv%.h$", { "^host/server/", "^host/client/", "^host/issuer/", "^host/store/", "^host/sql/", "^host/lua/", "^host/run/",
                  "^host/app/", "^host/process/", "^host/cli/", "^host/main%.c$", "^bindings/" } },
 }
 

@@ -80,6 +80,7 @@ struct app {
     struct list lives;       /* who follow it: app_journal.c */
     unsigned live_count;
     struct store *store;                /* NULL: none */
+    struct sql *sql;                    /* databases that functions have opened */
     struct redis_address store_address; /* of one on a server; host empty: it is embedded */
     struct app_reader reader;
     struct deployment *current; /* NULL until the first one is loaded */

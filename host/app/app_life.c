@@ -14,6 +14,7 @@
 #include "server/tls.h"
 #include "run/invocation.h"
 #include "run/task.h"
+#include "sql/sql.h"
 
 enum { RETRY_MS = 500, RETRY_SHIFT_MAX = 6 };
 
@@ -141,6 +142,7 @@ void app_reload(struct app *app)
                                       .client = app->client,
                                       .issuers = app->issuers,
                                       .store = app->store,
+                                      .sql = app->sql,
                                       .dev = app->options.dev,
                                       .metrics = app->options.metrics,
                                       .page = app->page,
@@ -380,6 +382,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
 {
     memset(app, 0, sizeof(*app));
     app->loop = loop;
+    app->sql = sql_new(loop);
     app->options = *options;
     app->on_ready = on_ready;
     list_init(&app->proxies);
@@ -505,6 +508,8 @@ void app_close(struct app *app)
     app_revocation_close(app);
     if (app->store != NULL)
         store_close(app->store);
+    sql_close(app->sql);
+    app->sql = NULL;
     app->issuers = NULL;
     app->client = NULL;
     app_schedule_close(app);

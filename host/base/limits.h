@@ -233,6 +233,11 @@
 /* ---- kv: the embedded store ---- */
 #define LIMIT_KV_KEY_BYTES    600 /* as Netlify Blobs */
 #define LIMIT_KV_VALUE_BYTES  (1024 * 1024)
+#define LIMIT_SQL_PARAMS      200  /* of a statement */
+#define LIMIT_SQL_PREPARED    64   /* texts that a connection keeps prepared */
+#define LIMIT_SQL_CONNECT     10.0 /* seconds to a database */
+#define LIMIT_SQL_BUSY        5    /* seconds that a writer waits for another's lock: SQLite */
+#define LIMIT_SQL_ROWS        (64 * 1024 * 1024)   /* of a result, where memory has no limit */
 #define LIMIT_KV_SPACE_NAME   128                  /* a namespace's name */
 #define LIMIT_KV_SPACE_KEYS   1000000              /* keys of a namespace */
 #define LIMIT_KV_SPACE_BYTES  (256 * 1024 * 1024)  /* of a namespace: keys, values, overhead */

@@ -12,6 +12,7 @@
 #include "http/parser.h"
 #include "client/client.h"
 #include "server/h2.h"
+#include "sql/sql.h"
 #include "store/store.h"
 
 int version_print(void)
@@ -28,6 +29,8 @@ int version_print(void)
     printf("libidn2 %s\n", host_name_library_version());
     printf("LMDB %s\n", store_library_version());
     printf("hiredis %s\n", store_client_version());
+    printf("libpq %s\n", sql_postgres_version());
+    printf("SQLite %s\n", sql_sqlite_version());
     unsigned brotli = encoding_brotli_version();
     printf("zlib %s\n", encoding_zlib_version());
     printf("brotli %u.%u.%u\n", brotli >> 24, (brotli >> 12) & 0xfff, brotli & 0xfff);

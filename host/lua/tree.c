@@ -31,6 +31,22 @@ void tree_push_array_mt(lua_State *L)
     vm_keep(L, VM_KEPT_ARRAY);
 }
 
+static const char made_array;
+
+void tree_make_array_mt(lua_State *L)
+{
+    tree_mark_array(L);
+    lua_pushboolean(L, 1);
+    lua_rawsetp(L, -2, &made_array);
+}
+
+bool tree_is_array_mt(lua_State *L)
+{
+    bool is = lua_rawgetp(L, -1, &made_array) != LUA_TNIL;
+    lua_pop(L, 1);
+    return is;
+}
+
 static void push_object(lua_State *L, const json_t *object)
 {
     lua_createtable(L, 0, (int)json_object_size(object));

@@ -29,6 +29,7 @@ struct outbound_spec;
 struct verifier;
 struct worker_metrics;
 struct issuers;
+struct sql;
 struct store;
 struct instance;
 struct task;
@@ -41,6 +42,7 @@ struct services {
     struct client *client;
     struct issuers *issuers;
     struct store *store; /* of kv */
+    struct sql *sql;     /* databases */
     const struct verifier
         *verifiers; /* the deployment's issuers, for jwt.require_scope and company */
     unsigned verifier_count;

@@ -10,17 +10,15 @@
 #include "options/options_tool.h"
 
 static const char *const config_keys[] = {
-    "script",  "path",         "methods",      "auth",     "timeout",
-    "cpu",     "memory",       "concurrency",  "queue",    "fetch",
-    "env",     "background",   "rollback",     "schedule", "rate_limit",
-    "kv",      "excludedPath", "preferStatic", "body",     "stream_body",
-    "message", "input",        "query",        "tool",     NULL};
+    "script",      "path",  "methods",      "auth",         "timeout",    "cpu",         "memory",
+    "concurrency", "queue", "fetch",        "env",          "background", "rollback",    "schedule",
+    "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       "stream_body", "message",
+    "input",       "query", "tool",         "sql",          NULL};
 static const char *const script_keys[] = {
-    "handler", "path",         "methods",      "auth",     "timeout",
-    "cpu",     "memory",       "concurrency",  "queue",    "fetch",
-    "env",     "background",   "rollback",     "schedule", "rate_limit",
-    "kv",      "excludedPath", "preferStatic", "body",     "stream_body",
-    "message", "input",        "query",        "tool",     NULL};
+    "handler",     "path",  "methods",      "auth",         "timeout",    "cpu",         "memory",
+    "concurrency", "queue", "fetch",        "env",          "background", "rollback",    "schedule",
+    "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       "stream_body", "message",
+    "input",       "query", "tool",         "sql",          NULL};
 
 bool options_is_given(const struct function_spec *spec, struct str key)
 {
@@ -292,6 +290,7 @@ static int read_reach(struct options_reader *r, struct function_spec *spec)
     mend_hosts(r, spec);
     spec->env_declared = spec->env_declared || is_given(r, "env");
     options_str_list(r, "env", &spec->env, &spec->env_count);
+    options_str_list(r, "sql", &spec->sql, &spec->sql_count);
     return r->rc;
 }
 

@@ -62,6 +62,8 @@ struct function_spec {
     bool background;
     struct str schedule;     /* the expression; empty: it does not run by itself */
     const struct cron *cron; /* the same, read; NULL: none */
+    struct str *sql; /* variables whose values are databases that it may open */
+    unsigned sql_count;
     struct str *fetch_hosts; /* globs */
     unsigned fetch_host_count;
     bool fetch_declared; /* `fetch` was given: nothing but these hosts */

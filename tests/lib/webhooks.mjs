@@ -1,5 +1,6 @@
 // What senders of webhooks put on their requests, made with Node's crypto: each function gives headers for a body.
 import { createHash, createHmac } from 'node:crypto';
+import { request } from './wire.mjs';
 
 const mac = (alg, key, text, encoding) => createHmac(alg, key).update(text).digest(encoding);
 const joined = (...parts) => Buffer.concat(parts.map((p) => Buffer.from(p)));
@@ -37,3 +38,8 @@ export const SIGN = {
 };
 export const TIMED = ['standard', 'stripe', 'slack', 'custom'];
 export const bodyHash = (body) => createHash('sha256').update(body).digest('hex');
+
+// Posts to the function of that name.
+export const post = (h, name, body, headers, more = {}) => request(h, {
+  method: 'POST', path: `/.netlify/functions/${name}`, body, headers: Object.entries({ 'Content-Type': 'application/json; charset=utf-8', ...headers }), ...more,
+});

@@ -1,15 +1,10 @@
-// Webhooks as data: who signed is let in, nobody else, and each delivery runs once.
+// Webhooks as data: who signed is let in, and nobody else. That each delivery runs once is in webhooks-once.test.mjs.
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import http from 'node:http';
 import test from 'node:test';
 import { sign as signForGithub } from '@octokit/webhooks-methods';
 import { Webhook } from 'standardwebhooks';
-import { deployment, eventually, folder, lua, run, start } from '../lib/host.mjs';
-import { later } from '../lib/later.mjs';
-import { Redis } from '../lib/redis.mjs';
-import { auth, bodyHash, now, SECRETS, SIGN, TIMED } from '../lib/webhooks.mjs';
-import { request } from '../lib/wire.mjs';
+import { deployment, folder, run, start } from '../lib/host.mjs';
+import { auth, bodyHash, now, post, SECRETS, SIGN, TIMED } from '../lib/webhooks.mjs';
 
 const SCHEMES = Object.keys(SIGN);
 const PATH = '/.netlify/functions/';
@@ -17,8 +12,6 @@ const SEEN = 'return function(event) return { statusCode = 200, body = "ran " ..
 const BODIES = { twilio: 'To=%2B15557654321&From=%2B15551234567&Body=Hello+' };
 const body = (scheme, n = 1) => (BODIES[scheme] ? `${BODIES[scheme]}&CallSid=CA${n}` : JSON.stringify({ id: `evt_${n}`, note: 'Größe 40' }));
 
-// Posts to the function; `path` with a query, for Twilio's sake.
-const post = (h, name, text, headers, more = {}) => request(h, { method: 'POST', path: PATH + name, body: text, headers: Object.entries({ 'Content-Type': 'application/json; charset=utf-8', ...headers }), ...more });
 const sign = (h, scheme, text, options = {}) => SIGN[scheme](text, { ...(scheme === 'twilio' && { url: h.url(PATH + scheme) }), ...options });
 const refused = (answer, code, what) => {
   assert.equal(answer.status, 401, what);
@@ -116,149 +109,6 @@ test("Twilio's URL is the one that the client asked for, behind a proxy too", as
     const headers = { ...SIGN.twilio('', { url: url + query }), ...proxied, 'Content-Type': 'application/json' };
     assert.equal((await post(h, 'twilio', json, headers, { path: `${PATH}twilio${query}` })).status, status, hash);
   }
-});
-
-// A server that handlers ask, and that answers when the test says so.
-async function gate(t) {
-  const waiting = [];
-  const server = http.createServer((req, res) => { waiting.push(res); server.emit('asked'); });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  later(t, () => { server.closeAllConnections(); server.close(); });
-  return {
-    url: `http://127.0.0.1:${server.address().port}/`, waiting,
-    asked: async (count) => { while (waiting.length < count) await once(server, 'asked'); },
-    open: () => { for (const res of waiting.splice(0)) res.end('go'); },
-  };
-}
-const REACH = 'fetch = "127.0.0.1:*"';
-const WAITS = (url) => `return function(event)
-  local res = fetch(${lua(url)})
-  if event.queryStringParameters.fail == "raise" then error("no") end
-  return { statusCode = tonumber(event.queryStringParameters.fail) or 200, body = "ran" }
-end`;
-
-test('while it runs a repeat is 503; after an answer it is 200, after a failure it runs', async (t) => {
-  const g = await gate(t);
-  const h = await start(t, { files: deployment({ github: WAITS(g.url) }, { fields: { github: `${auth('github')}, ${REACH}` } }), workers: 2 });
-  const ask = (id, query = '') => post(h, 'github', 'x', SIGN.github('x', { id }), { path: `${PATH}github${query}` });
-  for (const [n, [query, status]] of [['', 200], ['?fail=204', 204], ['?fail=raise', 502], ['?fail=404', 404], ['?fail=302', 302]].entries()) {
-    const first = ask(`id ${n}`, query);
-    await g.asked(1);
-    for (let i = 0; i < 4; i++) {
-      const busy = await ask(`id ${n}`);
-      assert.deepEqual([busy.status, busy.json().error, busy.header('retry-after')], [503, 'delivery_running', '5']);
-    }
-    g.open();
-    assert.equal((await first).status, status);
-    const again = ask(`id ${n}`);
-    if (status >= 300) {
-      await g.asked(1);
-      g.open();
-    }
-    assert.deepEqual([(await again).status, (await again).text], [200, status < 300 ? '' : 'ran'], query);
-  }
-});
-
-test('a client that leaves ends its run, and the next one runs', async (t) => {
-  const g = await gate(t);
-  const h = await start(t, { files: deployment({ github: WAITS(g.url) }, { fields: { github: `${auth('github')}, ${REACH}` } }) });
-  const headers = Object.entries(SIGN.github('x')).map(([k, v]) => `${k}: ${v}\r\n`).join('');
-  const wire = await h.connect();
-  wire.send(`POST ${PATH}github HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n${headers}\r\nx`);
-  await g.asked(1);
-  const [gone] = g.waiting.splice(0);
-  wire.close();
-  await once(gone, 'close');
-  const again = post(h, 'github', 'x', SIGN.github('x'));
-  await g.asked(1);
-  g.open();
-  assert.equal((await again).text, 'ran');
-});
-
-test('a worker that is killed leaves its delivery to the next repeat', async (t) => {
-  const g = await gate(t);
-  const h = await start(t, { files: deployment({ github: WAITS(g.url) }, { fields: { github: `${auth('github')}, ${REACH}` } }) });
-  const first = post(h, 'github', 'x', SIGN.github('x')).catch(() => null);
-  await g.asked(1);
-  process.kill(h.workers()[0], 'SIGKILL');
-  await first;
-  g.waiting.splice(0);
-  const statuses = new Set();
-  const again = eventually(async () => {
-    const res = await post(h, 'github', 'x', SIGN.github('x')).catch(() => null);
-    statuses.add(res?.status);
-    return res?.status === 200 ? res : null;
-  }, 10, 'it runs again');
-  await g.asked(1);
-  g.open();
-  assert.equal((await again).text, 'ran');
-  assert.ok(statuses.has(503), 'meanwhile nobody knows whether it runs');
-});
-
-test('a job in the background counts when it has ended well', async (t) => {
-  const g = await gate(t);
-  const h = await start(t, { files: deployment({ github: WAITS(g.url) }, { fields: { github: `${auth('github')}, ${REACH}, background = true` } }) });
-  const ask = (query = '') => post(h, 'github', 'x', SIGN.github('x'), { path: `${PATH}github${query}` });
-  for (const query of ['?fail=raise', '?fail=500', '']) { // the last one is the first that ends well
-    await eventually(async () => (await ask(query)).status === 202, 10, 'the one before has ended');
-    await g.asked(1);
-    assert.equal((await ask()).status, 503);
-    g.open();
-  }
-  const done = await eventually(async () => { const res = await ask(); return res.status === 503 ? null : res; }, 10, 'it has ended');
-  assert.deepEqual([done.status, done.text], [200, '']);
-  assert.equal(g.waiting.length, 0);
-});
-
-test('a thousand deliveries, each sent three times at once: each runs once', async (t) => {
-  const h = await start(t, { files: deployment({ standard: 'return function() sleep(0.001) return "ran" end' }, { fields: { standard: auth('standard') } }), workers: 2 });
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 48 });
-  const send = (id) => new Promise((resolve, reject) => {
-    const headers = { ...SIGN.standard('{}', { id }), 'Content-Length': 2 };
-    const req = http.request({ host: h.address, port: h.port, path: `${PATH}standard`, method: 'POST', agent, headers }, async (res) => {
-      let text = '';
-      for await (const chunk of res) text += chunk;
-      resolve([res.statusCode, text]);
-    });
-    req.on('error', reject);
-    req.end('{}');
-  });
-  const ids = Array.from({ length: 1000 }, (_, i) => `msg_${i}`);
-  const answers = await Promise.all(ids.map((id) => Promise.all([send(id), send(id), send(id)])));
-  agent.destroy();
-  for (const [i, three] of answers.entries()) {
-    assert.equal(three.filter(([, text]) => text === 'ran').length, 1, `${ids[i]}: ${JSON.stringify(three)}`);
-    for (const [status, text] of three) assert.ok((status === 200 && (text === 'ran' || text === '')) || status === 503, text);
-  }
-});
-
-test('with KV_URL all machines know it; without the server each knows its own', async (t) => {
-  const redis = await Redis.start(t);
-  const g = await gate(t);
-  const files = deployment({ github: WAITS(g.url) }, { fields: { github: `${auth('github')}, ${REACH}` } });
-  const [a, b] = await Promise.all([1, 2].map(() => start(t, { files, env: { KV_URL: redis.url } })));
-  const ask = (h, id, query = '') => post(h, 'github', 'x', SIGN.github('x', { id }), { path: `${PATH}github${query}` });
-  for (const [id, query, then] of [['one', '', ''], ['two', '?fail=500', 'ran']]) {
-    const first = ask(a, id, query);
-    await g.asked(1);
-    assert.equal((await ask(b, id)).status, 503);
-    assert.equal((await ask(a, id)).status, 503);
-    g.open();
-    await first;
-    const again = eventually(async () => { const res = await ask(b, id); return res.status === 200 ? res : null; }, 10, id);
-    if (then) {
-      await g.asked(1);
-      g.open();
-    }
-    assert.equal((await again).text, then);
-    assert.deepEqual([(await ask(a, id)).text, (await ask(b, id)).text], ['', '']);
-  }
-  await redis.stop();
-  const alone = ask(a, 'three');
-  await g.asked(1);
-  g.open();
-  assert.equal((await alone).text, 'ran');
-  assert.equal((await ask(a, 'three')).text, '');
 });
 
 test('what is no webhook is refused when it is loaded, with what to write', async (t) => {

@@ -354,6 +354,96 @@ static void counts_as_memory(void **state)
     vm_free(vm);
 }
 
+/* Documents that are hard on a table, whole or member by member. */
+static void takes_what_is_hard(void **state)
+{
+    (void)state;
+    static const char script[] =
+        "local is_lazy = ...\n"
+        "local numbers = json.decode('[' .. ('7,'):rep(999999) .. '8]')\n"
+        "assert(is_lazy(numbers) and #numbers == 1000000 and numbers[1000000] == 8 and numbers[1] == 7)\n"
+        "numbers = nil\n"
+        "local parts = {}\n"
+        "for i = 1, 100000 do parts[i] = ('\"%d\":%d'):format(i, -i) end\n"
+        "local members = json.decode('{' .. table.concat(parts, ',') .. '}')\n"
+        "assert(members['1'] == -1 and members['100000'] == -100000 and members['0'] == nil)\n"
+        "local one = ('x'):rep(6 << 20)\n"
+        "local text = '{\"a\":\"' .. one .. '\",\"b\":[1.10]}'\n"
+        "local t = json.decode(text)\n"
+        "assert(is_lazy(t) and json.encode(t) == text and t.a == one and #json.encode { t } == #text + 2)\n"
+        "one, text, t = nil\n"
+        "for _, depth in ipairs { 1, 63, 64, 65, 66, 1000, 1000000 } do\n"
+        "  for _, open in ipairs { '[', '{\"a\":' } do\n"
+        "    local ok, why = pcall(json.decode, open:rep(depth) .. '1' .. (open == '[' and ']' or '}'):rep(depth))\n"
+        "    assert(ok == (depth <= 64), depth)\n"
+        "    assert(ok or why:find('nested deeper than 64 levels', 1, true), why)\n"
+        "  end\n"
+        "end\n"
+        "assert(#json.decode('[' .. ('[],'):rep(299999) .. '[]]') == 300000)\n";
+    run_alone(script, 0);
+}
+
+/* Members in any order, again and again; set and taken away while somebody walks over them. */
+static void reads_in_any_order(void **state)
+{
+    (void)state;
+    static const char script[] =
+        "local parts, order = {}, {}\n"
+        "for i = 1, 1000 do\n"
+        "  parts[i] = ('\"k%d\":%s'):format(i, i % 3 == 0 and '[' .. i .. ']' or i)\n"
+        "  table.insert(order, math.random(#order + 1), i)\n"
+        "end\n"
+        "local text = '{' .. table.concat(parts, ',') .. '}'\n"
+        "local function value(v) return type(v) == 'table' and v[1] or v end\n"
+        "for reads = 0, 20 do\n"
+        "  local t, sum = json.decode(text), 0\n"
+        "  for i = 1, reads do assert(value(t['k' .. order[i]]) == order[i]) end\n"
+        "  for i = 1, reads do t['k' .. order[i]] = nil end\n"
+        "  for k, v in pairs(t) do\n"
+        "    assert(k == 'k' .. value(v))\n"
+        "    sum = sum + value(v)\n"
+        "    t[k] = nil\n"
+        "  end\n"
+        "  for i = 1, reads do sum = sum + order[i] end\n"
+        "  assert(sum == 500500 and next(t) == nil, sum)\n"
+        "  t = json.decode(text)\n"
+        "  for i = 1, 1000 do t['k' .. order[i]] = i end\n"
+        "  t = json.decode(json.encode(t))\n"
+        "  for i = 1, 1000 do assert(t['k' .. order[i]] == i) end\n"
+        "end\n"
+        "local list = json.decode('[' .. ('{\"n\":1},'):rep(99) .. '{\"n\":1}]')\n"
+        "for i, v in ipairs(list) do\n"
+        "  if i % 2 == 0 then list[i] = { n = i } else v.n, v.m = v.n + i, i end\n"
+        "  if i < 150 then list[#list + 1] = { n = 0 } end\n"
+        "end\n"
+        "assert(#list == 249 and list[1].n == 2 and list[2].n == 2 and list[99].m == 99)\n";
+    run_alone(script, 0);
+}
+
+/* A document that is too large for a function's memory ends what decodes it, and nothing of it
+ * stays. */
+static void keeps_to_the_memory(void **state)
+{
+    (void)state;
+    static const char large[] = "local text = '[' .. ('{\"a\":1,\"b\":2},'):rep(100000) .. '1]'\n"
+                                "kept = true\n"
+                                "kept = json.decode(text)\n";
+    struct vm *vm = open_vm(3 << 20);
+    lua_State *L = vm->L;
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    size_t before = vm->used;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(luaL_loadstring(L, large), LUA_OK);
+        assert_int_equal(lua_pcall(L, 0, 0, 0), LUA_ERRMEM);
+        assert_int_equal(lua_getglobal(L, "kept"), LUA_TBOOLEAN);
+        lua_settop(L, 0);
+        lua_gc(L, LUA_GCCOLLECT, 0);
+        assert_in_range(vm->used, 0, before + 64 * 1024);
+        run(vm, "assert(#json.decode('[' .. ('{\"a\":1},'):rep(100) .. '1]') == 101)", 0);
+    }
+    vm_free(vm);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +452,9 @@ int main(void)
         cmocka_unit_test(leaves_some_to_the_other_decoder),
         cmocka_unit_test(takes_what_the_other_takes),
         cmocka_unit_test(counts_as_memory),
+        cmocka_unit_test(takes_what_is_hard),
+        cmocka_unit_test(reads_in_any_order),
+        cmocka_unit_test(keeps_to_the_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,8 +10,14 @@ import { requestText } from '../lib/wire.mjs';
 const FOLDER = path.join(ROOT, '../shared/vectors/json/test_parsing');
 const files = fs.existsSync(FOLDER) ? fs.readdirSync(FOLDER) : [];
 
+// Made when read or at once: the same.
 const DECODE = `return function(event)
-  local ok, value = pcall(json.decode, base64.decode(event.body))
+  local text = base64.decode(event.body)
+  local ok, value = pcall(json.decode, text)
+  local ok_at_once, at_once = pcall(json.decode, text, { eager = true })
+  local sorted = { sort_keys = true }
+  assert(ok == ok_at_once and (ok or value == at_once))
+  assert(not ok or json.encode(json.decode(json.encode(value)), sorted) == json.encode(at_once, sorted))
   return { statusCode = ok and 200 or 422, body = ok and json.encode(value) or value }
 end`;
 

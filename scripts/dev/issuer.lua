@@ -2,6 +2,7 @@
 -- It has demo users in place of passwords and serves applications on this machine only.
 local addresses = require "lib.addresses"
 local authorize = require "lib.authorize"
+local clients = require "lib.clients"
 local config = require "lib.config"
 local keys = require "lib.keys"
 local settings = require "lib.settings"
@@ -18,6 +19,7 @@ local function discovery()
     token_endpoint = base .. "oauth/token",
     userinfo_endpoint = base .. "userinfo",
     jwks_uri = base .. ".well-known/jwks.json",
+    registration_endpoint = base .. "oidc/register",
     revocation_endpoint = base .. "oauth/revoke",
     end_session_endpoint = base .. "v2/logout",
     response_types_supported = { "code" },
@@ -34,6 +36,23 @@ end
 
 local function key_set()
   return web.json(200, keys.set())
+end
+
+-- Dynamic registration, for programs that nobody has entered into dev/auth.lua.
+local function register(event)
+  local fields = (event.headers["content-type"] or ""):find("^application/json") and web.body(event)
+  if not fields then return web.error(400, "invalid_client_metadata", "A JSON body is required") end
+  local id, client = clients.register(fields)
+  if not id then return web.error(400, "invalid_redirect_uri", client) end
+  return web.json(201, {
+    client_id = id,
+    client_id_issued_at = math.floor(time.now()),
+    client_name = client.name,
+    redirect_uris = json.array(client.callbacks),
+    token_endpoint_auth_method = "none",
+    grant_types = { "authorization_code", "refresh_token" },
+    response_types = { "code" },
+  })
 end
 
 local MAIN = env.JWT_AUDIENCE -- the API of the demo page
@@ -164,8 +183,10 @@ end
 -- `open`: pages of other origins on this machine may call it.
 local endpoints = {
   ["/.well-known/openid-configuration"] = { open = true, GET = discovery },
+  ["/.well-known/oauth-authorization-server"] = { open = true, GET = discovery },
   ["/.well-known/jwks.json"] = { open = true, GET = key_set },
   ["/authorize"] = { GET = authorize.ask, POST = authorize.choose },
+  ["/oidc/register"] = { open = true, POST = register },
   ["/oauth/token"] = { open = true, POST = token.issue },
   ["/oauth/revoke"] = { open = true, POST = token.revoke },
   ["/userinfo"] = { open = true, GET = token.userinfo, POST = token.userinfo },

@@ -5,6 +5,7 @@ import http from 'node:http';
 import test from 'node:test';
 import { exportJWK, generateKeyPair } from 'jose';
 import { Provider } from 'oidc-provider';
+import { Browser } from '../lib/cookies.mjs';
 import { demo, tampered, WANTED } from '../lib/demo.mjs';
 import { later } from '../lib/later.mjs';
 
@@ -60,34 +61,6 @@ async function running(t) {
   return { issuer, hits, use: (keys) => { callback = provider(issuer, keys).callback(); } };
 }
 
-// A browser's cookie jar, as far as one origin needs it.
-class Browser {
-  cookies = new Map();
-
-  async go(url, options = {}) {
-    const cookie = [...this.cookies].map(([k, v]) => `${k}=${v}`).join('; ');
-    const res = await fetch(url, { redirect: 'manual', ...options, headers: { ...options.headers, cookie } });
-    for (const line of res.headers.getSetCookie()) {
-      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
-      if (value === '') this.cookies.delete(name); else this.cookies.set(name, value);
-    }
-    return res;
-  }
-
-  // Follows redirects until a page or the client's callback.
-  async follow(url, options) {
-    for (let i = 0; i < 10; i++) {
-      const res = await this.go(url, options);
-      const location = res.headers.get('location');
-      if (!location) return { url, html: await res.text() };
-      url = new URL(location, url).href;
-      options = {};
-      if (url.startsWith(CALLBACK)) return { url };
-    }
-    throw new Error('redirected without end');
-  }
-}
-
 // Signs in as a person would and returns an access token.
 async function signIn(issuer, login, scope) {
   const verifier = crypto.randomBytes(32).toString('base64url');
@@ -96,19 +69,8 @@ async function signIn(issuer, login, scope) {
     client_id: CLIENT, response_type: 'code', redirect_uri: CALLBACK, scope, state: 's',
     code_challenge: challenge, code_challenge_method: 'S256', resource: AUDIENCE,
   });
-  const browser = new Browser();
-  let at = await browser.follow(`${issuer}auth?${query}`);
-  while (at.html) {
-    const action = /<form[^>]*action="([^"]+)"/.exec(at.html)?.[1];
-    assert.ok(action, `a page without a form:\n${at.html}`);
-    const prompt = /name="prompt" value="(\w+)"/.exec(at.html)[1];
-    at = await browser.follow(new URL(action, at.url).href, {
-      method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' },
-      body: new URLSearchParams({ prompt, login, password: 'any' }).toString(),
-    });
-  }
-  const back = new URL(at.url).searchParams;
-  assert.ok(back.get('code'), at.url);
+  const back = await new Browser().signIn(`${issuer}auth?${query}`, CALLBACK, login);
+  assert.ok(back.get('code'), String(back));
   const res = await fetch(`${issuer}token`, {
     method: 'POST',
     body: new URLSearchParams({

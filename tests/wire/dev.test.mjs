@@ -20,13 +20,14 @@ function deployment(t) {
 
 const dev = (t, dir = deployment(t)) => start(t, { command: 'dev', dir });
 
-async function signIn(h, user, { audience, scope = 'openid profile read:shows', tamper } = {}) {
+async function signIn(h, user, { audience, resource = [], scope = 'openid profile read:shows', tamper } = {}) {
   const verifier = crypto.randomBytes(32).toString('base64url');
   const origin = `http://localhost:${h.port}`;
   const query = new URLSearchParams({
-    client_id: CLIENT, response_type: 'code', redirect_uri: origin, scope, state: 'st', audience,
+    client_id: CLIENT, response_type: 'code', redirect_uri: origin, scope, state: 'st', ...(audience ? { audience } : {}),
     code_challenge: crypto.createHash('sha256').update(verifier).digest('base64url'), code_challenge_method: 'S256',
   });
+  for (const one of [resource].flat()) query.append('resource', one);
   const headers = { Host: `localhost:${h.port}` };
   const page = await h.request({ path: `/authorize?${query}`, headers });
   assert.equal(page.status, 200, page.text);
@@ -198,5 +199,45 @@ test('serve knows no issuer', async (t) => {
   const h = await start(t, { dir });
   for (const p of ['/authorize', '/oauth/token', '/.well-known/openid-configuration', '/.well-known/jwks.json', '/dev/users', '/']) {
     assert.equal((await h.get(p)).status, 404, p);
+  }
+});
+
+test('a token may be asked for by resource: an API, or an address of the host', async (t) => {
+  const h = await dev(t);
+  const aud = (token) => JSON.parse(Buffer.from(token.split('.')[1], 'base64url')).aud;
+  const own = `http://127.0.0.1:${h.port}/mcp`;
+  assert.deepEqual(aud((await signIn(h, 'auth0|vera', { resource: 'https://api/tv-shows', scope: 'read:shows' })).access_token), 'https://api/tv-shows');
+  const here = await signIn(h, 'auth0|vera', { resource: own, scope: 'openid read:shows', tamper: { resource: own } });
+  assert.deepEqual(aud(here.access_token), ['https://api/tv-shows', own, `${(await discovery(h)).issuer}userinfo`]);
+  assert.equal((await h.request({ path: '/.netlify/functions/shows', headers: bearer(here.access_token) })).status, 200);
+  const other = await signIn(h, 'auth0|vera', { resource: own, tamper: { resource: `http://127.0.0.1:${h.port}/other` } });
+  assert.deepEqual([other.status, other.error], [400, 'invalid_target']);
+  for (const resource of ['https://api.example/mcp', `http://127.0.0.1:${h.port + 1}/mcp`, `${own}#x`, 'mcp']) {
+    const query = new URLSearchParams({
+      client_id: CLIENT, response_type: 'code', redirect_uri: 'http://localhost:1/x', code_challenge: 'a'.repeat(43), code_challenge_method: 'S256', resource,
+    });
+    const res = await h.request({ path: `/authorize?${query}`, headers: { Host: `localhost:${h.port}` } });
+    assert.match(res.header('location') ?? '', /[?&]error=invalid_target/, resource);
+  }
+});
+
+test('a program introduces itself, with addresses of this machine alone', async (t) => {
+  const h = await dev(t);
+  const register = (body, type = 'application/json') => h.request({
+    method: 'POST', path: '/oidc/register', body: typeof body === 'string' ? body : JSON.stringify(body), headers: { 'Content-Type': type, Host: `localhost:${h.port}` },
+  });
+  assert.equal((await discovery(h)).registration_endpoint, `${(await discovery(h)).issuer}oidc/register`);
+  const res = await register({ client_name: 'An agent', redirect_uris: ['https://evil.example/cb', 'http://127.0.0.1:3000/cb', 'http://localhost:3000/#x', 7] });
+  assert.equal(res.status, 201);
+  const client = res.json();
+  assert.deepEqual([client.redirect_uris, client.token_endpoint_auth_method, client.client_secret], [['http://127.0.0.1:3000/cb'], 'none', undefined]);
+  const ask = async (redirect_uri) => (await h.request({
+    path: `/authorize?${new URLSearchParams({ client_id: client.client_id, response_type: 'code', redirect_uri, code_challenge: 'a'.repeat(43), code_challenge_method: 'S256' })}`,
+    headers: { Host: `localhost:${h.port}` },
+  })).status;
+  assert.equal(await ask('http://127.0.0.1:3000/cb'), 200, 'the sign-in page');
+  for (const wrong of ['http://127.0.0.1:3000/other', 'https://evil.example/cb', 'http://127.0.0.1:3001/cb']) assert.equal(await ask(wrong), 403, wrong);
+  for (const [body, type] of [[{}, undefined], [{ redirect_uris: [] }], [{ redirect_uris: ['https://evil.example/cb'] }], [{ redirect_uris: 'http://localhost/' }], ['[]'], ['x'], ['redirect_uris=http://localhost/', 'application/x-www-form-urlencoded']]) {
+    assert.equal((await register(body, type)).status, 400, JSON.stringify(body));
   }
 });

@@ -3,6 +3,7 @@ local addresses = require "lib.addresses"
 local clients = require "lib.clients"
 local config = require "lib.config"
 local pages = require "lib.pages"
+local resources = require "lib.resources"
 local state = require "lib.state"
 local store = require "lib.store"
 local users = require "lib.users"
@@ -62,6 +63,9 @@ local function fault(params)
   if params.audience and not config.apis[params.audience] then
     return "access_denied", "Service not found: " .. params.audience
   end
+  if resources.find(params.audience, params.resource) == false then
+    return "invalid_target", "The resource is neither an API of dev/auth.lua nor an address of this host"
+  end
 end
 
 local function session_of(event)
@@ -71,6 +75,7 @@ end
 
 local function give_code(params, session)
   local code = store.secret()
+  local audience, resource = resources.find(params.audience, params.resource)
   state.codes:put(code, {
     sub = session.sub,
     sid = session.id,
@@ -78,7 +83,8 @@ local function give_code(params, session)
     redirect_uri = params.redirect_uri,
     challenge = params.code_challenge,
     nonce = params.nonce,
-    audience = params.audience,
+    audience = audience,
+    resource = resource,
     requested = params.scope or "openid",
   })
   return respond(params, { code = code })
@@ -86,7 +92,7 @@ end
 
 local function consent_key(params, session)
   return table.concat(
-    { session.sub, params.client_id, params.audience or "", params.scope or "" },
+    { session.sub, params.client_id, params.audience or "", params.scope or "", params.resource },
     "\n"
   )
 end

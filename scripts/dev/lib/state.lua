@@ -10,5 +10,6 @@ return {
   refresh = store.kept("refresh/", 30 * DAY), -- tokens that were not used yet
   used = store.kept("used/", 30 * DAY), -- tokens that were used, with their family
   ended = store.kept("ended/", 30 * DAY), -- families of refresh tokens that are no good any more
+  registered = store.kept("registered/", 90 * DAY), -- programs that have introduced themselves, by client id
   consent = store.kept("consent/", 365 * DAY), -- what a user has allowed an application
 }

@@ -1,6 +1,7 @@
 -- /oauth/token and what belongs to it: codes, secrets and refresh tokens become access tokens.
 local clients = require "lib.clients"
 local config = require "lib.config"
+local resources = require "lib.resources"
 local state = require "lib.state"
 local tokens = require "lib.tokens"
 local users = require "lib.users"
@@ -16,8 +17,11 @@ local NOT_GRANTED = 'Client is not authorized to access "%s". You might probably
   .. '"client-grant" associated to this API. See: '
   .. "https://auth0.com/docs/api/v2#!/Client_Grants/post_client_grants"
 
--- The tokens, if there is still such a user who may have some.
-local function for_user(grant, family)
+-- The tokens, if there is still such a user who may have some. `resource`: what they are asked for (RFC 8707 2.2).
+local function for_user(grant, resource, family)
+  if resource and resource ~= grant.resource and resource ~= grant.audience then
+    return web.error(400, "invalid_target", "The tokens of this grant are for another resource")
+  end
   local user = users.find(grant.sub)
   if not user or user.blocked then return web.error(403, "unauthorized", "user is blocked") end
   return web.json(200, tokens.for_user(user, grant, family))
@@ -32,7 +36,7 @@ function grants.authorization_code(client_id, fields)
   if not is_text(verifier) or crypto.sha256(verifier, "base64url") ~= code.challenge then
     return web.error(403, "invalid_grant", "Failed to verify code verifier")
   end
-  return for_user(code)
+  return for_user(code, fields.resource)
 end
 
 function grants.refresh_token(client_id, fields)
@@ -41,11 +45,12 @@ function grants.refresh_token(client_id, fields)
     grant, family = tokens.use_refresh(fields.refresh_token, client_id)
   end
   if not grant then return web.error(403, "invalid_grant", "Unknown or invalid refresh token.") end
-  return for_user(grant, family)
+  return for_user(grant, fields.resource, family)
 end
 
 function grants.client_credentials(client_id, fields)
-  local audience = is_text(fields.audience) and fields.audience or ""
+  local meant = resources.find(is_text(fields.audience) and fields.audience or nil, fields.resource)
+  local audience = meant or is_text(fields.audience) and fields.audience or ""
   if not config.apis[audience] then
     local text = "Service not enabled within domain: " .. audience
     return web.error(403, "access_denied", text)

@@ -76,9 +76,9 @@ local function api_claims(user, grant, scope, now)
     jti = profiled and crypto.uuid() or nil,
     scope = scope,
   }
-  if has_word(scope, "openid") then
-    claims.aud = json.array { audience, tokens.issuer .. "userinfo" }
-  end
+  local all = json.array { audience, grant.resource }
+  if has_word(scope, "openid") then all[#all + 1] = tokens.issuer .. "userinfo" end
+  if #all > 1 then claims.aud = all end
   if settings.api(audience, "rbac") and settings.api(audience, "add_permissions") then
     claims.permissions = users.permissions_of(user, audience)
   end
@@ -86,7 +86,8 @@ local function api_claims(user, grant, scope, now)
   return claims
 end
 
--- An access token for a user. `grant`: sub, client_id, audience (nil: an opaque token), requested.
+-- An access token for a user. `grant`: sub, client_id, audience (nil: an opaque token), resource (an address of this
+-- host, or nil), requested.
 local function user_token(user, grant, scope, now)
   local api = config.apis[grant.audience]
   if not api then return store.secret(), ID_LIFETIME end

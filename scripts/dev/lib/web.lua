@@ -82,7 +82,7 @@ end
 function web.preflight(event)
   local answer = web.allow_origin(event, { statusCode = 204, headers = {}, body = "" })
   answer.headers["Access-Control-Allow-Methods"] = "GET, POST"
-  answer.headers["Access-Control-Allow-Headers"] = "authorization, content-type, auth0-client"
+  answer.headers["Access-Control-Allow-Headers"] = "authorization, content-type, auth0-client, mcp-protocol-version"
   answer.headers["Access-Control-Max-Age"] = "600"
   return answer
 end

@@ -327,6 +327,8 @@ int forwarded_apply(const struct proxies *proxies, struct request *req, struct a
 {
     unsigned char address[16];
     struct hops hops;
+    if (!forwarded_any(proxies) && proxies->cert_header.len == 0)
+        return 0;
     bool trusted = forwarded_trusts(proxies, req->client_ip);
     if (apply_cert(proxies, req, arena, trusted) != 0)
         return -ENOMEM;

@@ -74,12 +74,13 @@ end
 
 local function responses(f)
   local token = f.policy == "token"
+  local asks = token or f.policy == "webhook"
   local refused = reference("responses/refused")
   return object(
     "202", f.background and object("description", '"Accepted"'),
     "200", not f.background and object("description", [["The handler's answer"]]),
-    "401", token and refused,
-    "503", token and refused,
+    "401", asks and refused,
+    "503", asks and refused,
     "403", token and (#f.scopes > 0 or f.role or f.claims) and refused,
     "422", (f.input or f.query) and reference("responses/invalid"),
     "429", f.limited and refused)

@@ -7,14 +7,11 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
-#include <openssl/sha.h>
 #include <stdio.h>
-#include <stdlib.h>
 
+#include "auth/webhook_internal.h"
 #include "base/base64.h"
 #include "base/buf.h"
-#include "base/limits.h"
-#include "http/target.h"
 
 enum {
     MAC_MAX = 64,
@@ -255,137 +252,20 @@ enum webhook_result webhook_check_head(const struct webhook *webhook, const stru
 
 /* ---- what was signed ---- */
 
-/* Lies in pieces, so that no body is copied. */
-struct message {
-    struct str pieces[LIMIT_WEBHOOK_PIECES];
-    unsigned count;
-};
-
-static void add_piece(struct message *message, struct str piece)
-{
-    if (message->count < LIMIT_WEBHOOK_PIECES)
-        message->pieces[message->count++] = piece;
-}
-
 static void fill(const struct webhook *webhook, const struct request *req,
-                 const struct parts *parts, struct message *out)
+                 const struct parts *parts, struct webhook_message *out)
 {
     struct str rest = webhook->signed_text, piece;
     bool is_name;
     out->count = 0;
     while (webhook_next_piece(&rest, &piece, &is_name)) {
         if (!is_name)
-            add_piece(out, piece);
+            webhook_add_piece(out, piece);
         else if (str_eq(piece, STR("body")))
-            add_piece(out, req->body);
+            webhook_add_piece(out, req->body);
         else
-            add_piece(out, str_eq(piece, STR("id")) ? parts->id : parts->timestamp);
+            webhook_add_piece(out, str_eq(piece, STR("id")) ? parts->id : parts->timestamp);
     }
-}
-
-/* ---- Twilio: the URL, and the fields of a form ---- */
-
-static int compare_pairs(const void *a, const void *b)
-{
-    const struct query_pair *one = a, *other = b;
-    if (!str_eq(one->name, other->name))
-        return str_is_before(one->name, other->name) ? -1 : 1;
-    return str_eq(one->value, other->value) ? 0 : str_is_before(one->value, other->value) ? -1 : 1;
-}
-
-/* Names and values, sorted, each pair once. False: too many, or out of memory (*rc). */
-static bool join_fields(struct str body, struct arena *arena, struct str *out, int *rc)
-{
-    struct query_pair *pairs = NULL;
-    *out = STR("");
-    if (str_count(body, '&') >= LIMIT_FORM_FIELDS)
-        return false;
-    int count = body.len > 0 ? target_parse_query(arena, body, &pairs) : 0;
-    *rc = count < 0 ? -ENOMEM : 0;
-    if (count <= 0)
-        return count == 0;
-    qsort(pairs, (size_t)count, sizeof(*pairs), compare_pairs);
-    struct buf text = BUF_INIT;
-    for (int i = 0; i < count; i++) {
-        if (i > 0 && compare_pairs(&pairs[i - 1], &pairs[i]) == 0)
-            continue;
-        buf_add_str(&text, pairs[i].name);
-        buf_add_str(&text, pairs[i].value);
-    }
-    if (text.len > 0)
-        *out = arena_copy(arena, buf_str(&text));
-    if (buf_failed(&text) || out->ptr == NULL)
-        *rc = -ENOMEM;
-    buf_free(&text);
-    return *rc == 0;
-}
-
-static bool is_form(const struct request *req)
-{
-    const struct str *type = headers_get(&req->headers, STR("content-type"));
-    return type != NULL && str_eq_nocase(str_trim((struct str){type->ptr, str_find(*type, ';')}),
-                                         STR("application/x-www-form-urlencoded"));
-}
-
-/* The hash of a body that is no form stands in the query, which is signed. */
-static bool find_body_hash(struct str query, struct str *out)
-{
-    struct str pair;
-    while (str_split_next(&query, '&', &pair)) {
-        if (str_starts_with(pair, STR("bodySHA256="))) {
-            *out = str_skip(pair, sizeof("bodySHA256=") - 1);
-            return true;
-        }
-    }
-    return false;
-}
-
-static void hex_of(const unsigned char *bytes, size_t len, char *out)
-{
-    for (size_t i = 0; i < len; i++)
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
-}
-
-enum { HASH_HEX = 2 * SHA256_DIGEST_LENGTH + 1 };
-
-static void hash_of(struct str bytes, char out[HASH_HEX])
-{
-    unsigned char hash[SHA256_DIGEST_LENGTH];
-    SHA256((const unsigned char *)(bytes.ptr != NULL ? bytes.ptr : ""), bytes.len, hash);
-    hex_of(hash, sizeof(hash), out);
-}
-
-static bool has_hash(struct str body, struct str hex)
-{
-    char text[HASH_HEX];
-    hash_of(body, text);
-    return str_eq(hex, str_from(text));
-}
-
-/* What follows the URL. False: the body is none that such a signature covers. */
-static bool read_fields(const struct request *req, struct arena *arena, struct str *out, int *rc)
-{
-    struct str hash;
-    *out = STR("");
-    *rc = 0;
-    if (find_body_hash(req->query, &hash))
-        return has_hash(req->body, hash);
-    return is_form(req) ? join_fields(req->body, arena, out, rc) : req->body.len == 0;
-}
-
-/* Whether Twilio has named the port is not certain: with the one that there is, and without, or
- * with the one that the scheme implies. */
-static void fill_url(const struct request *req, struct str fields, bool other, struct message *out)
-{
-    struct str name = target_authority_host(req->host), port = str_skip(req->host, name.len);
-    if (other)
-        port = port.len > 0                               ? STR("")
-               : str_eq_nocase(req->scheme, STR("https")) ? STR(":443")
-                                                          : STR(":80");
-    out->count = 0;
-    const struct str pieces[] = {req->scheme, STR("://"), name, port, req->target, fields};
-    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++)
-        add_piece(out, pieces[i]);
 }
 
 /* With a key of its own for webhooks, Twilio says so and signs with SHA-256. */
@@ -401,7 +281,7 @@ static const char *digest_of(const struct webhook *webhook, const struct request
 /* ---- signatures ---- */
 
 /* Writes the MAC; false when out of memory. */
-static bool mac_of(const char *digest, struct str key, const struct message *message,
+static bool mac_of(const char *digest, struct str key, const struct webhook_message *message,
                    unsigned char out[MAC_MAX], size_t *len)
 {
     char name[16];
@@ -453,7 +333,7 @@ struct search {
     char hex[2 * MAC_MAX + 1]; /* what was found */
 };
 
-static void find_mac(struct search *s, struct str key, const struct message *message)
+static void find_mac(struct search *s, struct str key, const struct webhook_message *message)
 {
     unsigned char mac[MAC_MAX];
     size_t len = 0;
@@ -466,11 +346,11 @@ static void find_mac(struct search *s, struct str key, const struct message *mes
             CRYPTO_memcmp(s->given[i], mac, len) != 0)
             continue;
         s->found = true;
-        hex_of(mac, len, s->hex);
+        webhook_write_hex(mac, len, s->hex);
     }
 }
 
-static void find_ed25519(struct search *s, struct str key, const struct message *message)
+static void find_ed25519(struct search *s, struct str key, const struct webhook_message *message)
 {
     struct buf text = BUF_INIT;
     for (unsigned i = 0; i < message->count; i++)
@@ -486,14 +366,14 @@ static void find_ed25519(struct search *s, struct str key, const struct message 
                              text.len) != 1)
             continue;
         s->found = true;
-        hex_of(s->given[i], ED25519_SIGNATURE, s->hex);
+        webhook_write_hex(s->given[i], ED25519_SIGNATURE, s->hex);
     }
     EVP_MD_CTX_free(ctx);
     EVP_PKEY_free(pkey);
     buf_free(&text);
 }
 
-static void try_secrets(struct search *s, const struct message *message)
+static void try_secrets(struct search *s, const struct webhook_message *message)
 {
     for (unsigned i = 0; i < s->webhook->secret_count; i++) {
         const struct webhook_secret *secret = &s->webhook->secrets[i];
@@ -507,7 +387,7 @@ static void try_secrets(struct search *s, const struct message *message)
 /* 0, or -EINVAL: nothing could have signed that, or -ENOMEM. */
 static int search(struct search *s, const struct request *req, struct arena *arena)
 {
-    struct message message;
+    struct webhook_message message;
     struct str fields;
     int rc = 0;
     for (unsigned i = 0; i < s->parts->count; i++)
@@ -515,9 +395,9 @@ static int search(struct search *s, const struct request *req, struct arena *are
     if (s->webhook->kind != WEBHOOK_TWILIO) {
         fill(s->webhook, req, s->parts, &message);
         try_secrets(s, &message);
-    } else if (read_fields(req, arena, &fields, &rc)) {
+    } else if (webhook_twilio_fields(req, arena, &fields, &rc)) {
         for (int other = 0; other <= 1; other++) {
-            fill_url(req, fields, other == 1, &message);
+            webhook_twilio_fill(req, fields, other == 1, &message);
             try_secrets(s, &message);
         }
     }
@@ -548,9 +428,9 @@ static enum webhook_result name_delivery(const struct search *s, const struct re
     *out = (struct webhook_delivery){.id = s->parts->id, .until = from + s->webhook->tolerance};
     if (s->webhook->kind == WEBHOOK_STRIPE && !read_json_id(req->body, arena, &out->id))
         return WEBHOOK_MEMORY;
-    char hash[HASH_HEX];
+    char hash[WEBHOOK_HASH_HEX];
     if (out->id.len > ID_MAX)
-        hash_of(out->id, hash);
+        webhook_write_hash(out->id, hash);
     if (out->id.len == 0 || out->id.len > ID_MAX)
         out->id = arena_copy(arena, str_from(out->id.len == 0 ? s->hex : hash));
     return out->id.ptr != NULL ? WEBHOOK_GOOD : WEBHOOK_MEMORY;
@@ -587,7 +467,7 @@ static struct str encode(const struct webhook *webhook, struct arena *arena,
 {
     char text[2 * MAC_MAX + 1];
     if (webhook->encoding == WEBHOOK_HEX) {
-        hex_of(mac, len, text);
+        webhook_write_hex(mac, len, text);
         return arena_copy(arena, str_from(text));
     }
     size_t text_len = base64_encode((struct str){(const char *)mac, len}, BASE64_STANDARD, text);
@@ -609,7 +489,7 @@ int webhook_sign(const struct webhook *webhook, struct request *req, struct aren
 {
     const struct webhook_names *names = &webhook->names[0];
     struct parts parts = {.timestamp = arena_printf(arena, "%.0f", floor(now)), .id = id};
-    struct message message;
+    struct webhook_message message;
     struct str fields;
     unsigned char mac[MAC_MAX];
     size_t len = 0;
@@ -618,8 +498,8 @@ int webhook_sign(const struct webhook *webhook, struct request *req, struct aren
         return -ENOTSUP;
     if (webhook->kind != WEBHOOK_TWILIO)
         fill(webhook, req, &parts, &message);
-    else if (read_fields(req, arena, &fields, &rc))
-        fill_url(req, fields, false, &message);
+    else if (webhook_twilio_fields(req, arena, &fields, &rc))
+        webhook_twilio_fill(req, fields, false, &message);
     else
         return rc != 0 ? rc : -ENOTSUP;
     if (parts.timestamp.ptr == NULL ||

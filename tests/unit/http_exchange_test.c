@@ -104,6 +104,71 @@ static void test_client_leaves_first(void **state)
     assert_int_equal(cleaned, 1);
 }
 
+static int settled; /* 1: well; -1: not well; 0: not yet; anything else: more than once */
+
+static void on_settled(struct exchange *ex, bool good)
+{
+    assert_non_null(ex->settling);
+    settled = settled != 0 ? 9 : good ? 1 : -1;
+}
+
+static struct exchange *fresh_unsettled(int status, bool streams)
+{
+    struct exchange *ex = fresh();
+    settled = 0;
+    ex->on_settled = on_settled;
+    ex->settling = &settled;
+    ex->res.status = status;
+    ex->res.streamed = streams;
+    ex->state = EXCHANGE_WORKING;
+    return ex;
+}
+
+static void test_settled_once(void **state)
+{
+    (void)state;
+    static const struct {
+        int status, settled;
+    } cases[] = {{200, 1}, {204, 1}, {299, 1}, {302, -1}, {404, -1}, {500, -1}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (int is_there = 0; is_there <= 1; is_there++) {
+            struct exchange *ex = fresh_unsettled(cases[i].status, false);
+            if (!is_there)
+                exchange_detach(ex);
+            exchange_answer(ex);
+            assert_int_equal(settled, cases[i].settled); /* before the answer is sent */
+            exchange_answer(ex);
+            exchange_release(ex);
+            assert_int_equal(settled, cases[i].settled);
+        }
+    }
+    exchange_release(fresh_unsettled(200, false)); /* it was never answered */
+    assert_int_equal(settled, -1);
+}
+
+static void test_a_stream_is_settled_at_its_end(void **state)
+{
+    (void)state;
+    for (int whole = 0; whole <= 1; whole++) {
+        struct exchange *ex = fresh_unsettled(200, true);
+        exchange_answer(ex);
+        exchange_stream_write(ex, STR("a piece"));
+        assert_int_equal(settled, 0);
+        if (whole)
+            exchange_stream_end(ex);
+        else
+            exchange_stream_abort(ex);
+        assert_int_equal(settled, whole ? 1 : -1);
+        exchange_release(ex);
+        assert_int_equal(settled, whole ? 1 : -1);
+    }
+    struct exchange *ex = fresh_unsettled(200, true);
+    exchange_answer(ex);
+    exchange_detach(ex);
+    exchange_release(ex);
+    assert_int_equal(settled, -1);
+}
+
 static void test_stream(void **state)
 {
     (void)state;
@@ -377,6 +442,8 @@ int main(void)
         cmocka_unit_test(test_a_body_that_breaks_off),
         cmocka_unit_test(test_a_body_over_the_limit_is_refused_in_head),
         cmocka_unit_test(test_nobody_is_told_late),
+        cmocka_unit_test(test_settled_once),
+        cmocka_unit_test(test_a_stream_is_settled_at_its_end),
         cmocka_unit_test(test_a_body_in_pieces),
         cmocka_unit_test(test_reuse_starts_clean),
         cmocka_unit_test(test_ids_are_ulids),

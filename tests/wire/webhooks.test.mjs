@@ -165,6 +165,10 @@ test('who wrote it can try it: invoke signs, audit does not get in', async (t) =
   const explained = await run(t, ['explain', 'abc', '--route', 'github'], { dir });
   assert.match(explained.stderr, /the function github takes no token: its callers sign/);
 
+  const { paths } = JSON.parse((await run(t, ['routes', '--openapi'], { dir })).stdout);
+  const { get } = paths[`${PATH}github`];
+  assert.deepEqual([get.summary, get.security, Object.keys(get.responses).sort()], ['github: webhook github', undefined, ['200', '401', '503']]);
+
   const h = await start(t, { dir });
   const audit = await run(t, ['audit', h.url('/'), '--config', 'functions.lua'], { dir });
   assert.equal(audit.code, 0, audit.stdout + audit.stderr);

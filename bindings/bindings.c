@@ -13,6 +13,7 @@ const struct binding bindings[] = {
     {"kv", open_kv},
     {"log", open_log},
     {"parallel", open_parallel},
+    {"read_file", open_read_file},
     {"respond", open_respond},
     {"schema", open_schema},
     {"sleep", open_sleep},

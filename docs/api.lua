@@ -660,6 +660,23 @@ local shows, people = parallel(
 }
 
 modules[#modules + 1] = {
+  name = "read_file",
+  summary = "Files of the deployment.",
+  functions = {
+    {
+      name = "read_file",
+      summary = "The bytes of a file that the function's `files` lists, at most 1 MiB. What has been read stays until the function is loaded again, as a change of the file makes it.",
+      args = { { "path", "string", "from functions.lua's folder" } },
+      returns = { { "string?", "its bytes, or nil" }, { "string?", "why not" } },
+      errors = "`files` does not list it, or it is hidden (`.env`).",
+      example = [[
+local ok, why = pcall(read_file, "scripts/me.lua")
+assert(not ok and why:find("is not among the `files`", 1, true))]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
   name = "respond",
   summary = "Answers, to be returned or raised: `return respond.json(200, list)`, `error(respond.error(404, \"not_found\", \"No such show\"))`.",
   functions = {

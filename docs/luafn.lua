@@ -614,6 +614,14 @@ function log.warn(message, fields) end
 ---@return any ... # the first result of each, in the order of the arguments
 function parallel(...) end
 
+---The bytes of a file that the function's `files` lists, at most 1 MiB. What has been read stays until the function is loaded again, as a change of the file makes it.
+---
+---Raises: `files` does not list it, or it is hidden (`.env`).
+---@param path string from functions.lua's folder
+---@return string? # its bytes, or nil
+---@return string? # why not
+function read_file(path) end
+
 ---Answers, to be returned or raised: `return respond.json(200, list)`, `error(respond.error(404, "not_found", "No such show"))`.
 ---@class luafn.respond
 respond = {}

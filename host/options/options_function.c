@@ -13,12 +13,12 @@ static const char *const config_keys[] = {
     "script",      "path",  "methods",      "auth",         "timeout",    "cpu",         "memory",
     "concurrency", "queue", "fetch",        "env",          "background", "rollback",    "schedule",
     "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       "stream_body", "message",
-    "input",       "query", "tool",         "sql",          NULL};
+    "input",       "query", "tool",         "sql",          "files",      NULL};
 static const char *const script_keys[] = {
     "handler",     "path",  "methods",      "auth",         "timeout",    "cpu",         "memory",
     "concurrency", "queue", "fetch",        "env",          "background", "rollback",    "schedule",
     "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       "stream_body", "message",
-    "input",       "query", "tool",         "sql",          NULL};
+    "input",       "query", "tool",         "sql",          "files",      NULL};
 
 bool options_is_given(const struct function_spec *spec, struct str key)
 {
@@ -283,6 +283,21 @@ static int mend_hosts(struct options_reader *r, struct function_spec *spec)
     return 0;
 }
 
+/* Files lie below the folder of functions.lua. */
+static int check_files(struct options_reader *r, const struct function_spec *spec)
+{
+    for (unsigned i = 0; i < spec->file_count; i++) {
+        struct str glob = spec->files[i];
+        if (glob.len == 0 || glob.ptr[0] == '/' || glob.ptr[0] == '.' ||
+            str_find_text(glob, STR("/.")) < glob.len)
+            return options_fault(r, "files",
+                                 "'%.*s' leads out of the folder of functions.lua, or to what is "
+                                 "hidden: write \"templates/*\"",
+                                 STR_ARG(glob));
+    }
+    return r->rc;
+}
+
 static int read_reach(struct options_reader *r, struct function_spec *spec)
 {
     spec->fetch_declared = spec->fetch_declared || is_given(r, "fetch");
@@ -291,6 +306,8 @@ static int read_reach(struct options_reader *r, struct function_spec *spec)
     spec->env_declared = spec->env_declared || is_given(r, "env");
     options_str_list(r, "env", &spec->env, &spec->env_count);
     options_str_list(r, "sql", &spec->sql, &spec->sql_count);
+    options_str_list(r, "files", &spec->files, &spec->file_count);
+    check_files(r, spec);
     return r->rc;
 }
 

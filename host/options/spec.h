@@ -62,12 +62,14 @@ struct function_spec {
     bool background;
     struct str schedule;     /* the expression; empty: it does not run by itself */
     const struct cron *cron; /* the same, read; NULL: none */
-    struct str *sql; /* variables whose values are databases that it may open */
+    struct str *sql;         /* variables whose values are databases that it may open */
     unsigned sql_count;
     struct str *fetch_hosts; /* globs */
     unsigned fetch_host_count;
     bool fetch_declared; /* `fetch` was given: nothing but these hosts */
-    struct str *env;     /* globs over names; what `env` shows */
+    struct str *files;   /* globs over paths from `root`; what read_file gives */
+    unsigned file_count;
+    struct str *env; /* globs over names; what `env` shows */
     unsigned env_count;
     bool env_declared; /* `env` was given: nothing but these */
     struct str kv;     /* its namespace there; empty: its name */

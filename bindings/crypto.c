@@ -76,7 +76,7 @@ static int l_random(lua_State *L)
         return luaL_error(L, "crypto.random: no randomness");
     struct hook *hook = told_hook(L);
     if (hook != NULL)
-        told_bytes(L, hook, "crypto.random", bytes, (size_t)count);
+        lx_told_bytes(L, hook, "crypto.random", bytes, (size_t)count);
     luaL_pushresultsize(&buffer, (size_t)count);
     return 1;
 }
@@ -121,7 +121,7 @@ static int l_uuid(lua_State *L)
         return luaL_error(L, "crypto.uuid: no randomness");
     struct hook *hook = told_hook(L);
     if (hook != NULL)
-        told_bytes(L, hook, "crypto.uuid", (char *)bytes, sizeof(bytes));
+        lx_told_bytes(L, hook, "crypto.uuid", (char *)bytes, sizeof(bytes));
     bytes[6] = (unsigned char)(0x40 | (bytes[6] & 0x0f));
     bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
     char text[36];

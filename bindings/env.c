@@ -51,7 +51,7 @@ static int l_index(lua_State *L)
         redact_learn(str_from(lua_tostring(L, 2)), str_from(value));
     struct hook *hook = told_hook(L);
     if (hook != NULL && lua_type(L, 2) == LUA_TSTRING)
-        told_env(L, hook, lua_tostring(L, 2), value);
+        lx_told_env(L, hook, lua_tostring(L, 2), value);
     lua_pushstring(L, value); /* nil for NULL */
     return 1;
 }

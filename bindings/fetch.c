@@ -29,6 +29,7 @@ struct fetch_op {
     size_t url_len, body_len;
     struct buf sizes; /* owned: struct sizes, one for each header */
     unsigned told;    /* the call, for who listens */
+    bool streamed;    /* it is run again, and was a stream */
 };
 
 struct sizes {
@@ -189,13 +190,45 @@ static void tell_answer(struct hook *hook, const struct fetch_op *f)
                       count, body);
 }
 
+/* The answer of the record; of a stream there is the head. */
+static void lx_read_answer(lua_State *L, struct hook *hook, struct fetch_op *f)
+{
+    const json_t *answer = lx_told_recorded(L, hook, f->told);
+    const char *error = json_string_value(json_object_get(answer, "error"));
+    const json_t *list = json_object_get(answer, "headers"), *pair;
+    size_t i;
+    f->error = error != NULL;
+    if (error != NULL)
+        snprintf(f->error_text, sizeof(f->error_text), "%s", error);
+    f->status = (long)json_integer_value(json_object_get(answer, "status"));
+    told_read_text(json_object_get(answer, "url"), &f->data);
+    f->url_len = f->data.len;
+    json_array_foreach(list, i, pair)
+    {
+        const json_t *name = json_array_get(pair, 0), *value = json_array_get(pair, 1);
+        const struct sizes sizes = {json_string_length(name), json_string_length(value)};
+        told_read_text(name, &f->data);
+        told_read_text(value, &f->data);
+        buf_add(&f->sizes, &sizes, sizeof(sizes));
+    }
+    size_t before = f->data.len;
+    told_read_text(json_object_get(answer, "body"), &f->data);
+    f->body_len = f->data.len - before;
+    if (error != NULL || !f->streamed)
+        return;
+    f->stream = lx_fetch_stream_replayed(L);
+    lua_setiuservalue(L, -2, 1);
+}
+
 static int finish(lua_State *L, struct op *op)
 {
     struct fetch_op *f = container_of(op, struct fetch_op, op);
+    struct hook *hook = told_hook(L);
+    if (hook != NULL && hook_replays(hook))
+        lx_read_answer(L, hook, f);
     bool lost = buf_failed(&f->data) || buf_failed(&f->sizes);
     if (f->error == 0 && lost)
         snprintf(f->error_text, sizeof(f->error_text), "out of memory");
-    struct hook *hook = told_hook(L);
     if (f->error != 0 || lost) {
         if (hook != NULL)
             fetch_told_error(hook, f->told, f->error_text);
@@ -248,7 +281,11 @@ static int l_fetch(lua_State *L)
                           LIMIT_FETCH_PARALLEL);
     struct hook *hook = told_hook(L);
     if (hook != NULL)
-        f->told = fetch_told_begin(L, hook, &request.req, request.stream);
+        f->told = lx_fetch_told_begin(L, hook, &request.req, request.stream);
+    if (hook != NULL && hook_replays(hook)) {
+        f->streamed = request.stream;
+        return await_recorded(L, &f->op, f->told);
+    }
     if (request.stream) {
         f->stream = lx_fetch_stream_start(L, client, &request.req, on_done, f);
         lua_setiuservalue(L, -2, 1);

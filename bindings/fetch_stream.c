@@ -8,7 +8,7 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/list.h"
-#include "lua/told.h"
+#include "bindings/fetch_told.h"
 #include "run/await.h"
 #include "run/invocation.h"
 
@@ -23,6 +23,7 @@ struct fetch_stream {
     struct read_op *reader; /* borrowed: waits for a piece; NULL: nobody */
     struct buf rest;        /* owned: what was not taken when the call ended */
     bool closed;            /* by the script, before its end */
+    bool replayed;
     int error;
     char error_text[256];
 };
@@ -106,16 +107,39 @@ static void cancel_read(struct op *op)
     container_of(op, struct read_op, op)->stream->reader = NULL;
 }
 
-static void tell_piece(lua_State *L, struct hook *hook, struct str bytes)
+/* A piece; ptr NULL: the end, or that error. */
+static void lx_tell_piece(lua_State *L, struct hook *hook, struct str bytes, const char *error)
 {
     hook_text(hook);
-    unsigned call = told_begin(L, hook, "fetch.chunk");
+    unsigned call = lx_told_begin(L, hook, "fetch.chunk");
+    if (bytes.ptr == NULL && error != NULL) {
+        fetch_told_error(hook, call, error);
+        return;
+    }
     struct buf *out = hook_text(hook);
     if (bytes.ptr != NULL)
         redact_add_text(&hook->redact, bytes, LIMIT_JOURNAL_TEXT, out);
     else
         buf_add_str(out, STR("null"));
     told_end(hook, call);
+}
+
+static int lx_push_recorded(lua_State *L, struct hook *hook)
+{
+    hook_text(hook);
+    unsigned call = lx_told_begin(L, hook, "fetch.chunk");
+    const json_t *answer = lx_told_recorded(L, hook, call);
+    const json_t *error = json_object_get(answer, "error");
+    struct buf *text = hook_text(hook);
+    bool is_text = told_read_text(answer, text);
+    hook->type->end(hook, call, STR(""));
+    if (error != NULL)
+        return luaL_error(L, "fetch: %s", json_string_value(error));
+    if (is_text)
+        lua_pushlstring(L, text->data != NULL ? text->data : "", text->len);
+    else
+        lua_pushnil(L);
+    return 1;
 }
 
 /* The next piece, or nil at the end; false when there is none yet. */
@@ -125,7 +149,7 @@ static bool lx_push_piece(lua_State *L, struct fetch_stream *s)
     struct hook *hook = told_hook(L);
     if (bytes.len > 0) {
         if (hook != NULL)
-            tell_piece(L, hook, bytes);
+            lx_tell_piece(L, hook, bytes, NULL);
         lua_pushlstring(L, bytes.ptr, bytes.len);
         if (s->call != NULL)
             client_stream_take(s->call);
@@ -135,13 +159,14 @@ static bool lx_push_piece(lua_State *L, struct fetch_stream *s)
     }
     if (s->call != NULL)
         return false;
+    const char *error = s->closed              ? "the stream is closed"
+                        : s->error != 0        ? s->error_text
+                        : buf_failed(&s->rest) ? "out of memory"
+                                               : NULL;
     if (hook != NULL)
-        tell_piece(L, hook, (struct str){NULL, 0});
-    if (s->closed || s->error != 0 || buf_failed(&s->rest))
-        luaL_error(L, "fetch: %s",
-                   s->closed       ? "the stream is closed"
-                   : s->error != 0 ? s->error_text
-                                   : "out of memory");
+        lx_tell_piece(L, hook, (struct str){NULL, 0}, error);
+    if (error != NULL)
+        luaL_error(L, "fetch: %s", error);
     lua_pushnil(L);
     return true;
 }
@@ -162,6 +187,8 @@ static int l_next(lua_State *L)
     struct fetch_stream *s = luaL_checkudata(L, lua_upvalueindex(1), METATABLE);
     if (s->reader != NULL)
         return luaL_error(L, "fetch: the stream is being read already");
+    if (s->replayed && told_hook(L) != NULL)
+        return lx_push_recorded(L, told_hook(L));
     if (lx_push_piece(L, s))
         return 1;
     struct read_op *r = (struct read_op *)await_op_new(L, &read_type, sizeof(*r));
@@ -235,5 +262,15 @@ lx_fetch_stream_start(lua_State *L, struct client *client, struct client_request
     invocation_on_end(inv, &s->ending);
     s->inv = inv;
     inv->fetching++;
+    return s;
+}
+
+struct fetch_stream *lx_fetch_stream_replayed(lua_State *L)
+{
+    struct fetch_stream *s = lua_newuserdatauv(L, sizeof(*s), 0);
+    *s = (struct fetch_stream){.rest = BUF_INIT, .replayed = true};
+    list_init(&s->ending.node);
+    push_metatable(L);
+    lua_setmetatable(L, -2);
     return s;
 }

@@ -13,6 +13,8 @@ struct fetch_stream;
 struct fetch_stream *
 lx_fetch_stream_start(lua_State *L, struct client *client, struct client_request *req,
                       void (*on_head)(void *arg, const struct client_response *res), void *arg);
+/* One whose pieces are those of a record. [+1] */
+struct fetch_stream *lx_fetch_stream_replayed(lua_State *L);
 /* Ends the call; on_head will not come. */
 void fetch_stream_close(struct fetch_stream *stream);
 

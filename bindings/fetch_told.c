@@ -12,8 +12,8 @@ static void add_member(struct hook *hook, const char *name, struct str text, str
     redact_add_text(&hook->redact, text, LIMIT_JOURNAL_TEXT, out);
 }
 
-unsigned fetch_told_begin(lua_State *L, struct hook *hook, const struct client_request *req,
-                          bool stream)
+unsigned lx_fetch_told_begin(lua_State *L, struct hook *hook, const struct client_request *req,
+                             bool stream)
 {
     struct buf *out = hook_text(hook);
     buf_add_str(out, STR("{\"url\":"));
@@ -25,7 +25,7 @@ unsigned fetch_told_begin(lua_State *L, struct hook *hook, const struct client_r
     }
     add_member(hook, "body", req->body, out);
     buf_add_str(out, stream ? STR(",\"stream\":true}") : STR("}"));
-    return told_begin(L, hook, "fetch");
+    return lx_told_begin(L, hook, "fetch");
 }
 
 /* Cookies of an answer may turn up again in later texts of this run. */

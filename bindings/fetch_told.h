@@ -4,8 +4,8 @@
 #include "client/client.h"
 #include "lua/told.h"
 
-unsigned fetch_told_begin(lua_State *L, struct hook *hook, const struct client_request *req,
-                          bool stream);
+unsigned lx_fetch_told_begin(lua_State *L, struct hook *hook, const struct client_request *req,
+                             bool stream);
 /* `body` with ptr NULL: it is a stream's. */
 void fetch_told_answer(struct hook *hook, unsigned call, long status, struct str url,
                        const struct header *headers, unsigned count, struct str body);

@@ -1,5 +1,6 @@
 /* From a token to claims in Lua: the verdict, the wait for a key that it lacks, and what map_claims
  * makes of the claims. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "auth/dpop.h"
@@ -13,6 +14,7 @@
 #include "run/claims_table.h"
 #include "run/invocation.h"
 #include "lua/guard.h"
+#include "lua/told.h"
 #include "run/outcome.h"
 #include "lua/vm.h"
 
@@ -85,12 +87,69 @@ const struct claims *jwt_known_claims(lua_State *L, struct str token)
     return same ? call->claims : NULL;
 }
 
-void jwt_judge(lua_State *L, const struct jwt_verifier *v, struct str token, bool waited,
-               struct verdict *verdict)
+/* ---- what is told ---- */
+
+static struct str copy_member(const json_t *answer, const char *name)
 {
-    arena_reset(&scratch);
-    claims_unref(judged);
-    judged = NULL;
+    const json_t *text = json_object_get(answer, name);
+    struct str copy =
+        arena_copy(&scratch, (struct str){json_string_value(text), json_string_length(text)});
+    return copy.ptr != NULL ? copy : STR("");
+}
+
+static void lx_tell_verdict(lua_State *L, struct hook *hook, const struct verdict *verdict)
+{
+    hook_text(hook);
+    unsigned call = lx_told_begin(L, hook, "jwt.verify");
+    struct buf *out = hook_text(hook);
+    if (verdict->status == VERIFY_OK) {
+        char *text = json_dumps(verdict->claims->json, JSON_COMPACT);
+        buf_add_str(out, STR("{\"claims\":"));
+        redact_add_json(&hook->redact, str_from(text), out);
+        free(text);
+    } else if (verdict->status == VERIFY_REFUSED) {
+        buf_printf(out, "{\"code\":\"%s\",\"text\":", verdict->code);
+        redact_add_text(&hook->redact, verdict->text, LIMIT_JOURNAL_TEXT, out);
+    } else {
+        buf_add_str(out, STR("{\"keys\":false"));
+    }
+    buf_add_char(out, '}');
+    told_end(hook, call);
+}
+
+/* The verdict of the record. */
+static void lx_read_verdict(lua_State *L, struct hook *hook, const struct jwt_verifier *v,
+                            struct verdict *verdict)
+{
+    hook_text(hook);
+    unsigned call = lx_told_begin(L, hook, "jwt.verify");
+    const json_t *answer = lx_told_recorded(L, hook, call);
+    const json_t *claims = json_object_get(answer, "claims");
+    hook->type->end(hook, call, STR(""));
+    if (claims == NULL && json_object_get(answer, "code") == NULL) {
+        *verdict = (struct verdict){.status = VERIFY_NEEDS_KEY, .verifier = v->verifiers};
+        return;
+    }
+    *verdict = (struct verdict){.status = VERIFY_REFUSED,
+                                .code = copy_member(answer, "code").ptr,
+                                .text = copy_member(answer, "text"),
+                                .verifier = v->verifiers};
+    if (claims == NULL)
+        return;
+    char *text = json_dumps(claims, JSON_COMPACT);
+    judged =
+        text != NULL ? claims_new(json_deep_copy(claims), str_from(text), ALG_RS256, false) : NULL;
+    free(text);
+    if (judged == NULL)
+        luaL_error(L, "out of memory");
+    verdict->status = VERIFY_OK;
+    verdict->claims = judged;
+    verdict->token = STR("[redacted]");
+}
+
+static void judge(lua_State *L, const struct jwt_verifier *v, struct str token, bool waited,
+                  struct verdict *verdict)
+{
     verify_token_again(v->verifiers, v->count, token, jwt_known_claims(L, token), clock_now(),
                        &scratch, verdict);
     if (verdict->status == VERIFY_NEEDS_KEY && waited && token_is_settled(issuers_of(L), verdict))
@@ -106,6 +165,23 @@ void jwt_judge(lua_State *L, const struct jwt_verifier *v, struct str token, boo
                                 .status = VERIFY_REFUSED,
                                 .code = "jwt_invalid",
                                 .text = needs_cert ? STR(MTLS_NEEDED) : STR(DPOP_NEEDED)};
+}
+
+/* Told is what it comes to: a key that is still to be waited for is no verdict. */
+void jwt_judge(lua_State *L, const struct jwt_verifier *v, struct str token, bool waited,
+               struct verdict *verdict)
+{
+    struct hook *hook = told_hook(L);
+    arena_reset(&scratch);
+    claims_unref(judged);
+    judged = NULL;
+    if (hook != NULL && hook_replays(hook)) {
+        lx_read_verdict(L, hook, v, verdict);
+        return;
+    }
+    judge(L, v, token, waited, verdict);
+    if (hook != NULL && (waited || verdict->status != VERIFY_NEEDS_KEY))
+        lx_tell_verdict(L, hook, verdict);
 }
 
 /* ---- claims ---- */

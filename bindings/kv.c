@@ -176,7 +176,7 @@ static void tell_answer(struct hook *hook, unsigned told, const struct store_req
     told_end(hook, told);
 }
 
-static unsigned tell(lua_State *L, struct hook *hook, const struct store_request *r)
+static unsigned lx_tell(lua_State *L, struct hook *hook, const struct store_request *r)
 {
     static const char *const names[] = {
         [STORE_GET] = "kv.get",   [STORE_SET] = "kv.set",       [STORE_CAS] = "kv.cas",
@@ -201,16 +201,66 @@ static unsigned tell(lua_State *L, struct hook *hook, const struct store_request
     if (r->ttl_ms > 0)
         buf_printf(out, ",\"ttl_ms\":%llu", (unsigned long long)r->ttl_ms);
     buf_add_char(out, '}');
-    return told_begin(L, hook, names[r->kind]);
+    return lx_told_begin(L, hook, names[r->kind]);
+}
+
+/* ---- a recorded answer ---- */
+
+static void read_value(const json_t *value, struct store_request *r)
+{
+    if (r->found == STORE_TEXT && !told_read_text(value, &r->out))
+        r->status = STORE_DAMAGED;
+    if (r->found != STORE_JSON)
+        return;
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (text == NULL)
+        r->status = STORE_DAMAGED;
+    else
+        buf_add_str(&r->out, str_from(text));
+    free(text);
+}
+
+static const json_t *lx_read_answer(lua_State *L, struct hook *hook, struct kv_op *waiter)
+{
+    struct store_request *r = &waiter->call->request;
+    const json_t *answer = lx_told_recorded(L, hook, waiter->told);
+    const char *found = json_string_value(json_object_get(answer, "found"));
+    r->status = (int)json_integer_value(json_object_get(answer, "status"));
+    r->number = json_integer_value(json_object_get(answer, "number"));
+    r->changed = json_is_true(json_object_get(answer, "changed"));
+    if (found != NULL && strcmp(found, "absent") != 0)
+        r->found = strcmp(found, "text") == 0 ? STORE_TEXT : STORE_JSON;
+    read_value(json_object_get(answer, "value"), r);
+    return answer;
+}
+
+static int push_recorded_list(lua_State *L, const json_t *answer)
+{
+    const json_t *keys = json_object_get(answer, "keys"), *after = json_object_get(answer, "after");
+    lua_createtable(L, (int)json_array_size(keys), 0);
+    tree_push_array_mt(L);
+    lua_setmetatable(L, -2);
+    for (size_t i = 0; i < json_array_size(keys); i++) {
+        lua_pushstring(L, json_string_value(json_array_get(keys, i)));
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    if (after == NULL)
+        return 1;
+    lua_pushstring(L, json_string_value(after));
+    return 2;
 }
 
 static int finish(lua_State *L, struct op *op)
 {
     struct kv_op *waiter = container_of(op, struct kv_op, op);
     struct hook *hook = told_hook(L);
+    const json_t *recorded = NULL;
+    if (hook != NULL && hook_replays(hook))
+        recorded = lx_read_answer(L, hook, waiter);
     if (hook != NULL)
         tell_answer(hook, waiter->told, &waiter->call->request);
-    int count = push_result(L, &waiter->call->request);
+    int count = json_object_get(recorded, "keys") != NULL ? push_recorded_list(L, recorded)
+                                                          : push_result(L, &waiter->call->request);
     dispose(op);
     return count;
 }
@@ -225,9 +275,11 @@ static struct kv_op *lx_begin(lua_State *L, enum store_kind kind)
 {
     const struct vm *vm = vm_of(L);
     bool reads = kind == STORE_GET || kind == STORE_LIST;
-    if (vm->services == NULL || vm->services->store == NULL || vm->spec == NULL)
+    bool replays = vm->hook != NULL && hook_replays(vm->hook);
+    if (vm->spec == NULL || vm->services == NULL || (vm->services->store == NULL && !replays))
         luaL_error(L, "kv is not available here");
-    if ((!reads || store_is_remote(vm->services->store)) && (vm->task == NULL || !vm_can_yield(L)))
+    if ((!reads || replays || store_is_remote(vm->services->store)) &&
+        (vm->task == NULL || !vm_can_yield(L)))
         luaL_error(L, "kv cannot wait here");
     struct kv_op *waiter = (struct kv_op *)await_op_new(L, &kv_type, sizeof(*waiter));
     waiter->call = calloc(1, sizeof(*waiter->call));
@@ -338,8 +390,11 @@ static int lx_send(lua_State *L, struct kv_op *waiter)
     point(&r->after, &rest);
     point(&r->space, &rest);
     struct hook *hook = told_hook(L);
-    if (hook != NULL)
-        waiter->told = tell(L, hook, r);
+    if (hook != NULL) {
+        waiter->told = lx_tell(L, hook, r);
+        if (hook_replays(hook))
+            return await_recorded(L, &waiter->op, waiter->told);
+    }
     call->sent = true;
     store_submit(vm->services->store, r);
     return await(L, &waiter->op);

@@ -65,21 +65,23 @@ static int l_sleep(lua_State *L)
     lua_Number seconds = luaL_checknumber(L, 1);
     luaL_argcheck(L, seconds >= 0 && seconds <= SECONDS_MAX, 1,
                   "seconds between 0 and 86400 expected");
-    if (clock_is_set()) {
+    struct hook *hook = told_hook(L);
+    if (clock_is_set() && (hook == NULL || !hook_replays(hook))) {
         clock_advance(seconds);
         return 0;
     }
     uv_loop_t *loop = vm_of(L)->services->loop;
     struct sleep_op *sleeper = (struct sleep_op *)await_op_new(L, &sleep_type, sizeof(*sleeper));
+    if (hook != NULL) {
+        buf_printf(hook_text(hook), "{\"seconds\":%.17g}", seconds);
+        sleeper->told = lx_told_begin(L, hook, "sleep");
+        if (hook_replays(hook))
+            return await_recorded(L, &sleeper->op, sleeper->told);
+    }
     struct sleep_timer *timer = malloc(sizeof(*timer));
     if (timer == NULL || loop == NULL) {
         free(timer);
         return luaL_error(L, loop == NULL ? "sleep cannot wait here" : "out of memory");
-    }
-    struct hook *hook = told_hook(L);
-    if (hook != NULL) {
-        buf_printf(hook_text(hook), "{\"seconds\":%.17g}", seconds);
-        sleeper->told = told_begin(L, hook, "sleep");
     }
     timer->sleeper = sleeper;
     sleeper->timer = timer;

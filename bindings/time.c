@@ -17,7 +17,7 @@
 /* The time argument (default: now) in whole milliseconds. */
 static int64_t check_millis(lua_State *L)
 {
-    double t = lua_isnoneornil(L, 1) ? told_now(L) : luaL_checknumber(L, 1);
+    double t = lua_isnoneornil(L, 1) ? lx_told_now(L) : luaL_checknumber(L, 1);
     luaL_argcheck(L, t >= LIMIT_DATE_MIN && t <= LIMIT_DATE_MAX, 1,
                   "not a time between the years 0 and 9999");
     return (int64_t)llround(t * 1000);
@@ -57,13 +57,13 @@ static int l_monotonic(lua_State *L)
 {
     double now = clock_is_set() ? clock_now() : (double)clock_monotonic_ns() / 1e9;
     struct hook *hook = told_hook(L);
-    lua_pushnumber(L, hook == NULL ? now : told_number(L, hook, "time.monotonic", now));
+    lua_pushnumber(L, hook == NULL ? now : lx_told_number(L, hook, "time.monotonic", now));
     return 1;
 }
 
 static int l_now(lua_State *L)
 {
-    lua_pushnumber(L, told_now(L));
+    lua_pushnumber(L, lx_told_now(L));
     return 1;
 }
 

@@ -568,3 +568,32 @@ void app_call_scheduled(struct app *app, struct function *function, struct excha
         record_begin(app->journal, ex);
     call_function(visit);
 }
+
+/* ---- recorded requests ---- */
+
+void app_call_recorded(struct app *app, struct function *function, struct exchange *ex,
+                       struct claims *claims)
+{
+    struct visit *visit = arena_zalloc(&ex->arena, sizeof(*visit));
+    ex->decorate = app_decorate;
+    ex->app = app;
+    ex->function = arena_copy(&ex->arena, function->spec->name).ptr;
+    if (visit == NULL || ex->function == NULL ||
+        target_normalize_path(&ex->arena, ex->req.path, &visit->path) != 0) {
+        claims_unref(claims);
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        return;
+    }
+    list_init(&visit->wait.node);
+    visit->app = app;
+    visit->ex = ex;
+    visit->claims = claims;
+    visit->token = claims != NULL ? STR("[redacted]") : (struct str){NULL, 0};
+    /* Behind a rewrite the path is another's: then there are no parameters. */
+    if (router_match(app->current->router, ex->req.method, visit->path, &visit->match) !=
+            ROUTE_FOUND ||
+        visit->match.target != function)
+        visit->match = (struct route_match){.target = function};
+    visit->function = function;
+    call_function(visit);
+}

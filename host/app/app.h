@@ -52,6 +52,8 @@ struct app_options {
     /* What another worker served, to begin with; taken over. NULL: begin with what is on disk. */
     struct kept *kept;
     bool replaces; /* another worker: this start refuses nothing that serves */
+    /* A function's script in place of its own: name, absolute path, NULL. NULL: none. */
+    const char *const *instead;
     /* Functions that the program brings itself (the dev issuer): name, script, ..., NULL. */
     const char *const *own_functions;
 };
@@ -142,6 +144,11 @@ void app_on_request(void *arg, struct exchange *ex);
 
 /* app.c: a run that nobody called for, so that nobody is asked for a token. */
 void app_call_scheduled(struct app *app, struct function *function, struct exchange *ex);
+
+/* app.c: a recorded request, which was judged when it was: it goes straight to its function. Takes
+ * the claims over; NULL: none. */
+void app_call_recorded(struct app *app, struct function *function, struct exchange *ex,
+                       struct claims *claims);
 
 /* app_schedule.c: runs what is due; to be called each second. */
 void app_schedule_update(struct app *app);

@@ -51,6 +51,11 @@ static struct config *load_config(struct app *app, const struct kept *kept, stru
                                            .earlier = kept != NULL ? kept->config : NULL,
                                            .seen = &app->tried};
     struct config *config = config_load(&options, err);
+    const char *const *instead = app->options.instead;
+    for (unsigned i = 0; config != NULL && instead != NULL && i < config->function_count; i++) {
+        if (str_eq(config->functions[i].name, str_from(instead[0])))
+            config->functions[i].script = str_from(instead[1]);
+    }
     for (const char *const *own = app->options.own_functions;
          config != NULL && own != NULL && own[0] != NULL; own += 2) {
         struct function_spec *spec =

@@ -46,6 +46,7 @@ int local_open(struct local *local, const struct local_options *o)
                                         .defaults = dev_place_defaults(o->config_file),
                                         .bindings = o->bindings,
                                         .own_functions = o->own_functions,
+                                        .instead = o->instead,
                                         .kv_file = o->kv_file,
                                         .kv_local = o->kv_local,
                                         .direct = true,

@@ -11,7 +11,8 @@ struct local_options {
     bool trust; /* the dev key signs for every issuer, and nobody is asked for keys */
     const struct binding *bindings;
     const char *const *own_functions; /* as in app.h */
-    const char *kv_file;              /* as in app.h, like this: */
+    const char *const *instead;       /* as in app.h, like these: */
+    const char *kv_file;
     bool kv_local;
 };
 

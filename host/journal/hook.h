@@ -9,10 +9,12 @@
  * was cancelled. */
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "base/str.h"
 #include "journal/redact.h"
 
@@ -33,6 +35,13 @@ struct hook_fault {
     struct str type, message, trace; /* with places; `trace` may be empty */
 };
 
+/* Something that waits for the recorded end of its call. */
+struct hook_wait {
+    struct list node;
+    unsigned call;
+    void (*complete)(struct hook_wait *wait); /* with the node taken off */
+};
+
 enum hook_moment {
     HOOK_CALLED,  /* it asks for a slot */
     HOOK_STARTED, /* it has one */
@@ -46,7 +55,8 @@ struct hook_end {
 };
 
 struct hook_type {
-    /* The name of a call that begins: a number greater than 0. */
+    /* The name of a call that begins: a number greater than 0; 0: the run ends here, since it is
+     * not the recorded one any more. */
     unsigned (*begin)(struct hook *hook, const struct hook_call *call);
     void (*end)(struct hook *hook, unsigned call, struct str answer);
     /* A line of the script's log. `fields` is JSON, or empty. */
@@ -65,6 +75,13 @@ struct hook_type {
     uint64_t (*hash)(struct hook *hook, struct str value);
     /* The answer is complete, before it is encoded. */
     void (*answer)(struct hook *hook);
+    /* Who runs a recorded request again has these; of others they are NULL. Then nothing is done
+     * outside: each call has its recorded answer. NULL: that was not kept, and the run ends. */
+    const json_t *(*recorded)(struct hook *hook, unsigned call);
+    /* Waits until it is the call's turn to end. May complete at once, from within. */
+    void (*wait)(struct hook *hook, struct hook_wait *wait);
+    /* The variable has another value now. */
+    void (*other_env)(struct hook *hook, const char *name);
 };
 
 struct hook {
@@ -77,6 +94,11 @@ struct hook {
     bool random_set; /* math.random's own state for this run has been made */
     uint64_t random[4];
 };
+
+static inline bool hook_replays(const struct hook *hook)
+{
+    return hook->type->recorded != NULL;
+}
 
 /* The scratch buffer, emptied. */
 static inline struct buf *hook_text(struct hook *hook)

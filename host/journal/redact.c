@@ -2,6 +2,7 @@
 #include "journal/redact.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -566,14 +567,37 @@ static void add_cookies(struct str name, struct str value, struct buf *out)
     buf_free(&text);
 }
 
+/* "Bearer " of "Bearer abc": which scheme it is is no secret, where it is one that is known. */
+static struct str scheme_of(struct str name, struct str value)
+{
+    static const struct str schemes[] = {
+        {"Bearer ", 7}, {"DPoP ", 5}, {"Basic ", 6}, {"Digest ", 7}, {"Token ", 6}};
+    if (!str_ends_with(name, STR("uthorization")))
+        return STR("");
+    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        struct str start = {value.ptr, schemes[i].len};
+        if (value.len >= start.len && str_eq_nocase(start, schemes[i]))
+            return start;
+    }
+    return STR("");
+}
+
 static void add_header(struct redact *redact, struct str name, struct str value, struct buf *out)
 {
-    if (is_cookie(name) && !redact_is_name(redact, name)) {
+    char text[32];
+    bool named = redact_is_name(redact, name);
+    struct str clean;
+    if (is_cookie(name) && !named) {
         add_cookies(name, value, out);
         return;
     }
-    struct str clean =
-        redact_is_header(redact, name) ? STR(REDACT_TEXT) : redact_clean(redact, value);
+    if (redact_is_header(redact, name)) {
+        struct str scheme = named ? STR("") : scheme_of(name, value);
+        int len = snprintf(text, sizeof(text), "%.*s" REDACT_TEXT, STR_ARG(scheme));
+        clean = (struct str){text, (size_t)len};
+    } else {
+        clean = redact_clean(redact, value);
+    }
     buf_add_json(out, clean.ptr != NULL ? clean : STR(REDACT_TEXT));
 }
 

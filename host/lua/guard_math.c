@@ -24,7 +24,7 @@ static void seed_run(lua_State *L, struct hook *hook, const uint64_t shared[4])
 {
     uint64_t mixed = shared[0] ^ shared[1] ^ shared[2] ^ shared[3];
     double seed = (double)(split_mix(&mixed) >> 11);
-    uint64_t x = (uint64_t)told_number(L, hook, "math.random", seed);
+    uint64_t x = (uint64_t)lx_told_number(L, hook, "math.random", seed);
     for (int i = 0; i < 4; i++)
         hook->random[i] = split_mix(&x);
     hook->random_set = true;

@@ -183,7 +183,7 @@ static int l_time(lua_State *L)
 {
     if (!lua_isnoneornil(L, 1))
         return lua_tocfunction(L, lua_upvalueindex(1))(L);
-    lua_pushinteger(L, (lua_Integer)told_now(L));
+    lua_pushinteger(L, (lua_Integer)lx_told_now(L));
     return 1;
 }
 
@@ -193,7 +193,7 @@ static int l_date(lua_State *L)
         return luaL_argerror(L, 1, "format too long");
     if (lua_isnoneornil(L, 2)) {
         lua_settop(L, 1);
-        lua_pushinteger(L, (lua_Integer)told_now(L));
+        lua_pushinteger(L, (lua_Integer)lx_told_now(L));
     }
     return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
@@ -203,7 +203,7 @@ static int l_clock(lua_State *L)
     int count = lua_tocfunction(L, lua_upvalueindex(1))(L);
     struct hook *hook = told_hook(L);
     if (hook != NULL)
-        lua_pushnumber(L, told_number(L, hook, "os.clock", lua_tonumber(L, -1)));
+        lua_pushnumber(L, lx_told_number(L, hook, "os.clock", lua_tonumber(L, -1)));
     return count;
 }
 

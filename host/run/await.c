@@ -70,6 +70,21 @@ int await(lua_State *L, struct op *op)
     return lua_yieldk(L, 0, (lua_KContext)op, await_continue);
 }
 
+static void complete_recorded(struct hook_wait *wait)
+{
+    await_op_complete(container_of(wait, struct op, wait));
+}
+
+int await_recorded(lua_State *L, struct op *op, unsigned call)
+{
+    struct hook *hook = vm_of(L)->hook;
+    op->wait.call = call;
+    op->wait.complete = complete_recorded;
+    list_init(&op->wait.node);
+    hook->type->wait(hook, &op->wait);
+    return await(L, op);
+}
+
 void await_op_complete(struct op *op)
 {
     if (op->state == OP_NEW) {

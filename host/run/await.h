@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "journal/hook.h"
+
 struct op;
 struct task;
 
@@ -33,7 +35,8 @@ enum op_state { OP_NEW, OP_PENDING, OP_DONE, OP_CANCELLED };
 struct op {
     const struct op_type *type; /* static */
     enum op_state state;
-    struct task *task; /* that waits; borrowed; set by await */
+    struct task *task;     /* that waits; borrowed; set by await */
+    struct hook_wait wait; /* of await_recorded */
 };
 
 /* Pushes a new, cleared operation of `size` bytes (the struct that begins with struct op). Raises
@@ -45,6 +48,10 @@ struct op *await_op_new(lua_State *L, const struct op_type *type, size_t size);
  * on at once. Raises when nothing can wait here (while functions.lua or `check` loads). */
 int await(lua_State *L, struct op *op);
 
+/* The same where a recorded request runs again: no work was begun, and the call `call` ends when
+ * the record says so. `finish` has the answer by lx_told_recorded. */
+int await_recorded(lua_State *L, struct op *op, unsigned call);
+
 /* The work is done. From event callbacks: resumes the task (before returning, or at the loop's next
  * turn when this one has taken a slice already). From within the binding, before await: just marks
  * it. */
@@ -55,6 +62,8 @@ static inline void await_op_cancel(struct op *op)
 {
     if (op->state == OP_PENDING || op->state == OP_NEW) {
         op->state = OP_CANCELLED;
+        if (op->wait.node.next != NULL)
+            list_remove(&op->wait.node);
         op->type->cancel(op);
     }
 }

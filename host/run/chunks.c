@@ -3,6 +3,8 @@
 
 #include <lauxlib.h>
 
+#include "base/limits.h"
+#include "lua/told.h"
 #include "run/await.h"
 #include "run/invocation.h"
 
@@ -22,12 +24,42 @@ static void cancel(struct op *op)
     exchange_stop_reading(inv->ex);
 }
 
+/* ptr NULL: the end */
+static void lx_tell_piece(lua_State *L, struct hook *hook, struct str piece)
+{
+    hook_text(hook);
+    unsigned call = lx_told_begin(L, hook, "event:chunks");
+    struct buf *out = hook_text(hook);
+    if (piece.ptr != NULL)
+        redact_add_text(&hook->redact, piece, LIMIT_JOURNAL_TEXT, out);
+    else
+        buf_add_str(out, STR("null"));
+    told_end(hook, call);
+}
+
+static int lx_push_recorded(lua_State *L, struct hook *hook)
+{
+    hook_text(hook);
+    unsigned call = lx_told_begin(L, hook, "event:chunks");
+    const json_t *answer = lx_told_recorded(L, hook, call);
+    struct buf *text = hook_text(hook);
+    if (told_read_text(answer, text))
+        lua_pushlstring(L, text->data != NULL ? text->data : "", text->len);
+    else
+        lua_pushnil(L);
+    hook->type->end(hook, call, STR(""));
+    return 1;
+}
+
 /* What has come; nil at the end. [-0, +1] */
 static int lx_push_piece(lua_State *L, struct invocation *inv)
 {
     struct str piece = exchange_piece(inv->ex);
     const struct http_fault *fault = exchange_body_fault(inv->ex);
     invocation_extend(inv);
+    struct hook *hook = told_hook(L);
+    if (hook != NULL && (piece.len > 0 || fault == NULL))
+        lx_tell_piece(L, hook, piece.len > 0 ? piece : (struct str){NULL, 0});
     if (piece.len > 0) {
         lua_pushlstring(L, piece.ptr, piece.len);
         exchange_take_piece(inv->ex, piece.len);
@@ -93,6 +125,18 @@ static int next_of_whole(lua_State *L, struct invocation *inv)
 static int l_next(lua_State *L)
 {
     struct invocation *inv = lx_check(L);
+    struct hook *hook = told_hook(L);
+    if (hook != NULL && inv->instance->spec.stream_body) {
+        if (hook_replays(hook))
+            return lx_push_recorded(L, hook);
+        if (inv->ex->body == NULL) {
+            int count = next_of_whole(L, inv);
+            const struct str none = {NULL, 0};
+            lx_tell_piece(L, hook,
+                          count > 0 ? (struct str){lua_tostring(L, -1), lua_rawlen(L, -1)} : none);
+            return count;
+        }
+    }
     struct body *body = inv->ex->body;
     if (!inv->instance->spec.stream_body || body == NULL)
         return next_of_whole(L, inv);

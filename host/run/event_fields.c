@@ -14,6 +14,7 @@
 #include "run/claims_table.h"
 #include "run/invocation.h"
 #include "lua/json_lazy.h"
+#include "lua/told.h"
 #include "lua/tree.h"
 
 static void push_str(lua_State *L, struct str s)
@@ -324,7 +325,11 @@ static int l_remaining(lua_State *L)
 {
     lua_Integer deadline = lua_tointeger(L, lua_upvalueindex(1));
     lua_Integer now = (lua_Integer)(clock_monotonic_ns() / 1000000);
-    lua_pushinteger(L, deadline > now ? deadline - now : 0);
+    lua_Integer left = deadline > now ? deadline - now : 0;
+    struct hook *hook = told_hook(L);
+    if (hook != NULL)
+        left = (lua_Integer)lx_told_number(L, hook, "remaining", (double)left);
+    lua_pushinteger(L, left);
     return 1;
 }
 

@@ -268,6 +268,11 @@ static bool has_room(const struct vm *vm)
     return all == NULL || !holdings_are_full(all) || (vm->large == 0 && !holdings_are_over(all));
 }
 
+bool task_queue_is_busy(void)
+{
+    return !list_is_empty(&queue.vms);
+}
+
 void task_queue_heed(const struct holdings *holdings)
 {
     queue.holdings = holdings;

@@ -73,5 +73,7 @@ void task_free(struct task *task);
  * `close` before the loop is closed. */
 int task_queue_open(uv_loop_t *loop);
 void task_queue_close(void);
+/* Does any task go on at the next turn? */
+bool task_queue_is_busy(void);
 /* Scripts rest while these are full; borrowed, NULL: no more. */
 void task_queue_heed(const struct holdings *holdings);

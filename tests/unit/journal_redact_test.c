@@ -127,7 +127,7 @@ static void test_credentials(void **state)
     redact_add_text(&redact, STR("header.payload.signature 0123456789abcdef mine-alone-1"), 100,
                     &out);
     buf_add_char(&out, '\0');
-    assert_string_equal(out.data, "[[\"authorization\",\"[redacted]\"],"
+    assert_string_equal(out.data, "[[\"authorization\",\"Bearer [redacted]\"],"
                                   "[\"cookie\",\"sid=[redacted]; theme=[redacted]\"],"
                                   "[\"set-cookie\",\"id=[redacted]; Path=/; HttpOnly\"],"
                                   "[\"x-token\",\"[redacted]\"],"

@@ -1,0 +1,10 @@
+/* What a replay gave, beside what was recorded. */
+#pragma once
+
+#include <jansson.h>
+
+#include "cli/local.h"
+#include "journal/replayer.h"
+
+/* Prints where they differ. EXIT_GOOD where they do not. */
+int replay_compare(const json_t *record, struct replayer *replayer, struct local_call *call);

@@ -1,0 +1,147 @@
+// Recorded requests run again: in another process they come to the same, and where the script is another one it is said where.
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import path from 'node:path';
+import test from 'node:test';
+import { deployment, run, start, write } from '../lib/host.mjs';
+import { journalFiles, journalLines, records } from '../lib/journal.mjs';
+import { upstream } from '../lib/upstream.mjs';
+
+const TEXT = { method: 'POST', headers: { 'Content-Type': 'text/plain' } };
+const SECRET = 'hmac-secret-of-the-issuer-0123456789';
+
+// Each with how it is called.
+const handlers = (url) => ({
+  json: ['return function(event) return json.encode { got = event:json(), q = event.queryStringParameters, path = event.path } end', { ...TEXT, body: '{"a":[1,2.5,null]}', suffix: '?x=1&y=a%20b' }],
+  fetch: [`return function() local res = fetch("${url}a?n=1", { headers = { A = "1", B = "2", C = "3" } }) return json.encode { res.status, res.headers["x-n"], res:json() } end`],
+  failing: ['return function() local ok, why = pcall(fetch, "http://127.0.0.1:1/") return tostring(ok) .. why end'],
+  pieces: [`return function() local n, all = 0, {} for piece in fetch("${url}b", { stream = true }):chunks() do n = n + 1 all[n] = piece end return n .. ":" .. table.concat(all) end`],
+  kv: ['return function() kv.set("a", { b = { 1, 2 }, c = "x" }, { ttl = 60 }) local v = kv.get("a") kv.set("t", "\\255\\0") return json.encode { v, #kv.get("t"), kv.get("none") == nil } end'],
+  count: ['return function() return tostring(kv.incr("n", 3)) end'],
+  swap: ['return function() kv.set("l1", "x") kv.set("l2", "y") local done = kv.cas("l1", "x", "z") local keys, more = kv.list("l", { limit = 1 }) kv.delete("l2") return json.encode { done, keys, more } end'],
+  sleep: ['return function() sleep(0.02) sleep(0) return "slept" end'],
+  parallel: [`local shared = {}
+return function()
+  local order = {}
+  local function note(x) order[#order + 1] = x return x end
+  local a, b, c = parallel(function() sleep(0.03) return note("slow") end, function() note(fetch("${url}c").body) sleep(0.005) return note("two") end,
+    function() for i = 1, 3 do kv.incr("p") note(i) end return math.random() end)
+  return table.concat(order, ",") .. a .. b .. c
+end`],
+  nested: ['return function() local ok, why = pcall(parallel, function() sleep(1) return 1 end, function() sleep(0.01) error("first") end) return tostring(ok) .. tostring(why) end'],
+  random: ['return function() local t = {} for i = 1, 10 do t[i] = math.random(1000) end return table.concat(t, " ") .. math.random() end'],
+  seeded: ['return function() math.randomseed(42) local a = math.random(1e9) math.randomseed() return a .. " " .. math.random(1e9) end'],
+  bytes: ['return function() return base64.encode(crypto.random(40)) .. crypto.uuid() end'],
+  time: ['return function(event, context) return json.encode { time.now(), time.monotonic(), time.iso(), os.time(), os.date("%c"), os.clock(), context.getRemainingTimeInMillis() } end'],
+  order: [`local kept = {} for i = 1, 30 do kept["k" .. i] = i end
+return function(event) local out = {} for k in pairs(kept) do out[#out + 1] = k end local t = {} for i = 1, 40 do t[event.queryStringParameters.x .. ("long key "):rep(i)] = i end for k, v in pairs(t) do out[#out + 1] = v end return json.encode(out) .. json.encode(t) end`, { suffix: '?x=abc' }],
+  stream: ['return function() return { statusCode = 200, body = function(write) for i = 1, 5 do write("piece " .. i .. math.random()) sleep(0.002) end end } end'],
+  binary: ['return function(event) return { statusCode = 201, isBase64Encoded = true, body = base64.encode("\\0\\255" .. base64.decode(event.body)) } end', { method: 'POST', headers: { 'Content-Type': 'application/octet-stream' }, body: Buffer.from([1, 254, 3]) }],
+  env: ['local kept = env.KEPT return function() return { statusCode = 200, headers = { ["X-A"] = kept }, body = kept .. (env.NOT_SET or "-") } end'],
+  guarded: ['return jwt.require_auth(function(event, context) return json.encode(context.identityContext.claims) end)', 'token'],
+  policy: ['return function(event, context) return json.encode(context.identityContext.claims) end', 'token'],
+  refused: ['return jwt.require_scope("write", function() return "x" end)', 'token'],
+  raises: ['return function() kv.get("a") error("boom " .. math.random()) end'],
+  late: ['return { handler = function() sleep(3) return "x" end, timeout = 0.1 }'],
+  chunks: ['return function(event) local n, size = 0, 0 for piece in event:chunks() do n = n + 1 size = size + #piece end return n .. " " .. size end', { ...TEXT, body: 'x'.repeat(20000) }],
+  after: ['return function() after_response(function() kv.set("after", tostring(math.random())) end) return "x" end'],
+  params: ['return function(event) return json.encode(event.params) end', { suffix: '' }],
+  'work-background': ['return function(event) kv.set("work", event.body) end', { ...TEXT, body: 'work' }],
+});
+
+async function recorded(t, rounds) {
+  const url = await upstream(t, (req, res) => { res.setHeader('X-N', String(Math.random())); res.write(JSON.stringify({ n: Math.random() })); res.end('  '); });
+  const all = handlers(`${url.replace(/\/$/, '')}/`);
+  const dir = await start(t, { command: 'dev', files: deployment(Object.fromEntries(Object.entries(all).map(([name, [code]]) => [name, code])), {
+    fields: { policy: 'auth = true', guarded: 'auth = "public"', refused: 'auth = "public"', chunks: 'stream_body = true', params: 'path = "/items/:id"' },
+    more: `auth = { issuer = "https://idp.example/", audience = "a", algorithms = { "HS256" }, secret = "${SECRET}" },`, files: { '.env': 'KEPT=kept-for-this-only\n' } }) });
+  const made = await run(t, ['token', '--alg', 'HS256', '--secret', SECRET, '--issuer', 'https://idp.example/', '--aud', 'a', '--sub', 'ada'], { dir: dir.dir });
+  for (let i = 0; i < rounds; i++) {
+    for (const [name, [, how = {}]] of Object.entries(all)) {
+      const options = how === 'token' ? { headers: { Authorization: `Bearer ${made.stdout.trim()}` } } : how;
+      if (name === 'params') await dir.get(`/items/${i}`);
+      else await dir.call(name, options);
+    }
+  }
+  assert.equal(made.code, 0, made.stderr);
+  const count = Object.keys(all).length * rounds;
+  return [dir, await records(dir.dir, count), count];
+}
+
+test('each kind of handler comes to the same in another process', async (t) => {
+  const [h, list, count] = await recorded(t, 2);
+  await h.stop();
+  assert.equal(list.length, count);
+  const queue = [...list];
+  await Promise.all([1, 2].map(async () => {
+    for (let one = queue.shift(); one; one = queue.shift()) {
+      const again = await run(t, ['replay', one.id], { dir: h.dir });
+      assert.equal(again.code, 0, `${one.function}: ${again.stdout}${again.stderr}`);
+      assert.match(again.stdout, new RegExp(`^the same: ${one.status}, `), one.function);
+    }
+  }));
+  assert.equal(journalLines(h.dir).length, count, 'a replay is not recorded');
+  const statuses = Object.fromEntries(list.map((r) => [r.function, r.status]));
+  assert.deepEqual([statuses.raises, statuses.late, statuses.refused, statuses.guarded, statuses.policy], [502, 504, 403, 200, 200]);
+});
+
+test('another script: where it goes another way, or what its answer has', async (t) => {
+  const files = deployment({ a: `return function(event)
+  local n = kv.incr("n")
+  sleep(0.001)
+  return json.encode { n = n, q = event.rawQuery }
+end` }, { files: { '.env': 'KEY=first-value-of-it\n' } });
+  const h = await start(t, { command: 'dev', files });
+  await h.call('a', { suffix: '?x=1', headers: { 'X-Request-Id': 'one' } });
+  await records(h.dir, 1);
+  await h.stop();
+  const say = async (script, ...args) => {
+    write(h.dir, { 'scripts/a.lua': script });
+    const r = await run(t, ['replay', 'one', ...args], { dir: h.dir });
+    return [r.code, r.stdout, r.stderr];
+  };
+  const rest = 'sleep(0.001) return json.encode { q = event.rawQuery, n = n } end';
+  assert.deepEqual(await say(`return function(event) local n = kv.incr("n") ${rest}`), [0, 'the same: 200, after 2 calls\n', ''], 'members in another order are the same value');
+  const rows = [
+    [`return function(event)\n local n = kv.incr("m") ${rest}`, /^another way: scripts\/a\.lua:2: the script calls kv\.incr\(\{"key":"m","by":1\}\), where the record has kv\.incr\(\{"key":"n","by":1\}\) at scripts\/a\.lua:2\n$/],
+    [`return function(event)\n pcall(kv.incr, "m") local n = 1 ${rest}`, /the script calls kv\.incr\(\{"key":"m"/],
+    [`return function(event) local n = kv.incr("n") time.now() ${rest}`, /the script calls time\(\), where the record has sleep/],
+    [`return function(event) local n = kv.incr("n") sleep(0.001)\n kv.get("x") return "y" end`, /a\.lua:2: the script calls kv\.get\(\{"key":"x"\}\), where the record has no more calls/],
+    ['return function(event) return json.encode { n = kv.incr("n"), q = event.rawQuery } end', /the script never calls sleep, as it did at scripts\/a\.lua:3/],
+    [`return function(event) local n = kv.incr("n") + 1 ${rest}`, /^body\n {2}was {2}\{.*"n":1.*\n {2}is {3}\{.*"n":2/],
+    ['return function(event) local n = kv.incr("n") sleep(0.001) return { statusCode = 201, headers = { ["X-A"] = "b" }, body = "z" } end', /status\n {2}was {2}200\n {2}is {3}201\n[^]*header\n {2}was {2}\n {2}is {3}X-A: b/],
+    ['return function(event) local n = kv.incr("n") sleep(0.001) error("no") end', /fault\n {2}was {2}none\n {2}is {3}no\n/],
+  ];
+  for (const [script, wanted] of rows) {
+    const [code, out] = await say(script);
+    assert.equal(code, 1, out);
+    assert.match(out, wanted, script);
+  }
+  write(h.dir, { 'other.lua': `return function(event) local n = kv.incr("n") ${rest}` });
+  assert.equal((await say('return function() return "other" end', '--against', 'other.lua'))[0], 0);
+  assert.match((await say('return function(', '--against', 'gone.lua'))[2], /gone\.lua cannot be read/);
+  assert.match((await say('return function('))[2], /a\.lua:1/);
+  assert.match((await run(t, ['replay', 'none'], { dir: h.dir })).stderr, /no record in .* has the id none/);
+  write(h.dir, { 'functions.lua': 'return { functions = {} }' });
+  assert.match((await run(t, ['replay', 'one'], { dir: h.dir })).stderr, /there is no function a any more/);
+});
+
+test('what cannot be run again says why', async (t) => {
+  const h = await start(t, { command: 'dev', files: deployment({ locked: 'return function() return "x" end', large: 'return function(event) return #event.body .. "" end', env: 'return function() return env.KEY end',
+    far: 'return function() kv.set("x", ("x"):rep(50000)) return #kv.get("x") .. "" end' }, {
+    fields: { locked: 'auth = true' }, more: `auth = { issuer = "https://idp.example/", audience = "a", algorithms = { "HS256" }, secret = "${SECRET}" },`, files: { '.env': 'KEY=first-value-of-it\n' } }) });
+  await h.call('locked');
+  await h.call('large', { ...TEXT, body: 'x'.repeat(50000) });
+  await h.call('env');
+  await h.call('far');
+  const list = await records(h.dir, 4);
+  await h.stop();
+  const again = (name) => run(t, ['replay', list.find((r) => r.function === name).id], { dir: h.dir });
+  assert.match((await again('locked')).stderr, /no handler ran for \S+, which was refused: invalid_header/);
+  assert.match((await again('large')).stderr, /the request's body was too long to be kept/);
+  assert.match((await again('far')).stdout, /what kv\.get answered was too long to be kept/);
+  fs.writeFileSync(path.join(h.dir, '.env'), 'KEY=second-value-of-it\n');
+  const other = await again('env');
+  assert.deepEqual([other.code, other.stderr], [0, 'KEY has another value than it had\n'], other.stdout);
+  assert.ok(!fs.readFileSync(journalFiles(h.dir)[0], 'utf8').includes('-value-of-it'));
+});

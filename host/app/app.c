@@ -236,6 +236,8 @@ void app_on_request(void *arg, struct exchange *ex)
         exchange_answer_error(ex, 503, STR("starting"), STR("The host is still loading"));
         return;
     }
+    if (app->current->config->receives && app_receive(app, ex))
+        return;
     if (mcp_is_at(app->current, visit->path))
         enter_tools(visit);
     else if (!try_function(visit, visit->path) && !resource_answer(app->current, ex, visit->path))

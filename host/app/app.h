@@ -163,6 +163,10 @@ void app_revocation_close(struct app *app);
  */
 void app_revocation_need(struct app *app, const struct config *config);
 
+/* app_receiver.c: takes the exchange when its path is one of auth.revocation's, and answers it, now
+ * or later. */
+bool app_receive(struct app *app, struct exchange *ex);
+
 /* app_roles.c: whose roles redirect rules with a Role condition are judged by. */
 enum { APP_ROLES_MAX = 64 };
 struct app_roles {

@@ -174,11 +174,35 @@ static bool asks_provider(const struct config *config)
     return false;
 }
 
+static void add_receiver(lua_State *L, struct writing *w, const char *what, struct str path,
+                         struct str issuer)
+{
+    if (path.len == 0)
+        return;
+    lua_createtable(L, 0, 2);
+    set_text(L, "path", path);
+    set_text(L, "who", arena_printf(&w->arena, "%s of %.*s", what, STR_ARG(issuer)));
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* The paths of auth.revocation. */
+static void push_receivers(lua_State *L, struct writing *w)
+{
+    const struct config *config = w->deployment->config;
+    lua_newtable(L);
+    for (unsigned i = 0; i < config->issuer_count; i++) {
+        const struct config_revocation *own = &config->revocations[i];
+        struct str issuer = config->issuers[i].verifier.issuer;
+        add_receiver(L, w, "logout tokens", own->logout_path, issuer);
+        add_receiver(L, w, "events", own->events_path, issuer);
+    }
+}
+
 static void push_deployment(lua_State *L, struct writing *w)
 {
     const struct deployment *d = w->deployment;
     const char *url = env_get(d->config->env, "URL");
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     if (url != NULL)
         set_text(L, "url", str_from(url));
     if (d->config->issuer_count > 0)
@@ -190,6 +214,8 @@ static void push_deployment(lua_State *L, struct writing *w)
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     lua_setfield(L, -2, "functions");
+    push_receivers(L, w);
+    lua_setfield(L, -2, "receivers");
 }
 
 /* (path, method): the number of the function that answers there, or nil. */

@@ -25,9 +25,12 @@ struct config_note {
     struct str text; /* "file:line: ..." */
 };
 
-/* auth.revocation of an issuer. */
+/* auth.revocation of an issuer: who tells of sessions that have ended. */
 struct config_revocation {
     bool set;
+    struct str logout_path, events_path;   /* empty: there is none */
+    struct str *clients, *audiences;       /* whose logout tokens and events are for us; ... */
+    unsigned client_count, audience_count; /* ... 0: those that its tokens are for */
 };
 
 /* Where and how tools are offered. */
@@ -60,6 +63,7 @@ struct config {
     struct verifier_spec *issuers; /* the deployment's */
     unsigned issuer_count;
     struct config_revocation *revocations; /* one an issuer */
+    bool receives;                         /* one of them has a path */
     struct str resource;        /* the address that tokens are for, without a slash at its end;
                                    empty: what each request calls it */
     struct str claim_namespace; /* stripped from claims where a function names none; empty: none */

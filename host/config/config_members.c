@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/limits.h"
 #include "config/config_functions.h"
@@ -215,16 +216,37 @@ static int read_cert_header(struct options_reader *r, struct str *out)
     return 0;
 }
 
-/* revocation = {} */
+/* A path that the host takes for itself. */
+static int read_own_path(struct options_reader *r, const char *key, struct str *out)
+{
+    int rc = options_str(r, key, out);
+    if (rc != 0 || out->ptr == NULL)
+        return rc;
+    bool plain = str_starts_with(*out, STR("/")) && out->len > 1;
+    for (size_t i = 0; plain && i < out->len; i++)
+        plain = strchr("*?#% ", out->ptr[i]) == NULL && !(out->ptr[i] == ':' && i > 0);
+    return plain && !str_starts_with(*out, STR("/_luafn/"))
+               ? 0
+               : options_fault(r, key, "must be a path as \"/hooks/logout\", without parameters");
+}
+
+/* revocation = { backchannel_logout = "/path", events = "/path", client_id =, audience = } */
 static int read_revocation(struct options_reader *r, struct config_revocation *out)
 {
-    static const char *const keys[] = {NULL};
+    static const char *const keys[] = {"backchannel_logout", "events", "client_id", "audience",
+                                       NULL};
     if (!options_get(r, "revocation"))
         return 0;
     out->set = true;
     must_be_table(r, "revocation");
     size_t before = options_enter(r, "revocation", 0);
     options_check_keys(r, keys);
+    read_own_path(r, "backchannel_logout", &out->logout_path);
+    read_own_path(r, "events", &out->events_path);
+    options_str_list(r, "client_id", &out->clients, &out->client_count);
+    options_str_list(r, "audience", &out->audiences, &out->audience_count);
+    if (r->rc == 0 && out->events_path.len > 0 && str_eq(out->events_path, out->logout_path))
+        options_fault(r, "events", "is the path of logout tokens already");
     options_leave(r, before);
     lua_pop(r->L, 1);
     return r->rc;
@@ -284,6 +306,8 @@ static int read_auth(struct options_reader *r, struct config *config)
             rc = read_issuer(r, config, &config->issuers[i], &config->revocations[i]);
         if (rc == 0)
             rc = check_distinct(r, config, i);
+        config->receives = config->receives || config->revocations[i].logout_path.len > 0 ||
+                           config->revocations[i].events_path.len > 0;
         config->issuer_count = (unsigned)i + 1;
         options_leave(r, before);
         if (list > 0)

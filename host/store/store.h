@@ -72,6 +72,7 @@ struct store_request {
     struct buf position; /* ... one in here, a text; owned by the requester; as it was: none */
 
     void (*done)(struct store_request *request);
+    void *arg;        /* the requester's */
     struct list node; /* the store's */
 };
 

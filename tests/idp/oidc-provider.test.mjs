@@ -7,6 +7,7 @@ import { exportJWK, generateKeyPair } from 'jose';
 import { Provider } from 'oidc-provider';
 import { Browser } from '../lib/cookies.mjs';
 import { demo, tampered, WANTED } from '../lib/demo.mjs';
+import { deployment, lua, start } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
 
 const AUDIENCE = 'https://api/tv-shows';
@@ -22,11 +23,12 @@ async function signingKey(kid) {
   return { ...(await exportJWK(privateKey)), kid, use: 'sig', alg: 'RS256' };
 }
 
-function provider(issuer, keys) {
+// `client`, `more`: members beside these; `features`, too.
+function provider(issuer, keys, { client = {}, features = {}, ...more } = {}) {
   return new Provider(issuer, {
     clients: [{
       client_id: CLIENT, token_endpoint_auth_method: 'none', redirect_uris: [CALLBACK],
-      grant_types: ['authorization_code'], response_types: ['code'],
+      grant_types: ['authorization_code'], response_types: ['code'], ...client,
     }],
     jwks: { keys },
     cookies: { keys: ['of this test'] },
@@ -41,7 +43,9 @@ function provider(issuer, keys) {
           scope: 'read:shows', audience: AUDIENCE, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } },
         }),
       },
+      ...features,
     },
+    ...more,
     findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
   });
 }
@@ -58,18 +62,22 @@ async function running(t) {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   later(t, () => { server.close(); server.closeAllConnections(); });
   const issuer = `http://127.0.0.1:${server.address().port}/`;
-  return { issuer, hits, use: (keys) => { callback = provider(issuer, keys).callback(); } };
+  return { issuer, hits, use: (keys, more) => { callback = provider(issuer, keys, more).callback(); } };
 }
 
-// Signs in as a person would and returns an access token.
+// Signs in as a person would, with a browser that comes from nowhere else, and returns an access token.
 async function signIn(issuer, login, scope) {
+  return (await signInBy(new Browser(), issuer, login, scope)).access_token;
+}
+
+async function signInBy(browser, issuer, login, scope) {
   const verifier = crypto.randomBytes(32).toString('base64url');
   const challenge = crypto.createHash('sha256').update(verifier).digest('base64url');
   const query = new URLSearchParams({
     client_id: CLIENT, response_type: 'code', redirect_uri: CALLBACK, scope, state: 's',
     code_challenge: challenge, code_challenge_method: 'S256', resource: AUDIENCE,
   });
-  const back = await new Browser().signIn(`${issuer}auth?${query}`, CALLBACK, login);
+  const back = await browser.signIn(`${issuer}auth?${query}`, CALLBACK, login);
   assert.ok(back.get('code'), String(back));
   const res = await fetch(`${issuer}token`, {
     method: 'POST',
@@ -79,7 +87,7 @@ async function signIn(issuer, login, scope) {
   });
   const body = await res.json();
   assert.equal(res.status, 200, JSON.stringify(body));
-  return body.access_token;
+  return body;
 }
 
 const bearer = (token) => ({ Authorization: `Bearer ${token}` });
@@ -154,3 +162,56 @@ test('oidc-provider: the first token costs one discovery and one key set', async
   assert.equal((await h.call('me', { headers: bearer(token) })).status, 200);
   assert.deepEqual(idp.hits, { oidc: 1, jwks: 1 });
 });
+
+// Leaves as a person would, by the provider's page. By when it answers it has told all who want to know.
+async function signOut(browser, issuer, idToken) {
+  const page = await browser.go(`${issuer}session/end?${new URLSearchParams({ id_token_hint: idToken })}`);
+  const xsrf = /name="xsrf" value="([^"]+)"/.exec(await page.text())?.[1];
+  assert.ok(xsrf, 'a page that asks');
+  const res = await browser.go(`${issuer}session/end/confirm`, {
+    method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    body: new URLSearchParams({ xsrf, logout: 'yes' }).toString(),
+  });
+  assert.ok(res.status < 400, `${res.status}`);
+}
+
+for (const bySession of [true, false]) {
+  test(`oidc-provider: back-channel logout ${bySession ? 'of a session' : 'of a user'}`, async (t) => {
+    const idp = await running(t), keys = [await signingKey('only')];
+    idp.use(keys); // the host asks for them as it starts, and the provider has to know the host
+    const h = await start(t, {
+      workers: 2,
+      files: deployment({ me: 'return function() return "ok" end' }, {
+        fields: { me: 'auth = true' },
+        more: `  auth = { issuer = ${lua(idp.issuer)}, audience = ${lua(AUDIENCE)},
+          revocation = { backchannel_logout = "/hooks/logout", client_id = ${lua(CLIENT)} } },`,
+      }),
+    });
+    const told = [];
+    idp.use(keys, {
+      client: { backchannel_logout_uri: h.url('/hooks/logout'), backchannel_logout_session_required: bySession },
+      features: { backchannelLogout: { enabled: true }, rpInitiatedLogout: { enabled: true } },
+      extraTokenClaims: (ctx, token) => ({ sid: token.sid }),
+      fetch: async (url, options) => { // its own refuses loopback
+        delete options.dispatcher;
+        const res = await fetch(url, options);
+        told.push([res.status, await res.clone().text()]);
+        return res;
+      },
+    });
+    const [one, two, other] = [new Browser(), new Browser(), new Browser()];
+    const first = await signInBy(one, idp.issuer, 'ann', 'openid read:shows');
+    const second = await signInBy(two, idp.issuer, 'ann', 'openid read:shows');
+    const others = await signInBy(other, idp.issuer, 'bob', 'openid read:shows');
+    const statuses = async () => {
+      const all = await Promise.all([first, second, others].flatMap(({ access_token: token }) => [0, 1, 2, 3]
+        .map(() => h.call('me', { headers: bearer(token) }))));
+      return all.map((res) => res.status);
+    };
+    const each = (...list) => list.flatMap((status) => Array(4).fill(status));
+    assert.deepEqual(await statuses(), each(200, 200, 200));
+    await signOut(one, idp.issuer, first.id_token);
+    assert.deepEqual(told, [[200, '']]);
+    assert.deepEqual(await statuses(), each(401, bySession ? 200 : 401, 200));
+  });
+}

@@ -217,3 +217,19 @@ test('with KV_URL all hosts know; one that starts later does, too', async (t) =>
   await redis.begin();
   await eventually(async () => (await four.call('me', { headers: d })).status === 200, 10, 'it knows again');
 });
+
+test('the paths of auth.revocation are checked', async (t) => {
+  const issuer = (await Issuer.start(t)).tenant();
+  for (const [more, pattern] of [
+    ['{ backchannel_logout = "logout" }', /functions\.lua:\d+: auth\.revocation\.backchannel_logout: must be a path as "\/hooks\/logout"/],
+    ['{ events = "/_luafn/x" }', /auth\.revocation\.events: must be a path/],
+    ['{ events = "/e/:id" }', /auth\.revocation\.events: must be a path/],
+    ['{ events = "/e", backchannel_logout = "/e" }', /events: is the path of logout tokens already/],
+    ['{ event = "/e" }', /event: unknown key; did you mean `events`/],
+    ['true', /auth\.revocation: must be a table/],
+  ]) {
+    const done = await run(t, ['check'], { files: files(issuer, `, revocation = ${more}`) });
+    assert.equal(done.code, 1, more);
+    assert.match(done.stderr, pattern);
+  }
+});

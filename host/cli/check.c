@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "cli/check_diff.h"
+#include "cli/check_old.h"
 #include "cli/cli.h"
 #include "cli/load.h"
 #include "cli/dev_place.h"
@@ -81,34 +83,63 @@ static unsigned check_auth_file(const char *config_file)
     return faults;
 }
 
+/* Against what it was; `now` has no faults. An exit status. */
+static int compare(const struct deployment *now, const struct load_options *as, const char *old,
+                   bool allow)
+{
+    struct check_old before;
+    struct load_options as_before = *as;
+    unsigned faults;
+    int rc = check_old_open(old, as->config_file, &before);
+    if (rc != 0)
+        return rc;
+    as_before.config_file = before.config;
+    struct deployment *deployment = load_deployment(&as_before, &faults);
+    rc = faults == 0 ? check_diff(deployment, now, allow)
+                     : cli_fault("'%s' does not load, so there is nothing to compare with", old);
+    if (deployment != NULL)
+        load_undo(deployment);
+    check_old_close(&before);
+    return rc;
+}
+
 static int run(int argc, char **argv)
 {
-    const char *config_file = "functions.lua";
-    bool dev = false;
+    const char *config_file = "functions.lua", *old = NULL;
+    bool dev = false, allow = false;
     const struct option options[] = {{"--config", OPTION_TEXT, &config_file},
                                      {"--dev", OPTION_FLAG, &dev},
+                                     {"--diff", OPTION_TEXT, &old},
+                                     {"--allow", OPTION_FLAG, &allow},
                                      {NULL, OPTION_FLAG, NULL}};
     int rc = cli_parse(&command_check, argc, argv, options, NULL, 0, NULL);
+    if (rc == 0 && old != NULL && old[0] == '-')
+        rc = cli_usage(&command_check, "--diff takes a folder or a revision of git, not '%s'", old);
+    if (rc == 0 && allow && old == NULL)
+        rc = cli_usage(&command_check, "--allow is about --diff");
     if (rc != 0)
         return rc;
     const struct load_options as_served = {.config_file = config_file};
     const struct load_options as_dev = {
         .config_file = config_file, .dev = true, .defaults = dev_place_defaults(config_file)};
+    const struct load_options *as = dev ? &as_dev : &as_served;
     unsigned faults;
-    struct deployment *deployment = load_deployment(dev ? &as_dev : &as_served, &faults);
+    struct deployment *deployment = load_deployment(as, &faults);
     if (deployment != NULL) {
         faults += tell_notes(deployment->config);
         warn_open(deployment);
         warn_unset(deployment);
         unsigned count = deployment->function_count;
         bool of_netlify = str_ends_with(deployment->config->file, STR("/netlify.toml"));
+        if (faults == 0 && old != NULL)
+            rc = compare(deployment, as, old, allow);
         load_undo(deployment);
         faults += check_auth_file(config_file);
-        if (faults == 0)
+        if (faults == 0 && old == NULL)
             printf("%s: %u function%s, no faults\n", of_netlify ? "netlify.toml" : config_file,
                    count, count == 1 ? "" : "s");
     }
-    return faults == 0 ? EXIT_GOOD : EXIT_FAULT;
+    return faults == 0 ? rc : EXIT_FAULT;
 }
 
 const struct command command_check = {"check", run};

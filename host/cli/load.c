@@ -16,8 +16,10 @@ static void on_loaded(struct deployment *deployment, void *arg)
 struct deployment *load_deployment(const struct load_options *o, unsigned *faults)
 {
     const struct config_options options = {o->config_file, o->dev, o->defaults, NULL, NULL};
-    static uv_loop_t loop;
-    const struct services services = {.loop = &loop, .issuers = o->issuers};
+    static uv_loop_t loops[2];
+    static unsigned turn;
+    uv_loop_t *loop = &loops[turn++ % 2];
+    const struct services services = {.loop = loop, .issuers = o->issuers};
     struct err err;
     struct deployment *deployment = NULL;
     *faults = 0;
@@ -29,7 +31,7 @@ struct deployment *load_deployment(const struct load_options *o, unsigned *fault
         cli_fault("no timers are left: raise `ulimit -i`");
         return NULL;
     }
-    if (uv_loop_init(&loop) != 0 || task_queue_open(&loop) != 0) {
+    if (uv_loop_init(loop) != 0 || task_queue_open(loop) != 0) {
         *faults = 1;
         cli_fault("out of memory");
         return NULL;
@@ -44,10 +46,10 @@ struct deployment *load_deployment(const struct load_options *o, unsigned *fault
     }
     if (config != NULL)
         deployment = deployment_new(config, &services, bindings, NULL, NULL, on_loaded, NULL, &err);
-    while (deployment != NULL && deployment->loading > 0 && uv_run(&loop, UV_RUN_ONCE) != 0)
+    while (deployment != NULL && deployment->loading > 0 && uv_run(loop, UV_RUN_ONCE) != 0)
         continue;
     task_queue_close();
-    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_run(loop, UV_RUN_DEFAULT);
     if (deployment == NULL) {
         cli_fault("%s", err.text);
         *faults = 1;

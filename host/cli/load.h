@@ -12,6 +12,6 @@ struct load_options {
 };
 
 /* Loads functions.lua and every function; faults go to stderr, one a line. NULL when the
- * configuration itself is no good. *faults counts what was printed. */
+ * configuration itself is no good. *faults counts what was printed. Two at a time can be loaded. */
 struct deployment *load_deployment(const struct load_options *options, unsigned *faults);
 void load_undo(struct deployment *deployment);

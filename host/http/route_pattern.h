@@ -1,4 +1,4 @@
-/* Patterns of routes: "/shows/:id", "/shows/:id?". For router.c alone. */
+/* Patterns of routes: "/shows/:id", "/shows/:id?". For router.c, and for who compares routes. */
 #pragma once
 
 #include "base/str.h"

@@ -8,7 +8,9 @@ import zlib from 'node:zlib';
 import { deployment, folder, lua, ROOT, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { jws, newKey } from '../lib/jws.mjs';
+import { OFFER, text } from '../lib/websocket.mjs';
 import { later } from '../lib/later.mjs';
+import { requestText } from '../lib/wire.mjs';
 import { Faults, isFrame } from './fault.mjs';
 
 export const FN = '/.netlify/functions/';
@@ -27,6 +29,12 @@ const UPLOAD = `return function(event)
   for piece in event:chunks() do total = total + #piece end
   return tostring(total)
 end`;
+const ROWS = `local db = sql.open(env.DATABASE_URL)
+return function()
+  return json.encode { db:query("select $1 as a, 'x' as b", 7), db:transaction(function(tx) return tx:one("select 1.5 as c").c end) }
+end`;
+const TALK = 'return function() return { websocket = function(ws) for m in ws:messages() do ws:send(m) end end } end';
+const KEY = 'return function() return base64.encode(crypto.pbkdf2("sha256", "a", "b", 1, 8)) end';
 // A file that is sent in pieces, and two that are compressed: by the loop, and by a thread.
 const FILES = { 'large.bin': crypto.randomBytes(200000), 'small.css': crypto.randomBytes(10000).toString('hex'), 'large.css': crypto.randomBytes(60000).toString('hex') };
 const SHOWS = [{ id: 1, url: 'http://tv/1', name: 'one' }, { id: 2, url: 'http://tv/2', name: 'two' }];
@@ -60,6 +68,9 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
     hello: 'return function() return "hello" end',
     echo: ECHO,
     upload: UPLOAD,
+    rows: ROWS,
+    talk: TALK,
+    key: KEY,
     raise: 'return function() error("on purpose") end',
     me: CLAIMS,
     bound: CLAIMS,
@@ -68,7 +79,7 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
     ...scripts,
   }, {
     fields: {
-      hello: open, echo: open, upload: `${open}, stream_body = true`, raise: open, me: 'auth = true', bound: 'auth = { dpop = true }',
+      hello: open, echo: open, upload: `${open}, stream_body = true`, rows: `${open}, sql = { "DATABASE_URL" }`, talk: open, key: open, raise: open, me: 'auth = true', bound: 'auth = { dpop = true }',
       opaque: `auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, introspection = { url = ${lua(url)}, client_id = "a", client_secret = "b" } }`,
       shows: `${open}, fetch = { "127.0.0.1" }, env = { "JWT_*", "TV_API_URL" }`,
       ...Object.fromEntries(Object.keys(scripts).map((name) => [name, open])),
@@ -79,7 +90,7 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
       'scripts/lib/auth.lua': lib,
       'web/page.txt': 'a page',
       ...Object.fromEntries(Object.entries(FILES).map(([name, bytes]) => [`web/${name}`, bytes])),
-      '.env': `JWT_ISSUER=${issuer.issuer}\nJWT_AUDIENCE=${AUDIENCE}\nTV_API_URL=${url}\n`,
+      '.env': `JWT_ISSUER=${issuer.issuer}\nJWT_AUDIENCE=${AUDIENCE}\nTV_API_URL=${url}\nDATABASE_URL=sqlite:rows.db\n`,
     },
   }));
   return { issuer, dir };
@@ -139,6 +150,11 @@ export const types = (w) => {
     }),
     'a rewrite, with a body each way': () => ({
       request: { method: 'POST', path: '/px/count', body: 'x'.repeat(150000) }, right: is(200, (r) => /^150000\.{99994}$/.test(r.text)),
+    }),
+    'rows of a database': () => ({ request: { path: `${FN}rows` }, right: is(200, (r) => { assert.deepEqual(r.json(), [[{ a: 7, b: 'x' }], 1.5]); return true; }) }),
+    'a key of a password': () => ({ request: { path: `${FN}key` }, right: is(200, (r) => r.text === crypto.pbkdf2Sync('a', 'b', 1, 8, 'sha256').toString('base64')) }),
+    'a WebSocket, and a message': () => ({
+      request: { bytes: Buffer.concat([requestText({ path: `${FN}talk`, headers: OFFER, close: false }), text('x'.repeat(100000))]) }, right: is(101),
     }),
     'a function that raises': () => ({ request: { path: `${FN}raise` }, right: is(502, (r) => typeof r.json().errorType === 'string') }),
     'a static file': () => ({ request: { path: '/page.txt' }, right: is(200, (r) => r.text === 'a page') }),

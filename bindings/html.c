@@ -76,7 +76,7 @@ static int l_value(lua_State *L)
         write_json(L, page, (enum html_sink)sink);
         return check_page(L, page);
     }
-    if (is_nothing(L, 3))
+    if (is_nothing(L, 3) || sink == HTML_NOTHING)
         return 0;
     if (!has_text && !lua_isstring(L, 3) && !lua_isboolean(L, 3))
         return luaL_error(L, "a %s is no text of a page", luaL_typename(L, 3));

@@ -74,6 +74,7 @@ static void script_slash(struct html_context *c, char byte)
     }
     c->script = begins_regex(c) ? '/' : 0;
     c->suspect = c->suspect || c->before == ')' || c->before == '}';
+    c->murky = c->murky || c->before == '+' || c->before == '-'; /* x++ / y, or + /y/ */
     c->in_class = byte == '[';
     c->escaped = byte == '\\';
     if (c->script == 0) {
@@ -127,16 +128,18 @@ static void script_begin(struct html_context *c)
 
 /* ---- URLs ---- */
 
-static void link_feed(struct html_context *c, char byte)
+static const char *link_feed(struct html_context *c, char byte)
 {
     static const char *const schemes[] = {"http", "https", "mailto", "tel", NULL};
     if (c->attribute == HTML_LINKS && (is_blank(byte) || byte == ',')) {
         c->link = HTML_LINK_START;
         c->name_len = 0;
     } else if (c->link == HTML_LINK_START && is_blank(byte)) {
-        return;
+        return NULL;
     } else if (byte == '/' || byte == '?' || byte == '#') {
         c->link = c->link == HTML_LINK_BAD ? HTML_LINK_BAD : HTML_LINK_REST;
+    } else if (byte == ':' && c->link == HTML_LINK_DYNAMIC) {
+        return "a URL's scheme would be a value";
     } else if (byte == ':' && c->link != HTML_LINK_REST) {
         bool known = c->link == HTML_LINK_SCHEME && is_one_of(c->name, c->name_len, schemes);
         c->link = known ? HTML_LINK_REST : HTML_LINK_BAD;
@@ -144,6 +147,7 @@ static void link_feed(struct html_context *c, char byte)
         c->link = HTML_LINK_SCHEME;
         append(c->name, &c->name_len, sizeof(c->name), byte);
     }
+    return NULL;
 }
 
 /* ---- tags ---- */
@@ -256,19 +260,20 @@ static void before_value(struct html_context *c, char byte)
     }
 }
 
-static void in_value(struct html_context *c, char byte)
+static const char *in_value(struct html_context *c, char byte)
 {
     if (c->quote != 0 ? byte == c->quote : is_blank(byte)) {
         c->state = HTML_BEFORE_NAME;
     } else if (c->quote == 0 && byte == '>') {
         end_tag(c);
     } else if (c->attribute == HTML_LINK || c->attribute == HTML_LINKS) {
-        link_feed(c, byte);
+        return link_feed(c, byte);
     } else if (c->attribute == HTML_HANDLER) {
         if (c->last == '&' && (byte == '#' || is_letter(byte)))
             c->murky = true; /* a character that is written otherwise, maybe a quote */
         script_feed(c, byte);
     }
+    return NULL;
 }
 
 /* ---- comments and raw elements ---- */
@@ -307,7 +312,11 @@ static const char *in_raw(struct html_context *c, char byte)
         c->matched++;
     else
         c->matched = byte == '<';
-    if (is_script && byte == '!' && c->last == '<')
+    if (byte == '!' && c->last == '<')
+        c->dashes = 1;
+    else
+        c->dashes = byte == '-' && c->dashes > 0 ? c->dashes + 1 : 0;
+    if (is_script && c->dashes == 3)
         return "a comment of HTML in a script changes where that ends";
     if (is_script)
         script_feed(c, byte);
@@ -331,12 +340,16 @@ static const char *feed_one(struct html_context *c, char byte)
     case HTML_NAME:
     case HTML_AFTER_NAME:
         return in_tag(c, byte);
+    case HTML_NAME_ENDS:
+        if (byte != '>' && byte != '/' && !is_blank(byte))
+            return "the name of an attribute is put together of pieces, or has its value apart";
+        c->state = HTML_BEFORE_NAME;
+        return in_tag(c, byte);
     case HTML_BEFORE_VALUE:
         before_value(c, byte);
         return NULL;
     case HTML_VALUE:
-        in_value(c, byte);
-        return NULL;
+        return in_value(c, byte);
     case HTML_MARKUP:
         in_markup(c, byte);
         return NULL;
@@ -400,8 +413,7 @@ static const char *value_of_attribute(struct html_context *c, enum html_sink *si
         *sink = HTML_JSON_ATTR;
         return value_of_script(c, spaced);
     case HTML_PAGE:
-        *sink = HTML_SRCDOC;
-        return NULL;
+        return "stands in a page in an attribute, whose places are not followed";
     default:
         return NULL;
     }
@@ -414,11 +426,14 @@ const char *html_context_value(struct html_context *context, enum html_sink *sin
     *spaced = false;
     switch (context->state) {
     case HTML_IN_TEXT:
+        return NULL;
     case HTML_COMMENT:
-        context->dashes = 0;
+        *sink = HTML_NOTHING;
         return NULL;
     case HTML_RAW:
-        context->matched = 0;
+        if (context->matched > 0)
+            return "stands in what may be the end of this element";
+        context->dashes = 0;
         if (str_eq(tag, STR("script"))) {
             *sink = HTML_JSON;
             return value_of_script(context, spaced);
@@ -437,37 +452,62 @@ const char *html_context_value(struct html_context *context, enum html_sink *sin
 /* An attribute that is there or not: <option {% if x %}selected{% end %}>. */
 static void settle(struct html_context *c)
 {
-    if (c->state == HTML_NAME || c->state == HTML_AFTER_NAME)
-        c->state = HTML_BEFORE_NAME;
+    if (c->state == HTML_NAME || c->state == HTML_AFTER_NAME || c->state == HTML_BEFORE_NAME)
+        c->state = HTML_NAME_ENDS;
 }
 
-static bool same_value(const struct html_context *a, const struct html_context *b)
+static bool same_name(const struct html_context *a, const struct html_context *b)
 {
-    return a->quote == b->quote && a->attribute == b->attribute;
+    return a->name_len == b->name_len && memcmp(a->name, b->name, a->name_len) == 0;
+}
+
+static bool same_tag(const struct html_context *a, const struct html_context *b)
+{
+    return a->closing == b->closing && a->tag_len == b->tag_len &&
+           memcmp(a->tag, b->tag, a->tag_len) == 0;
+}
+
+/* What is the same in both whatever they have seen on the way. */
+static bool same_place(const struct html_context *a, const struct html_context *b)
+{
+    bool value = a->state == HTML_VALUE, script = value || a->state == HTML_RAW;
+    bool named =
+        a->state == HTML_NAME || a->state == HTML_AFTER_NAME || a->state == HTML_BEFORE_VALUE;
+    if (a->state != b->state)
+        return false;
+    if (a->state == HTML_IN_TEXT)
+        return true;
+    return same_tag(a, b) && (!named || same_name(a, b)) && a->matched == b->matched &&
+           a->dashes == b->dashes &&
+           (!value || (a->quote == b->quote && a->attribute == b->attribute)) &&
+           (!script || a->script == b->script);
 }
 
 bool html_context_join(struct html_context *context, const struct html_context *other)
 {
     struct html_context b = *other, *a = context;
-    if (a->state != b.state) {
+    if (a->state != b.state || (a->state == HTML_NAME && !same_name(a, &b)) ||
+        (a->state == HTML_AFTER_NAME && !same_name(a, &b))) {
         settle(a);
         settle(&b);
     }
-    bool raw = a->state == HTML_RAW || a->state == HTML_VALUE;
-    if (a->state != b.state || a->closing != b.closing || a->tag_len != b.tag_len ||
-        memcmp(a->tag, b.tag, a->tag_len) != 0)
-        return a->state == b.state && a->state == HTML_IN_TEXT;
-    if ((a->state == HTML_VALUE && !same_value(a, &b)) || (raw && a->script != b.script))
+    if (!same_place(a, &b))
         return false;
     /* The less certain of the two. */
-    if (a->link != b.link)
+    if (a->link != b.link || !same_name(a, &b))
         a->link =
             a->link == HTML_LINK_BAD || b.link == HTML_LINK_BAD ? HTML_LINK_BAD : HTML_LINK_DYNAMIC;
+    bool same_word = a->word_len == b.word_len && memcmp(a->word, b.word, a->word_len) == 0;
     a->murky = a->murky || b.murky;
-    a->before = a->before == b.before ? a->before : ')'; /* behind which a slash is suspect */
+    a->before = a->before == b.before && same_word ? a->before : ')'; /* a slash is suspect then */
     a->suspect = a->suspect || b.suspect;
     a->escaped = a->escaped || b.escaped;
-    a->matched = a->matched == b.matched ? a->matched : 0;
-    a->dashes = 0;
     return true;
+}
+
+bool html_context_repeats(const struct html_context *end, const struct html_context *begin)
+{
+    bool link =
+        end->state == HTML_VALUE && (end->attribute == HTML_LINK || end->attribute == HTML_LINKS);
+    return same_place(end, begin) && (!link || end->link == begin->link);
 }

@@ -18,7 +18,7 @@ enum html_sink {
     HTML_JSON,      /* in a script: a literal */
     HTML_JSON_ATTR, /* in a handler (onclick): the same, in an attribute */
     HTML_STYLE,     /* in a style */
-    HTML_SRCDOC,    /* in an attribute that is a page */
+    HTML_NOTHING,   /* in a comment, whose end it could be a part of */
 };
 
 enum html_state {
@@ -28,6 +28,7 @@ enum html_state {
     HTML_BEFORE_NAME, /* within a tag, no attribute has begun */
     HTML_NAME,
     HTML_AFTER_NAME,
+    HTML_NAME_ENDS, /* behind a name that may be there or not: it is whole */
     HTML_BEFORE_VALUE,
     HTML_VALUE,
     HTML_MARKUP,  /* behind "<!" */
@@ -74,3 +75,6 @@ const char *html_context_value(struct html_context *context, enum html_sink *sin
 
 /* Makes one of two ways to here, of which either may have been gone. False: they differ. */
 bool html_context_join(struct html_context *context, const struct html_context *other);
+
+/* Can what began there begin again here, where it has ended? */
+bool html_context_repeats(const struct html_context *end, const struct html_context *begin);

@@ -347,6 +347,9 @@ static int add_end(struct compiler *c, struct str inner)
         return fault(c, "`end` belongs to no block, or does not stand alone");
     struct block *block = &c->blocks[--c->block_count];
     int rc = 0;
+    if (block->kind == BLOCK_FOR && !html_context_repeats(&c->context, &block->begin))
+        return fault(c, "the loop of line %u ends in another place of the page than it began",
+                     block->line);
     if (block->kind == BLOCK_ELSE)
         rc = join(c, &c->context, &block->branches, block);
     else if (block->has_branches)

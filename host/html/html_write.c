@@ -104,14 +104,13 @@ static void write_json(struct buf *out, struct str json)
     }
 }
 
-static void write_twice(struct buf *out, struct str text,
-                        void (*first)(struct buf *out, struct str text))
+static void write_json_attribute(struct buf *out, struct str json)
 {
-    struct buf once = BUF_INIT;
-    first(&once, text);
-    write_text(out, buf_str(&once));
-    out->failed = out->failed || buf_failed(&once);
-    buf_free(&once);
+    struct buf script = BUF_INIT;
+    write_json(&script, json);
+    write_text(out, buf_str(&script));
+    out->failed = out->failed || buf_failed(&script);
+    buf_free(&script);
 }
 
 void html_write(struct buf *out, enum html_sink sink, struct str text)
@@ -130,13 +129,12 @@ void html_write(struct buf *out, enum html_sink sink, struct str text)
         write_json(out, text);
         break;
     case HTML_JSON_ATTR:
-        write_twice(out, text, write_json);
+        write_json_attribute(out, text);
         break;
     case HTML_STYLE:
         write_style(out, text);
         break;
-    case HTML_SRCDOC:
-        write_twice(out, text, write_text);
+    case HTML_NOTHING:
         break;
     }
 }

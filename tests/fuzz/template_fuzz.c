@@ -82,7 +82,7 @@ static void run(struct str code, unsigned includes)
 /* What is written stays within quotes, a text and a script. */
 static void check_written(struct str text)
 {
-    for (int sink = HTML_TEXT; sink <= HTML_SRCDOC; sink++) {
+    for (int sink = HTML_TEXT; sink <= HTML_NOTHING; sink++) {
         struct buf out = BUF_INIT;
         html_write(&out, (enum html_sink)sink, text);
         struct str written = buf_str(&out);

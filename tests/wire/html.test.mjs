@@ -55,19 +55,24 @@ test('places that no escaping makes safe are refused, with the line', async (t) 
   for (const [template, why] of [
     ['<p title={{ x }}>', /^502 template:1: \{\{ x \}\} stands in an attribute without quotes/], ['<p title={{ x }}', /without quotes/], ['<p a=b{{ x }}>', /without quotes/],
     ['\n\n<{{ x }}>', /^502 template:3: .*name of a tag/], ['<p {{ x }}>', /name of a tag/], ['<p on{{ x }}="1">', /name of a tag/], ['</{{ x }}>', /name of a tag/], ['<!doctype {{ x }}>', /declaration/],
-    ['<a href="javascript:{{ x }}">', /scheme is not/], ['<a href="vbscript:f({{ x }})">', /scheme is not/], ['<a href="data:text/html,{{ x }}">', /scheme is not/], ['<a href="{{ x }}:{{ x }}">', /scheme is not/],
+    ['<a href="javascript:{{ x }}">', /scheme is not/], ['<a href="vbscript:f({{ x }})">', /scheme is not/], ['<a href="data:text/html,{{ x }}">', /scheme is not/], ['<a href="{{ x }}:{{ x }}">', /scheme would be a value/], ['<a href="feed:{{ x }}">', /scheme is not/],
     ['<script>var a = "{{ x }}"</script>', /stands in a string of a script/], ["<script>var a = '{{ x }}'</script>", /string of a script/], ['<script>var a = `{{ x }}`</script>', /string of a script/],
     ['<script>// {{ x }}\n</script>', /comment of a script/], ['<script>/* {{ x }} */</script>', /comment of a script/], ['<script>a = /{{ x }}/</script>', /slash in a script/], ['<script>a = /b{{ x }}/</script>', /string of a script/],
     ['<script>a = `${b + {{ x }}}`</script>', /string of a script/], ['<script>a = `${`b`}`; c = {{ x }}</script>', /not followed|string of a script/], ['<script>if (a) /"/.test(b); c = "{{ x }}"</script>', /string of a script|not followed/],
     ['<script><!-- \n{{ x }}</script>', /comment of HTML in a script/], ['<p onclick="f(\'{{ x }}\')">', /string of a script/], ['<p onclick="f(&quot;{{ x }}&quot;)">', /not followed/],
     ['{% if x %}<p title="{% end %}{{ x }}">', /^502 template:1: the block of line 1 ends in another place/], ['{% if x %}<script>{% else %}<style>{% end %}{{ x }}', /ends in another place/],
     ['{% for a in x %}<p {% end %}>', /ends in another place/], ['<script>{% if x %}"{% end %}{{ x }}</script>', /ends in another place/], ['<p', /the page ends within a tag/], ['<script>', /the page ends within/],
-    ['<p =a>', /a `=` stands where/],
+    ['<p =a>', /a `=` stands where/], ['<iframe srcdoc="{{ x }}">', /page in an attribute/], ['<a href="{{ x }}:alert(1)">', /a URL's scheme would be a value/], ['<a href="{% if x %}{{ x }}{% end %}:a">', /scheme would be/],
+    ['<a {% if x %}href{% else %}title{% end %}="{{ x }}">', /put together of pieces/], ['<a {% if x %}hr{% end %}ef="{{ x }}">', /put together of pieces/], ['<a {% for y in xs %}ef="{{ y }}" hr{% end %}>', /the loop of line 1 ends in another place/],
+    ['<a href="{% for y in xs %}{{ y }}:{% end %}">', /scheme would be|the loop of line 1/], ['<a href="{% for y in xs %}{{ y }}{% end %}">', /the loop of line 1/], ['<script></scr{{ x }}</script>', /may be the end of this element/],
+    ['<script>x++ /2; a="b/{{ x }}"</script>', /not followed|string of a script/], ['<script>a = <!-- b\n</script>', /comment of HTML/], ['<p {% if x %}title={% end %}"{{ x }}">', /ends in another place/],
   ]) assert.match(await render(h, template, { x: 'a' }), why, template);
   for (const [template, text] of [
     ['<option {% if x %}selected{% end %}>', '<option selected>'], ['<p {% if no %}a="b"{% else %}c="{{ x }}"{% end %}>', '<p c="a">'], ['<a href="{% if x %}/b/{% end %}{{ x }}">', '<a href="/b/a">'],
     ['<script>f({% for i, a in xs %}{{ a }},{% end %}0); g({{ x }})</script>', '<script>f(1,"b",0); g("a")</script>'], ['<script>a=1/2; b="/"; c={{ x }}</script>', '<script>a=1/2; b="/"; c="a"</script>'],
-    ['<script>return{{ n }}</script>', '<script>return 3</script>'], ['<a href="https://{{ x }}/">', '<a href="https://a/">'], ['a < b {{ x }} <3', 'a < b a <3'], ['<svg/onload=1>{{ x }}', '<svg/onload=1>a'],
+    ['<script>return{{ n }}</script>', '<script>return 3</script>'], ['<a href="https://{{ x }}/">', '<a href="https://a/">'], ['a < b {{ x }} <3', 'a < b a <3'], ['<svg/onload=1>{{ x }}', '<svg/onload=1>a'], ['<a href="/?{% for i, a in xs %}&v={{ a }}{% end %}">', '<a href="/?&v=1&v=b">'],
+    ['<img srcset="{% for i, a in xs %}{{ a }} {{ i }}x, {% end %}">', '<img srcset="1 1x, b 2x, ">'], ['<!--{{ x }}--><b>{{ x }}</b>', '<!----><b>a</b>'], ['<script>if (a<!b) c({{ x }})</script>', '<script>if (a<!b) c("a")</script>'],
+    ['<p {% if x %}title="a"{% end %}class="{{ x }}">', '<p title="a"class="a">'], ['<p class="{% for i, a in xs %}{{ a }} {% end %}">', '<p class="1 b ">'],
   ]) assert.equal(await render(h, template, { x: 'a', n: 3, xs: [1, 'b'] }), text, template);
 });
 

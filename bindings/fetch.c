@@ -17,6 +17,16 @@
 #include "lua/json_lazy.h"
 #include "run/invocation.h"
 
+/* A body that a function gives, piece by piece. */
+struct upload {
+    struct str piece; /* the one that is sent; its text lies on the stack of who waits for that */
+    size_t used;      /* of it */
+    bool ended;       /* it was the last */
+    bool replayed;    /* none is sent: the answer is a recorded one */
+    uint64_t left;    /* bytes that `length` says there are still; CLIENT_BODY_UNSIZED: not said */
+    struct op *waiting; /* borrowed: for the piece to be sent; NULL: nobody */
+};
+
 struct fetch_op {
     struct op op;
     struct client_call *call;    /* NULL when it is over, or a stream's */
@@ -28,8 +38,9 @@ struct fetch_op {
     struct buf data; /* owned: URL, then name and value of each header, then the body */
     size_t url_len, body_len;
     struct buf sizes; /* owned: struct sizes, one for each header */
-    unsigned told;    /* the call, for who listens */
-    bool streamed;    /* it is run again, and was a stream */
+    struct upload upload;
+    unsigned told; /* the call, for who listens */
+    bool streamed; /* it is run again, and was a stream */
 };
 
 struct sizes {
@@ -90,7 +101,11 @@ static void on_done(void *arg, const struct client_response *res)
     else
         snprintf(f->error_text, sizeof(f->error_text), "%s",
                  res->error_text != NULL ? res->error_text : "failed");
+    struct op *waiting = f->upload.waiting;
+    f->upload.waiting = NULL;
     await_op_complete(&f->op);
+    if (waiting != NULL)
+        await_op_complete(waiting); /* there is an answer: the rest of the body is not wanted */
 }
 
 /* ---- the response object ---- */
@@ -269,11 +284,241 @@ static const struct op_type fetch_type = {
 
 /* ---- the call ---- */
 
+static int start(lua_State *L, struct fetch_op *f, const struct client_request *req)
+{
+    struct invocation *inv = invocation_of(L);
+    struct err err;
+    if (client_start(vm_of(L)->services->client, req, on_done, f, &f->call, &err) != 0) {
+        f->call = NULL;
+        if (told_hook(L) != NULL)
+            fetch_told_error(told_hook(L), f->told, err.text);
+        return luaL_error(L, "fetch: %s", err.text);
+    }
+    f->inv = inv;
+    if (inv != NULL)
+        inv->fetching++;
+    return 0;
+}
+
+/* ---- a body in pieces ---- */
+
+static void drop_piece(struct upload *up)
+{
+    up->piece = (struct str){NULL, 0};
+    up->used = 0;
+}
+
+/* For the client, which must not be called back. */
+static long read_piece(void *arg, char *out, size_t size)
+{
+    struct fetch_op *f = arg;
+    struct upload *up = &f->upload;
+    struct str rest = str_skip(up->piece, up->used);
+    if (rest.len == 0)
+        return up->ended ? CLIENT_BODY_END : 0;
+    if (rest.len > size)
+        rest.len = size;
+    memcpy(out, rest.ptr, rest.len);
+    up->used += rest.len;
+    if (up->used == up->piece.len && up->waiting != NULL) {
+        struct op *waiting = up->waiting;
+        up->waiting = NULL;
+        await_op_complete_later(waiting);
+    }
+    return (long)rest.len;
+}
+
+struct piece_op {
+    struct op op;
+    struct fetch_op *fetch; /* on the stack of who waits */
+};
+
+static void cancel_piece(struct op *op)
+{
+    container_of(op, struct piece_op, op)->fetch->upload.waiting = NULL;
+}
+
+static int finish_piece(lua_State *L, struct op *op)
+{
+    (void)L;
+    (void)op;
+    return 0;
+}
+
+static const struct op_type piece_type = {
+    .name = "fetch", .cancel = cancel_piece, .finish = finish_piece};
+
+/* (operation, piece): until it is sent, or the call is over. */
+static int l_send_piece(lua_State *L)
+{
+    struct fetch_op *f = lua_touserdata(L, 1);
+    struct upload *up = &f->upload;
+    up->used = 0;
+    up->piece.ptr = lua_tolstring(L, 2, &up->piece.len);
+    if (f->call == NULL)
+        return 0;
+    client_body_ready(f->call);
+    if (f->call == NULL || up->used == up->piece.len)
+        return 0;
+    struct piece_op *p = (struct piece_op *)await_op_new(L, &piece_type, sizeof(*p));
+    p->fetch = f;
+    up->waiting = &p->op;
+    return await(L, &p->op);
+}
+
+/* The function that gives the body has raised, or its task ends: nothing of it is used any more. */
+static int l_leave(lua_State *L)
+{
+    struct fetch_op *f = *(struct fetch_op **)lua_touserdata(L, 1);
+    drop_piece(&f->upload);
+    await_op_cancel(&f->op);
+    return 0;
+}
+
+static void push_guard(lua_State *L, struct fetch_op *f)
+{
+    struct fetch_op **guard = lua_newuserdatauv(L, sizeof(struct fetch_op *), 0);
+    *guard = f;
+    if (luaL_newmetatable(L, "luafn.fetch_body")) {
+        lua_pushcfunction(L, l_leave);
+        lua_setfield(L, -2, "__close");
+        lua_pushboolean(L, 0);
+        lua_setfield(L, -2, "__metatable");
+    }
+    lua_setmetatable(L, -2);
+    lua_toclose(L, -1);
+}
+
+/* The piece on top of the stack is as it should be. False: there are no more. */
+static bool lx_check_piece(lua_State *L, struct upload *up)
+{
+    size_t len = lua_rawlen(L, -1);
+    if (lua_isnil(L, -1)) {
+        if (up->left != CLIENT_BODY_UNSIZED && up->left > 0)
+            luaL_error(L, "fetch: the body ends %d bytes before its length", (int)up->left);
+        return false;
+    }
+    if (lua_type(L, -1) != LUA_TSTRING)
+        luaL_error(L, "fetch: the body's function must give texts, and nil at the end, not a %s",
+                   luaL_typename(L, -1));
+    if (up->left != CLIENT_BODY_UNSIZED && len > up->left)
+        luaL_error(L, "fetch: the body is longer than its length");
+    if (up->left != CLIENT_BODY_UNSIZED)
+        up->left -= len;
+    return true;
+}
+
+enum { AT_OP = 1, AT_SOURCE = 2, AT_GUARD = 3 };
+enum step { STEP_ASK, STEP_ASKED, STEP_SENT };
+
+/* Asks for pieces and sends them until there are no more or there is an answer; then waits for it.
+ */
+static int pump(lua_State *L, int status, lua_KContext step)
+{
+    (void)status;
+    struct fetch_op *f = lua_touserdata(L, AT_OP);
+    while ((f->call != NULL || f->upload.replayed) && !f->upload.ended) {
+        if (step == STEP_ASKED && lx_check_piece(L, &f->upload)) {
+            lua_pushcfunction(L, l_send_piece);
+            lua_pushvalue(L, AT_OP);
+            lua_pushvalue(L, -3);
+            lua_callk(L, 2, 0, STEP_SENT, pump);
+            step = STEP_SENT;
+        } else if (step == STEP_ASKED) {
+            f->upload.ended = true;
+            if (f->call != NULL)
+                client_body_ready(f->call);
+        } else {
+            drop_piece(&f->upload);
+            lua_settop(L, AT_GUARD);
+            lua_pushvalue(L, AT_SOURCE);
+            lua_callk(L, 0, 1, STEP_ASKED, pump);
+            step = STEP_ASKED;
+        }
+    }
+    drop_piece(&f->upload);
+    lua_settop(L, AT_GUARD);
+    lua_pushvalue(L, AT_OP);
+    return f->upload.replayed ? await_recorded(L, &f->op, f->told) : await(L, &f->op);
+}
+
+static int send_pieces(lua_State *L, struct fetch_op *f, struct client_request *req)
+{
+    f->upload.left = req->body_size;
+    req->read_body = read_piece;
+    req->body_arg = f;
+    if (!f->upload.replayed)
+        start(L, f, req);
+    lua_replace(L, AT_OP);
+    lua_getfield(L, 2, "body");
+    lua_replace(L, AT_SOURCE);
+    lua_settop(L, AT_SOURCE);
+    push_guard(L, f);
+    return pump(L, LUA_OK, STEP_ASK);
+}
+
+/* ---- the same in a test, whose answer sees a body that is a text ---- */
+
+static int l_fetch(lua_State *L);
+
+enum { AT_URL = 1, AT_OPTIONS = 2, AT_BODY = 3, AT_TEXT = 4 };
+
+static void push_options_with_text(lua_State *L)
+{
+    lua_newtable(L);
+    for (lua_pushnil(L); lua_next(L, AT_OPTIONS) != 0; lua_pop(L, 1)) {
+        lua_pushvalue(L, -2);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, -5);
+    }
+    lua_pushnil(L);
+    lua_setfield(L, -2, "length");
+    if (lua_getfield(L, -1, "method") == LUA_TNIL) {
+        lua_pushliteral(L, "POST");
+        lua_setfield(L, -3, "method");
+    }
+    lua_pop(L, 1);
+    lua_pushvalue(L, AT_TEXT);
+    lua_setfield(L, -2, "body");
+}
+
+static int gather(lua_State *L, int status, lua_KContext step)
+{
+    struct upload up = {.left = CLIENT_BODY_UNSIZED};
+    (void)status;
+    for (;;) {
+        if (step == STEP_SENT)
+            return 1;
+        if (step == STEP_ASKED && lx_check_piece(L, &up)) {
+            lua_concat(L, 2);
+            step = STEP_ASK;
+        } else if (step == STEP_ASKED) {
+            lua_settop(L, AT_TEXT);
+            lua_pushcfunction(L, l_fetch);
+            lua_pushvalue(L, AT_URL);
+            push_options_with_text(L);
+            lua_callk(L, 2, 1, STEP_SENT, gather);
+            step = STEP_SENT;
+        } else {
+            lua_pushvalue(L, AT_BODY);
+            lua_callk(L, 0, 1, STEP_ASKED, gather);
+            step = STEP_ASKED;
+        }
+    }
+}
+
+/* ---- the whole ---- */
+
 static int l_fetch(lua_State *L)
 {
     struct fetch_request request;
     lx_fetch_read(L, &request);
-    struct client *client = vm_of(L)->services->client;
+    if (request.pieces && client_is_faked(vm_of(L)->services->client)) {
+        lua_settop(L, AT_OPTIONS);
+        lua_getfield(L, AT_OPTIONS, "body");
+        lua_pushliteral(L, "");
+        return gather(L, LUA_OK, STEP_ASK);
+    }
     struct fetch_op *f = (struct fetch_op *)await_op_new(L, &fetch_type, sizeof(*f));
     struct invocation *inv = invocation_of(L);
     if (inv != NULL && inv->fetching >= LIMIT_FETCH_PARALLEL)
@@ -282,25 +527,19 @@ static int l_fetch(lua_State *L)
     struct hook *hook = told_hook(L);
     if (hook != NULL)
         f->told = lx_fetch_told_begin(L, hook, &request.req, request.stream);
-    if (hook != NULL && hook_replays(hook)) {
+    f->upload.replayed = hook != NULL && hook_replays(hook);
+    if (request.pieces)
+        return send_pieces(L, f, &request.req);
+    if (f->upload.replayed) {
         f->streamed = request.stream;
         return await_recorded(L, &f->op, f->told);
     }
     if (request.stream) {
-        f->stream = lx_fetch_stream_start(L, client, &request.req, on_done, f);
+        f->stream = lx_fetch_stream_start(L, vm_of(L)->services->client, &request.req, on_done, f);
         lua_setiuservalue(L, -2, 1);
         return await(L, &f->op);
     }
-    struct err err;
-    if (client_start(client, &request.req, on_done, f, &f->call, &err) != 0) {
-        f->call = NULL;
-        if (hook != NULL)
-            fetch_told_error(hook, f->told, err.text);
-        return luaL_error(L, "fetch: %s", err.text);
-    }
-    f->inv = inv;
-    if (inv != NULL)
-        inv->fetching++;
+    start(L, f, &request.req);
     return await(L, &f->op);
 }
 

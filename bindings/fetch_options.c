@@ -142,6 +142,24 @@ static void read_retry(lua_State *L, struct client_request *req, struct client_r
     req->retry = retry;
 }
 
+/* Of a body in pieces. */
+static void read_length(lua_State *L, struct fetch_request *f)
+{
+    int is_whole;
+    f->req.body_size = CLIENT_BODY_UNSIZED;
+    if (lua_getfield(L, 2, "length") != LUA_TNIL) {
+        lua_Integer length = lua_tointegerx(L, -1, &is_whole);
+        if (!f->pieces)
+            luaL_error(L, "fetch: length belongs to a body that a function gives in pieces");
+        if (!is_whole || length < 0)
+            luaL_error(L, "fetch: length must be the number of the body's bytes");
+        f->req.body_size = (uint64_t)length;
+    }
+    lua_pop(L, 1);
+    if (f->pieces)
+        f->req.max_redirects = 0; /* it cannot be sent twice */
+}
+
 /* Letters, digits and "-": what a signature has between slashes. */
 static struct str read_place(lua_State *L, const char *name, const char *example)
 {
@@ -199,14 +217,18 @@ static void push_form(lua_State *L, int index)
 
 /* One of `body`, `json` and `form`; the text stays on the stack. Returns the type that goes with
  * it, or an empty one. */
-static struct str read_body(lua_State *L, struct client_request *req)
+static struct str read_body(lua_State *L, struct fetch_request *f)
 {
+    struct client_request *req = &f->req;
     bool json = lua_getfield(L, 2, "json") != LUA_TNIL;
     bool form = lua_getfield(L, 2, "form") != LUA_TNIL;
     bool body = lua_getfield(L, 2, "body") != LUA_TNIL;
     if (json + form + body > 1)
         luaL_error(L, "fetch: of `body`, `json` and `form` only one can be sent");
-    if (body)
+    f->pieces = body && lua_isfunction(L, -1);
+    if (f->pieces)
+        req->method = STR("POST");
+    else if (body)
         req->body = check_text(L, -1, "body");
     if (json) {
         struct buf *text = json_scratch();
@@ -230,11 +252,11 @@ static struct str read_options(lua_State *L, struct fetch_request *f)
 {
     struct client_request *req = &f->req;
     static const char *const known[] = {
-        "method", "headers",  "body",       "json",       "form",   "timeout", "retry",
-        "as",     "sign",     "access_key", "secret_key", "region", "service", "session_token",
-        "stream", "redirect", NULL};
+        "method",        "headers", "body",     "json",       "form",       "length", "timeout",
+        "retry",         "as",      "sign",     "access_key", "secret_key", "region", "service",
+        "session_token", "stream",  "redirect", NULL};
     lx_keys_check(L, 2, known, "fetch");
-    struct str type = read_body(L, req);
+    struct str type = read_body(L, f);
     if (lua_getfield(L, 2, "method") != LUA_TNIL)
         req->method = check_text(L, -1, "method");
     if (lua_getfield(L, 2, "as") != LUA_TNIL)
@@ -243,10 +265,13 @@ static struct str read_options(lua_State *L, struct fetch_request *f)
     read_redirect(L, req);
     read_retry(L, req, &f->retry);
     read_sign(L, f);
+    read_length(L, f);
     int kind = lua_getfield(L, 2, "stream");
     if (kind != LUA_TNIL && kind != LUA_TBOOLEAN)
         luaL_error(L, "fetch: stream must be true or false, not a %s", lua_typename(L, kind));
     f->stream = lua_toboolean(L, -1);
+    if (f->stream && f->pieces)
+        luaL_error(L, "fetch: a body in pieces has an answer that is gathered: leave `stream` out");
     lua_pop(L, 1);
     return type;
 }
@@ -321,6 +346,10 @@ static void lx_sign(lua_State *L, struct fetch_request *f)
         luaL_error(L, "fetch: a signed request brings its own Authorization; leave it out");
     if (gmtime_r(&now, &utc) == NULL || crypto_aws_hash(f->req.body, f->sign_payload) != 0)
         luaL_error(L, "out of memory");
+    if (f->pieces && !str_eq(f->sign.service, STR("s3")))
+        luaL_error(L, "fetch: a body in pieces can be signed for S3 alone");
+    if (f->pieces)
+        memcpy(f->sign_payload, "UNSIGNED-PAYLOAD", sizeof("UNSIGNED-PAYLOAD"));
     strftime(f->sign_date, sizeof(f->sign_date), "%Y%m%dT%H%M%SZ", &utc);
     add_header(f, STR("X-Amz-Date"), str_from(f->sign_date));
     add_header(f, STR("X-Amz-Content-Sha256"), str_from(f->sign_payload));
@@ -436,7 +465,7 @@ void lx_fetch_read(lua_State *L, struct fetch_request *f)
                                    .timeout = LIMIT_FETCH_TIMEOUT,
                                    .max_redirects = LIMIT_FETCH_REDIRECTS,
                                    .headers = f->headers};
-    f->stream = false;
+    f->stream = f->pieces = false;
     f->sign.access_key = f->session_token = (struct str){NULL, 0};
     req->url.ptr = luaL_checklstring(L, 1, &req->url.len);
     lua_settop(L, 2);

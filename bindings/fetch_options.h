@@ -18,6 +18,7 @@ struct fetch_request {
     char sign_date[17], sign_payload[65];
     struct outbound_loan loan;
     bool stream;
+    bool pieces; /* the body is a function, which gives it: still to be said is whom to ask */
 };
 
 /* Reads the arguments of the function that runs; may leave values on the stack, which must stay

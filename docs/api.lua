@@ -1017,7 +1017,8 @@ types[#types + 1] = {
   fields = {
     { "method?", "string", 'default "GET", with `json` or `form` "POST"; DELETE, GET, HEAD, OPTIONS, POST and PUT in any case' },
     { "headers?", "table<string, string>", "" },
-    { "body?", "string", "" },
+    { "body?", "string|fun(): string?", "a text; or a function that gives a piece at each call, and nil at the end" },
+    { "length?", "integer", "bytes of a body in pieces; without it they are sent as chunks" },
     { "json?", "any", "in place of `body`: a value that is sent as JSON" },
     { "form?", "table<string, string|number|boolean|table>", "in place of `body`: sent as `application/x-www-form-urlencoded`; a list repeats its name" },
     { "timeout?", "number", "seconds for the whole call; for a stream, until its head and between two pieces; default 10" },

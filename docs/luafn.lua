@@ -84,7 +84,8 @@
 ---@class luafn.FetchOptions
 ---@field method? string default "GET", with `json` or `form` "POST"; DELETE, GET, HEAD, OPTIONS, POST and PUT in any case
 ---@field headers? table<string, string>
----@field body? string
+---@field body? string|fun(): string? a text; or a function that gives a piece at each call, and nil at the end
+---@field length? integer bytes of a body in pieces; without it they are sent as chunks
 ---@field json? any in place of `body`: a value that is sent as JSON
 ---@field form? table<string, string|number|boolean|table> in place of `body`: sent as `application/x-www-form-urlencoded`; a list repeats its name
 ---@field timeout? number seconds for the whole call; for a stream, until its head and between two pieces; default 10

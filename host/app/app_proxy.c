@@ -312,6 +312,7 @@ static void call(struct proxy *proxy)
         .header_count = proxy->headers->len,
         .body = ex->req.body.len > 0 ? ex->req.body : (struct str){NULL, 0},
         .read_body = whole ? NULL : read_body,
+        .body_arg = proxy,
         .body_size = whole || ex->body->announced == BODY_UNSIZED ? CLIENT_BODY_UNSIZED
                                                                   : ex->body->announced,
         .timeout = LIMIT_PROXY_TIMEOUT,

@@ -138,6 +138,7 @@ static struct client_call *call_new(struct client *client, const struct client_r
                                  .max_bytes = req->max_bytes,
                                  .on_stream = req->on_stream,
                                  .read_body = req->read_body,
+                                 .body_arg = req->body_arg,
                                  .body_size = req->body_size,
                                  .silence = (uint64_t)(req->timeout * 1e9)};
     if (req->retry != NULL)
@@ -208,6 +209,11 @@ void client_cancel(struct client_call *call)
 }
 
 /* ---- instead of the network ---- */
+
+bool client_is_faked(const struct client *client)
+{
+    return client->fake != NULL;
+}
 
 void client_set_fake(struct client *client, const struct client_fake *fake)
 {

@@ -62,11 +62,13 @@ struct client_request {
     const struct header *headers; /* copied */
     unsigned header_count;
     struct str body; /* copied; ptr NULL: none */
-    /* Not NULL: the body comes in pieces instead, of a streamed answer without redirects. Copies at
+    /* Not NULL: the body comes in pieces instead, of a request that follows no redirects. Copies at
      * most `size` bytes of it to `out`: their number, 0 when there are none yet (client_body_ready
      * tells when there are), or one of the two below. Must not call back. Such a request has no
-     * time as a whole: `timeout` is for what the peer does not take. */
-    long (*read_body)(void *arg, char *out, size_t size);
+     * time as a whole: `timeout` is for what the peer does not take, and for its answer. It is sent
+     * again for no retry and no credential. */
+    long (*read_body)(void *body_arg, char *out, size_t size);
+    void *body_arg;
     uint64_t body_size;     /* or CLIENT_BODY_UNSIZED */
     double timeout;         /* seconds, whole call */
     size_t max_bytes;       /* of the response body; more is an error */
@@ -140,6 +142,7 @@ struct client_fake {
     void *arg;
 };
 
+bool client_is_faked(const struct client *client);
 /* From here on calls go to `fake` (borrowed). Streamed answers are refused. */
 void client_set_fake(struct client *client, const struct client_fake *fake);
 /* Ends such a call: its callback is called before this returns. */

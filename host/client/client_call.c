@@ -62,7 +62,7 @@ void client_call_end(struct client_call *call, int error, const char *text)
  */
 static bool is_overdue(struct client_call *call, uint64_t now)
 {
-    if (call->received.len > 0 || call->body_waits)
+    if ((call->on_stream != NULL && call->received.len > 0) || call->body_waits)
         call->deadline = now + call->silence;
     return now >= call->deadline;
 }

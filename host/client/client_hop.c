@@ -319,9 +319,10 @@ static void set_constants(struct client_call *call)
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     /* In HTTP/2 a stream that waits for its reader holds up its neighbours (7.88). */
-    curl_easy_setopt(
-        easy, CURLOPT_HTTP_VERSION,
-        (long)(call->on_stream == NULL ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                     (long)(call->on_stream == NULL && call->read_body == NULL
+                                ? CURL_HTTP_VERSION_2TLS
+                                : CURL_HTTP_VERSION_1_1));
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "luafn/" LUAFN_VERSION);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->tls_error);

@@ -102,7 +102,8 @@ struct client_call {
     void (*on_stream)(void *arg); /* NULL: the answer is gathered */
     struct list in_lively;
     bool head_done; /* of a stream: the final head is complete */
-    long (*read_body)(void *arg, char *out, size_t size); /* NULL: `body` is all */
+    long (*read_body)(void *body_arg, char *out, size_t size); /* NULL: `body` is all */
+    void *body_arg;
     uint64_t body_size;
     struct buf sent; /* of it, the beginning: to be sent once more; at most LIMIT_FETCH_STREAM */
     size_t resent;   /* of that */

@@ -47,7 +47,7 @@ size_t client_stream_read_body(char *out, size_t size, size_t count, void *arg)
         call->resent += again.len;
         return again.len;
     }
-    long got = call->read_body(call->arg, out, size * count);
+    long got = call->read_body(call->body_arg, out, size * count);
     call->body_waits = got == 0;
     if (got == CLIENT_BODY_END)
         return 0;

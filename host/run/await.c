@@ -85,15 +85,25 @@ int await_recorded(lua_State *L, struct op *op, unsigned call)
     return await(L, op);
 }
 
+/* Is there a task that waits for it? */
+static bool set_done(struct op *op)
+{
+    bool pending = op->state == OP_PENDING;
+    if (pending || op->state == OP_NEW)
+        op->state = OP_DONE;
+    if (pending)
+        op->task->pending = NULL;
+    return pending;
+}
+
 void await_op_complete(struct op *op)
 {
-    if (op->state == OP_NEW) {
-        op->state = OP_DONE;
-        return;
-    }
-    if (op->state != OP_PENDING)
-        return;
-    op->state = OP_DONE;
-    op->task->pending = NULL;
-    task_start(op->task, 0);
+    if (set_done(op))
+        task_start(op->task, 0);
+}
+
+void await_op_complete_later(struct op *op)
+{
+    if (set_done(op))
+        task_enqueue(op->task);
 }

@@ -57,6 +57,9 @@ int await_recorded(lua_State *L, struct op *op, unsigned call);
  * it. */
 void await_op_complete(struct op *op);
 
+/* The same from where nothing may be resumed: the task goes on at the loop's next turn. */
+void await_op_complete_later(struct op *op);
+
 /* Stops the work of an operation that is not complete; harmless otherwise. */
 static inline void await_op_cancel(struct op *op)
 {

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import test from 'node:test';
 import zlib from 'node:zlib';
-import { deployment, start } from '../lib/host.mjs';
-import { answer, rawUpstream } from '../lib/upstream.mjs';
+import { deployment, eventually, folder, run, start } from '../lib/host.mjs';
+import { answer, rawUpstream, upstream } from '../lib/upstream.mjs';
+import { requestText } from '../lib/wire.mjs';
 
 // A function that fetches what its body says, and tells what came of it.
 const SCRIPT = `return function(event)
@@ -180,7 +181,7 @@ test('options that are none are refused, with the nearest that is one', async (t
   for (const [name, near] of [['metod', 'method'], ['header', 'headers'], ['timeOut', 'timeout'], ['Body', 'body'], ['redirects', 'redirect']]) {
     assert.match((await ask('/', { [name]: 'x' })).error, new RegExp(`fetch: ${name}: unknown key; did you mean \`${near}\`\\?$`));
   }
-  assert.match((await ask('/', { credentials: 'omit' })).error, /fetch: credentials: unknown key; known are method, headers, body, json, form, timeout, retry, as, sign, /);
+  assert.match((await ask('/', { credentials: 'omit' })).error, /fetch: credentials: unknown key; known are method, headers, body, json, form, length, timeout, retry, as, sign, /);
   assert.match((await ask('/', { stream: 'yes' })).error, /stream must be true or false, not a string/);
   assert.equal(up.requests.length, 0, 'nothing was sent');
   assert.equal((await ask('/', { method: 'PUT', headers: { a: 'b' }, body: 'x', timeout: 5, stream: false, redirect: 'manual' })).status, 200);
@@ -236,7 +237,7 @@ test('retry: after the statuses that are named, as often as is said, within the 
     if (reply === 'end') conn.socket.destroy();
     else conn.send(answer(`${reply} ${request.body}`, { status: reply.split(';')[0], fields: reply.includes(';') ? [`Retry-After: ${reply.split(';')[1]}`] : [] }));
   });
-  const run = async (list, options) => {
+  const tried = async (list, options) => {
     replies = [...list];
     up.requests.length = 0;
     const got = await ask('/', options);
@@ -244,29 +245,29 @@ test('retry: after the statuses that are named, as often as is said, within the 
   };
   const retry = (more) => ({ retry: { backoff: 0.0001, ...more } });
   const busy = '503 Busy', big = 'x'.repeat(70000);
-  assert.deepEqual(await run([busy, busy], retry({})), [3, 200]);
-  assert.deepEqual(await run([busy, busy, busy], retry({})), [3, 503], 'two repeats unless said otherwise');
-  assert.deepEqual(await run([busy], retry({ times: 0 })), [1, 503]);
-  assert.deepEqual(await run([busy], {}), [1, 503]);
-  assert.deepEqual(await run(Array(10).fill('429 Slowly'), retry({ times: 10 })), [11, 200]);
-  assert.deepEqual(await run(['500 Error'], retry({})), [1, 500], 'that may be the same next time');
-  assert.deepEqual(await run(['500 Error', '404 None'], retry({ status: [500, 404] })), [3, 200]);
-  assert.deepEqual(await run([busy], retry({ status: [500] })), [1, 503]);
-  assert.deepEqual(await run([busy], retry({ status: [] })), [1, 503]);
-  assert.deepEqual(await run([`${busy};0`, `${busy};${new Date(Date.now() - 5000).toUTCString()}`], retry({})), [3, 200]);
-  assert.deepEqual(await run([`${busy};3600`], retry({})), [1, 503], 'who has no time for it hears so at once');
-  assert.deepEqual(await run([`${busy};${new Date(Date.now() + 3600000).toUTCString()}`], retry({})), [1, 503]);
-  assert.deepEqual(await run([busy], { retry: { backoff: 30 } }), [1, 503]);
-  assert.deepEqual(await run([busy, busy], { ...retry({}), method: 'POST', body: big }), [3, 200]);
+  assert.deepEqual(await tried([busy, busy], retry({})), [3, 200]);
+  assert.deepEqual(await tried([busy, busy, busy], retry({})), [3, 503], 'two repeats unless said otherwise');
+  assert.deepEqual(await tried([busy], retry({ times: 0 })), [1, 503]);
+  assert.deepEqual(await tried([busy], {}), [1, 503]);
+  assert.deepEqual(await tried(Array(10).fill('429 Slowly'), retry({ times: 10 })), [11, 200]);
+  assert.deepEqual(await tried(['500 Error'], retry({})), [1, 500], 'that may be the same next time');
+  assert.deepEqual(await tried(['500 Error', '404 None'], retry({ status: [500, 404] })), [3, 200]);
+  assert.deepEqual(await tried([busy], retry({ status: [500] })), [1, 503]);
+  assert.deepEqual(await tried([busy], retry({ status: [] })), [1, 503]);
+  assert.deepEqual(await tried([`${busy};0`, `${busy};${new Date(Date.now() - 5000).toUTCString()}`], retry({})), [3, 200]);
+  assert.deepEqual(await tried([`${busy};3600`], retry({})), [1, 503], 'who has no time for it hears so at once');
+  assert.deepEqual(await tried([`${busy};${new Date(Date.now() + 3600000).toUTCString()}`], retry({})), [1, 503]);
+  assert.deepEqual(await tried([busy], { retry: { backoff: 30 } }), [1, 503]);
+  assert.deepEqual(await tried([busy, busy], { ...retry({}), method: 'POST', body: big }), [3, 200]);
   assert.deepEqual([...new Set(up.requests.map((r) => r.body.length))], [70000]);
   // no answer at all: what is idempotent goes again
-  assert.deepEqual(await run(['end', 'end'], retry({})), [3, 200]);
-  assert.deepEqual(await run(['end'], { ...retry({}), method: 'PUT', body: big }), [2, 200]);
-  const posted = await run(['end'], { ...retry({}), method: 'POST', body: 'x' });
+  assert.deepEqual(await tried(['end', 'end'], retry({})), [3, 200]);
+  assert.deepEqual(await tried(['end'], { ...retry({}), method: 'PUT', body: big }), [2, 200]);
+  const posted = await tried(['end'], { ...retry({}), method: 'POST', body: 'x' });
   assert.equal(posted[0], 1);
   assert.match(posted[1], /ECONNRESET/);
   await up.stop();
-  assert.match((await run([], { ...retry({ times: 1 }), method: 'POST', body: 'x' }))[1], /ECONNREFUSED/);
+  assert.match((await tried([], { ...retry({ times: 1 }), method: 'POST', body: 'x' }))[1], /ECONNREFUSED/);
 });
 
 test('retry: what is wrong with it is said', async (t) => {
@@ -289,7 +290,7 @@ function signature({ method, target, headers, body }, { region, service, secret 
   for (const name of names.split(';')) assert.ok(name in headers, `${name} is signed, but was not sent`);
   const canonical = [method, path.split('/').map((part) => (service === 's3' ? strict : (x) => strict(strict(x)))(decodeURIComponent(part))).join('/'), fields.sort().join('&'),
     ...names.split(';').map((name) => `${name}:${headers[name].trim().replace(/ +/g, ' ')}`), '', names, headers['x-amz-content-sha256'] ?? sha(body)].join('\n');
-  if (headers['x-amz-content-sha256']) assert.equal(headers['x-amz-content-sha256'], sha(body));
+  if (headers['x-amz-content-sha256']) assert.equal(headers['x-amz-content-sha256'], body === null ? 'UNSIGNED-PAYLOAD' : sha(body));
   const key = ['aws4_request'].reduce(hmac, hmac(hmac(hmac(`AWS4${secret}`, date.slice(0, 8)), region), service));
   const wanted = crypto.createHmac('sha256', key).update(['AWS4-HMAC-SHA256', date, scope, sha(canonical)].join('\n')).digest('hex');
   assert.match(headers.authorization, new RegExp(`^AWS4-HMAC-SHA256 Credential=AKID/${scope}, `));
@@ -326,6 +327,109 @@ test('sign: as a server of AWS checks it; and at that place alone', async (t) =>
   const wrong = [[{ sign: 'aws2' }, /sign must be "aws4", not 'aws2'/], [{ secret_key: undefined }, /secret_key must be a text, not a nil/], [{ access_key: '' }, /access_key must be a key, and is empty/], [{ region: 'a/b' }, /region must be as "eu-central-1", not 'a\/b'/], [{ service: '' }, /service must be as "s3"/],
     [{ sign: undefined }, /access_key belongs to sign = "aws4"/], [{ headers: { Authorization: 'x' } }, /a signed request brings its own Authorization/], [{ as: 'crm' }, /signed, or made as 'crm', but not both/]];
   for (const [change, message] of wrong) assert.match((await ask('/', { ...keys, ...change })).error, message);
+});
+
+test('a body in pieces: as they come, at the pace of the host that takes them', async (t) => {
+  const seen = [], state = { came: 0, gone: 0 };
+  let hold = null;
+  const url = await upstream(t, async (req, res) => {
+    const hash = crypto.createHash('sha256');
+    let size = 0;
+    if (req.url === '/early') { res.writeHead(403, { Connection: 'close' }); res.end('no'); return; }
+    if (req.url === '/moved') { req.resume(); res.writeHead(307, { Location: '/there' }); res.end(); return; }
+    if (hold) await hold;
+    state.came += 1;
+    try {
+      for await (const piece of req) { size += piece.length; hash.update(piece); }
+    } catch { state.gone += 1; return; } // what breaks off is the function's to tell
+    seen.push({ method: req.method, target: req.url, headers: req.headers, size, sha: hash.digest('hex') });
+    res.end('x'.repeat(req.url === '/long' ? 300000 : 2));
+  });
+  const h = await start(t, { files: deployment({
+    copy: `return { stream_body = true, handler = function(event)
+      local res = fetch("${url}" .. event.headers["x-to"], { method = "PUT", body = event:chunks(), length = tonumber(event.headers["x-length"]), timeout = 5 })
+      return { statusCode = res.status, body = res:text() }
+    end }`,
+    made: `return function(event)
+      local q = event.queryStringParameters
+      local n, count = 0, tonumber(q.count)
+      local ok, res = pcall(fetch, "${url}" .. q.to, { length = tonumber(q.length), timeout = 5, retry = { backoff = 0 }, body = function()
+        n = n + 1
+        if q.sleep then sleep(0.001) end
+        if q.raise and n == 3 then error("no more of it") end
+        if q.odd and n == 3 then return 5 end
+        if n <= count then return ("x"):rep(tonumber(q.size)) end
+      end })
+      return json.encode(ok and { status = res.status, len = #res:text(), n = n } or { error = tostring(res), n = n })
+    end`,
+    signed: `return function()
+      local n = 0
+      return fetch("${url}/b/a%20b+?x=1&a", { method = "PUT", length = 6, sign = "aws4", access_key = "AKID", secret_key = "SECRET", region = "eu-central-1", service = "s3",
+        body = function() n = n + 1 if n < 4 then return "ab" end end }):text()
+    end`,
+    pass: `return function() return fetch("${url}/p", { body = fetch("${url}/long", { stream = true }):chunks() }):text() end`,
+    wrong: `return function()
+      local out = {}
+      for _, o in ipairs { { body = 5 }, { body = print, stream = true }, { body = "x", length = 1 }, { body = print, length = -1 }, { body = print, length = 1.5 }, { body = print, sign = "aws4", access_key = "a", secret_key = "b", region = "c", service = "sqs" } } do out[#out + 1] = select(2, pcall(fetch, "${url}/w", o)) end
+      return json.encode(out)
+    end`,
+  }, { fields: Object.fromEntries(['copy', 'made', 'signed', 'pass', 'wrong'].map((name) => [name, 'fetch = { "127.0.0.1" }, timeout = 60'])) }) });
+  const big = crypto.randomBytes(3000000), sha = crypto.createHash('sha256').update(big).digest('hex');
+  for (const length of [undefined, big.length]) {
+    let open;
+    hold = new Promise((resolve) => { open = resolve; });
+    const going = h.call('copy', { method: 'POST', headers: { 'X-To': '/c', ...(length ? { 'X-Length': String(length) } : {}) }, body: big, ms: 60000 });
+    open();
+    assert.equal((await going).status, 200);
+    const got = seen.pop();
+    assert.deepEqual([got.method, got.size, got.sha, got.headers['content-length'], got.headers['transfer-encoding']], ['PUT', big.length, sha, length && String(length), length ? undefined : 'chunked']);
+  }
+  hold = null;
+  const made = async (query) => (await h.call('made', { suffix: `?${new URLSearchParams(query)}` })).json();
+  for (const [size, count] of [[0, 3], [1, 1], [1, 0], [1000, 100], [16384, 8], [65536, 5], [70000, 3], [1500000, 2]]) {
+    assert.deepEqual(await made({ to: '/m', size, count }), { status: 200, len: 2, n: count + 1 }, `${count} of ${size}`);
+    assert.deepEqual([seen.at(-1).method, seen.at(-1).size], ['POST', size * count]);
+  }
+  const { n, ...rest } = await made({ to: '/long', size: 100, count: 20, sleep: 1, length: 2000 });
+  assert.deepEqual(rest, { status: 200, len: 300000 });
+  assert.ok(n === 20 || n === 21, 'with a length, the answer may come before the end is asked for');
+  assert.match((await made({ to: '/m', size: 100, count: 3, length: 301 })).error, /the body ends 1 bytes before its length/);
+  assert.match((await made({ to: '/m', size: 100, count: 3, length: 299 })).error, /the body is longer than its length/);
+  assert.match((await made({ to: '/m', size: 100, count: 9, raise: 1 })).error, /no more of it/);
+  assert.match((await made({ to: '/m', size: 100, count: 9, odd: 1 })).error, /must give texts, and nil at the end, not a number/);
+  const early = await made({ to: '/early', size: 65536, count: 2000 });
+  assert.ok(early.n < 2000 && (early.status === 403 || /ECONNRESET|EPIPE/.test(early.error)), JSON.stringify(early));
+  assert.equal((await made({ to: '/moved', size: 10, count: 3 })).status, 307, 'it cannot be sent twice');
+  const before = seen.length;
+  assert.equal((await h.call('pass')).text, 'xx');
+  assert.deepEqual(seen.slice(before).map((s) => s.size), [0, 300000]);
+  assert.equal((await h.call('signed')).text, 'xx');
+  const { got: sent, wanted } = signature({ ...seen.at(-1), body: null }, { region: 'eu-central-1', service: 's3', secret: 'SECRET' });
+  assert.equal(sent, wanted);
+  // who leaves in the middle takes his upload with him
+  const there = seen.length;
+  Object.assign(state, { came: 0, gone: 0 });
+  const leaver = (await h.connect()).send(requestText({ method: 'POST', path: '/.netlify/functions/copy', headers: { 'X-To': '/c', 'Content-Length': '300000' } }), 'x'.repeat(150000));
+  await eventually(() => state.came === 1, 10, 'the upload');
+  leaver.close();
+  await eventually(() => state.gone === 1, 10, 'its end');
+  assert.equal(seen.length, there);
+  assert.equal((await made({ to: '/m', size: 10, count: 2 })).status, 200);
+  const wrong = (await h.call('wrong')).json();
+  for (const [i, message] of [/body must be a text, not a number/, /a body in pieces has an answer that is gathered/, /length belongs to a body that a function gives/, /length must be the number/, /length must be the number/, /a body in pieces can be signed for S3 alone/].entries()) assert.match(wrong[i], message);
+});
+
+test('a body in pieces in `luafn test`', async (t) => {
+  const dir = folder(t, deployment({ up: `return function()
+    local n = 0
+    return fetch("https://x.example/u", { length = 6, body = function() n = n + 1 sleep(1) if n < 4 then return "ab" end end }):text()
+  end` }, { files: { 'up_test.lua': `test("up", function(t)
+    t.clock(0)
+    t.fetch("https://x.example/*", function(request) return request.method .. request.body end)
+    t.equal(t.invoke("up").body, "POSTababab")
+  end)` } }));
+  const { code, stdout, stderr } = await run(t, ['test'], { dir });
+  assert.equal(code, 0, stdout + stderr);
 });
 
 test('a host without descriptors says so, and not that it was refused', async (t) => {

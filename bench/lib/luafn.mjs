@@ -8,18 +8,18 @@ export const BIN = path.resolve(ROOT, process.env.LUAFN_BIN ?? 'build/luafn');
 
 const HELLO = 'return function() return { statusCode = 200, body = "hello" } end\n';
 const ECHO = `return function(event)
-  return { statusCode = 200, headers = { ["Content-Type"] = "application/json" }, body = json.encode(json.decode(event.body)) }
+  return { statusCode = 200, headers = { ["Content-Type"] = "application/json" }, body = json.encode(event:json()) }
 end
 `;
 
 const READ3 = `return function(event)
-  local list = json.decode(event.body)
+  local list = event:json()
   return respond.json(200, { total = list.total, page = list.page, next = list.next })
 end
 `;
 const PICK = `return function(event)
   local shows = json.array {}
-  for i, show in ipairs(json.decode(event.body)) do
+  for i, show in ipairs(event:json()) do
     shows[i] = { id = show.id, url = show.url, name = show.name }
   end
   return respond.json(200, shows)

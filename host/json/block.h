@@ -104,6 +104,14 @@ static inline size_t block_first(uint64_t marks)
     return (size_t)__builtin_ctzll(marks) / BLOCK_BITS;
 }
 
+/* The same, or BLOCK where none is. */
+static inline size_t block_run(uint64_t marks)
+{
+    if (BLOCK * BLOCK_BITS < 64)
+        return block_first(marks | UINT64_C(1) << (BLOCK * BLOCK_BITS) % 64);
+    return marks != 0 ? block_first(marks) : BLOCK;
+}
+
 /* Are the first `len` bytes the same, 1 to BLOCK? */
 static inline bool block_same(const char *p, const char *q, size_t len)
 {

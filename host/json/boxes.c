@@ -38,7 +38,7 @@ struct name {
 /* What is found within a box besides those within. */
 struct marks {
     bool odd, blanks;
-    uint8_t height; /* of the highest within */
+    uint16_t height; /* of the highest within */
 };
 
 struct scan {
@@ -137,8 +137,7 @@ static const char *check_rest(const char *p)
 static inline const char *check_string(const char *p)
 {
     if (p <= scan.last_block) {
-        uint64_t marks = block_special(p);
-        p += marks != 0 ? block_first(marks) : BLOCK;
+        p += block_run(block_special(p));
         if (*p == '"')
             return p + 1;
     }
@@ -166,6 +165,8 @@ static bool is_odd_integer(const char *start, const char *end)
 }
 
 /* p is behind those digits. */
+static const char *check_fraction(const char *start, const char *p) __attribute__((noinline));
+
 static const char *check_fraction(const char *start, const char *p)
 {
     scan.marks.odd = true;
@@ -262,7 +263,9 @@ static struct name *name_of(struct str text)
     return &names[index + 1];
 }
 
-/* Any name, and the colon; it is expected there from now on. */
+/* Any name, and the colon; it is expected there from now on. Out of line: it is rare. */
+static const char *read_name(const char *p, struct name **expected) __attribute__((noinline));
+
 static const char *read_name(const char *p, struct name **expected)
 {
     if (!take(&p, '"'))
@@ -291,21 +294,17 @@ static inline bool is_name(const char *p, const struct name *name)
     return is_any_name(p, name);
 }
 
-/* A name that this object has not had yet, and the colon; *had is the first word of those. */
-static inline const char *check_name(const char *p, struct name **last, uint64_t *had)
+/* Has this object had the name? Now it has. *had: those of the first word, nearly always all. */
+static inline bool note_name(const struct name *name, uint64_t *had)
 {
-    struct name **next = &(*last)->next[scan.depth % LEVELS];
-    if (*next != NULL && is_name(p, *next))
-        p += (*next)->len + (size_t)QUOTES;
-    else
-        p = read_name(p, next);
-    if (p == NULL)
-        return NULL;
-    struct name *name = *last = *next;
-    uint64_t *word = name->word == 0 ? had : &scan.had[scan.depth][name->word];
-    bool again = (*word & name->bit) != 0;
-    *word |= name->bit;
-    return again ? NULL : p;
+    uint64_t before = *had;
+    if (name->word == 0) {
+        *had |= name->bit;
+        return (before & name->bit) != 0;
+    }
+    before = scan.had[scan.depth][name->word];
+    scan.had[scan.depth][name->word] |= name->bit;
+    return (before & name->bit) != 0;
 }
 
 /* ---- objects and arrays ---- */
@@ -339,11 +338,11 @@ static inline bool open_box(const char *p, uint32_t *index, struct marks *outer)
 static inline void close_box(const char *p, uint32_t index, uint32_t count, struct marks outer)
 {
     struct json_box *box = &boxes[index];
-    uint8_t height = (uint8_t)(scan.marks.height + 1);
+    uint16_t height = (uint16_t)(scan.marks.height + 1);
     box->end = (uint32_t)(p - scan.start);
     box->next = scan.box_count;
     box->count = count;
-    box->height = height;
+    box->height = (uint8_t)height;
     box->blanks = scan.marks.blanks;
     box->odd = scan.marks.odd;
     scan.marks.odd = outer.odd;
@@ -359,11 +358,20 @@ static const char *check_object(const char *p, struct name *last)
     struct marks outer;
     if (!open_box(p++, &index, &outer))
         return NULL;
+    unsigned level = scan.depth % LEVELS;
     if (!take(&p, '}')) {
         do {
-            p = check_name(p, &last, &had);
-            if (p != NULL)
-                p = check_value(p, last);
+            struct name **next = &last->next[level];
+            last = *next;
+            if (last != NULL && is_name(p, last)) {
+                p += last->len + (size_t)QUOTES;
+            } else {
+                p = read_name(p, next);
+                last = *next;
+            }
+            if (p == NULL || note_name(last, &had))
+                return NULL;
+            p = check_value(p, last);
             if (p == NULL)
                 return NULL;
             count++;

@@ -79,8 +79,7 @@ static void push_value(lua_State *L, const json_t *value)
     }
 }
 
-/* The tree of JSON as a table; nil where it is none. [-0, +1] */
-static void push_record(lua_State *L, struct str line)
+void journal_view_push(lua_State *L, struct str line)
 {
     json_t *tree = json_loadb(line.ptr, line.len, JSON_ALLOW_NUL, NULL);
     if (json_is_object(tree))
@@ -119,7 +118,7 @@ bool journal_view_print(lua_State *L, const struct journal_view *view, struct st
 {
     if (!journal_is_readable(line))
         return false;
-    push_record(L, line); /* stack: view, record */
+    journal_view_push(L, line); /* stack: view, record */
     bool readable = lua_istable(L, -1);
     if (readable && is_wanted(L, &view->filter, line)) {
         struct str text = line;

@@ -17,6 +17,7 @@
 #include "cli/dev_place.h"
 #include "cli/local.h"
 #include "cli/replay_compare.h"
+#include "cli/replay_test.h"
 #include "journal/journal_reader.h"
 #include "journal/replayer.h"
 #include "lua/seed.h"
@@ -25,6 +26,7 @@
 
 struct replay {
     const char *config_file, *id, *against;
+    bool test;
     char folder[4096];
     double newest;
     char *line;                /* owned */
@@ -204,6 +206,18 @@ static void drive(struct replay *r, struct local *local, struct local_call *call
     }
 }
 
+static int write_test(const struct replay *r, const struct function *function)
+{
+    struct str script = function->base->script;
+    size_t slash = script.len;
+    while (slash > 0 && script.ptr[slash - 1] != '/')
+        slash--;
+    if (slash == 0)
+        return cli_fault("the script of %s is inside the program", member(r->record, "function"));
+    return replay_test_write(r->config_file, (struct str){script.ptr, slash - 1},
+                             str_from(r->line));
+}
+
 static int run_again(struct replay *r, struct local *local, struct local_call *call)
 {
     struct app *app = &local->app;
@@ -213,6 +227,8 @@ static int run_again(struct replay *r, struct local *local, struct local_call *c
         return cli_fault("there is no function %s any more", member(r->record, "function"));
     if (function->current == NULL)
         return cli_fault("%s", function->error.text);
+    if (r->test)
+        return write_test(r, function);
     int rc = make_request(r, app->current->config, call);
     if (rc == 0)
         rc = make_claims(r);
@@ -271,6 +287,7 @@ static int run(int argc, char **argv)
     static struct replay r = {.config_file = "functions.lua"};
     const struct option options[] = {{"--config", OPTION_TEXT, &r.config_file},
                                      {"--against", OPTION_TEXT, &r.against},
+                                     {"--test", OPTION_FLAG, &r.test},
                                      {NULL, OPTION_FLAG, NULL}};
     char against[4096];
     int rc = cli_parse(&command_replay, argc, argv, options, &r.id, 1, NULL);

@@ -145,3 +145,41 @@ test('what cannot be run again says why', async (t) => {
   assert.deepEqual([other.code, other.stderr], [0, 'KEY has another value than it had\n'], other.stdout);
   assert.ok(!fs.readFileSync(journalFiles(h.dir)[0], 'utf8').includes('-value-of-it'));
 });
+
+test('a test from a record passes, and fails when the script does something else', async (t) => {
+  const url = await upstream(t, (req, res) => res.end(JSON.stringify({ path: req.url })));
+  const scripts = {
+    shows: `return function(event, context)
+  local seen = kv.get("seen") or { n = 0 }
+  kv.set("seen", { n = seen.n + 1 })
+  local a, b = fetch("${url}/a"):json(), fetch("${url}/b?x=1").body
+  return json.encode { seen.n, kv.incr("all"), a.path, b, event:json(), context.identityContext and context.identityContext.claims.sub }
+end`,
+    chance: 'return function() return { statusCode = 202, body = crypto.uuid() } end',
+    fails: 'return function() error("boom") end',
+  };
+  const files = deployment(scripts, { fields: { shows: 'auth = true' }, more: `auth = { issuer = "https://idp.example/", audience = "a", algorithms = { "HS256", "RS256" }, secret = "${SECRET}" },` });
+  files['functions.lua'] = files['functions.lua'].replace('algorithms = { "HS256", "RS256" }', 'algorithms = { "HS256" }');
+  const h = await start(t, { command: 'dev', files });
+  const token = (await run(t, ['token', '--alg', 'HS256', '--secret', SECRET, '--issuer', 'https://idp.example/', '--aud', 'a', '--sub', 'ada'], { dir: h.dir })).stdout.trim();
+  for (let i = 0; i < 2; i++) await h.call('shows', { method: 'POST', headers: { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' }, body: '{"a":"b\\n"}' });
+  await h.call('chance');
+  await h.call('fails');
+  const list = await records(h.dir, 4);
+  await h.stop();
+  write(h.dir, { 'functions.lua': files['functions.lua'].replace(/algorithms = \{ "HS256" \}, secret = "[^"]*"/, 'algorithms = { "RS256" }') });
+  const written = [];
+  for (const one of list.slice(1)) {
+    const r = await run(t, ['replay', one.id, '--test'], { dir: h.dir });
+    assert.equal(r.code, 0, `${one.function}: ${r.stdout}${r.stderr}`);
+    written.push(/^wrote (\S+_test\.lua)(.*)\n$/.exec(r.stdout));
+  }
+  assert.deepEqual(written.map(([, , more]) => more !== ''), [false, true, false]);
+  const all = await run(t, ['test'], { dir: h.dir });
+  assert.equal(all.code, 0, all.stdout + all.stderr);
+  assert.match(fs.readFileSync(written[0][1], 'utf8'), /store\.set\("seen", \{ n = 1 \}\)\n {2}store\.set\("all", 1\)\n {2}local answers/);
+  assert.match((await run(t, ['replay', list[1].id, '--test'], { dir: h.dir })).stderr, /cannot be written: File exists/);
+  write(h.dir, { 'scripts/shows.lua': scripts.shows.replace('seen.n,', 'seen.n + 1,') });
+  const other = await run(t, ['test'], { dir: h.dir });
+  assert.equal(other.code, 1, other.stdout + fs.readFileSync(written[0][1], 'utf8'));
+});

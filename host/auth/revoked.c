@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "base/limits.h"
-#include "shared/revocations.h"
 
 static const char *const names[REVOCATION_KINDS] = {
     [REVOCATION_SUB] = "sub", [REVOCATION_SID] = "sid", [REVOCATION_JTI] = "jti"};
@@ -48,9 +47,8 @@ static bool is_too_old(const struct claims *claims, double now)
                          : now - issued > LIMIT_REVOCATION_LIFE;
 }
 
-/* Something was revoked, or may have been. */
-static enum revoked_result look(struct claims *claims, struct str issuer, double now, bool answered,
-                                uint64_t generation)
+enum revoked_result revoked_look_closely(struct claims *claims, struct str issuer, double now,
+                                         bool answered, uint64_t generation)
 {
     if (generation == UINT64_MAX)
         return REVOKED_UNKNOWN;
@@ -68,11 +66,4 @@ static enum revoked_result look(struct claims *claims, struct str issuer, double
     }
     claims->marks.judged = generation;
     return REVOKED_NOT;
-}
-
-enum revoked_result revoked_look(struct claims *claims, struct str issuer, double now,
-                                 bool answered)
-{
-    uint64_t generation = revocations_generation();
-    return generation == 0 ? REVOKED_NOT : look(claims, issuer, now, answered, generation);
 }

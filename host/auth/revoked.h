@@ -8,6 +8,7 @@
 #pragma once
 
 #include "auth/claims.h"
+#include "shared/revocations.h"
 
 enum revoked_result {
     REVOKED_NOT,
@@ -18,6 +19,15 @@ enum revoked_result {
     REVOKED_UNKNOWN /* what was revoked is not known yet */
 };
 
+/* revoked_look where something was revoked, or may have been. */
+enum revoked_result revoked_look_closely(struct claims *claims, struct str issuer, double now,
+                                         bool answered, uint64_t generation);
+
 /* `now`: seconds since 1970. `answered`: somebody who knows how old the token is was asked. */
-enum revoked_result revoked_look(struct claims *claims, struct str issuer, double now,
-                                 bool answered);
+static inline enum revoked_result revoked_look(struct claims *claims, struct str issuer, double now,
+                                               bool answered)
+{
+    uint64_t generation = revocations_generation();
+    return generation == 0 ? REVOKED_NOT
+                           : revoked_look_closely(claims, issuer, now, answered, generation);
+}

@@ -11,10 +11,18 @@
 #include <sys/mman.h>
 
 enum { COUNT_AGAIN = 60 /* seconds between two counts */, BIT_SHIFT = 40 };
+_Static_assert((REVOCATION_KINDS + 1) * sizeof(uint64_t) == SHA256_DIGEST_LENGTH, "its parts");
 _Static_assert((uint64_t)1 << (64 - BIT_SHIFT) == REVOCATION_BITS, "a bit for each value of 24");
 
 static struct revocation_table *table;
 static bool is_unknown;
+static const _Atomic uint64_t none = 0, unknown = UINT64_MAX;
+const _Atomic uint64_t *revocations_counter = &none;
+
+static void choose_counter(void)
+{
+    revocations_counter = is_unknown ? &unknown : table != NULL ? &table->generation : &none;
+}
 
 int revocations_init(struct revocation_table *t)
 {
@@ -24,6 +32,7 @@ int revocations_init(struct revocation_table *t)
 void revocations_share(struct revocation_table *shared)
 {
     table = shared;
+    choose_counter();
 }
 
 static int need_table(void)
@@ -35,31 +44,31 @@ static int need_table(void)
     if (memory == MAP_FAILED)
         return -ENOMEM;
     table = memory;
+    choose_counter();
     return revocations_init(table);
 }
 
 /* ---- names ---- */
 
-static uint64_t hash(char kind, struct str text)
+/* Of the text's digest a part for each use, so that they have nothing to do with each other. */
+static uint64_t hash(struct str text, unsigned part)
 {
-    unsigned char parts[1 + SHA256_DIGEST_LENGTH] = {(unsigned char)kind};
     unsigned char digest[SHA256_DIGEST_LENGTH];
     uint64_t value = 0;
-    SHA256((const unsigned char *)text.ptr, text.len, parts + 1);
-    SHA256(parts, sizeof(parts), digest);
+    SHA256((const unsigned char *)text.ptr, text.len, digest);
     for (unsigned i = 0; i < sizeof(value); i++)
-        value = value << 8 | digest[i];
+        value = value << 8 | digest[part * sizeof(value) + i];
     return value;
 }
 
 uint64_t revocations_issuer(struct str issuer)
 {
-    return issuer.len > 0 ? hash('i', issuer) : 0;
+    return issuer.len > 0 ? hash(issuer, REVOCATION_KINDS) : 0;
 }
 
 uint64_t revocations_id(enum revocation_kind kind, struct str id)
 {
-    return hash("usj"[kind], id);
+    return hash(id, kind);
 }
 
 struct revocation revocations_make(enum revocation_kind kind, struct str issuer, struct str id,
@@ -232,22 +241,16 @@ bool revocations_match(uint64_t name, double issued, double now)
     }
 }
 
-uint64_t revocations_generation(void)
-{
-    if (is_unknown)
-        return UINT64_MAX;
-    return table != NULL ? atomic_load_explicit(&table->generation, memory_order_acquire) : 0;
-}
-
 void revocations_count_refused(void)
 {
     if (table != NULL)
         atomic_fetch_add_explicit(&table->refused, 1, memory_order_relaxed);
 }
 
-void revocations_expect(bool unknown)
+void revocations_expect(bool yes)
 {
-    is_unknown = unknown;
+    is_unknown = yes;
+    choose_counter();
 }
 
 /* ---- the store ---- */

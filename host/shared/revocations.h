@@ -79,15 +79,21 @@ int revocations_add(const struct revocation *revocation, double now)
 /* Does one of that name mean a token issued then? */
 bool revocations_match(uint64_t name, double issued, double now);
 
+/* Where that number is which all requests ask for; revocations_generation reads it. */
+extern const _Atomic uint64_t *revocations_counter;
+
 /* Changes with each one that is added. 0: there never was one. UINT64_MAX: nobody knows yet. */
-uint64_t revocations_generation(void);
+static inline uint64_t revocations_generation(void)
+{
+    return atomic_load_explicit(revocations_counter, memory_order_acquire);
+}
 
 /* A token was refused. */
 void revocations_count_refused(void);
 
-/* Is it known here what the store has? Until then nobody can tell who was revoked. `unknown` is
- * this process' own. */
-void revocations_expect(bool unknown);
+/* What the store has is yet to be read by this process: until then nobody can tell who was revoked.
+ */
+void revocations_expect(bool yes);
 
 /* Up to where the store's entries have been read, by any worker: REVOCATION_POSITION bytes, ends
  * with a NUL; empty: not at all. A longer one is not kept. `any`: there were entries, so it is

@@ -251,7 +251,7 @@ static void lx_param(lua_State *L, int index, struct sql_value *out)
         lua_pushlstring(L, text->data, text->len);
         lua_replace(L, index);
     }
-        /* fall through */
+        __attribute__((fallthrough));
     case LUA_TSTRING:
         out->text.ptr = lua_tolstring(L, index, &out->text.len);
         out->type = SQL_TEXT;

@@ -483,7 +483,7 @@ static bool take_running(struct pg *pg, const PGresult *result)
             overflow(pg);
             return false;
         }
-        /* fall through */
+        __attribute__((fallthrough));
     case PGRES_COMMAND_OK:
     case PGRES_EMPTY_QUERY:
         s->rows.affected = strtoull(PQcmdTuples((PGresult *)(uintptr_t)result), NULL, 10);

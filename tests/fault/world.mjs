@@ -34,6 +34,15 @@ return function()
   return json.encode { db:query("select $1 as a, 'x' as b", 7), db:transaction(function(tx) return tx:one("select 1.5 as c").c end) }
 end`;
 const TALK = 'return function() return { websocket = function(ws) for m in ws:messages() do ws:send(m) end end } end';
+// In the host's own name, once more where that fails; and signed, in pieces.
+const PARTNER = `local COUNT = env.TV_API_URL:gsub("shows$", "count")
+return function()
+  local n = 0
+  local named = fetch(COUNT, { as = "partner", json = { a = 1 }, retry = { times = 1, backoff = 0 } })
+  local signed = fetch(COUNT .. "?b&a=1", { method = "PUT", sign = "aws4", access_key = "a", secret_key = "b", region = "c", service = "s3",
+    body = function() n = n + 1 if n < 4 then return ("x"):rep(1000) end end })
+  return named:text():match("^%d+") .. " " .. signed:text():match("^%d+")
+end`;
 const KEY = 'return function() return base64.encode(crypto.pbkdf2("sha256", "a", "b", 1, 8)) end';
 // A file that is sent in pieces, and two that are compressed: by the loop, and by a thread.
 const FILES = { 'large.bin': crypto.randomBytes(200000), 'small.css': crypto.randomBytes(10000).toString('hex'), 'large.css': crypto.randomBytes(60000).toString('hex') };
@@ -44,7 +53,12 @@ async function upstream(t) {
     // The whole question first: an end that closes on bytes it has not read resets the connection.
     let length = 0;
     req.on('data', (d) => { length += d.length; }).on('end', () => {
-      if (req.url === '/count') {
+      if (req.url === '/token') {
+        res.writeHead(200, { 'Content-Type': 'application/json', Connection: 'close' });
+        res.end(JSON.stringify({ access_token: 'a-token-of-the-partner', token_type: 'Bearer' })); // good for once
+        return;
+      }
+      if (req.url.startsWith('/count')) {
         res.writeHead(200, { 'Content-Type': 'text/plain', 'Content-Encoding': 'identity', Connection: 'close' });
         res.end(`${length}`.padEnd(100000, '.'));
         return;
@@ -71,6 +85,7 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
     rows: ROWS,
     talk: TALK,
     key: KEY,
+    partner: PARTNER,
     raise: 'return function() error("on purpose") end',
     me: CLAIMS,
     bound: CLAIMS,
@@ -82,10 +97,11 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
       hello: open, echo: open, upload: `${open}, stream_body = true`, rows: `${open}, sql = { "DATABASE_URL" }`, talk: open, key: open, raise: open, me: 'auth = true', bound: 'auth = { dpop = true }',
       opaque: `auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, introspection = { url = ${lua(url)}, client_id = "a", client_secret = "b" } }`,
       shows: `${open}, fetch = { "127.0.0.1" }, env = { "JWT_*", "TV_API_URL" }`,
+      partner: `${open}, fetch = { "127.0.0.1" }, env = { "TV_API_URL" }`,
       ...Object.fromEntries(Object.keys(scripts).map((name) => [name, open])),
       ...fields(issuer),
     },
-    more: `  publish = "web", redirects = { { from = "/px/*", to = "${new URL(url).origin}/:splat", status = 200 } }, auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, backend = ${lua(backend)} },\n`,
+    more: `  publish = "web", redirects = { { from = "/px/*", to = "${new URL(url).origin}/:splat", status = 200 } }, outbound = { partner = { hosts = { "127.0.0.1" }, token_url = "${new URL(url).origin}/token", client_id = "a", client_secret = "b" } }, auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, backend = ${lua(backend)} },\n`,
     files: {
       'scripts/lib/auth.lua': lib,
       'web/page.txt': 'a page',
@@ -152,6 +168,7 @@ export const types = (w) => {
       request: { method: 'POST', path: '/px/count', body: 'x'.repeat(150000) }, right: is(200, (r) => /^150000\.{99994}$/.test(r.text)),
     }),
     'rows of a database': () => ({ request: { path: `${FN}rows` }, right: is(200, (r) => { assert.deepEqual(r.json(), [[{ a: 7, b: 'x' }], 1.5]); return true; }) }),
+    'a token of the host\'s own, and a signed body in pieces': () => ({ request: { path: `${FN}partner` }, right: is(200, (r) => r.text === '7 3000'), pause: 90 }),
     'a key of a password': () => ({ request: { path: `${FN}key` }, right: is(200, (r) => r.text === crypto.pbkdf2Sync('a', 'b', 1, 8, 'sha256').toString('base64')) }),
     'a WebSocket, and a message': () => ({
       request: { bytes: Buffer.concat([requestText({ path: `${FN}talk`, headers: OFFER, close: false }), text('x'.repeat(100000))]) }, right: is(101),

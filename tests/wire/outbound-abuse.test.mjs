@@ -1,7 +1,9 @@
 // Scripts that are after the host's own tokens: whatever they try, neither token nor secret comes out.
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
+import fs from 'node:fs';
 import http from 'node:http';
+import path from 'node:path';
 import test from 'node:test';
 import { deployment, lua, run, start } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
@@ -120,6 +122,10 @@ test('no script comes by a token or a secret', async (t) => {
     for (const page of ['metrics', 'ready']) leaks(page, (command === 'dev' ? await h.get(`/_luafn/${page}`) : await h.admin(page)).text);
     await h.stop();
     leaks(`${command}, its log`, h.stdout + h.stderr);
+    for (const name of fs.readdirSync(path.join(h.dir, '.luafn'), { recursive: true })) {
+      const file = path.join(h.dir, '.luafn', name);
+      if (fs.statSync(file).isFile()) leaks(`${command}, .luafn/${name}`, fs.readFileSync(file, 'latin1'));
+    }
     assert.match(h.stdout + h.stderr, /outbound 'broken': the token endpoint answers with status 400|refuses/);
   }
   assert.equal(shown, 2, 'other variables are there');

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "journal/hook.h"
+#include "options/options.h"
 #include "run/input.h"
 #include "run/invocation.h"
 #include "run/outcome.h"
@@ -309,6 +310,11 @@ static void set_suspended(struct call *call)
     outcome_set_suspended(call->ex);
 }
 
+static void set_loading(struct call *call)
+{
+    outcome_set_loading(call->ex);
+}
+
 static void set_cancelled(struct call *call)
 {
     outcome_set_limit(BUDGET_CANCELLED, call->function->spec, NULL, false, call->ex);
@@ -342,9 +348,41 @@ static void on_gone_while_queued(struct exchange *ex)
     exchange_release(ex);
 }
 
+static void release_instance(void *instance)
+{
+    instance_unref(instance);
+}
+
+/* It waits from here on, and whom one version let in must not run on another that would not. */
+static void remember(struct call *call)
+{
+    struct instance *current = call->function->current;
+    if (call->waited)
+        return;
+    call->waited = true;
+    if (current != NULL && arena_defer(&call->ex->arena, release_instance, current) == 0)
+        call->judged = instance_ref(current);
+}
+
+/* The version that it runs on: the one that serves, or where that asks for something else, the one
+ * that let it in. NULL: that was functions.lua alone. */
+static struct instance *version_of(const struct call *call)
+{
+    const struct function *function = call->function;
+    struct instance *current = function->current, *judged = call->judged;
+    if (!call->waited || judged == current)
+        return current;
+    const struct function_spec *spec = judged != NULL ? &judged->spec : function->base;
+    bool alike = options_is_given(function->base, STR("auth")) ||
+                 (spec->policy.kind == POLICY_UNSET && current->spec.policy.kind == POLICY_UNSET);
+    bool same = judged != NULL && judged->content == current->content;
+    return same || (alike && call->tool == NULL) ? current : judged;
+}
+
 static void enqueue(struct call *call)
 {
     struct function *function = call->function;
+    remember(call);
     function->queued++;
     list_push(&function->queue, &call->waiting);
     exchange_hold(call->ex);
@@ -372,13 +410,19 @@ static void release_slot(struct function *function, bool spoiled)
 static void run(struct call *call)
 {
     static const struct invocation_owner owner = {.on_result = judge, .on_end = release_slot};
-    const struct function_spec *spec = call->function->spec;
+    struct instance *version = version_of(call);
+    if (version == NULL) {
+        answer_unstarted(call, set_loading);
+        release_slot(call->function, false);
+        return;
+    }
+    const struct function_spec *spec = &version->spec;
     if (call->tool == NULL && input_is_judged(spec) && !input_judge(spec, call->ex, &call->query)) {
         answer_unstarted(call, set_nothing);
         release_slot(call->function, false);
         return;
     }
-    if (invocation_start(call, &owner))
+    if (invocation_start(call, version, &owner))
         return;
     answer_unstarted(call, set_no_slot);
     release_slot(call->function, false);
@@ -414,6 +458,7 @@ static void on_body(struct exchange *ex)
 
 static void receive(struct call *call)
 {
+    remember(call);
     exchange_hold(call->ex);
     list_push(&call->function->receiving, &call->waiting);
     call->ex->on_gone = on_gone_while_receiving;

@@ -22,8 +22,11 @@ struct call {
     const json_t *query;   /* in the arena: as the function's `query` wants it; NULL: it has none */
     struct str path;       /* event.path: what the client asked for, before rewrites */
     const struct route_match *match;
-    struct tool_call *tool; /* in the arena; NULL: it is called by its own address */
-    struct list waiting;    /* in the function's queue, or among those whose body comes */
+    struct tool_call *tool;  /* in the arena; NULL: it is called by its own address */
+    struct instance *judged; /* reference, where it waited: by whose policy it was let in; NULL: by
+                                that of functions.lua */
+    bool waited;
+    struct list waiting; /* in the function's queue, or among those whose body comes */
 };
 
 struct function {

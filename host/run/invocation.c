@@ -335,18 +335,19 @@ struct task *invocation_add_task(struct invocation *inv, void (*done)(struct tas
     return task;
 }
 
-static void init(struct invocation *inv, struct call *call, const struct invocation_owner *owner)
+static void init(struct invocation *inv, struct call *call, struct instance *instance,
+                 const struct invocation_owner *owner)
 {
     struct function *function = call->function;
     inv->function = function;
     inv->owner = owner;
-    inv->instance = instance_ref(function->current);
+    inv->instance = instance_ref(instance);
     inv->call = call;
     if (call->tool != NULL)
         call->tool->began = true;
     inv->ex = call->ex;
     inv->budget =
-        (struct budget){.cpu_limit_ns = (uint64_t)(function->spec->cpu * 1e9), .may_slice = true};
+        (struct budget){.cpu_limit_ns = (uint64_t)(instance->spec.cpu * 1e9), .may_slice = true};
     inv->main = NULL;
     inv->slot = NULL;
     inv->stream = 0;
@@ -368,12 +369,13 @@ static void init(struct invocation *inv, struct call *call, const struct invocat
     inv->ex->owner = inv;
 }
 
-bool invocation_start(struct call *call, const struct invocation_owner *owner)
+bool invocation_start(struct call *call, struct instance *instance,
+                      const struct invocation_owner *owner)
 {
     struct invocation *inv = take();
     if (inv == NULL)
         return false;
-    init(inv, call, owner);
+    init(inv, call, instance, owner);
     hook_moment(inv->ex->hook, HOOK_STARTED);
     inv->main = invocation_add_task(inv, on_main_done, inv);
     if (inv->main == NULL) {

@@ -47,11 +47,11 @@ struct invocation {
     struct list in_function;
 };
 
-/* Starts the handler. Takes a reference to the exchange and owns call->claims from here on; false
- * when out of memory: it has done neither. `owner` (static) may be told of the end before this
- * returns. */
-bool invocation_start(struct call *call, const struct invocation_owner *owner)
-    __attribute__((warn_unused_result));
+/* Starts the handler of that version. Takes a reference to the exchange and owns call->claims from
+ * here on; false when out of memory: it has done neither. `owner` (static) may be told of the end
+ * before this returns. */
+bool invocation_start(struct call *call, struct instance *instance,
+                      const struct invocation_owner *owner) __attribute__((warn_unused_result));
 
 /* Ends it from outside; `end` says why: BUDGET_TIMEOUT answers 504, BUDGET_CANCELLED 503 if there
  * still is a client. */

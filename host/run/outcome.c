@@ -321,6 +321,12 @@ void outcome_set_suspended(struct exchange *ex)
         STR("60"));
 }
 
+void outcome_set_loading(struct exchange *ex)
+{
+    set_unavailable(ex, "loading", "This function was still loading when the request came",
+                    STR("1"));
+}
+
 void outcome_set_not_loaded(const char *reason, bool dev, struct exchange *ex)
 {
     ex->error_code = "not_loaded";

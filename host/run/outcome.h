@@ -52,5 +52,8 @@ void outcome_set_no_slot(const struct function_spec *spec, struct exchange *ex);
 /* Its runs hung workers: 503 function_suspended. */
 void outcome_set_suspended(struct exchange *ex);
 
+/* It loaded while the request waited, and says itself who may call it: 503 loading. */
+void outcome_set_loading(struct exchange *ex);
+
 /* The function has never loaded: 500 with errorType LoadError; the reason in `dev` only. */
 void outcome_set_not_loaded(const char *reason, bool dev, struct exchange *ex);

@@ -184,6 +184,11 @@ test('of an issuer for all its functions; metadata, routes and explain say it', 
   const explained = await run(t, ['explain', boundTo(mine), '--route', 'me'], { dir });
   assert.match(explained.stdout, /PASS +mtls .*bound to a certificate/);
   assert.match(explained.stdout, /let through, with the certificate that it is bound to/);
+  const audit = await run(t, ['audit', h.url('/.netlify/functions/me'), '--token', boundTo(mine), '--issuer', issuer.issuer, '--aud', AUDIENCE], { dir });
+  assert.equal(audit.code, 0, audit.stdout + audit.stderr);
+  assert.match(audit.stdout, /^ok +the good token without its certificate .*401 .*needs the certificate/m);
+  const loose = await run(t, ['audit', h.url('/.netlify/functions/off'), '--token', boundTo(mine), '--issuer', issuer.issuer, '--aud', AUDIENCE], { dir });
+  assert.match(loose.stdout, /^LET THROUGH +the good token without its certificate/m);
   const unbound = await run(t, ['explain', issuer.token({}), '--route', 'me'], { dir });
   assert.match(unbound.stdout, /FAIL +mtls/);
   assert.equal(unbound.code, 1);

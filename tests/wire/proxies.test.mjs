@@ -7,7 +7,9 @@ import fs from 'node:fs';
 import http from 'node:http';
 import test from 'node:test';
 import { deployment, eventually, folder, freePort, lua, run, start } from '../lib/host.mjs';
+import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { later } from '../lib/later.mjs';
+import { client, proof } from '../lib/proof.mjs';
 import { request } from '../lib/wire.mjs';
 
 const LOOK = `return function(event)
@@ -70,6 +72,19 @@ test('rates and the log count whom the proxy names; a claim of the client moves 
   await h.stop();
   const ips = h.stdout.split('\n').filter((l) => l.includes('"path"')).map((l) => JSON.parse(l).ip);
   assert.deepEqual(ips, ['1.2.3.4', '1.2.3.4', '1.2.3.4', '1.2.3.4', '1.2.3.5']);
+});
+
+test('the address of a proof of possession is what a trusted proxy says, and nobody else', async (t) => {
+  const issuer = (await Issuer.start(t)).tenant();
+  const who = await client();
+  const token = issuer.token({ cnf: { jkt: who.jkt } });
+  const statuses = async (from) => {
+    const h = await start(t, { files: deployment({ me: 'return function() return "in" end' }, { fields: { me: 'auth = { dpop = true }' }, more: `  proxies = { from = ${lua(from)}, trust_host = true },\n  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)} },` }) });
+    const urls = [h.url('/.netlify/functions/me'), 'https://public.example/.netlify/functions/me'];
+    return Promise.all(urls.map(async (url) => (await h.call('me', { headers: { Authorization: `DPoP ${token}`, DPoP: await proof(who, { url, token }), 'X-Forwarded-For': '1.2.3.4', 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'public.example' } })).status));
+  };
+  assert.deepEqual(await statuses('10.0.0.0/8'), [200, 401]);
+  assert.deepEqual(await statuses('127.0.0.1'), [401, 200]);
 });
 
 test('what is no network, no header, no key is refused', async (t) => {

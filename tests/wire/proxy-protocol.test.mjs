@@ -9,9 +9,11 @@ import path from 'node:path';
 import test from 'node:test';
 import tls from 'node:tls';
 import { certificate, tlsArgs } from '../lib/cert.mjs';
-import { deployment, eventually, folder, freePort, run, start } from '../lib/host.mjs';
+import { deployment, eventually, folder, freePort, lua, run, start } from '../lib/host.mjs';
+import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { noWorkerBegins } from '../lib/process.mjs';
 import { later } from '../lib/later.mjs';
+import { client, proof } from '../lib/proof.mjs';
 import { requestText, Wire } from '../lib/wire.mjs';
 
 const SCRIPTS = {
@@ -132,6 +134,23 @@ test('a client behind the proxy claims in vain; one proxy behind another is beli
   const rates = [];
   for (let i = 0; i < 3; i += 1) rates.push((await ask(h, v1('192.0.2.1'), 'rated', { 'X-Forwarded-For': `1.2.3.${i}` })).status);
   assert.deepEqual(rates, [200, 200, 429]);
+});
+
+test('the address of a proof of possession follows whom the proxy names, not what his client claims', async (t) => {
+  const issuer = (await Issuer.start(t)).tenant();
+  const h = await start(t, {
+    files: deployment({ me: 'return function() return "in" end' }, { fields: { me: 'auth = { dpop = true }' }, more: `  proxies = { from = { "127.0.0.1", "10.0.0.0/8" }, trust_host = true },\n  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)} },` }), args: ['--proxy-protocol'],
+  });
+  const who = await client();
+  const token = issuer.token({ cnf: { jkt: who.jkt } });
+  const claims = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'public.example' };
+  const status = async (header, url, headers) => (await ask(h, header, 'me', { Authorization: `DPoP ${token}`, DPoP: await proof(who, { url, token }), ...headers })).status;
+  const own = 'http://api.example/.netlify/functions/me';
+  const claimed = 'https://public.example/.netlify/functions/me';
+  assert.deepEqual([await status(v1('192.0.2.1'), own, claims), await status(v1('192.0.2.1'), claimed, claims)], [200, 401], 'a client');
+  assert.deepEqual([await status(v1('10.0.0.1'), own, claims), await status(v1('10.0.0.1'), claimed, claims)], [401, 200], 'another proxy');
+  const secure = v2(0x21, 0x11, `${v4('192.0.2.1')}2000050100000000`);
+  assert.deepEqual([await status(secure, own, {}), await status(secure, own.replace('http:', 'https:'), {})], [401, 200], 'TLS that the proxy has opened');
 });
 
 test('it comes before TLS; a client that speaks TLS with the proxy is secure', async (t) => {

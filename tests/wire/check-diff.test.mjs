@@ -78,6 +78,20 @@ test('issuers, audiences, algorithms, keys, times, opaque tokens', async (t) => 
   assert.ok(!(await diff(t, world(functions, AUTH()), world(functions, AUTH().replace('a secret', 'A secret')))).stdout.includes('secret of thirty'));
 });
 
+test('webhooks: who signs, with which secret, how late', async (t) => {
+  const hook = (scheme, secret = '"one"', more = '') => `{ webhook = ${scheme}, secret = ${secret}${more} }`;
+  const told = async (before, now) => (await diff(t, world({ hook: `auth = ${before}` }), world({ hook: `auth = ${now}` }))).rows.map(([kind, , , who]) => `${kind}: ${who}`).sort();
+  const github = hook('"github"');
+  assert.deepEqual(await told(github, github), []);
+  assert.deepEqual(await told(github, hook('"github"', '{ "two", "one" }')), ['gained: senders of webhooks (github) with another secret']);
+  assert.deepEqual(await told(hook('"github"', '{ "two", "one" }'), github), ['lost: senders of webhooks (github) with another secret']);
+  assert.deepEqual(await told(github, hook('"slack"')), ['gained: senders of webhooks (slack)', 'lost: senders of webhooks (github)']);
+  assert.deepEqual(await told(hook('"slack"'), hook('"slack"', '"one"', ', tolerance = 600')), ['gained: senders of webhooks (slack) up to 600 s late']);
+  assert.deepEqual(await told(github, '"public"'), ['gained: everybody']);
+  assert.deepEqual(await told(github, 'true'), [`gained: tokens of ${ISSUER} (token)`, 'lost: senders of webhooks (github)']);
+  assert.deepEqual(await told('true', github), ['gained: senders of webhooks (github)', `lost: tokens of ${ISSUER} (token)`]);
+});
+
 test('paths, methods, names: what stands there now, whoever stood there before', async (t) => {
   const admin = 'auth = { role = "admin" }';
   const told = async (before, now) => (await diff(t, world(before), world(now))).rows.map((row) => row.join('|'));

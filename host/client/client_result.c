@@ -147,16 +147,27 @@ void client_hide_token(struct client_call *call)
         hide_token(call, call->received.data, call->received.len);
 }
 
+/* Of this hop, in the arena. libcurl has written it down for itself, which is not done twice. */
+static struct str url_of(struct client_call *call)
+{
+    char *text = NULL;
+    struct str url = {NULL, 0};
+    if (call->authorization.len == 0 &&
+        curl_easy_getinfo(call->easy, CURLINFO_EFFECTIVE_URL, &text) == CURLE_OK && text != NULL)
+        return arena_copy(&call->arena, str_from(text));
+    if (curl_url_get(call->url, CURLUPART_URL, &text, 0) == CURLUE_OK) {
+        hide_token(call, text, strlen(text));
+        url = arena_copy(&call->arena, str_from(text));
+    }
+    curl_free(text);
+    return url;
+}
+
 int client_read_head(struct client_call *call, struct client_response *res)
 {
-    char *url = NULL;
     *res = (struct client_response){.error = 0};
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &res->status);
-    if (curl_url_get(call->url, CURLUPART_URL, &url, 0) == CURLUE_OK) {
-        hide_token(call, url, strlen(url));
-        res->url = arena_copy(&call->arena, str_from(url));
-    }
-    curl_free(url);
+    res->url = url_of(call);
     res->headers = arena_alloc(&call->arena, (call->head_lines + 1) * sizeof(struct header));
     if (res->url.ptr == NULL || res->headers == NULL)
         return -ENOMEM;

@@ -39,7 +39,8 @@ bool client_url_settle(CURLU *url)
         return true;
     bool ok = host_name_canonical(str_from(host), settled) == 0 && strpbrk(settled, "%:") == NULL &&
               curl_url_set(url, CURLUPART_HOST, settled, 0) == CURLUE_OK;
-    bool numbers = settled[strspn(settled, "0123456789abcdefx.")] == '\0';
+    bool numbers = settled[strspn(settled, "0123456789abcdefx.")] == '\0' &&
+                   client_reach_of_text(settled) == 0; /* but for an address as it should be */
     if (!ok || (!numbers && str_eq_nocase(str_from(host), str_from(settled))))
         return ok;
     /* libcurl (7.88) reads numbers as an address before it has decoded percent signs, and leaves

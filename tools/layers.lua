@@ -32,7 +32,7 @@ local WITH_LUA = {
 local owned = {
   { "^llhttp%.h$", { "^host/http/parser%.c$" } },
   { "^jwt%.h$", { "^host/auth/" } },
-  { "^openssl/", { "^host/auth/", "^host/shared/replay%.c$", "^host/shared/revocations%.c$",
+  { "^openssl/", { "^host/auth/", "^host/shared/digest%.c$",
                    "^host/http/websocket%.c$", "^bindings/crypto[a-z_]*%.[ch]$", "^host/server/tls%.[ch]$",
                    "^host/client/client_socket%.c$", "^host/cli/", "^host/main%.c$" } },
   { "^libpq%-fe%.h$", { "^host/sql/postgres%.c$" } },

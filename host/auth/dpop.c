@@ -3,10 +3,10 @@
 
 #include <errno.h>
 #include <math.h>
-#include <openssl/sha.h>
 
 #include "auth/key.h"
 #include "auth/nonce.h"
+#include "shared/digest.h"
 #include "shared/replay.h"
 #include "auth/token.h"
 #include "base/limits.h"
@@ -101,8 +101,8 @@ static const char *wrong_header(const json_t *header)
 
 static bool is_for_token(struct str ath, struct str token)
 {
-    unsigned char hash[SHA256_DIGEST_LENGTH];
-    SHA256((const unsigned char *)token.ptr, token.len, hash);
+    unsigned char hash[DIGEST_BYTES];
+    digest_sha256(token, hash);
     unsigned char said[BASE64URL_DECODED_MAX(64)];
     size_t len;
     return ath.ptr != NULL && ath.len <= 64 && base64url_decode(ath, said, &len) == 0 &&

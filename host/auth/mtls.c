@@ -1,10 +1,10 @@
 /* Tokens that are bound to certificates: see mtls.h. */
 #include "auth/mtls.h"
 
-#include <openssl/sha.h>
 #include <string.h>
 
 #include "auth/base64url.h"
+#include "shared/digest.h"
 
 static const json_t *thumbprint_of(const json_t *claims)
 {
@@ -20,7 +20,7 @@ bool mtls_is_bound(const json_t *claims)
 const char *mtls_refusal(const json_t *claims, struct str certificate)
 {
     enum { HASH_TEXT = 43 };
-    unsigned char hash[SHA256_DIGEST_LENGTH], said[BASE64URL_DECODED_MAX(HASH_TEXT)];
+    unsigned char hash[DIGEST_BYTES], said[BASE64URL_DECODED_MAX(HASH_TEXT)];
     const json_t *text = thumbprint_of(claims);
     struct str bound = {json_string_value(text), json_string_length(text)};
     size_t len = 0;
@@ -28,7 +28,7 @@ const char *mtls_refusal(const json_t *claims, struct str certificate)
         return "The token is not bound to a certificate";
     if (certificate.len == 0)
         return MTLS_NEEDED;
-    SHA256((const unsigned char *)certificate.ptr, certificate.len, hash);
+    digest_sha256(certificate, hash);
     bool same = bound.len == HASH_TEXT && base64url_decode(bound, said, &len) == 0 &&
                 len == sizeof(hash) && memcmp(said, hash, len) == 0;
     return same ? NULL : "The token is bound to another certificate";

@@ -4,10 +4,11 @@
  * again and finds it taken by its own. */
 #include "shared/replay.h"
 
-#include <openssl/sha.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#include "shared/digest.h"
 
 _Static_assert((REPLAY_SETS & (REPLAY_SETS - 1)) == 0, "a power of two");
 
@@ -30,10 +31,10 @@ static bool have_table(void)
 
 static void hash(struct str who, struct str id, uint32_t *set, uint32_t *tag)
 {
-    unsigned char digest[SHA256_DIGEST_LENGTH], parts[2 * SHA256_DIGEST_LENGTH];
-    SHA256((const unsigned char *)who.ptr, who.len, parts);
-    SHA256((const unsigned char *)id.ptr, id.len, parts + SHA256_DIGEST_LENGTH);
-    SHA256(parts, sizeof(parts), digest);
+    unsigned char digest[DIGEST_BYTES], parts[2 * DIGEST_BYTES];
+    digest_sha256(who, parts);
+    digest_sha256(id, parts + DIGEST_BYTES);
+    digest_sha256((struct str){(const char *)parts, sizeof(parts)}, digest);
     memcpy(set, digest, sizeof(*set));
     memcpy(tag, digest + sizeof(*set), sizeof(*tag));
     *set &= REPLAY_SETS - 1;

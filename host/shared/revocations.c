@@ -6,12 +6,13 @@
 #include "shared/revocations.h"
 
 #include <errno.h>
-#include <openssl/sha.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "shared/digest.h"
+
 enum { COUNT_AGAIN = 60 /* seconds between two counts */, BIT_SHIFT = 40 };
-_Static_assert((REVOCATION_KINDS + 1) * sizeof(uint64_t) == SHA256_DIGEST_LENGTH, "its parts");
+_Static_assert((REVOCATION_KINDS + 1) * sizeof(uint64_t) == DIGEST_BYTES, "its parts");
 _Static_assert((uint64_t)1 << (64 - BIT_SHIFT) == REVOCATION_BITS, "a bit for each value of 24");
 
 static struct revocation_table *table;
@@ -53,9 +54,9 @@ static int need_table(void)
 /* Of the text's digest a part for each use, so that they have nothing to do with each other. */
 static uint64_t hash(struct str text, unsigned part)
 {
-    unsigned char digest[SHA256_DIGEST_LENGTH];
+    unsigned char digest[DIGEST_BYTES];
     uint64_t value = 0;
-    SHA256((const unsigned char *)text.ptr, text.len, digest);
+    digest_sha256(text, digest);
     for (unsigned i = 0; i < sizeof(value); i++)
         value = value << 8 | digest[part * sizeof(value) + i];
     return value;

@@ -238,6 +238,7 @@
 #define LIMIT_SQL_CONNECT     10.0 /* seconds to a database */
 #define LIMIT_SQL_BUSY        5    /* seconds that a writer waits for another's lock: SQLite */
 #define LIMIT_SQL_ROWS        (64 * 1024 * 1024)   /* of a result, where memory has no limit */
+#define LIMIT_MIGRATION       (16 * 1024 * 1024)   /* bytes of a migration's text */
 #define LIMIT_KV_SPACE_NAME   128                  /* a namespace's name */
 #define LIMIT_KV_SPACE_KEYS   1000000              /* keys of a namespace */
 #define LIMIT_KV_SPACE_BYTES  (256 * 1024 * 1024)  /* of a namespace: keys, values, overhead */

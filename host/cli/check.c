@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/load.h"
 #include "cli/dev_place.h"
+#include "cli/migrations.h"
 #include "lua/script.h"
 
 /* A function that says nothing about who may call it is open: worth a word, not a fault. */
@@ -103,6 +104,15 @@ static int compare(const struct deployment *now, const struct load_options *as, 
     return rc;
 }
 
+/* The names of migrations/NNN_name.sql. Returns the number of faults. */
+static unsigned check_migrations(const struct config *config)
+{
+    struct migrations migrations;
+    unsigned faults = migrations_read(config->folder, &migrations);
+    migrations_free(&migrations);
+    return faults;
+}
+
 static int run(int argc, char **argv)
 {
     const char *config_file = "functions.lua", *old = NULL;
@@ -127,6 +137,7 @@ static int run(int argc, char **argv)
     struct deployment *deployment = load_deployment(as, &faults);
     if (deployment != NULL) {
         faults += tell_notes(deployment->config);
+        faults += check_migrations(deployment->config);
         warn_open(deployment);
         warn_unset(deployment);
         unsigned count = deployment->function_count;

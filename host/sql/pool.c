@@ -47,6 +47,11 @@ void sql_error_set(struct sql_error *error, const char *code, const char *messag
     snprintf(error->detail, sizeof(error->detail), "%s", detail != NULL ? detail : "");
 }
 
+unsigned sql_line_of(const char *text, size_t at)
+{
+    return 1 + (unsigned)str_count((struct str){text, at}, '\n');
+}
+
 /* ---- sessions ---- */
 
 static void free_statement(struct sql_session *s)
@@ -240,11 +245,8 @@ void sql_conn_done(struct sql_conn *conn, bool usable)
         serve(pool);
 }
 
-int sql_session_run(struct sql_session *s, struct str text, const struct sql_value *params,
-                    unsigned count, size_t limit)
+static int begin(struct sql_session *s, size_t limit)
 {
-    if (copy_statement(s, text, params, count) != 0)
-        return -ENOMEM;
     s->rows.limit = limit;
     sql_rows_clear(&s->rows);
     s->failed = false;
@@ -257,6 +259,20 @@ int sql_session_run(struct sql_session *s, struct str text, const struct sql_val
     list_push(&s->pool->waiting, &s->node);
     serve(s->pool);
     return 0;
+}
+
+int sql_session_run(struct sql_session *s, struct str text, const struct sql_value *params,
+                    unsigned count, size_t limit)
+{
+    return copy_statement(s, text, params, count) == 0 ? begin(s, limit) : -ENOMEM;
+}
+
+int sql_session_run_script(struct sql_session *s, struct str text)
+{
+    if (copy_statement(s, text, NULL, 0) != 0)
+        return -ENOMEM;
+    s->statement.is_script = true;
+    return begin(s, 0);
 }
 
 void sql_session_drop(struct sql_session *s)

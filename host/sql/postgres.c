@@ -92,6 +92,20 @@ static const char *first_line(char *out, size_t size, const char *text)
     return out;
 }
 
+/* The server counts characters from 1. */
+static unsigned line_of(const struct sql_statement *st, const char *position)
+{
+    unsigned long characters = position != NULL ? strtoul(position, NULL, 10) : 0;
+    size_t at = 0;
+    if (characters == 0)
+        return 0;
+    while (--characters > 0 && at < st->text.len) {
+        size_t len = str_utf8_length(str_skip(st->text, at));
+        at += len > 0 ? len : 1;
+    }
+    return sql_line_of(st->text.ptr, at);
+}
+
 static void set_error(struct pg *pg, const PGresult *result)
 {
     struct sql_error *error = &pg->base.session->error;
@@ -108,6 +122,9 @@ static void set_error(struct pg *pg, const PGresult *result)
                   PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL));
     snprintf(error->constraint, sizeof(error->constraint), "%s",
              constraint != NULL ? constraint : "");
+    if (pg->base.session->statement.is_script)
+        error->line = line_of(&pg->base.session->statement,
+                              PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION));
 }
 
 static void fail_open(struct pg *pg, const char *detail)
@@ -327,6 +344,12 @@ static const char *write_param(const struct sql_value *value, char number[40])
     }
 }
 
+static void execute_script(struct pg *pg)
+{
+    pg->state = RUNNING;
+    sent(pg, PQsendQuery(pg->pg, pg->base.session->statement.text.ptr));
+}
+
 static void execute(struct pg *pg)
 {
     const struct sql_statement *st = &pg->base.session->statement;
@@ -374,6 +397,10 @@ static void pg_run(struct sql_conn *conn)
     const struct sql_statement *st = &conn->session->statement;
     pg->again = false;
     pg->current = LIMIT_SQL_PREPARED;
+    if (st->is_script) {
+        execute_script(pg);
+        return;
+    }
     if (st->count > 0) {
         pg->current = find_prepared(pg, st->text.ptr);
         if (pg->current == LIMIT_SQL_PREPARED && prepare(pg))
@@ -479,7 +506,7 @@ static bool take_running(struct pg *pg, const PGresult *result)
         overflow(pg);
         return false;
     case PGRES_TUPLES_OK:
-        if (!add_row(pg, result)) {
+        if (!s->statement.is_script && !add_row(pg, result)) {
             overflow(pg);
             return false;
         }

@@ -24,6 +24,7 @@ struct sql_error {
     char message[512];
     char detail[512];     /* may be empty */
     char constraint[128]; /* its name, or columns; may be empty */
+    unsigned line;        /* of a script; 0: not known */
 };
 
 struct sql_session {
@@ -38,6 +39,7 @@ struct sql_session {
         struct str text;          /* NUL-terminated */
         struct sql_value *params; /* texts NUL-terminated */
         unsigned count;
+        bool is_script;
     } statement;                        /* owned */
     void (*done)(struct sql_session *); /* the statement has ended */
     void *owner;                        /* borrowed; for `done` */
@@ -61,6 +63,9 @@ struct sql_session *sql_session_new(struct sql_pool *pool, void (*done)(struct s
  * bytes of rows. 0, or -ENOMEM: then `done` is not called. */
 int sql_session_run(struct sql_session *session, struct str text, const struct sql_value *params,
                     unsigned count, size_t limit) __attribute__((warn_unused_result));
+/* The same with several statements, without parameters; their rows are thrown away. */
+int sql_session_run_script(struct sql_session *session, struct str text)
+    __attribute__((warn_unused_result));
 /* The end, at any time; `done` is not called any more. */
 void sql_session_drop(struct sql_session *session);
 

@@ -67,6 +67,9 @@ void sql_conn_cleared(struct sql_conn *conn, bool usable);
 /* An idle one has ended: closed by the pool. */
 void sql_conn_lost(struct sql_conn *conn);
 
+/* Of the byte `at`, from 1. */
+unsigned sql_line_of(const char *text, size_t at);
+
 void sql_error_set(struct sql_error *error, const char *code, const char *message,
                    const char *detail);
 

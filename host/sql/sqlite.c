@@ -269,6 +269,34 @@ static void run_statement(struct lite *lite)
     sqlite3_finalize(stmt);
 }
 
+static bool run_next(struct lite *lite, const char *text, const char **tail)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc;
+    if (sqlite3_prepare_v2(lite->db, text, -1, &stmt, tail) != SQLITE_OK) {
+        set_error(lite);
+    } else if (stmt != NULL && bind_all(lite, stmt)) {
+        while ((rc = sqlite3_step(stmt)) == SQLITE_ROW)
+            continue;
+        if (rc != SQLITE_DONE)
+            set_error(lite);
+    }
+    sqlite3_finalize(stmt);
+    return !lite->failed;
+}
+
+static void run_script(struct lite *lite)
+{
+    const char *const whole = lite->statement.text.ptr, *text = whole, *tail = whole;
+    while (*text != '\0' && run_next(lite, text, &tail))
+        text = tail;
+    int offset = lite->failed ? sqlite3_error_offset(lite->db) : -1;
+    if (lite->failed)
+        lite->error.line =
+            sql_line_of(whole, (size_t)(text - whole) +
+                                   (offset >= 0 ? (size_t)offset : strspn(text, " \t\r\n;")));
+}
+
 static void roll_back(struct lite *lite)
 {
     if (sqlite3_get_autocommit(lite->db) == 0 &&
@@ -383,7 +411,7 @@ static void lite_run(struct sql_conn *conn)
     lite->statement = conn->session->statement;
     conn->session->statement = (struct sql_statement){.text = {NULL, 0}};
     lite->rows = (struct sql_rows){.limit = conn->session->rows.limit};
-    begin(lite, run_statement);
+    begin(lite, lite->statement.is_script ? run_script : run_statement);
 }
 
 static void lite_clear(struct sql_conn *conn)

@@ -44,6 +44,7 @@ const KINDS = {
   lua: (what) => ['', 'functions', 'config', 'options', 'test'].includes(what) || /^[\w/]+\.lua$/.test(what),
   dotenv: (what) => what === '.env',
   toml: (what) => what === 'netlify.toml',
+  sql: (what) => /^migrations\/\w+\.sql$/.test(what),
   text: (what) => /^([\w]+\/)?_(redirects|headers)$/.test(what),
 };
 

@@ -214,7 +214,7 @@
 #define LIMIT_JOURNAL_FILES     4096 /* of them in the folder that are looked at */
 #define LIMIT_REDACT_VALUE_MIN  8    /* bytes of a secret that is looked for in texts */
 #define LIMIT_REDACT_SECRETS    256  /* of them, a worker */
-#define LIMIT_REDACT_REQUEST    32   /* credentials that one request brings */
+#define LIMIT_REDACT_REQUEST    64   /* credentials that one request brings */
 #define LIMIT_REDACT_NAMES      64   /* functions.lua redact */
 
 /* ---- the site: redirects and headers ---- */

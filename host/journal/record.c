@@ -16,11 +16,12 @@ struct record {
     struct hook hook;
     struct journal *journal; /* borrowed: lives longer than exchanges */
     bool sampled;
-    unsigned call_count; /* that were begun, */
-    unsigned calls_kept; /* and that are in: */
-    struct buf calls;    /* owned: what begins and ends, in order, each as JSON with a comma */
-    struct buf logs;     /* owned: the same of log lines */
-    struct slice slices[LIMIT_JOURNAL_SLICES];
+    unsigned call_count;  /* that were begun, */
+    unsigned calls_kept;  /* and that are in: */
+    struct buf calls;     /* owned: what begins and ends, in order, each as JSON with a comma */
+    struct buf logs;      /* owned: the same of log lines */
+    struct slice first;   /* slice: most have no other */
+    struct slice *slices; /* in the arena: LIMIT_JOURNAL_SLICES, from the second on */
     unsigned slice_count;
     uint64_t called_ns, started_ns, answered_ns, sent_ns; /* 0: it did not come to that */
     struct hook_end end;
@@ -113,8 +114,15 @@ static void on_log(struct hook *hook, const char *level, struct str message, str
 static void on_slice(struct hook *hook, uint64_t took_ns)
 {
     struct record *r = record_of(hook);
-    if (r->slice_count < LIMIT_JOURNAL_SLICES)
-        r->slices[r->slice_count++] = (struct slice){clock_monotonic_ns(), took_ns};
+    struct slice *slice = r->slice_count == 0 ? &r->first : NULL;
+    if (slice == NULL && r->slices == NULL)
+        r->slices = arena_alloc(&hook->ex->arena, LIMIT_JOURNAL_SLICES * sizeof(*r->slices));
+    if (slice == NULL && r->slices != NULL && r->slice_count < LIMIT_JOURNAL_SLICES)
+        slice = &r->slices[r->slice_count];
+    if (slice == NULL)
+        return;
+    *slice = (struct slice){clock_monotonic_ns(), took_ns};
+    r->slice_count++;
 }
 
 static void on_moment(struct hook *hook, enum hook_moment moment)
@@ -264,7 +272,7 @@ static void add_times(const struct record *r, struct buf *out)
         return;
     buf_add_str(out, STR(",\"slices\":["));
     for (unsigned i = 0; i < r->slice_count; i++) {
-        const struct slice *s = &r->slices[i];
+        const struct slice *s = i == 0 ? &r->first : &r->slices[i];
         buf_printf(out, "%s[%lld,%llu]", i > 0 ? "," : "", since(r, s->end_ns - s->took_ns),
                    (unsigned long long)s->took_ns / 1000);
     }

@@ -192,7 +192,13 @@ static void learn_value(struct redact *redact, struct str value)
         if (str_eq(redact->values[i], value))
             return;
     }
-    if (value.len >= LIMIT_REDACT_VALUE_MIN && redact->value_count < LIMIT_REDACT_REQUEST)
+    if (value.len < LIMIT_REDACT_VALUE_MIN)
+        return;
+    if (redact->values == NULL)
+        redact->values = calloc(LIMIT_REDACT_REQUEST, sizeof(*redact->values));
+    if (redact->values == NULL)
+        known.overflowed = true; /* nothing is written down any more */
+    else if (redact->value_count < LIMIT_REDACT_REQUEST)
         redact->values[redact->value_count++] = value;
 }
 
@@ -225,6 +231,9 @@ void redact_free(struct redact *redact)
 {
     redact_names_unref(redact->names);
     redact->names = NULL;
+    free(redact->values);
+    redact->values = NULL;
+    redact->value_count = 0;
     buf_free(&redact->first);
     buf_free(&redact->second);
 }

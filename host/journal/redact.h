@@ -46,7 +46,8 @@ void redact_names_unref(struct redact_names *names); /* NULL is fine */
 struct redact {
     struct redact_names *names;    /* reference; NULL: none */
     const struct headers *request; /* borrowed: to be learned before anything is shown; or NULL */
-    struct str values[LIMIT_REDACT_REQUEST]; /* borrowed: what the request brought */
+    struct str
+        *values; /* owned; its texts are borrowed: what the request brought; NULL: nothing yet */
     unsigned value_count;
     struct buf first, second; /* owned: for texts under way */
 };

@@ -267,7 +267,11 @@ local COLOURS = { ok = "\27[32m", ["LET THROUGH"] = "\27[31m", FAULT = "\27[33m"
 local tally = { ok = 0, ["LET THROUGH"] = 0, FAULT = 0 }
 
 local function send(target, attack)
-  return host.send(target.method, target.path .. (attack.query and "?" .. attack.query or ""), attack.headers)
+  local headers = attack.headers
+  if target.body then
+    headers = table.move(headers, 1, #headers, 2, { { "Content-Type", "application/json" } })
+  end
+  return host.send(target.method, target.path .. (attack.query and "?" .. attack.query or ""), headers, target.body)
 end
 
 -- What the host must refuse is a 401, or a head that is too much for it. Any other answer to a bad token, a 403 or a

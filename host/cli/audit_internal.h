@@ -15,8 +15,8 @@ struct forged {
 };
 
 struct target {
-    struct str method, path;
-    bool asks; /* its policy asks for a token: without one nobody may come in */
+    struct str method, path, body; /* body: JSON, or empty */
+    bool asks;                     /* its policy asks for a token: without one nobody may come in */
     struct forged forged[AUDIT_FORGED]; /* of a webhook: in place of tokens */
     unsigned forged_count;
 };

@@ -7,6 +7,7 @@ struct probe {
     uv_loop_t loop;
     struct client *client;
     struct client_rules rules; /* of the requests that follow */
+    struct str body;           /* the same; borrowed; ptr NULL: they have none */
 };
 
 struct probe_answer {

@@ -192,8 +192,8 @@ static bool take_header(lua_State *L, lua_Integer n, struct header *out)
     return true;
 }
 
-/* (method, path, values of Authorization, or pairs): the status, and what the answer says as error
- * and its description; 0 and the reason where there is no answer. */
+/* (method, path, values of Authorization, or pairs, body or nil): the status, and what the answer
+ * says as error and its description; 0 and the reason where there is no answer. */
 static int l_send(lua_State *L)
 {
     struct audit *a = lua_touserdata(L, lua_upvalueindex(1));
@@ -205,7 +205,9 @@ static int l_send(lua_State *L)
     lua_pushlstring(L, a->origin.ptr, a->origin.len);
     lua_pushvalue(L, 2);
     lua_concat(L, 2);
+    a->probe.body = lua_isstring(L, 4) ? check_text(L, 4) : (struct str){NULL, 0};
     probe_send(&a->probe, method, check_text(L, -1), headers, count, &a->answer);
+    a->probe.body = (struct str){NULL, 0};
     lua_pushinteger(L, a->answer.status);
     if (a->answer.status == 0) {
         lua_pushstring(L, a->answer.error);
@@ -259,6 +261,8 @@ static void push_targets(lua_State *L, const struct audit *a)
         lua_createtable(L, 0, 3);
         set_text(L, "method", a->targets[i].method);
         set_text(L, "path", a->targets[i].path);
+        if (a->targets[i].body.len > 0)
+            set_text(L, "body", a->targets[i].body);
         lua_pushboolean(L, a->targets[i].asks);
         lua_setfield(L, -2, "asks");
         if (a->targets[i].forged_count > 0) {

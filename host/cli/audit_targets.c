@@ -102,12 +102,26 @@ static void add_path(struct audit *a, const struct function_spec *spec, struct s
         forge(a, target, spec->policy.webhook);
 }
 
+/* Called without arguments, which may not suit it: that is told in an answer, too. */
+static void add_tool(struct audit *a, const struct config *config, const struct function_spec *spec)
+{
+    struct target *target = add_target(a, STR("POST"), arena_copy(&a->arena, config->mcp.path),
+                                       spec->policy.kind == POLICY_TOKEN);
+    if (target != NULL)
+        target->body = arena_printf(&a->arena,
+                                    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\","
+                                    "\"params\":{\"name\":\"%.*s\"}}",
+                                    STR_ARG(spec->name));
+}
+
 static void add_function(struct audit *a, const struct deployment *deployment,
                          const struct function_spec *spec)
 {
     if (spec->policy.kind == POLICY_PUBLIC || spec->is_dev)
         return;
-    if (spec->path_count == 0)
+    if (spec->tool != NULL)
+        add_tool(a, deployment->config, spec);
+    if (spec->path_count == 0 && spec->tool == NULL)
         add_path(a, spec,
                  arena_printf(&a->arena, "%.*s/%.*s", STR_ARG(deployment->config->prefix),
                               STR_ARG(spec->name)));

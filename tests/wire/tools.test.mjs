@@ -535,3 +535,17 @@ test('arguments are held against the input schema, results against the output sc
   assert.deepEqual(failed, { content: [{ type: 'text', text: 'no' }], isError: true }, 'an error needs no structure');
   assert.equal((await give('{ statusCode = 404, body = "none" }')).isError, true);
 });
+
+test('audit attacks tools where they are called, routes and explain know them', async (t) => {
+  const { issuer, h } = await guarded(t, { fields: { read: GUARDED.read } });
+  const token = issuer.token({ scope: 'read:shows' });
+  const audit = await run(t, ['audit', h.url(), '--token', token], { dir: h.dir });
+  assert.match(audit.stdout, /at 1 protected route: \d+ as expected, 0 let through, 0 faults/, audit.stdout + audit.stderr);
+  assert.match(audit.stdout, /^ok +[^\n]* POST \/mcp +200, 403 +200/m, audit.stdout);
+  const routes = JSON.parse((await run(t, ['routes', '--json'], { dir: h.dir })).stdout);
+  assert.deepEqual(routes.map((r) => [r.method, r.path, r.function, r.tool, r.auth]), [['POST', '/mcp', 'read', true, 'scope read:shows']]);
+  const doc = JSON.parse((await run(t, ['routes', '--openapi'], { dir: h.dir })).stdout);
+  assert.deepEqual(Object.keys(doc.paths), ['/mcp']);
+  const explain = await run(t, ['explain', token, '--route', 'read'], { dir: h.dir });
+  assert.equal(explain.code, 0, explain.stdout + explain.stderr);
+});

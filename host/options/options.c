@@ -41,10 +41,14 @@ int options_keep(struct options_reader *r, int rc)
     if (rc != -EINVAL)
         return rc;
     r->rc = 0;
-    size_t used = strlen(r->kept.text), room = sizeof(r->kept.text) - used;
+    char *end = r->kept.text + strlen(r->kept.text);
+    size_t room = sizeof(r->kept.text) - (size_t)(end - r->kept.text), len = strlen(r->err->text);
     r->kept_count++;
-    if (used + strlen(r->err->text) + 1 < sizeof(r->kept.text))
-        snprintf(r->kept.text + used, room, "%s%s", used > 0 ? "\n" : "", r->err->text);
+    if (len + 2 > room)
+        return 0;
+    if (end > r->kept.text)
+        *end++ = '\n';
+    memcpy(end, r->err->text, len + 1);
     return 0;
 }
 

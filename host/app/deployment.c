@@ -150,6 +150,17 @@ static int link_outbound(struct deployment *d, struct err *err)
 
 /* ---- routes ---- */
 
+/* A path of auth.revocation comes before functions: one of the same path would never be called. */
+static int check_taken(const struct config *config, struct str path, struct err *err)
+{
+    for (unsigned i = 0; i < config->issuer_count; i++) {
+        const struct config_revocation *own = &config->revocations[i];
+        if (str_eq(own->logout_path, path) || str_eq(own->events_path, path))
+            return err_set(err, -EINVAL, "'%.*s' is that of auth.revocation", STR_ARG(path));
+    }
+    return 0;
+}
+
 static int add_routes(struct router *router, const struct config *config, struct function *function,
                       struct err *err)
 {
@@ -157,7 +168,9 @@ static int add_routes(struct router *router, const struct config *config, struct
     if (spec->cron != NULL && !config->dev)
         return 0; /* nobody calls it */
     for (unsigned i = 0; i < spec->path_count; i++) {
-        int rc = router_add(router, spec->paths[i], spec->methods, function, err);
+        int rc = check_taken(config, spec->paths[i], err);
+        if (rc == 0)
+            rc = router_add(router, spec->paths[i], spec->methods, function, err);
         if (rc != 0)
             return rc;
     }

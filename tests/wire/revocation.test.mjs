@@ -232,4 +232,10 @@ test('the paths of auth.revocation are checked', async (t) => {
     assert.equal(done.code, 1, more);
     assert.match(done.stderr, pattern);
   }
+  const taken = deployment({ me: 'return function() end' }, {
+    fields: { me: 'path = "/hooks/logout"' },
+    more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = "a", revocation = { backchannel_logout = "/hooks/logout" } },`,
+  });
+  const done = await run(t, ['check'], { files: taken });
+  assert.match(done.stderr, /functions\.lua:\d+: functions\.me\.path: '\/hooks\/logout' is that of auth\.revocation/);
 });

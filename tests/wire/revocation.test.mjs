@@ -2,12 +2,13 @@
 // cached, over a restart and kill -9, on hosts that share a server, and when there is no such server.
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import test from 'node:test';
 import { deployment, eventually, lua, run, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
+import { later } from '../lib/later.mjs';
 import { Redis } from '../lib/redis.mjs';
-import { request } from '../lib/wire.mjs';
 
 const REVOKED = { error: 'jwt_invalid', error_description: 'The provided token was revoked' };
 const SCRIPTS = {
@@ -144,6 +145,32 @@ test('by script: known everywhere when the call returns; wrong use raises', asyn
     assert.equal(ok, false);
     assert.match(one, pattern);
   }
+});
+
+test('opaque tokens, by what their provider says of them', async (t) => {
+  const answers = { one: { sub: 'a', sid: 's1' }, two: { sub: 'a', sid: 's2', iat: 1 }, three: { sub: 'b', jti: 'j' } };
+  const provider = http.createServer((req, res) => {
+    let body = '';
+    req.on('data', (d) => { body += d; }).on('end', () => {
+      const answer = answers[new URLSearchParams(body).get('token')];
+      res.setHeader('Content-Type', 'application/json').end(JSON.stringify({ active: !!answer, ...answer }));
+    });
+  });
+  await new Promise((resolve) => provider.listen(0, '127.0.0.1', resolve));
+  later(t, () => { provider.close(); provider.closeAllConnections(); });
+  const url = `http://127.0.0.1:${provider.address().port}/introspect`;
+  const { h } = await world(t, { more: `, revocation = {}, introspection = { url = "${url}", client_id = "a", client_secret = "b" }` });
+  const statuses = async () => {
+    const all = await Promise.all(Object.keys(answers).map((token) => h.call('me', { headers: { Authorization: `Bearer ${token}` } })));
+    return all.map((res) => res.status);
+  };
+  assert.deepEqual(await statuses(), [200, 200, 200]);
+  await byScript(h, { sid: 's1' });
+  assert.deepEqual(await statuses(), [401, 200, 200], 'how old it is, the provider knows');
+  await byScript(h, { jti: 'j' });
+  assert.deepEqual(await statuses(), [401, 200, 401]);
+  await byScript(h, { sub: 'a' });
+  assert.deepEqual(await statuses(), [401, 401, 401]);
 });
 
 test('survives kill -9 of workers and of the whole host; what is revoked while none runs counts, too', async (t) => {

@@ -8,11 +8,11 @@
 #include <time.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
 #include "bindings/json.h"
 #include "bindings/keys.h"
 #include "bindings/url.h"
 #include "lua/lazy.h"
+#include "lua/told.h"
 #include "options/options.h"
 #include "run/invocation.h"
 
@@ -40,8 +40,8 @@ static unsigned read_headers(lua_State *L, struct header *out)
     luaL_checkstack(L, FETCH_HEADERS * 2 + 8, "fetch");
     lazy_make_whole(L, table);
     for (lua_pushnil(L); lua_next(L, table) != 0;) { /* stack: ..., name, value */
-        if (count == FETCH_HEADERS - 6)
-            luaL_error(L, "fetch: more than %d headers", FETCH_HEADERS - 6);
+        if (count == FETCH_HEADERS - 7)
+            luaL_error(L, "fetch: more than %d headers", FETCH_HEADERS - 7);
         struct str name = check_text(L, -2, "a header's name");
         if (lua_type(L, -1) == LUA_TNUMBER)
             luaL_tolstring(L, -1, NULL), lua_replace(L, -2);
@@ -339,7 +339,7 @@ static void lx_sign(lua_State *L, struct fetch_request *f)
     static struct buf value; /* one a process: what is pushed may raise */
     struct header chosen[CRYPTO_AWS_HEADERS];
     const struct client_url_parts *parts = lx_split(L, f->req.url);
-    time_t now = (time_t)clock_now();
+    time_t now = (time_t)lx_told_now(L);
     struct tm utc;
     luaL_checkstack(L, FETCH_HEADERS + 8, "fetch");
     if (has_header(f->headers, f->req.header_count, STR("authorization")))
@@ -449,12 +449,31 @@ static struct client_rules rules_of(const struct vm *vm)
     return rules;
 }
 
+/* W3C Trace Context 3.3: several lines are one list; a list that is too long is dropped whole. */
+static struct str lx_trace_state(lua_State *L, struct exchange *ex)
+{
+    struct str all = {"", 0};
+    for (uint32_t i = 0; i < ex->req.headers.len; i++) {
+        const struct header *h = &ex->req.headers.items[i];
+        if (!str_eq(h->name, STR("tracestate")) || h->value.len == 0)
+            continue;
+        all = all.len == 0 ? h->value
+                           : lx_vm_check(L, arena_printf(&ex->arena, "%.*s,%.*s", STR_ARG(all),
+                                                         STR_ARG(h->value)));
+    }
+    return str_count(all, ',') < LIMIT_TRACE_MEMBERS ? all : STR("");
+}
+
 /* The trace goes on in the request that this one makes. */
 static void add_trace(lua_State *L, struct client_request *req, struct header *headers)
 {
     struct invocation *inv = invocation_of(L);
-    if (inv != NULL && inv->ex->traceparent.len > 0)
-        headers[req->header_count++] = (struct header){STR("traceparent"), inv->ex->traceparent};
+    if (inv == NULL || inv->ex->traceparent.len == 0)
+        return;
+    headers[req->header_count++] = (struct header){STR("traceparent"), inv->ex->traceparent};
+    struct str state = lx_trace_state(L, inv->ex);
+    if (state.len > 0)
+        headers[req->header_count++] = (struct header){STR("tracestate"), state};
 }
 
 void lx_fetch_read(lua_State *L, struct fetch_request *f)

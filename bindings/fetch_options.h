@@ -7,7 +7,7 @@
 #include "client/client.h"
 #include "issuer/outbound.h"
 
-enum { FETCH_HEADERS = 104 }; /* of a request, with those that the host adds */
+enum { FETCH_HEADERS = 105 }; /* of a request, with those that the host adds */
 
 struct fetch_request {
     struct client_request req; /* its texts lie on the Lua stack, its lists below */

@@ -184,6 +184,7 @@
 #define LIMIT_FETCH_STREAM          (16 * 1024) /* bytes of a streamed answer read ahead */
 #define LIMIT_FETCH_TIMEOUT         10.0
 #define LIMIT_FETCH_REDIRECTS       10
+#define LIMIT_TRACE_MEMBERS         32          /* of a tracestate */
 #define LIMIT_FETCH_PARALLEL        64          /* transfers a request */
 #define LIMIT_FETCH_HEADER_BYTES    (64 * 1024) /* head of an answer, as browsers have it */
 #define LIMIT_FETCH_HEADER_COUNT    256

@@ -392,17 +392,18 @@ void exchange_identify(struct exchange *ex)
     ex->started_ns = clock_monotonic_ns();
     const struct str *id = NULL;
     const struct str *trace = NULL;
+    unsigned traces = 0;
     const struct headers *headers = &ex->req.headers;
     for (uint32_t i = 0; i < headers->len; i++) {
         if (str_eq(headers->items[i].name, STR("x-request-id")) && id == NULL)
             id = &headers->items[i].value;
-        else if (str_eq(headers->items[i].name, STR("traceparent")) && trace == NULL)
+        else if (str_eq(headers->items[i].name, STR("traceparent")) && ++traces == 1)
             trace = &headers->items[i].value;
     }
     if (id != NULL && id_is_harmless(*id))
         memcpy(ex->request_id, id->ptr, id->len);
     else
         exchange_make_id(ex->request_id);
-    if (trace != NULL && traceparent_is_valid(*trace))
+    if (traces == 1 && traceparent_is_valid(*trace))
         ex->traceparent = *trace;
 }

@@ -493,3 +493,23 @@ test('lists of hosts do not mind how a host is written', async (t) => {
   assert.match(await ask('script', `http://shop.bucher.localhost:${up.port}/`), /not listed for fetch/);
   assert.match(await ask('port', `http://localhost:${up.port}/`), /not listed for fetch/);
 });
+
+test('a trace goes on in what fetch asks for, whole or not at all', async (t) => {
+  const url = await upstream(t, (req, res) => res.end(JSON.stringify([req.headers.traceparent ?? null, req.headers.tracestate ?? null])));
+  const h = await start(t, { command: 'dev', files: deployment({ a: `return function() return fetch("${url}").body end` }) });
+  const trace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const seen = async (...lines) => {
+    const wire = await h.connect();
+    wire.send(`GET /.netlify/functions/a HTTP/1.1\r\nHost: localhost\r\n${lines.map((line) => `${line}\r\n`).join('')}\r\n`);
+    const res = await wire.response();
+    wire.close();
+    return res.json();
+  };
+  const long = Array.from({ length: 33 }, (_, i) => `k${i}=v`).join(',');
+  assert.deepEqual(await seen(`traceparent: ${trace}`), [trace, null]);
+  assert.deepEqual(await seen(`traceparent: ${trace}`, 'tracestate: a=1', 'tracestate: b=2,c=3'), [trace, 'a=1,b=2,c=3']);
+  assert.deepEqual(await seen(`traceparent: ${trace}`, `tracestate: ${long}`), [trace, null]);
+  assert.deepEqual(await seen('traceparent: 00-x', 'tracestate: a=1'), [null, null]);
+  assert.deepEqual(await seen(`traceparent: ${trace}`, `traceparent: ${trace}`, 'tracestate: a=1'), [null, null]);
+  assert.deepEqual(await seen('tracestate: a=1'), [null, null]);
+});

@@ -35,6 +35,7 @@ struct app_options {
     const char *journal_folder;  /* where records are kept; NULL: nowhere, so that there are none */
     const char *kv_file;         /* of the embedded store; NULL: none */
     bool kv_local;               /* KV_URL does not count */
+    const char *sql_trial;       /* as in sql/sql.h; NULL: databases are what they are */
     struct rate_table *rates;    /* borrowed: that of all workers; NULL: nothing is limited */
     struct delivery_table *deliveries;    /* borrowed: that of all workers; NULL: each is run */
     struct generation_table *generations; /* borrowed: that of all workers; NULL: counted here */

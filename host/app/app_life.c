@@ -387,7 +387,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
 {
     memset(app, 0, sizeof(*app));
     app->loop = loop;
-    app->sql = sql_new(loop);
+    app->sql = sql_new(loop, options->sql_trial);
     app->options = *options;
     app->on_ready = on_ready;
     list_init(&app->proxies);

@@ -49,6 +49,7 @@ int local_open(struct local *local, const struct local_options *o)
                                         .instead = o->instead,
                                         .kv_file = o->kv_file,
                                         .kv_local = o->kv_local,
+                                        .sql_trial = o->sql_trial,
                                         .direct = true,
                                         .trusted = local->trusted};
     if (app_init(&local->app, &local->loop, &options, on_ready) != 0)

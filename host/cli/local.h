@@ -14,6 +14,7 @@ struct local_options {
     const char *const *instead;       /* as in app.h, like these: */
     const char *kv_file;
     bool kv_local;
+    const char *sql_trial;
 };
 
 struct local {

@@ -43,7 +43,7 @@ static int migrate_all(const struct config *config, const struct migrations *mig
     int rc = 0;
     if (uv_loop_init(&loop) != 0)
         return cli_fault("no descriptors are left: raise `ulimit -n`");
-    struct sql *sql = sql_new(&loop);
+    struct sql *sql = sql_new(&loop, NULL);
     if (sql == NULL)
         rc = cli_fault("out of memory");
     for (size_t at = 0; rc == 0 && at < variables->len; at += strlen(variables->data + at) + 1)

@@ -126,7 +126,7 @@ struct waiting {
 /* One number for the content of all scripts and variables below functions.lua's folder. */
 static uint64_t content_of(const char *root, struct watch *watch)
 {
-    static const char *const suffixes[] = {".lua", ".env", ".toml"};
+    static const char *const suffixes[] = {".lua", ".env", ".toml", ".sql"};
     uint64_t hash = 0;
     for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
         struct files files = {.suffix = suffixes[i]};
@@ -168,8 +168,8 @@ static int wait_for_change(const char *root, uint64_t before)
 
 /* ---- the command ---- */
 
-/* A configuration that does not load is said once, not once a test. */
-static int check_config(const char *config_file)
+/* A configuration that does not load, or a misnamed migration, is said once, not once a test. */
+static int check_config(const char *config_file, struct migrations *migrations)
 {
     static const char *const defaults[] = {"JWT_ISSUER", "http://localhost:8888/", "JWT_AUDIENCE",
                                            "https://api", NULL};
@@ -178,8 +178,9 @@ static int check_config(const char *config_file)
     struct config *config = config_load(&options, &err);
     if (config == NULL)
         return cli_fault("%s", err.text);
+    unsigned faults = migrations_read(config->folder, migrations);
     config_free(config);
-    return 0;
+    return faults == 0 ? 0 : EXIT_FAULT;
 }
 
 static int run_files(const struct test_options *options, const struct files *files,
@@ -204,11 +205,13 @@ struct outputs {
 };
 
 /* Finds the tests anew and runs them. */
-static int run_all(const struct test_options *o, const char *const *words, int count,
+static int run_all(struct test_options *o, const char *const *words, int count,
                    const struct outputs *outputs)
 {
     struct files files = {.suffix = "_test.lua", .own = true};
-    int rc = check_config(o->config_file);
+    struct migrations migrations = {.count = 0};
+    o->migrations = &migrations;
+    int rc = check_config(o->config_file, &migrations);
     if (rc == 0)
         rc = add_words(&files, o->config_file, words, count);
     if (rc == 0) {
@@ -219,6 +222,8 @@ static int run_all(const struct test_options *o, const char *const *words, int c
             rc = EXIT_FAULT;
     }
     free_files(&files);
+    migrations_free(&migrations);
+    o->migrations = NULL;
     return rc;
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "cli/local.h"
+#include "cli/migrations.h"
 #include "run/invocation.h"
 
 #define TEST_FUNCTION "luafn-test" /* under which a test's file is loaded */
@@ -46,6 +47,7 @@ struct test_options {
     const char *config_file;
     double timeout;     /* seconds a test */
     const char *filter; /* only tests whose name contains this; NULL: all */
+    const struct migrations *migrations;
 };
 
 /* What became of one test; texts are valid during the call. */

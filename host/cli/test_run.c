@@ -19,7 +19,7 @@ struct file_run {
     const struct test_options *options;
     const char *file; /* as given */
     char path[4096];  /* absolute */
-    char folder[64];  /* of this test's kv; empty: none could be made */
+    char folder[64];  /* of this test's kv and databases; empty: none could be made */
     struct buf
         env; /* owned: variables that are set for this test, "NAME=value", each with its NUL, */
     struct buf old; /* owned: and those of them that were set before */
@@ -60,7 +60,9 @@ static int open_world(struct file_run *run, struct test_case *test)
                                           .bindings = test_bindings(),
                                           .own_functions = own,
                                           .kv_file = run->folder[0] != '\0' ? kv_file : NULL,
-                                          .kv_local = true};
+                                          .kv_local = true,
+                                          .sql_trial =
+                                              run->folder[0] != '\0' ? run->folder : "/dev/null"};
     test_now = test;
     list_init(&test->flights);
     log_setup(LOG_FORMAT_NONE, (enum log_level)(LOG_ERROR + 1)); /* faults are reported below */
@@ -160,6 +162,32 @@ static void judge_answer(struct file_run *run, struct test_case *test,
     json_decref(answer);
 }
 
+static void on_applied(void *arg, const struct migration *migration)
+{
+    (void)arg;
+    (void)migration;
+}
+
+/* The databases that functions list, as they would find them. False: the test has failed. */
+static bool make_databases(struct file_run *run, struct test_case *test)
+{
+    const struct config *config = test->local.app.current->config;
+    struct buf names = BUF_INIT;
+    struct err err;
+    bool made = run->options->migrations->count == 0 ||
+                migrations_variables(test->local.app.current, &names);
+    for (size_t at = 0; made && at < names.len; at += strlen(names.data + at) + 1) {
+        const char *url = env_get(config->env, names.data + at);
+        made = url == NULL ||
+               migrations_apply(run->options->migrations, test->local.app.sql, &test->local.loop,
+                                str_from(url), config->folder, on_applied, NULL, &err) == 0;
+        if (!made)
+            buf_printf(&test->failure, "%s: %s", names.data + at, err.text);
+    }
+    buf_free(&names);
+    return made;
+}
+
 static void run_test(struct file_run *run, struct test_case *test, struct function *function)
 {
     struct local_call call;
@@ -221,7 +249,8 @@ static int run_one(struct file_run *run, unsigned index)
         report_file(run, "has no test: write test(\"name\", function(t) ... end)");
         rc = -EINVAL;
     } else if (index <= test.count && is_wanted(run, name_of(&test, index))) {
-        run_test(run, &test, function);
+        if (make_databases(run, &test))
+            run_test(run, &test, function);
         const struct test_result result = {.file = run->file,
                                            .name = name_of(&test, index),
                                            .passed = test.failure.len == 0,

@@ -6,12 +6,13 @@
 
 #include "sql/sql_internal.h"
 
-struct sql *sql_new(uv_loop_t *loop)
+struct sql *sql_new(uv_loop_t *loop, const char *trial)
 {
     struct sql *sql = calloc(1, sizeof(*sql));
     if (sql == NULL)
         return NULL;
     sql->loop = loop;
+    sql->trial = trial;
     list_init(&sql->pools);
     return sql;
 }

@@ -60,6 +60,8 @@ struct pg {
     unsigned current; /* the one that runs; LIMIT_SQL_PREPARED: unprepared */
     bool again;       /* the server had forgotten it: it is run once more, unprepared */
     bool sized;       /* the columns' names are there */
+    bool in_trial;    /* in a transaction that is a savepoint (sql_new) */
+    bool wrapped;     /* in a savepoint of this one statement, in a trial */
     bool closed;      /* by the pool: freed when nothing is pending */
     unsigned pending; /* handles, look-up, thread */
     struct sql *sql;
@@ -196,6 +198,54 @@ static bool watch(struct pg *pg, int events)
     return uv_poll_start(&pg->watch->handle, events, on_event) == 0;
 }
 
+/* ---- trials: all is one transaction that ends with the connection ----
+ *
+ * What is said here is answered at once, whoever holds locks: so it may block. */
+
+static bool do_now(struct pg *pg, const char *text)
+{
+    PGresult *result = PQexec(pg->pg, text);
+    bool ok = PQresultStatus(result) == PGRES_COMMAND_OK;
+    PQclear(result);
+    return ok;
+}
+
+/* A statement that fails must not end the transaction around it: it has a savepoint, too. What is
+ * to be run instead of the statement, or NULL. */
+static const char *try_statement(struct pg *pg, struct str text)
+{
+    bool failed = PQtransactionStatus(pg->pg) == PQTRANS_INERROR;
+    if (str_eq(text, STR("BEGIN"))) {
+        pg->in_trial = true;
+        return "SAVEPOINT luafn_trial";
+    }
+    if (pg->in_trial && (str_eq(text, STR("COMMIT")) || str_eq(text, STR("ROLLBACK")))) {
+        pg->in_trial = false;
+        return failed || text.ptr[0] == 'R' ? "ROLLBACK TO SAVEPOINT luafn_trial"
+                                            : "RELEASE SAVEPOINT luafn_trial";
+    }
+    if (!pg->in_trial)
+        pg->wrapped = do_now(pg, "SAVEPOINT luafn_trial");
+    return NULL;
+}
+
+static void end_statement(struct pg *pg, bool failed)
+{
+    if (pg->wrapped)
+        (void)do_now(pg, failed ? "ROLLBACK TO SAVEPOINT luafn_trial"
+                                : "RELEASE SAVEPOINT luafn_trial");
+    pg->wrapped = false;
+}
+
+/* Undoes what was not ended. */
+static bool end_unended(struct pg *pg)
+{
+    bool open = pg->in_trial || pg->wrapped;
+    pg->in_trial = pg->wrapped = false;
+    return (!open || do_now(pg, "ROLLBACK TO SAVEPOINT luafn_trial")) &&
+           PQtransactionStatus(pg->pg) == PQTRANS_INTRANS;
+}
+
 /* ---- connecting ---- */
 
 static void on_notice(void *arg, const PGresult *result)
@@ -220,6 +270,8 @@ static void go_on_connecting(struct pg *pg)
         pg->state = IDLE;
         if (PQsetnonblocking(pg->pg, 1) != 0 || !watch(pg, UV_READABLE))
             fail_open(pg, "out of memory");
+        else if (pg->sql->trial != NULL && !do_now(pg, "BEGIN"))
+            fail_open(pg, PQerrorMessage(pg->pg));
         else
             sql_conn_opened(&pg->base);
     } else if (!watch(pg, status == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE)) {
@@ -344,10 +396,11 @@ static const char *write_param(const struct sql_value *value, char number[40])
     }
 }
 
-static void execute_script(struct pg *pg)
+static void execute_text(struct pg *pg, const char *text)
 {
     pg->state = RUNNING;
-    sent(pg, PQsendQuery(pg->pg, pg->base.session->statement.text.ptr));
+    pg->sized = false;
+    sent(pg, PQsendQuery(pg->pg, text));
 }
 
 static void execute(struct pg *pg)
@@ -397,8 +450,9 @@ static void pg_run(struct sql_conn *conn)
     const struct sql_statement *st = &conn->session->statement;
     pg->again = false;
     pg->current = LIMIT_SQL_PREPARED;
-    if (st->is_script) {
-        execute_script(pg);
+    const char *instead = pg->sql->trial != NULL ? try_statement(pg, st->text) : NULL;
+    if (instead != NULL || st->is_script) {
+        execute_text(pg, instead != NULL ? instead : st->text.ptr);
         return;
     }
     if (st->count > 0) {
@@ -559,6 +613,7 @@ static void end_step(struct pg *pg)
     } else {
         if (failed && pg->state != RUNNING)
             forget_prepared(pg);
+        end_statement(pg, failed);
         pg->state = IDLE;
         sql_conn_done(&pg->base, PQstatus(pg->pg) == CONNECTION_OK);
     }
@@ -610,6 +665,10 @@ static void go_on_clearing(struct pg *pg)
             if (status != PGRES_COPY_IN && status != PGRES_COPY_OUT && status != PGRES_COPY_BOTH)
                 continue;
             end_clearing(pg, false);
+            return;
+        }
+        if (pg->sql->trial != NULL) {
+            end_clearing(pg, end_unended(pg));
             return;
         }
         PGTransactionStatusType open = PQtransactionStatus(pg->pg);

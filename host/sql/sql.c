@@ -39,11 +39,13 @@ static int parse(struct sql_pool *pool, struct str url, struct str root, struct 
     } else if (str_starts_with(url, STR("sqlite:"))) {
         pool->driver = &sql_sqlite;
         pool->most = 1;
-        rc = sql_sqlite_parse(buf_str(&rest), root, &pool->address, err);
+        rc = sql_sqlite_parse(buf_str(&rest), root, pool->sql->trial, &pool->address, err);
     } else if (str_starts_with(url, STR("postgres://")) ||
                str_starts_with(url, STR("postgresql://"))) {
         pool->driver = &sql_postgres;
         rc = sql_postgres_parse(buf_str(&rest), &pool->address, err);
+        if (pool->sql->trial != NULL)
+            pool->most = 1;
     } else {
         rc = err_set(err, -1, "an address that begins with postgres:// or sqlite: expected");
     }

@@ -45,8 +45,11 @@ struct sql_session {
     void *owner;                        /* borrowed; for `done` */
 };
 
-/* NULL: out of memory. */
-struct sql *sql_new(uv_loop_t *loop);
+/* `trial` (borrowed; NULL: none) is an empty folder: nothing that happens lasts, or reaches what is
+ * there. A SQLite file is then a new one in that folder, whatever its path; with PostgreSQL all is
+ * one transaction on one connection, which nobody commits: BEGIN means a savepoint in it. NULL: out
+ * of memory. */
+struct sql *sql_new(uv_loop_t *loop, const char *trial);
 /* Ends all connections; sessions must be dropped before or fail. The loop must run on until their
  * handles are closed; then it is freed. NULL is fine. */
 void sql_close(struct sql *sql);

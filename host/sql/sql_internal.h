@@ -7,7 +7,8 @@ enum { SQL_POOL_DEFAULT = 10, SQL_POOL_MAX = 100 };
 
 /* All pools of a worker. */
 struct sql {
-    uv_loop_t *loop; /* borrowed */
+    uv_loop_t *loop;   /* borrowed */
+    const char *trial; /* borrowed; NULL: none; see sql_new */
     struct list pools;
     unsigned handles; /* of drivers, that are not closed yet */
     bool closing;
@@ -73,7 +74,9 @@ unsigned sql_line_of(const char *text, size_t at);
 void sql_error_set(struct sql_error *error, const char *code, const char *message,
                    const char *detail);
 
-/* 0 with the driver's address, or -1 with the reason. `url` without `pool=`. */
+/* 0 with the driver's address, or -1 with the reason. `url` without `pool=`; `trial` as in sql_new.
+ */
 int sql_postgres_parse(struct str url, void **address, struct err *err);
-int sql_sqlite_parse(struct str url, struct str root, void **address, struct err *err);
+int sql_sqlite_parse(struct str url, struct str root, const char *trial, void **address,
+                     struct err *err);
 extern const struct sql_driver sql_postgres, sql_sqlite;

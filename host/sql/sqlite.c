@@ -461,7 +461,8 @@ static bool is_below(struct str path)
     return true;
 }
 
-int sql_sqlite_parse(struct str url, struct str root, void **out, struct err *err)
+int sql_sqlite_parse(struct str url, struct str root, const char *trial, void **out,
+                     struct err *err)
 {
     struct str file = str_skip(url, strlen("sqlite:"));
     size_t query = str_find(file, '?');
@@ -470,9 +471,13 @@ int sql_sqlite_parse(struct str url, struct str root, void **out, struct err *er
                        "sqlite:FILE expected, a path below the folder of functions.lua, as "
                        "sqlite:data/notes.db");
     struct address *address = calloc(1, sizeof(*address));
-    size_t size = root.len + file.len + 2;
+    size_t size = trial != NULL ? strlen(trial) + 24 : root.len + file.len + 2;
     if (address != NULL && (address->path = malloc(size)) != NULL) {
-        snprintf(address->path, size, "%.*s/%.*s", STR_ARG(root), STR_ARG(file));
+        if (trial != NULL)
+            snprintf(address->path, size, "%s/%016llx.db", trial,
+                     (unsigned long long)str_hash(url));
+        else
+            snprintf(address->path, size, "%.*s/%.*s", STR_ARG(root), STR_ARG(file));
         *out = address;
         return 0;
     }

@@ -72,3 +72,56 @@ test('what cannot be applied is told by name, by check too', async (t) => {
   write(dir, deployment({ hello: 'return function() return "hello" end' }));
   assert.match(await told(), /^1 no function lists a variable in `sql`/);
 });
+
+const TESTS = `test("sees the migrations, and writes", function(t)
+  t.equal(t.invoke("db", { body = [[insert into notes values (7, 'x')]] }).json(), { n = 3 })
+  t.equal(t.invoke("db", { body = [[insert into notes values (7, 'y')]] }).json(), { code = "23505", n = 3 })
+  t.equal(t.invoke("db", { body = [[create table more (a integer)]] }).json(), { n = 3 })
+end)
+test("sees nothing of another test", function(t)
+  t.equal(t.invoke("db", { body = [[insert into notes values (7, 'z')]] }).json(), { n = 3 })
+  t.equal(t.invoke("db", { body = [[insert into more values (1)]] }).json().code, "42P01")
+end)
+test("rolls transactions back, and commits them, as the host does", function(t)
+  t.equal(t.invoke("move", { query = { how = "raise" } }).body, "2")
+  t.equal(t.invoke("move", { query = { how = "fail" } }).body, "23505 2")
+  t.equal(t.invoke("move", { query = { how = "ok" } }).body, "3")
+  t.equal(t.invoke("move", { query = { how = "raise" } }).body, "23505 3")
+  t.equal(t.invoke("slow").status, 504)
+  t.equal(t.invoke("db", { body = [[update notes set body = 'w']] }).json(), { n = 3 })
+end)
+`;
+const tested = (slow) => ({
+  db: 'return function(event) local db = sql.open(env.DATABASE_URL) local ok, e = pcall(db.exec, db, event.body) return respond.json(200, { code = not ok and e.code or nil, n = db:one("select count(*) as n from notes").n }) end',
+  move: `return function(event)
+  local db, how = sql.open(env.DATABASE_URL), event.queryStringParameters.how
+  local _, e = pcall(db.transaction, db, function(tx)
+    tx:exec("insert into notes values (8, 'b')")
+    if how == "raise" then error("no") end
+    if how == "fail" then tx:exec("insert into notes values (8, 'c')") end
+  end)
+  return (type(e) == "table" and e.code and e.code .. " " or "") .. db:one("select count(*) as n from notes").n
+end`,
+  slow: `return { timeout = 0.2, handler = function() local db = sql.open(env.DATABASE_URL) db:transaction(function(tx) tx:exec("delete from notes") tx:query(${slow}) end) end }`,
+});
+
+for (const [kind, of] of Object.entries(KINDS)) {
+  test(`${kind}: each test of luafn test has a database of its own`, { skip: of.skip }, async (t) => {
+    const url = await of.url(t);
+    const slow = kind === 'SQLite' ? '"with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"' : '"select pg_sleep(100)"';
+    const own = files(url, { '1_notes.sql': FIRST });
+    const scripts = tested(slow);
+    const dir = folder(t, { ...own, ...deployment(scripts, { fields: Object.fromEntries(Object.keys(scripts).map((k) => [k, 'sql = { "DATABASE_URL" }'])) }), 'db_test.lua': TESTS });
+    assert.equal((await run(t, ['migrate'], { dir })).code, 0);
+    const before = kind === 'SQLite' && fs.readFileSync(path.join(dir, 'notes.db'));
+    for (let i = 0; i < 2; i++) {
+      const { code, stdout, stderr } = await run(t, ['test'], { dir });
+      assert.equal(code, 0, stdout + stderr);
+    }
+    if (before) assert.deepEqual(fs.readFileSync(path.join(dir, 'notes.db')), before, "the deployment's own is as it was");
+    const h = await start(t, { dir });
+    assert.deepEqual((await h.call('db', { method: 'POST', body: 'update notes set body = body' })).json(), { n: 2 });
+    write(dir, { 'migrations/2_bad.sql': 'selec 1;' });
+    assert.match((await run(t, ['test'], { dir })).stdout, /DATABASE_URL: migrations\/2_bad\.sql:1: .*\(42601\)/);
+  });
+}

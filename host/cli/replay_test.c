@@ -76,7 +76,7 @@ static bool passes(const char *config_file, const char *path)
 static int write_one(struct writing *w, struct str folder)
 {
     struct err err;
-    if (own_script_run("share/replay_test.lua", make, w, &err) != 0)
+    if (own_script_run("share/record.lua", make, w, &err) != 0)
         return cli_fault("%s", err.text);
     make_path(w, folder);
     int rc = buf_failed(&w->text) ? -ENOMEM : file_create(w->path, buf_str(&w->text), 0666);

@@ -1,4 +1,4 @@
-/* A test from a record: share/replay_test.lua. */
+/* A test from a record: share/record.lua. */
 #pragma once
 
 #include <jansson.h>

@@ -84,8 +84,17 @@ static bool lx_table_fits(lua_State *L, struct mcp_message *message, int index)
     struct tree_fault fault;
     if (output_of(L) == NULL)
         return true;
-    json_t *value = lua_isnil(L, index) ? NULL : tree_read(L, index, &fault);
-    return lx_fits(L, message, value, SCHEMA_LUA);
+    if (lua_isnil(L, index))
+        return lx_fits(L, message, NULL, SCHEMA_LUA);
+    json_t *value = tree_read(L, index, &fault);
+    if (value != NULL)
+        return lx_fits(L, message, value, SCHEMA_LUA);
+    if (errno == ENOMEM)
+        luaL_error(L, "out of memory");
+    lua_pushfstring(L, "The tool's result cannot be written as JSON: %s%s%s", fault.path,
+                    fault.path[0] != '\0' ? " " : "", fault.text);
+    lx_refuse(L, message, lua_tostring(L, -1));
+    return false;
 }
 
 /* Appends the member `name` of the table, if it is there, as JSON. False: a message is pushed. */
@@ -186,8 +195,12 @@ static void lx_keep_answer(lua_State *L, struct mcp_message *message, int table)
     if (res->streamed)
         lx_refuse(L, message, "A tool's answer cannot come in pieces");
     res->streamed = false;
-    if (message->result.ptr != NULL || res->status >= 400 || output_of(L) == NULL ||
-        !lx_fits(L, message, strict_json_load_wide(res->body, JSON_ALLOW_NUL, NULL), SCHEMA_JSON))
+    if (message->result.ptr != NULL || res->status >= 400 || output_of(L) == NULL)
+        return;
+    json_t *value = strict_json_load_wide(res->body, JSON_ALLOW_NUL, NULL);
+    if (value == NULL && errno == ENOMEM)
+        luaL_error(L, "out of memory");
+    if (!lx_fits(L, message, value, SCHEMA_JSON))
         return;
     struct buf members = BUF_INIT;
     mcp_add_text(&members, res->body, false);

@@ -43,7 +43,9 @@ return function()
     body = function() n = n + 1 if n < 4 then return ("x"):rep(1000) end end })
   return named:text():match("^%d+") .. " " .. signed:text():match("^%d+")
 end`;
+const TOOL = 'return function(event) return { n = event.arguments.n } end';
 const KEY = 'return function() return base64.encode(crypto.pbkdf2("sha256", "a", "b", 1, 8)) end';
+const NUMBER = '{ type = "object", properties = { n = { type = "integer" } }, required = { "n" } }';
 // A file that is sent in pieces, and two that are compressed: by the loop, and by a thread.
 const FILES = { 'large.bin': crypto.randomBytes(200000), 'small.css': crypto.randomBytes(10000).toString('hex'), 'large.css': crypto.randomBytes(60000).toString('hex') };
 const SHOWS = [{ id: 1, url: 'http://tv/1', name: 'one' }, { id: 2, url: 'http://tv/2', name: 'two' }];
@@ -85,6 +87,7 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
     rows: ROWS,
     talk: TALK,
     key: KEY,
+    tool: TOOL,
     partner: PARTNER,
     raise: 'return function() error("on purpose") end',
     me: CLAIMS,
@@ -94,7 +97,8 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
     ...scripts,
   }, {
     fields: {
-      hello: open, echo: open, upload: `${open}, stream_body = true`, rows: `${open}, sql = { "DATABASE_URL" }`, talk: open, key: open, raise: open, me: 'auth = true', bound: 'auth = { dpop = true }',
+      hello: open, echo: open, upload: `${open}, stream_body = true`, rows: `${open}, sql = { "DATABASE_URL" }`, talk: open, key: open, raise: open,
+      tool: `auth = true, tool = { description = "x", input = ${NUMBER}, output = ${NUMBER} }`, me: 'auth = true', bound: 'auth = { dpop = true }',
       opaque: `auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, introspection = { url = ${lua(url)}, client_id = "a", client_secret = "b" } }`,
       shows: `${open}, fetch = { "127.0.0.1" }, env = { "JWT_*", "TV_API_URL" }`,
       partner: `${open}, fetch = { "127.0.0.1" }, env = { "TV_API_URL" }`,
@@ -130,6 +134,7 @@ export function withProof(host, token, over = {}) {
   return { Authorization: `DPoP ${token}`, DPoP: jws({ alg: 'ES256', typ: 'dpop+jwt', jwk: { kty, crv, x, y } }, claims, ['ES256', holder.privateKey]) };
 }
 
+const CALL = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"tool","arguments":{"n":7}}}';
 let serial = 0;
 const fresh = () => ({ jti: `${serial += 1}` });
 const bearer = (token) => ({ Authorization: `Bearer ${token}` });
@@ -172,6 +177,14 @@ export const types = (w) => {
     'a key of a password': () => ({ request: { path: `${FN}key` }, right: is(200, (r) => r.text === crypto.pbkdf2Sync('a', 'b', 1, 8, 'sha256').toString('base64')) }),
     'a WebSocket, and a message': () => ({
       request: { bytes: Buffer.concat([requestText({ path: `${FN}talk`, headers: OFFER, close: false }), text('x'.repeat(100000))]) }, right: is(101),
+    }),
+    'a call of a tool': () => ({
+      request: { method: 'POST', path: '/mcp', headers: { ...bearer(issuer.token(fresh())), 'Content-Type': 'application/json' }, body: CALL },
+      // What its handler runs into is a result, too.
+      right: is(200, ({ json }) => { const { result } = json(); return result.structuredContent?.n === 7 || (result.isError && /memory/.test(result.content[0].text)); }),
+    }),
+    'a call of a tool, bad signature': () => ({
+      request: { method: 'POST', path: '/mcp', headers: { ...bearer(spoil(issuer.token(fresh()))), 'Content-Type': 'application/json' }, body: CALL }, right: is(401), bad: true,
     }),
     'a function that raises': () => ({ request: { path: `${FN}raise` }, right: is(502, (r) => typeof r.json().errorType === 'string') }),
     'a static file': () => ({ request: { path: '/page.txt' }, right: is(200, (r) => r.text === 'a page') }),

@@ -530,6 +530,8 @@ test('arguments are held against the input schema, results against the output sc
     assert.match(textOf(result), /^The tool's result does not fit its output schema:\n/, bad);
     assert.equal(result.structuredContent, undefined);
   }
+  const odd = await give('{ n = print }');
+  assert.deepEqual([odd.isError, textOf(odd)], [true, "The tool's result cannot be written as JSON: /n is a function, which JSON has not"]);
   await h.says(/the result does not fit the tool's output schema/);
   const failed = await give('{ content = { { type = "text", text = "no" } }, isError = true }');
   assert.deepEqual(failed, { content: [{ type: 'text', text: 'no' }], isError: true }, 'an error needs no structure');

@@ -382,6 +382,8 @@ static void on_worked(uv_work_t *work, int status)
         lite->clearing = false;
         sql_conn_cleared(&lite->base, !lite->failed);
     } else if (lite->clearing) {
+        free_statement(&lite->statement);
+        sql_rows_free(&lite->rows);
         begin(lite, roll_back);
     } else {
         give_result(lite);

@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "bindings/bindings.h"
 #include "bindings/json.h"
+#include "lua/told.h"
 #include "lua/json_lazy.h"
 #include "lua/tree.h"
 #include "lua/vm.h"
@@ -190,11 +191,21 @@ static int finish(lua_State *L, struct op *op)
 static const struct op_type statement_type = {
     .name = "sql", .cancel = cancel, .finish = finish, .dispose = dispose};
 
+/* Statements are not in a record, and no database is asked in place of one: the run ends here. */
+static void lx_end_replay(lua_State *L, struct hook *hook, struct str text)
+{
+    redact_add_text(&hook->redact, text, LIMIT_JOURNAL_TEXT, hook_text(hook));
+    lx_told_begin(L, hook, "sql");
+    luaL_error(L, "sql: a replay asks no database");
+}
+
 /* Sends the statement; in a transaction on its connection. */
 static int run(lua_State *L, struct handle *handle, struct str text, const struct sql_value *params,
                unsigned count, enum result result)
 {
     struct vm *vm = vm_of(L);
+    if (vm->hook != NULL && hook_replays(vm->hook))
+        lx_end_replay(L, vm->hook, text);
     struct transaction *t = handle->transaction;
     size_t room = vm->limit > vm->used ? vm->limit - vm->used : LIMIT_SQL_ROWS;
     struct statement_op *s = (struct statement_op *)await_op_new(L, &statement_type, sizeof(*s));

@@ -183,3 +183,14 @@ end`,
   const other = await run(t, ['test'], { dir: h.dir });
   assert.equal(other.code, 1, other.stdout + fs.readFileSync(written[0][1], 'utf8'));
 });
+
+test('a replay asks no database', async (t) => {
+  const h = await start(t, { command: 'dev', files: deployment({ a: 'local db = sql.open(env.DB) return function() db:exec("create table if not exists t (x)") db:exec("insert into t values (1)") return tostring(db:one("select count(*) as n from t").n) end' },
+    { fields: { a: 'sql = { "DB" }' }, files: { '.env': 'DB=sqlite:db.sqlite\n' } }) });
+  assert.equal((await h.call('a')).text, '1');
+  const [one] = await records(h.dir, 1);
+  const again = await run(t, ['replay', one.id], { dir: h.dir });
+  assert.equal(again.code, 1);
+  assert.match(again.stdout, /the script calls sql\("create table/);
+  assert.equal((await h.call('a')).text, '2', 'nothing was added meanwhile');
+});

@@ -36,7 +36,8 @@ local function as_json()
     rows[#rows + 1] = text .. "}"
   end)
   for _, r in ipairs(d.receivers) do
-    rows[#rows + 1] = ('{"method":"POST","path":%s,"function":null,"script":null,"auth":%s}'):format(quote(r.path), quote(r.who))
+    rows[#rows + 1] = ('{"method":"POST","path":%s,"function":null,"script":null,"auth":%s}')
+      :format(quote(r.path), quote(r.who))
   end
   return "[" .. table.concat(rows, ",") .. "]"
 end

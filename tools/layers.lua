@@ -20,7 +20,8 @@ local uses = {
   run = "shared json schema http auth journal lua options",
   bindings = "shared json schema http auth journal store sql lua html client issuer options run",
   app = "shared json schema http auth journal store sql lua html client issuer server options config run bindings",
-  process = "shared json schema http auth journal store sql lua html client issuer server options config run bindings app",
+  process = "shared json schema http auth journal store sql lua html client issuer server options config run bindings "
+    .. "app",
   cli = "*", host = "*",
 }
 
@@ -48,8 +49,8 @@ local owned = {
   { "^lua%.h$", WITH_LUA },
   { "^lauxlib%.h$", WITH_LUA },
   { "^lualib%.h$", { "^host/lua/", "^host/run/instance%.c$" } },
-  { "^uv%.h$", { "^host/server/", "^host/client/", "^host/issuer/", "^host/store/", "^host/sql/", "^host/lua/", "^host/run/",
-                 "^host/app/", "^host/process/", "^host/cli/", "^host/main%.c$", "^bindings/" } },
+  { "^uv%.h$", { "^host/server/", "^host/client/", "^host/issuer/", "^host/store/", "^host/sql/", "^host/lua/",
+                 "^host/run/", "^host/app/", "^host/process/", "^host/cli/", "^host/main%.c$", "^bindings/" } },
 }
 
 local faults = 0

@@ -22,10 +22,10 @@ for (const [kind, of] of Object.entries(KINDS)) {
     const url = await of.url(t);
     const dir = folder(t, files(url, { '10_owner.sql': SECOND, '002_notes.sql': FIRST, 'README.md': 'no migration' }));
     const migrate = async (...args) => { const { code, stdout, stderr } = await run(t, ['migrate', ...args], { dir }); return [code, stdout, stderr]; };
-    // Two at once: what one applies the other finds.
-    const both = await Promise.all([migrate(), migrate()]);
-    assert.deepEqual(both.map((r) => [r[0], r[2]]), [[0, ''], [0, '']], JSON.stringify(both));
-    const lines = both.map((r) => r[1]).join('').split('\n').filter((l) => l.includes('applied')).sort();
+    // Several at once: what one applies the others find.
+    const all = await Promise.all([1, 2, 3, 4, 5].map(() => migrate()));
+    assert.deepEqual(all.filter((r) => r[0] !== 0 || r[2] !== ''), []);
+    const lines = all.map((r) => r[1]).join('').split('\n').filter((l) => l.includes('applied')).sort();
     assert.deepEqual(lines, ['DATABASE_URL: applied migrations/002_notes.sql', 'DATABASE_URL: applied migrations/10_owner.sql']);
     assert.deepEqual(await migrate(), [0, 'DATABASE_URL: nothing to do\n', '']);
     assert.deepEqual(await migrate('DATABASE_URL'), [0, 'DATABASE_URL: nothing to do\n', '']);

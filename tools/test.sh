@@ -7,7 +7,7 @@
 # UNIT_BIN   the unit test programs
 # NODE       runs the black-box tiers (default: the one that tests/package.json brings)
 # ONLY       black-box tiers: only files whose name contains this
-# CONCURRENCY  black-box test files at a time (default 2: they wait more than they compute). A file whose
+# CONCURRENCY  black-box test files at a time (default 3: they wait more than they compute). A file whose
 #            first line is `// measures time` runs alone
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -98,7 +98,7 @@ node_tier() { # node_tier NAME
         for node in tests/node_modules/node-linux-*/bin/node; do [ -x "$node" ] && break; done
         [ -x "$node" ] || node=node
     fi
-    [ ${#together[@]} -eq 0 ] || node_files "$1" "${CONCURRENCY:-2}" "${together[@]}"
+    [ ${#together[@]} -eq 0 ] || node_files "$1" "${CONCURRENCY:-3}" "${together[@]}"
     [ ${#alone[@]} -eq 0 ] || node_files "$1, alone" 1 "${alone[@]}"
 }
 

@@ -4,6 +4,7 @@
  * Workers share the file by SQLite's own locks (WAL: readers never wait; a writer waits for another
  * for LIMIT_SQL_BUSY). A statement that nobody wants any more is interrupted. */
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 
 #include "base/limits.h"
 #include "sql/sql_internal.h"
+
+enum { PROGRESS_STEPS = 10000 }; /* of SQLite's machine, about 0.1 ms */
 
 struct address {
     char *path; /* owned */
@@ -25,6 +28,7 @@ struct lite {
     uv_work_t work;
     void (*task)(struct lite *lite); /* what the thread does */
     bool busy, closed, clearing;
+    atomic_bool unwanted; /* the statement is to stop, though it may not have begun yet */
     bool failed;
     struct sql_statement statement; /* owned: of what runs */
     struct sql_rows rows;
@@ -123,6 +127,13 @@ static int refuse_other_files(void *arg, int action, const char *first, const ch
     return attaches || moves ? SQLITE_DENY : SQLITE_OK;
 }
 
+/* sqlite3_interrupt stops what runs, and does nothing to what still waits for a thread. */
+static int on_progress(void *arg)
+{
+    const struct lite *lite = arg;
+    return atomic_load(&lite->unwanted);
+}
+
 static void open_file(struct lite *lite)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
@@ -132,6 +143,7 @@ static void open_file(struct lite *lite)
     }
     (void)sqlite3_extended_result_codes(lite->db, 1);
     (void)sqlite3_busy_timeout(lite->db, LIMIT_SQL_BUSY * 1000);
+    sqlite3_progress_handler(lite->db, PROGRESS_STEPS, on_progress, lite);
     (void)sqlite3_db_config(lite->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     (void)sqlite3_db_config(lite->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     if (sqlite3_exec(lite->db, "PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON", NULL, NULL,
@@ -343,6 +355,7 @@ static void begin(struct lite *lite, void (*task)(struct lite *))
     lite->task = task;
     lite->busy = true;
     lite->failed = false;
+    atomic_store(&lite->unwanted, false);
     /* It fails only without a function to run. */
     (void)uv_queue_work(sql_loop(lite->base.pool), &lite->work, on_work, on_worked);
 }
@@ -416,12 +429,18 @@ static void lite_run(struct sql_conn *conn)
     begin(lite, lite->statement.is_script ? run_script : run_statement);
 }
 
+static void stop(struct lite *lite)
+{
+    atomic_store(&lite->unwanted, true);
+    sqlite3_interrupt(lite->db);
+}
+
 static void lite_clear(struct sql_conn *conn)
 {
     struct lite *lite = lite_of(conn);
     lite->clearing = true;
     if (lite->busy)
-        sqlite3_interrupt(lite->db);
+        stop(lite);
     else
         begin(lite, roll_back);
 }
@@ -433,7 +452,7 @@ static void lite_close(struct sql_conn *conn)
     lite->closed = true;
     if (lite->busy) {
         if (lite->task != open_file)
-            sqlite3_interrupt(lite->db);
+            stop(lite);
         return;
     }
     lite->busy = true;

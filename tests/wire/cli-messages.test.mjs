@@ -337,7 +337,7 @@ test('every example of help works as it stands', async (t) => {
     const line = await example(name);
     const { status, stdout, stderr } = await type(line);
     assert.equal(status, 0, `${line}: ${stdout}${stderr}`);
-    assert.match(stdout, said, line);
+    assert.match(stdout, said, `${line}: ${stdout}`);
   };
   await works('new', /^1\.\.3\n# 3 passed, 0 failed$/m);
   await works('test', /^# scripts\/shows\.lua .*100\.0 %$/m);
@@ -351,7 +351,7 @@ test('every example of help works as it stands', async (t) => {
   try {
     assert.equal(await example('dev'), `luafn dev --listen 127.0.0.1:${port}`);
     await works('token', /^\["one","two"\]$/);
-    await works('audit', /: 178 as expected, 0 let through, 0 faults$/m);
+    await works('audit', /: 180 as expected, 0 let through, 0 faults$/m);
   } finally {
     await dev.stop();
   }

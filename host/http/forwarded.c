@@ -107,12 +107,33 @@ bool forwarded_any(const struct proxies *proxies)
     return proxies->from_count > 0 || proxies->from_unix;
 }
 
+/* A peer's address is the same for all requests of its connection, and reading it costs more than
+ * all the rest here: the last one is remembered. What it means is not: configurations change. */
+static bool parse_peer(struct str peer, unsigned char out[16])
+{
+    static struct {
+        char text[INET6_ADDRSTRLEN];
+        size_t len; /* 0: none */
+        unsigned char address[16];
+    } last;
+    if (last.len > 0 && str_eq(peer, (struct str){last.text, last.len})) {
+        memcpy(out, last.address, sizeof(last.address));
+        return true;
+    }
+    if (!address_parse(peer, out))
+        return false;
+    memcpy(last.text, peer.ptr, peer.len);
+    last.len = peer.len;
+    memcpy(last.address, out, sizeof(last.address));
+    return true;
+}
+
 bool forwarded_trusts(const struct proxies *proxies, struct str peer)
 {
     unsigned char address[16];
     if (str_eq(peer, FORWARDED_UNIX))
         return proxies->from_unix;
-    return proxies->from_count > 0 && address_parse(peer, address) && is_trusted(proxies, address);
+    return proxies->from_count > 0 && parse_peer(peer, address) && is_trusted(proxies, address);
 }
 
 /* ---- what one hop says ---- */
@@ -348,7 +369,7 @@ int forwarded_apply(const struct proxies *proxies, struct request *req, struct a
     }
     if (rc == 0 && proxies->header == FORWARDED_BY_X) {
         proto = last_of(join_lines(req, STR("x-forwarded-proto"), arena, &rc));
-        if (rc == 0)
+        if (rc == 0 && proxies->trust_host)
             host = last_of(join_lines(req, STR("x-forwarded-host"), arena, &rc));
     }
     set_scheme(req, proto);

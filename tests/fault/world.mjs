@@ -40,7 +40,7 @@ return function()
   local n = 0
   local named = fetch(COUNT, { as = "partner", json = { a = 1 }, retry = { times = 1, backoff = 0 } })
   local signed = fetch(COUNT .. "?b&a=1", { method = "PUT", sign = "aws4", access_key = "a", secret_key = "b", region = "c", service = "s3",
-    body = function() n = n + 1 if n < 4 then return ("x"):rep(1000) end end })
+    length = 3000, body = function() n = n + 1 if n < 4 then return ("x"):rep(1000) end end })
   return named:text():match("^%d+") .. " " .. signed:text():match("^%d+")
 end`;
 const TOOL = 'return function(event) return { n = event.arguments.n } end';

@@ -79,7 +79,7 @@ check: deps-check ## all that CI runs: format, lint, test, fuzz regressions, bro
 asan: ## unit and wire tests under AddressSanitizer and UBSan
 	$(Q)+$(BUILD_IN) BUILD=asan unit-programs build/asan/luafn
 	$(Q)UNIT_BIN="$(UNIT_C:%.c=build/asan/%)" LUAFN_BIN=build/asan/luafn LUAFN_SLOW=4 \
-	    tools/test.sh unit wire
+	    CONCURRENCY=$(or $(CONCURRENCY),2) tools/test.sh unit wire
 
 # Calls of the C library fail, one after the other: tests/fault/. The debug build, where each small
 # block is an allocation of its own.

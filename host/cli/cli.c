@@ -60,7 +60,7 @@ static int write_error; /* why stdout did not take a text; 0: it did */
 
 void cli_write(struct str text)
 {
-    if (fwrite(text.ptr, 1, text.len, stdout) != text.len && write_error == 0)
+    if (text.len > 0 && fwrite(text.ptr, 1, text.len, stdout) != text.len && write_error == 0)
         write_error = errno;
 }
 

@@ -36,11 +36,11 @@ static json_t *parse(const char *text)
 
 static void test_compile(void **state)
 {
-    json_t *source = parse(schema_text);
     unsigned long at = 0;
     (void)state;
     if (!owns_malloc())
         skip();
+    json_t *source = parse(schema_text);
     do {
         struct schema_fault fault;
         struck = false;
@@ -77,10 +77,10 @@ static unsigned long check_all(const struct schema *schema, const json_t *value,
 static void test_check(void **state)
 {
     struct schema_fault fault;
-    json_t *source = parse(schema_text), *good = parse(good_text), *bad = parse(bad_text);
     (void)state;
     if (!owns_malloc())
         skip();
+    json_t *source = parse(schema_text), *good = parse(good_text), *bad = parse(bad_text);
     struct schema *schema = schema_new(source, &fault);
     assert_non_null(schema);
     assert_true(check_all(schema, good, 0) > 5);
@@ -94,13 +94,13 @@ static void test_check(void **state)
 static void test_texts(void **state)
 {
     struct schema_fault fault;
-    json_t *source = parse("{\"additionalProperties\":{\"type\":\"array\",\"items\":{\"type\":"
-                           "\"integer\"}}}");
     struct str texts[] = {STR("1"), STR("x"), STR("1e1")};
     unsigned long at = 0;
     (void)state;
     if (!owns_malloc())
         skip();
+    json_t *source = parse("{\"additionalProperties\":{\"type\":\"array\",\"items\":{\"type\":"
+                           "\"integer\"}}}");
     struct schema *schema = schema_new(source, &fault);
     do {
         struck = false;

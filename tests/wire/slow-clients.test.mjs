@@ -1,3 +1,4 @@
+// measures time
 // Clients that take little, or nothing, of their answers, or do not finish what they send: what a worker
 // holds for them, who is served beside them, when they are given up, and what the log says then.
 import assert from 'node:assert/strict';

@@ -67,6 +67,8 @@ static void *on_alloc(void *arg, void *block, size_t old_size, size_t size)
     }
     void *result = m->alloc(m->arg, block, old_size, size);
     if (m->size == 0) {
+        if (result != NULL)
+            memset(result, 0, size); /* it is looked at before Lua has written all of it */
         m->block = result;
         m->size = size;
     }

@@ -158,6 +158,8 @@ test('with KV_URL all machines know it; without the server each knows its own', 
       g.open();
     }
     assert.equal((await again).text, then);
+    // The answer may be here before the store has what b tells it.
+    await eventually(async () => (await ask(a, id)).status === 200, 10, `${id} has ended for a, too`);
     assert.deepEqual([(await ask(a, id)).text, (await ask(b, id)).text], ['', '']);
   }
   await redis.stop();

@@ -6,21 +6,17 @@
 #include <openssl/crypto.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
+#include <stdio.h>
 
 #include "bindings/base64.h"
 #include "bindings/bindings.h"
 
 enum { RANDOM_MAX = 65536 };
 
-static const char hex_digits[] = "0123456789abcdef";
-
 static void push_hex(lua_State *L, const unsigned char *bytes, size_t len)
 {
-    char text[2 * EVP_MAX_MD_SIZE];
-    for (size_t i = 0; i < len; i++) {
-        text[2 * i] = hex_digits[bytes[i] >> 4];
-        text[2 * i + 1] = hex_digits[bytes[i] & 15];
-    }
+    char text[2 * EVP_MAX_MD_SIZE + 1];
+    str_write_hex(bytes, len, text);
     lua_pushlstring(L, text, 2 * len);
 }
 
@@ -124,15 +120,12 @@ static int l_uuid(lua_State *L)
         lx_told_bytes(L, hook, "crypto.uuid", (char *)bytes, sizeof(bytes));
     bytes[6] = (unsigned char)(0x40 | (bytes[6] & 0x0f));
     bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
-    char text[36];
-    char *out = text;
-    for (size_t i = 0; i < sizeof(bytes); i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *out++ = '-';
-        *out++ = hex_digits[bytes[i] >> 4];
-        *out++ = hex_digits[bytes[i] & 15];
-    }
-    lua_pushlstring(L, text, sizeof(text));
+    char hex[2 * sizeof(bytes) + 1];
+    str_write_hex(bytes, sizeof(bytes), hex);
+    char text[37];
+    snprintf(text, sizeof(text), "%.8s-%.4s-%.4s-%.4s-%s", hex, hex + 8, hex + 12, hex + 16,
+             hex + 20);
+    lua_pushstring(L, text);
     return 1;
 }
 

@@ -13,21 +13,12 @@
 
 enum { DIGEST = 32 };
 
-static void to_hex(const unsigned char bytes[DIGEST], char out[2 * DIGEST + 1])
-{
-    for (int i = 0; i < DIGEST; i++) {
-        out[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
-        out[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
-    }
-    out[2 * DIGEST] = '\0';
-}
-
 int crypto_aws_hash(struct str text, char out[65])
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     if (EVP_Digest(text.ptr, text.len, digest, NULL, EVP_sha256(), NULL) != 1)
         return -ENOMEM;
-    to_hex(digest, out);
+    str_write_hex(digest, DIGEST, out);
     return 0;
 }
 
@@ -189,7 +180,7 @@ static bool sign(const struct crypto_aws *r, struct str day, struct str text, ch
                 hmac((const unsigned char *)first.data, first.len, day, key) &&
                 hmac(key, DIGEST, r->region, key) && hmac(key, DIGEST, r->service, key) &&
                 hmac(key, DIGEST, STR("aws4_request"), key) && hmac(key, DIGEST, text, key);
-    to_hex(key, out);
+    str_write_hex(key, DIGEST, out);
     buf_free(&first);
     return done;
 }

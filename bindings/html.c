@@ -7,6 +7,7 @@
 #include "bindings/bindings.h"
 #include "bindings/json.h"
 #include "bindings/keys.h"
+#include "bindings/recent.h"
 #include "html/html_template.h"
 #include "html/html_write.h"
 #include "lua/budget.h"
@@ -333,42 +334,13 @@ static void lx_load(lua_State *L, struct str text, const char *shown, const stru
 
 /* ---- those that are kept ---- */
 
-/* Pushes a table of the registry. */
-static void push_kept(lua_State *L, const void *key)
-{
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, key) == LUA_TTABLE)
-        return;
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
-}
-
-/* Puts the function on top into the table at `kept` under the text at 1, in place of the oldest. */
-static void keep_text(lua_State *L, int kept)
-{
-    lua_rawgeti(L, kept, 0);
-    lua_Integer place = lua_tointeger(L, -1) % LIMIT_HTML_TEXTS_KEPT + 1;
-    lua_pop(L, 1);
-    if (lua_rawgeti(L, kept, place) == LUA_TSTRING) {
-        lua_pushnil(L);
-        lua_rawset(L, kept);
-    } else {
-        lua_pop(L, 1);
-    }
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, kept, place);
-    lua_pushinteger(L, place);
-    lua_rawseti(L, kept, 0);
-}
-
 /* Pushes the function that renders the template at 1. */
 static void lx_template(lua_State *L)
 {
     static const char files = 0, texts = 0;
     struct str template = text_at(L, 1);
     bool file = is_file(template);
-    push_kept(L, file ? &files : &texts);
+    recent_push(L, file ? &files : &texts);
     int kept = lua_gettop(L);
     lua_pushvalue(L, 1);
     if (lua_rawget(L, kept) == LUA_TFUNCTION)
@@ -379,13 +351,13 @@ static void lx_template(lua_State *L)
         lx_file(L, template.ptr, &top);
         lua_insert(L, kept + 1);
         lua_settop(L, kept + 1);
+        lua_pushvalue(L, 1);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, kept);
     } else {
         lx_load(L, template, "template", &top);
-        keep_text(L, kept);
+        recent_keep(L, kept, 1, LIMIT_HTML_TEXTS_KEPT);
     }
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, kept);
 }
 
 /* stack: template, values, page */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "bindings/bindings.h"
+#include "bindings/recent.h"
 #include "lua/budget.h"
 #include "lua/tree.h"
 #include "lua/vm.h"
@@ -75,41 +76,6 @@ static const struct schema *lx_compile(lua_State *L)
     return box->schema;
 }
 
-/* Pushes what was compiled last: under a schema's table what holds it, under 1 to
- * LIMIT_SCHEMAS_KEPT these tables, and under 0 where the next one is put. (There are no weak
- * tables, see lua/vm.c.) */
-static void push_kept(lua_State *L)
-{
-    static const char key = 0;
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TTABLE)
-        return;
-    lua_pop(L, 1);
-    lua_createtable(L, LIMIT_SCHEMAS_KEPT, LIMIT_SCHEMAS_KEPT);
-    lua_pushvalue(L, -1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
-}
-
-/* Keeps what holds the schema at 1, which is on top, in place of the oldest. [-1, +1] */
-static void keep(lua_State *L, int kept)
-{
-    lua_rawgeti(L, kept, 0);
-    lua_Integer place = lua_tointeger(L, -1) % LIMIT_SCHEMAS_KEPT + 1;
-    lua_pop(L, 1);
-    if (lua_rawgeti(L, kept, place) == LUA_TTABLE) {
-        lua_pushnil(L);
-        lua_rawset(L, kept);
-    } else {
-        lua_pop(L, 1);
-    }
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, kept, place);
-    lua_pushinteger(L, place);
-    lua_rawseti(L, kept, 0);
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, kept);
-}
-
 /* The schema at 1; what holds it is pushed. */
 static const struct schema *lx_schema(lua_State *L)
 {
@@ -117,7 +83,8 @@ static const struct schema *lx_schema(lua_State *L)
         luaL_argcheck(L, lua_isboolean(L, 1), 1, "a schema is a table, true or false");
         return lx_compile(L);
     }
-    push_kept(L);
+    static const char key = 0;
+    recent_push(L, &key);
     int kept = lua_gettop(L);
     lua_pushvalue(L, 1);
     if (lua_rawget(L, kept) == LUA_TUSERDATA) {
@@ -126,7 +93,7 @@ static const struct schema *lx_schema(lua_State *L)
     }
     lua_pop(L, 1);
     const struct schema *schema = lx_compile(L);
-    keep(L, kept);
+    recent_keep(L, kept, 1, LIMIT_SCHEMAS_KEPT);
     return schema;
 }
 

@@ -346,7 +346,7 @@ static void find_mac(struct search *s, struct str key, const struct webhook_mess
             CRYPTO_memcmp(s->given[i], mac, len) != 0)
             continue;
         s->found = true;
-        webhook_write_hex(mac, len, s->hex);
+        str_write_hex(mac, len, s->hex);
     }
 }
 
@@ -366,7 +366,7 @@ static void find_ed25519(struct search *s, struct str key, const struct webhook_
                              text.len) != 1)
             continue;
         s->found = true;
-        webhook_write_hex(s->given[i], ED25519_SIGNATURE, s->hex);
+        str_write_hex(s->given[i], ED25519_SIGNATURE, s->hex);
     }
     EVP_MD_CTX_free(ctx);
     EVP_PKEY_free(pkey);
@@ -467,7 +467,7 @@ static struct str encode(const struct webhook *webhook, struct arena *arena,
 {
     char text[2 * MAC_MAX + 1];
     if (webhook->encoding == WEBHOOK_HEX) {
-        webhook_write_hex(mac, len, text);
+        str_write_hex(mac, len, text);
         return arena_copy(arena, str_from(text));
     }
     size_t text_len = base64_encode((struct str){(const char *)mac, len}, BASE64_STANDARD, text);

@@ -18,24 +18,13 @@ static inline void webhook_add_piece(struct webhook_message *message, struct str
         message->pieces[message->count++] = piece;
 }
 
-/* `out` has room for two characters a byte, and a NUL. */
-static inline void webhook_write_hex(const unsigned char *bytes, size_t len, char *out)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < len; i++) {
-        out[2 * i] = digits[bytes[i] >> 4];
-        out[2 * i + 1] = digits[bytes[i] & 15];
-    }
-    out[2 * len] = '\0';
-}
-
 enum { WEBHOOK_HASH_HEX = 2 * SHA256_DIGEST_LENGTH + 1 };
 
 static inline void webhook_write_hash(struct str bytes, char out[WEBHOOK_HASH_HEX])
 {
     unsigned char hash[SHA256_DIGEST_LENGTH];
     SHA256((const unsigned char *)(bytes.ptr != NULL ? bytes.ptr : ""), bytes.len, hash);
-    webhook_write_hex(hash, sizeof(hash), out);
+    str_write_hex(hash, sizeof(hash), out);
 }
 
 /* Twilio's: the fields of the body's form, which follow the URL, in the arena; empty where the URL

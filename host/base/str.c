@@ -1,4 +1,4 @@
-/* Slices: comparison, splitting, numbers. Nothing here allocates. */
+/* Slices: comparison, splitting, numbers. Nothing but str_copy allocates. */
 #include "base/str.h"
 
 #include <errno.h>
@@ -260,6 +260,27 @@ static size_t ascii_beginning(struct str s)
     while (at < s.len && (unsigned char)s.ptr[at] < 0x80)
         at++;
     return at;
+}
+
+void str_write_hex(const unsigned char *bytes, size_t len, char *out)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < len; i++) {
+        *out++ = digits[bytes[i] >> 4];
+        *out++ = digits[bytes[i] & 15];
+    }
+    *out = '\0';
+}
+
+struct str str_copy(struct str s)
+{
+    char *copy = malloc(s.len + 1);
+    if (copy == NULL)
+        return (struct str){NULL, 0};
+    if (s.len > 0)
+        memcpy(copy, s.ptr, s.len);
+    copy[s.len] = '\0';
+    return (struct str){copy, s.len};
 }
 
 bool str_is_utf8(struct str s)

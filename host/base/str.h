@@ -96,6 +96,12 @@ static inline bool str_is_alnum(char c)
     return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z');
 }
 
+/* Two hexadecimal digits a byte, and a NUL: `out` has room for 2 * len + 1. */
+void str_write_hex(const unsigned char *bytes, size_t len, char *out);
+
+/* A copy with a NUL behind it, to be freed; ptr NULL: out of memory. */
+struct str str_copy(struct str s);
+
 /* The value of a hexadecimal digit, or -1. */
 static inline int str_hex_value(char c)
 {

@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "journal/journal_reader.h"
+#include "lua/tree.h"
 
 bool journal_view_is_status(const char *text)
 {
@@ -27,63 +28,11 @@ void journal_view_open(lua_State *L)
     lua_call(L, 2, 1);
 }
 
-static void push_value(lua_State *L, const json_t *value);
-
-static void push_members(lua_State *L, const json_t *value)
-{
-    const char *name;
-    json_t *member;
-    lua_createtable(L, 0, (int)json_object_size(value));
-    json_object_foreach((json_t *)(uintptr_t)value, name, member)
-    {
-        lua_pushstring(L, name);
-        push_value(L, member);
-        lua_rawset(L, -3);
-    }
-}
-
-static void push_items(lua_State *L, const json_t *value)
-{
-    lua_createtable(L, (int)json_array_size(value), 0);
-    for (size_t i = 0; i < json_array_size(value); i++) {
-        push_value(L, json_array_get(value, i));
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-}
-
-/* Its depth is bounded by its parser. [-0, +1] */
-static void push_value(lua_State *L, const json_t *value)
-{
-    luaL_checkstack(L, 4, NULL);
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        push_members(L, value);
-        break;
-    case JSON_ARRAY:
-        push_items(L, value);
-        break;
-    case JSON_STRING:
-        lua_pushlstring(L, json_string_value(value), json_string_length(value));
-        break;
-    case JSON_INTEGER:
-        lua_pushinteger(L, json_integer_value(value));
-        break;
-    case JSON_REAL:
-        lua_pushnumber(L, json_real_value(value));
-        break;
-    case JSON_NULL:
-        lua_pushlightuserdata(L, NULL);
-        break;
-    default:
-        lua_pushboolean(L, json_is_true(value));
-    }
-}
-
 void journal_view_push(lua_State *L, struct str line)
 {
     json_t *tree = json_loadb(line.ptr, line.len, JSON_ALLOW_NUL, NULL);
     if (json_is_object(tree))
-        push_value(L, tree);
+        tree_push(L, tree);
     else
         lua_pushnil(L);
     json_decref(tree);

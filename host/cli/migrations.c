@@ -4,13 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
 #include "cli/cli.h"
+#include "shared/digest.h"
 
 /* ---- files ---- */
 
@@ -24,10 +24,9 @@ static bool read_number(struct str name, uint64_t *number)
 
 static void hash_text(struct migration *m)
 {
-    unsigned char hash[SHA256_DIGEST_LENGTH];
-    SHA256((const unsigned char *)(m->text.data != NULL ? m->text.data : ""), m->text.len, hash);
-    for (size_t i = 0; i < sizeof(hash); i++)
-        snprintf(m->hash + 2 * i, 3, "%02x", hash[i]);
+    unsigned char hash[DIGEST_BYTES];
+    digest_sha256(buf_str(&m->text), hash);
+    str_write_hex(hash, sizeof(hash), m->hash);
 }
 
 /* Takes a file into the list, which has room. Returns the number of faults. */

@@ -24,8 +24,7 @@ static json_t *random_id(void)
     char text[2 * sizeof(bytes) + 1];
     if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
         return NULL;
-    for (size_t i = 0; i < sizeof(bytes); i++)
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    str_write_hex(bytes, sizeof(bytes), text);
     return json_string(text);
 }
 

@@ -29,6 +29,7 @@ static int add_assertion(const struct outbound_spec *spec, double now, struct bu
 {
     struct buf claims = BUF_INIT, assertion = BUF_INIT;
     unsigned char id[16];
+    char hex[2 * sizeof(id) + 1];
     if (getrandom(id, sizeof(id), 0) != sizeof(id))
         return err_set(err, -EIO, "no random bytes");
     buf_add_str(&claims, STR("{\"iss\":"));
@@ -40,8 +41,8 @@ static int add_assertion(const struct outbound_spec *spec, double now, struct bu
                  spec->assertion_audience.len > 0 ? spec->assertion_audience : spec->token_url);
     buf_printf(&claims, ",\"iat\":%lld,\"exp\":%lld,\"jti\":\"", (long long)now,
                (long long)now + LIMIT_OUTBOUND_ASSERTION);
-    for (size_t i = 0; i < sizeof(id); i++)
-        buf_printf(&claims, "%02x", id[i]);
+    str_write_hex(id, sizeof(id), hex);
+    buf_add_str(&claims, str_from(hex));
     buf_add_str(&claims, STR("\"}"));
     int rc = buf_failed(&claims)
                  ? err_set(err, -ENOMEM, "out of memory")

@@ -399,12 +399,3 @@ void record_move(struct exchange *from, struct exchange *to)
     from->hook = NULL;
     from->on_over = NULL;
 }
-
-void record_drop(struct exchange *ex)
-{
-    if (ex->hook == NULL)
-        return;
-    free_record(record_of(ex->hook));
-    ex->hook = NULL;
-    ex->on_over = NULL;
-}

@@ -19,6 +19,3 @@ void record_begin(struct journal *journal, struct exchange *ex);
 
 /* What runs on, as a background function, does so in another exchange. */
 void record_move(struct exchange *from, struct exchange *to);
-
-/* Drops it: nothing of this request is written down. */
-void record_drop(struct exchange *ex);

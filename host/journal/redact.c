@@ -24,16 +24,6 @@ static struct {
     bool overflowed;
 } known;
 
-static struct str copy_text(struct str text)
-{
-    char *copy = malloc(text.len + 1);
-    if (copy == NULL)
-        return (struct str){NULL, 0};
-    memcpy(copy, text.len > 0 ? text.ptr : "", text.len);
-    copy[text.len] = '\0';
-    return (struct str){copy, text.len};
-}
-
 static void free_text(struct str text)
 {
     free((void *)(uintptr_t)text.ptr);
@@ -59,7 +49,7 @@ static bool quote(struct secret *secret)
     buf_add_json(&text, secret->value);
     bool ok = !buf_failed(&text);
     if (ok && text.len != secret->value.len + 2) {
-        secret->quoted = copy_text((struct str){text.data + 1, text.len - 2});
+        secret->quoted = str_copy((struct str){text.data + 1, text.len - 2});
         ok = secret->quoted.ptr != NULL;
     }
     buf_free(&text);
@@ -84,8 +74,8 @@ bool redact_learn(struct str name, struct str value)
     struct secret secret = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
     bool ok = !buf_failed(&place) && known.count < LIMIT_REDACT_SECRETS;
     if (ok) {
-        secret.name = copy_text(buf_str(&place));
-        secret.value = copy_text(value);
+        secret.name = str_copy(buf_str(&place));
+        secret.value = str_copy(value);
         ok = secret.name.ptr != NULL && secret.value.ptr != NULL && quote(&secret);
     }
     buf_free(&place);
@@ -134,7 +124,7 @@ struct redact_names *redact_names_new(const struct str *list, unsigned count)
     names->refs = 1;
     names->list = calloc(count + 1, sizeof(*names->list));
     while (names->list != NULL && names->count < count) {
-        names->list[names->count] = copy_text(list[names->count]);
+        names->list[names->count] = str_copy(list[names->count]);
         if (names->list[names->count].ptr == NULL)
             break;
         names->count++;
@@ -162,7 +152,7 @@ void redact_names_unref(struct redact_names *names)
     free(names);
 }
 
-bool redact_is_name(const struct redact *redact, struct str name)
+static bool is_name(const struct redact *redact, struct str name)
 {
     const struct redact_names *names = redact->names;
     for (unsigned i = 0; names != NULL && i < names->count; i++) {
@@ -181,7 +171,7 @@ bool redact_is_header(const struct redact *redact, struct str name)
 {
     return str_eq_nocase(name, STR("authorization")) ||
            str_eq_nocase(name, STR("proxy-authorization")) || str_eq_nocase(name, STR("dpop")) ||
-           is_cookie(name) || redact_is_name(redact, name);
+           is_cookie(name) || is_name(redact, name);
 }
 
 /* ---- what the request brought ---- */
@@ -372,7 +362,7 @@ static bool names_secret(const struct walk *w, struct str name, bool json)
 {
     char text[NAME_MAX_BYTES];
     struct str decoded = {text, decode_name(name, json, text)};
-    return decoded.len > 0 && redact_is_name(w->redact, decoded);
+    return decoded.len > 0 && is_name(w->redact, decoded);
 }
 
 static bool may_be_in_name(char c)
@@ -594,7 +584,7 @@ static struct str scheme_of(struct str name, struct str value)
 static void add_header(struct redact *redact, struct str name, struct str value, struct buf *out)
 {
     char text[32];
-    bool named = redact_is_name(redact, name);
+    bool named = is_name(redact, name);
     struct str clean;
     if (is_cookie(name) && !named) {
         add_cookies(name, value, out);

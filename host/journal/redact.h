@@ -60,7 +60,6 @@ void redact_learn_headers(struct redact *redact, const struct headers *headers);
 void redact_learn_header(struct redact *redact, struct str name, struct str value);
 
 /* Is it a header that carries credentials, or a name that functions.lua gives? */
-bool redact_is_name(const struct redact *redact, struct str name);
 bool redact_is_header(const struct redact *redact, struct str name);
 
 /* The text without secrets. It lives in the redact until the next call; ptr NULL: no memory. */

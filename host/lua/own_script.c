@@ -5,6 +5,7 @@
 #include <lualib.h>
 
 #include "base/embedded.h"
+#include "lua/vm.h"
 
 struct run {
     const char *file;
@@ -30,15 +31,16 @@ int own_script_run(const char *file, void (*body)(lua_State *L, void *arg), void
                    struct err *err)
 {
     struct run run = {file, body, arg};
-    lua_State *L = luaL_newstate();
-    if (L == NULL)
+    struct vm *vm = vm_new(0, NULL);
+    if (vm == NULL)
         return err_set(err, -ENOMEM, "out of memory");
+    lua_State *L = vm->L;
     lua_pushcfunction(L, l_run);
     lua_pushlightuserdata(L, &run);
     int status = lua_pcall(L, 1, 0, 0);
     int rc = status == LUA_OK       ? 0
              : status == LUA_ERRMEM ? err_set(err, -ENOMEM, "out of memory")
                                     : err_set(err, -EINVAL, "%s", lua_tostring(L, -1));
-    lua_close(L);
+    vm_free(vm);
     return rc;
 }

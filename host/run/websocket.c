@@ -5,9 +5,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "auth/claims.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "http/websocket.h"
 #include "lua/lazy.h"
@@ -114,6 +114,12 @@ static void end_reading(struct websocket *ws)
         exchange_stop_reading(ws->inv->ex);
     websocket_reader_free(&ws->reader);
     (void)charge(ws);
+}
+
+static void close_with(struct websocket *ws, unsigned code, struct str reason)
+{
+    say_close(ws, code, reason);
+    end_reading(ws);
 }
 
 static void drop_messages(struct websocket *ws)
@@ -252,17 +258,10 @@ static void on_gone(struct exchange *ex)
 
 static void on_tick(uv_timer_t *timer);
 
-static double now_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 static void arm(struct websocket *ws)
 {
     double wait = ws->over ? LIMIT_WEBSOCKET_GOODBYE : LIMIT_WEBSOCKET_PING;
-    double left = ws->over ? NAN : ws->expires - now_seconds();
+    double left = ws->over ? NAN : ws->expires - clock_now();
     if (left < wait)
         wait = left > 0 ? left : 0;
     uv_update_time(ws->timer->handle.loop);
@@ -287,9 +286,8 @@ static void check_alive(struct websocket *ws)
 static void on_tick(uv_timer_t *timer)
 {
     struct websocket *ws = container_of(timer, struct clock_timer, handle)->ws;
-    if (!ws->over && ws->expires <= now_seconds()) {
-        say_close(ws, WEBSOCKET_POLICY, (struct str){NULL, 0});
-        end_reading(ws);
+    if (!ws->over && ws->expires <= clock_now()) {
+        close_with(ws, WEBSOCKET_POLICY, (struct str){NULL, 0});
     }
     if (!ws->over) {
         say_pong(ws);
@@ -329,8 +327,7 @@ void websocket_go_away(struct invocation *inv)
     struct websocket *ws = inv->websocket;
     if (ws == NULL || ws->over)
         return;
-    say_close(ws, WEBSOCKET_GOING_AWAY, (struct str){NULL, 0});
-    end_reading(ws);
+    close_with(ws, WEBSOCKET_GOING_AWAY, (struct str){NULL, 0});
     uv_timer_start(&ws->timer->handle, on_tick, 0, 0);
 }
 
@@ -452,8 +449,7 @@ static int l_close(lua_State *L)
                   "at most 123 bytes of UTF-8 expected");
     if (ws == NULL || ws->over)
         return 0;
-    say_close(ws, (unsigned)code, reason);
-    end_reading(ws);
+    close_with(ws, (unsigned)code, reason);
     drop_messages(ws);
     (void)charge(ws);
     uv_timer_start(&ws->timer->handle, on_tick, 0, 0); /* another part may wait for a message */

@@ -55,21 +55,19 @@ unsigned sql_line_of(const char *text, size_t at)
 
 /* ---- sessions ---- */
 
-static void free_statement(struct sql_session *s)
+void sql_statement_free(struct sql_statement *st)
 {
-    for (unsigned i = 0; i < s->statement.count; i++) {
-        if (s->statement.params[i].text.ptr != NULL)
-            free((void *)(uintptr_t)s->statement.params[i].text.ptr);
-    }
-    free(s->statement.params);
-    free((void *)(uintptr_t)s->statement.text.ptr);
-    s->statement = (struct sql_statement){.text = {NULL, 0}};
+    for (unsigned i = 0; i < st->count; i++)
+        free((void *)(uintptr_t)st->params[i].text.ptr);
+    free(st->params);
+    free((void *)(uintptr_t)st->text.ptr);
+    *st = (struct sql_statement){.text = {NULL, 0}};
 }
 
 static void free_session(struct sql_session *s)
 {
     list_remove(&s->node);
-    free_statement(s);
+    sql_statement_free(&s->statement);
     sql_rows_free(&s->rows);
     free(s);
 }
@@ -87,23 +85,12 @@ struct sql_session *sql_session_new(struct sql_pool *pool, void (*done)(struct s
     return s;
 }
 
-struct str sql_copy(struct str text)
-{
-    char *out = malloc(text.len + 1);
-    if (out == NULL)
-        return (struct str){NULL, 0};
-    if (text.len > 0)
-        memcpy(out, text.ptr, text.len);
-    out[text.len] = '\0';
-    return (struct str){out, text.len};
-}
-
 static int copy_statement(struct sql_session *s, struct str text, const struct sql_value *params,
                           unsigned count)
 {
     struct sql_statement *to = &s->statement;
-    free_statement(s);
-    to->text = sql_copy(text);
+    sql_statement_free(&s->statement);
+    to->text = str_copy(text);
     to->params = calloc(count > 0 ? count : 1, sizeof(*to->params));
     bool ok = to->text.ptr != NULL && to->params != NULL;
     for (unsigned i = 0; ok && i < count; i++) {
@@ -111,11 +98,11 @@ static int copy_statement(struct sql_session *s, struct str text, const struct s
         to->count++;
         if (params[i].text.ptr == NULL)
             continue;
-        to->params[i].text = sql_copy(params[i].text);
+        to->params[i].text = str_copy(params[i].text);
         ok = to->params[i].text.ptr != NULL;
     }
     if (!ok)
-        free_statement(s);
+        sql_statement_free(&s->statement);
     return ok ? 0 : -ENOMEM;
 }
 

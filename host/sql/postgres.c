@@ -108,16 +108,22 @@ static unsigned line_of(const struct sql_statement *st, const char *position)
     return sql_line_of(st->text.ptr, at);
 }
 
+static void set_broken(struct pg *pg)
+{
+    char text[512];
+    pg->base.session->failed = true;
+    sql_error_set(&pg->base.session->error, "08006", "the connection to the database broke",
+                  first_line(text, sizeof(text), PQerrorMessage(pg->pg)));
+}
+
 static void set_error(struct pg *pg, const PGresult *result)
 {
     struct sql_error *error = &pg->base.session->error;
-    char text[512];
     const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME);
     pg->base.session->failed = true;
     if (code == NULL) {
-        sql_error_set(error, "08006", "the connection to the database broke",
-                      first_line(text, sizeof(text), PQerrorMessage(pg->pg)));
+        set_broken(pg);
         return;
     }
     sql_error_set(error, code, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY),
@@ -352,11 +358,7 @@ static void pg_close(struct sql_conn *conn)
 
 static void broke(struct pg *pg)
 {
-    struct sql_session *s = pg->base.session;
-    char text[512];
-    s->failed = true;
-    sql_error_set(&s->error, "08006", "the connection to the database broke",
-                  first_line(text, sizeof(text), PQerrorMessage(pg->pg)));
+    set_broken(pg);
     sql_conn_done(&pg->base, false);
 }
 

@@ -57,7 +57,7 @@ static struct sql_pool *make_pool(struct sql *sql, struct str key, struct str ur
                                   struct err *err)
 {
     struct sql_pool *pool = calloc(1, sizeof(*pool));
-    struct str kept = pool != NULL ? sql_copy(key) : (struct str){NULL, 0};
+    struct str kept = pool != NULL ? str_copy(key) : (struct str){NULL, 0};
     if (kept.ptr == NULL) {
         free(pool);
         err_set(err, -1, "out of memory");

@@ -47,8 +47,8 @@ struct sql_pool {
     struct list sessions; /* those that have one, or want nothing */
 };
 
-/* A NUL-terminated copy; ptr NULL: out of memory. */
-struct str sql_copy(struct str text);
+/* What it owns: its texts. It is an empty one then. */
+void sql_statement_free(struct sql_statement *st);
 /* One without connections; NULL is not fine. */
 void sql_pool_free(struct sql_pool *pool);
 

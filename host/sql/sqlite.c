@@ -323,15 +323,6 @@ static void close_file(struct lite *lite)
 
 /* ---- on the loop ---- */
 
-static void free_statement(struct sql_statement *st)
-{
-    for (unsigned i = 0; i < st->count; i++)
-        free((void *)(uintptr_t)st->params[i].text.ptr);
-    free(st->params);
-    free((void *)(uintptr_t)st->text.ptr);
-    *st = (struct sql_statement){.text = {NULL, 0}};
-}
-
 static void on_work(uv_work_t *work)
 {
     struct lite *lite = container_of(work, struct lite, work);
@@ -342,7 +333,7 @@ static void free_lite(struct lite *lite)
 {
     struct sql *sql = lite->sql;
     sql_rows_free(&lite->rows);
-    free_statement(&lite->statement);
+    sql_statement_free(&lite->statement);
     free(lite->path);
     free(lite);
     sql_handle_closed(sql);
@@ -364,7 +355,7 @@ static void give_result(struct lite *lite)
 {
     struct sql_session *s = lite->base.session;
     size_t limit = s->rows.limit;
-    free_statement(&lite->statement);
+    sql_statement_free(&lite->statement);
     s->failed = lite->failed;
     s->error = lite->error;
     sql_rows_free(&s->rows);
@@ -395,7 +386,7 @@ static void on_worked(uv_work_t *work, int status)
         lite->clearing = false;
         sql_conn_cleared(&lite->base, !lite->failed);
     } else if (lite->clearing) {
-        free_statement(&lite->statement);
+        sql_statement_free(&lite->statement);
         sql_rows_free(&lite->rows);
         begin(lite, roll_back);
     } else {

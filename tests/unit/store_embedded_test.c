@@ -6,25 +6,6 @@
 #include "base/limits.h"
 #include "store_fixture.h"
 
-static int set_up(void **state)
-{
-    struct fixture *f = malloc(sizeof(*f));
-    fixture_make(f);
-    fixture_open(f);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    if (f->store != NULL)
-        fixture_close(f);
-    fixture_remove(f);
-    free(f);
-    return 0;
-}
-
 static void assert_value(struct fixture *f, const char *key, const char *expected)
 {
     const char *text = get(f, key);
@@ -595,24 +576,25 @@ static void test_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_set_get_delete, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_type_is_kept, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_spaces_are_apart, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_incr, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_cas, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_list, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_list_after, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_long_keys, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_expiry, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_sweep, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_account, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_value_size, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_full, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_one_turn_one_sync, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_close_gives_back, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_given_back_in_slices, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_close_in_a_slice, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_model, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_set_get_delete, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_type_is_kept, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_spaces_are_apart, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_incr, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_cas, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_list, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_list_after, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_long_keys, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_expiry, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_sweep, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_account, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_value_size, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_full, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_one_turn_one_sync, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_close_gives_back, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_given_back_in_slices, fixture_set_up,
+                                        fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_close_in_a_slice, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_model, fixture_set_up, fixture_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,3 +141,23 @@ static inline struct space space_in_file(const struct fixture *f, size_t *transa
         *transactions = info.me_last_txnid;
     return space;
 }
+
+/* Before and after a test of a store that is open. */
+static inline int fixture_set_up(void **state)
+{
+    struct fixture *f = malloc(sizeof(*f));
+    fixture_make(f);
+    fixture_open(f);
+    *state = f;
+    return 0;
+}
+
+static inline int fixture_tear_down(void **state)
+{
+    struct fixture *f = *state;
+    if (f->store != NULL)
+        fixture_close(f);
+    fixture_remove(f);
+    free(f);
+    return 0;
+}

@@ -7,24 +7,6 @@
 #include "base/limits.h"
 #include "store_fixture.h"
 
-static int set_up(void **state)
-{
-    struct fixture *f = malloc(sizeof(*f));
-    fixture_make(f);
-    fixture_open(f);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    fixture_close(f);
-    fixture_remove(f);
-    free(f);
-    return 0;
-}
-
 /* One that is named by a letter and ends so many seconds from now. */
 static int add(struct fixture *f, char name, int seconds)
 {
@@ -176,13 +158,17 @@ static void test_the_newest_stays(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_order_and_positions, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_other_sizes_are_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_waits_for_one, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_a_sweep_looks_too, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_close_gives_it_back, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_what_has_ended_goes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_the_newest_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_order_and_positions, fixture_set_up,
+                                        fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_other_sizes_are_refused, fixture_set_up,
+                                        fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_waits_for_one, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_a_sweep_looks_too, fixture_set_up, fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_close_gives_it_back, fixture_set_up,
+                                        fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_what_has_ended_goes, fixture_set_up,
+                                        fixture_tear_down),
+        cmocka_unit_test_setup_teardown(test_the_newest_stays, fixture_set_up, fixture_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
--- What `luafn routes` and /_luafn/routes tell: a row a path of each function, then those of auth.revocation, as JSON or
--- as a table for people. `d` as for openapi.lua, with more of each function; `quote(text)` is the text as JSON.
+-- What `luafn routes` and /_luafn/routes tell: a row a path of each function, then those of `protect`, which are of the
+-- site, and of auth.revocation, as JSON or as a table for people. `d` as for openapi.lua, with more of each function; `quote(text)` is the text as JSON.
 local d, quote, form = ...
 
 local METHODS = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" }
@@ -36,8 +36,8 @@ local function as_json()
     rows[#rows + 1] = text .. "}"
   end)
   for _, r in ipairs(d.receivers) do
-    rows[#rows + 1] = ('{"method":"POST","path":%s,"function":null,"script":null,"auth":%s}')
-      :format(quote(r.path), quote(r.who))
+    rows[#rows + 1] = ('{"method":%s,"path":%s,"function":null,"script":null,"auth":%s}')
+      :format(quote(r.site and "*" or "POST"), quote(r.path), quote(r.who))
   end
   return "[" .. table.concat(rows, ",") .. "]"
 end
@@ -56,7 +56,7 @@ local function as_text()
     end
     lines[#lines + 1] = line
   end)
-  for _, r in ipairs(d.receivers) do lines[#lines + 1] = { "POST", r.path, "-", "-", r.who, "-", "-" } end
+  for _, r in ipairs(d.receivers) do lines[#lines + 1] = { r.site and "*" or "POST", r.path, "-", "-", r.who, "-", "-" } end
   local widths, out = {}, {}
   for _, line in ipairs(lines) do
     for i, cell in ipairs(line) do widths[i] = math.max(widths[i] or 0, #cell) end

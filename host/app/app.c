@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "http/target.h"
 #include "client/client_rules.h"
+#include "config/config_protect.h"
 #include "issuer/token_wait.h"
 #include "journal/record.h"
 #include "run/input.h"
@@ -27,13 +28,16 @@ struct visit {
     struct claims *claims;       /* owned until the function is called; NULL: nobody's */
     struct str token;            /* with claims */
     struct mcp_message *message; /* a tool is called, or asked for; NULL: neither */
+    bool guarded;                /* a rule of `protect` that asks for something was passed */
     struct route_match match;
     struct str path;                         /* as the client sent it, normalised */
     void (*received)(struct visit *visit);   /* while its body comes */
     const struct webhook_delivery *delivery; /* of a webhook, once it is judged; else NULL */
 };
 
+static void find_way(struct visit *visit, bool waited);
 static void authorize(struct visit *visit, bool waited);
+static bool guard(struct visit *visit, struct str path, bool waited);
 static void enter_tools(struct visit *visit);
 static void run_by_hand(struct visit *visit);
 static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
@@ -168,8 +172,29 @@ static bool choose(struct visit *visit, struct function *function)
     return ex->function != NULL;
 }
 
+/* What only some may have is kept by their own caches alone. */
+static void answer_site(struct visit *visit)
+{
+    struct exchange *ex = visit->ex;
+    if (visit->guarded && headers_set(&ex->res.headers, &ex->arena, STR("Cache-Control"),
+                                      STR("private, max-age=0, must-revalidate")) != 0)
+        ex->res = (struct response){.status = 500};
+    exchange_answer(ex);
+}
+
+/* Sends the file that is in ex->res, found at that path, to who may have it. */
+static void answer_file(struct visit *visit, struct str path, bool waited)
+{
+    const struct response file = visit->ex->res;
+    visit->ex->res = (struct response){0};
+    if (!guard(visit, path, waited))
+        return;
+    visit->ex->res = file;
+    answer_site(visit);
+}
+
 /* Looks at `path` as a function's. True when the exchange was taken care of. */
-static bool try_function(struct visit *visit, struct str path)
+static bool try_function(struct visit *visit, struct str path, bool waited)
 {
     struct exchange *ex = visit->ex;
     enum route_result result =
@@ -177,7 +202,7 @@ static bool try_function(struct visit *visit, struct str path)
     if (result == ROUTE_NONE)
         return false;
     if (prefers_file(visit, result) && app_site_file(visit->app, ex, path)) {
-        exchange_answer(ex);
+        answer_file(visit, path, waited);
         return true;
     }
     if (cors_preflight(&visit->app->current->config->cors, ex, visit->match.methods)) {
@@ -202,27 +227,40 @@ static void look_at_site(struct visit *visit, bool waited)
     struct exchange *ex = visit->ex;
     struct app_roles roles;
     struct verdict verdict;
+    if (!guard(visit, visit->path, waited))
+        return;
     if (app_find_roles(app, ex, waited, &roles, &verdict) == VERIFY_NEEDS_KEY && !waited &&
-        wait_for_keys(visit, &verdict, look_at_site))
+        wait_for_keys(visit, &verdict, find_way))
         return;
     struct str rewritten = {NULL, 0};
     switch (app_site(app, ex, visit->path, &roles, &rewritten)) {
     case SITE_TAKEN:
         return;
     case SITE_REWRITE:
-        if (try_function(visit, rewritten))
+        if (try_function(visit, rewritten, waited))
             return;
         if (!app_site_not_found(app, ex, rewritten))
             break;
         exchange_answer(ex);
         return;
     case SITE_ANSWERED:
-        exchange_answer(ex);
+        if (rewritten.ptr != NULL)
+            answer_file(visit, rewritten, waited);
+        else
+            answer_site(visit);
         return;
     case SITE_NONE:
         break;
     }
     answer_not_found(app, ex);
+}
+
+/* From its beginning also after waiting for keys, since a reload may have changed all of it. */
+static void find_way(struct visit *visit, bool waited)
+{
+    if (!try_function(visit, visit->path, waited) &&
+        !resource_answer(visit->app->current, visit->ex, visit->path))
+        look_at_site(visit, waited);
 }
 
 void app_on_request(void *arg, struct exchange *ex)
@@ -240,8 +278,8 @@ void app_on_request(void *arg, struct exchange *ex)
         return;
     if (mcp_is_at(app->current, visit->path))
         enter_tools(visit);
-    else if (!try_function(visit, visit->path) && !resource_answer(app->current, ex, visit->path))
-        look_at_site(visit, false);
+    else
+        find_way(visit, false);
 }
 
 /* ---- 3. may the caller? ---- */
@@ -291,11 +329,15 @@ static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
 static void call_function(struct visit *visit);
 static void receive(struct visit *visit, void (*received)(struct visit *visit));
 
-static enum policy_result check(struct visit *visit, bool keys_final, struct verdict *verdict)
+/* `policy` NULL: the function's, or that of tools. */
+static enum policy_result check(struct visit *visit, const struct policy *policy, bool keys_final,
+                                struct verdict *verdict)
 {
     *verdict = (struct verdict){0};
     double now = clock_now();
     struct policy gate;
+    if (policy != NULL)
+        return policy_check(policy, visit->ex, now, keys_final, verdict);
     if (visit->function != NULL)
         return policy_check(&visit->function->spec->policy, visit->ex, now, keys_final, verdict);
     if (mcp_gate(visit->app->current, visit->ex, now, &gate))
@@ -356,18 +398,38 @@ static void judge_body(struct visit *visit)
 }
 
 /* A key that we lack is fetched once. After that it does not exist, unless the issuer cannot be
- * asked: then nobody knows, which is a 503 and not a refusal. */
+ * asked: then nobody knows, which is a 503 and not a refusal. False: `resume` comes when the key is
+ * there. */
+static bool judge(struct visit *visit, const struct policy *policy, bool waited,
+                  void (*resume)(struct visit *visit, bool waited), struct verdict *verdict,
+                  enum policy_result *result)
+{
+    *result = check(visit, policy, false, verdict);
+    if (*result != POLICY_NEEDS_KEY)
+        return true;
+    if (!waited && wait_for_keys(visit, verdict, resume))
+        return false;
+    if (token_is_settled(visit->app->issuers, verdict))
+        *result = check(visit, policy, true, verdict);
+    return true;
+}
+
+/* Nobody can say whether the token is good. */
+static void answer_unknown(struct visit *visit)
+{
+    visit->app->page->keys_unavailable++;
+    policy_keys_unavailable(visit->ex);
+    metrics_count_token(visit->app->page, visit->ex->error_code);
+    exchange_answer(visit->ex);
+}
+
 static void authorize(struct visit *visit, bool waited)
 {
     struct exchange *ex = visit->ex;
     struct verdict verdict;
-    enum policy_result result = check(visit, false, &verdict);
-    if (result == POLICY_NEEDS_KEY) {
-        if (!waited && wait_for_keys(visit, &verdict, authorize))
-            return;
-        if (token_is_settled(visit->app->issuers, &verdict))
-            result = check(visit, true, &verdict);
-    }
+    enum policy_result result;
+    if (!judge(visit, NULL, waited, authorize, &verdict, &result))
+        return;
     if (result == POLICY_ALLOW) {
         if (verdict.claims != NULL)
             metrics_count_token(visit->app->page, "ok");
@@ -382,13 +444,53 @@ static void authorize(struct visit *visit, bool waited)
     if (result == POLICY_NEEDS_BODY) {
         receive(visit, judge_body);
     } else if (result == POLICY_NEEDS_KEY) {
-        visit->app->page->keys_unavailable++;
-        policy_keys_unavailable(ex);
-        metrics_count_token(visit->app->page, ex->error_code);
-        exchange_answer(ex);
+        answer_unknown(visit);
     } else {
         refuse(visit);
     }
+}
+
+/* ---- the site: may the caller see what is at this path? ---- */
+
+/* False: the exchange was taken care of. Files refuse what hides a separator; what else is behind a
+ * rule must not take it for one. */
+static bool guard(struct visit *visit, struct str path, bool waited)
+{
+    const struct config *config = visit->app->current->config;
+    struct exchange *ex = visit->ex;
+    const struct config_protect *rule;
+    struct verdict verdict;
+    enum policy_result result;
+    bool is_own = visit->app->options.dev && str_starts_with(path, STR("/_luafn/dev/"));
+    if (config->protect_count == 0 || is_own)
+        return true;
+    if (target_hides_separator(path)) {
+        exchange_answer_error(ex, 400, STR("bad_request"), STR("No file has such a path"));
+        return false;
+    }
+    if (config_protect_find(config, path, &ex->arena, &rule) != 0) {
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        return false;
+    }
+    if (rule == NULL || rule->policy.kind == POLICY_PUBLIC)
+        return true;
+    visit->guarded = true;
+    if (cors_preflight(&config->cors, ex, METHOD_ALL)) {
+        exchange_answer(ex);
+        return false;
+    }
+    if (!judge(visit, &rule->policy, waited, find_way, &verdict, &result))
+        return false;
+    if (result == POLICY_ALLOW) {
+        metrics_count_token(visit->app->page, "ok");
+        claims_unref(verdict.claims);
+        return true;
+    }
+    if (result == POLICY_NEEDS_KEY)
+        answer_unknown(visit);
+    else
+        refuse(visit);
+    return false;
 }
 
 /* ---- 4. the function takes over ---- */

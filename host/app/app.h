@@ -182,7 +182,7 @@ enum verify_status app_find_roles(struct app *app, struct exchange *ex, bool key
 /* app_site.c: what is no function: redirects, static files, the 404 page. */
 enum site_result {
     SITE_NONE,
-    SITE_ANSWERED, /* ex->res is filled */
+    SITE_ANSWERED, /* ex->res is filled; *rewritten is the path of its file, where it is another */
     SITE_REWRITE,  /* *rewritten is the path that routing should look at instead */
     SITE_TAKEN     /* the answer comes by itself, from another host */
 };

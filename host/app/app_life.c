@@ -287,6 +287,10 @@ static void learn_all(const struct deployment *d)
         redact_learn(STR(""), d->config->outbound[i].client_secret);
         redact_learn(STR(""), d->config->outbound[i].private_key);
     }
+    for (unsigned i = 0; i < d->config->protect_count; i++) {
+        const struct policy *policy = &d->config->protect[i].policy;
+        learn_secrets(policy->own, policy->own_count);
+    }
     for (unsigned i = 0; i < d->function_count; i++) {
         const struct policy *policy = &d->functions[i]->spec->policy;
         learn_secrets(policy->own, policy->own_count);

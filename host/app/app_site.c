@@ -37,6 +37,7 @@ static enum site_result rewrite(struct app *app, struct exchange *ex,
     if (static_serve(&app->current->site, ex, path)) {
         if (rule->status != 200 && ex->res.status == 200)
             ex->res.status = rule->status;
+        *rewritten = path;
         return SITE_ANSWERED;
     }
     *rewritten = path;

@@ -100,13 +100,11 @@ static int name_resource(struct deployment *d, struct arena *arena, const char *
     return 0;
 }
 
-/* The deployment's verifiers, unless the function has its own. */
-static int link_policy(struct deployment *d, struct issuer_links *links, struct function_spec *spec,
-                       struct err *err)
+/* The deployment's verifiers, unless the policy has its own. `path` is its place in functions.lua;
+ * `spec` the function that it is of, or NULL. */
+static int link_policy(struct deployment *d, struct issuer_links *links, struct policy *policy,
+                       const char *path, const struct function_spec *spec, struct err *err)
 {
-    struct policy *policy = &spec->policy;
-    char path[256];
-    snprintf(path, sizeof(path), "functions.%.*s.auth", STR_ARG(spec->name));
     policy->verifiers = d->services.verifiers;
     policy->verifier_count = d->services.verifier_count;
     if (policy->namespace.len == 0)
@@ -128,6 +126,25 @@ static int link_policy(struct deployment *d, struct issuer_links *links, struct 
             "asks for a token, but functions.lua has no issuer; write auth = { issuer = \"https://...\", "
             "audience = \"...\" }");
     return 0;
+}
+
+static int link_function(struct deployment *d, struct issuer_links *links,
+                         struct function_spec *spec, struct err *err)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "functions.%.*s.auth", STR_ARG(spec->name));
+    return link_policy(d, links, &spec->policy, path, spec, err);
+}
+
+static int link_protect(struct deployment *d, struct err *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < d->config->protect_count; i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "protect[%u].auth", i + 1);
+        rc = link_policy(d, d->links, &d->config->protect[i].policy, path, NULL, err);
+    }
+    return rc;
 }
 
 /* ---- identities towards others ---- */
@@ -254,7 +271,7 @@ static int on_prepare(struct function *function, struct instance *instance, stru
 {
     if (instance->links == NULL)
         instance->links = issuer_links_new(&instance->arena);
-    return link_policy(function->owner, instance->links, &instance->spec, err);
+    return link_function(function->owner, instance->links, &instance->spec, err);
 }
 
 static void on_function_loaded(struct function *function)
@@ -282,7 +299,7 @@ static int make_functions(struct deployment *d, const struct binding *bindings,
     d->functions = calloc(config->function_count + 1, sizeof(struct function *));
     for (unsigned i = 0; d->functions != NULL && i < config->function_count; i++) {
         struct function_spec *spec = &config->functions[i];
-        if (link_policy(d, d->links, spec, err) != 0)
+        if (link_function(d, d->links, spec, err) != 0)
             return -EINVAL;
         struct function *function =
             function_new(spec, &d->services, bindings,
@@ -334,7 +351,7 @@ struct deployment *deployment_new(struct config *config, const struct services *
     if (d->services.verifiers == NULL || link_outbound(d, err) != 0 ||
         name_resource(d, d->links->arena, "auth.audience", config->issuers, config->issuer_count,
                       NULL, &d->services.verifiers, err) != 0 ||
-        make_functions(d, bindings, before, kept, err) != 0 ||
+        link_protect(d, err) != 0 || make_functions(d, bindings, before, kept, err) != 0 ||
         deployment_build_routes(d, err) != 0) {
         deployment_free(d);
         return NULL;

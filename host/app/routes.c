@@ -185,11 +185,19 @@ static void add_receiver(lua_State *L, struct writing *w, const char *what, stru
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
 }
 
-/* The paths of auth.revocation. */
+/* The paths of auth.revocation, and those of `protect`. */
 static void push_receivers(lua_State *L, struct writing *w)
 {
     const struct config *config = w->deployment->config;
     lua_newtable(L);
+    for (unsigned i = 0; i < config->protect_count; i++) {
+        const struct config_protect *rule = &config->protect[i];
+        lua_createtable(L, 0, 3);
+        set_text(L, "path", rule->path);
+        set_text(L, "who", policy_text(&rule->policy, &w->arena));
+        set_flag(L, "site", true);
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    }
     for (unsigned i = 0; i < config->issuer_count; i++) {
         const struct config_revocation *own = &config->revocations[i];
         struct str issuer = config->issuers[i].verifier.issuer;

@@ -219,6 +219,7 @@
 #define LIMIT_REDACT_NAMES      64   /* functions.lua redact */
 
 /* ---- the site: redirects and headers ---- */
+#define LIMIT_PROTECT_RULES 256   /* policies before the site; the same */
 #define LIMIT_SITE_RULES    10000 /* redirects; each request walks them until one matches */
 #define LIMIT_PROXY_CALLS   1024  /* rewrites to other hosts under way, a worker; then 503 */
 #define LIMIT_PROXY_TIMEOUT 26.0  /* Netlify's, to the head, then between two pieces; 504 */

@@ -129,6 +129,13 @@ static void add_function(struct audit *a, const struct deployment *deployment,
         add_path(a, spec, example_path(a, spec->paths[i]));
 }
 
+/* What is behind it may be anything, or nothing: only refusals are looked for. */
+static void add_protect(struct audit *a, const struct config_protect *rule)
+{
+    if (rule->policy.kind == POLICY_TOKEN)
+        add_target(a, STR("GET"), example_path(a, rule->path), true);
+}
+
 /* The first issuer of the configuration: whom tokens must come from, and its keys where the host
  * has kept them. */
 static void use_issuer(struct audit *a, const struct config *config)
@@ -164,6 +171,8 @@ static int read_config(struct audit *a)
         return EXIT_FAULT;
     for (unsigned i = 0; i < deployment->function_count; i++)
         add_function(a, deployment, deployment->functions[i]->spec);
+    for (unsigned i = 0; i < deployment->config->protect_count; i++)
+        add_protect(a, &deployment->config->protect[i]);
     if (deployment->config->issuer_count > 0)
         use_issuer(a, deployment->config);
     load_undo(deployment);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "cli/check_paths.h"
 #include "cli/cli.h"
+#include "config/config_protect.h"
 
 /* A line of the table. */
 struct row {
@@ -18,9 +19,9 @@ struct row {
     struct str path, name, who;
 };
 
-/* What a pair of functions makes of callers, once computed. */
+/* What a pair of policies makes of callers, once computed. */
 struct pair {
-    const struct function *from, *to;
+    const struct policy *from, *to;
     struct str *who;
     unsigned count, cap;
     struct pair *next;
@@ -66,18 +67,22 @@ static void on_gap(void *arg, const struct access_gap *gap)
         pair->who[pair->count++] = gap->who;
 }
 
-static struct access access_of(const struct deployment *d, const struct function *function)
+static struct access access_of(const struct deployment *d, const struct policy *policy)
 {
-    if (function == NULL)
+    if (policy == NULL)
         return (struct access){NULL, NULL};
-    const struct policy *policy = &function->spec->policy;
     return (struct access){policy, policy->own_count > 0 ? policy->own : d->config->issuers};
 }
 
-/* Who may call `to` and not `from`; either may be NULL. */
+static const struct policy *policy_of(const struct function *function)
+{
+    return function != NULL ? &function->spec->policy : NULL;
+}
+
+/* Whom `to` lets through and `from` does not; either may be NULL: then it is nobody. */
 static const struct pair *compare(struct diff *d, const struct deployment *from_of,
-                                  const struct function *from, const struct deployment *to_of,
-                                  const struct function *to)
+                                  const struct policy *from, const struct deployment *to_of,
+                                  const struct policy *to)
 {
     for (const struct pair *p = d->pairs; p != NULL; p = p->next)
         if (p->from == from && p->to == to)
@@ -134,15 +139,12 @@ static bool is_told(const struct diff *d, const struct row *row, struct str patt
 
 /* `whole`: of paths that are of the pattern which they lead to; else of the others, after those. */
 static void add_rows(struct diff *d, bool gained, bool whole, const struct check_path *path,
-                     enum http_method method, const struct route_match *match,
-                     const struct pair *pair)
+                     unsigned methods, struct str pattern, struct str name, const struct pair *pair)
 {
-    const struct function *function = match->target;
-    bool is_own = path->pattern.ptr != NULL && str_eq(path->pattern, match->pattern);
+    bool is_own = path->pattern.ptr != NULL && str_eq(path->pattern, pattern);
     for (unsigned i = 0; pair != NULL && d->rc == 0 && is_own == whole && i < pair->count; i++) {
-        const struct row row = {gained, METHOD_BIT(method), whole ? match->pattern : path->shown,
-                                function->spec->name, pair->who[i]};
-        if (whole || !is_told(d, &row, match->pattern))
+        const struct row row = {gained, methods, whole ? pattern : path->shown, name, pair->who[i]};
+        if (whole || !is_told(d, &row, pattern))
             add_row(d, row);
     }
 }
@@ -159,10 +161,13 @@ static void compare_at(struct diff *d, const struct check_path *path, enum http_
     struct route_match before, now;
     const struct function *from = look(d->before, method, path->path, &before);
     const struct function *to = look(d->now, method, path->path, &now);
+    const struct policy *old = policy_of(from), *new = policy_of(to);
     if (to != NULL)
-        add_rows(d, true, whole, path, method, &now, compare(d, d->before, from, d->now, to));
+        add_rows(d, true, whole, path, METHOD_BIT(method), now.pattern, to->spec->name,
+                 compare(d, d->before, old, d->now, new));
     if (from != NULL)
-        add_rows(d, false, whole, path, method, &before, compare(d, d->now, to, d->before, from));
+        add_rows(d, false, whole, path, METHOD_BIT(method), before.pattern, from->spec->name,
+                 compare(d, d->now, new, d->before, old));
 }
 
 /* ---- all paths ---- */
@@ -199,6 +204,13 @@ static void add_patterns(struct diff *d, struct patterns *all, const struct depl
     }
 }
 
+static void tell_cut(const struct check_paths *paths)
+{
+    if (paths->cut)
+        fprintf(stderr, "warning: so many routes overlap that not all places where they do were "
+                        "compared\n");
+}
+
 static void compare_paths(struct diff *d)
 {
     struct patterns patterns = {.list = NULL};
@@ -210,9 +222,53 @@ static void compare_paths(struct diff *d)
     for (unsigned i = 0; i < 2 * paths.count; i++)
         for (unsigned m = 0; m < METHOD_COUNT && d->rc == 0; m++)
             compare_at(d, &paths.list[i % paths.count], (enum http_method)m, i < paths.count);
-    if (paths.cut)
-        fprintf(stderr, "warning: so many routes overlap that not all places where they do were "
-                        "compared\n");
+    tell_cut(&paths);
+}
+
+/* ---- the site ---- */
+
+/* Where no rule is, what there is is everybody's. */
+static const struct policy *guard_at(struct diff *d, const struct deployment *of, struct str path,
+                                     struct str *pattern)
+{
+    static const struct policy nothing = {.kind = POLICY_PUBLIC};
+    const struct config_protect *rule;
+    if (config_protect_find(of->config, path, &d->arena, &rule) != 0)
+        d->rc = -ENOMEM;
+    if (d->rc != 0 || rule == NULL)
+        return &nothing;
+    *pattern = rule->path;
+    return &rule->policy;
+}
+
+static void compare_site_at(struct diff *d, const struct check_path *path, bool whole)
+{
+    struct str before = path->shown, now = path->shown;
+    const struct policy *from = guard_at(d, d->before, path->path, &before);
+    const struct policy *to = guard_at(d, d->now, path->path, &now);
+    if (from != to) {
+        struct str name = STR("-");
+        add_rows(d, true, whole, path, METHOD_ALL, now, name,
+                 compare(d, d->before, from, d->now, to));
+        add_rows(d, false, whole, path, METHOD_ALL, before, name,
+                 compare(d, d->now, to, d->before, from));
+    }
+}
+
+static void compare_site(struct diff *d)
+{
+    struct patterns patterns = {.list = NULL};
+    struct check_paths paths = {.list = NULL};
+    for (unsigned i = 0; i < d->now->config->protect_count; i++)
+        add_pattern(d, &patterns, d->now->config->protect[i].path);
+    for (unsigned i = 0; i < d->before->config->protect_count; i++)
+        add_pattern(d, &patterns, d->before->config->protect[i].path);
+    if (d->rc == 0)
+        d->rc = check_paths(patterns.list, patterns.count, &d->arena, &paths);
+    for (int whole = 1; whole >= 0; whole--)
+        for (unsigned i = 0; i < paths.count && d->rc == 0; i++)
+            compare_site_at(d, &paths.list[i], whole == 1);
+    tell_cut(&paths);
 }
 
 /* ---- tools ---- */
@@ -230,7 +286,8 @@ static void compare_tools(struct diff *d, bool gained, const struct deployment *
     for (unsigned i = 0; i < now->function_count; i++) {
         struct str name = now->functions[i]->spec->name;
         const struct function *to = find_tool(now, name), *from = find_tool(before, name);
-        const struct pair *pair = to != NULL ? compare(d, before, from, now, to) : NULL;
+        const struct pair *pair =
+            to != NULL ? compare(d, before, policy_of(from), now, policy_of(to)) : NULL;
         for (unsigned j = 0; pair != NULL && d->rc == 0 && j < pair->count; j++)
             add_row(d, (struct row){gained, 0, name, name, pair->who[j]});
     }
@@ -311,6 +368,7 @@ int check_diff(const struct deployment *before, const struct deployment *now, bo
     struct diff d = {.before = before, .now = now, .time = clock_now()};
     arena_init(&d.arena);
     compare_paths(&d);
+    compare_site(&d);
     compare_tools(&d, true, before, now);
     compare_tools(&d, false, now, before);
     compare_revocation(&d, true, before->config, now->config);

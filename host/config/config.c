@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "config/config_internal.h"
+#include "config/config_protect.h"
 #include "config/config_rule_files.h"
 #include "config/config_toml.h"
 #include "lua/script.h"
@@ -165,6 +166,7 @@ void config_free(struct config *config)
     if (config == NULL)
         return;
     config_drop_functions(config);
+    config_drop_protect(config);
     free_issuers(config->issuers, config->issuer_count);
     env_free(config->env);
     origin_unref(config->origin);

@@ -43,6 +43,12 @@ struct mcp_spec {
     bool given;              /* functions.lua has `mcp`: it is there without tools, too */
 };
 
+/* A rule of `protect`; see config_protect.h for what it matches. */
+struct config_protect {
+    struct str path;      /* a pattern as of a route, without '?' */
+    struct policy policy; /* owns its claims and the keys of its own issuers */
+};
+
 struct config {
     struct arena arena;    /* all of it, but for: */
     struct origin *origin; /* reference: what it was made from */
@@ -72,6 +78,8 @@ struct config {
     struct str publish_named;   /* the same by its name, which may be a link */
     struct redirect_rule *redirects;
     unsigned redirect_count;
+    struct config_protect *protect; /* the first that matches decides */
+    unsigned protect_count;
     bool asks_role; /* one of them has a Role condition */
     struct str
         role_path; /* of claims, to the roles that count there beside those of the policies */

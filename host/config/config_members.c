@@ -11,11 +11,12 @@
 #include "config/config_functions.h"
 #include "config/config_mcp.h"
 #include "config/config_outbound.h"
+#include "config/config_protect.h"
 #include "config/config_toml.h"
 
 static const char *const top_keys[] = {
-    "prefix",      "functions", "auth",     "publish", "redirects", "headers", "cors", "limits",
-    "compression", "proxies",   "outbound", "journal", "redact",    "mcp",     NULL};
+    "prefix",      "functions", "auth",     "publish", "redirects", "headers", "cors",    "limits",
+    "compression", "proxies",   "outbound", "journal", "redact",    "mcp",     "protect", NULL};
 
 static int must_be_table(struct options_reader *r, const char *key)
 {
@@ -531,6 +532,7 @@ int config_read_top(struct options_reader *r, struct config *config)
         read_publish,
         read_redirects,
         read_headers,
+        config_read_protect,
         read_cors,
         read_compression,
         read_proxies,

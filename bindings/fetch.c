@@ -526,7 +526,7 @@ static int l_fetch(lua_State *L)
                           LIMIT_FETCH_PARALLEL);
     struct hook *hook = told_hook(L);
     if (hook != NULL)
-        f->told = lx_fetch_told_begin(L, hook, &request.req, request.stream);
+        f->told = lx_fetch_told_begin(L, hook, &request);
     f->upload.replayed = hook != NULL && hook_replays(hook);
     if (request.pieces)
         return send_pieces(L, f, &request.req);

@@ -465,15 +465,26 @@ static struct str lx_trace_state(lua_State *L, struct exchange *ex)
 }
 
 /* The trace goes on in the request that this one makes. */
-static void add_trace(lua_State *L, struct client_request *req, struct header *headers)
+static void lx_add_trace(lua_State *L, struct fetch_request *f)
 {
+    struct client_request *req = &f->req;
     struct invocation *inv = invocation_of(L);
-    if (inv == NULL || inv->ex->traceparent.len == 0)
+    struct hook *hook = told_hook(L);
+    f->traced = 0;
+    if (inv == NULL)
         return;
-    headers[req->header_count++] = (struct header){STR("traceparent"), inv->ex->traceparent};
-    struct str state = lx_trace_state(L, inv->ex);
+    struct str parent = inv->ex->traceparent;
+    bool goes_on = parent.len > 0;
+    if (hook != NULL && hook->type->traceparent != NULL)
+        parent = lx_vm_check(L, hook->type->traceparent(hook, &goes_on));
+    if (parent.len == 0)
+        return;
+    unsigned before = req->header_count;
+    f->headers[req->header_count++] = (struct header){STR("traceparent"), parent};
+    struct str state = goes_on ? lx_trace_state(L, inv->ex) : STR("");
     if (state.len > 0)
-        headers[req->header_count++] = (struct header){STR("tracestate"), state};
+        f->headers[req->header_count++] = (struct header){STR("tracestate"), state};
+    f->traced = req->header_count - before;
 }
 
 void lx_fetch_read(lua_State *L, struct fetch_request *f)
@@ -499,7 +510,7 @@ void lx_fetch_read(lua_State *L, struct fetch_request *f)
         luaL_error(L, "fetch: a request is signed, or made as '%s', but not both", req->as.ptr);
     if (f->sign.access_key.len > 0)
         lx_sign(L, f);
-    add_trace(L, req, f->headers);
+    lx_add_trace(L, f);
     if (vm->services == NULL || vm->services->client == NULL)
         luaL_error(L, "fetch cannot wait here");
     req->rules = rules_of(vm);

@@ -12,6 +12,7 @@ enum { FETCH_HEADERS = 105 }; /* of a request, with those that the host adds */
 struct fetch_request {
     struct client_request req; /* its texts lie on the Lua stack, its lists below */
     struct header headers[FETCH_HEADERS];
+    unsigned traced; /* the last of them: they say which trace it is, and are no arguments */
     struct client_retry retry;
     struct crypto_aws sign; /* access_key empty: it is not signed */
     struct str session_token;

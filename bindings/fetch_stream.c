@@ -118,7 +118,7 @@ static void lx_tell_piece(lua_State *L, struct hook *hook, struct str bytes, con
     }
     struct buf *out = hook_text(hook);
     if (bytes.ptr != NULL)
-        redact_add_text(&hook->redact, bytes, LIMIT_JOURNAL_TEXT, out);
+        redact_add_text(hook->redact, bytes, LIMIT_JOURNAL_TEXT, out);
     else
         buf_add_str(out, STR("null"));
     told_end(hook, call);

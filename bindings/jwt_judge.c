@@ -105,11 +105,11 @@ static void lx_tell_verdict(lua_State *L, struct hook *hook, const struct verdic
     if (verdict->status == VERIFY_OK) {
         char *text = json_dumps(verdict->claims->json, JSON_COMPACT);
         buf_add_str(out, STR("{\"claims\":"));
-        redact_add_json(&hook->redact, str_from(text), out);
+        redact_add_json(hook->redact, str_from(text), out);
         free(text);
     } else if (verdict->status == VERIFY_REFUSED) {
         buf_printf(out, "{\"code\":\"%s\",\"text\":", verdict->code);
-        redact_add_text(&hook->redact, verdict->text, LIMIT_JOURNAL_TEXT, out);
+        redact_add_text(hook->redact, verdict->text, LIMIT_JOURNAL_TEXT, out);
     } else {
         buf_add_str(out, STR("{\"keys\":false"));
     }

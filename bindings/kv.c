@@ -139,11 +139,11 @@ static void add_value(struct hook *hook, enum store_type kind, struct str bytes,
     if (kind == STORE_ABSENT)
         buf_add_str(out, STR("null"));
     else if (kind == STORE_TEXT)
-        redact_add_text(&hook->redact, bytes, LIMIT_JOURNAL_TEXT, out);
+        redact_add_text(hook->redact, bytes, LIMIT_JOURNAL_TEXT, out);
     else if (bytes.len > LIMIT_JOURNAL_TEXT)
         buf_printf(out, "{\"cut\":%zu}", bytes.len);
     else
-        redact_add_json(&hook->redact, bytes, out);
+        redact_add_json(hook->redact, bytes, out);
 }
 
 static void tell_answer(struct hook *hook, unsigned told, const struct store_request *r)
@@ -160,13 +160,13 @@ static void tell_answer(struct hook *hook, unsigned told, const struct store_req
         for (bool first = true; store_next_key(&rest, &key); first = false) {
             if (!first)
                 buf_add_char(out, ',');
-            redact_add_text(&hook->redact, key, LIMIT_JOURNAL_TEXT, out);
+            redact_add_text(hook->redact, key, LIMIT_JOURNAL_TEXT, out);
         }
         buf_add_char(out, ']');
         if (r->more)
             buf_add_str(out, STR(",\"after\":"));
         if (r->more)
-            redact_add_text(&hook->redact, buf_str(&r->position), LIMIT_JOURNAL_TEXT, out);
+            redact_add_text(hook->redact, buf_str(&r->position), LIMIT_JOURNAL_TEXT, out);
     } else if (r->status == 0 && r->kind == STORE_INCR) {
         buf_printf(out, ",\"number\":%lld", (long long)r->number);
     } else if (r->status == 0) {
@@ -183,7 +183,7 @@ static unsigned lx_tell(lua_State *L, struct hook *hook, const struct store_requ
         [STORE_INCR] = "kv.incr", [STORE_DELETE] = "kv.delete", [STORE_LIST] = "kv.list"};
     struct buf *out = hook_text(hook);
     buf_add_str(out, STR("{\"key\":"));
-    redact_add_text(&hook->redact, r->key, LIMIT_JOURNAL_TEXT, out);
+    redact_add_text(hook->redact, r->key, LIMIT_JOURNAL_TEXT, out);
     if (r->kind == STORE_CAS) {
         buf_add_str(out, STR(",\"expected\":"));
         add_value(hook, r->expected.type, r->expected.bytes, out);
@@ -196,7 +196,7 @@ static unsigned lx_tell(lua_State *L, struct hook *hook, const struct store_requ
         buf_printf(out, ",\"by\":%lld", (long long)r->by);
     if (r->kind == STORE_LIST) {
         buf_printf(out, ",\"limit\":%u,\"after\":", r->limit);
-        redact_add_text(&hook->redact, r->after, LIMIT_JOURNAL_TEXT, out);
+        redact_add_text(hook->redact, r->after, LIMIT_JOURNAL_TEXT, out);
     }
     if (r->ttl_ms > 0)
         buf_printf(out, ",\"ttl_ms\":%llu", (unsigned long long)r->ttl_ms);

@@ -39,6 +39,7 @@ struct statement_op {
     struct op op;
     struct sql_session *session;     /* owned without a transaction; NULL: over */
     struct transaction *transaction; /* borrowed; NULL: none */
+    unsigned told;                   /* the call, for who listens; 0: nobody does */
     enum result { ROWS, ONE, AFFECTED, NOTHING } result;
 };
 
@@ -174,9 +175,24 @@ static void on_done(struct sql_session *session)
     await_op_complete(&s->op);
 }
 
+static void tell_end(lua_State *L, const struct statement_op *s)
+{
+    struct hook *hook = told_hook(L);
+    if (hook == NULL || s->told == 0)
+        return;
+    struct buf *out = hook_text(hook);
+    if (s->session->failed) {
+        buf_add_str(out, STR("{\"error\":"));
+        redact_add_text(hook->redact, str_from(s->session->error.message), LIMIT_JOURNAL_TEXT, out);
+        buf_add_char(out, '}');
+    }
+    told_end(hook, s->told);
+}
+
 static int finish(lua_State *L, struct op *op)
 {
     struct statement_op *s = container_of(op, struct statement_op, op);
+    tell_end(L, s);
     if (s->session->failed) {
         struct sql_error error = s->session->error;
         dispose(op);
@@ -194,9 +210,18 @@ static const struct op_type statement_type = {
 /* Statements are not in a record, and no database is asked in place of one: the run ends here. */
 static void lx_end_replay(lua_State *L, struct hook *hook, struct str text)
 {
-    redact_add_text(&hook->redact, text, LIMIT_JOURNAL_TEXT, hook_text(hook));
+    redact_add_text(hook->redact, text, LIMIT_JOURNAL_TEXT, hook_text(hook));
     lx_told_begin(L, hook, "sql");
     luaL_error(L, "sql: a replay asks no database");
+}
+
+/* A statement begins. 0: nobody wants to know. */
+static unsigned lx_tell(lua_State *L, struct hook *hook, struct str text)
+{
+    if (hook == NULL || !hook->type->statements)
+        return 0;
+    redact_add_text(hook->redact, text, LIMIT_JOURNAL_TEXT, hook_text(hook));
+    return lx_told_begin(L, hook, "sql");
 }
 
 /* Sends the statement; in a transaction on its connection. */
@@ -210,6 +235,7 @@ static int run(lua_State *L, struct handle *handle, struct str text, const struc
     size_t room = vm->limit > vm->used ? vm->limit - vm->used : LIMIT_SQL_ROWS;
     struct statement_op *s = (struct statement_op *)await_op_new(L, &statement_type, sizeof(*s));
     s->result = result;
+    s->told = lx_tell(L, vm->hook, text);
     s->transaction = t;
     s->session = t != NULL ? t->session : sql_session_new(handle->pool, on_done, s);
     if (s->session == NULL)

@@ -13,14 +13,15 @@ local uses = {
   journal = "json http auth",
   lua = "json journal",
   client = "http",
+  otlp = "json http auth journal client",
   issuer = "json http auth client",
   server = "http",
   options = "json schema http auth lua",
   config = "json schema http auth journal lua options server store",
   run = "shared json schema http auth journal lua options",
   bindings = "shared json schema http auth journal store sql lua html client issuer options run",
-  app = "shared json schema http auth journal store sql lua html client issuer server options config run bindings",
-  process = "shared json schema http auth journal store sql lua html client issuer server options config run bindings "
+  app = "shared json schema http auth journal store sql lua html client otlp issuer server options config run bindings",
+  process = "shared json schema http auth journal store sql lua html client otlp issuer server options config run bindings "
     .. "app",
   cli = "*", host = "*",
 }
@@ -49,7 +50,7 @@ local owned = {
   { "^lua%.h$", WITH_LUA },
   { "^lauxlib%.h$", WITH_LUA },
   { "^lualib%.h$", { "^host/lua/", "^host/run/instance%.c$" } },
-  { "^uv%.h$", { "^host/server/", "^host/client/", "^host/issuer/", "^host/store/", "^host/sql/", "^host/lua/",
+  { "^uv%.h$", { "^host/server/", "^host/client/", "^host/otlp/", "^host/issuer/", "^host/store/", "^host/sql/", "^host/lua/",
                  "^host/run/", "^host/app/", "^host/process/", "^host/cli/", "^host/main%.c$", "^bindings/" } },
 }
 

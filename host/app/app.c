@@ -15,6 +15,7 @@
 #include "config/config_protect.h"
 #include "issuer/token_wait.h"
 #include "journal/record.h"
+#include "otlp/trace.h"
 #include "run/input.h"
 
 /* A request on its way; in the exchange's arena. */
@@ -157,6 +158,13 @@ static bool prefers_file(const struct visit *visit, enum route_result result)
     return result == ROUTE_WRONG_METHOD || function->spec->prefer_static;
 }
 
+/* A request that is no function's, or not yet. */
+static void trace(struct visit *visit)
+{
+    if (visit->app->otlp != NULL)
+        trace_begin(visit->app->otlp, visit->ex, STR(""), false);
+}
+
 /* It is this one's from here on. False: out of memory. */
 static bool choose(struct visit *visit, struct function *function)
 {
@@ -167,6 +175,11 @@ static bool choose(struct visit *visit, struct function *function)
     ex->generation = function->generation;
     if (visit->app->journal != NULL && !function->spec->is_dev)
         record_begin(visit->app->journal, ex);
+    if (visit->app->otlp != NULL && !function->spec->is_dev)
+        trace_begin(visit->app->otlp, ex,
+                    visit->message != NULL ? visit->app->current->config->mcp.path
+                                           : visit->match.pattern,
+                    function->spec->policy.kind >= POLICY_TOKEN);
     if (visit->app->options.metrics != NULL)
         ex->durations = &function->metrics->durations;
     return ex->function != NULL;
@@ -201,6 +214,8 @@ static bool try_function(struct visit *visit, struct str path, bool waited)
         router_match(visit->app->current->router, ex->req.method, path, &visit->match);
     if (result == ROUTE_NONE)
         return false;
+    if (result == ROUTE_WRONG_METHOD)
+        trace(visit);
     if (prefers_file(visit, result) && app_site_file(visit->app, ex, path)) {
         answer_file(visit, path, waited);
         return true;
@@ -227,6 +242,7 @@ static void look_at_site(struct visit *visit, bool waited)
     struct exchange *ex = visit->ex;
     struct app_roles roles;
     struct verdict verdict;
+    trace(visit);
     if (!guard(visit, visit->path, waited))
         return;
     if (app_find_roles(app, ex, waited, &roles, &verdict) == VERIFY_NEEDS_KEY && !waited &&
@@ -515,7 +531,7 @@ static struct exchange *detach_background(struct exchange *ex)
     ex->on_settled = NULL;
     exchange_hold(ex); /* its arena holds the request's texts */
     copy->state = EXCHANGE_WORKING;
-    record_move(ex, copy);
+    hook_move(ex, copy);
     if (arena_defer(&copy->arena, (void (*)(void *))exchange_release, ex) != 0) {
         exchange_release(ex);
         exchange_release(copy);
@@ -670,6 +686,8 @@ void app_call_scheduled(struct app *app, struct function *function, struct excha
     visit->path = ex->req.path;
     if (app->journal != NULL)
         record_begin(app->journal, ex);
+    if (app->otlp != NULL)
+        trace_begin(app->otlp, ex, STR(""), false);
     call_function(visit);
 }
 

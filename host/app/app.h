@@ -20,6 +20,7 @@
 #include "app/watch.h"
 
 struct journal;
+struct otlp;
 struct tls_files;
 
 struct app_options {
@@ -79,8 +80,11 @@ struct app {
     struct server *server;
     struct client *client;
     struct issuers *issuers;
-    struct journal *journal; /* NULL: none is kept */
-    struct list lives;       /* who follow it: app_journal.c */
+    struct journal *journal;    /* NULL: none is kept */
+    struct otlp *otlp;          /* NULL: nothing is sent to a collector */
+    void (*drained)(void *arg); /* app_drain's, while what is left for the collector is sent */
+    void *drained_arg;
+    struct list lives; /* who follow it: app_journal.c */
     unsigned live_count;
     struct store *store;                /* NULL: none */
     struct sql *sql;                    /* databases that functions have opened */
@@ -225,6 +229,10 @@ bool app_admin(struct app *app, struct exchange *ex, struct str path);
 bool app_journal(struct app *app, struct exchange *ex, struct str path);
 /* Ends the answers of those who follow it. */
 void app_journal_close(struct app *app);
+/* app_otlp.c: what functions.lua's variables OTEL_* ask for, once. */
+void app_otlp_open(struct app *app);
+/* Names whose values are redacted. */
+void app_otlp_follow(struct app *app, const struct config *config);
 /* app_log.c: the access line and the counters. */
 void app_finished(void *arg, struct exchange *ex);
 /* app_metrics.c: writes into the page what is counted elsewhere; once a turn of the loop. */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "http/packed.h"
 #include "journal/journal.h"
+#include "otlp/otlp.h"
 #include "server/tls.h"
 #include "run/invocation.h"
 #include "run/task.h"
@@ -303,11 +304,11 @@ static void on_change(void *arg)
 {
     struct app *app = arg;
     app->keep_due = true;
-    if (app->journal != NULL && app->current != NULL)
+    if ((app->journal != NULL || app->otlp != NULL) && app->current != NULL)
         learn_all(app->current);
 }
 
-/* What the journal keeps from now on. */
+/* What the journal keeps from now on, and what no span shows. */
 static void follow_rules(struct app *app, const struct deployment *deployment)
 {
     const struct config *config = deployment->config;
@@ -316,9 +317,12 @@ static void follow_rules(struct app *app, const struct deployment *deployment)
         app->journal =
             journal_new(folder, app->options.page,
                         app->options.metrics != NULL ? (unsigned)app->options.metrics->workers : 1);
+    if (app->journal != NULL || app->otlp != NULL)
+        learn_all(deployment);
+    if (app->otlp != NULL)
+        app_otlp_follow(app, config);
     if (app->journal == NULL)
         return;
-    learn_all(deployment);
     if (journal_set_rules(app->journal, &config->journal, config->redact, config->redact_count) !=
         0)
         log_message(LOG_ERROR, "out of memory: there is no journal");
@@ -436,6 +440,9 @@ int app_make_server(struct app *app)
     if (app->server == NULL)
         return -ENOMEM;
     task_queue_heed(server_holdings(app->server));
+    app_otlp_open(app);
+    if (app->otlp != NULL)
+        learn_all(app->current);
     if (app->options.tls_count == 0)
         return 0;
     struct err err;
@@ -478,12 +485,21 @@ static void on_files_changed(void *arg)
         check_files(app);
 }
 
+/* The last spans are those of the last requests. */
+static void on_drained(void *arg)
+{
+    struct app *app = arg;
+    otlp_flush(app->otlp, app->drained, app->drained_arg);
+}
+
 void app_drain(struct app *app, void (*done)(void *arg), void *arg)
 {
+    app->drained = done;
+    app->drained_arg = arg;
     app->draining = true;
     close_websockets(app->current);
     app_journal_close(app);
-    server_drain(app->server, done, arg);
+    server_drain(app->server, app->otlp != NULL ? on_drained : done, app->otlp != NULL ? app : arg);
 }
 
 static void cancel_all(struct deployment *d)
@@ -513,6 +529,8 @@ void app_close(struct app *app)
     watch_free(app->watch);
     app->watch = NULL;
     issuers_free(app->issuers);
+    otlp_free(app->otlp);
+    app->otlp = NULL;
     client_free(app->client);
     app_revocation_close(app);
     if (app->store != NULL)

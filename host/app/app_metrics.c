@@ -8,6 +8,7 @@
 #include "auth/token_cache.h"
 #include "base/log.h"
 #include "issuer/outbound.h"
+#include "otlp/otlp.h"
 
 /* ---- what is counted elsewhere ---- */
 
@@ -30,6 +31,11 @@ void app_publish(struct app *app)
         to->outbound_requests += requests;
         to->outbound_failures += failures;
     }
+    const struct otlp_stats otlp =
+        app->otlp != NULL ? otlp_stats(app->otlp) : (struct otlp_stats){0};
+    to->otlp_sent = from->otlp_sent + otlp.sent;
+    to->otlp_dropped = from->otlp_dropped + otlp.dropped;
+    to->otlp_failures = from->otlp_failures + otlp.failures;
     app->page->gauges.cache_bytes = cache.bytes;
     if (app->server == NULL)
         return;
@@ -137,6 +143,11 @@ static void add_host(struct buf *out, const struct worker_metrics *sum)
          AT(copies.outbound_requests)},
         {"outbound_token_failures_total", "counter", "Those that were not given.",
          AT(copies.outbound_failures)},
+        {"otlp_sent_total", "counter", "Spans and log records that the collector has taken.",
+         AT(copies.otlp_sent)},
+        {"otlp_dropped_total", "counter", "Those that did not get there.", AT(copies.otlp_dropped)},
+        {"otlp_failures_total", "counter", "Batches that the collector did not take, each time.",
+         AT(copies.otlp_failures)},
         {"workers_serving", "gauge", "Workers that have loaded everything.", AT(gauges.serving)},
     };
 #undef AT

@@ -256,6 +256,19 @@
 #define LIMIT_KV_SERVER_MS    2000 /* KV_URL: for the next reply; then the connection is given up */
 #define LIMIT_KV_SERVER_BYTES (16 * 1024 * 1024) /* commands that wait to be sent */
 
+/* ---- spans, metrics and logs for a collector (otlp/) ---- */
+#define LIMIT_OTLP_QUEUE   65536             /* OTEL_BSP_MAX_QUEUE_SIZE */
+#define LIMIT_OTLP_BYTES   (8 * 1024 * 1024) /* that wait, of spans, and of log records */
+#define LIMIT_OTLP_REQUEST (1024 * 1024)     /* bytes of a batch, near enough */
+#define LIMIT_OTLP_ANSWER  (64 * 1024)       /* of the collector's answer */
+#define LIMIT_OTLP_HEADERS 32                /* OTEL_EXPORTER_OTLP_HEADERS */
+#define LIMIT_OTLP_SPANS   128               /* below a request's own; those after it are counted */
+#define LIMIT_OTLP_LOGS    128               /* log records of a request */
+#define LIMIT_OTLP_TEXT    4096              /* of an attribute or a message */
+#define LIMIT_OTLP_TRIES   5                 /* of a batch */
+#define LIMIT_OTLP_PAUSE   30.0 /* seconds before another, whatever the collector says */
+#define LIMIT_OTLP_FLUSH   2.0  /* seconds for what is left when the host ends */
+
 /* ---- rate limits ---- */
 #define LIMIT_RATE_CALLERS (64 * 1024) /* counted at once; more share counts (host/rate.h) */
 #define LIMIT_RATE_COUNT   1000000     /* functions.lua rate_limit.limit */

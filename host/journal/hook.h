@@ -1,8 +1,9 @@
 /* Who listens to a run: what the host does for its script, call by call.
  *
  * A run that nobody listens to has no hook, and pays for the test of one pointer where it would be
- * told. Whoever listens is a `struct hook` with a type: the journal writes a record (record.c).
- * Run and bindings know this header alone.
+ * told. Whoever listens is a `struct hook` with a type: the journal writes a record (record.c), and
+ * otlp/trace.c spans; where both do, the second tells the first. Run and bindings know this header
+ * alone.
  *
  * A call is begun when its arguments have proved good, right before the host does what was asked,
  * and ended with its answer; both are JSON, without secrets (hook->redact). One that is never ended
@@ -82,16 +83,25 @@ struct hook_type {
     void (*wait)(struct hook *hook, struct hook_wait *wait);
     /* The variable has another value now. */
     void (*other_env)(struct hook *hook, const char *name);
+    /* Statements of sql are told as well; an answer is {"error": ...}, or empty. */
+    bool statements;
+    /* The traceparent that the `fetch` which begins next shall carry; *goes_on: it is of the trace
+     * that the request brought. NULL: the request's own goes on as it came. */
+    struct str (*traceparent)(struct hook *hook, bool *goes_on);
+    /* The exchange goes: all there is to tell was told. Frees what the hook owns. NULL: whoever
+     * made the hook does. */
+    void (*over)(struct hook *hook);
 };
 
 struct hook {
     const struct hook_type *type; /* static */
     struct exchange *ex;          /* borrowed: whose run it is */
-    struct redact redact;
-    struct buf text; /* scratch for arguments and answers */
-    unsigned task;   /* of what runs now */
-    unsigned tasks;  /* numbers that were given to tasks */
-    bool random_set; /* math.random's own state for this run has been made */
+    struct redact *redact;        /* borrowed: of the outermost */
+    struct hook *inner;           /* who is told of all this besides; NULL: nobody */
+    struct buf text;              /* scratch for arguments and answers */
+    unsigned task;                /* of what runs now */
+    unsigned tasks;               /* numbers that were given to tasks */
+    bool random_set;              /* math.random's own state for this run has been made */
     uint64_t random[4];
 };
 
@@ -113,3 +123,8 @@ static inline void hook_moment(struct hook *hook, enum hook_moment moment)
     if (hook != NULL)
         hook->type->moment(hook, moment);
 }
+
+/* It listens to its exchange, `hook->ex`, from now on, and ends with it. */
+void hook_listen(struct hook *hook);
+/* What runs on, as a background function, does so in another exchange. */
+void hook_move(struct exchange *from, struct exchange *to);

@@ -14,6 +14,7 @@ struct slice {
 /* In the exchange's arena. */
 struct record {
     struct hook hook;
+    struct redact redact;    /* where no other hook has one */
     struct journal *journal; /* borrowed: lives longer than exchanges */
     bool sampled;
     unsigned call_count;  /* that were begun, */
@@ -103,10 +104,10 @@ static void on_log(struct hook *hook, const char *level, struct str message, str
         return;
     buf_printf(&r->logs,
                "{\"us\":%lld,\"level\":\"%s\",\"message\":", since(r, clock_monotonic_ns()), level);
-    redact_add_text(&hook->redact, message, LIMIT_JOURNAL_TEXT, &r->logs);
+    redact_add_text(hook->redact, message, LIMIT_JOURNAL_TEXT, &r->logs);
     if (fields.len > 0) {
         buf_add_str(&r->logs, STR(",\"fields\":"));
-        redact_add_json(&hook->redact, fields, &r->logs);
+        redact_add_json(hook->redact, fields, &r->logs);
     }
     buf_add_str(&r->logs, STR("},"));
 }
@@ -142,12 +143,12 @@ static void on_fault(struct hook *hook, const struct hook_fault *fault)
     struct record *r = record_of(hook);
     struct buf *out = hook_text(hook);
     buf_add_str(out, STR("{\"type\":"));
-    redact_add_text(&hook->redact, fault->type, LIMIT_JOURNAL_TEXT, out);
+    redact_add_text(hook->redact, fault->type, LIMIT_JOURNAL_TEXT, out);
     buf_add_str(out, STR(",\"message\":"));
-    redact_add_text(&hook->redact, fault->message, LIMIT_JOURNAL_TEXT, out);
+    redact_add_text(hook->redact, fault->message, LIMIT_JOURNAL_TEXT, out);
     if (fault->trace.len > 0) {
         buf_add_str(out, STR(",\"trace\":"));
-        redact_add_text(&hook->redact, fault->trace, LIMIT_JOURNAL_TEXT, out);
+        redact_add_text(hook->redact, fault->trace, LIMIT_JOURNAL_TEXT, out);
     }
     buf_add_char(out, '}');
     if (!buf_failed(out))
@@ -183,20 +184,6 @@ static uint64_t on_hash(struct hook *hook, struct str value)
     return journal_hash(record_of(hook)->journal, value);
 }
 
-static const struct hook_type record_type = {
-    .begin = on_begin,
-    .end = on_end,
-    .log = on_log,
-    .slice = on_slice,
-    .moment = on_moment,
-    .ended = on_ended,
-    .fault = on_fault,
-    .written = on_written,
-    .claims = on_claims,
-    .hash = on_hash,
-    .answer = on_answer,
-};
-
 /* ---- the line ---- */
 
 static void add_text(struct record *r, const char *key, struct str text, struct buf *out)
@@ -204,7 +191,7 @@ static void add_text(struct record *r, const char *key, struct str text, struct 
     if (text.len == 0)
         return;
     buf_printf(out, ",\"%s\":", key);
-    redact_add_text(&r->hook.redact, text, LIMIT_JOURNAL_TEXT, out);
+    redact_add_text(r->hook.redact, text, LIMIT_JOURNAL_TEXT, out);
 }
 
 /* A body: no longer than there is room, and at least the beginning of it. */
@@ -216,7 +203,7 @@ static void add_body(struct record *r, struct str body, struct buf *out)
         return;
     r->cut = r->cut || body.len > max;
     buf_add_str(out, STR(",\"body\":"));
-    redact_add_text(&r->hook.redact, body, max, out);
+    redact_add_text(r->hook.redact, body, max, out);
 }
 
 static void add_request(struct record *r, struct buf *out)
@@ -225,7 +212,7 @@ static void add_request(struct record *r, struct buf *out)
     buf_add_str(out, STR(",\"request\":{\"scheme\":"));
     buf_add_json(out, req->scheme);
     buf_add_str(out, STR(",\"headers\":"));
-    redact_add_headers(&r->hook.redact, req->headers.items, req->headers.len, out);
+    redact_add_headers(r->hook.redact, req->headers.items, req->headers.len, out);
     add_text(r, "host", req->host, out);
     add_text(r, "ip", req->client_ip, out);
     buf_printf(out, ",\"http\":%d", req->version_minor);
@@ -238,7 +225,7 @@ static void add_answer(struct record *r, struct buf *out)
     const struct exchange *ex = r->hook.ex;
     struct str body = r->answered_ns != 0 ? r->body : ex->res.body;
     buf_add_str(out, STR(",\"answer\":{\"headers\":"));
-    redact_add_headers(&r->hook.redact, ex->res.headers.items, ex->res.headers.len, out);
+    redact_add_headers(r->hook.redact, ex->res.headers.items, ex->res.headers.len, out);
     if (ex->res.file != NULL && ex->res.file->file != NULL)
         buf_add_str(out, STR(",\"file\":true"));
     else
@@ -288,7 +275,7 @@ static void add_claims(struct record *r, struct buf *out)
         return;
     add_text(r, "user", r->claims->subject, out);
     buf_add_str(out, STR(",\"claims\":"));
-    redact_add_json(&r->hook.redact, str_from(text), out);
+    redact_add_json(r->hook.redact, str_from(text), out);
     free(text);
 }
 
@@ -334,7 +321,7 @@ static void write_line(struct record *r, struct buf *out)
 
 static void free_record(struct record *r)
 {
-    redact_free(&r->hook.redact);
+    redact_free(&r->redact);
     buf_free(&r->hook.text);
     buf_free(&r->calls);
     buf_free(&r->logs);
@@ -353,14 +340,12 @@ static bool is_kept(const struct record *r)
            ((told && (rules->all || r->sampled)) || (rules->errors && failed));
 }
 
-static void on_over(struct exchange *ex)
+static void on_over(struct hook *hook)
 {
-    struct record *r = record_of(ex->hook);
-    ex->hook = NULL;
-    ex->on_over = NULL;
+    struct record *r = record_of(hook);
     if (is_kept(r)) {
         struct buf line = BUF_INIT;
-        redact_learn_headers(&r->hook.redact, &ex->res.headers);
+        redact_learn_headers(hook->redact, &hook->ex->res.headers);
         write_line(r, &line);
         if (!buf_failed(&line))
             journal_write(r->journal, buf_str(&line));
@@ -369,11 +354,28 @@ static void on_over(struct exchange *ex)
     free_record(r);
 }
 
+static const struct hook_type record_type = {
+    .begin = on_begin,
+    .end = on_end,
+    .log = on_log,
+    .slice = on_slice,
+    .moment = on_moment,
+    .ended = on_ended,
+    .fault = on_fault,
+    .written = on_written,
+    .claims = on_claims,
+    .hash = on_hash,
+    .answer = on_answer,
+    .over = on_over,
+};
+
 void record_begin(struct journal *journal, struct exchange *ex)
 {
     const struct journal_rules *rules = journal_rules(journal);
     bool sampled = rules->all || (rules->sample > 0 && journal_draws(journal));
-    if (!rules->on || (!sampled && !rules->errors) || ex->hook != NULL)
+    struct hook *outer = ex->hook;
+    if (!rules->on || (!sampled && !rules->errors) ||
+        (outer != NULL && (hook_replays(outer) || outer->type == &record_type || outer->inner)))
         return;
     struct record *r = arena_zalloc(&ex->arena, sizeof(*r));
     if (r == NULL)
@@ -382,20 +384,13 @@ void record_begin(struct journal *journal, struct exchange *ex)
     r->sampled = sampled;
     r->hook.type = &record_type;
     r->hook.ex = ex;
-    r->hook.redact.names = journal_names(journal);
-    r->hook.redact.request = &ex->req.headers;
-    ex->hook = &r->hook;
-    ex->on_over = on_over;
-}
-
-void record_move(struct exchange *from, struct exchange *to)
-{
-    if (from->hook == NULL)
+    if (outer != NULL) {
+        r->hook.redact = outer->redact;
+        outer->inner = &r->hook;
         return;
-    to->hook = from->hook;
-    to->on_over = from->on_over;
-    to->hook->ex = to;
-    to->started_ns = from->started_ns;
-    from->hook = NULL;
-    from->on_over = NULL;
+    }
+    r->hook.redact = &r->redact;
+    r->redact.names = journal_names(journal);
+    r->redact.request = &ex->req.headers;
+    hook_listen(&r->hook);
 }

@@ -16,6 +16,3 @@
 
 /* Begins to listen to the exchange, unless no rule could keep its record, or there is no memory. */
 void record_begin(struct journal *journal, struct exchange *ex);
-
-/* What runs on, as a background function, does so in another exchange. */
-void record_move(struct exchange *from, struct exchange *to);

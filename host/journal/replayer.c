@@ -20,6 +20,7 @@ struct call {
 
 struct replayer {
     struct hook hook;
+    struct redact redact;
     const json_t *record;
     struct journal *journal;
     struct call *calls; /* owned; the first has number 1 */
@@ -222,7 +223,7 @@ static void on_env(struct hook *hook, const char *name)
 static void on_fault(struct hook *hook, const struct hook_fault *fault)
 {
     struct replayer *r = replayer_of(hook);
-    struct str clean = redact_clean(&hook->redact, fault->message);
+    struct str clean = redact_clean(hook->redact, fault->message);
     buf_clear(&r->fault);
     buf_add_str(&r->fault, clean.ptr != NULL && clean.len > 0 ? clean : STR("?"));
 }
@@ -291,7 +292,8 @@ struct replayer *replayer_new(const json_t *record, struct journal *journal)
     r->record = record;
     r->journal = journal;
     r->hook.type = &replayer_type;
-    r->hook.redact.names = journal_names(journal);
+    r->hook.redact = &r->redact;
+    r->redact.names = journal_names(journal);
     list_init(&r->waiting);
     if (read_calls(r))
         return r;
@@ -303,7 +305,7 @@ void replayer_free(struct replayer *r)
 {
     if (r == NULL)
         return;
-    redact_free(&r->hook.redact);
+    redact_free(&r->redact);
     buf_free(&r->hook.text);
     buf_free(&r->divergence);
     buf_free(&r->fault);
@@ -347,5 +349,5 @@ unsigned replayer_calls(const struct replayer *r)
 
 struct redact *replayer_redact(struct replayer *r)
 {
-    return &r->hook.redact;
+    return &r->redact;
 }

@@ -31,7 +31,7 @@ static void lx_tell_piece(lua_State *L, struct hook *hook, struct str piece)
     unsigned call = lx_told_begin(L, hook, "event:chunks");
     struct buf *out = hook_text(hook);
     if (piece.ptr != NULL)
-        redact_add_text(&hook->redact, piece, LIMIT_JOURNAL_TEXT, out);
+        redact_add_text(hook->redact, piece, LIMIT_JOURNAL_TEXT, out);
     else
         buf_add_str(out, STR("null"));
     told_end(hook, call);

@@ -96,7 +96,7 @@ static const struct part parts[] = {
     {"deliveries", 1, sizeof(struct delivery_table), 0, AT(deliveries), init_deliveries},
     {"revocations", 1, sizeof(struct revocation_table), 0, AT(revocations), init_revocations},
     {"suspensions", 1, sizeof(struct suspension_table), 0, AT(suspensions), NULL},
-    {"metrics", 4, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
+    {"metrics", 5, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
      init_metrics},
     {"workers", 0, sizeof(struct worker_table), 0, AT(workers), init_workers},
 };

@@ -1,10 +1,13 @@
 /* What the host counts, for all workers together. */
 #include "shared/metrics.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <time.h>
 
 _Static_assert(sizeof(struct worker_metrics) % sizeof(uint64_t) == 0, "pages are added by field");
 
@@ -32,7 +35,13 @@ size_t metrics_bytes(unsigned pages)
 
 int metrics_init(struct metrics *metrics, unsigned pages)
 {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
     metrics->page_count = pages;
+    metrics->since_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    if (getrandom(metrics->instance, sizeof(metrics->instance), 0) !=
+        (ssize_t)sizeof(metrics->instance))
+        return -EIO;
     return shared_lock_init(&metrics->lock);
 }
 

@@ -42,6 +42,7 @@ struct metric_copies {
     uint64_t accepted, refused, connection_timeouts, malformed, given_up, unannounced;
     uint64_t cache_hits, cache_misses, log_dropped, store_failures;
     uint64_t outbound_requests, outbound_failures;
+    uint64_t otlp_sent, otlp_dropped, otlp_failures;
 };
 
 /* As it is now; cleared when the worker ends. */
@@ -69,6 +70,8 @@ struct metrics {
     uint64_t restarts, hangs, upgrades; /* the supervisor's */
     uint64_t workers;                   /* how many there should be */
     uint64_t page_count;
+    uint64_t since_ns;    /* 1970: it counts since then */
+    uint8_t instance[16]; /* random: whose figures these are */
     struct worker_metrics pages[];
 };
 

@@ -33,7 +33,7 @@ async function picture(page, name) {
 const dev = (t, options) => start(t, { command: 'dev', listen: '127.0.0.1:8888', ...options });
 
 async function signIn(page, host, name) {
-  await page.goto(host.url());
+  await page.goto(host.url('/_luafn/dev/try.html'));
   await page.locator('#sign-in:enabled').click();
   await page.getByRole('button', { name }).click();
   await page.locator('#sign-out').waitFor();
@@ -46,7 +46,7 @@ test('the demo page, light: everything passes', async (t) => {
   await page.click('#call-shows');
   await page.locator('.tiles li').first().waitFor();
   await picture(page, 'shows.png');
-  await page.goto(host.url('/issuer.html'));
+  await page.goto(host.url('/_luafn/dev/issuer.html'));
   await page.getByRole('group', { name: 'Gus Guest' }).waitFor();
   await picture(page, 'issuer.png');
 });

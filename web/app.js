@@ -50,7 +50,7 @@ async function tokenOfKind(kind) {
   if (kind === 'token') return own;
   if (kind === 'altered') return altered(own);
   if (kind === 'unsigned') return unsigned(own);
-  return (await send('/dev/token', { sub: parse(own).claims.sub, fault: kind })).access_token;
+  return (await send('/_luafn/dev/api/token', { sub: parse(own).claims.sub, fault: kind })).access_token;
 }
 
 function bodyOf(text) {
@@ -179,7 +179,7 @@ function connect(input, path, fields) {
 function userRow(user) {
   const input = el('input', { type: 'checkbox', checked: user.roles.includes(ROLE) });
   input.setAttribute('role', 'switch');
-  connect(input, '/dev/users', { sub: user.sub, role: ROLE });
+  connect(input, '/_luafn/dev/api/users', { sub: user.sub, role: ROLE });
   return el(
     'li', {},
     el('label', {}, el('span', {}, user.name, el('small', { textContent: user.email })), input),
@@ -187,7 +187,7 @@ function userRow(user) {
 }
 
 async function showUsers() {
-  const res = await ask('/dev/users');
+  const res = await ask('/_luafn/dev/api/users');
   if (!res.ok) throw new Error('The development issuer is not running here: start luafn dev.');
   const { users, rbac, ...expected } = await res.json();
   issuer = expected;
@@ -195,7 +195,7 @@ async function showUsers() {
   byId('users').replaceChildren(...users.map(userRow));
 }
 
-connect(byId('rbac'), '/dev/rbac');
+connect(byId('rbac'), '/_luafn/dev/api/rbac');
 on('sign-in', () => signIn(issuer.audience));
 on('sign-out', signOut);
 on('renew', async () => {

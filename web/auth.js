@@ -19,7 +19,7 @@ async function discover() {
   return endpoints;
 }
 
-const redirectUri = () => `${location.origin}/`;
+const redirectUri = () => location.origin + location.pathname;
 
 // The issuer names one origin: under another name of this machine its answers would not come back here.
 export async function isElsewhere() {

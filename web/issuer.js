@@ -49,12 +49,12 @@ function userCard(user, roles) {
   const note = [user.email, user.sub, user.blocked && 'blocked'].filter(Boolean).join(' · ');
   return card(user.name, note, roles.map((role) => toggle(
     role.name, scopesOf(role.permits), user.roles.includes(role.name),
-    '/dev/users', { sub: user.sub, role: role.name },
+    '/_luafn/dev/api/users', { sub: user.sub, role: role.name },
   )));
 }
 
 function apiCard(api) {
-  const change = (name, label, note) => toggle(label, note, api[name], '/dev/rbac', { audience: api.id, name });
+  const change = (name, label, note) => toggle(label, note, api[name], '/_luafn/dev/api/rbac', { audience: api.id, name });
   return card(api.name ?? api.id, `${api.id} · ${api.scopes.join(' ')} · tokens live ${api.token_lifetime} s, those of pages ${api.browser_lifetime} s`, [
     change('rbac', 'RBAC', 'While it is off, whoever asks for a scope gets it.'),
     change('add_permissions', 'Add Permissions in the Access Token', 'While it is on, a token names all that the user may do there; without RBAC it names none.'),
@@ -84,7 +84,7 @@ function show(all) {
 byId('rotate').addEventListener('click', async () => {
   notify('');
   try {
-    showKeys((await send('/dev/rotate', { rotate: true })).keys);
+    showKeys((await send('/_luafn/dev/api/rotate', { rotate: true })).keys);
     byId('said').textContent = 'The other key signs now. Tokens of both are good.';
   } catch (error) {
     notify(error.message);
@@ -94,7 +94,7 @@ byId('rotate').addEventListener('click', async () => {
 byId('reset').addEventListener('click', async () => {
   notify('');
   try {
-    show(await send('/dev/reset', { reset: true }));
+    show(await send('/_luafn/dev/api/reset', { reset: true }));
     byId('said').textContent = 'All switches are as dev/auth.lua has them.';
   } catch (error) {
     notify(error.message);
@@ -102,7 +102,7 @@ byId('reset').addEventListener('click', async () => {
 });
 
 try {
-  show(await read(await ask('/dev/issuer')));
+  show(await read(await ask('/_luafn/dev/api/issuer')));
   byId('rotate').disabled = false;
 } catch (error) {
   notify(error.message);

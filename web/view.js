@@ -9,6 +9,11 @@ export function el(name, props = {}, ...children) {
   return node;
 }
 
+export function withAttributes(node, attributes) {
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  return node;
+}
+
 const text = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
 
 export function facts(rows) {
@@ -60,8 +65,8 @@ function curl(path, token) {
   return `curl -i ${location.origin}${path}${header}`;
 }
 
-function copyButton(content) {
-  const button = el('button', { type: 'button', className: 'small', textContent: 'Copy' });
+export function copyButton(content, label = 'Copy') {
+  const button = el('button', { type: 'button', className: 'small', textContent: label });
   button.addEventListener('click', async () => {
     try {
       await navigator.clipboard.writeText(content);
@@ -93,7 +98,7 @@ function checkRow(name, check, said) {
   );
 }
 
-function checkList({ names, checks, said }) {
+export function checkList({ names, checks, said }) {
   const rows = names.map((name) => checkRow(name, checks.find((check) => check.name === name), said));
   return el('ol', { className: 'checks' }, ...rows);
 }

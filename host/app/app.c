@@ -268,7 +268,8 @@ static void look_at_site(struct visit *visit, bool waited)
     case SITE_NONE:
         break;
     }
-    answer_not_found(app, ex);
+    if (!app_dev_elsewhere(app, ex, visit->path))
+        answer_not_found(app, ex);
 }
 
 /* From its beginning also after waiting for keys, since a reload may have changed all of it. */

@@ -86,6 +86,8 @@ struct app {
     void *drained_arg;
     struct list lives; /* who follow it: app_journal.c */
     unsigned live_count;
+    struct list replays; /* under way: app_replay.c */
+    unsigned replay_count;
     struct store *store;                /* NULL: none */
     struct sql *sql;                    /* databases that functions have opened */
     struct redis_address store_address; /* of one on a server; host empty: it is embedded */
@@ -225,6 +227,16 @@ void app_delivery_renew(struct app *app);
 /* app_admin.c: /_luafn/live, ready, metrics, routes. True when the path is one of them and ex was
  * answered. */
 bool app_admin(struct app *app, struct exchange *ex, struct str path);
+/* app_dev.c: pages below /_luafn/dev/. True when the path is one of them and ex was answered. */
+bool app_dev(struct app *app, struct exchange *ex, struct str path);
+/* In `dev`, where nothing of the user's is there: 302 to the page that is meant. False: none is. */
+bool app_dev_elsewhere(struct app *app, struct exchange *ex, struct str path);
+/* Headers of answers below /_luafn/, in place of those that the user wants on his own. */
+void app_dev_decorate(struct exchange *ex);
+/* app_replay.c: runs the recorded request of that id again, and answers with what came of it. */
+void app_replay(struct app *app, struct exchange *ex, struct str id);
+/* Ends the processes: what they had printed is the answer, for who still waits. */
+void app_replay_close(struct app *app);
 /* app_journal.c: /_luafn/journal. True when the path is one of its own and ex was taken care of. */
 bool app_journal(struct app *app, struct exchange *ex, struct str path);
 /* Ends the answers of those who follow it. */

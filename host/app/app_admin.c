@@ -144,11 +144,12 @@ bool app_admin(struct app *app, struct exchange *ex, struct str path)
     };
     if (!app->options.dev && !ex->admin)
         return false;
+    ex->decorate = app_dev_decorate;
     for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
         if (str_eq(path, pages[i].path)) {
             pages[i].answer(app, ex);
             return true;
         }
     }
-    return app_journal(app, ex, path);
+    return app_journal(app, ex, path) || (app->options.dev && app_dev(app, ex, path));
 }

@@ -346,8 +346,7 @@ struct deployment *deployment_new(struct config *config, const struct services *
     d->links = issuer_links_new(&config->arena);
     d->services.verifiers =
         link_all(d, d->links, "auth.issuer", config->issuers, config->issuer_count, err);
-    d->site = (struct static_site){.folder = config->publish.len > 0 ? config->publish.ptr : NULL,
-                                   .embedded_prefix = config->dev ? "web/" : NULL};
+    d->site = (struct static_site){.folder = config->publish.len > 0 ? config->publish.ptr : NULL};
     if (d->services.verifiers == NULL || link_outbound(d, err) != 0 ||
         name_resource(d, d->links->arena, "auth.audience", config->issuers, config->issuer_count,
                       NULL, &d->services.verifiers, err) != 0 ||

@@ -211,12 +211,14 @@
 #define LIMIT_JOURNAL_DEV_BYTES (32 * 1024 * 1024) /* ... and their bytes */
 #define LIMIT_JOURNAL_KEEP      (64 * 1024 * 1024) /* functions.lua journal.keep */
 #define LIMIT_JOURNAL_KEEP_MIN  (16 * 1024 * 1024)
-#define LIMIT_JOURNAL_LIVE      16   /* who follow it at once, a worker */
-#define LIMIT_JOURNAL_FILES     4096 /* of them in the folder that are looked at */
-#define LIMIT_REDACT_VALUE_MIN  8    /* bytes of a secret that is looked for in texts */
-#define LIMIT_REDACT_SECRETS    256  /* of them, a worker */
-#define LIMIT_REDACT_REQUEST    64   /* credentials that one request brings */
-#define LIMIT_REDACT_NAMES      64   /* functions.lua redact */
+#define LIMIT_JOURNAL_LIVE      16            /* who follow it at once, a worker */
+#define LIMIT_REPLAYS           2             /* of the dashboard, at once */
+#define LIMIT_REPLAY_TEXT       (1024 * 1024) /* of what one prints */
+#define LIMIT_JOURNAL_FILES     4096          /* of them in the folder that are looked at */
+#define LIMIT_REDACT_VALUE_MIN  8             /* bytes of a secret that is looked for in texts */
+#define LIMIT_REDACT_SECRETS    256           /* of them, a worker */
+#define LIMIT_REDACT_REQUEST    64            /* credentials that one request brings */
+#define LIMIT_REDACT_NAMES      64            /* functions.lua redact */
 
 /* ---- the site: redirects and headers ---- */
 #define LIMIT_PROTECT_RULES 256   /* policies before the site; the same */

@@ -36,7 +36,7 @@ static bool is_loopback(const char *address)
 /* ---- the environment that `dev` provides ---- */
 
 struct dev_values {
-    char origin[160], issuer[192], tv[192];
+    char origin[160], issuer[192], tv[208];
     struct buf key, next_key;
     const char *list[24];
 };
@@ -69,7 +69,7 @@ static int set_values(struct dev_values *v, const char *origin, const char *conf
 {
     snprintf(v->origin, sizeof(v->origin), "%s", origin);
     snprintf(v->issuer, sizeof(v->issuer), "%s/", origin);
-    snprintf(v->tv, sizeof(v->tv), "%s/dev/tv/shows", origin);
+    snprintf(v->tv, sizeof(v->tv), "%s/_luafn/dev/tv/shows", origin);
     int rc = set_keys(v, config_file);
     if (rc != 0)
         return rc;
@@ -135,7 +135,7 @@ static void announce(const struct run_host_plan *plan)
     char origin[160];
     name_origin(plan, origin, sizeof(origin));
     make_auth_file(plan->supervisor.worker.app.config_file);
-    fprintf(stderr, "open %s/ in a browser\n", origin);
+    fprintf(stderr, "open %s/_luafn/dev/ in a browser\n", origin);
 }
 
 static void announce_quietly(const struct run_host_plan *plan)

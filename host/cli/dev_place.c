@@ -56,13 +56,13 @@ static bool read_origin(const char *config_file, char *out)
 
 const char *const *dev_place_defaults(const char *config_file)
 {
-    static char origin[ORIGIN_BYTES], issuer[ORIGIN_BYTES + 1], tv[ORIGIN_BYTES + 16];
+    static char origin[ORIGIN_BYTES], issuer[ORIGIN_BYTES + 1], tv[ORIGIN_BYTES + 32];
     static const char *const list[] = {
         "JWT_ISSUER", issuer, "JWT_AUDIENCE", DEV_AUDIENCE, "TV_API_URL", tv, NULL};
     if (!read_origin(config_file, origin))
         memcpy(origin, USUAL, sizeof(USUAL));
     snprintf(issuer, sizeof(issuer), "%s/", origin);
-    snprintf(tv, sizeof(tv), "%s/dev/tv/shows", origin);
+    snprintf(tv, sizeof(tv), "%s/_luafn/dev/tv/shows", origin);
     return list;
 }
 

@@ -26,7 +26,7 @@
 
 struct replay {
     const char *config_file, *id, *against;
-    bool test;
+    bool test, json;
     char folder[4096];
     double newest;
     char *line;                /* owned */
@@ -242,7 +242,7 @@ static int run_again(struct replay *r, struct local *local, struct local_call *c
     app_call_recorded(app, function, call->ex, r->claims);
     r->claims = NULL;
     drive(r, local, call);
-    return replay_compare(r->record, r->replayer, call);
+    return replay_compare(r->record, r->replayer, call, r->json);
 }
 
 static int open_replayer(struct replay *r, const struct config *config)
@@ -288,6 +288,7 @@ static int run(int argc, char **argv)
     const struct option options[] = {{"--config", OPTION_TEXT, &r.config_file},
                                      {"--against", OPTION_TEXT, &r.against},
                                      {"--test", OPTION_FLAG, &r.test},
+                                     {"--json", OPTION_FLAG, &r.json},
                                      {NULL, OPTION_FLAG, NULL}};
     char against[4096];
     int rc = cli_parse(&command_replay, argc, argv, options, &r.id, 1, NULL);

@@ -17,11 +17,18 @@ struct comparison {
     struct replayer *replayer;
     struct local_call *call;
     unsigned differences;
+    json_t *list; /* owned: the differences, where JSON is wanted; else NULL */
+    json_t *body; /* owned: the answer's, after redaction; NULL: none, or it was not compared */
 };
 
 static void differ(struct comparison *c, const char *what, const char *was, const char *is)
 {
     c->differences++;
+    if (c->list != NULL) {
+        json_t *one = json_pack("{s:s,s:s,s:s}", "what", what, "was", was, "is", is);
+        (void)json_array_append_new(c->list, one != NULL ? one : json_null());
+        return;
+    }
     printf("%s\n  was  %.*s\n  is   %.*s\n", what, SHOWN, was, SHOWN, is);
 }
 
@@ -72,7 +79,7 @@ static void compare_body(struct comparison *c)
         free(old);
         free(new);
     }
-    json_decref(is);
+    c->body = is;
     buf_free(&text);
 }
 
@@ -159,34 +166,70 @@ static void compare_faults(struct comparison *c)
     differ(c, "fault", old, new);
 }
 
-int replay_compare(const json_t *record, struct replayer *replayer, struct local_call *call)
+/* A line of JSON. */
+static void print_json(const struct comparison *c, struct str divergence)
 {
-    struct comparison c = {record, replayer, call, 0};
-    int was = (int)json_integer_value(json_object_get(record, "status"));
-    int is = call->ex->res.status;
-    struct str divergence = replayer_divergence(replayer);
-    struct str env = replayer_changed_env(replayer);
-    bool failed = json_object_get(record, "fault") != NULL || replayer_fault(replayer).len > 0;
-    if (env.len > 0)
-        fprintf(stderr, "%.*s has another value than it had\n", STR_ARG(env));
-    if (divergence.len > 0) {
+    json_t *out = json_pack("{s:b,s:I}", "same", c->differences == 0 && divergence.len == 0,
+                            "calls", (json_int_t)replayer_calls(c->replayer));
+    int rc = out == NULL;
+    if (divergence.len > 0)
+        rc |= json_object_set_new(out, "another_way", json_stringn(divergence.ptr, divergence.len));
+    else
+        rc |= json_object_set_new(out, "status", json_integer(c->call->ex->res.status)) |
+              json_object_set(out, "body", c->body != NULL ? c->body : json_null()) |
+              json_object_set(out, "differences", c->list);
+    char *text = rc == 0 ? json_dumps(out, JSON_COMPACT) : NULL;
+    puts(text != NULL ? text : "{\"fault\":\"out of memory\"}");
+    free(text);
+    json_decref(out);
+}
+
+static void print_end(const struct comparison *c, struct str divergence)
+{
+    if (c->list != NULL)
+        print_json(c, divergence);
+    else if (divergence.len > 0)
         printf("another way: %.*s\n", STR_ARG(divergence));
-        (void)cli_flush("replay");
-        return EXIT_FAULT;
-    }
+    else if (c->differences == 0)
+        printf("the same: %d, after %u calls\n", c->call->ex->res.status,
+               replayer_calls(c->replayer));
+}
+
+static void compare(struct comparison *c)
+{
+    int was = (int)json_integer_value(json_object_get(c->record, "status"));
+    int is = c->call->ex->res.status;
+    bool failed =
+        json_object_get(c->record, "fault") != NULL || replayer_fault(c->replayer).len > 0;
     if (was != is) {
         char old[16], new[16];
         snprintf(old, sizeof(old), "%d", was);
         snprintf(new, sizeof(new), "%d", is);
-        differ(&c, "status", old, new);
+        differ(c, "status", old, new);
     }
-    compare_faults(&c);
+    compare_faults(c);
     if (!failed || was != is)
-        compare_body(&c);
+        compare_body(c);
     if (!failed)
-        compare_headers(&c);
-    if (c.differences == 0)
-        printf("the same: %d, after %u calls\n", is, replayer_calls(replayer));
+        compare_headers(c);
+}
+
+int replay_compare(const json_t *record, struct replayer *replayer, struct local_call *call,
+                   bool as_json)
+{
+    struct comparison c = {.record = record, .replayer = replayer, .call = call};
+    struct str divergence = replayer_divergence(replayer);
+    struct str env = replayer_changed_env(replayer);
+    c.list = as_json ? json_array() : NULL;
+    if (as_json && c.list == NULL)
+        return cli_fault("out of memory");
+    if (env.len > 0)
+        fprintf(stderr, "%.*s has another value than it had\n", STR_ARG(env));
+    if (divergence.len == 0)
+        compare(&c);
+    print_end(&c, divergence);
+    json_decref(c.list);
+    json_decref(c.body);
     int rc = cli_flush("replay");
-    return c.differences == 0 ? rc : EXIT_FAULT;
+    return c.differences == 0 && divergence.len == 0 ? rc : EXIT_FAULT;
 }

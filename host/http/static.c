@@ -151,15 +151,9 @@ static bool open_in_folder(int root, struct str name, struct source *out)
     return true;
 }
 
-/* The pages inside the program are found below a name of their own, too: there no file of the
- * folder stands in their way. */
-#define OWN_NAME STR("_luafn/dev/")
-
 static bool open_embedded(struct arena *arena, const char *prefix, struct str name,
                           struct source *out)
 {
-    if (str_starts_with(name, OWN_NAME))
-        name = str_skip(name, OWN_NAME.len);
     struct str full = arena_printf(arena, "%s%.*s", prefix, STR_ARG(name));
     const struct embedded_file *page = full.ptr != NULL ? embedded_find(full.ptr) : NULL;
     if (page == NULL)

@@ -1,6 +1,6 @@
 /* Static files: which file a path means, and the answer for it.
  *
- * Sources are a folder (functions.lua `publish`) and, in `dev`, the pages inside the program. Rules
+ * Sources are a folder (functions.lua `publish`) and the pages inside the program. Rules
  * as in Netlify's dev server: pretty URLs (/foo -> foo.html, foo/index.html), ETag, Last-Modified
  * and 304, one range, 404.html, Cache-Control: public, max-age=0, must-revalidate; GET and HEAD
  * only. Dot files are never served, except under /.well-known. */

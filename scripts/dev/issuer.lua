@@ -165,16 +165,22 @@ local function reset(event)
   return tell_all()
 end
 
--- A token that is wrong in one way, to see it refused.
-local function spoilt_token(event)
+-- A token for one's own requests: with a scope, or one that is wrong in one way, to see it refused.
+local function make_token(event)
   local fields = json_fields(event)
   local user = users.find(fields.sub)
-  local token_text = user and tokens.with_fault(user, fields.fault)
+  local token_text
+  if user and type(fields.scope) == "string" and config.apis[MAIN] then
+    local grant = { sub = user.sub, client_id = "luafn-demo", audience = MAIN, requested = fields.scope }
+    token_text = tokens.for_user(user, grant).access_token
+  elseif user then
+    token_text = tokens.with_fault(user, fields.fault)
+  end
   if not token_text then
     return web.error(
       400,
       "invalid_request",
-      'Send JSON: {"sub":…,"fault":"expired" or "audience"}'
+      'Send JSON: {"sub":…,"scope":…} or {"sub":…,"fault":"expired" or "audience"}'
     )
   end
   return web.json(200, { access_token = token_text })
@@ -191,12 +197,12 @@ local endpoints = {
   ["/oauth/revoke"] = { open = true, POST = token.revoke },
   ["/userinfo"] = { open = true, GET = token.userinfo, POST = token.userinfo },
   ["/v2/logout"] = { GET = authorize.logout },
-  ["/dev/issuer"] = { GET = tell_all },
-  ["/dev/rbac"] = { POST = switch_api },
-  ["/dev/reset"] = { POST = reset },
-  ["/dev/rotate"] = { POST = rotate },
-  ["/dev/token"] = { POST = spoilt_token },
-  ["/dev/users"] = { GET = list_users, POST = switch_role },
+  ["/_luafn/dev/api/issuer"] = { GET = tell_all },
+  ["/_luafn/dev/api/rbac"] = { POST = switch_api },
+  ["/_luafn/dev/api/reset"] = { POST = reset },
+  ["/_luafn/dev/api/rotate"] = { POST = rotate },
+  ["/_luafn/dev/api/token"] = { POST = make_token },
+  ["/_luafn/dev/api/users"] = { GET = list_users, POST = switch_role },
 }
 
 local function wrong_method(endpoint)
@@ -218,7 +224,7 @@ local function handler(event)
     return web.error(403, "forbidden", "The development issuer answers to names of this machine only")
   end
   local endpoint = endpoints[event.route or event.path]
-  if event.path:find("^/dev/") and event.httpMethod == "POST" and not web.is_from_here(event) then
+  if event.path:find("^/_luafn/dev/api/") and event.httpMethod == "POST" and not web.is_from_here(event) then
     return web.error(403, "forbidden", "This was not sent from a page of the issuer")
   end
   local method = event.httpMethod == "HEAD" and "GET" or event.httpMethod

@@ -49,4 +49,4 @@ local function handler()
   return { statusCode = 200, headers = { ["Content-Type"] = "application/json" }, body = body }
 end
 
-return { handler = handler, path = "/dev/tv/shows", methods = { "GET" }, auth = "public" }
+return { handler = handler, path = "/_luafn/dev/tv/shows", methods = { "GET" }, auth = "public" }

@@ -14,6 +14,8 @@ const dev = (t) => start(t, { command: 'dev', files: ownFiles() });
 
 const ready = (page) => page.locator('body:not(#left) #call-me:enabled').waitFor();
 
+const TRY = '/_luafn/dev/try.html';
+
 async function visit(t, url, options) {
   const page = await open(t, options);
   await page.goto(url);
@@ -54,7 +56,7 @@ const call = (page, name) => answerOf(page, () => page.click(`#call-${name}`));
 
 async function switchRole(page, name) {
   const [answer] = await Promise.all([
-    page.waitForResponse((res) => res.url().endsWith('/dev/users')),
+    page.waitForResponse((res) => res.url().endsWith('/_luafn/dev/api/users')),
     page.getByRole('switch', { name }).click(),
   ]);
   assert.equal(answer.status(), 200);
@@ -138,36 +140,36 @@ async function story(page, origin) {
 test('the story, on the origin of the issuer', { skip: noBrowser }, async (t) => {
   const host = await dev(t);
   const origin = `http://127.0.0.1:${host.port}`;
-  await story(await visit(t, origin), origin);
+  await story(await visit(t, origin + TRY), origin);
 });
 
 test('under another name of this machine the page goes to the issuer\'s own origin', { skip: noBrowser }, async (t) => {
   const host = await dev(t);
   const origin = `http://127.0.0.1:${host.port}`;
   const page = await open(t);
-  await page.goto(`http://localhost:${host.port}`);
-  await page.waitForURL(`${origin}/`);
+  await page.goto(`http://localhost:${host.port}${TRY}`);
+  await page.waitForURL(origin + TRY);
   await ready(page);
   await story(page, origin);
 });
 
 test('Back after a sign-in is no alarm, and keeps the token', { skip: noBrowser }, async (t) => {
   const host = await dev(t);
-  const page = await visit(t, `http://127.0.0.1:${host.port}`);
+  const page = await visit(t, host.url(TRY));
   await signIn(page, 'Vera Viewer');
-  await page.goto(`http://127.0.0.1:${host.port}/?code=used&state=older`);
+  await page.goto(`http://127.0.0.1:${host.port}${TRY}?code=used&state=older`);
   await ready(page);
   assert.equal(await page.textContent('#who'), 'Signed in as Vera Viewer');
   assert.ok(await page.locator('#notice').isHidden());
   await signOut(page);
-  await page.goto(`http://127.0.0.1:${host.port}/?code=used&state=foreign`);
+  await page.goto(`http://127.0.0.1:${host.port}${TRY}?code=used&state=foreign`);
   await ready(page);
   assert.match(await page.textContent('#notice'), /not begun here/, 'the twin: one that nobody began');
 });
 
 test('a slow call looks busy, and its late answer does not take the place of a newer one', { skip: noBrowser }, async (t) => {
   const host = await dev(t);
-  const page = await visit(t, `http://127.0.0.1:${host.port}`);
+  const page = await visit(t, host.url(TRY));
   let slow;
   const held = new Promise((resolve) => { page.route('**/functions/me', (route) => { slow = route; resolve(); }); });
   await page.click('#call-me');
@@ -194,7 +196,7 @@ test('a project without me and shows: its own routes; its own style.css leaves t
     'site/style.css': 'body { display: none }', 'site/app.js': 'throw new Error("mine")',
   } });
   const page = await open(t);
-  await page.goto(`http://127.0.0.1:${host.port}/`);
+  await page.goto(host.url(TRY));
   const hello = page.getByRole('button', { name: 'hello' });
   await hello.waitFor();
   await hello.click();
@@ -208,7 +210,7 @@ test('a project without me and shows: its own routes; its own style.css leaves t
   await signIn(page, 'Gus Guest');
   const twin = await answerOf(page, () => page.getByRole('button', { name: 'orders' }).click());
   assert.deepEqual([twin.status, twin.failed, twin.passed], [200, undefined, CHECKS.length], 'he may, though the page did not ask for it');
-  await page.goto(`http://127.0.0.1:${host.port}/issuer.html`);
+  await page.goto(`http://127.0.0.1:${host.port}/_luafn/dev/issuer.html`);
   await page.getByRole('group', { name: 'Gus Guest' }).waitFor();
   assert.deepEqual(page.faults, []);
 });
@@ -218,8 +220,8 @@ test('nothing can be clicked before the scripts listen and know the issuer; a cl
   const page = await open(t);
   let letIn;
   const held = new Promise((resolve) => { letIn = resolve; });
-  await page.route('**/dev/users', async (route) => { await held; await route.continue(); });
-  await page.goto(host.url());
+  await page.route('**/_luafn/dev/api/users', async (route) => { await held; await route.continue(); });
+  await page.goto(host.url(TRY));
   assert.equal(await page.locator('button:enabled, #rbac:enabled').count(), 0);
   const answer = call(page, 'me');
   letIn();
@@ -230,7 +232,7 @@ test('nothing can be clicked before the scripts listen and know the issuer; a cl
 
 test('each wrong token fails at its check, with the reason', { skip: noBrowser }, async (t) => {
   const host = await dev(t);
-  const page = await visit(t, host.url());
+  const page = await visit(t, host.url(TRY));
   await signIn(page, 'Vera Viewer');
   const cases = [
     ['none', 'Header', /missing or empty/],
@@ -270,7 +272,7 @@ async function tabTo(page, selector) {
 
 test('all of it with the keyboard alone', { skip: noBrowser }, async (t) => {
   const host = await dev(t);
-  const page = await visit(t, host.url());
+  const page = await visit(t, host.url(TRY));
   const press = (key) => page.keyboard.press(key);
   await tabTo(page, '#sign-in');
   await press('Enter');
@@ -308,7 +310,7 @@ test('all of it with the keyboard alone', { skip: noBrowser }, async (t) => {
 for (const colorScheme of ['light', 'dark']) {
   test(`legible and within a narrow window, ${colorScheme}`, { skip: noBrowser }, async (t) => {
     const host = await dev(t);
-    const page = await visit(t, host.url(), { colorScheme, viewport: { width: 360, height: 740 } });
+    const page = await visit(t, host.url(TRY), { colorScheme, viewport: { width: 360, height: 740 } });
     const look = async (atLeast) => {
       const { faint, texts, wider } = await looks(page);
       assert.deepEqual(faint, []);
@@ -334,7 +336,7 @@ for (const colorScheme of ['light', 'dark']) {
 
 test('the host may want tokens of another issuer; then the page shows that it does', { skip: noBrowser }, async (t) => {
   const host = await start(t, { command: 'dev', files: { ...ownFiles(), '.env': 'JWT_ISSUER=http://localhost:1/\n' } });
-  const page = await visit(t, host.url());
+  const page = await visit(t, host.url(TRY));
   await signIn(page, 'Vera Viewer');
   const answer = await call(page, 'me');
   assert.equal(answer.status, 401);
@@ -344,7 +346,7 @@ test('the host may want tokens of another issuer; then the page shows that it do
 
 test('what goes wrong is told on the page', { skip: noBrowser }, async (t) => {
   const host = await dev(t);
-  const page = await visit(t, host.url());
+  const page = await visit(t, host.url(TRY));
   await signIn(page, 'Vera Viewer');
   await page.evaluate(() => {
     const kept = JSON.parse(sessionStorage.getItem('luafn.tokens'));
@@ -353,7 +355,7 @@ test('what goes wrong is told on the page', { skip: noBrowser }, async (t) => {
   await page.click('#renew');
   await page.getByText('Unknown or invalid refresh token. Sign in again.').waitFor();
   assert.equal(await page.textContent('#who'), 'Not signed in');
-  await page.goto(host.url('/?state=forged&code=x'));
+  await page.goto(host.url(`${TRY}?state=forged&code=x`));
   await page.getByText('This sign-in was not begun here.').waitFor();
   assert.equal(new URL(page.url()).search, '');
   await host.stop();

@@ -8,14 +8,14 @@ import { start } from '../lib/host.mjs';
 async function visit(t, options) {
   const host = await start(t, { command: 'dev', files: ownFiles() });
   const page = await open(t, options);
-  await page.goto(host.url('/issuer.html'));
+  await page.goto(host.url('/_luafn/dev/issuer.html'));
   await page.getByRole('group', { name: 'Gus Guest' }).waitFor();
   return { host, page };
 }
 
 test('roles, RBAC and keys are switched, and stay so', { skip: noBrowser }, async (t) => {
   const { host, page } = await visit(t);
-  const state = async () => (await host.get('/dev/issuer')).json();
+  const state = async () => (await host.get('/_luafn/dev/api/issuer')).json();
   const role = page.getByRole('group', { name: 'Gus Guest' }).getByRole('switch', { name: 'TV Shows Viewer' });
   await role.focus();
   await page.keyboard.press('Space');

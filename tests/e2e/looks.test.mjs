@@ -18,7 +18,7 @@ async function tour(page, host, see) {
     await page.goto(host.url(path_));
     await see(name);
   };
-  await page.goto(host.url('/'));
+  await page.goto(host.url('/_luafn/dev/try.html'));
   await page.locator('#users li').nth(2).waitFor();
   await see('not signed in');
   await page.click('#call-me');
@@ -43,10 +43,10 @@ async function tour(page, host, see) {
   await page.locator('.answer .failed').waitFor();
   await see('403');
   await page.getByRole('switch', { name: 'Vera Viewer' }).click();
-  await page.goto(host.url('/issuer.html'));
+  await page.goto(host.url('/_luafn/dev/issuer.html'));
   await page.getByRole('group', { name: 'Gus Guest' }).waitFor();
   await see('roles');
-  await gone('/auth0.html', 'auth0');
+  await gone('/_luafn/dev/auth0.html', 'auth0');
   await gone('/authorize?client_id=nobody&response_type=code', 'unknown client');
   await gone('/v2/logout?client_id=luafn-demo', 'signed out');
 }
@@ -71,7 +71,7 @@ test('a style sheet that is late is waited for', { skip: noBrowser }, async (t) 
   const host = await start(t, { command: 'dev', files: ownFiles() });
   const page = await open(t, { colorScheme: 'dark' });
   const sheet = new Promise((resolve) => { page.route('**/style.css', resolve); });
-  await page.goto(host.url('/auth0.html'), { waitUntil: 'commit' });
+  await page.goto(host.url('/_luafn/dev/auth0.html'), { waitUntil: 'commit' });
   await page.getByRole('heading', { name: 'What each mistake looks like' }).waitFor();
   const seen = looks(page);
   await (await sheet).continue();
@@ -84,7 +84,7 @@ test('a long name leaves the button beside it whole; colours and movement are as
   const seen = [];
   for (const options of [{ viewport: { width: 700, height: 860 } }, { forcedColors: 'active' }, { reducedMotion: 'reduce' }]) {
     const page = await open(t, options);
-    await page.goto(host.url('/'));
+    await page.goto(host.url('/_luafn/dev/try.html'));
     await page.locator('#sign-in:enabled').click();
     await page.getByRole('button', { name: LONG }).click();
     await page.locator('#sign-out').waitFor();

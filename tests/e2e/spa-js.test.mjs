@@ -100,7 +100,7 @@ class App {
 
   async setRole(sub, on) {
     const answer = await this.host.request({
-      method: 'POST', path: '/dev/users', headers: { 'Content-Type': 'application/json' },
+      method: 'POST', path: '/_luafn/dev/api/users', headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify({ sub, role: 'TV Shows Viewer', on }),
     });
     assert.equal(answer.status, 200);

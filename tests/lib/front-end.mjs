@@ -50,7 +50,7 @@ export async function withPeer(t, name) {
   const [issuerPort, port] = [await freePort(), await freePort()];
   const issuer = await auth0Peer(t, issuerPort, `http://127.0.0.1:${port}`);
   const tv = await start(t, { command: 'dev', files: ownFiles() }); // lends its TV API
-  const env = `JWT_ISSUER=${issuer}\nJWT_AUDIENCE=${AUDIENCE}\nTV_API_URL=http://localhost:${tv.port}/dev/tv/shows\n`;
+  const env = `JWT_ISSUER=${issuer}\nJWT_AUDIENCE=${AUDIENCE}\nTV_API_URL=http://localhost:${tv.port}/_luafn/dev/tv/shows\n`;
   const dir = deployment(t, name, env, `http://127.0.0.1:${issuerPort}`);
   const file = path.join(dir, 'functions.lua');
   const text = fs.readFileSync(file, 'utf8');

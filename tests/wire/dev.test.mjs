@@ -51,15 +51,15 @@ async function signIn(h, user, { audience, resource = [], scope = 'openid profil
 }
 
 const discovery = async (h) => (await h.request({ path: '/.well-known/openid-configuration', headers: { Host: `localhost:${h.port}` } })).json();
-const users = async (h) => (await h.get('/dev/users')).json();
+const users = async (h) => (await h.get('/_luafn/dev/api/users')).json();
 
 test('the page, without a build step', async (t) => {
   const h = await dev(t);
-  const page = await h.get('/');
+  const page = await h.get('/_luafn/dev/try.html');
   assert.equal(page.status, 200);
   assert.match(page.header('content-type'), /^text\/html/);
   assert.match(page.text, /<html/i);
-  for (const name of ['/', '/issuer.html']) assert.match((await h.get(name)).text, /<main[^>]*>\s*<noscript>/, `${name}: without scripts a notice, on top`);
+  for (const name of ['/_luafn/dev/', '/_luafn/dev/try.html', '/_luafn/dev/issuer.html']) assert.match((await h.get(name)).text, /<main[^>]*>\s*<noscript>/, `${name}: without scripts a notice, on top`);
   assert.match(page.text, /<link rel="icon" href="\/[^"]*\.svg"/);
   const parts = [...page.text.matchAll(/(?:src|href)="(\/?[\w./-]+\.(?:js|css|svg))"/g)].map((m) => m[1]);
   assert.ok(parts.length > 0, 'it has scripts and styles');
@@ -97,7 +97,7 @@ test('a role is switched on and off', async (t) => {
   const h = await dev(t);
   const { audience } = await users(h);
   const set = (on, type = 'application/json') => h.request({
-    method: 'POST', path: '/dev/users', headers: { 'Content-Type': type }, body: JSON.stringify({ sub: 'auth0|gus', role: 'TV Shows Viewer', on }),
+    method: 'POST', path: '/_luafn/dev/api/users', headers: { 'Content-Type': type }, body: JSON.stringify({ sub: 'auth0|gus', role: 'TV Shows Viewer', on }),
   });
   const shows = async () => (await h.call('shows', { headers: bearer((await signIn(h, 'auth0|gus', { audience })).access_token) })).status;
   assert.equal((await set(true)).status, 200);
@@ -151,7 +151,7 @@ test('PKCE and codes are enforced', async (t) => {
 
 test('pages that give this machine a name of their own get nothing', async (t) => {
   const h = await dev(t);
-  const ask = (host) => h.request({ path: '/dev/users', headers: { Host: host } });
+  const ask = (host) => h.request({ path: '/_luafn/dev/api/users', headers: { Host: host } });
   for (const host of ['evil.example', `evil.example:${h.port}`, 'localhost.evil.example', '127.0.0.1.evil.example', 'localhost@evil.example']) {
     assert.ok((await ask(host)).status >= 400, host);
   }
@@ -161,7 +161,7 @@ test('pages that give this machine a name of their own get nothing', async (t) =
 test('a token made wrong on request is refused, and no other can be had that way', async (t) => {
   const h = await dev(t);
   const make = (fields, type = 'application/json') => h.request({
-    method: 'POST', path: '/dev/token', headers: { 'Content-Type': type }, body: JSON.stringify(fields),
+    method: 'POST', path: '/_luafn/dev/api/token', headers: { 'Content-Type': type }, body: JSON.stringify(fields),
   });
   for (const fault of ['expired', 'audience']) {
     const got = await make({ sub: 'auth0|vera', fault });
@@ -197,7 +197,7 @@ test('serve knows no issuer', async (t) => {
   const dir = deployment(t);
   fs.writeFileSync(path.join(dir, '.env'), 'JWT_ISSUER=http://127.0.0.1:1/\nJWT_AUDIENCE=https://api/tv-shows\n');
   const h = await start(t, { dir });
-  for (const p of ['/authorize', '/oauth/token', '/.well-known/openid-configuration', '/.well-known/jwks.json', '/dev/users', '/']) {
+  for (const p of ['/authorize', '/oauth/token', '/.well-known/openid-configuration', '/.well-known/jwks.json', '/_luafn/dev/api/users', '/']) {
     assert.equal((await h.get(p)).status, 404, p);
   }
 });

@@ -64,9 +64,9 @@ test('explain without a running dev: its keys are in .luafn, the next one too', 
   // What the dev issuer signs after a rotation.
   const h = await start(t, { command: 'dev', dir, args: ['--log', 'none'] });
   const post = (to, body) => h.request({ method: 'POST', path: to, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
-  const mint = async () => (await post('/dev/token', { sub: 'auth0|vera', fault: 'audience' })).json().access_token;
+  const mint = async () => (await post('/_luafn/dev/api/token', { sub: 'auth0|vera', fault: 'audience' })).json().access_token;
   const before = await mint();
-  assert.equal((await post('/dev/rotate', { rotate: true })).status, 200);
+  assert.equal((await post('/_luafn/dev/api/rotate', { rotate: true })).status, 200);
   const after = await mint();
   const kid = (tok) => JSON.parse(Buffer.from(tok.split('.')[0], 'base64url')).kid;
   assert.notEqual(kid(before), kid(after));

@@ -34,7 +34,7 @@ test('make install, then luafn dev in any folder: issuer, pages, function', { sk
     });
   });
   assert.equal((await host.call('hello')).text, 'hello');
-  for (const page of ['/', '/issuer.html', '/auth0.html', '/issuer.js', '/style.css', '/dev/users', '/.well-known/jwks.json']) {
+  for (const page of ['/_luafn/dev/', '/_luafn/dev/try.html', '/_luafn/dev/issuer.html', '/_luafn/dev/auth0.html', '/_luafn/dev/issuer.js', '/_luafn/dev/style.css', '/_luafn/dev/api/users', '/.well-known/jwks.json']) {
     assert.equal((await host.get(page)).status, 200, page);
   }
   assert.ok(fs.existsSync(path.join(dir, 'dev/auth.lua')));

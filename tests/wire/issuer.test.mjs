@@ -93,7 +93,7 @@ test('dev writes dev/auth.lua once, and does without where it cannot', async (t)
   fs.rmSync(path.join(dir, 'dev'), { recursive: true });
   fs.writeFileSync(path.join(dir, 'dev'), 'no folder');
   const without = await start(t, { command: 'dev', dir });
-  assert.deepEqual((await without.get('/dev/users')).json().users.map(({ name }) => name), ['Vera Viewer', 'Gus Guest']);
+  assert.deepEqual((await without.get('/_luafn/dev/api/users')).json().users.map(({ name }) => name), ['Vera Viewer', 'Gus Guest']);
 });
 
 test('tokens: RBAC, permissions, claims, lifetimes, audiences', async (t) => {
@@ -111,7 +111,7 @@ test('tokens: RBAC, permissions, claims, lifetimes, audiences', async (t) => {
   assert.deepEqual(decode((await signIn(h, 'auth0|bob')).access_token).permissions, ['create:shows']);
 
   for (const name of ['add_permissions', 'rbac']) {
-    assert.equal((await post(h, '/dev/rbac', { audience: AUDIENCE, name, on: false })).status, 200);
+    assert.equal((await post(h, '/_luafn/dev/api/rbac', { audience: AUDIENCE, name, on: false })).status, 200);
   }
   const free = decode((await signIn(h, 'auth0|bob', { scope: 'read:shows create:shows' })).access_token);
   assert.equal(free.scope, 'read:shows create:shows');
@@ -205,11 +205,11 @@ test('forms and switches from pages elsewhere are refused', async (t) => {
   const change = { sub: 'auth0|bob', role: 'viewer', on: true };
   for (const headers of elsewhere) {
     assert.equal((await choose(h, asked(h).target, { user: 'auth0|ann' }, headers)).status, 403, JSON.stringify(headers));
-    assert.equal((await post(h, '/dev/users', change, headers)).status, 403);
-    assert.equal((await post(h, '/dev/rotate', { rotate: true }, headers)).status, 403);
+    assert.equal((await post(h, '/_luafn/dev/api/users', change, headers)).status, 403);
+    assert.equal((await post(h, '/_luafn/dev/api/rotate', { rotate: true }, headers)).status, 403);
   }
   assert.equal((await choose(h, asked(h).target, { user: 'auth0|ann' }, own)).status, 302);
-  assert.equal((await post(h, '/dev/users', change, own)).status, 200);
+  assert.equal((await post(h, '/_luafn/dev/api/users', change, own)).status, 200);
 });
 
 test('a web application needs its secret', async (t) => {
@@ -266,8 +266,8 @@ test('two keys are published, with certificates; the next one takes over', async
   }
   const before = (await signIn(h, 'auth0|ann')).access_token;
   assert.equal(headerOf(before).kid, keys[0].kid);
-  assert.equal((await post(h, '/dev/rotate', {})).status, 400);
-  assert.equal((await post(h, '/dev/rotate', { rotate: true })).status, 200);
+  assert.equal((await post(h, '/_luafn/dev/api/rotate', {})).status, 400);
+  assert.equal((await post(h, '/_luafn/dev/api/rotate', { rotate: true })).status, 200);
   const after = (await signIn(h, 'auth0|ann')).access_token;
   assert.equal(headerOf(after).kid, keys[1].kid);
   for (const token of [before, after]) await jwtVerify(token, createLocalJWKSet(await set()), { audience: AUDIENCE });
@@ -278,9 +278,9 @@ test('two keys are published, with certificates; the next one takes over', async
 test('switches outlive a restart, and give way to a changed file', async (t) => {
   const dir = folder(t, { ...deployment({ hello: 'return function() return "hello" end' }), 'dev/auth.lua': text(AUTH) });
   const h = await dev(t, null, dir);
-  const roles = async (host) => (await host.get('/dev/users')).json().users.map((user) => user.roles.length);
+  const roles = async (host) => (await host.get('/_luafn/dev/api/users')).json().users.map((user) => user.roles.length);
   assert.deepEqual(await roles(h), [1, 0, 0]);
-  await post(h, '/dev/users', { sub: 'auth0|bob', role: 'viewer', on: true });
+  await post(h, '/_luafn/dev/api/users', { sub: 'auth0|bob', role: 'viewer', on: true });
   await h.stop();
   const again = await dev(t, null, dir);
   assert.deepEqual(await roles(again), [1, 1, 0]);

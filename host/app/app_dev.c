@@ -1,0 +1,109 @@
+/* /_luafn/dev/: the pages inside the program, for whoever writes the functions.
+ *
+ * They are looked for before anything of the user's, and no rule of his reaches them: neither
+ * header rules nor CORS, which would let pages of other origins read what requests contained. What
+ * the dev issuer tells its pages is a function's (scripts/dev/issuer.lua), below /_luafn/dev/api/.
+ */
+#include "app/app.h"
+
+#include "http/static.h"
+#include "http/target.h"
+#include "journal/hook.h"
+#include "lua/origin.h"
+#include "lua/script.h"
+
+#define HOME "/_luafn/dev"
+
+static const struct static_site pages = {.embedded_prefix = "web/"};
+
+/* Frames and other origins get nothing; nothing but the program's own scripts runs. A page may name
+ * more in a policy of its own, where both count. */
+static const struct {
+    struct str name, value;
+} guards[] = {
+    {{"Content-Security-Policy", 23}, {"frame-ancestors 'none'", 22}},
+    {{"Cross-Origin-Resource-Policy", 28}, {"same-origin", 11}},
+    {{"Referrer-Policy", 15}, {"no-referrer", 11}},
+    {{"X-Content-Type-Options", 22}, {"nosniff", 7}},
+};
+
+void app_dev_decorate(struct exchange *ex)
+{
+    const struct app *app = ex->app;
+    if (ex->hook != NULL)
+        ex->hook->type->answer(ex->hook);
+    for (size_t i = 0; i < sizeof(guards) / sizeof(guards[0]); i++) {
+        if (headers_set(&ex->res.headers, &ex->arena, guards[i].name, guards[i].value) != 0)
+            ex->res.close = true; /* out of memory: the answer leaves without it */
+    }
+    if (app->current != NULL && app->current->config->compression)
+        ex->encode = app_encode;
+}
+
+/* The text of a script that is loaded, by the name that messages have for it; ptr NULL: none is. */
+static struct str find_source(const struct app *app, struct str name)
+{
+    for (unsigned i = 0; app->current != NULL && i < app->current->function_count; i++) {
+        const struct function *function = app->current->functions[i];
+        const struct origin *origin = function->spec->is_dev ? NULL : function->origin;
+        for (unsigned k = 0; origin != NULL && k < origin->count; k++) {
+            const struct origin_note *note = &origin->list[k];
+            if (note->kind == ORIGIN_FILE && note->text != NULL &&
+                str_eq(name, str_from(script_display_name(note->path, function->spec->root))))
+                return origin_text_str(note->text);
+        }
+    }
+    return (struct str){NULL, 0};
+}
+
+static void answer_source(const struct app *app, struct exchange *ex, struct str path)
+{
+    struct str name = target_percent_decode(&ex->arena, path, false);
+    struct str text = name.ptr != NULL ? find_source(app, name) : (struct str){NULL, 0};
+    struct str copy = text.ptr != NULL ? arena_copy(&ex->arena, text) : text;
+    if (copy.ptr == NULL)
+        exchange_answer_error(ex, 404, STR("not_found"), STR("No script of that name is loaded"));
+    else if (response_set_body(&ex->res, &ex->arena, 200, STR("text/plain; charset=utf-8"), copy) ==
+                 0 &&
+             headers_add(&ex->res.headers, &ex->arena, STR("Cache-Control"), STR("no-store")) == 0)
+        exchange_answer(ex);
+    else
+        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+}
+
+bool app_dev(struct app *app, struct exchange *ex, struct str path)
+{
+    static const struct str source = {HOME "/source/", sizeof(HOME "/source/") - 1};
+    static const struct str replay = {HOME "/replay/", sizeof(HOME "/replay/") - 1};
+    if (!str_starts_with(path, STR(HOME "/")))
+        return false;
+    if (str_starts_with(path, source))
+        answer_source(app, ex, str_skip(path, source.len));
+    else if (str_starts_with(path, replay))
+        app_replay(app, ex, str_skip(path, replay.len));
+    else if (static_serve(&pages, ex, str_skip(path, sizeof(HOME) - 1)))
+        exchange_answer(ex);
+    else
+        return false;
+    return true;
+}
+
+/* Where the user has nothing: the dashboard, and what its neighbours were called. */
+bool app_dev_elsewhere(struct app *app, struct exchange *ex, struct str path)
+{
+    static const struct str moved[] = {{"/", 1}, {"/issuer.html", 12}, {"/auth0.html", 11}};
+    bool reads = ex->req.method == METHOD_GET || ex->req.method == METHOD_HEAD;
+    for (size_t i = 0; app->options.dev && reads && i < sizeof(moved) / sizeof(moved[0]); i++) {
+        if (!str_eq(path, moved[i]))
+            continue;
+        struct str target = arena_printf(&ex->arena, HOME "%.*s", STR_ARG(path));
+        if (target.ptr == NULL ||
+            response_set_body(&ex->res, &ex->arena, 302, STR("text/plain"), STR("")) != 0 ||
+            headers_set(&ex->res.headers, &ex->arena, STR("Location"), target) != 0 ||
+            headers_set(&ex->res.headers, &ex->arena, STR("Cache-Control"), STR("no-store")) != 0)
+            ex->res = (struct response){.status = 500};
+        exchange_answer(ex);
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,177 @@
+// The dashboard of `luafn dev`: what a person sees of requests, and that nothing of a request runs there.
+import assert from 'node:assert/strict';
+import path from 'node:path';
+import test from 'node:test';
+import { noBrowser, open } from '../lib/browser.mjs';
+import { deployment, start, write } from '../lib/host.mjs';
+import { looks } from '../lib/looks.mjs';
+
+const HOME = '/_luafn/dev/';
+const SCRIPTS = {
+  shop: `return function(event)
+  log.info("order", { id = 7, lines = { { sku = "a", count = 2 } } })
+  kv.set("last", event.path)
+  sleep(0.01)
+  if event.queryStringParameters.bad then
+    error("no such article")
+  end
+  return json.encode { name = "Ada", items = { 1, 2 } }
+end`,
+  echo: 'return function(event) log.info(event.body or "nothing", event.queryStringParameters) error({ message = event.body or "x" }) end',
+  locked: 'return function() return "in" end',
+};
+const PICTURES = process.env.PICTURES; // a folder: what the pages look like is kept there
+
+async function visit(t, options, hash = '') {
+  const host = await start(t, { command: 'dev', files: deployment(SCRIPTS, { fields: { shop: 'auth = "public"', echo: 'auth = "public"', locked: 'auth = { scope = "read:shows" }' }, more: '  auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },' }) });
+  const page = await open(t, options);
+  await page.goto(host.url(HOME + hash));
+  await page.getByText('live', { exact: true }).waitFor({ state: 'attached' });
+  const rows = page.locator('#rows li');
+  const see = async (name, least = 10) => {
+    if (PICTURES) await page.screenshot({ path: path.join(PICTURES, `${name}.png`), fullPage: true });
+    const { faint, texts, wider } = await looks(page);
+    assert.ok(texts >= least, `${name}: ${texts} texts`);
+    assert.deepEqual(faint, [], name);
+    assert.ok(wider <= 0, `${name}: too wide by ${wider}`);
+  };
+  const tab = (name) => page.getByRole('tab', { name }).click();
+  return { host, page, rows, see, tab };
+}
+
+test('a failing request: seen as it comes, understood, mended, run again', { skip: noBrowser }, async (t) => {
+  const { host, page, rows, see, tab } = await visit(t);
+  await host.call('shop', { suffix: '?x=1' });
+  await host.call('shop', { suffix: '?bad=1' });
+  await host.call('locked');
+  await rows.nth(2).waitFor();
+  assert.match(await rows.first().textContent(), /^401GET .*locked/);
+  await page.getByLabel('Status').selectOption('5xx');
+  await page.waitForFunction(() => document.querySelectorAll('#rows li').length === 1);
+  await page.keyboard.press('Tab');
+  await rows.first().getByRole('link').click();
+  await page.locator('.source li[aria-current]', { hasText: 'error("no such article")' }).waitFor();
+  assert.match(await page.locator('.pane .message').textContent(), /no such article/);
+  await see('error');
+  await tab('Checks');
+  assert.deepEqual(await page.locator('.pane .checks li').evaluateAll((list) => list.map((li) => li.className)), ['passed', 'passed', 'passed', 'failed']);
+  await tab('Timeline');
+  assert.equal(await page.locator('.bars .name', { hasText: 'kv.set' }).count(), 1);
+  assert.equal(await page.locator('.bars .name', { hasText: 'sleep' }).count(), 1);
+  await see('timeline');
+  await tab('Logs');
+  assert.equal(await page.locator('.tree b', { hasText: 'sku' }).count(), 1, 'tables are unfolded');
+  await see('logs');
+  await page.getByRole('tab', { name: 'Logs' }).focus();
+  await page.keyboard.press('ArrowRight');
+  assert.equal(await page.locator('[role=tab][aria-selected=true]').textContent(), 'Error', 'tabs by arrow keys');
+  await tab('Request');
+  await see('request');
+  await tab('Answer');
+  await page.locator('.pane pre').waitFor();
+
+  await page.locator('#one h2').click();
+  await page.keyboard.press('r');
+  await page.getByText('Both answers are the same.').waitFor();
+  write(host.dir, { 'scripts/shop.lua': SCRIPTS.shop.replace('error("no such article")', 'return { statusCode = 404, body = "none" }') });
+  await page.getByRole('button', { name: 'Run it again' }).click();
+  await page.locator('.diff .is', { hasText: '404' }).waitFor();
+  await page.locator('.diff .was', { hasText: '50' }).waitFor();
+  await see('replay');
+  assert.deepEqual(page.faults.filter((fault) => !/status of 5/.test(fault)), []);
+});
+
+test('j and k go through the list, filters leave out; copies; a refusal tells its check', { skip: noBrowser }, async (t) => {
+  const { host, page, rows } = await visit(t, { permissions: ['clipboard-read', 'clipboard-write'] });
+  await host.call('shop', { suffix: '?x=it%27s' });
+  await rows.nth(0).waitFor();
+  await host.call('locked');
+  await rows.nth(1).waitFor();
+  const chosen = () => page.locator('#rows [aria-current]').textContent();
+  await page.keyboard.press('j');
+  assert.match(await chosen(), /locked/);
+  assert.match(await page.locator('.pane .failed').textContent(), /Policy.*refused with/);
+  await page.keyboard.press('j');
+  await page.locator('#rows [aria-current]', { hasText: 'shop' }).waitFor();
+  await page.keyboard.press('k');
+  await page.locator('#rows [aria-current]', { hasText: 'locked' }).waitFor();
+  await page.keyboard.press('j');
+  await page.locator('#one h2', { hasText: 'shop' }).waitFor();
+  await page.getByRole('tab', { name: 'Request' }).click();
+  await page.getByRole('button', { name: 'Copy as curl' }).click();
+  await page.getByRole('button', { name: 'Copied' }).waitFor();
+  assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^curl -i 'http:\/\/127\.0\.0\.1:\d+\/\.netlify\/functions\/shop\?x=it%27s'/);
+  await page.locator('#one h2').click();
+  await page.keyboard.press('/');
+  await page.keyboard.type('read:shows');
+  await page.waitForFunction(() => document.querySelectorAll('#rows li').length < 2);
+  assert.deepEqual(page.faults, []);
+});
+
+test('nothing that a request contains runs or is shown as markup', { skip: noBrowser }, async (t) => {
+  const { host, page, rows, tab } = await visit(t);
+  await page.evaluate(() => { window.ran = 0; });
+  const evil = '<img src=x onerror="ran=1"><script>ran=2</script>"\'><svg/onload=ran=3>javascript:ran=4';
+  await host.call('echo', { method: 'POST', suffix: `?${new URLSearchParams({ [evil]: evil, __proto__: '1' })}`, headers: { 'Content-Type': 'text/plain', 'X-Evil': evil, 'X-Request-Id': '"><b id=evil>' }, body: evil });
+  await host.get(`/${encodeURIComponent(evil.replaceAll('/', ' '))}`);
+  await host.call('echo', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"__proto__":{"x":1},"constructor":null,"cut":"x"}' });
+  await rows.nth(2).waitFor();
+  const links = await rows.locator('a').evaluateAll((list) => list.map((a) => a.hash));
+  for (const hash of links) {
+    await page.evaluate((to) => { location.hash = to; }, hash);
+    await page.locator(`#rows a[aria-current][href="${hash}"]`).waitFor();
+    for (const name of ['Checks', 'Timeline', 'Logs', 'Error', 'Request', 'Answer', 'Replay']) {
+      await tab(name);
+      for (const summary of await page.locator('.pane summary').all()) await summary.click();
+      assert.equal(await page.locator('#evil, #rows img, #one img, #one svg, #one script, #one a').count(), 0, name);
+    }
+  }
+  assert.equal(await page.evaluate(() => window.ran), 0);
+  assert.ok((await page.content()).includes('&lt;script&gt;'), 'the twin: it is shown, as text');
+  assert.deepEqual(page.faults.filter((fault) => !/status of 5/.test(fault)), []);
+});
+
+test('functions with policy and error; a token is made and explained', { skip: noBrowser }, async (t) => {
+  const { host, page, see } = await visit(t, {}, '#/functions');
+  await page.getByRole('heading', { name: 'locked' }).waitFor();
+  assert.match(await page.locator('.things li', { hasText: 'locked' }).textContent(), /scope read:shows/);
+  await see('functions');
+  write(host.dir, { 'scripts/shop.lua': 'return function( oops' });
+  await host.call('shop');
+  await page.goto(host.url(`${HOME}#/tokens`));
+  await page.reload();
+  await page.locator('#notice', { hasText: 'shop.lua' }).waitFor();
+  await page.locator('#token-function').selectOption('locked');
+  await page.locator('#make:enabled').click();
+  await page.getByRole('heading', { name: 'It is let through' }).waitFor();
+  const token = await page.locator('#token').inputValue();
+  assert.equal((await host.call('locked', { headers: { Authorization: `Bearer ${token}` } })).text, 'in');
+  await see('token');
+  await page.locator('#token-kind').selectOption('altered');
+  await page.locator('#make').click();
+  await page.getByRole('heading', { name: 'It is refused' }).waitFor();
+  assert.match(await page.locator('#explained .failed').textContent(), /Signature/);
+  await page.locator('#token').fill('nonsense');
+  await page.locator('#explain').click();
+  await page.locator('#explained', { hasText: 'It is no JSON Web Token' }).waitFor();
+  assert.deepEqual(page.faults, []);
+});
+
+for (const options of [{ colorScheme: 'light' }, { colorScheme: 'dark' }, { forcedColors: 'active' }]) {
+  test(`within 360 px, ${Object.values(options)}`, { skip: noBrowser }, async (t) => {
+    const { host, page, rows, see, tab } = await visit(t, { ...options, viewport: { width: 360, height: 740 } });
+    const name = `narrow-${Object.values(options)}`;
+    await see(`${name}-empty`, 8);
+    await host.call('shop', { suffix: `?bad=1&long=${'x'.repeat(300)}` });
+    await rows.first().getByRole('link').click();
+    await page.locator('.source li[aria-current]').waitFor();
+    await see(`${name}-error`);
+    await tab('Timeline');
+    await see(`${name}-timeline`);
+    for (const part of ['functions', 'tokens']) {
+      await page.goto(host.url(`${HOME}#/${part}`));
+      await see(`${name}-${part}`);
+    }
+    assert.deepEqual(page.faults, []);
+  });
+}

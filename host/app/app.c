@@ -50,8 +50,9 @@ static void answer_not_found(struct app *app, struct exchange *ex)
 {
     if (app->journal != NULL)
         record_begin(app->journal, ex);
-    exchange_answer_error(ex, 404, STR("not_found"),
-                          STR("There is no function and no file at this path"));
+    static const struct str text = {"There is no function and no file at this path", 45};
+    if (!app->options.dev || !app_dev_not_found(ex, text))
+        exchange_answer_error(ex, 404, STR("not_found"), text);
 }
 
 /* In `dev` only names of this machine: a page elsewhere must not reach it under a name of its own

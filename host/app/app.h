@@ -231,6 +231,10 @@ bool app_admin(struct app *app, struct exchange *ex, struct str path);
 bool app_dev(struct app *app, struct exchange *ex, struct str path);
 /* In `dev`, where nothing of the user's is there: 302 to the page that is meant. False: none is. */
 bool app_dev_elsewhere(struct app *app, struct exchange *ex, struct str path);
+/* In `dev`, for who takes HTML: a fault as a page. */
+void app_dev_page(struct exchange *ex);
+/* The same of an address that leads nowhere. False: it was not answered. */
+bool app_dev_not_found(struct exchange *ex, struct str text);
 /* Headers of answers below /_luafn/, in place of those that the user wants on his own. */
 void app_dev_decorate(struct exchange *ex);
 /* app_replay.c: runs the recorded request of that id again, and answers with what came of it. */

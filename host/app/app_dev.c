@@ -88,6 +88,81 @@ bool app_dev(struct app *app, struct exchange *ex, struct str path)
     return true;
 }
 
+/* ---- faults, for people ---- */
+
+static void add_text(struct buf *out, struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        switch (text.ptr[i]) {
+        case '&':
+            buf_add_str(out, STR("&amp;"));
+            break;
+        case '<':
+            buf_add_str(out, STR("&lt;"));
+            break;
+        case '"':
+            buf_add_str(out, STR("&quot;"));
+            break;
+        default:
+            buf_add_char(out, text.ptr[i]);
+        }
+    }
+}
+
+static bool accepts_page(const struct exchange *ex)
+{
+    const struct str *accept = headers_get(&ex->req.headers, STR("accept"));
+    return accept != NULL && str_find_text(*accept, STR("text/html")) < accept->len;
+}
+
+/* Around the body that there is. */
+static void set_page(struct exchange *ex)
+{
+    struct buf page = BUF_INIT;
+    buf_printf(&page,
+               "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n<meta "
+               "name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+               "<title>%d</title>\n<meta name=\"luafn-request\" content=\"",
+               ex->res.status);
+    add_text(&page, str_from(ex->request_id));
+    buf_printf(&page,
+               "\">\n<link rel=\"icon\" href=\"" HOME "/icon.svg\">\n"
+               "<link rel=\"stylesheet\" href=\"" HOME "/style.css\">\n"
+               "<link rel=\"stylesheet\" href=\"" HOME "/dashboard.css\">\n"
+               "<script type=\"module\" src=\"" HOME "/fault.js\"></script>\n</head>"
+               "<body data-status=\"%d\"><header class=\"bar\"><p class=\"brand\">luafn</p>"
+               "<a href=\"" HOME "/\">Dashboard</a></header>\n<main><h1>%d %s</h1>\n<pre>",
+               ex->res.status, ex->res.status, response_reason(ex->res.status));
+    add_text(&page, ex->res.body);
+    buf_add_str(&page, STR("</pre>\n<div id=\"routes\"></div>\n<article id=\"one\" class=\"one\">"
+                           "</article></main></body></html>\n"));
+    struct str copy =
+        buf_failed(&page) ? (struct str){NULL, 0} : arena_copy(&ex->arena, buf_str(&page));
+    buf_free(&page);
+    if (copy.ptr == NULL || headers_set(&ex->res.headers, &ex->arena, STR("Content-Type"),
+                                        STR("text/html; charset=utf-8")) != 0)
+        return; /* no memory: JSON will do */
+    ex->res.body = copy;
+}
+
+void app_dev_page(struct exchange *ex)
+{
+    const struct response *res = &ex->res;
+    if (ex->error_code != NULL && res->status >= 500 && !res->streamed && res->file == NULL &&
+        accepts_page(ex))
+        set_page(ex);
+}
+
+bool app_dev_not_found(struct exchange *ex, struct str text)
+{
+    if (!accepts_page(ex) ||
+        response_set_error(&ex->res, &ex->arena, 404, STR("not_found"), text) != 0)
+        return false;
+    set_page(ex);
+    exchange_answer(ex);
+    return true;
+}
+
 /* Where the user has nothing: the dashboard, and what its neighbours were called. */
 bool app_dev_elsewhere(struct app *app, struct exchange *ex, struct str path)
 {

@@ -166,6 +166,8 @@ void app_decorate(struct exchange *ex)
     struct app *app = ex->app;
     if (ex->hook != NULL)
         ex->hook->type->answer(ex->hook);
+    if (app->options.dev)
+        app_dev_page(ex);
     if (app->current == NULL)
         return;
     const struct config *config = app->current->config;

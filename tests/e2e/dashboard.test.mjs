@@ -157,6 +157,24 @@ test('functions with policy and error; a token is made and explained', { skip: n
   assert.deepEqual(page.faults, []);
 });
 
+test('a fault is a page with its source, a 404 lists the routes; programs get JSON', { skip: noBrowser }, async (t) => {
+  const { host, page, see } = await visit(t);
+  await page.goto(host.url('/.netlify/functions/shop?bad=1'));
+  await page.locator('.source li[aria-current]', { hasText: 'no such article' }).waitFor();
+  await see('fault');
+  await page.goto(host.url('/nowhere'));
+  await page.locator('#routes', { hasText: 'scope read:shows' }).waitFor();
+  await see('nowhere');
+  const html = { Accept: 'text/html,*/*;q=0.8' };
+  const evil = await host.call('echo', { method: 'POST', headers: { ...html, 'Content-Type': 'text/plain', 'X-Request-Id': '"><b>' }, body: '<script>ran=1</script>' });
+  assert.match(evil.header('content-type'), /^text\/html/);
+  assert.doesNotMatch(evil.text, /<script>|"><b>/);
+  assert.match(evil.text, /&lt;script>ran=1/, 'the twin: it is shown, as text');
+  assert.match((await host.call('shop', { suffix: '?bad=1' })).header('content-type'), /json/);
+  assert.equal((await host.call('shop', { headers: html })).json().name, 'Ada');
+  assert.deepEqual(page.faults.filter((fault) => !/status of (404|5)/.test(fault)), []);
+});
+
 for (const options of [{ colorScheme: 'light' }, { colorScheme: 'dark' }, { forcedColors: 'active' }]) {
   test(`within 360 px, ${Object.values(options)}`, { skip: noBrowser }, async (t) => {
     const { host, page, rows, see, tab } = await visit(t, { ...options, viewport: { width: 360, height: 740 } });

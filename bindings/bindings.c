@@ -23,3 +23,5 @@ const struct binding bindings[] = {
     {"url", open_url},
     {NULL, NULL},
 };
+
+const struct binding bindings_own[] = {{"host", open_host}, {NULL, NULL}};

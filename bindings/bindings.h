@@ -8,12 +8,16 @@
 /* Ends with a NULL name. */
 extern const struct binding bindings[];
 
+/* What functions of the program itself have, too. */
+extern const struct binding bindings_own[];
+
 /* One opener a file: pushes the module's table (or function). */
 int open_after_response(lua_State *L);
 int open_base64(lua_State *L);
 int open_crypto(lua_State *L);
 int open_env(lua_State *L);
 int open_fetch(lua_State *L);
+int open_host(lua_State *L);
 int open_html(lua_State *L);
 int open_json(lua_State *L);
 int open_jwt(lua_State *L);

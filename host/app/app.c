@@ -30,6 +30,7 @@ struct visit {
     struct str token;            /* with claims */
     struct mcp_message *message; /* a tool is called, or asked for; NULL: neither */
     bool guarded;                /* a rule of `protect` that asks for something was passed */
+    enum mcp_place place;        /* of that tool */
     struct route_match match;
     struct str path;                         /* as the client sent it, normalised */
     void (*received)(struct visit *visit);   /* while its body comes */
@@ -39,7 +40,8 @@ struct visit {
 static void find_way(struct visit *visit, bool waited);
 static void authorize(struct visit *visit, bool waited);
 static bool guard(struct visit *visit, struct str path, bool waited);
-static void enter_tools(struct visit *visit);
+static void enter_tools(struct visit *visit, enum mcp_place place);
+static bool enter_own_tools(struct visit *visit);
 static void run_by_hand(struct visit *visit);
 static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
                           void (*resume)(struct visit *visit, bool waited));
@@ -285,8 +287,8 @@ void app_on_request(void *arg, struct exchange *ex)
 {
     struct app *app = arg;
     struct visit *visit = begin(app, ex);
-    if (visit == NULL ||
-        (str_starts_with(visit->path, STR("/_luafn/")) && app_admin(app, ex, visit->path)))
+    if (visit == NULL || (str_starts_with(visit->path, STR("/_luafn/")) &&
+                          (app_admin(app, ex, visit->path) || enter_own_tools(visit))))
         return;
     if (app->current == NULL) {
         exchange_answer_error(ex, 503, STR("starting"), STR("The host is still loading"));
@@ -295,7 +297,7 @@ void app_on_request(void *arg, struct exchange *ex)
     if (app->current->config->receives && app_receive(app, ex))
         return;
     if (mcp_is_at(app->current, visit->path))
-        enter_tools(visit);
+        enter_tools(visit, MCP_FUNCTIONS);
     else
         find_way(visit, false);
 }
@@ -358,7 +360,7 @@ static enum policy_result check(struct visit *visit, const struct policy *policy
         return policy_check(policy, visit->ex, now, keys_final, verdict);
     if (visit->function != NULL)
         return policy_check(&visit->function->spec->policy, visit->ex, now, keys_final, verdict);
-    if (mcp_gate(visit->app->current, visit->ex, now, &gate))
+    if (mcp_gate(visit->app->current, visit->place, visit->ex, now, &gate))
         return policy_check(&gate, visit->ex, now, keys_final, verdict);
     visit->ex->res = (struct response){.status = 500};
     return POLICY_DENY;
@@ -639,7 +641,7 @@ static void call_function(struct visit *visit)
 static void read_message(struct visit *visit)
 {
     struct exchange *ex = visit->ex;
-    visit->message = mcp_read(visit->app->current, ex);
+    visit->message = mcp_read(visit->app->current, visit->place, ex);
     struct function *target = visit->message != NULL ? mcp_target(visit->message) : NULL;
     if (target != NULL && !choose(visit, target))
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
@@ -648,17 +650,30 @@ static void read_message(struct visit *visit)
 }
 
 /* Nobody is judged yet, but who has no token that could be good is not listened to. */
-static void enter_tools(struct visit *visit)
+static void enter_tools(struct visit *visit, enum mcp_place place)
 {
     struct exchange *ex = visit->ex;
     const struct deployment *d = visit->app->current;
     struct policy gate;
-    if (mcp_refuses(d, ex))
+    visit->place = place;
+    if (mcp_refuses(d, ex) ||
+        (place == MCP_OWN && mcp_refuses_token(visit->app->options.own_token, ex)))
         return;
-    if (mcp_gate(d, ex, clock_now(), &gate) && mcp_listens_to(&gate, ex, clock_now()))
+    if (mcp_gate(d, place, ex, clock_now(), &gate) && mcp_listens_to(&gate, ex, clock_now()))
         receive(visit, read_message);
     else
         authorize(visit, true);
+}
+
+/* Those of `dev` itself. True when the exchange was taken care of. */
+static bool enter_own_tools(struct visit *visit)
+{
+    const struct app *app = visit->app;
+    if (app->options.own_token.len == 0 || app->current == NULL ||
+        !str_eq(visit->path, MCP_OWN_PATH))
+        return false;
+    enter_tools(visit, MCP_OWN);
+    return true;
 }
 
 /* ---- scheduled functions: nobody calls them, so nobody is judged ---- */

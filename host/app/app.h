@@ -58,6 +58,8 @@ struct app_options {
     const char *const *instead;
     /* Functions that the program brings itself (the dev issuer): name, script, ..., NULL. */
     const char *const *own_functions;
+    struct str own_token; /* of who calls those that are tools; empty: they are not called */
+    const char *program;  /* its file, which they run; NULL: they run nothing */
 };
 
 struct app;
@@ -76,6 +78,7 @@ struct app_reader {
 
 struct app {
     uv_loop_t *loop;
+    struct own_services own; /* for own_functions */
     struct app_options options;
     struct server *server;
     struct client *client;
@@ -224,6 +227,8 @@ void app_delivery(struct app *app, struct exchange *ex, struct function *functio
                   const struct webhook_delivery *webhook, app_rate_done *done, void *arg);
 /* Says of those that run that they do; once a second. */
 void app_delivery_renew(struct app *app);
+/* app_own.c: what the functions of the program itself may ask. */
+void app_own_init(struct app *app);
 /* app_admin.c: /_luafn/live, ready, metrics, routes. True when the path is one of them and ex was
  * answered. */
 bool app_admin(struct app *app, struct exchange *ex, struct str path);

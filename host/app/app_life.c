@@ -153,7 +153,8 @@ void app_reload(struct app *app)
                                       .metrics = app->options.metrics,
                                       .page = app->page,
                                       .running_name = app->options.running_name,
-                                      .number = number_version};
+                                      .number = number_version,
+                                      .own = &app->own};
     struct deployment *deployment = NULL;
     if (config != NULL)
         deployment = deployment_new(config, &services, app->options.bindings, app->current, kept,
@@ -397,6 +398,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     app->loop = loop;
     app->sql = sql_new(loop, options->sql_trial);
     app->options = *options;
+    app_own_init(app);
     app->on_ready = on_ready;
     list_init(&app->proxies);
     list_init(&app->deliveries);

@@ -215,7 +215,7 @@ static int check_tools(struct deployment *d, struct err *err)
 {
     bool serves = d->config->mcp.given;
     for (unsigned i = 0; i < d->function_count; i++)
-        serves = serves || d->functions[i]->spec->tool != NULL;
+        serves = serves || (d->functions[i]->spec->tool != NULL && !d->functions[i]->spec->is_dev);
     for (unsigned i = 0; serves && i < d->function_count; i++) {
         const struct function_spec *spec = d->functions[i]->spec;
         char path[256];

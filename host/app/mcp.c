@@ -1,6 +1,5 @@
 /* The address of the tools: who may come, and with what. */
-#include "app/mcp.h"
-
+#include "app/mcp_internal.h"
 #include "client/client_rules.h"
 
 /* ---- the head ---- */
@@ -94,6 +93,37 @@ bool mcp_refuses(const struct deployment *d, struct exchange *ex)
     return true;
 }
 
+/* Does it say the same? How long that takes tells nothing of where it does not. */
+static bool is_same(struct str given, struct str wanted)
+{
+    volatile unsigned char differs = 0;
+    for (size_t i = 0; given.len == wanted.len && i < wanted.len; i++)
+        differs = (unsigned char)(differs | (given.ptr[i] ^ wanted.ptr[i]));
+    return given.len == wanted.len && differs == 0;
+}
+
+bool mcp_refuses_token(struct str token, struct exchange *ex)
+{
+    bool many;
+    const struct str *given = headers_get_single(&ex->req.headers, STR("authorization"), &many);
+    bool bears = given != NULL && given->len > 7 &&
+                 str_eq_nocase((struct str){given->ptr, 7}, STR("Bearer "));
+    if (bears && !many && is_same(str_trim(str_skip(*given, 7)), token))
+        return false;
+    bool none = given == NULL && !many;
+    ex->error_code = none ? "missing_token" : "invalid_token";
+    if (response_set_error(&ex->res, &ex->arena, 401, str_from(ex->error_code),
+                           STR("The tools of dev want the token that it told when it started: "
+                               "Authorization: Bearer, and what is in .luafn/dev-mcp-token")) !=
+            0 ||
+        headers_add(&ex->res.headers, &ex->arena, STR("WWW-Authenticate"),
+                    none ? STR("Bearer realm=\"luafn dev\"")
+                         : STR("Bearer realm=\"luafn dev\", error=\"invalid_token\"")) != 0)
+        ex->res = (struct response){.status = 401};
+    exchange_answer(ex);
+    return true;
+}
+
 void mcp_expose_headers(struct exchange *ex)
 {
     if (headers_get(&ex->req.headers, STR("origin")) != NULL &&
@@ -104,9 +134,9 @@ void mcp_expose_headers(struct exchange *ex)
 
 /* ---- the gate ---- */
 
-static const struct policy *policy_of(const struct function *function)
+static const struct policy *policy_of(const struct function *function, enum mcp_place place)
 {
-    return function->spec->tool != NULL ? &function->spec->policy : NULL;
+    return mcp_has(place, function->spec) ? &function->spec->policy : NULL;
 }
 
 static bool wants(const struct policy *policy, struct str scope)
@@ -119,8 +149,8 @@ static bool wants(const struct policy *policy, struct str scope)
 }
 
 /* Those of `first` that each of the others wants as well. */
-static bool common_scopes(const struct deployment *d, const struct policy *first,
-                          struct arena *arena, struct policy *gate)
+static bool common_scopes(const struct deployment *d, enum mcp_place place,
+                          const struct policy *first, struct arena *arena, struct policy *gate)
 {
     gate->scopes = arena_alloc(arena, (first->scope_count + 1) * sizeof(*gate->scopes));
     if (gate->scopes == NULL)
@@ -128,7 +158,7 @@ static bool common_scopes(const struct deployment *d, const struct policy *first
     for (unsigned n = 0; n < first->scope_count; n++) {
         bool all = true;
         for (unsigned i = 0; all && i < d->function_count; i++) {
-            const struct policy *policy = policy_of(d->functions[i]);
+            const struct policy *policy = policy_of(d->functions[i], place);
             all = policy == NULL || wants(policy, first->scopes[n]);
         }
         if (all)
@@ -137,12 +167,13 @@ static bool common_scopes(const struct deployment *d, const struct policy *first
     return true;
 }
 
-bool mcp_gate(const struct deployment *d, struct exchange *ex, double now, struct policy *gate)
+bool mcp_gate(const struct deployment *d, enum mcp_place place, struct exchange *ex, double now,
+              struct policy *gate)
 {
     const struct policy *first = NULL, *chosen = NULL;
     bool open = false, signs_in = headers_get(&ex->req.headers, STR("authorization")) != NULL;
     for (unsigned i = 0; i < d->function_count; i++) {
-        const struct policy *policy = policy_of(d->functions[i]);
+        const struct policy *policy = policy_of(d->functions[i], place);
         bool closed = policy != NULL && policy->kind == POLICY_TOKEN;
         open = open || (policy != NULL && !closed);
         if (closed && first == NULL)
@@ -159,7 +190,7 @@ bool mcp_gate(const struct deployment *d, struct exchange *ex, double now, struc
                             .dpop = chosen->dpop,
                             .verifiers = chosen->verifiers,
                             .verifier_count = chosen->verifier_count};
-    return common_scopes(d, first, &ex->arena, gate);
+    return common_scopes(d, place, first, &ex->arena, gate);
 }
 
 bool mcp_listens_to(const struct policy *gate, struct exchange *ex, double now)
@@ -197,7 +228,7 @@ static struct str add_scopes(const struct deployment *d, struct exchange *ex, do
                              struct str scopes)
 {
     for (unsigned i = 0; i < d->function_count; i++) {
-        const struct policy *policy = policy_of(d->functions[i]);
+        const struct policy *policy = policy_of(d->functions[i], MCP_FUNCTIONS);
         for (unsigned n = 0; policy != NULL && n < policy->scope_count; n++) {
             struct str *scope = &policy->scopes[n];
             if (!has_word(scopes, *scope) && has_scope(policy, scope, ex, now))

@@ -10,6 +10,13 @@
 #include "app/deployment.h"
 #include "http/exchange.h"
 
+/* Where the tools of `dev` itself are. */
+#define MCP_OWN_PATH STR("/_luafn/dev/mcp")
+
+/* Whose tools: those of the deployment's functions, at `mcp.path`, or those that `dev` brings
+ * itself (function_spec.is_dev), whose callers have the token of that very `dev`. */
+enum mcp_place { MCP_FUNCTIONS, MCP_OWN };
+
 /* A message that is to be answered; in the exchange's arena. */
 struct mcp_message;
 
@@ -23,19 +30,23 @@ static inline bool mcp_is_at(const struct deployment *d, struct str path)
  * True when it did. */
 bool mcp_refuses(const struct deployment *d, struct exchange *ex);
 
+/* Of MCP_OWN: answers 401 to who does not bring this token. True when it did. */
+bool mcp_refuses_token(struct str token, struct exchange *ex);
+
 /* A page may read of an answer what its client goes by. */
 void mcp_expose_headers(struct exchange *ex);
 
 /* What everybody needs who is not just calling a tool: a token of an issuer of one of the tools,
  * with the scopes that all of them want; nothing, where one is open and no token came. Borrows from
  * the deployment. False: out of memory. */
-bool mcp_gate(const struct deployment *d, struct exchange *ex, double now, struct policy *gate);
+bool mcp_gate(const struct deployment *d, enum mcp_place place, struct exchange *ex, double now,
+              struct policy *gate);
 
 /* May somebody with this request's headers send a body at all? */
 bool mcp_listens_to(const struct policy *gate, struct exchange *ex, double now);
 
 /* Reads the request's body. NULL: it was answered. */
-struct mcp_message *mcp_read(const struct deployment *d, struct exchange *ex);
+struct mcp_message *mcp_read(const struct deployment *d, enum mcp_place place, struct exchange *ex);
 
 /* The function whose tool is called; NULL: none is. */
 struct function *mcp_target(const struct mcp_message *message);

@@ -4,6 +4,11 @@
 const char *const mcp_modern_versions[] = {"2026-07-28", NULL};
 const char *const mcp_legacy_versions[] = {"2025-11-25", "2025-06-18", "2025-03-26", NULL};
 
+#define OWN_INSTRUCTIONS                                                                           \
+    "What a luafn host in development serves, and what became of it. After a change to a script: " \
+    "`generations` tells whether it is live, `faults` what does not load and what failed last, "   \
+    "`invoke` calls a function and gives its answer, logs and fault, `request` one request whole."
+
 /* ---- the frame ---- */
 
 /* Sends the JSON in `body`, which is freed: whole, or as the last event of a stream. */
@@ -101,6 +106,16 @@ void mcp_add_misfit(struct buf *members, const char *what, const struct schema_e
 
 /* ---- what is asked of the server itself ---- */
 
+const struct mcp_spec *mcp_spec_of(const struct deployment *d, enum mcp_place place)
+{
+    static const struct mcp_spec own = {
+        .name = {"luafn-dev", 9},
+        .version = {LUAFN_VERSION, sizeof(LUAFN_VERSION) - 1},
+        .instructions = {OWN_INSTRUCTIONS, sizeof(OWN_INSTRUCTIONS) - 1},
+        .list_all = true};
+    return place == MCP_OWN ? &own : &d->config->mcp;
+}
+
 static void add_instructions(struct buf *out, const struct mcp_spec *spec)
 {
     if (spec->instructions.len == 0)
@@ -146,8 +161,8 @@ static void add_tools(struct buf *out, const struct deployment *d,
     buf_add_str(out, STR("\"tools\":["));
     for (unsigned i = 0; i < d->function_count; i++) {
         const struct function_spec *spec = d->functions[i]->spec;
-        if (spec->tool == NULL ||
-            !(d->config->mcp.list_all || policy_may(&spec->policy, message->ex, now)))
+        if (!mcp_has(message->place, spec) || !(mcp_spec_of(d, message->place)->list_all ||
+                                                policy_may(&spec->policy, message->ex, now)))
             continue;
         buf_add_str(out, count++ > 0 ? STR(",") : STR(""));
         buf_add_str(out, spec->tool->text);
@@ -165,10 +180,10 @@ void mcp_answer(const struct deployment *d, struct mcp_message *message, double 
         mcp_answer_nothing(message->ex);
         return;
     case MCP_DISCOVER:
-        add_discovery(&members, &d->config->mcp);
+        add_discovery(&members, mcp_spec_of(d, message->place));
         break;
     case MCP_INITIALIZE:
-        add_introduction(&members, message, &d->config->mcp);
+        add_introduction(&members, message, mcp_spec_of(d, message->place));
         break;
     case MCP_LIST:
         add_tools(&members, d, message, now);

@@ -23,6 +23,7 @@ enum mcp_method { MCP_NOTIFICATION, MCP_INITIALIZE, MCP_PING, MCP_DISCOVER, MCP_
 
 struct mcp_message {
     struct exchange *ex; /* borrowed: the message is in its arena */
+    enum mcp_place place;
     enum mcp_method method;
     bool modern;               /* of the newer era */
     struct str id;             /* as it came: JSON */
@@ -43,6 +44,15 @@ struct mcp_message {
 /* The versions that a message of either era may name, the newest first; NULL at the end. */
 extern const char *const mcp_modern_versions[];
 extern const char *const mcp_legacy_versions[];
+
+/* What the server at that place says of itself. */
+const struct mcp_spec *mcp_spec_of(const struct deployment *d, enum mcp_place place);
+
+/* Is the function one of the place's tools? */
+static inline bool mcp_has(enum mcp_place place, const struct function_spec *spec)
+{
+    return spec->tool != NULL && spec->is_dev == (place == MCP_OWN);
+}
 
 /* Each answers. `data` (JSON) may be empty. */
 void mcp_answer_error(struct mcp_message *message, int status, int code, struct str text,

@@ -218,11 +218,11 @@ static bool find_method(struct mcp_message *message, struct str name)
     return refuse_method(message, name);
 }
 
-static struct function *find_tool(const struct deployment *d, struct str name)
+static struct function *find_tool(const struct deployment *d, enum mcp_place place, struct str name)
 {
     for (unsigned i = 0; i < d->function_count; i++) {
         const struct function_spec *spec = d->functions[i]->spec;
-        if (spec->tool != NULL && str_eq(spec->name, name))
+        if (mcp_has(place, spec) && str_eq(spec->tool->name, name))
             return d->functions[i];
     }
     return NULL;
@@ -251,7 +251,7 @@ static bool read_call(struct mcp_message *message, const struct deployment *d, c
     const json_t *name = json_object_get(params, "name");
     if (!json_is_string(name))
         return refuse(message, 200, MCP_INVALID_PARAMS, "`name` of the tool must be a text");
-    message->function = find_tool(d, text_of(name));
+    message->function = find_tool(d, message->place, text_of(name));
     if (message->function == NULL) {
         struct str text =
             arena_printf(&message->ex->arena, "Unknown tool: %.*s",
@@ -360,7 +360,7 @@ static bool keep_server(struct mcp_message *message, const struct mcp_spec *spec
     return message->server.ptr != NULL || refuse_memory(message);
 }
 
-struct mcp_message *mcp_read(const struct deployment *d, struct exchange *ex)
+struct mcp_message *mcp_read(const struct deployment *d, enum mcp_place place, struct exchange *ex)
 {
     struct mcp_message *message = arena_zalloc(&ex->arena, sizeof(*message));
     if (message == NULL) {
@@ -368,11 +368,12 @@ struct mcp_message *mcp_read(const struct deployment *d, struct exchange *ex)
         return NULL;
     }
     message->ex = ex;
+    message->place = place;
     message->id = STR("null");
     const struct str *version = header_of(message, "mcp-protocol-version");
     const json_t *root = parse(message);
     if (root == NULL || !read_frame(message, root, version) ||
-        !keep_server(message, &d->config->mcp))
+        !keep_server(message, mcp_spec_of(d, place)))
         return NULL;
     if (json_object_get(root, "id") == NULL) {
         message->method = MCP_NOTIFICATION;

@@ -147,7 +147,7 @@ static void push_function(lua_State *L, struct writing *w, const struct function
     set_list(L, "paths", named ? spec->paths : &standard,
              named ? spec->path_count : standard.ptr != NULL);
     set_count(L, "methods", spec->methods);
-    if (spec->tool != NULL)
+    if (spec->tool != NULL && !spec->is_dev)
         set_text(L, "tool", w->deployment->config->mcp.path);
     set_count(L, "generation", function->generation);
     set_flag(L, "background", spec->background);

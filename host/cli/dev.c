@@ -5,17 +5,29 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <uv.h>
 
 #include "base/embedded.h"
 #include "cli/dev_key.h"
 #include "cli/dev_place.h"
+#include "cli/dev_token.h"
 #include "base/file.h"
 #include "cli/run_host.h"
 #include "lua/script.h"
 
 static const char *const own_functions[] = {
     "luafn-dev-issuer", SCRIPT_EMBEDDED "scripts/dev/issuer.lua", "luafn-dev-tv",
-    SCRIPT_EMBEDDED "scripts/dev/tv.lua", NULL};
+    SCRIPT_EMBEDDED "scripts/dev/tv.lua",
+    /* tools: */
+    "luafn-dev-explain", SCRIPT_EMBEDDED "scripts/dev/tool-explain.lua", "luafn-dev-faults",
+    SCRIPT_EMBEDDED "scripts/dev/tool-faults.lua", "luafn-dev-generations",
+    SCRIPT_EMBEDDED "scripts/dev/tool-generations.lua", "luafn-dev-invoke",
+    SCRIPT_EMBEDDED "scripts/dev/tool-invoke.lua", "luafn-dev-request",
+    SCRIPT_EMBEDDED "scripts/dev/tool-request.lua", "luafn-dev-requests",
+    SCRIPT_EMBEDDED "scripts/dev/tool-requests.lua", "luafn-dev-routes",
+    SCRIPT_EMBEDDED "scripts/dev/tool-routes.lua", "luafn-dev-test",
+    SCRIPT_EMBEDDED "scripts/dev/tool-test.lua", "luafn-dev-token",
+    SCRIPT_EMBEDDED "scripts/dev/tool-token.lua", NULL};
 
 /* "127.0.0.1:80", "[::1]:80", "localhost:80", "80"; and unix sockets, which are this machine's. */
 static bool is_loopback(const char *address)
@@ -130,17 +142,41 @@ static void name_origin(const struct run_host_plan *plan, char *out, size_t size
              strrchr(run_host_first(plan)->url, ':'));
 }
 
-static void announce(const struct run_host_plan *plan)
+/* What a client of the tools of `dev` itself must know. */
+static void tell_tools(const struct run_host_plan *plan)
 {
-    char origin[160];
-    name_origin(plan, origin, sizeof(origin));
-    make_auth_file(plan->supervisor.worker.app.config_file);
-    fprintf(stderr, "open %s/_luafn/dev/ in a browser\n", origin);
+    const struct app_options *app = &plan->supervisor.worker.app;
+    const char *const *value = app->defaults;
+    while (strcmp(value[0], "URL") != 0)
+        value += 2;
+    if (app->own_token.len > 0)
+        fprintf(stderr,
+                "tools for whoever writes functions; in a client's list of servers: "
+                "\"luafn-dev\": { \"type\": \"http\", \"url\": \"%s/_luafn/dev/mcp\", "
+                "\"headers\": { \"Authorization\": \"Bearer %.*s\" } }\n",
+                value[1], STR_ARG(app->own_token));
 }
 
 static void announce_quietly(const struct run_host_plan *plan)
 {
     make_auth_file(plan->supervisor.worker.app.config_file);
+    tell_tools(plan);
+}
+
+static void announce(const struct run_host_plan *plan)
+{
+    char origin[160];
+    name_origin(plan, origin, sizeof(origin));
+    announce_quietly(plan);
+    fprintf(stderr, "open %s/_luafn/dev/ in a browser\n", origin);
+}
+
+/* Where this program is; NULL where that cannot be said. */
+static const char *find_program(void)
+{
+    static char path[4096];
+    size_t size = sizeof(path);
+    return uv_exepath(path, &size) == 0 ? path : NULL;
 }
 
 static int run(int argc, char **argv)
@@ -178,6 +214,8 @@ static int run(int argc, char **argv)
     dev_place_keep(r.config_file, values.issuer);
     plan.supervisor.worker.app.defaults = values.list;
     plan.supervisor.worker.app.own_functions = own_functions;
+    plan.supervisor.worker.app.own_token = dev_token_get(r.config_file);
+    plan.supervisor.worker.app.program = find_program();
     plan.announce = r.listen.count == 0 ? announce : announce_quietly;
     rc = run_host_go(&plan);
     buf_free(&values.key);

@@ -36,6 +36,21 @@ struct task;
 struct event_slot;
 struct hook;
 
+struct buf;
+struct redact_names;
+
+/* What the functions that the program brings itself (function_spec.is_dev) may ask beside what all
+ * functions may. All borrowed. */
+struct own_services {
+    const struct binding *bindings;                     /* globals that they alone have */
+    const char *program, *config_file, *journal_folder; /* NULL: there is none */
+    /* Appends JSON: what is loaded, and what is not; and the routes. */
+    void (*write_state)(void *arg, struct buf *out);
+    void (*write_routes)(void *arg, struct buf *out);
+    struct redact_names *(*redacted)(void *arg); /* a new reference, or NULL */
+    void *arg;
+};
+
 /* What a worker offers to bindings. All borrowed; NULL where a tool (check, test) has none. */
 struct services {
     uv_loop_t *loop;
@@ -70,6 +85,7 @@ struct services {
      * before (0: none): greater, and the same in every worker. NULL: current + 1. */
     unsigned (*number)(void *arg, struct str name, uint64_t content, unsigned current);
     void *number_arg;
+    const struct own_services *own; /* NULL: none */
 };
 
 /* Why the host makes a coroutine yield; anything but VM_YIELD_SCRIPT passes up through the script's

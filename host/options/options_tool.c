@@ -140,11 +140,11 @@ static json_t *read_annotations(struct options_reader *r)
 }
 
 /* As `tools/list` shows it; takes the annotations over. */
-static int describe(struct options_reader *r, struct tool_spec *tool, struct str name,
-                    struct str title, json_t *annotations)
+static int describe(struct options_reader *r, struct tool_spec *tool, struct str title,
+                    json_t *annotations)
 {
     json_t *all = json_object();
-    int rc = json_object_set_new(all, "name", json_stringn(name.ptr, name.len));
+    int rc = json_object_set_new(all, "name", json_stringn(tool->name.ptr, tool->name.len));
     rc |= json_object_set_new(all, "description",
                               json_stringn(tool->description.ptr, tool->description.len));
     rc |= json_object_set(all, "inputSchema", (json_t *)(uintptr_t)schema_source(tool->input));
@@ -182,7 +182,7 @@ static struct schema *make_empty(struct options_reader *r)
     return NULL;
 }
 
-static int read_parts(struct options_reader *r, struct tool_spec *tool, struct str name)
+static int read_parts(struct options_reader *r, struct tool_spec *tool)
 {
     static const char *const keys[] = {"description", "input",       "output",
                                        "title",       "annotations", NULL};
@@ -194,7 +194,7 @@ static int read_parts(struct options_reader *r, struct tool_spec *tool, struct s
         options_fault(r, NULL, "`description` is missing: it tells a program what the tool is for");
     if (r->rc == 0 && (!str_is_utf8(tool->description) || !str_is_utf8(title)))
         options_fault(r, NULL, "has a text that is not UTF-8");
-    if (r->rc == 0 && name.len > LIMIT_TOOL_NAME)
+    if (r->rc == 0 && tool->name.len > LIMIT_TOOL_NAME)
         options_fault(r, NULL, "a tool's name, which is the function's, has %d characters at most",
                       LIMIT_TOOL_NAME);
     tool->input = read_schema(r, "input");
@@ -205,7 +205,7 @@ static int read_parts(struct options_reader *r, struct tool_spec *tool, struct s
         read_headers(r, tool);
     json_t *annotations = read_annotations(r);
     if (r->rc == 0)
-        describe(r, tool, name, title, annotations);
+        describe(r, tool, title, annotations);
     else
         json_decref(annotations);
     return r->rc;
@@ -213,6 +213,7 @@ static int read_parts(struct options_reader *r, struct tool_spec *tool, struct s
 
 int options_read_tool(struct options_reader *r, struct function_spec *spec)
 {
+    static const struct str own = {"luafn-dev-", 10};
     if (!options_get(r, "tool"))
         return r->rc;
     if (!lua_istable(r->L, -1))
@@ -223,7 +224,10 @@ int options_read_tool(struct options_reader *r, struct function_spec *spec)
     if (tool == NULL)
         return options_no_memory(r);
     size_t before = options_enter(r, "tool", 0);
-    read_parts(r, tool, spec->name);
+    tool->name = spec->name;
+    if (spec->is_dev && str_starts_with(spec->name, own))
+        tool->name = str_skip(spec->name, own.len);
+    read_parts(r, tool);
     options_leave(r, before);
     lua_pop(r->L, 1);
     spec->tool = tool;

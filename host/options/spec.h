@@ -29,6 +29,7 @@ struct tool_header {
 
 /* A function as a tool for agents; ends with the arena that its function's options are in. */
 struct tool_spec {
+    struct str name; /* the function's, or what follows "luafn-dev-" where it is the host's own */
     struct str text; /* as tools/list shows it: JSON */
     struct str description;
     const struct schema *input, *output; /* `output` NULL: none */

@@ -83,7 +83,7 @@ static void log_load(const struct function *function, const struct instance *ins
 {
     struct log_line line;
     bool good = instance->state == INSTANCE_READY;
-    if (!log_wants(good ? LOG_INFO : LOG_ERROR))
+    if ((good && function->spec->is_dev) || !log_wants(good ? LOG_INFO : LOG_ERROR))
         return;
     log_begin(&line, good ? LOG_INFO : LOG_ERROR,
               good ? "function loaded" : "function does not load");

@@ -50,6 +50,20 @@ static void open_package(lua_State *L)
     lua_pop(L, 1);
 }
 
+/* What functions of the program itself have beside it. */
+static void add_own(lua_State *L)
+{
+    const struct own_services *own = vm_of(L)->services != NULL ? vm_of(L)->services->own : NULL;
+    lua_pushcfunction(L, l_locate);
+    sandbox_set(L, "locate");
+    for (const struct binding *b = own != NULL ? own->bindings : NULL; b != NULL && b->name != NULL;
+         b++) {
+        lua_pushcfunction(L, b->open);
+        lua_call(L, 0, 1);
+        sandbox_set(L, b->name);
+    }
+}
+
 static int l_prepare(lua_State *L)
 {
     static const char *const libraries[] = {"_G", "coroutine", "debug", "io",  "math",
@@ -64,10 +78,8 @@ static int l_prepare(lua_State *L)
     open_package(L);
     lua_pushcfunction(L, instance_require);
     sandbox_set(L, "require");
-    if (vm_of(L)->spec != NULL && vm_of(L)->spec->is_dev) {
-        lua_pushcfunction(L, l_locate);
-        sandbox_set(L, "locate");
-    }
+    if (vm_of(L)->spec != NULL && vm_of(L)->spec->is_dev)
+        add_own(L);
     return 0;
 }
 

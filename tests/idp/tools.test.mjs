@@ -10,7 +10,7 @@ import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextproto
 import { exportJWK, generateKeyPair } from 'jose';
 import { Provider, errors } from 'oidc-provider';
 import { Browser } from '../lib/cookies.mjs';
-import { deployment, freePort, lua, start } from '../lib/host.mjs';
+import { deployment, eventually, freePort, lua, start } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
 
 const CALLBACK = 'http://127.0.0.1:1/callback';
@@ -168,5 +168,28 @@ for (const [name, library] of Object.entries(LIBRARIES)) {
       });
       return new URL(at.url).searchParams;
     });
+  });
+}
+
+// With the token of `dev` there is nobody to sign in at.
+for (const name of ['v1', 'v2']) {
+  test(`${name} calls the tools of dev itself`, async (t) => {
+    const h = await start(t, { command: 'dev', files: deployment({ hello: 'return function() error("fell") end' }, { fields: { hello: 'auth = "public"' } }) });
+    const [, url, authorization] = await eventually(() => /"luafn-dev": \{ "type": "http", "url": "([^"]+)", "headers": \{ "Authorization": "([^"]+)" \} \}/.exec(h.stderr), 10, 'the line for a client');
+    const make = (headers) => (name === 'v1'
+      ? [new ClientV1(INFO), new TransportV1(new URL(url), { requestInit: { headers } })]
+      : [new Client(INFO, { versionNegotiation: { mode: { pin: '2026-07-28' } } }), new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } })]);
+    const [stranger, way] = make({ Authorization: 'Bearer of somebody' });
+    await assert.rejects(stranger.connect(way), /401|Unauthorized|invalid_token/i);
+    const [client, transport] = make({ Authorization: authorization });
+    await client.connect(transport);
+    assert.deepEqual((await client.listTools()).tools.map((x) => x.name), ['explain', 'faults', 'generations', 'invoke', 'request', 'requests', 'routes', 'test', 'token']);
+    const called = await client.callTool({ name: 'invoke', arguments: { function: 'hello' } });
+    assert.deepEqual([called.structuredContent.status, called.structuredContent.fault.message], [502, 'scripts/hello.lua:1: fell']);
+    const { structuredContent: { failed: [fault] } } = await client.callTool({ name: 'faults' });
+    assert.deepEqual([fault.file, fault.line, fault.id], ['scripts/hello.lua', 1, called.structuredContent.id]);
+    const missing = await client.callTool({ name: 'request', arguments: { id: 'nope' } });
+    assert.equal(missing.isError, true);
+    await client.close();
   });
 }

@@ -31,11 +31,12 @@ void app_publish(struct app *app)
         to->outbound_requests += requests;
         to->outbound_failures += failures;
     }
-    const struct otlp_stats otlp =
-        app->otlp != NULL ? otlp_stats(app->otlp) : (struct otlp_stats){0};
-    to->otlp_sent = from->otlp_sent + otlp.sent;
-    to->otlp_dropped = from->otlp_dropped + otlp.dropped;
-    to->otlp_failures = from->otlp_failures + otlp.failures;
+    if (app->otlp != NULL) {
+        const struct otlp_stats otlp = otlp_stats(app->otlp);
+        to->otlp_sent = from->otlp_sent + otlp.sent;
+        to->otlp_dropped = from->otlp_dropped + otlp.dropped;
+        to->otlp_failures = from->otlp_failures + otlp.failures;
+    }
     app->page->gauges.cache_bytes = cache.bytes;
     if (app->server == NULL)
         return;

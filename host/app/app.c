@@ -506,6 +506,7 @@ static bool guard(struct visit *visit, struct str path, bool waited)
         claims_unref(verdict.claims);
         return true;
     }
+    resource_challenge_at(config, rule->path, ex);
     if (result == POLICY_NEEDS_KEY)
         answer_unknown(visit);
     else

@@ -71,11 +71,25 @@ static struct verifier *link_all(struct deployment *d, struct issuer_links *link
     return list;
 }
 
-/* Where `audience` is "resource": the host, and of it this function (NULL: the host alone). A list
- * of its own, if `list` is somebody else's. */
+/* What a policy is of: a function, or (NULL) what is at a pattern; "" is the host. */
+struct guarded {
+    const struct function_spec *function;
+    struct str pattern;
+};
+
+static struct str *audiences_of(const struct config *config, const struct guarded *guarded,
+                                struct arena *arena, unsigned *count)
+{
+    return guarded->function != NULL
+               ? resource_audiences(config, guarded->function, arena, count)
+               : resource_audiences_at(config, guarded->pattern, arena, count);
+}
+
+/* Where `audience` is "resource": the host, and of it what is guarded. A list of its own, if `list`
+ * is somebody else's. */
 static int name_resource(struct deployment *d, struct arena *arena, const char *path,
                          const struct verifier_spec *specs, unsigned count,
-                         const struct function_spec *function, const struct verifier **list,
+                         const struct guarded *guarded, const struct verifier **list,
                          struct err *err)
 {
     struct verifier *own = NULL;
@@ -91,8 +105,7 @@ static int name_resource(struct deployment *d, struct arena *arena, const char *
         if (own == NULL && (own = arena_alloc(arena, count * sizeof(*own))) != NULL)
             memcpy(own, *list, count * sizeof(*own));
         if (own != NULL)
-            own[i].audiences =
-                resource_audiences(d->config, function, arena, &own[i].audience_count);
+            own[i].audiences = audiences_of(d->config, guarded, arena, &own[i].audience_count);
         if (own == NULL || own[i].audiences == NULL)
             return err_set(err, -ENOMEM, "out of memory");
     }
@@ -100,10 +113,10 @@ static int name_resource(struct deployment *d, struct arena *arena, const char *
     return 0;
 }
 
-/* The deployment's verifiers, unless the policy has its own. `path` is its place in functions.lua;
- * `spec` the function that it is of, or NULL. */
+/* The deployment's verifiers, unless the policy has its own. `path` is its place in functions.lua.
+ */
 static int link_policy(struct deployment *d, struct issuer_links *links, struct policy *policy,
-                       const char *path, const struct function_spec *spec, struct err *err)
+                       const char *path, const struct guarded *guarded, struct err *err)
 {
     policy->verifiers = d->services.verifiers;
     policy->verifier_count = d->services.verifier_count;
@@ -118,7 +131,7 @@ static int link_policy(struct deployment *d, struct issuer_links *links, struct 
     if (policy->verifiers == NULL ||
         name_resource(d, links->arena, path,
                       policy->own_count > 0 ? policy->own : d->config->issuers,
-                      policy->verifier_count, spec, &policy->verifiers, err) != 0)
+                      policy->verifier_count, guarded, &policy->verifiers, err) != 0)
         return -EINVAL;
     if (policy->kind == POLICY_TOKEN && policy->verifier_count == 0)
         return config_fault(
@@ -132,8 +145,9 @@ static int link_function(struct deployment *d, struct issuer_links *links,
                          struct function_spec *spec, struct err *err)
 {
     char path[256];
+    const struct guarded guarded = {.function = spec};
     snprintf(path, sizeof(path), "functions.%.*s.auth", STR_ARG(spec->name));
-    return link_policy(d, links, &spec->policy, path, spec, err);
+    return link_policy(d, links, &spec->policy, path, &guarded, err);
 }
 
 static int link_protect(struct deployment *d, struct err *err)
@@ -141,8 +155,10 @@ static int link_protect(struct deployment *d, struct err *err)
     int rc = 0;
     for (unsigned i = 0; rc == 0 && i < d->config->protect_count; i++) {
         char path[64];
+        struct config_protect *rule = &d->config->protect[i];
+        const struct guarded guarded = {.pattern = rule->path};
         snprintf(path, sizeof(path), "protect[%u].auth", i + 1);
-        rc = link_policy(d, d->links, &d->config->protect[i].policy, path, NULL, err);
+        rc = link_policy(d, d->links, &rule->policy, path, &guarded, err);
     }
     return rc;
 }
@@ -341,6 +357,7 @@ struct deployment *deployment_new(struct config *config, const struct services *
     d->services.env_is_default = env_is_default;
     d->services.env_arg = config;
     d->services.verifier_count = config->issuer_count;
+    const struct guarded host = {.pattern = STR("")};
     d->services.claim_namespace = config->claim_namespace;
     d->services.role_path = config->claim_roles;
     d->links = issuer_links_new(&config->arena);
@@ -349,7 +366,7 @@ struct deployment *deployment_new(struct config *config, const struct services *
     d->site = (struct static_site){.folder = config->publish.len > 0 ? config->publish.ptr : NULL};
     if (d->services.verifiers == NULL || link_outbound(d, err) != 0 ||
         name_resource(d, d->links->arena, "auth.audience", config->issuers, config->issuer_count,
-                      NULL, &d->services.verifiers, err) != 0 ||
+                      &host, &d->services.verifiers, err) != 0 ||
         link_protect(d, err) != 0 || make_functions(d, bindings, before, kept, err) != 0 ||
         deployment_build_routes(d, err) != 0) {
         deployment_free(d);

@@ -43,10 +43,23 @@ static bool path_at(const struct config *config, const struct function_spec *spe
     return true;
 }
 
+struct str *resource_audiences_at(const struct config *config, struct str pattern,
+                                  struct arena *arena, unsigned *count)
+{
+    struct str *list = arena_zalloc(arena, 2 * sizeof(*list));
+    if (list == NULL)
+        return NULL;
+    list[0] = config->resource;
+    list[1] =
+        arena_printf(arena, "%.*s%.*s", STR_ARG(config->resource), STR_ARG(fixed_part(pattern)));
+    *count = 2;
+    return list[1].ptr != NULL ? list : NULL;
+}
+
 struct str *resource_audiences(const struct config *config, const struct function_spec *spec,
                                struct arena *arena, unsigned *count)
 {
-    unsigned paths = spec == NULL ? 0 : count_paths(spec);
+    unsigned paths = count_paths(spec);
     struct str *list = arena_zalloc(arena, (paths + 1) * sizeof(*list)), path;
     if (list == NULL)
         return NULL;
@@ -114,13 +127,14 @@ static bool has_path(const struct document *doc, const struct function_spec *spe
     return false;
 }
 
-/* A function that says nothing may check tokens in Lua, so it is one of them. */
-static void add_function(struct document *doc, const struct function_spec *spec)
+static bool takes_tokens(const struct policy *policy)
 {
-    const struct policy *policy = &spec->policy;
-    if (spec->is_dev || spec->cron != NULL || policy->kind == POLICY_PUBLIC ||
-        policy->kind == POLICY_WEBHOOK || policy->verifier_count == 0 || !has_path(doc, spec))
-        return;
+    return policy->kind != POLICY_PUBLIC && policy->kind != POLICY_WEBHOOK &&
+           policy->verifier_count > 0;
+}
+
+static void add_policy(struct document *doc, const struct policy *policy)
+{
     for (unsigned i = 0; i < policy->verifier_count; i++)
         add_once(doc->servers, policy->verifiers[i].issuer);
     for (unsigned i = 0; i < policy->scope_count; i++)
@@ -130,6 +144,20 @@ static void add_function(struct document *doc, const struct function_spec *spec)
     doc->proofs_needed = (doc->proofs_needed || !doc->found) && mode == DPOP_REQUIRED;
     doc->certs = doc->certs || policy_needs_cert(policy);
     doc->found = true;
+}
+
+/* A function that says nothing may check tokens in Lua, so it is one of them. */
+static void add_function(struct document *doc, const struct function_spec *spec)
+{
+    if (!spec->is_dev && spec->cron == NULL && takes_tokens(&spec->policy) && has_path(doc, spec))
+        add_policy(doc, &spec->policy);
+}
+
+static void add_rule(struct document *doc, const struct config_protect *rule)
+{
+    bool is_meant = doc->path.len == 0 || str_eq(fixed_part(rule->path), doc->path);
+    if (is_meant && takes_tokens(&rule->policy))
+        add_policy(doc, &rule->policy);
 }
 
 static json_t *list_of_words(struct str words)
@@ -213,6 +241,8 @@ bool resource_answer(const struct deployment *d, struct exchange *ex, struct str
     doc.scopes = json_array();
     for (unsigned i = 0; i < d->function_count; i++)
         add_function(&doc, d->functions[i]->spec);
+    for (unsigned i = 0; i < d->config->protect_count; i++)
+        add_rule(&doc, &d->config->protect[i]);
     bool ok = doc.found && base.ptr != NULL;
     if (ok && ex->req.method == METHOD_OPTIONS) {
         ex->res.status = set_headers(ex, true) == 0 ? 204 : 500;
@@ -253,14 +283,13 @@ static bool is_challenge(const struct header *header)
 void resource_challenge(const struct config *config, const struct function_spec *spec,
                         struct exchange *ex)
 {
-    if (spec->policy.kind != POLICY_PUBLIC && spec->policy.kind != POLICY_WEBHOOK &&
-        spec->policy.verifier_count > 0)
+    if (takes_tokens(&spec->policy))
         resource_challenge_at(config, path_of(config, spec, ex), ex);
 }
 
-void resource_challenge_at(const struct config *config, struct str path, struct exchange *ex)
+void resource_challenge_at(const struct config *config, struct str pattern, struct exchange *ex)
 {
-    struct str base = {NULL, 0};
+    struct str base = {NULL, 0}, path = fixed_part(pattern);
     for (uint32_t i = 0; i < ex->res.headers.len; i++) {
         struct header *header = &ex->res.headers.items[i];
         if (!is_challenge(header))

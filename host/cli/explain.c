@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "app/mcp.h"
 #include "auth/token_cache.h"
 #include "base/file.h"
 #include "base/clock.h"
@@ -21,6 +22,8 @@
 #include "cli/kept_store.h"
 #include "cli/load.h"
 #include "cli/run_host.h"
+#include "config/config_protect.h"
+#include "http/target.h"
 #include "issuer/introspection.h"
 #include "issuer/token_wait.h"
 
@@ -30,8 +33,9 @@ struct session {
     struct issuers *issuers;
     struct deployment *deployment;
     struct arena arena;
-    const struct function_spec *route; /* NULL: none was asked for */
-    struct policy policy;              /* what is judged: always POLICY_TOKEN */
+    struct str place;      /* what was asked for: "the function shows", or empty */
+    enum policy_kind kind; /* of its policy */
+    struct policy policy;  /* what is judged: always POLICY_TOKEN */
     struct exchange *ex;
     double now;
     const char *config_file;
@@ -181,19 +185,18 @@ static void print_answer(const struct session *s)
 static int print_verdict(const struct session *s, const struct explain *e,
                          enum policy_result result)
 {
-    enum policy_kind kind = s->route != NULL ? s->route->policy.kind : POLICY_TOKEN;
     if (result == POLICY_ALLOW)
         printf("let through%s%s\n",
                e->needs_cert ? ", with the certificate that it is bound to" : "",
                e->needs_proof ? ", with a DPoP proof for the request" : "");
     else
         print_answer(s);
-    if (kind == POLICY_PUBLIC)
-        printf("the function %.*s is public: everybody is let through\n", STR_ARG(s->route->name));
-    else if (kind == POLICY_UNSET)
-        printf("the function %.*s has no `auth`: what its script checks by itself is not known\n",
-               STR_ARG(s->route->name));
-    return kind == POLICY_PUBLIC || result == POLICY_ALLOW ? EXIT_GOOD : EXIT_FAULT;
+    if (s->kind == POLICY_PUBLIC)
+        printf("%.*s is public: everybody is let through\n", STR_ARG(s->place));
+    else if (s->kind == POLICY_UNSET)
+        printf("%.*s has no `auth`: what its script checks by itself is not known\n",
+               STR_ARG(s->place));
+    return s->kind == POLICY_PUBLIC || result == POLICY_ALLOW ? EXIT_GOOD : EXIT_FAULT;
 }
 
 /* What the provider has said of the token. Borrowed. */
@@ -295,24 +298,61 @@ static void close_session(struct session *s)
     arena_free(&s->arena);
 }
 
+static int choose_function(struct session *s, const struct function_spec *spec)
+{
+    if (spec->policy.kind == POLICY_WEBHOOK)
+        return cli_fault("the function %.*s takes no token: its callers sign, as `webhook` %s says",
+                         STR_ARG(spec->name), spec->policy.webhook->name);
+    s->policy = spec->policy;
+    s->place = arena_printf(&s->arena, "the function %.*s", STR_ARG(spec->name));
+    return 0;
+}
+
+/* What a GET of that path is judged by: a function there, or the site's rule. */
+static int choose_path(struct session *s, struct str path)
+{
+    const struct config_protect *rule;
+    struct route_match match;
+    struct str sent = path;
+    bool good = target_normalize_path(&s->arena, path, &path) == 0;
+    if (!good || (s->deployment->config->protect_count > 0 && target_hides_separator(path)))
+        return cli_usage(&command_explain, "--route '%.*s': such a path is a 400", STR_ARG(sent));
+    if (mcp_is_at(s->deployment, path))
+        return cli_usage(&command_explain, "--route '%.*s': tools are called there, name one",
+                         STR_ARG(sent));
+    if (router_match(s->deployment->router, METHOD_GET, path, &match) == ROUTE_FOUND)
+        return choose_function(s, ((const struct function *)match.target)->spec);
+    if (config_protect_find(s->deployment->config, path, &s->arena, &rule) != 0)
+        return cli_fault("out of memory");
+    if (rule != NULL)
+        s->policy = rule->policy;
+    else
+        s->policy.kind = POLICY_PUBLIC;
+    s->place = rule != NULL ? arena_printf(&s->arena, "protect %.*s", STR_ARG(rule->path))
+                            : STR("what no rule of `protect` covers");
+    return 0;
+}
+
 /* What is to be judged: the route's policy, or with none (and for an open one) just the token. */
 static int choose_policy(struct session *s, const char *route)
 {
     const struct services *services = &s->deployment->services;
-    s->policy = (struct policy){.verifiers = services->verifiers,
+    int rc = 0;
+    s->policy = (struct policy){.kind = POLICY_TOKEN,
+                                .verifiers = services->verifiers,
                                 .verifier_count = services->verifier_count};
-    if (route != NULL) {
+    if (route != NULL && route[0] == '/') {
+        rc = choose_path(s, str_from(route));
+    } else if (route != NULL) {
         const struct function *function = deployment_find(s->deployment, str_from(route));
-        if (function == NULL)
-            return cli_usage(&command_explain,
+        rc = function != NULL
+                 ? choose_function(s, function->spec)
+                 : cli_usage(&command_explain,
                              "there is no function '%s'; `luafn routes` lists them", route);
-        s->route = function->spec;
-        if (s->route->policy.kind == POLICY_WEBHOOK)
-            return cli_fault(
-                "the function %s takes no token: its callers sign, as `webhook` %s says", route,
-                s->route->policy.webhook->name);
-        s->policy = function->spec->policy;
     }
+    if (rc != 0)
+        return rc;
+    s->kind = s->policy.kind;
     s->policy.kind = POLICY_TOKEN;
     return s->policy.verifier_count > 0
                ? 0

@@ -16,13 +16,13 @@ return {
   timeout = 30,
   tool = {
     title = "Explain",
-    description = "Every check on an access token, expected beside actual, and the verdict, for one function or in "
-      .. "general. Call it where a request was answered with 401 or 403.",
+    description = "Every check on an access token, expected beside actual, and the verdict, for one function, one path "
+      .. "of the site, or in general. Call it where a request was answered with 401 or 403.",
     input = {
       type = "object",
       properties = {
         token = { type = "string", minLength = 1, description = "the access token, without Bearer" },
-        route = { type = "string", description = "the name of a function, as `routes` has it" },
+        route = { type = "string", description = "a function, as `routes` has it, or a path such as /admin/x" },
       },
       required = { "token" },
       additionalProperties = false,

@@ -1,10 +1,12 @@
 // `protect`: policies before files of `publish`, redirects and rewrites.
 import assert from 'node:assert/strict';
+import http2 from 'node:http2';
 import path from 'node:path';
 import test from 'node:test';
 import zlib from 'node:zlib';
-import { config, folder, run, start, write } from '../lib/host.mjs';
+import { config, eventually, folder, run, start, write } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
+import { later } from '../lib/later.mjs';
 import { answer, rawUpstream } from '../lib/upstream.mjs';
 
 const OPEN = 'return function() return "in" end';
@@ -66,6 +68,87 @@ test('a file is seen by whom its rule lets in, under each of its addresses', asy
   assert.equal((await h.get('/admin/a', tenant.bearer({ roles: ['admin'], exp: 1 }))).json().error, 'jwt_expired');
 });
 
+test('no way around a rule: forms of the target, methods, parts, HTTP/2', async (t) => {
+  const more = `  limits = { h2c = true },
+  redirects = { { from = "/admin/old", to = "/admin/a" }, { from = "/far/*", to = "/admin/:splat", status = 200 },
+    { from = "/in/*", to = "/.netlify/functions/open", status = 200 }, { from = "/ap/*", to = "/one.html", status = 200 } },`;
+  const { h, tenant } = await guarded(t, `${ADMIN}, { path = "/in/*", auth = true }`, more);
+  const admin = tenant.bearer({ roles: ['admin'] });
+  const targets = ['/admin/a', '/ADMIN/a', '/%41dmin/%61', '/admin//a', '//admin//a', '/admin/x/%2e%2E/a', '/admin/./a', '/admin/a/', '/admin/a/?x=/admin/login', '/admin/a?', '/admin/login/../a', '/admin/login/%2e%2e/a.html', '/admin/old', '/far/a', '/in/x', '/Admin/', '/admin?/admin/login'];
+  const session = http2.connect(h.url(''));
+  later(t, () => session.destroy());
+  const over2 = (at, headers) => new Promise((resolve, reject) => {
+    const stream = session.request({ ':path': at, ...headers });
+    stream.end();
+    let status, text = '';
+    stream.on('response', (got) => { status = got[':status']; });
+    stream.on('data', (piece) => { text += piece; }).on('error', reject).on('close', () => resolve({ status, text }));
+  });
+  for (const at of targets) {
+    for (const method of ['GET', 'HEAD', 'OPTIONS', 'POST', 'PUT', 'DELETE', 'PATCH']) {
+      assert.equal((await h.request({ method, path: at })).status, 401, `${method} ${at}`);
+      assert.equal((await over2(at, { ':method': method })).status, 401, `${method} ${at} over HTTP/2`);
+      const passed = await h.request({ method, path: at, headers: admin });
+      assert.ok(![400, 401, 403].includes(passed.status), `the twin: ${method} ${at} ${passed.status}`);
+    }
+    assert.equal((await h.get(h.url(at))).status, 401, `absolute form of ${at}`);
+    const part = await h.get(at, { Range: 'bytes=0-2' });
+    assert.deepEqual([part.status, part.header('content-range')], [401, undefined], at);
+  }
+  for (const at of ['/admin%5Ca', '/admin%2fa', '/admin/..%2fadmin%2fa', '/%2fadmin/a']) {
+    assert.equal((await h.get(at)).status, 400, at);
+    assert.equal((await over2(at)).status, 400, at);
+  }
+  for (const at of ['/%2561dmin/a', '/admin%00/a', '/admin;/a', '/admin./a', '/admin%20/a', '/adminx/a']) assert.doesNotMatch((await h.get(at)).text, /secret/, at);
+  assert.deepEqual((await h.get('/admin/a', { ...admin, Range: 'bytes=0-2' })).text, 'sec');
+  assert.deepEqual(await over2('/admin/a', { authorization: admin.Authorization }), { status: 200, text: 'secret' });
+  assert.equal((await h.get('/in/x', tenant.bearer())).text, 'in');
+  assert.equal((await h.get('/ap/x')).status, 401, 'where it leads to');
+  assert.equal((await h.get('/ap/x', tenant.bearer())).text, 'secret');
+  assert.equal((await over2('/', {})).text, 'home', 'the rest is open');
+});
+
+test('a refusal leads to a document about the rule, and a token may be for it alone', async (t) => {
+  const BASE = 'https://api.example/v1';
+  const { h, tenant } = await guarded(t, '{ path = "/admin/*", auth = { scope = "admin" } }, { path = "/reports/:year", auth = { scope = "read" } }, { path = "/open/*", auth = "public" }');
+  const known = '/.well-known/oauth-protected-resource';
+  const none = await h.get('/admin/a'), low = await h.get('/admin/a', tenant.bearer());
+  const link = `resource_metadata="${h.url(`${known}/admin`)}"`;
+  assert.equal(none.header('www-authenticate'), `Bearer realm="luafn", scope="admin", ${link}`);
+  assert.equal(low.header('www-authenticate'), `Bearer realm="luafn", error="insufficient_scope", scope="admin", ${link}`);
+  assert.deepEqual((await h.get(`${known}/admin`)).json(), { resource: h.url('/admin'), authorization_servers: [tenant.issuer], scopes_supported: ['admin'], bearer_methods_supported: ['header'] });
+  assert.equal((await h.get(`${known}/reports`)).json().resource, h.url('/reports'));
+  assert.deepEqual((await h.get(known)).json().scopes_supported, ['admin', 'read']);
+  for (const at of ['/open', '/reports/1', '/none']) assert.equal((await h.get(known + at)).status, 404, at);
+  write(h.dir, { 'functions.lua': config({}, `  auth = { issuer = "${tenant.issuer}", audience = "resource", resource = "${BASE}" },\n  publish = "web",
+  protect = { { path = "/admin/*", auth = true }, { path = "/one", auth = true } },`) });
+  h.kill('SIGHUP');
+  const bearer = (aud) => ({ Authorization: `Bearer ${tenant.token({ aud })}` });
+  await eventually(async () => (await h.get('/admin/a', bearer(`${BASE}/admin`))).status === 200, 5, 'the new configuration');
+  assert.equal((await h.get('/admin/a')).header('www-authenticate'), `Bearer realm="luafn", resource_metadata="https://api.example${known}/v1/admin"`);
+  assert.equal((await h.get('/admin/a', bearer(BASE))).status, 200);
+  for (const aud of [`${BASE}/one`, `${BASE}/admin/a`, 'resource', h.url('/admin'), AUDIENCE]) assert.equal((await h.get('/admin/a', bearer(aud))).status, 401, aud);
+  assert.equal((await h.get('/one', bearer(`${BASE}/one`))).status, 200);
+});
+
+test('explain says what is judged at a path', async (t) => {
+  const { h, tenant } = await guarded(t, ADMIN, '  redirects = { { from = "/x", to = "/y" } },');
+  const admin = tenant.token({ roles: ['admin'] }), user = tenant.token();
+  for (const [token, at, code, said] of [
+    [admin, '/admin/a', 0, /PASS +role +"admin"[^]*\nlet through\n$/], [user, '/admin/a', 1, /FAIL +role[^]*refused: 403/], [user, '/%61DMIN/x/../a', 1, /FAIL +role/],
+    [user, '/one', 0, /let through\n$/], [user, '/admin/login', 0, /protect \/admin\/login is public: everybody is let through/], [user, '/', 0, /what no rule of `protect` covers is public/],
+    [user, '/.netlify/functions/open', 0, /the function open is public/], [user, '/admin/form', 1, /FAIL +role/], ['junk', '/admin/a', 1, /refused: 401/],
+  ]) {
+    const out = await run(t, ['explain', token, '--route', at], { dir: h.dir });
+    assert.match(out.stdout, said, `${at} ${out.stderr}`);
+    assert.equal(out.code, code, at);
+  }
+  for (const at of ['/admin%2Fa', '/../x', '/%zz']) {
+    const out = await run(t, ['explain', user, '--route', at], { dir: h.dir });
+    assert.deepEqual([out.code, out.stderr.trim().split('\n').length], [2, 1], at);
+  }
+});
+
 test('rewrites are judged where they are, and where they lead', async (t) => {
   const up = await rawUpstream(t, (request, conn) => conn.send(answer('far')));
   const { h, tenant } = await guarded(t, '{ path = "/far/*", auth = true }, { path = "/admin/*", auth = { role = "admin" } }', `  redirects = {
@@ -102,8 +185,10 @@ test('routes show the rules, audit attacks them, check --diff compares them', as
   const shown = await run(t, ['routes'], { dir: h.dir });
   assert.match(shown.stdout, /^\* +\/admin\/\* +- +- +role admin/m);
   const audit = await run(t, ['audit', h.url(), '--config', path.join(h.dir, 'functions.lua')], { dir: h.dir });
-  assert.match(audit.stdout, /\/admin/);
+  for (const name of ['no token', 'no token, as //admin', 'no token, as /ADMIN', 'no token, as /%61dmin', 'no token, HEAD']) assert.match(audit.stdout, new RegExp(`^ok +${name} +GET /admin `, 'm'));
   assert.equal(audit.code, 0, audit.stdout + audit.stderr);
+  const full = await run(t, ['audit', h.url(), '--config', path.join(h.dir, 'functions.lua'), '--token', tenant.token({ roles: ['admin'] })], { dir: h.dir });
+  assert.equal(full.code, 0, full.stdout.split('\n').filter((l) => !l.startsWith('ok')).join('\n') + full.stderr);
   const dir = folder(t);
   const world = (rules) => ({ 'functions.lua': config({}, `  auth = { issuer = "${tenant.issuer}", audience = "x" },\n  protect = { ${rules} },`) });
   const diff = async (before, now) => {

@@ -2,9 +2,10 @@
 -- Authorization header (or two, or the query) says. The first ones need nothing but a guess at issuer and audience, and
 -- for some the public key; the last ones are made from one good token: every change to it must be noticed.
 --
--- `plan`: targets, a list of { method=, path=, asks=, forged= (of a webhook: what its sender never sent) }, issuer,
--- audience, token (or nil), now, kid, colour, and key, a public one of the issuer (or nil). Prints what becomes of
--- each; returns whether all was as expected, or nil where the token is no signed one.
+-- `plan`: targets, a list of { method=, path=, asks=, is_site=, forged= (of a webhook: what its sender never sent) },
+-- issuer, audience, token (or nil), now, kid, colour, key, a public one of the issuer (or nil), revokes, and maker, the
+-- private key of the dev issuer where that is the issuer (or nil). Prints what becomes of each; returns whether all was
+-- as expected, or nil where the token is no signed one.
 local host, plan = ...
 
 local attacks = {}
@@ -158,11 +159,14 @@ local header_text, payload_text, signature_bytes
 
 local function join(a, b, c) return a .. "." .. b .. "." .. c end
 
--- One that is bound to a certificate (RFC 8705) is good with that alone, which we do not have.
+-- What a token is bound to (RFC 8705, RFC 9449), which we do not have; or nil.
+local function bound_to(text)
+  return text:find('"x5t#S256"', 1, true) and "certificate" or text:find('"jkt"', 1, true) and "proof" or nil
+end
+
 local function add_good()
-  if payload_text:find('"x5t#S256"', 1, true) then
-    return add("the good token without its certificate", token)
-  end
+  local bound = bound_to(payload_text)
+  if bound then return add("the good token without its " .. bound, token) end
   for _, scheme in ipairs { "Bearer", "bearer", "BEARER" } do
     add("the good token, " .. scheme, nil, { headers = { scheme .. " " .. token }, good = true })
   end
@@ -261,6 +265,23 @@ forge_secrets()
 if plan.key then forge_with_public(plan.key) end
 if plan.token and not change(plan.token) then return nil end
 
+-- ---- the site: other ways to write a path that a rule of `protect` covers, and other methods ----
+
+local function respellings(path)
+  local list = {}
+  for _, spelled in ipairs {
+    "/" .. path, path .. "/", path:upper(), (path:gsub("%a", function(c) return ("%%%02x"):format(c:byte()) end, 1)),
+  } do
+    if spelled ~= path then
+      list[#list + 1] = { name = "no token, as " .. spelled, path = spelled, headers = {} }
+    end
+  end
+  for _, method in ipairs { "HEAD", "POST", "OPTIONS" } do
+    list[#list + 1] = { name = "no token, " .. method, method = method, headers = {} }
+  end
+  return list
+end
+
 -- ---- firing ----
 
 local COLOURS = { ok = "\27[32m", ["LET THROUGH"] = "\27[31m", FAULT = "\27[33m" }
@@ -271,13 +292,15 @@ local function send(target, attack)
   if target.body then
     headers = table.move(headers, 1, #headers, 2, { { "Content-Type", "application/json" } })
   end
-  return host.send(target.method, target.path .. (attack.query and "?" .. attack.query or ""), headers, target.body)
+  local path = (attack.path or target.path) .. (attack.query and "?" .. attack.query or "")
+  return host.send(attack.method or target.method, path, headers, target.body)
 end
 
 -- What the host must refuse is a 401, or a head that is too much for it. Any other answer to a bad token, a 403 or a
 -- 404 of the handler's own among them, means that it was believed, unless that is what the host says to plain junk.
-local function judge(attack, status, junk_status)
-  local success = status >= 200 and status < 300
+-- Whom the site lets in finds whatever is there: a file, a redirect, nothing.
+local function judge(target, attack, status, junk_status)
+  local success = status >= 200 and (status < 300 or target.is_site and status < 500 and status ~= 401)
   if attack.good then return (success or status == 403) and "ok" or "FAULT" end -- a 403: who it is may not do this
   if status == 0 then return attack.oversize and "ok" or "FAULT" end
   if status >= 500 then return "FAULT" end
@@ -285,15 +308,22 @@ local function judge(attack, status, junk_status)
   return (refused or not success and status == junk_status) and "ok" or "LET THROUGH"
 end
 
+-- A revocation is heard of a moment later: what waits for one is sent until it is refused, for five seconds.
 local function fire(target, attack, junk_status)
-  local status, code, why = send(target, attack)
-  local result = judge(attack, status, junk_status)
+  local status, code, why
+  for _ = 1, attack.waits and 100 or 1 do
+    status, code, why = send(target, attack)
+    if not attack.waits or status == 401 then break end
+    host.sleep(0.05)
+  end
+  local result = judge(target, attack, status, junk_status)
   local actual = status == 0 and "no answer: " .. code or why == "" and tostring(status)
     or status .. "  " .. why:sub(1, 199)
+  local expected = not attack.good and "401" or target.is_site and "no 401" or "200, 403"
   local word = ("%-11s"):format(result)
   tally[result] = tally[result] + 1
   print(("%s  %-42s  %s %-30s  %-9s  %s"):format(plan.colour and COLOURS[result] .. word .. "\27[0m" or word,
-    attack.name, target.method, target.path, attack.good and "200, 403" or "401", actual))
+    attack.name, target.method, target.path, expected, actual))
 end
 
 -- Is the route there, and does it ask for a token? A function without `auth` may be open on purpose. The status of
@@ -309,11 +339,53 @@ local function protected(target)
   if missing then tally.FAULT = tally.FAULT + 1 end
 end
 
+-- ---- tokens that are good until they are revoked ----
+
+local revocable = {}
+
+-- Of each kind one, with names of its own that nobody else has; where they cannot be made, the good one.
+local function find_revocable()
+  for _, kind in ipairs { "jti", "sid", "sub" } do
+    local made, id
+    if plan.maker and not bound_to(claims) then
+      local fresh = claims
+      for _, name in ipairs { "jti", "sid", "sub" } do
+        fresh = host.with(fresh, name, ("audit|%016x"):format(math.random(0)))
+      end
+      made, id = host.sign(plan.maker, "RS256", "{}", fresh), host.member(fresh, kind)
+    elseif plan.token and not plan.maker and #revocable == 0 and not bound_to(claims) then
+      made, id = plan.token, host.member(claims, kind)
+    end
+    if id then revocable[#revocable + 1] = { kind = kind, id = id, headers = { "Bearer " .. made } } end
+  end
+end
+
+-- At each of these targets: let in, and then not any more.
+local function fire_revoked(targets)
+  local sent = 0
+  for _, one in ipairs(revocable) do
+    local before = { name = "a token, before its " .. one.kind .. " is revoked", headers = one.headers, good = true }
+    local after = { name = "a token whose " .. one.kind .. " was revoked", headers = one.headers, waits = true }
+    for _, target in ipairs(targets) do fire(target, before, 401) end
+    local trouble = host.revoke(one.kind, one.id, host.member(claims, "iss") or "")
+    if trouble then error("nothing was revoked: " .. trouble, 0) end
+    for _, target in ipairs(targets) do fire(target, after, 401) end
+    sent = sent + 2 * #targets
+  end
+  return sent
+end
+
+if plan.revokes then find_revocable() end
+
 print(("forged tokens say iss %s, aud %s"):format(plan.issuer, plan.audience))
 if not plan.key then print("skipped: public keys as secrets; give --jwks URL") end
 if not plan.token then print("skipped: changes to a good token; give --token TOKEN") end
+if #revocable == 0 then
+  print("skipped: revoked tokens; " .. (plan.revokes and "give --token TOKEN, with a jti, sid or sub, bound to nothing"
+    or "give --revoke to have some revoked"))
+end
 print(("\n%-11s  %-42s  %-34s  %-9s  %s"):format("", "attack", "route", "expected", "actual"))
-local routes, fired = 0, 0
+local routes, fired, asking = 0, 0, {}
 for _, target in ipairs(plan.targets) do
   local junk_status = protected(target)
   if junk_status then
@@ -321,9 +393,15 @@ for _, target in ipairs(plan.targets) do
     local here = target.forged or attacks
     for _, attack in ipairs(here) do fire(target, attack, junk_status) end
     fired = fired + #here
+    for _, attack in ipairs(target.is_site and respellings(target.path) or {}) do
+      fire(target, attack, junk_status)
+      fired = fired + 1
+    end
+    if target.asks and not target.forged then asking[#asking + 1] = target end
     io.stdout:flush()
   end
 end
+fired = fired + fire_revoked(asking)
 print(("\n%d requests at %d protected route%s: %d as expected, %d let through, %d faults"):format(fired, routes,
   routes == 1 and "" or "s", tally.ok, tally["LET THROUGH"], tally.FAULT))
 if routes == 0 then error("no protected route was found", 0) end

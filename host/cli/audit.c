@@ -27,10 +27,13 @@ static int run(int argc, char **argv)
     static struct audit a;
     const char *url = NULL, *token = NULL, *issuer = NULL, *audience = NULL;
     int count = 0;
-    const struct option options[] = {
-        {"--config", OPTION_TEXT, &a.config_file}, {"--token", OPTION_TEXT, &token},
-        {"--jwks", OPTION_TEXT, &a.key_set_url},   {"--issuer", OPTION_TEXT, &issuer},
-        {"--aud", OPTION_TEXT, &audience},         {NULL, OPTION_FLAG, NULL}};
+    const struct option options[] = {{"--config", OPTION_TEXT, &a.config_file},
+                                     {"--token", OPTION_TEXT, &token},
+                                     {"--jwks", OPTION_TEXT, &a.key_set_url},
+                                     {"--issuer", OPTION_TEXT, &issuer},
+                                     {"--aud", OPTION_TEXT, &audience},
+                                     {"--revoke", OPTION_FLAG, &a.revokes},
+                                     {NULL, OPTION_FLAG, NULL}};
     int rc = cli_parse(&command_audit, argc, argv, options, &url, 1, &count);
     if (rc == 0 && count == 0)
         rc = cli_usage(&command_audit, "a URL is missing, as http://127.0.0.1:8888");

@@ -17,6 +17,7 @@ struct forged {
 struct target {
     struct str method, path, body; /* body: JSON, or empty */
     bool asks;                     /* its policy asks for a token: without one nobody may come in */
+    bool is_site;                  /* by a rule of `protect` */
     struct forged forged[AUDIT_FORGED]; /* of a webhook: in place of tokens */
     unsigned forged_count;
 };
@@ -24,6 +25,7 @@ struct target {
 struct audit {
     const struct command *command; /* for messages of usage */
     const char *config_file, *key_set_url;
+    bool revokes; /* and then tries what it has revoked */
     struct arena arena;
     struct probe probe;
     struct probe_answer answer;
@@ -44,6 +46,15 @@ int audit_find_targets(struct audit *a, const char *url);
 /* The issuer's key set: of --jwks, of .luafn/, or of the host itself where it is an issuer. Finding
  * none is no fault, unless it was asked for. As above. */
 int audit_find_keys(struct audit *a);
+
+/* The key that the issuer of these tokens signs with, where that is the dev issuer of this folder:
+ * a reference, or NULL. */
+struct key *audit_find_maker(const struct audit *a);
+
+/* What `luafn revoke` does. `kind`: "sub", "sid" or "jti". 0, or a negative errno with the reason.
+ */
+int audit_revoke(const struct audit *a, struct str kind, struct str id, struct str issuer,
+                 struct err *err) __attribute__((warn_unused_result));
 
 /* Fires share/audit.lua's attacks at all targets, and prints what becomes of them. An exit status.
  */

@@ -133,6 +133,49 @@ static int l_sign(lua_State *L)
     return rc == 0 ? push_scratch(L) : luaL_error(L, "%s", err.text);
 }
 
+/* (object, member, text): the object's text with that member */
+static int l_with(lua_State *L)
+{
+    struct str object = check_text(L, 1), text = check_text(L, 3);
+    const char *name = luaL_checkstring(L, 2);
+    json_t *json = json_loadb(object.ptr, object.len, 0, NULL);
+    if (json_object_set_new(json, name, json_stringn(text.ptr, text.len)) == 0)
+        return push_json(L, json);
+    json_decref(json);
+    return luaL_error(L, "no claims to put %s in", name);
+}
+
+/* (object, member): a text, or nil */
+static int l_member(lua_State *L)
+{
+    struct str object = check_text(L, 1);
+    json_t *json = json_loadb(object.ptr, object.len, 0, NULL);
+    const json_t *text = json_object_get(json, luaL_checkstring(L, 2));
+    buf_clear(&scratch);
+    buf_add(&scratch, json_string_value(text), json_string_length(text));
+    bool found = json_is_string(text);
+    json_decref(json);
+    return found ? push_scratch(L) : 0;
+}
+
+/* ("sub" | "sid" | "jti", id, issuer): nil, or why it could not be done */
+static int l_revoke(lua_State *L)
+{
+    const struct audit *a = lua_touserdata(L, lua_upvalueindex(1));
+    struct err err;
+    if (audit_revoke(a, check_text(L, 1), check_text(L, 2), check_text(L, 3), &err) == 0)
+        return 0;
+    lua_pushstring(L, err.text);
+    return 1;
+}
+
+/* (seconds) */
+static int l_sleep(lua_State *L)
+{
+    uv_sleep((unsigned)(luaL_checknumber(L, 1) * 1000));
+    return 0;
+}
+
 /* (token): as JSON; nil where it is no token */
 static int l_claims_of(lua_State *L)
 {
@@ -219,9 +262,10 @@ static int l_send(lua_State *L)
 }
 
 static const luaL_Reg calls[] = {
-    {"claims_of", l_claims_of}, {"decode", l_decode},   {"encode", l_encode}, {"jwk", l_jwk},
-    {"kid_of", l_kid_of},       {"new_key", l_new_key}, {"pem", l_pem},       {"secret", l_secret},
-    {"send", l_send},           {"sign", l_sign},       {NULL, NULL},
+    {"claims_of", l_claims_of}, {"decode", l_decode}, {"encode", l_encode},   {"jwk", l_jwk},
+    {"kid_of", l_kid_of},       {"member", l_member}, {"new_key", l_new_key}, {"pem", l_pem},
+    {"revoke", l_revoke},       {"secret", l_secret}, {"send", l_send},       {"sign", l_sign},
+    {"sleep", l_sleep},         {"with", l_with},     {NULL, NULL},
 };
 
 /* ---- the whole ---- */
@@ -258,13 +302,15 @@ static void push_targets(lua_State *L, const struct audit *a)
 {
     lua_createtable(L, (int)a->target_count, 0);
     for (unsigned i = 0; i < a->target_count; i++) {
-        lua_createtable(L, 0, 3);
+        lua_createtable(L, 0, 4);
         set_text(L, "method", a->targets[i].method);
         set_text(L, "path", a->targets[i].path);
         if (a->targets[i].body.len > 0)
             set_text(L, "body", a->targets[i].body);
         lua_pushboolean(L, a->targets[i].asks);
         lua_setfield(L, -2, "asks");
+        lua_pushboolean(L, a->targets[i].is_site);
+        lua_setfield(L, -2, "is_site");
         if (a->targets[i].forged_count > 0) {
             push_forged(L, &a->targets[i]);
             lua_setfield(L, -2, "forged");
@@ -292,6 +338,13 @@ static void push_plan(lua_State *L, const struct audit *a)
     if (key != NULL) {
         *push_key(L) = key_ref(key);
         lua_setfield(L, -2, "key");
+    }
+    lua_pushboolean(L, a->revokes);
+    lua_setfield(L, -2, "revokes");
+    if (a->revokes) {
+        struct key **maker = push_key(L);
+        *maker = audit_find_maker(a);
+        *maker != NULL ? lua_setfield(L, -2, "maker") : lua_pop(L, 1);
     }
 }
 

@@ -132,8 +132,11 @@ static void add_function(struct audit *a, const struct deployment *deployment,
 /* What is behind it may be anything, or nothing: only refusals are looked for. */
 static void add_protect(struct audit *a, const struct config_protect *rule)
 {
-    if (rule->policy.kind == POLICY_TOKEN)
-        add_target(a, STR("GET"), example_path(a, rule->path), true);
+    struct target *target = rule->policy.kind == POLICY_TOKEN
+                                ? add_target(a, STR("GET"), example_path(a, rule->path), true)
+                                : NULL;
+    if (target != NULL)
+        target->is_site = true;
 }
 
 /* The first issuer of the configuration: whom tokens must come from, and its keys where the host

@@ -1,13 +1,13 @@
 /* A store for a moment. */
 #include "cli/kept_store.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/clock.h"
 #include "cli/cli.h"
-#include "shared/revocations.h"
 
 struct store *kept_store_open(const char *config_file, const struct config *config, bool make,
                               uv_loop_t *loop, struct err *err)
@@ -54,6 +54,26 @@ void kept_store_close(struct store *store, uv_loop_t *loop)
 }
 
 /* ---- revocations ---- */
+
+int kept_store_revoke(const char *config_file, const struct config *config,
+                      const struct revocation *revocation, struct err *err)
+{
+    uv_loop_t loop;
+    char bytes[REVOCATION_BYTES];
+    struct store_request request = {.kind = STORE_REVOKE,
+                                    .value = {STORE_TEXT, {bytes, sizeof(bytes)}},
+                                    .ttl_ms = (uint64_t)LIMIT_REVOCATION_LIFE * 1000};
+    if (uv_loop_init(&loop) != 0)
+        return err_set(err, -EMFILE, "no descriptors are left: raise `ulimit -n`");
+    revocations_write(revocation, bytes);
+    struct store *store = kept_store_open(config_file, config, true, &loop, err);
+    int status = store != NULL ? kept_store_run(store, &loop, &request) : 0;
+    kept_store_close(store, &loop);
+    uv_loop_close(&loop);
+    if (status != 0)
+        return err_set(err, -EIO, "%s", store_error_text(status));
+    return store != NULL ? 0 : -EIO;
+}
 
 static int take(struct str entries, double now)
 {

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <time.h>
-#include <uv.h>
 
 #include "base/clock.h"
 #include "base/rfc3339.h"
@@ -56,17 +55,7 @@ static int read_before(struct revoke *o)
     return 0;
 }
 
-/* ---- the store ---- */
-
-static int write_to(struct store *store, uv_loop_t *loop, const struct revocation *revocation)
-{
-    char bytes[REVOCATION_BYTES];
-    struct store_request request = {.kind = STORE_REVOKE,
-                                    .value = {STORE_TEXT, {bytes, sizeof(bytes)}},
-                                    .ttl_ms = (uint64_t)LIMIT_REVOCATION_LIFE * 1000};
-    revocations_write(revocation, bytes);
-    return kept_store_run(store, loop, &request);
-}
+/* ---- it is done ---- */
 
 static void print_done(const struct revoke *o)
 {
@@ -82,25 +71,14 @@ static void print_done(const struct revoke *o)
 
 static int carry_out(const struct revoke *o, const struct config *config)
 {
-    uv_loop_t loop;
     struct err err;
-    if (uv_loop_init(&loop) != 0)
-        return cli_fault("no descriptors are left: raise `ulimit -n`");
-    struct store *store = kept_store_open(o->config_file, config, true, &loop, &err);
-    int rc = store != NULL ? 0 : cli_fault("%s", err.text);
-    if (rc == 0) {
-        const struct revocation revocation =
-            revocations_make(o->kind, str_from(o->issuer != NULL ? o->issuer : ""),
-                             str_from(o->ids[o->kind]), o->time, o->now);
-        int status = write_to(store, &loop, &revocation);
-        if (status != 0)
-            rc = cli_fault("nothing was revoked: %s", store_error_text(status));
-        else
-            print_done(o);
-    }
-    kept_store_close(store, &loop);
-    uv_loop_close(&loop);
-    return rc;
+    const struct revocation revocation =
+        revocations_make(o->kind, str_from(o->issuer != NULL ? o->issuer : ""),
+                         str_from(o->ids[o->kind]), o->time, o->now);
+    if (kept_store_revoke(o->config_file, config, &revocation, &err) != 0)
+        return cli_fault("nothing was revoked: %s", err.text);
+    print_done(o);
+    return 0;
 }
 
 /* ---- the command ---- */

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import test from 'node:test';
-import { deployment, eventually, lua, run, start } from '../lib/host.mjs';
+import { deployment, eventually, folder, lua, run, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { later } from '../lib/later.mjs';
 import { Redis } from '../lib/redis.mjs';
@@ -102,6 +102,42 @@ test('up to a time, by sign-in before issue, and of one issuer', async (t) => {
   assert.deepEqual(await ask(h, fresh), [200]);
   // Once anything was revoked, a token ends before its revocation would.
   assert.equal((await h.call('me', { headers: old })).json().error_description, 'The provided token is older than revocations are kept');
+});
+
+test('audit has tokens revoked, and sees that they were good before and are refused from then on', async (t) => {
+  const issuer = (await Issuer.start(t)).tenant();
+  const alone = () => deployment({ me: SCRIPTS.me }, { fields: { me: 'auth = true' }, more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)} },` });
+  const h = await start(t, { files: alone(), args: ['--workers', '2'] });
+  const audit = async (...args) => {
+    const out = await run(t, ['audit', h.url(''), ...args], { dir: h.dir, seconds: 60 });
+    return { ...out, rows: out.stdout.split('\n').filter((row) => /revoked/.test(row)).map((row) => row.replace(/ {2,}/g, '  ')) };
+  };
+  const AT = 'GET /.netlify/functions/me';
+  for (const [kind, claims] of [['jti', { jti: 'a-1', sid: 's-1' }], ['sid', { sid: 's-2' }], ['sub', { sub: 'auth0|audited' }]]) {
+    const token = issuer.token({ jti: undefined, ...claims });
+    const { code, rows, stdout } = await audit('--token', token, '--revoke');
+    assert.equal(code, 0, stdout.split('\n').filter((l) => !l.startsWith('ok')).join('\n'));
+    assert.deepEqual(rows, [`ok  a token, before its ${kind} is revoked  ${AT}  200, 403  200`, `ok  a token whose ${kind} was revoked  ${AT}  401  401  The provided token was revoked`]);
+    await refused(h, { Authorization: `Bearer ${token}` });
+  }
+  const good = issuer.token();
+  assert.deepEqual((await audit('--token', good)).rows, ['skipped: revoked tokens; give --revoke to have some revoked']);
+  assert.deepEqual(await ask(h, { Authorization: `Bearer ${good}` }), [200], 'who does not ask for it keeps his token');
+  const { code, rows } = await audit('--revoke');
+  assert.deepEqual([code, rows], [0, ['skipped: revoked tokens; give --token TOKEN, with a jti, sid or sub, bound to nothing']]);
+
+  // A host that does not listen to it: the refusal does not come.
+  const deaf = await start(t, { files: alone() });
+  const out = await run(t, ['audit', deaf.url(''), '--config', path.join(h.dir, 'functions.lua'), '--token', issuer.token({ jti: 'deaf' }), '--revoke'], { dir: h.dir, seconds: 60 });
+  assert.equal(out.code, 1);
+  assert.match(out.stdout, /^LET THROUGH +a token whose jti was revoked .* 200$/m);
+
+  // Tokens of dev are made for it, of each kind one.
+  const dir = folder(t, deployment({ me: SCRIPTS.me }, { fields: { me: 'auth = true' }, more: '  auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },' }));
+  const dev = await start(t, { command: 'dev', dir, args: ['--log', 'none'] });
+  const made = await run(t, ['audit', dev.url(''), '--revoke'], { dir, seconds: 60 });
+  assert.equal(made.code, 0, made.stdout);
+  for (const kind of ['jti', 'sid', 'sub']) assert.match(made.stdout, new RegExp(`^ok +a token, before its ${kind} is revoked .* 200$[^]*^ok +a token whose ${kind} was revoked .* 401 `, 'm'));
 });
 
 test('bad usage says what to type', async (t) => {

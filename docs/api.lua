@@ -935,11 +935,22 @@ types[#types + 1] = {
     { "chunks", "fun(self): fun(): string?", "the body's bytes, for a `for` loop: in one piece, or as they come with `stream_body`; raises when they do not come in full" },
     { "json", "fun(self): any", "the body as JSON; raises the answer 400 `invalid_json` or 415" },
     { "form", "fun(self, options?: { lists: boolean }): table<string, any>", "the fields of a form, the first of several, or with `lists` all; a file is `{ filename, type, size, data }`; raises the answer 400 `invalid_form`, 413 or 415" },
+    { "parts", "fun(self): fun(): luafn.Part?", "the parts of a multipart form, for a `for` loop, as they come with `stream_body`; raises the answer 400 `invalid_form`, 413 or 415" },
     { "cookies", "fun(self): table<string, string>", "decoded; the first of several" },
     { "query", "fun(self): table<string, string|string[]>", "a name that is repeated is a list" },
     { "tool?", "string", "the tool's name, where it is called as one" },
     { "arguments?", "table", "of that call, as `input` of the tool says" },
     { "progress", "fun(done: number, total?: number, text?: string): boolean", "of that call: tells the client, if it asked for it; true if it sees it" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.Part",
+  summary = "A part of a form, as `event:parts()` gives it.",
+  fields = {
+    { "name", "string", "of the field, as it was sent" },
+    { "filename?", "string", "as it was sent: of a file, and not to be trusted" },
+    { "type?", "string", "its `Content-Type`" },
+    { "chunks", "fun(self): fun(): string?", "the part's bytes as they come, for a `for` loop, or as the `body` of a `fetch`; to be read before the next part" },
   },
 }
 types[#types + 1] = {

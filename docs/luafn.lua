@@ -23,11 +23,19 @@
 ---@field chunks fun(self): fun(): string? the body's bytes, for a `for` loop: in one piece, or as they come with `stream_body`; raises when they do not come in full
 ---@field json fun(self): any the body as JSON; raises the answer 400 `invalid_json` or 415
 ---@field form fun(self, options?: { lists: boolean }): table<string, any> the fields of a form, the first of several, or with `lists` all; a file is `{ filename, type, size, data }`; raises the answer 400 `invalid_form`, 413 or 415
+---@field parts fun(self): fun(): luafn.Part? the parts of a multipart form, for a `for` loop, as they come with `stream_body`; raises the answer 400 `invalid_form`, 413 or 415
 ---@field cookies fun(self): table<string, string> decoded; the first of several
 ---@field query fun(self): table<string, string|string[]> a name that is repeated is a list
 ---@field tool? string the tool's name, where it is called as one
 ---@field arguments? table of that call, as `input` of the tool says
 ---@field progress fun(done: number, total?: number, text?: string): boolean of that call: tells the client, if it asked for it; true if it sees it
+
+---A part of a form, as `event:parts()` gives it.
+---@class luafn.Part
+---@field name string of the field, as it was sent
+---@field filename? string as it was sent: of a file, and not to be trusted
+---@field type? string its `Content-Type`
+---@field chunks fun(self): fun(): string? the part's bytes as they come, for a `for` loop, or as the `body` of a `fetch`; to be read before the next part
 
 ---About this call.
 ---@class luafn.Context

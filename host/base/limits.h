@@ -75,7 +75,8 @@
 #define LIMIT_FORWARDED_HOPS                                                                       \
     32 /* of a header that says who is behind a proxy; past them it is not read */
 #define LIMIT_FORWARDED_BYTES    4096
-#define LIMIT_FORM_FIELDS        1000 /* of a form or a query that a handler has made a table; 413 */
+#define LIMIT_FORM_FIELDS        1000       /* of a form or a query that a handler reads; 413 */
+#define LIMIT_FORM_PART_HEAD     (8 * 1024) /* names and all of a part of a form; 413 */
 #define LIMIT_SIGN_IN_AGE        31536000.0 /* the longest `max_age` that a policy can ask for */
 #define LIMIT_KEYS_FETCH_TIMEOUT 10.0
 #define LIMIT_KEYS_WAIT          3.0     /* a request for its token's issuer; 503 */

@@ -1,10 +1,13 @@
 /* Parts of a form. */
 #include "http/multipart.h"
 
-#include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
-enum { BOUNDARY_MAX = 70, HEAD_MAX = 8 * 1024, DELIMITER_MAX = BOUNDARY_MAX + 4 };
+const struct http_fault multipart_bad_part = {400, "invalid_form",
+                                              "What stands there is no part with a name"};
+const struct http_fault multipart_long_head = {413, "too_large", "The head of a part is too long"};
+const struct http_fault multipart_too_many = {413, "too_large", "The form has too many parts"};
 
 /* ---- headers ---- */
 
@@ -68,7 +71,7 @@ bool multipart_boundary(struct str content_type, struct str *out)
     *out = (struct str){NULL, 0};
     return is_type(content_type, STR("multipart/form-data")) &&
            each_parameter(content_type, take_boundary, out) && out->len > 0 &&
-           out->len <= BOUNDARY_MAX && memchr(out->ptr, '\r', out->len) == NULL &&
+           out->len <= MULTIPART_BOUNDARY_MAX && memchr(out->ptr, '\r', out->len) == NULL &&
            memchr(out->ptr, '\n', out->len) == NULL;
 }
 
@@ -96,81 +99,204 @@ static bool read_line(struct str line, struct multipart_part *out)
            each_parameter(value, take_name, out);
 }
 
-/* ---- parts ---- */
-
-static struct str find(struct str in, struct str what)
+/* A head without its empty line. */
+static bool read_head(struct str head, struct multipart_part *out)
 {
-    const char *at = in.len > 0 ? memmem(in.ptr, in.len, what.ptr, what.len) : NULL;
-    return at != NULL ? str_skip(in, (size_t)(at - in.ptr)) : (struct str){NULL, 0};
+    *out = (struct multipart_part){.name = {NULL, 0}};
+    while (head.len > 0) {
+        size_t end = str_find_text(head, STR("\r\n"));
+        if (!read_line((struct str){head.ptr, end}, out))
+            return false;
+        head = str_skip(head, end < head.len ? end + 2 : end);
+    }
+    return out->name.ptr != NULL;
 }
 
-/* CRLF, two dashes, the boundary. */
-static struct str delimiter(struct str boundary, char out[DELIMITER_MAX])
-{
-    memcpy(out, "\r\n--", 4);
-    memcpy(out + 4, boundary.ptr, boundary.len);
-    return (struct str){out, boundary.len + 4};
-}
+/* ---- the lines between parts ---- */
 
-/* Behind a boundary: blanks and the end of the line, or two dashes. Else it was but data that
- * begins alike. */
-static bool ends_line(struct str rest)
+enum verdict { NO, MAYBE, LINE, LAST_LINE };
+
+/* Does `text` begin with a boundary's line? Behind the boundary are blanks and the end of the line,
+ * or two dashes; else it is but data that begins alike. MAYBE: it ends too early to tell. *len:
+ * how long the line is. */
+static enum verdict judge(const struct multipart_reader *r, struct str text, size_t *len)
 {
+    struct str line = r->line;
+    size_t common = text.len < line.len ? text.len : line.len;
+    if (memcmp(text.ptr, line.ptr, common) != 0)
+        return NO;
+    if (text.len < line.len)
+        return MAYBE;
+    struct str rest = str_skip(text, line.len);
     while (rest.len > 0 && (rest.ptr[0] == ' ' || rest.ptr[0] == '\t'))
         rest = str_skip(rest, 1);
-    return str_starts_with(rest, STR("\r\n")) || str_starts_with(rest, STR("--"));
+    if ((size_t)(rest.ptr - text.ptr) > line.len + MULTIPART_PADDING_MAX)
+        return NO;
+    *len = (size_t)(rest.ptr - text.ptr) + 2;
+    if (rest.len >= 2)
+        return str_starts_with(rest, STR("\r\n")) ? LINE
+               : str_starts_with(rest, STR("--")) ? LAST_LINE
+                                                  : NO;
+    return rest.len == 0 || rest.ptr[0] == '\r' || rest.ptr[0] == '-' ? MAYBE : NO;
 }
 
-/* Where the next delimiter begins; ptr NULL: there is none. */
-static struct str find_delimiter(struct str in, struct str line)
+/* The first place in `text` where such a line begins, or may; its length if none does. */
+static size_t find_line(const struct multipart_reader *r, struct str text, enum verdict *verdict,
+                        size_t *len)
 {
-    struct str found = find(in, line);
-    while (found.ptr != NULL && !ends_line(str_skip(found, line.len)))
-        found = find(str_skip(found, line.len), line);
-    return found;
-}
-
-bool multipart_begin(struct str body, struct str boundary, struct str *rest)
-{
-    char text[DELIMITER_MAX];
-    struct str line = delimiter(boundary, text), first = str_skip(line, 2), found;
-    if (str_starts_with(body, first) && ends_line(str_skip(body, first.len))) {
-        *rest = str_skip(body, first.len);
-        return true;
+    size_t cut_off = r->line.len - 1; /* so much of one may stand at the end */
+    for (size_t at = 0; at < text.len; at++) {
+        const char *found = memmem(text.ptr + at, text.len - at, r->line.ptr, r->line.len);
+        if (found == NULL) {
+            at = text.len - at > cut_off ? text.len - cut_off : at;
+            found = memchr(text.ptr + at, '\r', text.len - at);
+        }
+        if (found == NULL)
+            break;
+        at = (size_t)(found - text.ptr);
+        *verdict = judge(r, str_skip(text, at), len);
+        if (*verdict != NO)
+            return at;
     }
-    found = find_delimiter(body, line); /* behind a preamble, which nobody reads */
-    *rest = found.ptr != NULL ? str_skip(found, line.len) : found;
-    return found.ptr != NULL;
+    *verdict = NO;
+    return text.len;
 }
 
-static int read_head(struct str *rest, struct multipart_part *out)
+static void pass_line(struct multipart_reader *r, enum verdict verdict)
 {
-    while (!str_starts_with(*rest, STR("\r\n"))) {
-        struct str end = find(*rest, STR("\r\n"));
-        if (end.ptr == NULL || end.ptr - rest->ptr > HEAD_MAX ||
-            !read_line((struct str){rest->ptr, (size_t)(end.ptr - rest->ptr)}, out))
-            return -EINVAL;
-        *rest = str_skip(end, 2);
+    r->state = verdict == LAST_LINE ? MULTIPART_OVER : MULTIPART_IN_HEAD;
+    r->head_len = 0;
+    if (verdict == LAST_LINE)
+        r->due = MULTIPART_END;
+}
+
+static void hold(struct multipart_reader *r, struct str *bytes)
+{
+    memcpy(r->held + r->held_len, bytes->ptr, bytes->len);
+    r->held_len += bytes->len;
+    *bytes = str_skip(*bytes, bytes->len);
+}
+
+/* What was held, now that more is known: r->data is what proved to be data. */
+static void settle_held(struct multipart_reader *r, struct str *bytes)
+{
+    char joined[MULTIPART_LINE_MAX * 2];
+    size_t len = 0, at = 0,
+           more = bytes->len < MULTIPART_LINE_MAX ? bytes->len : MULTIPART_LINE_MAX;
+    enum verdict verdict = NO;
+    memcpy(joined, r->held, r->held_len);
+    memcpy(joined + r->held_len, bytes->ptr, more);
+    while (at < r->held_len &&
+           (verdict = judge(r, (struct str){joined + at, r->held_len + more - at}, &len)) == NO)
+        at++;
+    r->data = (struct str){r->out, at > r->held_virtual ? at - r->held_virtual : 0};
+    memcpy(r->out, joined + r->held_virtual, r->data.len);
+    size_t kept = r->held_len - at;
+    r->held_virtual = r->held_virtual > at ? r->held_virtual - at : 0;
+    r->held_len = verdict == MAYBE ? kept : 0;
+    memcpy(r->held, joined + at, r->held_len);
+    if (verdict == MAYBE)
+        hold(r, bytes);
+    else
+        r->held_virtual = 0;
+    if (verdict == LINE || verdict == LAST_LINE) {
+        *bytes = str_skip(*bytes, len - kept);
+        pass_line(r, verdict);
     }
-    return out->name.ptr != NULL ? 0 : -EINVAL;
 }
 
-int multipart_next(struct str *rest, struct str boundary, struct multipart_part *out)
+static void take_data(struct multipart_reader *r, struct str *bytes)
 {
-    char text[DELIMITER_MAX];
-    struct str line = delimiter(boundary, text);
-    *out = (struct multipart_part){.name = {NULL, 0}};
-    if (str_starts_with(*rest, STR("--")))
-        return 0;
-    struct str head = find(*rest, STR("\r\n"));
-    *rest = head.ptr != NULL ? str_skip(head, 2) : head;
-    if (head.ptr == NULL || read_head(rest, out) != 0)
-        return -EINVAL;
-    struct str begin = str_skip(*rest, 2), end = find_delimiter(*rest, line);
-    if (end.ptr == NULL)
-        return -EINVAL;
-    /* An empty part has its one line end before both its data and the boundary. */
-    out->data = (struct str){begin.ptr, end.ptr > begin.ptr ? (size_t)(end.ptr - begin.ptr) : 0};
-    *rest = str_skip(end, line.len);
-    return 1;
+    enum verdict verdict;
+    size_t len = 0, at = find_line(r, *bytes, &verdict, &len);
+    r->data = (struct str){bytes->ptr, at};
+    *bytes = str_skip(*bytes, at);
+    if (verdict == MAYBE) {
+        hold(r, bytes);
+    } else if (verdict != NO) {
+        *bytes = str_skip(*bytes, len);
+        pass_line(r, verdict);
+    }
+}
+
+/* ---- the reader ---- */
+
+/* The line end before the first boundary may be missing, and the one of a head's empty line is that
+ * of a boundary, too. */
+static void expect_line(struct multipart_reader *r)
+{
+    memcpy(r->held, "\r\n", 2);
+    r->held_len = r->held_virtual = 2;
+}
+
+void multipart_init(struct multipart_reader *reader, struct str boundary)
+{
+    memset(reader, 0, offsetof(struct multipart_reader, head));
+    reader->head_len = reader->parts = 0;
+    reader->fault = NULL;
+    memcpy(reader->line_text, "\r\n--", 4);
+    memcpy(reader->line_text + 4, boundary.ptr, boundary.len);
+    reader->line = (struct str){reader->line_text, boundary.len + 4};
+    expect_line(reader);
+}
+
+static enum multipart_event fail(struct multipart_reader *r, const struct http_fault *fault)
+{
+    r->fault = fault;
+    return r->due = MULTIPART_FAULT;
+}
+
+static enum multipart_event begin_part(struct multipart_reader *r, size_t head_len)
+{
+    if (!read_head((struct str){r->head, head_len}, &r->part))
+        return fail(r, &multipart_bad_part);
+    if (r->parts == LIMIT_FORM_FIELDS)
+        return fail(r, &multipart_too_many);
+    r->parts++;
+    r->state = MULTIPART_IN_DATA;
+    expect_line(r);
+    return MULTIPART_PART;
+}
+
+static enum multipart_event take_head(struct multipart_reader *r, struct str *bytes)
+{
+    size_t before = r->head_len, room = sizeof(r->head) - before;
+    size_t count = bytes->len < room ? bytes->len : room;
+    memcpy(r->head + before, bytes->ptr, count);
+    r->head_len += count;
+    struct str head = {r->head, r->head_len};
+    if (str_starts_with(head, STR("\r\n")))
+        return fail(r, &multipart_bad_part);
+    size_t from = before > 3 ? before - 3 : 0;
+    size_t end = from + str_find_text(str_skip(head, from), STR("\r\n\r\n"));
+    if (end < head.len) {
+        *bytes = str_skip(*bytes, end + 4 - before);
+        return begin_part(r, end);
+    }
+    *bytes = str_skip(*bytes, count);
+    return r->head_len == sizeof(r->head) ? fail(r, &multipart_long_head) : MULTIPART_MORE;
+}
+
+static enum multipart_event feed(struct multipart_reader *r, struct str *bytes)
+{
+    if (r->state == MULTIPART_IN_HEAD)
+        return take_head(r, bytes);
+    bool is_data = r->state == MULTIPART_IN_DATA;
+    if (r->held_len > 0)
+        settle_held(r, bytes);
+    else
+        take_data(r, bytes);
+    return is_data && r->data.len > 0 ? MULTIPART_DATA : MULTIPART_MORE;
+}
+
+enum multipart_event multipart_feed(struct multipart_reader *reader, struct str *bytes)
+{
+    while (reader->due == MULTIPART_MORE && bytes->len > 0) {
+        enum multipart_event event = feed(reader, bytes);
+        if (event != MULTIPART_MORE)
+            return event;
+    }
+    if (reader->due == MULTIPART_END)
+        *bytes = str_skip(*bytes, bytes->len);
+    return reader->due;
 }

@@ -8,6 +8,7 @@
 #include "run/event_fields.h"
 #include "run/event_read.h"
 #include "run/invocation.h"
+#include "run/parts.h"
 #include "lua/lazy.h"
 #include "lua/names.h"
 
@@ -48,9 +49,10 @@ static struct invocation *invocation_behind(lua_State *L)
 static void lx_push_methods(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"chunks", l_chunks},   {"cookies", l_event_cookies},       {"form", l_event_form},
-        {"json", l_event_json}, {"progress", l_tool_call_progress}, {"query", l_event_query},
-        {NULL, NULL},
+        {"chunks", l_chunks},     {"cookies", l_event_cookies},
+        {"form", l_event_form},   {"json", l_event_json},
+        {"parts", l_parts},       {"progress", l_tool_call_progress},
+        {"query", l_event_query}, {NULL, NULL},
     };
     if (!luaL_newmetatable(L, "luafn.event"))
         return;

@@ -14,7 +14,7 @@
 #include "run/event_fields.h"
 #include "run/invocation.h"
 
-static struct invocation *lx_invocation(lua_State *L)
+struct invocation *lx_event_invocation(lua_State *L)
 {
     struct invocation *inv = invocation_of(L);
     if (inv == NULL || inv->answered)
@@ -22,10 +22,9 @@ static struct invocation *lx_invocation(lua_State *L)
     return inv;
 }
 
-/* Raises {"error":code,"error_description":...} of the text on top, as an answer. */
-static int lx_refuse(lua_State *L, int status, const char *code)
+int lx_event_refuse(lua_State *L, int status, const char *code)
 {
-    struct arena *arena = &lx_invocation(L)->ex->arena;
+    struct arena *arena = &lx_event_invocation(L)->ex->arena;
     struct response res = {0};
     struct str text = {lua_tostring(L, -1), lua_rawlen(L, -1)};
     if (response_set_error(&res, arena, status, str_from(code), text) != 0)
@@ -47,7 +46,8 @@ static int lx_refuse(lua_State *L, int status, const char *code)
 static struct str lx_body(lua_State *L, const struct invocation *inv, const char *what)
 {
     if (inv->instance->spec.stream_body)
-        luaL_error(L, "event:%s: the body comes as a stream; read it with event:chunks()", what);
+        luaL_error(L, "event:%s: the body comes as a stream; read it with event:%s()", what,
+                   strcmp(what, "form") == 0 ? "parts() or event:chunks" : "chunks");
     struct str body = inv->ex->req.body;
     return body.ptr != NULL ? body : STR("");
 }
@@ -57,12 +57,13 @@ static const struct str *content_type(const struct invocation *inv)
     return headers_get(&inv->ex->req.headers, STR("content-type"));
 }
 
-static int lx_refuse_type(lua_State *L, const struct str *type, const char *wanted)
+int lx_event_refuse_type(lua_State *L, const char *wanted)
 {
+    const struct str *type = content_type(lx_event_invocation(L));
     lua_pushfstring(L, "The body should be %s, not ", wanted);
     event_push_text(L, type != NULL ? *type : STR("without a Content-Type"));
     lua_concat(L, 2);
-    return lx_refuse(L, 415, "unsupported_media_type");
+    return lx_event_refuse(L, 415, "unsupported_media_type");
 }
 
 static struct str type_alone(struct str type)
@@ -72,13 +73,13 @@ static struct str type_alone(struct str type)
 
 int l_event_json(lua_State *L)
 {
-    struct invocation *inv = lx_invocation(L);
+    struct invocation *inv = lx_event_invocation(L);
     struct str body = lx_body(L, inv, "json");
     const struct str *type = content_type(inv);
     if (type != NULL && !content_type_is_json(*type))
-        return lx_refuse_type(L, type, "JSON");
+        return lx_event_refuse_type(L, "JSON");
     lua_pushlstring(L, body.ptr, body.len);
-    return json_lazy_decode(L, -1) == 0 ? 1 : lx_refuse(L, 400, "invalid_json");
+    return json_lazy_decode(L, -1) == 0 ? 1 : lx_event_refuse(L, 400, "invalid_json");
 }
 
 /* ---- names and values ---- */
@@ -121,7 +122,7 @@ static void settle(lua_State *L, int table, enum values values)
 static int lx_refuse_count(lua_State *L)
 {
     lua_pushfstring(L, "More than %d fields", LIMIT_FORM_FIELDS);
-    return lx_refuse(L, 413, "too_large");
+    return lx_event_refuse(L, 413, "too_large");
 }
 
 /* `name=value&...` into the table at `table`. */
@@ -142,7 +143,7 @@ static void lx_add_pairs(lua_State *L, struct invocation *inv, struct str text, 
 
 int l_event_query(lua_State *L)
 {
-    struct invocation *inv = lx_invocation(L);
+    struct invocation *inv = lx_event_invocation(L);
     if (inv->call->query != NULL) {
         tree_push(L, inv->call->query);
         return 1;
@@ -155,43 +156,62 @@ int l_event_query(lua_State *L)
 
 /* ---- forms ---- */
 
+int lx_event_refuse_form(lua_State *L, const struct multipart_reader *reader)
+{
+    const struct http_fault *fault = reader->fault;
+    if (fault == NULL) {
+        lua_pushliteral(L, "The end of the form is missing");
+        return lx_event_refuse(L, 400, "invalid_form");
+    }
+    lua_pushfstring(L, "%s (part %d)", fault->text, (int)reader->parts + 1);
+    return lx_event_refuse(L, fault->status, fault->code);
+}
+
 static void set_field(lua_State *L, const char *name, struct str value)
 {
     event_push_text(L, value);
     lua_setfield(L, -2, name);
 }
 
-/* Pushes a field's text, or a file. [-0, +1] */
-static void push_part(lua_State *L, const struct multipart_part *part)
+/* A file without its bytes. [-0, +1] */
+static void push_file(lua_State *L, const struct multipart_part *part)
 {
-    if (part->filename.ptr == NULL) {
-        event_push_text(L, part->data);
-        return;
-    }
     lua_createtable(L, 0, 4);
     set_field(L, "filename", part->filename);
     set_field(L, "type", part->type.ptr != NULL ? part->type : STR("application/octet-stream"));
-    lua_pushinteger(L, (lua_Integer)part->data.len);
+}
+
+/* Pushes the bytes of a field, or adds them to the file on top. */
+static void put_data(lua_State *L, bool is_file, struct str data)
+{
+    if (!is_file) {
+        event_push_text(L, data);
+        return;
+    }
+    lua_pushinteger(L, (lua_Integer)data.len);
     lua_setfield(L, -2, "size");
-    lua_pushlstring(L, part->data.ptr, part->data.len);
+    lua_pushlstring(L, data.ptr, data.len);
     lua_setfield(L, -2, "data");
 }
 
 static void lx_add_parts(lua_State *L, struct str body, struct str boundary, int table)
 {
-    struct multipart_part part;
-    int more = multipart_begin(body, boundary, &body) ? 1 : -1, count = 0;
-    while (more > 0 && (more = multipart_next(&body, boundary, &part)) > 0) {
-        if (++count > LIMIT_FORM_FIELDS)
-            lx_refuse_count(L);
-        event_push_text(L, part.name);
-        push_part(L, &part);
+    struct multipart_reader reader;
+    multipart_init(&reader, boundary);
+    enum multipart_event event = multipart_feed(&reader, &body);
+    while (event == MULTIPART_PART) {
+        bool is_file = reader.part.filename.ptr != NULL;
+        event_push_text(L, reader.part.name);
+        if (is_file)
+            push_file(L, &reader.part);
+        event = multipart_feed(&reader, &body);
+        put_data(L, is_file, event == MULTIPART_DATA ? reader.data : STR(""));
         append(L, table);
+        if (event == MULTIPART_DATA)
+            event = multipart_feed(&reader, &body);
     }
-    if (more < 0) {
-        lua_pushfstring(L, "Part %d of the form cannot be read, or its end is missing", count + 1);
-        lx_refuse(L, 400, "invalid_form");
-    }
+    if (event != MULTIPART_END)
+        lx_event_refuse_form(L, &reader);
 }
 
 static bool wants_lists(lua_State *L)
@@ -216,7 +236,7 @@ static bool wants_lists(lua_State *L)
 
 int l_event_form(lua_State *L)
 {
-    struct invocation *inv = lx_invocation(L);
+    struct invocation *inv = lx_event_invocation(L);
     struct str body = lx_body(L, inv, "form"), boundary;
     const struct str *type = content_type(inv);
     bool lists = wants_lists(L);
@@ -227,7 +247,7 @@ int l_event_form(lua_State *L)
     else if (type != NULL && multipart_boundary(*type, &boundary))
         lx_add_parts(L, body, boundary, table);
     else
-        return lx_refuse_type(L, type, "a form");
+        return lx_event_refuse_type(L, "a form");
     settle(L, table, lists ? VALUES_LISTS : VALUES_FIRST);
     return 1;
 }
@@ -250,7 +270,7 @@ static void lx_add_cookie(lua_State *L, struct invocation *inv, struct str pair,
 
 int l_event_cookies(lua_State *L)
 {
-    struct invocation *inv = lx_invocation(L);
+    struct invocation *inv = lx_event_invocation(L);
     const struct headers *headers = &inv->ex->req.headers;
     lua_newtable(L);
     int table = lua_gettop(L);

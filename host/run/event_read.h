@@ -8,6 +8,19 @@
 
 #include <lua.h>
 
+struct invocation;
+struct multipart_reader;
+
+/* The request that runs. Raises where it has been answered. */
+struct invocation *lx_event_invocation(lua_State *L);
+/* Raises {"error":code,"error_description":...} of the text on top, as an answer. */
+int lx_event_refuse(lua_State *L, int status, const char *code);
+/* 415: `wanted` says what the body should be. */
+int lx_event_refuse_type(lua_State *L, const char *wanted);
+
+/* What is wrong with a form: the reader's fault, or that it has no end. */
+int lx_event_refuse_form(lua_State *L, const struct multipart_reader *reader);
+
 /* event:json() -> value */
 int l_event_json(lua_State *L);
 /* event:form([{ lists = true }]) -> name to text, or to { filename, type, size, data }; of several

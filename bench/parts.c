@@ -20,6 +20,7 @@
 #include "run/function.h"
 #include "run/invocation.h"
 #include "lua/json_decode.h"
+#include "shared/revocations.h"
 
 enum { WARM = 20 };
 
@@ -158,6 +159,13 @@ static void run_judge_cold(void)
     judge(other ? other_text : token_text);
 }
 
+static void revoke_another(void)
+{
+    const struct revocation revocation =
+        revocations_make(REVOCATION_JTI, STR(""), STR("another"), REVOCATION_ALWAYS, NOW);
+    need(revocations_add(&revocation, NOW) == 0, "the revocation");
+}
+
 static void run_judge_new(void)
 {
     token_cache_clear();
@@ -187,6 +195,8 @@ static void token_parts(void)
     count("token-check-cold", 500, run_judge_cold);
     need(token_cache_stats().evictions == 0, "room for both");
     token_cache_setup(LIMIT_TOKEN_CACHE_BYTES);
+    revoke_another();
+    count("token-check-cached-revocations", 1000, run_judge);
     token_cache_clear();
     keyset_source_clear(&source);
     free(token_text);

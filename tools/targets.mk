@@ -119,7 +119,7 @@ $(OUT)/bench/parts: bench/parts.c $(OUT)/libluafn.a
 NODE = $$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node)
 .PHONY: bench-guard bench-guard-update
 bench-guard bench-guard-update: build/luafn $(OUT)/bench/parts tests/node_modules/.package-lock.json
-bench-guard: ## fail where the counted instructions of a request or its parts have grown by 3 %
+bench-guard: ## fail where the counted instructions of a request or its parts have grown by 3 %, or an option costs too much
 	$(Q)if command -v valgrind >/dev/null; then CC="$(CC)" $(NODE) bench/guard.mjs; \
 	    else echo "bench-guard skipped: valgrind is not installed"; fi
 

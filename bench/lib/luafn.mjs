@@ -36,7 +36,8 @@ export function files(dir) {
 }
 
 // A folder to serve: hello, me, shows, echo, read3 and pick, the files, and `more` copies of hello as f1, f2, ...
-export function deployment(dir, { issuer, tvApi }, more = 0) {
+// `auth` and `config`: more members of functions.lua's `auth`, and of itself.
+export function deployment(dir, { issuer, tvApi, auth = '', config = '' }, more = 0) {
   fs.rmSync(dir, { recursive: true, force: true });
   fs.mkdirSync(path.join(dir, 'scripts/lib'), { recursive: true });
   for (const name of ['me.lua', 'shows.lua', 'lib/auth.lua']) {
@@ -59,8 +60,8 @@ export function deployment(dir, { issuer, tvApi }, more = 0) {
   functions = {
     ${rows.join(',\n    ')},
   },
-  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)} },
-}
+  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}${auth} },
+${config}}
 `);
   return dir;
 }

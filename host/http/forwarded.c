@@ -344,6 +344,18 @@ static int apply_cert(const struct proxies *proxies, struct request *req, struct
     return 0;
 }
 
+/* Most requests have none of these headers. */
+static bool says_anything(const struct request *req, enum forwarded_by by)
+{
+    struct str begin = by == FORWARDED_BY_X ? STR("x-forwarded-") : STR("forwarded");
+    for (uint32_t i = 0; i < req->headers.len; i++) {
+        struct str name = req->headers.items[i].name;
+        if (name.len > 0 && name.ptr[0] == begin.ptr[0] && str_starts_with(name, begin))
+            return true;
+    }
+    return false;
+}
+
 int forwarded_apply(const struct proxies *proxies, struct request *req, struct arena *arena)
 {
     unsigned char address[16];
@@ -357,6 +369,8 @@ int forwarded_apply(const struct proxies *proxies, struct request *req, struct a
         return 0;
     req->forwarded = proxies->header;
     req->forwarded_host = proxies->trust_host;
+    if (!says_anything(req, proxies->header))
+        return 0;
     int rc = read_hops(proxies, req, arena, &hops);
     const struct hop *client = rc == 0 ? find_client(proxies, &hops, address) : NULL;
     struct str proto = {NULL, 0}, host = {NULL, 0};

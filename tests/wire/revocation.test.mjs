@@ -5,10 +5,11 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import test from 'node:test';
-import { deployment, eventually, folder, lua, run, start } from '../lib/host.mjs';
+import { deployment, eventually, folder, lua, PERF, run, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { later } from '../lib/later.mjs';
 import { Redis } from '../lib/redis.mjs';
+import { requestText } from '../lib/wire.mjs';
 
 const REVOKED = { error: 'jwt_invalid', error_description: 'The provided token was revoked' };
 const SCRIPTS = {
@@ -102,6 +103,37 @@ test('up to a time, by sign-in before issue, and of one issuer', async (t) => {
   assert.deepEqual(await ask(h, fresh), [200]);
   // Once anything was revoked, a token ends before its revocation would.
   assert.equal((await h.call('me', { headers: old })).json().error_description, 'The provided token is older than revocations are kept');
+});
+
+// From before it is asked for to the last of 16 connections, which all workers have some of, that is refused.
+test('how long it takes until all workers refuse a token', async (t) => {
+  const { issuer, h } = await world(t, { args: ['--workers', '2'] });
+  const wires = await Promise.all(Array.from({ length: 16 }, () => h.connect()));
+  const status = async (wire, headers) => {
+    wire.send(requestText({ path: '/.netlify/functions/me', headers, close: false }));
+    return (await wire.response({ ms: 60000 })).status;
+  };
+  const ways = {
+    command: (id) => revoke(t, h, ['--jti', id]),
+    script: (id) => byScript(h, { jti: id }),
+  };
+  for (const [way, carryOut] of Object.entries(ways)) {
+    const times = [];
+    for (let i = 0; i < (PERF ? 200 : 3); i++) {
+      const headers = issuer.bearer({ jti: `${way}-${i}` });
+      assert.deepEqual([...new Set(await Promise.all(wires.map((wire) => status(wire, headers))))], [200]);
+      const begin = performance.now();
+      await Promise.all([carryOut(`${way}-${i}`), ...wires.map(async (wire) => {
+        while (await status(wire, headers) !== 401);
+      })]);
+      times.push(performance.now() - begin);
+    }
+    times.sort((a, b) => a - b);
+    const p99 = times[Math.ceil(times.length * 0.99) - 1];
+    t.diagnostic(`by ${way}: median ${times[times.length >> 1].toFixed(1)} ms, p99 ${p99.toFixed(1)} ms of ${times.length}`);
+    assert.ok(!PERF || p99 < 100, `by ${way}: p99 ${p99} ms`);
+  }
+  for (const wire of wires) wire.close();
 });
 
 test('audit has tokens revoked, and sees that they were good before and are refused from then on', async (t) => {

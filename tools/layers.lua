@@ -35,7 +35,7 @@ local owned = {
   { "^llhttp%.h$", { "^host/http/parser%.c$" } },
   { "^jwt%.h$", { "^host/auth/" } },
   { "^openssl/", { "^host/auth/", "^host/shared/digest%.c$",
-                   "^host/http/websocket%.c$", "^bindings/crypto[a-z_]*%.[ch]$", "^host/server/tls%.[ch]$",
+                   "^host/http/websocket%.c$", "^bindings/crypto[a-z_]*%.[ch]$", "^host/server/tls%.[ch]$", "^host/store/redis_tls%.c$",
                    "^host/client/client_socket%.c$", "^host/cli/", "^host/main%.c$" } },
   { "^libpq%-fe%.h$", { "^host/sql/postgres%.c$" } },
   { "^sqlite3%.h$", { "^host/sql/sqlite%.c$" } },

@@ -93,7 +93,7 @@ struct app {
     unsigned replay_count;
     struct store *store;                /* NULL: none */
     struct sql *sql;                    /* databases that functions have opened */
-    struct redis_address store_address; /* of one on a server; host empty: it is embedded */
+    struct redis_address store_address; /* of one on a server; place_count 0: it is embedded */
     struct app_reader reader;
     struct deployment *current; /* NULL until the first one is loaded */
     struct deployment *loading; /* NULL: none under way */

@@ -99,7 +99,7 @@ static void open_store(struct app *app, const struct config *config)
         return;
     }
     app->store_address = *address;
-    if (address->host[0] != '\0') {
+    if (address->place_count > 0) {
         app->store = store_connect(app->loop, &app->store_address);
     } else if (app->options.kv_file != NULL) {
         app->store = store_open(app->loop, app->options.kv_file, &err);

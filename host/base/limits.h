@@ -258,6 +258,8 @@
 #define LIMIT_KV_TTL          (100.0 * 365 * 86400) /* "for ever" is said by leaving it out */
 #define LIMIT_KV_SERVER_MS    2000 /* KV_URL: for the next reply; then the connection is given up */
 #define LIMIT_KV_SERVER_BYTES (16 * 1024 * 1024) /* commands that wait to be sent */
+#define LIMIT_KV_SENTINELS    8                  /* hosts in KV_URL */
+#define LIMIT_KV_SENTINEL_MS  500 /* for the answer of each; then the next is asked */
 
 /* ---- spans, metrics and logs for a collector (otlp/) ---- */
 #define LIMIT_OTLP_QUEUE   65536             /* OTEL_BSP_MAX_QUEUE_SIZE */

@@ -15,7 +15,7 @@ struct store *kept_store_open(const char *config_file, const struct config *conf
     char folder[4000], file[4096];
     struct stat st;
     err->text[0] = '\0';
-    if (config->kv_address.host[0] != '\0') {
+    if (config->kv_address.place_count > 0) {
         struct store *store = store_connect(loop, &config->kv_address);
         if (store == NULL)
             err_set(err, 0, "out of memory");

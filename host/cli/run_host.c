@@ -273,6 +273,12 @@ static void plan_sandbox(struct run_host_plan *plan, const struct config *config
         return;
     plan->supervisor.worker.confine = confine;
     allow_beside(plan, app->config_file);
+    const struct redis_address *kv = &config->kv_address;
+    const char *const kv_files[] = {kv->ca, kv->cert, kv->key};
+    for (unsigned i = 0; i < sizeof(kv_files) / sizeof(kv_files[0]); i++) {
+        if (kv_files[i][0] != '\0')
+            allow_beside(plan, kv_files[i]);
+    }
     if (config->publish_named.len > 0) {
         char folder[PATH_MAX];
         snprintf(folder, sizeof(folder), "%s", config->publish_named.ptr);
@@ -387,7 +393,7 @@ int run_host_go(struct run_host_plan *plan)
                             "{ from = { \"10.0.0.0/8\" } }",
                             app->config_file));
     }
-    int rc = prepare_state(plan, config->kv_address.host[0] != '\0');
+    int rc = prepare_state(plan, config->kv_address.place_count > 0);
     plan_sandbox(plan, config);
     config_free(config);
     if (rc == 0 && plan->announce != NULL)

@@ -16,6 +16,7 @@
 #include "config/config_toml.h"
 #include "lua/script.h"
 #include "lua/source_line.h"
+#include "store/redis_tls.h"
 
 /* A Netlify project may have no functions.lua: its netlify.toml stands for it. */
 static int find_toml(struct origin *origin, char *path, size_t size)
@@ -82,17 +83,28 @@ static int set_netlify(struct env *env)
     return rc == 0 ? env_set_default(env, "CONTEXT", "dev") : rc;
 }
 
-static int load_env(struct config *config, const char *const *defaults, struct err *err)
+/* What is wrong with its files is told here. Who takes another's place goes on with what serves. */
+static int read_kv_url(struct config *config, bool goes_on, struct err *err)
 {
+    struct redis_address *address = &config->kv_address;
+    const char *url = env_get(config->env, "KV_URL");
+    if (url == NULL || url[0] == '\0')
+        return 0;
+    int rc = redis_url_parse(str_from(url), config->real_folder, address, err);
+    bool has_files = address->ca[0] != '\0' || address->cert[0] != '\0';
+    return rc == 0 && has_files && !goes_on ? redis_tls_check(address, err) : rc;
+}
+
+static int load_env(struct config *config, const struct config_options *options, struct err *err)
+{
+    const char *const *defaults = options->defaults;
     config->env = env_load_files(config->origin, config->folder.ptr, config->dev,
                                  config_toml_env_files(config), err);
     if (config->env == NULL)
         return -EINVAL;
     if (config_toml_env(config) != 0 || (config->dev && set_netlify(config->env) != 0))
         return err_set(err, -ENOMEM, "out of memory");
-    const char *kv_url = env_get(config->env, "KV_URL");
-    if (kv_url != NULL && kv_url[0] != '\0' &&
-        redis_url_parse(str_from(kv_url), &config->kv_address, err) != 0)
+    if (read_kv_url(config, options->earlier != NULL, err) != 0)
         return -EINVAL;
     for (; defaults != NULL && defaults[0] != NULL; defaults += 2) {
         if (env_set_default(config->env, defaults[0], defaults[1]) != 0)
@@ -126,7 +138,7 @@ struct config *config_load(const struct config_options *options, struct err *err
     else if (rc == 0 && origin_read(origin, config->file.ptr, &source, &reason) != 0)
         rc = err_set(err, -EIO, "%s: %s", options->file, reason.text);
     if (rc == 0)
-        rc = load_env(config, options->defaults, err);
+        rc = load_env(config, options, err);
     const char *shown = config->file.ptr != NULL
                             ? script_display_name(config->file.ptr, config->folder)
                             : options->file;

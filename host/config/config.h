@@ -99,7 +99,7 @@ struct config {
     unsigned redact_count;
     bool compression;                /* of text, for clients that ask for it */
     size_t token_cache;              /* bytes of the verified-token cache, a worker; 0: off */
-    struct redis_address kv_address; /* of KV_URL; host empty: it is not set */
+    struct redis_address kv_address; /* of KV_URL; place_count 0: it is not set */
 };
 
 struct config_options {

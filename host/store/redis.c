@@ -6,18 +6,16 @@
 
 #include "base/limits.h"
 #include "store/redis_command.h"
-#include "store/redis_link.h"
+#include "store/redis.h"
 #include "store/store.h"
 
 struct redis {
     struct store store;
-    struct redis_voice voice;
+    struct redis_server server;
     struct redis_link *link;
     struct redis_link *follower; /* for what the server lets wait; NULL: nobody has asked */
     struct buf scratch;          /* of the command that is being made */
     uv_loop_t *loop;
-    const struct redis_address *address;
-    const char *prefix; /* of the address */
 };
 
 static struct redis *redis_of(struct store *store)
@@ -27,7 +25,7 @@ static struct redis *redis_of(struct store *store)
 
 /* ---- replies ---- */
 
-static int error_status(struct redis_link *link, const char *text)
+static int error_status(struct redis *r, struct redis_link *link, const char *text)
 {
     static const struct {
         const char *begins;
@@ -45,6 +43,12 @@ static int error_status(struct redis_link *link, const char *text)
     /* It sends those away who wait, as it becomes a replica. They may come again. */
     if (str_starts_with(str_from(text), STR("UNBLOCKED ")))
         return STORE_UNREACHABLE;
+    /* Its replicas may have another primary already, which Sentinel knows. */
+    if (r->server.address->primary[0] != '\0' &&
+        str_starts_with(str_from(text), STR("NOREPLICAS "))) {
+        redis_link_leave(link, text);
+        return STORE_UNREACHABLE;
+    }
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (!str_starts_with(str_from(text), str_from(known[i].begins)))
             continue;
@@ -155,7 +159,7 @@ static int read_revoked(struct store_request *q, const struct redisReply *reply)
 static int read_reply(struct redis *r, struct store_request *q, const struct redisReply *reply)
 {
     if (reply->type == REDIS_REPLY_ERROR)
-        return error_status(q->kind == STORE_REVOKED ? r->follower : r->link, reply->str);
+        return error_status(r, q->kind == STORE_REVOKED ? r->follower : r->link, reply->str);
     switch (q->kind) {
     case STORE_GET:
         return read_value(q, reply);
@@ -193,13 +197,19 @@ static void on_reply(void *arg, struct list *node, const struct redisReply *repl
 
 /* ---- the store ---- */
 
+static struct redis_link *new_link(struct redis *r, bool waits)
+{
+    const struct redis_link_user user = {.waits = waits, .on_reply = on_reply, .arg = r};
+    return redis_link_new(r->loop, &r->server, &user);
+}
+
 /* What waits at the server has a connection of its own: nothing else is to wait behind it. */
 static struct redis_link *link_for(struct redis *r, const struct store_request *request)
 {
     if (request->kind != STORE_REVOKED)
         return r->link;
     if (r->follower == NULL)
-        r->follower = redis_link_new(r->loop, r->address, &r->voice, true, on_reply, r);
+        r->follower = new_link(r, true);
     return r->follower;
 }
 
@@ -209,7 +219,9 @@ static int send_request(struct redis *r, struct store_request *request)
     if (request->value.bytes.len > LIMIT_KV_VALUE_BYTES)
         return STORE_TOO_LARGE;
     struct redis_link *link = link_for(r, request);
-    int rc = link != NULL ? redis_command_make(&r->scratch, r->prefix, request, &command) : -ENOMEM;
+    int rc = link != NULL
+                 ? redis_command_make(&r->scratch, r->server.address->prefix, request, &command)
+                 : -ENOMEM;
     return rc != 0 ? rc : redis_link_send(link, &request->node, command.parts, command.count);
 }
 
@@ -240,6 +252,7 @@ static void free_store(struct store *store)
     struct redis *r = redis_of(store);
     redis_link_free(r->link);
     redis_link_free(r->follower);
+    redis_server_free(&r->server);
     buf_free(&r->scratch);
     free(r);
 }
@@ -258,15 +271,19 @@ struct store *store_connect(uv_loop_t *loop, const struct redis_address *address
     if (r == NULL)
         return NULL;
     r->store.backend = &redis_backend;
-    r->prefix = address->prefix;
     r->loop = loop;
-    r->address = address;
-    r->link = redis_link_new(loop, address, &r->voice, false, on_reply, r);
+    redis_server_init(&r->server, address);
+    r->link = new_link(r, false);
     if (r->link == NULL) {
         free(r);
         return NULL;
     }
     return &r->store;
+}
+
+struct redis_server *redis_server_of(struct store *store)
+{
+    return store->backend == &redis_backend ? &redis_of(store)->server : NULL;
 }
 
 #define TEXT(number)  TEXT_(number)

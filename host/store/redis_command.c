@@ -278,21 +278,28 @@ void redis_command_write(struct buf *out, const struct str *parts, unsigned coun
     }
 }
 
-unsigned redis_command_greet(struct buf *out, const struct redis_address *a)
+void redis_command_login(struct buf *out, const struct redis_address *a)
 {
     const struct str login[] = {STR("AUTH"), str_from(a->user), str_from(a->password)};
     const struct str password[] = {STR("AUTH"), str_from(a->password)};
-    const struct str database[] = {STR("SELECT"), str_from(a->database)};
-    const struct str ping[] = {STR("PING")};
-    unsigned count = 1;
     if (a->user[0] != '\0')
         redis_command_write(out, login, 3);
-    else if (a->password[0] != '\0')
+    else
         redis_command_write(out, password, 2);
-    count += a->password[0] != '\0';
-    if (a->database[0] != '\0')
+}
+
+unsigned redis_command_greet(struct buf *out, const struct redis_address *a)
+{
+    const struct str database[] = {STR("SELECT"), str_from(a->database)};
+    const struct str role[] = {STR("ROLE")}, ping[] = {STR("PING")};
+    bool has_login = a->password[0] != '\0', has_database = a->database[0] != '\0';
+    bool has_role = a->primary[0] != '\0';
+    if (has_login)
+        redis_command_login(out, a);
+    if (has_database)
         redis_command_write(out, database, 2);
-    count += a->database[0] != '\0';
+    if (has_role)
+        redis_command_write(out, role, 1);
     redis_command_write(out, ping, 1);
-    return count;
+    return 1U + has_login + has_database + has_role;
 }

@@ -27,9 +27,13 @@ struct redis_command {
 int redis_command_make(struct buf *text, const char *prefix, const struct store_request *q,
                        struct redis_command *out) __attribute__((warn_unused_result));
 
-/* Appends what begins a connection: the login, the database, and a question that the server answers
- * when it is ready. How many replies are due for it. */
+/* Appends what begins a connection: the login, the database, with Sentinel what the server's role
+ * is (an array), and a question that the server answers when it is ready. How many replies are due
+ * for it. */
 unsigned redis_command_greet(struct buf *out, const struct redis_address *address);
+
+/* Appends the login alone, which an address with a password has: one reply. */
+void redis_command_login(struct buf *out, const struct redis_address *address);
 
 /* Appends the parts as they go over the wire. */
 void redis_command_write(struct buf *out, const struct str *parts, unsigned count);

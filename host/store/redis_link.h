@@ -4,7 +4,8 @@
  * It connects when there is something to send, and again after it was lost; after a failure not
  * before a pause that grows from 0.1 to 2 seconds, in which everything fails at once. While it
  * connects, commands wait. When no reply comes for LIMIT_KV_SERVER_MS although one is due, the
- * connection is given up. What is wrong is logged once an outage, and once in ten seconds. */
+ * connection is given up. What is wrong is logged once an outage, and once in ten seconds. With
+ * Sentinel in KV_URL it is asked for the primary each time before it connects. */
 #pragma once
 
 #include <stdbool.h>
@@ -12,7 +13,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
-#include "store/redis_url.h"
+#include "store/redis_server.h"
 
 struct redis_link;
 struct redisReply; /* of hiredis */
@@ -23,17 +24,21 @@ struct redisReply; /* of hiredis */
 typedef void redis_on_reply(void *arg, struct list *node, const struct redisReply *reply,
                             int status);
 
-/* What the log was told of a server, by all links to it. Zero to begin with. */
-struct redis_voice {
-    bool down_told;    /* it says that it is down */
-    uint64_t quiet_ms; /* of the loop's clock: no line before */
+/* For channels: what the server says unasked (["message", ...] and its like), valid during the
+ * call. NULL: the connection is lost, and with it what was subscribed to. Only a command whose
+ * reply is due finds out that the server is gone without a word: send PING now and then. */
+typedef void redis_on_push(void *arg, const struct redisReply *reply);
+
+struct redis_link_user {
+    bool waits; /* its commands do, at the server: that it closes meanwhile is no fault */
+    redis_on_reply *on_reply;
+    redis_on_push *on_push; /* NULL: nothing is subscribed to */
+    void *arg;
 };
 
-/* NULL when out of memory. Address and voice are borrowed. `waits`: for commands that the server
- * lets wait: that it closes the connection meanwhile is no fault. */
-struct redis_link *redis_link_new(uv_loop_t *loop, const struct redis_address *address,
-                                  struct redis_voice *voice, bool waits, redis_on_reply *on_reply,
-                                  void *arg);
+/* NULL when out of memory. The server is borrowed; the user is copied. */
+struct redis_link *redis_link_new(uv_loop_t *loop, struct redis_server *server,
+                                  const struct redis_link_user *user);
 
 /* Sends the command of these parts; `node` is the caller's and is the link's until it is given
  * back. 0, -ENOMEM, STORE_UNREACHABLE, or STORE_FULL when too much waits already: then the node was

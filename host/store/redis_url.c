@@ -54,10 +54,10 @@ static bool parse_login(struct str text, struct redis_address *out)
            decode(text, out->password, sizeof(out->password));
 }
 
-static bool parse_place(struct str text, struct redis_address *out)
+static bool parse_place(struct str text, bool sentinel, struct redis_place *out)
 {
     struct str host;
-    uint64_t port = 6379;
+    uint64_t port = sentinel ? 26379 : 6379;
     bool bracketed = text.len > 0 && text.ptr[0] == '[';
     if (bracketed) {
         text = str_skip(text, 1);
@@ -73,30 +73,120 @@ static bool parse_place(struct str text, struct redis_address *out)
     return host.len > 0 && copy(host, out->host, sizeof(out->host));
 }
 
-static bool parse_query(struct str text, struct redis_address *out)
+static bool parse_places(struct str text, bool sentinel, struct redis_address *out)
 {
-    struct str name;
-    if (text.len == 0)
-        return true;
-    return cut(&text, '=', &name) && str_eq(name, STR("prefix")) && text.len > 0 &&
-           decode(text, out->prefix, sizeof(out->prefix));
+    struct str place;
+    bool more = true;
+    while (more) {
+        more = cut(&text, ',', &place);
+        if ((more && !sentinel) || out->place_count >= LIMIT_KV_SENTINELS ||
+            !parse_place(place, sentinel, &out->places[out->place_count++]))
+            return false;
+    }
+    return true;
 }
 
-int redis_url_parse(struct str url, struct redis_address *out, struct err *err)
+/* A file's name, made absolute. */
+static bool decode_file(struct str text, struct str folder, char *out, size_t size)
 {
-    struct str scheme, place, path, login = {NULL, 0};
+    size_t len = 0;
+    if (text.len > 0 && text.ptr[0] != '/') {
+        if (folder.len + 1 >= size || !copy(folder, out, size))
+            return false;
+        out[folder.len] = '/';
+        len = folder.len + 1;
+    }
+    return decode(text, out + len, size - len);
+}
+
+static bool parse_option(struct str text, struct str folder, struct redis_address *out)
+{
+    struct str name;
+    if (!cut(&text, '=', &name) || text.len == 0)
+        return false;
+    if (str_eq(name, STR("prefix")))
+        return decode(text, out->prefix, sizeof(out->prefix));
+    if (!out->tls)
+        return false;
+    if (str_eq(name, STR("ca")))
+        return decode_file(text, folder, out->ca, sizeof(out->ca));
+    if (str_eq(name, STR("cert")))
+        return decode_file(text, folder, out->cert, sizeof(out->cert));
+    return str_eq(name, STR("key")) && decode_file(text, folder, out->key, sizeof(out->key));
+}
+
+static int parse_query(struct str text, struct str folder, struct redis_address *out,
+                       struct err *err)
+{
+    struct str option;
+    bool good = true;
+    while (good && text.len > 0) {
+        cut(&text, '&', &option);
+        good = parse_option(option, folder, out);
+    }
+    if (!good)
+        return err_set(err, -EINVAL,
+                       out->tls
+                           ? "KV_URL: the query is of prefix=TEXT, the beginning of all keys, "
+                             "ca=FILE, cert=FILE and key=FILE, with & between them"
+                           : "KV_URL: the query is prefix=TEXT, the beginning of all keys; ca, "
+                             "cert and key are rediss://'s");
+    if ((out->cert[0] == '\0') != (out->key[0] == '\0'))
+        return err_set(err, -EINVAL, "KV_URL: cert=FILE and key=FILE belong together");
+    return 0;
+}
+
+static int parse_path(struct str path, bool sentinel, struct redis_address *out, struct err *err)
+{
+    struct str name;
     uint64_t database = 0;
+    if (sentinel) {
+        cut(&path, '/', &name);
+        if (name.len == 0 || !decode(name, out->primary, sizeof(out->primary)))
+            return err_set(err, -EINVAL,
+                           "KV_URL: the path is the name that Sentinel has for the primary, such "
+                           "as /mymaster or /mymaster/0");
+    }
+    if (path.len > 0 && (str_to_u64(path, 999999, &database) != 0 ||
+                         !copy(path, out->database, sizeof(out->database))))
+        return err_set(err, -EINVAL, "KV_URL: %s is the number of a database, such as /0",
+                       sentinel ? "what follows the name" : "the path");
+    return 0;
+}
+
+/* Takes the scheme off the front. */
+static bool parse_scheme(struct str *url, bool *sentinel, bool *tls)
+{
+    static const struct {
+        const char *name;
+        bool sentinel, tls;
+    } known[] = {
+        {"redis", false, false},          {"rediss", false, true},
+        {"redis+sentinel", true, false},  {"rediss+sentinel", true, true},
+        {"valkey", false, false},         {"valkeys", false, true},
+        {"valkey+sentinel", true, false}, {"valkeys+sentinel", true, true},
+    };
+    size_t at = str_find_text(*url, STR("://"));
+    for (size_t i = 0; at < url->len && i < sizeof(known) / sizeof(known[0]); i++) {
+        if (!str_eq((struct str){url->ptr, at}, str_from(known[i].name)))
+            continue;
+        *sentinel = known[i].sentinel;
+        *tls = known[i].tls;
+        *url = str_skip(*url, at + 3);
+        return true;
+    }
+    return false;
+}
+
+int redis_url_parse(struct str url, struct str folder, struct redis_address *out, struct err *err)
+{
+    struct str place, path, login = {NULL, 0};
+    bool sentinel;
     *out = (struct redis_address){.prefix = "luafn"};
-    size_t at = str_find_text(url, STR("://"));
-    scheme = (struct str){url.ptr, at};
-    if (str_eq(scheme, STR("rediss")) || str_eq(scheme, STR("valkeys")))
+    if (!parse_scheme(&url, &sentinel, &out->tls))
         return err_set(err, -EINVAL,
-                       "KV_URL: TLS to the store is not supported: use redis:// over a network of "
-                       "your own, or through a tunnel on this machine");
-    if (at == url.len || (!str_eq(scheme, STR("redis")) && !str_eq(scheme, STR("valkey"))))
-        return err_set(err, -EINVAL,
-                       "KV_URL: redis://[[user]:password@]host[:port][/database] is expected");
-    url = str_skip(url, at + 3);
+                       "KV_URL: redis://[[user]:password@]host[:port][/database] is expected, "
+                       "rediss:// for TLS, or redis+sentinel://host[:port],.../name");
     cut(&url, '?', &path); /* `url` is the query now */
     cut(&path, '/', &place);
     const char *last = place.len > 0 ? memrchr(place.ptr, '@', place.len) : NULL;
@@ -107,12 +197,11 @@ int redis_url_parse(struct str url, struct redis_address *out, struct err *err)
     if (last != NULL && !parse_login(login, out))
         return err_set(err, -EINVAL,
                        "KV_URL: before the @ stands user:password or :password, percent-encoded");
-    if (!parse_place(place, out))
-        return err_set(err, -EINVAL, "KV_URL: host or host:port is expected after redis://");
-    if (path.len > 0 && (str_to_u64(path, 999999, &database) != 0 ||
-                         !copy(path, out->database, sizeof(out->database))))
-        return err_set(err, -EINVAL, "KV_URL: the path is the number of a database, such as /0");
-    if (!parse_query(url, out))
-        return err_set(err, -EINVAL, "KV_URL: the query is prefix=TEXT, the beginning of all keys");
-    return 0;
+    if (!parse_places(place, sentinel, out))
+        return err_set(err, -EINVAL,
+                       "KV_URL: host or host:port is expected after the ://, with Sentinel one to "
+                       "%d, with commas between them",
+                       LIMIT_KV_SENTINELS);
+    int rc = parse_path(path, sentinel, out, err);
+    return rc == 0 ? parse_query(url, folder, out, err) : rc;
 }

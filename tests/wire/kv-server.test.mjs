@@ -302,7 +302,9 @@ test('a client that leaves while its request is counted', async (t) => {
 
 test('what KV_URL may be, and who sees it', async (t) => {
   const wrong = [
-    ['rediss://h', /KV_URL: TLS to the store is not supported/],
+    ['rediss://geheim:x@h?ca=missing.pem', /KV_URL: ca=\/.*\/missing\.pem: .*No such file or directory: a file of certificates in PEM is expected/],
+    ['rediss://geheim:x@h?ca=functions.lua', /KV_URL: ca=\/.*\/functions\.lua: .*: a file of certificates in PEM is expected/],
+    ['redis+sentinel://geheim:x@h', /KV_URL: the path is the name that Sentinel has for the primary/],
     ['http://h', /KV_URL: redis:\/\/\[\[user\]:password@\]host\[:port\]\[\/database\] is expected/],
     ['redis://', /KV_URL: host or host:port is expected/],
     ['redis://h:port', /KV_URL: host or host:port is expected/],

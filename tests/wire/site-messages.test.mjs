@@ -86,7 +86,7 @@ test('faults without a line', async (t) => {
     return stderr.trimEnd().split('\n');
   };
   assert.deepEqual(await check({}, { env: { KV_URL: 'x' } }), [
-    'KV_URL: redis://[[user]:password@]host[:port][/database] is expected',
+    'KV_URL: redis://[[user]:password@]host[:port][/database] is expected, rediss:// for TLS, or redis+sentinel://host[:port],.../name',
   ]);
   assert.deepEqual(await check({ 'functions.lua': 'return {}', 'netlify.toml': '[functions]\ndirectory = "none"' }), [
     "netlify.toml: functions: 'none' is not a folder of functions here",

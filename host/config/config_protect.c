@@ -55,8 +55,10 @@ int config_read_protect(struct options_reader *r, struct config *config)
     if (rc == 0 && count > LIMIT_PROTECT_RULES)
         rc = options_fault(r, "protect", "has %d rules at most", LIMIT_PROTECT_RULES);
     config->protect = arena_zalloc(r->arena, (count + 1) * sizeof(*config->protect));
-    if (rc == 0 && config->protect == NULL)
+    if (config->protect == NULL) {
         rc = options_no_memory(r);
+        count = 0;
+    }
     for (unsigned i = 0; rc == 0 && i < count; i++) {
         size_t before = options_enter(r, "protect", 0);
         options_enter(r, NULL, i + 1);

@@ -32,3 +32,6 @@ int open_sql(lua_State *L);
 int open_stream(lua_State *L);
 int open_time(lua_State *L);
 int open_url(lua_State *L);
+
+/* Of `host`, which reads what any function keeps. */
+int kv_look(lua_State *L);

@@ -36,6 +36,13 @@ static bool is_visible(const struct vm *vm, const char *name)
     return false;
 }
 
+/* The program's own functions read addresses, which stand in many an answer, and keys. */
+static bool is_secret(const struct vm *vm, const char *name)
+{
+    return vm->spec == NULL || !vm->spec->is_dev ||
+           str_starts_with(str_from(name), STR("LUAFN_DEV_KEY"));
+}
+
 static int l_index(lua_State *L)
 {
     const struct vm *vm = vm_of(L);
@@ -47,7 +54,7 @@ static int l_index(lua_State *L)
         if (strlen(name.ptr) == name.len && is_visible(vm, name.ptr))
             value = services->getenv(services->env_arg, name.ptr);
     }
-    if (value != NULL)
+    if (value != NULL && is_secret(vm, lua_tostring(L, 2)))
         redact_learn(str_from(lua_tostring(L, 2)), str_from(value));
     struct hook *hook = told_hook(L);
     if (hook != NULL && lua_type(L, 2) == LUA_TSTRING)

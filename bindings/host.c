@@ -464,9 +464,9 @@ static int l_run(lua_State *L)
 int open_host(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"clean", l_clean},     {"origin", l_origin}, {"record", l_record},
-        {"records", l_records}, {"routes", l_routes}, {"run", l_run},
-        {"source", l_source},   {"state", l_state},   {NULL, NULL}};
+        {"clean", l_clean},     {"kv", kv_look},      {"origin", l_origin}, {"record", l_record},
+        {"records", l_records}, {"routes", l_routes}, {"run", l_run},       {"source", l_source},
+        {"state", l_state},     {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

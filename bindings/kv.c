@@ -375,12 +375,12 @@ static void point(struct str *text, struct str *rest)
 
 /* Hands the call to the store and waits. The texts were kept in this order; the operation must be
  * at the top of the stack. */
-static int lx_send(lua_State *L, struct kv_op *waiter)
+static int lx_send_to(lua_State *L, struct kv_op *waiter, struct str space)
 {
     const struct vm *vm = vm_of(L);
     struct kv_call *call = waiter->call;
     struct store_request *r = &call->request;
-    r->space = keep(call, vm->spec->kv.len > 0 ? vm->spec->kv : vm->spec->name);
+    r->space = keep(call, space);
     struct str rest = buf_str(&call->texts);
     if (buf_failed(&call->texts))
         return luaL_error(L, "out of memory");
@@ -398,6 +398,11 @@ static int lx_send(lua_State *L, struct kv_op *waiter)
     call->sent = true;
     store_submit(vm->services->store, r);
     return await(L, &waiter->op);
+}
+
+static int lx_send(lua_State *L, struct kv_op *waiter)
+{
+    return lx_send_to(L, waiter, function_spec_kv(vm_of(L)->spec));
 }
 
 /* ---- the module ---- */
@@ -495,6 +500,24 @@ static const luaL_Reg functions[] = {
     {"cas", l_cas},   {"delete", l_delete}, {"get", l_get}, {"incr", l_incr},
     {"list", l_list}, {"set", l_set},       {NULL, NULL},
 };
+
+/* host.kv(space [, after]) -> keys, as kv.list
+ * host.kv(space, nil, key) -> value, as kv.get */
+int kv_look(lua_State *L)
+{
+    struct str space = lx_text(L, 1), key = {"", 0}, after = {"", 0};
+    luaL_argcheck(L, space.len > 0 && space.len <= LIMIT_KV_SPACE_NAME, 1, "a namespace expected");
+    lua_settop(L, 3);
+    if (!lua_isnil(L, 2))
+        after = lx_key(L, 2, 0);
+    if (!lua_isnil(L, 3))
+        key = lx_key(L, 3, 1);
+    struct kv_op *waiter = lx_begin(L, key.len > 0 ? STORE_GET : STORE_LIST);
+    waiter->call->request.limit = LIMIT_KV_LOOK;
+    waiter->call->request.key = keep(waiter->call, key);
+    waiter->call->request.after = keep(waiter->call, after);
+    return lx_send_to(L, waiter, space);
+}
 
 int open_kv(lua_State *L)
 {

@@ -1,9 +1,13 @@
-// The dashboard: requests as they come, functions, tokens.
+// The dashboard: requests as they come, functions, and what one does with them.
+import { again } from './again.js';
+import { json } from './api.js';
 import { ask } from './ask.js';
-import { checkNames, examine } from './checks.js';
-import { altered, parse, unsigned } from './jwt.js';
+import { showNav } from './nav.js';
 import { showRecord, textOf } from './record.js';
-import { byId, checkList, claimRows, copyButton, el, facts, kindOf, withAttributes } from './view.js';
+import { sendForm } from './send.js';
+import { fillTokens, scopeOf, startTokens } from './tokens.js';
+import { openAudit, openKv, startTools } from './tools.js';
+import { byId, el, facts, kindOf, withAttributes } from './view.js';
 
 const MOST = 500; // requests in the list: as many as `dev` keeps
 
@@ -17,14 +21,8 @@ function notify(message) {
   byId('notice').hidden = !message;
 }
 
-async function json(path, options) {
-  const res = await ask(path, options);
-  const answer = await res.json();
-  if (!res.ok) throw new Error(answer.error_description ?? `${path}: ${res.status}`);
-  return answer;
-}
-
-const routeOf = (record) => routes.find((route) => route.function === record.function);
+const routeNamed = (name) => routes.find((route) => route.function === name);
+const routeOf = (record) => routeNamed(record.function);
 
 /* ---- requests ---- */
 
@@ -120,7 +118,7 @@ async function choose(id, tab) {
   const link = rowFor(id)?.querySelector('a');
   link?.setAttribute('aria-current', 'true');
   link?.scrollIntoView({ block: 'nearest' });
-  showRecord(byId('one'), record, routeOf(record), tab);
+  showRecord(byId('one'), record, routeOf(record), { ...tab && { first: tab }, more: [again] });
   byId('said').textContent = `${record.status} ${record.method} ${textOf(record.target)}`;
 }
 
@@ -133,15 +131,15 @@ function go(step) {
   next.querySelector('a').focus();
 }
 
-async function again() {
+async function runAgain() {
   if (!chosen) return;
   await choose(chosen, 'again');
-  byId('pane').querySelector('button')?.click();
+  byId('one').querySelector('[role=tabpanel] button')?.click();
 }
 
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest('input, select, textarea') || byId('requests').hidden) return;
-  const act = { j: () => go(1), k: () => go(-1), r: again, '/': () => byId('by-text').focus() }[event.key];
+  const act = { j: () => go(1), k: () => go(-1), r: runAgain, '/': () => byId('by-text').focus() }[event.key];
   if (!act) return;
   event.preventDefault();
   act();
@@ -157,107 +155,94 @@ byId('pause').addEventListener('click', () => {
 
 /* ---- functions ---- */
 
+// Of the requests that are in the list.
+function tally(name) {
+  const own = [...records.values()].filter((record) => record.function === name);
+  const bad = own.filter(({ status }) => status >= 500);
+  return own.length > 0 && { text: `${bad.length} of ${own.length} failed`, last: bad.at(-1) };
+}
+
+// Sizes in megabytes, times in seconds.
+function limitsOf({ limits = {} }) {
+  const unit = { memory: 1048576, body: 1048576 };
+  const said = { memory: ' MB', body: ' MB', timeout: ' s', cpu: ' s' };
+  return Object.entries(limits).map(([key, value]) => `${key} ${Math.round((value / (unit[key] ?? 1)) * 10) / 10}${said[key] ?? ''}`).join(', ');
+}
+
 function functionItem([name, list]) {
   const [first] = list;
+  const seen = tally(name);
   const rows = [
     ['routes', list.map(({ method, path }) => `${method} ${path}`).join(', ')], ['policy', first.auth], ['script', first.script],
-    ['generation', first.generation], ['limits', Object.entries(first.limits ?? {}).map(([key, value]) => `${key} ${value}`).join(', ')],
-    ['next run', first.next_run],
-  ].filter(([, value]) => value !== undefined && value !== null && value !== '');
+    ['generation', first.generation], ['limits', limitsOf(first)],
+    ['requests', seen && seen.text], ['schedule', first.schedule], ['next run', first.next_run && `${first.next_run} (${new Date(first.next_run).toLocaleString()})`],
+  ].filter(([, value]) => value !== undefined && value !== null && value !== '' && value !== false);
   const failed = first.error ? [el('p', { className: 'message', textContent: first.error }), el('p', { className: 'soft', textContent: first.serving ? `Generation ${first.generation} goes on meanwhile.` : 'It has never loaded.' })] : [];
-  return el('li', {}, el('h2', { textContent: name }), ...failed, el('dl', { className: 'facts' }, ...facts(rows)));
+  const links = [el('a', { href: `#/try/${encodeURIComponent(name)}`, textContent: `Try ${name}` })];
+  if (seen?.last) links.push(el('a', { href: `#/requests/${encodeURIComponent(seen.last.id)}`, textContent: `The last failure of ${name}` }));
+  return el('li', {}, el('h2', { textContent: name }), ...failed, el('dl', { className: 'facts' }, ...facts(rows)), el('p', { className: 'links' }, ...links));
+}
+
+function byName() {
+  const names = new Map();
+  for (const route of routes) if (route.function) names.set(route.function, [...names.get(route.function) ?? [], route]);
+  return names;
+}
+
+function showFunctions() {
+  byId('function-list').replaceChildren(...[...byName()].map(functionItem));
 }
 
 async function loadRoutes() {
   routes = await json('/_luafn/routes');
   showFunctionNames();
-  const byName = new Map();
-  for (const route of routes) if (route.function) byName.set(route.function, [...byName.get(route.function) ?? [], route]);
-  byId('function-list').replaceChildren(...[...byName].map(functionItem));
+  showFunctions();
   const { faults } = await (await ask('/_luafn/ready')).json();
   notify((faults ?? []).join('\n'));
 }
 
-/* ---- tokens ---- */
+/* ---- try it ---- */
 
-let issuer; // what the host expects: issuer, audience
-
-async function loadUsers() {
-  const { users, ...expected } = await json('/_luafn/dev/api/users');
-  issuer = expected;
-  byId('audience').textContent = issuer.audience;
-  byId('token-user').replaceChildren(...users.map(({ sub, name }) => el('option', { value: sub, textContent: `${name} (${sub})` })));
-  byId('make').disabled = false;
+// A method that the route takes, and its path without what a pattern leaves open.
+function firstRequest({ method, path, auth }) {
+  const [first] = method === '*' || method === '-' ? ['GET'] : /[A-Z]+/.exec(method) ?? ['GET'];
+  return { method: first, path: path.replace(/\/(:\w+\?|\*)$/, '') || '/', scope: scopeOf(auth), headers: /POST|PUT|PATCH/.test(first) ? 'Content-Type: application/json' : '' };
 }
 
-async function makeToken() {
-  const kind = byId('token-kind').value;
-  const own = kind === 'expired' || kind === 'audience' ? { fault: kind } : { scope: byId('token-scope').value };
-  const { access_token: token } = await json('/_luafn/dev/api/token', {
-    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ sub: byId('token-user').value, ...own }),
-  });
-  return { altered, unsigned }[kind]?.(token) ?? token;
+function openTry(name = byId('try-function').value) {
+  const known = [...byName().keys()];
+  byId('try-function').replaceChildren(...known.map((each) => el('option', { value: each, textContent: each, selected: each === name })));
+  const route = routeNamed(byId('try-function').value);
+  if (!route || byId('try-form').dataset.function === route.function) return;
+  byId('try-form').dataset.function = route.function;
+  byId('try-form').replaceChildren(...sendForm(firstRequest(route), routeOf));
 }
 
-async function explain(token) {
-  const [, scope] = /^scope (\S+)$/.exec(routes.find((route) => route.function === byId('token-function').value)?.auth ?? '') ?? [];
-  const { keys } = await json('/.well-known/jwks.json');
-  let claims;
-  try {
-    ({ claims } = parse(token));
-  } catch {
-    return [el('p', { className: 'message', textContent: 'It is no JSON Web Token: those are three parts with a dot between them.' })];
-  }
-  const checks = await examine(token, { ...issuer, keys, scope });
-  const words = byId('token-function').value ? ` --route ${byId('token-function').value}` : '';
-  return [
-    el('h2', { textContent: checks.every(({ ok }) => ok) ? 'It is let through' : 'It is refused' }),
-    checkList({ names: checkNames(scope), checks, said: '' }),
-    el('dl', { className: 'facts' }, ...claimRows(claims)),
-    el('p', { className: 'copies' }, copyButton(token, 'Copy the token'), copyButton(`Authorization: Bearer ${token}`, 'Copy as header'), copyButton(`luafn explain '${token}'${words}`, 'Copy as luafn explain')),
-  ];
-}
-
-async function showExplained() {
-  notify('');
-  const token = byId('token').value.trim().replace(/^(Authorization: *)?Bearer +/i, '');
-  try {
-    byId('explained').replaceChildren(...await explain(token));
-    byId('said').textContent = byId('explained').querySelector('h2, p').textContent;
-  } catch ({ message }) {
-    notify(message);
-  }
-}
-
-byId('explain').addEventListener('click', showExplained);
-byId('make').addEventListener('click', async () => {
-  notify('');
-  try {
-    byId('token').value = await makeToken();
-    await showExplained();
-  } catch ({ message }) {
-    notify(message);
-  }
-});
+byId('try-function').addEventListener('change', () => { location.hash = `#/try/${encodeURIComponent(byId('try-function').value)}`; });
 
 /* ---- parts of the page ---- */
 
+const opened = { functions: showFunctions, kv: openKv, try: openTry, audit: () => openAudit(routes) };
+
 function followHash() {
-  const [, part = 'requests', id] = /^#\/(requests|functions|tokens)(?:\/(.+))?$/.exec(location.hash) ?? [];
+  const [, part = 'requests', id] = /^#\/(requests|functions|try|tokens|kv|tests|audit)(?:\/(.+))?$/.exec(location.hash) ?? [];
+  const name = id && decodeURIComponent(id);
   for (const section of document.querySelectorAll('.part')) section.hidden = section.id !== part;
-  for (const link of document.querySelectorAll('.parts a')) {
-    if (link.hash === `#/${part}`) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
-  }
-  if (part === 'requests' && id && decodeURIComponent(id) !== chosen) choose(decodeURIComponent(id)).catch(({ message }) => notify(message));
+  showNav(byId('nav'), `#/${part}`);
+  document.title = `luafn: ${byId(`${part}-title`).textContent}`;
+  if (part === 'requests' && name && name !== chosen) choose(name).catch(({ message }) => notify(message));
+  Promise.resolve(opened[part]?.(name)).catch(({ message }) => notify(message));
 }
 
 addEventListener('hashchange', followHash);
-followHash();
+showNav(byId('nav'), '');
+startTools(notify);
+startTokens(routeNamed, notify);
 listen();
 try {
   await loadRoutes();
-  await loadUsers();
+  followHash();
+  await fillTokens();
 } catch ({ message }) {
   notify(message);
 }

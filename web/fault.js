@@ -1,4 +1,5 @@
 // The page of a fault, or of an address that leads nowhere: what the host said, and what the journal has of it.
+import { again } from './again.js';
 import { ask } from './ask.js';
 import { showRecord } from './record.js';
 import { byId, el, facts } from './view.js';
@@ -22,7 +23,7 @@ if (document.body.dataset.status === '404') {
 }
 try {
   const found = await record();
-  showRecord(byId('one'), found, routes.find((route) => route.function === found.function));
+  showRecord(byId('one'), found, routes.find((route) => route.function === found.function), { more: [again] });
 } catch ({ message }) {
   byId('one').replaceChildren(el('p', { className: 'soft', textContent: message }));
 }

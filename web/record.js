@@ -1,4 +1,5 @@
 // One recorded request, in tabs. Whatever it contains goes in as text.
+import { json } from './api.js';
 import { ask } from './ask.js';
 import { asCurl, asInvoke, asTest } from './copy.js';
 import { diff } from './diff.js';
@@ -26,7 +27,7 @@ export function pretty(body) {
 }
 
 const pre = (label, content) => withAttributes(el('pre', { tabIndex: 0 }, el('code', { textContent: content })), { 'aria-label': label });
-const soft = (text) => el('p', { className: 'soft', textContent: text });
+export const soft = (text) => el('p', { className: 'soft', textContent: text });
 
 /* ---- checks ---- */
 
@@ -150,15 +151,29 @@ async function sourceOf(file, line) {
   return withAttributes(el('ol', { className: 'source' }, ...rows), { 'aria-label': `${file}, line ${line}` });
 }
 
+// Where the deployment is on this machine, for links that an editor follows.
+let place;
+const rootOf = () => {
+  place ??= json('/_luafn/dev/api/state').then(({ root }) => root, () => undefined);
+  return place;
+};
+
+async function sourceParts(file, line) {
+  const [node, root] = await Promise.all([sourceOf(file, line), rootOf()]);
+  const path = root && `${root}/${file}`.split('/').map(encodeURIComponent).join('/');
+  const link = path ? [el('a', { href: `vscode://file${path}:${line}`, textContent: 'Open in VS Code' })] : [];
+  return [el('h3', { textContent: `${file}:${line}` }), node, el('p', { className: 'copies' }, ...link, copyButton(`${root ? `${root}/` : ''}${file}:${line}`, 'Copy the place'))];
+}
+
 export function faultParts(record, route) {
   const { fault } = record;
   const all = `${textOf(fault.message)}\n${textOf(fault.trace)}`;
   const [, file, line] = PLACE.exec(all) ?? [];
-  const place = el('div');
-  if (file) sourceOf(file, Number(line)).then((node) => place.append(el('h3', { textContent: `${file}:${line}` }), node), () => { /* the message tells the place */ });
+  const where = el('div', { className: 'pane' });
+  if (file) sourceParts(file, Number(line)).then((parts) => where.append(...parts), () => { /* the message tells the place */ });
   const changed = route && route.generation !== record.generation ? [soft(`The script has changed since: this was generation ${record.generation}, now it is ${route.generation}.`)] : [];
   const trace = fault.trace ? [el('h3', { textContent: 'Trace' }), pre('Trace', textOf(fault.trace))] : [];
-  return [el('p', { className: 'message', textContent: `${textOf(fault.type)}: ${textOf(fault.message)}` }), ...changed, place, ...trace];
+  return [el('p', { className: 'message', textContent: `${textOf(fault.type)}: ${textOf(fault.message)}` }), ...changed, where, ...trace];
 }
 
 const faultPane = (record, route) => (record.fault ? faultParts(record, route) : [soft(record.error ? `No error of the script: the host answered ${record.error}.` : 'The script raised no error.')]);
@@ -182,7 +197,7 @@ function answerPane(record) {
   return [headerFacts(answer.headers), body];
 }
 
-/* ---- again ---- */
+/* ---- what differs ---- */
 
 // Both answers, where they differ.
 export function diffView(was, is) {
@@ -195,55 +210,28 @@ export function diffView(was, is) {
   ))), { 'aria-label': 'What differs: the recorded answer and the new one' });
 }
 
-const answerText = (status, body) => `${status}\n${pretty(body)}`;
-
-async function runAgain(record) {
-  const res = await ask(`/_luafn/dev/replay/${encodeURIComponent(record.id)}`, { method: 'POST', headers: { 'X-Luafn-Dev': '1' } });
-  const answer = await res.json();
-  if (!res.ok) return [el('p', { className: 'message', textContent: answer.error_description ?? `It cannot be run again: ${res.status}.` })];
-  if (answer.fault) return [el('p', { className: 'message', textContent: answer.fault })];
-  const parts = [el('p', {}, el('strong', { textContent: answer.same ? 'The same' : 'Not the same' }), ` after ${answer.calls} calls.`)];
-  if (answer.another_way) parts.push(el('p', { className: 'message', textContent: `It goes another way: ${answer.another_way}` }));
-  else if (answer.same) parts.push(soft('Both answers are the same.'));
-  else parts.push(diffView(answerText(record.status, record.answer?.body ?? ''), answerText(answer.status, answer.body ?? '')));
-  for (const { what, was, is } of answer.differences ?? []) if (what !== 'body' && what !== 'status') parts.push(el('h3', { textContent: what }), diffView(was, is));
-  return parts;
-}
-
-function againPane(record) {
-  const out = withAttributes(el('div', { className: 'pane' }), { 'aria-live': 'polite' });
-  const button = el('button', { type: 'button', className: 'primary', textContent: 'Run it again', disabled: record.start_us === undefined });
-  button.addEventListener('click', async () => {
-    button.disabled = true;
-    out.replaceChildren(soft('It runs …'));
-    try {
-      out.replaceChildren(...await runAgain(record));
-    } catch (error) {
-      out.replaceChildren(el('p', { className: 'message', textContent: error.message }));
-    }
-    button.disabled = false;
-  });
-  const about = record.start_us === undefined ? 'No handler ran: there is nothing to run again.' : 'On the scripts as they are now, with the recorded answers of the outside: nothing is fetched or stored.';
-  return [soft(about), el('p', {}, button), out];
-}
-
 /* ---- the tabs ---- */
 
 const PANES = [
   ['checks', 'Checks', checksPane], ['timeline', 'Timeline', timelinePane], ['logs', 'Logs', logsPane], ['error', 'Error', faultPane],
-  ['request', 'Request', requestPane], ['answer', 'Answer', answerPane], ['again', 'Replay', againPane],
+  ['request', 'Request', requestPane], ['answer', 'Answer', answerPane],
 ];
 
-function tabsOf(record, route, first) {
-  const pane = withAttributes(el('div', { className: 'pane', id: 'pane', tabIndex: 0 }), { role: 'tabpanel' });
-  const tabs = PANES.map(([key, title]) => withAttributes(el('button', { type: 'button', id: `tab-${key}`, textContent: title }), { role: 'tab', 'aria-controls': 'pane' }));
+let count = 0; // of those on the page: a tab and its panel find each other by id
+
+function tabsOf(record, route, { first, more }) {
+  const panes = [...PANES, ...more];
+  const number = count;
+  count += 1;
+  const pane = withAttributes(el('div', { className: 'pane', id: `pane-${number}`, tabIndex: 0 }), { role: 'tabpanel' });
+  const tabs = panes.map(([key, title]) => withAttributes(el('button', { type: 'button', id: `tab-${key}-${number}`, textContent: title }), { role: 'tab', 'aria-controls': pane.id }));
   const choose = (index, focus) => {
     tabs.forEach((tab, i) => {
       tab.setAttribute('aria-selected', String(i === index));
       tab.tabIndex = i === index ? 0 : -1;
     });
     pane.setAttribute('aria-labelledby', tabs[index].id);
-    pane.replaceChildren(...PANES[index][2](record, route));
+    pane.replaceChildren(...panes[index][2](record, route));
     if (focus) tabs[index].focus();
   };
   tabs.forEach((tab, i) => {
@@ -253,16 +241,16 @@ function tabsOf(record, route, first) {
       if (step) choose((i + step + tabs.length) % tabs.length, true);
     });
   });
-  choose(Math.max(0, PANES.findIndex(([key]) => key === first)));
+  choose(Math.max(0, panes.findIndex(([key]) => key === first)));
   return [withAttributes(el('div', { className: 'tabs' }, ...tabs), { role: 'tablist', 'aria-label': 'The request' }), pane];
 }
 
-// `first`: the tab to begin with.
-export function showRecord(node, record, route, first = record.fault ? 'error' : 'checks') {
+// `first`: the tab to begin with; `more`: tabs behind those that all have.
+export function showRecord(node, record, route, { first = record.fault ? 'error' : 'checks', more = [] } = {}) {
   const about = [new Date(record.time * 1000).toLocaleTimeString(), `${record.ms.toFixed(1)} ms`, record.function && `${record.function}@${record.generation}`, record.error, record.id].filter(Boolean).join(' · ');
   node.replaceChildren(
     el('header', {}, el('b', { className: `status ${kindOf(record.status)}`, textContent: record.status }), el('h2', { textContent: `${record.method} ${textOf(record.target)}` }), el('p', { textContent: about })),
     ...record.cut ? [soft('Not all of it was kept: it was too long.')] : [],
-    ...tabsOf(record, route, first),
+    ...tabsOf(record, route, { first, more }),
   );
 }

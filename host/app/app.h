@@ -89,8 +89,6 @@ struct app {
     void *drained_arg;
     struct list lives; /* who follow it: app_journal.c */
     unsigned live_count;
-    struct list replays; /* under way: app_replay.c */
-    unsigned replay_count;
     struct store *store;                /* NULL: none */
     struct sql *sql;                    /* databases that functions have opened */
     struct redis_address store_address; /* of one on a server; place_count 0: it is embedded */
@@ -242,10 +240,6 @@ void app_dev_page(struct exchange *ex);
 bool app_dev_not_found(struct exchange *ex, struct str text);
 /* Headers of answers below /_luafn/, in place of those that the user wants on his own. */
 void app_dev_decorate(struct exchange *ex);
-/* app_replay.c: runs the recorded request of that id again, and answers with what came of it. */
-void app_replay(struct app *app, struct exchange *ex, struct str id);
-/* Ends the processes: what they had printed is the answer, for who still waits. */
-void app_replay_close(struct app *app);
 /* app_journal.c: /_luafn/journal. True when the path is one of its own and ex was taken care of. */
 bool app_journal(struct app *app, struct exchange *ex, struct str path);
 /* Ends the answers of those who follow it. */

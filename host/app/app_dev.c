@@ -16,12 +16,13 @@
 
 static const struct static_site pages = {.embedded_prefix = "web/"};
 
-/* Frames and other origins get nothing; nothing but the program's own scripts runs. A page may name
- * more in a policy of its own, where both count. */
+/* Frames, other origins and windows that a page of the user's opens get nothing; nothing but the
+ * program's own scripts runs. A page may name more in a policy of its own, where both count. */
 static const struct {
     struct str name, value;
 } guards[] = {
     {{"Content-Security-Policy", 23}, {"frame-ancestors 'none'", 22}},
+    {{"Cross-Origin-Opener-Policy", 26}, {"noopener-allow-popups", 21}},
     {{"Cross-Origin-Resource-Policy", 28}, {"same-origin", 11}},
     {{"Referrer-Policy", 15}, {"no-referrer", 11}},
     {{"X-Content-Type-Options", 22}, {"nosniff", 7}},
@@ -74,13 +75,10 @@ static void answer_source(const struct app *app, struct exchange *ex, struct str
 bool app_dev(struct app *app, struct exchange *ex, struct str path)
 {
     static const struct str source = {HOME "/source/", sizeof(HOME "/source/") - 1};
-    static const struct str replay = {HOME "/replay/", sizeof(HOME "/replay/") - 1};
     if (!str_starts_with(path, STR(HOME "/")))
         return false;
     if (str_starts_with(path, source))
         answer_source(app, ex, str_skip(path, source.len));
-    else if (str_starts_with(path, replay))
-        app_replay(app, ex, str_skip(path, replay.len));
     else if (static_serve(&pages, ex, str_skip(path, sizeof(HOME) - 1)))
         exchange_answer(ex);
     else

@@ -403,7 +403,6 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     list_init(&app->proxies);
     list_init(&app->deliveries);
     list_init(&app->lives);
-    list_init(&app->replays);
     app->started_ns = clock_monotonic_ns();
     app->client = client_new(loop);
     app->issuers =
@@ -502,7 +501,6 @@ void app_drain(struct app *app, void (*done)(void *arg), void *arg)
     app->draining = true;
     close_websockets(app->current);
     app_journal_close(app);
-    app_replay_close(app);
     server_drain(app->server, app->otlp != NULL ? on_drained : done, app->otlp != NULL ? app : arg);
 }
 
@@ -523,7 +521,6 @@ static void on_server_closed(void *arg)
 void app_close(struct app *app)
 {
     app_journal_close(app);
-    app_replay_close(app);
     cancel_all(app->current);
     cancel_all(app->loading);
     for (struct deployment *d = app->retired; d != NULL; d = d->retired_next)

@@ -13,6 +13,8 @@ static void add_function(struct buf *out, const struct function *function)
     buf_add_json(out, spec->name);
     buf_add_str(out, STR(",\"script\":"));
     buf_add_json(out, str_from(script_display_name(spec->script.ptr, spec->root)));
+    buf_add_str(out, STR(",\"kv\":"));
+    buf_add_json(out, function_spec_kv(spec));
     buf_printf(out, ",\"own\":%s,\"serving\":%s,\"suspended\":%s,\"loading\":%s,\"generation\":%u",
                spec->is_dev ? "true" : "false", function->current != NULL ? "true" : "false",
                function->suspended ? "true" : "false", function->loading != NULL ? "true" : "false",
@@ -32,6 +34,11 @@ static void write_state(void *arg, struct buf *out)
     if (app->config_error.text[0] != '\0') {
         buf_add_str(out, STR("\"config_error\":"));
         buf_add_json(out, str_from(app->config_error.text));
+        buf_add_char(out, ',');
+    }
+    if (d != NULL) {
+        buf_add_str(out, STR("\"root\":"));
+        buf_add_json(out, d->config->real_folder);
         buf_add_char(out, ',');
     }
     buf_add_str(out, STR("\"functions\":["));

@@ -212,14 +212,12 @@
 #define LIMIT_JOURNAL_DEV_BYTES (32 * 1024 * 1024) /* ... and their bytes */
 #define LIMIT_JOURNAL_KEEP      (64 * 1024 * 1024) /* functions.lua journal.keep */
 #define LIMIT_JOURNAL_KEEP_MIN  (16 * 1024 * 1024)
-#define LIMIT_JOURNAL_LIVE      16            /* who follow it at once, a worker */
-#define LIMIT_REPLAYS           2             /* of the dashboard, at once */
-#define LIMIT_REPLAY_TEXT       (1024 * 1024) /* of what one prints */
-#define LIMIT_JOURNAL_FILES     4096          /* of them in the folder that are looked at */
-#define LIMIT_REDACT_VALUE_MIN  8             /* bytes of a secret that is looked for in texts */
-#define LIMIT_REDACT_SECRETS    256           /* of them, a worker */
-#define LIMIT_REDACT_REQUEST    64            /* credentials that one request brings */
-#define LIMIT_REDACT_NAMES      64            /* functions.lua redact */
+#define LIMIT_JOURNAL_LIVE      16   /* who follow it at once, a worker */
+#define LIMIT_JOURNAL_FILES     4096 /* of them in the folder that are looked at */
+#define LIMIT_REDACT_VALUE_MIN  8    /* bytes of a secret that is looked for in texts */
+#define LIMIT_REDACT_SECRETS    256  /* of them, a worker */
+#define LIMIT_REDACT_REQUEST    64   /* credentials that one request brings */
+#define LIMIT_REDACT_NAMES      64   /* functions.lua redact */
 
 /* ---- the site: redirects and headers ---- */
 #define LIMIT_PROTECT_RULES 256   /* policies before the site; the same */
@@ -251,6 +249,7 @@
 #define LIMIT_KV_OVERHEAD     64                   /* what a key counts beside its bytes */
 #define LIMIT_KV_MAP_BYTES    ((size_t)8 << 30)    /* addresses: pages are half empty at worst */
 #define LIMIT_KV_LIST         1000                 /* keys that one list gives */
+#define LIMIT_KV_LOOK         50                   /* that the dashboard shows at once */
 #define LIMIT_KV_LIST_STEPS   5000                 /* keys that one list looks at */
 #define LIMIT_KV_BATCH        1024                 /* writes that share one sync */
 #define LIMIT_KV_BATCH_BYTES  (8 * 1024 * 1024)

@@ -17,7 +17,8 @@
 
 static const char *const own_functions[] = {
     "luafn-dev-issuer", SCRIPT_EMBEDDED "scripts/dev/issuer.lua", "luafn-dev-tv",
-    SCRIPT_EMBEDDED "scripts/dev/tv.lua",
+    SCRIPT_EMBEDDED "scripts/dev/tv.lua", "luafn-dev-dashboard",
+    SCRIPT_EMBEDDED "scripts/dev/dashboard.lua",
     /* tools: */
     "luafn-dev-explain", SCRIPT_EMBEDDED "scripts/dev/tool-explain.lua", "luafn-dev-faults",
     SCRIPT_EMBEDDED "scripts/dev/tool-faults.lua", "luafn-dev-generations",

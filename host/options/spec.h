@@ -80,3 +80,9 @@ struct function_spec {
     unsigned
         given; /* bits: which keys functions.lua gave; those win over what the script returns */
 };
+
+/* The namespace of its kv. */
+static inline struct str function_spec_kv(const struct function_spec *spec)
+{
+    return spec->kv.len > 0 ? spec->kv : spec->name;
+}

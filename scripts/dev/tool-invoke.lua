@@ -1,9 +1,7 @@
 -- Calls a function of this host as anybody would, and tells what became of it.
+local call = require "lib.call"
 local mint = require "lib.mint"
 local seen = require "lib.seen"
-
-local BODY_MAX = 64 * 1024
-local LOOKS, LOOK_SECONDS = 100, 0.02 -- for the record, which is written when the answer has left
 
 local function rows_of(name)
   local rows, names = {}, {}
@@ -69,36 +67,13 @@ local function request_of(wanted)
   if wanted.as or wanted.scope then
     headers.authorization = "Bearer " .. mint { sub = wanted.as, scope = wanted.scope }
   end
-  headers["x-request-id"] = crypto.uuid()
-  return path, { method = method, headers = headers, body = payload, redirect = "manual", timeout = 600 }
-end
-
-local function wait_for_record(id)
-  for _ = 1, LOOKS do
-    local line = host.record(id)
-    if line then return json.decode(line) end
-    sleep(LOOK_SECONDS)
-  end
+  return path, { method = method, headers = headers, body = payload }
 end
 
 local function handler(event)
   local path, options = request_of(event.arguments)
-  if path:find("^/_luafn/") then seen.refuse(400, "What is below /_luafn/ is no function") end
-  local id = options.headers["x-request-id"]
-  local res, problem = fetch(host.origin() .. path, options)
-  if not res then seen.refuse(502, "The host did not answer: " .. tostring(problem)) end
-  local told = { id = id, method = options.method, path = path, status = res.status }
-  local body = res.body or ""
-  if #body > BODY_MAX then
-    told.body_bytes = #body
-    body = body:sub(1, (utf8.offset(body, 0, BODY_MAX) or BODY_MAX) - 1)
-  end
-  if utf8.len(body) then
-    told.body = host.clean(body)
-  else
-    told.body_base64 = base64.encode(body)
-  end
-  local record = wait_for_record(id)
+  local told, record = call(path, options)
+  if not told then seen.refuse(502, record) end
   if record then
     for _, name in ipairs { "function", "generation", "ms", "error", "fault", "logs" } do
       told[name] = seen.value(record[name])

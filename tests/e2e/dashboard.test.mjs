@@ -19,11 +19,13 @@ const SCRIPTS = {
 end`,
   echo: 'return function(event) log.info(event.body or "nothing", event.queryStringParameters) error({ message = event.body or "x" }) end',
   locked: 'return function() return "in" end',
+  nightly: 'return function() return "ran" end',
 };
+const TEST = 'test("is in", function(t) t.equal(t.invoke("locked", { as = "auth0|vera", scope = "read:shows" }).status, 200) end)\ntest("is not so", function(t) t.equal(t.invoke("locked").status, 200) end)';
 const PICTURES = process.env.PICTURES; // a folder: what the pages look like is kept there
 
 async function visit(t, options, hash = '') {
-  const host = await start(t, { command: 'dev', files: deployment(SCRIPTS, { fields: { shop: 'auth = "public"', echo: 'auth = "public"', locked: 'auth = { scope = "read:shows" }' }, more: '  auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },' }) });
+  const host = await start(t, { command: 'dev', files: deployment(SCRIPTS, { files: { 'scripts/locked_test.lua': TEST, 'site/reach.html': '<title>mine</title>' }, fields: { nightly: 'schedule = "@daily"', shop: 'auth = "public"', echo: 'auth = "public"', locked: 'auth = { scope = "read:shows" }' }, more: '  auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },\n  publish = "site",' }) });
   const page = await open(t, options);
   await page.goto(host.url(HOME + hash));
   await page.getByText('live', { exact: true }).waitFor({ state: 'attached' });
@@ -108,6 +110,120 @@ test('j and k go through the list, filters leave out; copies; a refusal tells it
   assert.deepEqual(page.faults, []);
 });
 
+test('sent again: as it was, edited, as another user, with wrong tokens; both answers side by side', { skip: noBrowser }, async (t) => {
+  const { host, page, rows, see, tab } = await visit(t);
+  await host.call('locked');
+  await rows.first().getByRole('link').click();
+  await tab('Replay');
+  const send = page.getByRole('button', { name: 'Send it' });
+  const result = (status) => page.locator('.pane .pane .status', { hasText: status }).waitFor();
+  await send.click();
+  await page.getByText('Both answers are the same.').waitFor();
+  await page.getByLabel('As', { exact: true }).selectOption('auth0|vera');
+  await page.getByLabel('Scope', { exact: true }).fill('read:shows');
+  await send.click();
+  await result('200');
+  await page.locator('.diff .was', { hasText: '401' }).waitFor();
+  await page.locator('.diff .is', { hasText: '200' }).waitFor();
+  await see('sent-again');
+  await page.getByLabel('As', { exact: true }).selectOption('auth0|gus');
+  await send.click();
+  await result('403');
+  await page.getByLabel('As', { exact: true }).selectOption('auth0|vera');
+  for (const kind of ['expired', 'audience', 'altered', 'unsigned']) {
+    await page.getByLabel('Its token is').selectOption(kind);
+    const before = await rows.count();
+    await send.click();
+    await page.waitForFunction((count) => document.querySelectorAll('#rows li').length > count, before);
+    await result('401');
+  }
+  await page.getByLabel('Headers', { exact: true }).fill('no header');
+  await send.click();
+  await page.locator('.message', { hasText: 'A header is written NAME: VALUE' }).waitFor();
+  await page.getByLabel('Headers', { exact: true }).fill('X-Mine: edited');
+  await page.getByLabel('Its token is').selectOption('good');
+  await page.getByLabel('Path', { exact: true }).fill('/.netlify/functions/shop?bad=1');
+  await send.click();
+  await result('502');
+  await page.getByRole('link', { name: 'This request in the list' }).click();
+  await page.locator('#one h2', { hasText: 'shop?bad=1' }).waitFor();
+  await tab('Request');
+  await page.locator('.facts', { hasText: 'edited' }).waitFor();
+  assert.ok(!(await page.locator('.facts').first().textContent()).includes('eyJ'), 'no token is in the record');
+  assert.deepEqual(page.faults, []);
+});
+
+test('functions are tried from their cards; kv, tests and the audit as tables', { skip: noBrowser }, async (t) => {
+  const { host, page, rows, see } = await visit(t);
+  await host.call('shop', { suffix: '?bad=1' });
+  await rows.first().waitFor();
+  const nav = (name) => page.getByRole('navigation').getByRole('link', { name, exact: true }).click();
+  await nav('Functions');
+  const card = (name) => page.locator('.things li').filter({ has: page.getByRole('heading', { name, exact: true }) });
+  assert.match(await card('shop').textContent(), /1 of 1 failed/);
+  assert.match(await card('nightly').textContent(), /@daily.*next run.*T00:00:00Z/);
+  await page.getByRole('link', { name: 'The last failure of shop' }).click();
+  await page.locator('#one h2', { hasText: 'shop?bad=1' }).waitFor();
+  await page.getByRole('link', { name: 'Open in VS Code' }).waitFor();
+  assert.match(await page.getByRole('link', { name: 'Open in VS Code' }).getAttribute('href'), new RegExp(`^vscode://file${host.dir}/scripts/shop\\.lua:6$`));
+  await nav('Functions');
+  await page.getByRole('link', { name: 'Try shop' }).click();
+  assert.equal(await page.getByLabel('Path', { exact: true }).inputValue(), '/.netlify/functions/shop');
+  await page.getByRole('button', { name: 'Send' }).click();
+  await page.locator('#try pre', { hasText: 'Ada' }).waitFor();
+  await see('try');
+  await nav('KV');
+  await page.locator('#kv-space').selectOption('shop');
+  await page.getByRole('rowheader', { name: 'last' }).waitFor();
+  assert.match(await page.getByRole('row', { name: /last/ }).textContent(), /\/\.netlify\/functions\/shop.*text, 24 bytes/);
+  await see('kv');
+  await nav('Tests');
+  await page.getByRole('button', { name: 'Run the tests' }).click();
+  await page.getByText('1 passed, 1 failed').first().waitFor();
+  assert.match(await page.locator('.results .failed').textContent(), /is not so.*locked_test\.lua:2/s);
+  await page.getByRole('rowheader', { name: 'scripts/locked.lua' }).waitFor();
+  await see('tests');
+  await nav('Audit');
+  await page.getByLabel('Good token of').selectOption('auth0|vera');
+  assert.equal(await page.getByLabel('Its scope').inputValue(), 'read:shows');
+  await page.getByRole('button', { name: 'Attack' }).click();
+  await page.getByText(/as expected, 0 not/).first().waitFor();
+  await page.getByRole('columnheader', { name: 'GET /.netlify/functions/locked' }).waitFor();
+  assert.ok(await page.locator('#audit tbody td b.ok').count() > 20);
+  await see('audit');
+  await nav('Issuer');
+  await page.getByRole('navigation').locator('[aria-current=page]', { hasText: 'Issuer' }).waitFor();
+  await page.getByRole('group', { name: 'Gus Guest' }).getByRole('switch').first().check();
+  await page.locator('#differs:visible').waitFor();
+  await nav('Tokens');
+  await page.locator('#issuer-differs:visible').waitFor();
+  assert.deepEqual(page.faults, []);
+});
+
+test('a page of the user\'s gets no hold of it: no window, no frame, no style', { skip: noBrowser }, async (t) => {
+  const { host, page } = await visit(t);
+  await page.goto(host.url('/reach.html'));
+  const [opened, held] = await Promise.all([
+    page.context().waitForEvent('page'),
+    page.evaluate(() => { window.other = window.open('/_luafn/dev/'); return Boolean(window.other); }),
+  ]);
+  assert.ok(held, 'there was a window');
+  await opened.getByText('live', { exact: true }).waitFor();
+  await page.waitForFunction(() => window.other.closed, null, { timeout: 5000 });
+  assert.equal(await opened.evaluate(() => window.opener), null);
+  const framed = await page.evaluate(async () => {
+    const frame = document.createElement('iframe');
+    frame.src = '/_luafn/dev/';
+    await new Promise((resolve) => { frame.addEventListener('load', resolve); document.body.append(frame); });
+    try {
+      return frame.contentDocument?.getElementById('rows') ? 'reached' : 'kept out';
+    } catch {
+      return 'kept out';
+    }
+  });
+  assert.equal(framed, 'kept out');
+});
+
 test('nothing that a request contains runs or is shown as markup', { skip: noBrowser }, async (t) => {
   const { host, page, rows, tab } = await visit(t);
   await page.evaluate(() => { window.ran = 0; });
@@ -123,7 +239,7 @@ test('nothing that a request contains runs or is shown as markup', { skip: noBro
     for (const name of ['Checks', 'Timeline', 'Logs', 'Error', 'Request', 'Answer', 'Replay']) {
       await tab(name);
       for (const summary of await page.locator('.pane summary').all()) await summary.click();
-      assert.equal(await page.locator('#evil, #rows img, #one img, #one svg, #one script, #one a').count(), 0, name);
+      assert.equal(await page.locator('#evil, #rows img, #one img, #one svg, #one script').count(), 0, name);
     }
   }
   assert.equal(await page.evaluate(() => window.ran), 0);
@@ -186,7 +302,7 @@ for (const options of [{ colorScheme: 'light' }, { colorScheme: 'dark' }, { forc
     await see(`${name}-error`);
     await tab('Timeline');
     await see(`${name}-timeline`);
-    for (const part of ['functions', 'tokens']) {
+    for (const part of ['functions', 'try', 'tokens', 'kv', 'tests', 'audit']) {
       await page.goto(host.url(`${HOME}#/${part}`));
       await see(`${name}-${part}`);
     }

@@ -52,24 +52,87 @@ test('sources of scripts that are loaded, and no other file', async (t) => {
   }
 });
 
-test('a replay for the dashboard: the same, another way, a fault; pages elsewhere cannot ask for it', async (t) => {
+const ask = (h, name, fields, headers = {}) => h.request({ method: 'POST', path: `/_luafn/dev/api/${name}`, headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(fields) });
+
+test('a replay for the dashboard: the same, another way, a fault', async (t) => {
   const h = await start(t, { command: 'dev', files: own() });
   await h.call('one');
   await h.call('one', { suffix: '?bad=1' });
   const [good, bad] = await records(h.dir, 2);
-  const again = async (id, headers = { 'X-Luafn-Dev': '1' }) => h.request({ method: 'POST', path: `/_luafn/dev/replay/${id}`, headers });
-  const same = (await again(good.id)).json();
+  const again = async (id) => (await ask(h, 'replay', { id })).json();
+  const same = await again(good.id);
   assert.deepEqual([same.same, same.calls, same.status, same.differences], [true, 0, 200, []]);
-  assert.equal((await again(bad.id)).json().same, true);
-  for (const headers of [{}, { Origin: 'https://elsewhere.example' }]) assert.equal((await again(good.id, headers)).status, 403);
-  assert.equal((await h.get(`/_luafn/dev/replay/${good.id}`, { 'X-Luafn-Dev': '1' })).status, 403);
-  assert.match((await again('none')).json().fault, /no record/);
-  assert.equal((await again('--help')).status, 503);
+  assert.equal((await again(bad.id)).same, true);
+  assert.match((await again('none')).fault, /no record/);
+  for (const id of ['--help', '', 5, 'a\0b']) assert.equal((await ask(h, 'replay', { id })).status, 400);
   write(h.dir, { 'scripts/one.lua': 'return function() return json.encode { n = 2 } end' });
-  const other = (await again(good.id)).json();
+  const other = await again(good.id);
   assert.deepEqual([other.same, other.differences], [false, [{ what: 'body', was: '{"n":1}', is: '{"n":2}' }]]);
   write(h.dir, { 'scripts/one.lua': 'return function() return kv.get("x") or "" end' });
-  assert.match((await again(good.id)).json().another_way, /kv\.get/);
+  assert.match((await again(good.id)).another_way, /kv\.get/);
+});
+
+const SHOWN = {
+  keeper: 'return function(event) kv.set("text", "kept " .. (event.headers["x-what"] or event.body or "")) kv.set("table", { password = "hunter2-and-more", n = 1, list = json.array {} }) kv.set("raw", "\\255\\254") kv.set("long", ("x"):rep(5000)) return { statusCode = 201, headers = { ["X-Made"] = "1" }, body = event.httpMethod .. " " .. (event.body or "") } end',
+  locked: 'return function(event, context) return context.identityContext.claims.sub end',
+  keeper_test: 'test("keeps", function(t) t.equal(t.invoke("keeper", { method = "POST", body = "b" }).status, 201) end)\ntest("is not so", function(t) t.equal(1, 2) end)',
+};
+function shown() {
+  const files = deployment({ keeper: SHOWN.keeper, locked: SHOWN.locked }, { fields: { keeper: 'kv = "shelf"', locked: 'auth = { scope = "read:shows" }' }, more: '  auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },\n  redact = { "password" },' });
+  return { ...files, 'scripts/keeper_test.lua': SHOWN.keeper_test, '.env': 'API_KEY=a value of the environment\n' };
+}
+
+test('send, kv, tests and audit for the dashboard', async (t) => {
+  const h = await start(t, { command: 'dev', files: shown() });
+  const sent = (await ask(h, 'send', { method: 'POST', path: '/.netlify/functions/keeper?a=1', headers: { 'X-What': 'this', 'Content-Type': 'text/plain' }, body: 'Grüße' })).json();
+  assert.deepEqual([sent.status, sent.body, sent.record.status, sent.record.target, sent.record.request.body], [201, 'POST Grüße', 201, '/.netlify/functions/keeper?a=1', 'Grüße']);
+  const bare = await ask(h, 'send', { method: 'GET', path: '/.netlify/functions/locked', headers: {} });
+  assert.equal(bare.json().status, 401);
+  const { access_token: token } = (await ask(h, 'token', { sub: 'auth0|vera', scope: 'read:shows' })).json();
+  const good = await ask(h, 'send', { method: 'GET', path: '/.netlify/functions/locked', headers: { Authorization: `Bearer ${token}` } });
+  assert.deepEqual([good.json().status, good.json().body], [200, 'auth0|vera']);
+  assert.ok(!good.text.includes(token), 'no token comes back');
+  for (const [fields, status] of [[{ method: 'GET', path: '/_luafn/dev/api/state', headers: {} }, 400], [{ method: 'GET', path: '//_luafn/x', headers: {} }, 400], [{ method: 'GET', path: 'http://elsewhere.example/', headers: {} }, 400], [{ method: 'TRACE', path: '/', headers: {} }, 400], [{ method: 'GET', path: '/', headers: { 'a b': 'c' } }, 400], [{ method: 'GET', path: '/', headers: { a: 'c\r\nd: e' } }, 400], [{}, 400]]) {
+    assert.equal((await ask(h, 'send', fields)).status, status, JSON.stringify(fields));
+  }
+
+  const kv = async (query) => h.get(`/_luafn/dev/api/kv${query}`);
+  assert.deepEqual((await kv('')).json().spaces, [{ name: 'shelf', functions: ['keeper'] }, { name: 'locked', functions: ['locked'] }]);
+  const { rows } = (await kv('?space=shelf')).json();
+  assert.deepEqual(rows.map(({ key, kind, bytes }) => [key, kind, bytes]), [['long', 'text', 5000], ['raw', 'bytes', 2], ['table', 'json', 47], ['text', 'text', 9]]);
+  assert.deepEqual([rows[0].cut, rows[0].value.length, rows[3].value], [true, 4096, 'kept this']);
+  assert.deepEqual(JSON.parse(rows[2].value), { list: [], n: 1, password: '[redacted]' });
+  assert.deepEqual((await kv('?space=shelf&after=raw')).json().rows.map(({ key }) => key), ['table', 'text']);
+  for (const none of ['?space=none', '?space=luafn-dev-issuer', '?space=']) assert.equal((await kv(none)).status, 404, none);
+
+  const tests = (await ask(h, 'tests', {})).json();
+  assert.deepEqual([tests.ok, tests.tests.map(({ ok }) => ok)], [false, [true, false]]);
+  assert.match(tests.tests[1].said, /keeper_test\.lua:2/);
+  assert.deepEqual(tests.covered.map(({ script }) => script), ['scripts/keeper.lua', 'scripts/locked.lua', 'all']);
+  assert.deepEqual((await ask(h, 'tests', { filter: 'keeps' })).json().tests.map(({ ok }) => ok), [true]);
+
+  const audit = (await ask(h, 'audit', { sub: 'auth0|vera', scope: 'read:shows' })).json();
+  assert.ok(audit.ok && audit.rows.length > 20, JSON.stringify(audit.notes));
+  assert.deepEqual([...new Set(audit.rows.map(({ route, result }) => `${result} ${route}`))], ['ok GET /.netlify/functions/locked']);
+  assert.ok(audit.rows.some(({ attack, expected }) => attack === 'the good token, Bearer' && expected === '200, 403'), 'each row has its columns');
+  assert.ok(audit.rows.every(({ attack, expected, actual }) => attack && /^(401|200, 403)$/.test(expected) && /^\d{3}|^no answer/.test(actual)), JSON.stringify(audit.rows));
+});
+
+test('what changes something is asked for by the dashboard alone', async (t) => {
+  const h = await start(t, { command: 'dev', files: own() });
+  const fields = { send: { method: 'GET', path: '/.netlify/functions/one', headers: {} }, replay: { id: 'none' }, tests: {}, audit: {}, token: { sub: 'auth0|vera', scope: '' } };
+  for (const [name, body] of Object.entries(fields)) {
+    for (const headers of [{ Origin: 'https://elsewhere.example' }, { Origin: 'null' }, { Origin: 'http://localhost:1' }, { 'Sec-Fetch-Site': 'cross-site' }, { 'Sec-Fetch-Site': 'same-site' }, { Host: 'elsewhere.example' }]) {
+      assert.equal((await ask(h, name, body, headers)).status, 403, `${name} ${JSON.stringify(headers)}`);
+    }
+    if (name !== 'token') assert.equal((await ask(h, name, body, { 'Content-Type': 'text/plain' })).status, 400, `${name}: what a form can send`);
+    assert.notEqual((await h.get(`/_luafn/dev/api/${name}`)).status, 200);
+    const preflight = await h.request({ method: 'OPTIONS', path: `/_luafn/dev/api/${name}`, headers: { Origin: 'https://elsewhere.example', 'Access-Control-Request-Method': 'POST', 'Access-Control-Request-Headers': 'content-type' } });
+    assert.equal(preflight.header('access-control-allow-origin'), undefined);
+  }
+  const mine = await ask(h, 'send', fields.send, { Origin: `http://127.0.0.1:${h.port}`, 'Sec-Fetch-Site': 'same-origin' });
+  assert.equal(mine.json().status, 200, 'the twin: a page of its own may');
+  assert.equal((await h.get('/_luafn/journal', { Host: 'elsewhere.example' })).status, 403, 'nor is anything read under another name');
 });
 
 test('a token for one\'s own requests, from the page alone', async (t) => {

@@ -30,6 +30,7 @@ struct visit {
     struct str token;            /* with claims */
     struct mcp_message *message; /* a tool is called, or asked for; NULL: neither */
     bool guarded;                /* a rule of `protect` that asks for something was passed */
+    bool waited, gone;           /* while others are asked: resume's; the client is */
     enum mcp_place place;        /* of that tool */
     struct route_match match;
     struct str path;                         /* as the client sent it, normalised */
@@ -329,6 +330,16 @@ static void on_gone_while_waiting(struct exchange *ex)
     exchange_release(ex);
 }
 
+static void hold_for_wait(struct visit *visit, void (*on_gone)(struct exchange *ex))
+{
+    exchange_hold(visit->ex);
+    visit->awaited =
+        visit->function != NULL ? &visit->function->awaited : &visit->app->current->awaited;
+    ++*visit->awaited;
+    visit->ex->on_gone = on_gone;
+    visit->ex->owner = visit;
+}
+
 /* True when the issuer's fetcher will call on_keys, which calls `resume`. */
 static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
                           void (*resume)(struct visit *visit, bool waited))
@@ -337,12 +348,41 @@ static bool wait_for_keys(struct visit *visit, const struct verdict *verdict,
     visit->wait.done = on_keys;
     if (token_want(visit->app->issuers, verdict, &visit->wait) == 0)
         return false;
-    exchange_hold(visit->ex);
-    visit->awaited =
-        visit->function != NULL ? &visit->function->awaited : &visit->app->current->awaited;
-    ++*visit->awaited;
-    visit->ex->on_gone = on_gone_while_waiting;
-    visit->ex->owner = visit;
+    hold_for_wait(visit, on_gone_while_waiting);
+    return true;
+}
+
+static void on_gone_while_asking(struct exchange *ex)
+{
+    struct visit *visit = ex->owner;
+    visit->gone = true; /* the store cannot be called back */
+}
+
+static void on_asked(void *arg)
+{
+    struct visit *visit = arg;
+    wait_is_over(visit);
+    if (!visit->gone)
+        visit->resume(visit, visit->waited);
+    exchange_release(visit->ex); /* the wait's */
+}
+
+/* True when `resume` comes once other machines have been asked whether they know its proof. */
+static bool wait_for_others(struct visit *visit, struct verdict *verdict, bool waited,
+                            void (*resume)(struct visit *visit, bool waited))
+{
+    struct exchange *ex = visit->ex;
+    if (ex->once == NULL || ex->once->state != ONCE_HERE || !app_is_fleet(visit->app))
+        return false;
+    visit->resume = resume;
+    visit->waited = waited;
+    hold_for_wait(visit, on_gone_while_asking);
+    if (!app_once(visit->app, &ex->arena, ex->once, on_asked, visit)) {
+        wait_is_over(visit);
+        exchange_release(ex);
+        return false;
+    }
+    claims_unref(verdict->claims); /* the check that follows has its own */
     return true;
 }
 
@@ -425,13 +465,13 @@ static bool judge(struct visit *visit, const struct policy *policy, bool waited,
                   enum policy_result *result)
 {
     *result = check(visit, policy, false, verdict);
-    if (*result != POLICY_NEEDS_KEY)
-        return true;
-    if (!waited && wait_for_keys(visit, verdict, resume))
-        return false;
-    if (token_is_settled(visit->app->issuers, verdict))
-        *result = check(visit, policy, true, verdict);
-    return true;
+    if (*result == POLICY_NEEDS_KEY) {
+        if (!waited && wait_for_keys(visit, verdict, resume))
+            return false;
+        if (token_is_settled(visit->app->issuers, verdict))
+            *result = check(visit, policy, true, verdict);
+    }
+    return *result != POLICY_ALLOW || !wait_for_others(visit, verdict, waited, resume);
 }
 
 /* Nobody can say whether the token is good. */

@@ -76,6 +76,13 @@ struct app_reader {
     bool full_told;
 };
 
+/* app_fleet.c: the secret of nonces, which is the same on all machines. */
+struct app_fleet {
+    struct store_request request;
+    uv_timer_t again;
+    bool open;
+};
+
 struct app {
     uv_loop_t *loop;
     struct own_services own; /* for own_functions */
@@ -93,6 +100,7 @@ struct app {
     struct sql *sql;                    /* databases that functions have opened */
     struct redis_address store_address; /* of one on a server; place_count 0: it is embedded */
     struct app_reader reader;
+    struct app_fleet fleet;
     struct deployment *current; /* NULL until the first one is loaded */
     struct deployment *loading; /* NULL: none under way */
     struct deployment *retired; /* old ones that still have work */
@@ -219,7 +227,17 @@ void app_rate(struct app *app, struct exchange *ex, struct function *function,
               const struct claims *claims, app_rate_done *done, void *arg);
 /* Tells where the caller stands. */
 void app_rate_headers(struct exchange *ex);
-/* app_delivery.c: the same for a delivery of a webhook that is about to be run. `pass` false: it
+/* app_fleet.c: does it share its store with other machines? */
+bool app_is_fleet(const struct app *app);
+/* Asks the other machines for what may be used once: then `done` comes, from within or later, and
+ * the state is ONCE_NEW or ONCE_SEEN. False: nobody has to be asked. What is passed lives as long
+ * as that takes. `once` may be NULL. */
+bool app_once(struct app *app, struct arena *arena, struct exchange_once *once,
+              void (*done)(void *arg), void *arg);
+/* What all machines have alike comes to be known here, and is kept there. */
+void app_fleet_open(struct app *app);
+void app_fleet_close(struct app *app);
+/* app_delivery.c: as app_rate for a delivery of a webhook that is about to be run. `pass` false: it
  * was answered without, as it runs or has run. Else ex->on_settled tells its end. */
 void app_delivery(struct app *app, struct exchange *ex, struct function *function,
                   const struct webhook_delivery *webhook, app_rate_done *done, void *arg);

@@ -144,6 +144,8 @@ void app_reload(struct app *app)
         open_store(app, config);
     if (config != NULL && app->reader.settled == NULL)
         app_revocation_open(app, on_revocations_known);
+    if (config != NULL && !app->fleet.open)
+        app_fleet_open(app);
     const struct services services = {.loop = app->loop,
                                       .client = app->client,
                                       .issuers = app->issuers,
@@ -535,6 +537,7 @@ void app_close(struct app *app)
     app->otlp = NULL;
     client_free(app->client);
     app_revocation_close(app);
+    app_fleet_close(app);
     if (app->store != NULL)
         store_close(app->store);
     sql_close(app->sql);

@@ -30,6 +30,7 @@ struct receipt {
     struct verifier verifier; /* the issuer's, as it judges these */
     struct security_event event;
     double ends; /* `exp` of a logout token */
+    struct exchange_once once;
     unsigned pending;
     int status; /* of what could not be kept */
     struct store_request requests[LIMIT_REVOCATION_EVENTS];
@@ -238,22 +239,54 @@ static void refuse_verdict(struct receipt *r, const struct verdict *verdict)
     refuse(r, "invalid_request", "header or times are not as they should be");
 }
 
-/* A logout token is good once (2.6). An event may come again: it says the same then. */
-static bool admit(struct receipt *r, double now)
+static void refuse_seen(struct receipt *r)
 {
-    if (!r->is_logout)
-        return true;
+    refuse(r, "invalid_request", "this logout token was here before");
+}
+
+static void on_asked(void *arg)
+{
+    struct receipt *r = arg;
+    struct exchange *ex = r->ex;
+    end_wait(r);
+    if (r->once.state == ONCE_SEEN)
+        refuse_seen(r);
+    else
+        keep(r);
+    exchange_release(ex); /* the wait's */
+}
+
+static void ask_others(struct receipt *r)
+{
+    struct exchange *ex = r->ex;
+    begin_wait(r, on_gone_while_keeping);
+    if (app_once(r->app, &ex->arena, &r->once, on_asked, r))
+        return;
+    end_wait(r);
+    keep(r);
+    exchange_release(ex); /* the wait's */
+}
+
+/* A logout token is good once (2.6). An event may come again: it says the same then. */
+static void admit(struct receipt *r, double now)
+{
+    if (!r->is_logout) {
+        keep(r);
+        return;
+    }
     struct str who = arena_printf(&r->ex->arena, "logout %.*s", STR_ARG(r->verifier.issuer));
     double ends = r->ends + r->verifier.clock_tolerance;
     double most = now + LIMIT_REVOCATION_LIFE;
-    enum replay_result result = who.ptr != NULL
-                                    ? replay_admit(who, r->event.id, now, ends < most ? ends : most)
-                                    : REPLAY_FULL;
+    r->once = (struct exchange_once){.state = ONCE_HERE, .until = ends < most ? ends : most};
+    enum replay_result result =
+        who.ptr != NULL ? replay_admit(who, r->event.id, now, r->once.until, r->once.name)
+                        : REPLAY_FULL;
     if (result == REPLAY_SEEN)
-        refuse(r, "invalid_request", "this logout token was here before");
+        refuse_seen(r);
     else if (result != REPLAY_NEW)
         answer_later(r, "too_many", "more logout tokens than can be remembered");
-    return result == REPLAY_NEW;
+    else
+        ask_others(r);
 }
 
 static void judge(struct receipt *r, bool waited)
@@ -277,8 +310,7 @@ static void judge(struct receipt *r, bool waited)
         if (r->event.text != NULL)
             log_message(LOG_INFO, "an event of %.*s: %s", STR_ARG(r->verifier.issuer),
                         r->event.text);
-        if (admit(r, now))
-            keep(r);
+        admit(r, now);
     }
 }
 

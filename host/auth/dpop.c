@@ -153,7 +153,7 @@ static int check_signature(const struct token *proof, struct buf *thumbprint)
 /* ---- all of it ---- */
 
 static enum dpop_result remember(const struct dpop_request *req, struct str thumbprint,
-                                 const json_t *claims, const char **why)
+                                 const json_t *claims, struct exchange_once *once, const char **why)
 {
     enum nonce_age age = req->nonce_secret.len == 0 ? NONCE_NEWEST
                                                     : nonce_judge(req->nonce_secret, req->now,
@@ -161,12 +161,14 @@ static enum dpop_result remember(const struct dpop_request *req, struct str thum
     if (age == NONCE_NONE)
         return DPOP_NO_NONCE;
     const json_t *iat = json_object_get(claims, "iat");
-    double until = json_number_value(iat) + LIMIT_DPOP_AGE + req->tolerance;
-    switch (replay_admit(thumbprint, text_member(claims, "jti"), req->now, until)) {
+    once->state = ONCE_HERE;
+    once->until = json_number_value(iat) + LIMIT_DPOP_AGE + req->tolerance;
+    switch (
+        replay_admit(thumbprint, text_member(claims, "jti"), req->now, once->until, once->name)) {
     case REPLAY_NEW:
         return age == NONCE_OLDER ? DPOP_GOOD_RENEW : DPOP_GOOD;
     case REPLAY_SEEN:
-        *why = "The proof has been used before";
+        *why = DPOP_USED;
         return DPOP_BAD_PROOF;
     default:
         return DPOP_BUSY;
@@ -175,7 +177,7 @@ static enum dpop_result remember(const struct dpop_request *req, struct str thum
 
 static enum dpop_result check_parsed(const struct dpop_request *req, const json_t *claims,
                                      const struct token *proof, struct buf *thumbprint,
-                                     const char **why)
+                                     struct exchange_once *once, const char **why)
 {
     *why = wrong_header(proof->header);
     if (*why == NULL)
@@ -192,11 +194,11 @@ static enum dpop_result check_parsed(const struct dpop_request *req, const json_
     struct str jkt = bound_to(claims);
     if (jkt.ptr == NULL || !str_eq(jkt, buf_str(thumbprint)))
         return DPOP_OTHER_KEY;
-    return remember(req, buf_str(thumbprint), proof->claims, why);
+    return remember(req, buf_str(thumbprint), proof->claims, once, why);
 }
 
 enum dpop_result dpop_check(const struct dpop_request *req, const json_t *claims, struct str proof,
-                            const char **why)
+                            struct exchange_once *once, const char **why)
 {
     struct token token;
     struct buf thumbprint = BUF_INIT;
@@ -206,7 +208,7 @@ enum dpop_result dpop_check(const struct dpop_request *req, const json_t *claims
     *why = "The proof is not a JWT";
     if (rc != 0)
         return DPOP_BAD_PROOF;
-    enum dpop_result result = check_parsed(req, claims, &token, &thumbprint, why);
+    enum dpop_result result = check_parsed(req, claims, &token, &thumbprint, once, why);
     buf_free(&thumbprint);
     token_clear(&token);
     return result;

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "http/exchange.h"
 
 enum dpop_mode {
     DPOP_UNSET, /* nothing said; as DPOP_OFF where nobody else says more */
@@ -46,6 +47,8 @@ struct dpop_request {
 /* Algorithms that a proof may use, for the challenge. */
 #define DPOP_ALGS "ES256 ES384 ES512 EdDSA PS256 PS384 PS512 RS256 RS384 RS512"
 
+/* Why a proof is refused that was seen. */
+#define DPOP_USED   "The proof has been used before"
 /* Why a bearer token is refused. */
 #define DPOP_NEEDED "The token needs a proof of possession (DPoP)"
 
@@ -64,6 +67,7 @@ enum dpop_result {
     DPOP_MEMORY
 };
 
-/* Checks the proof (one DPoP header's text) and, when all else is good, remembers it. */
+/* Checks the proof (one DPoP header's text) and, when all else is good, remembers it; `once` is
+ * filled then. */
 enum dpop_result dpop_check(const struct dpop_request *req, const json_t *claims, struct str proof,
-                            const char **why);
+                            struct exchange_once *once, const char **why);

@@ -358,9 +358,20 @@ static enum policy_result deny_nonce(const struct policy *policy, struct exchang
                : deny_memory(ex, verdict);
 }
 
+/* It was good; what other machines know of it has been asked meanwhile. */
+static enum policy_result check_again(const struct policy *policy, struct exchange *ex,
+                                      struct verdict *verdict)
+{
+    return ex->once->state == ONCE_SEEN
+               ? deny_proof(policy, ex, verdict, "invalid_dpop_proof", DPOP_USED)
+               : POLICY_ALLOW;
+}
+
 static enum policy_result check_proof(const struct policy *policy, struct exchange *ex, double now,
                                       struct str token, struct verdict *verdict)
 {
+    if (ex->once != NULL && ex->once->state != ONCE_HERE)
+        return check_again(policy, ex, verdict);
     const struct str *proof = headers_get(&ex->req.headers, STR("dpop"));
     const struct dpop *of_issuer = &verdict->verifier->dpop;
     struct dpop_request req = {
@@ -376,8 +387,12 @@ static enum policy_result check_proof(const struct policy *policy, struct exchan
     };
     const char *why = "One DPoP header is needed";
     enum dpop_result result = DPOP_BAD_PROOF;
+    struct exchange_once *once = arena_zalloc(&ex->arena, sizeof(*once));
+    if (once == NULL)
+        return deny_memory(ex, verdict);
     if (proof != NULL && headers_count(&ex->req.headers, STR("dpop")) == 1)
-        result = dpop_check(&req, verdict->claims->json, *proof, &why);
+        result = dpop_check(&req, verdict->claims->json, *proof, once, &why);
+    ex->once = result == DPOP_GOOD || result == DPOP_GOOD_RENEW ? once : NULL;
     switch (result) {
     case DPOP_GOOD:
         return POLICY_ALLOW;

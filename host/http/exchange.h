@@ -57,6 +57,17 @@ struct exchange_sink {
     bool (*give_up)(struct exchange *ex);
 };
 
+/* A proof of possession that this request uses up. In the arena. */
+struct exchange_once {
+    enum {
+        ONCE_HERE, /* no worker of this machine has seen it; others were not asked */
+        ONCE_NEW,  /* nor has any other machine; or there is none */
+        ONCE_SEEN  /* another machine has */
+    } state;
+    double until; /* when it is too old anyway; seconds since 1970 */
+    unsigned char name[32];
+};
+
 struct exchange {
     uint32_t magic;
     unsigned refs;
@@ -107,6 +118,7 @@ struct exchange {
     const char *error_code; /* static reason code of a refusal; NULL if none */
     uint64_t sub_hash;      /* hash of the token's subject; 0 if none */
     unsigned rate_limit, rate_remaining, rate_reset; /* for the RateLimit headers; limit 0: none */
+    struct exchange_once *once;                      /* NULL: nothing that may be used once */
     struct str dpop_nonce;                           /* for DPoP-Nonce; empty: none */
     bool rate_refused;                               /* this request is over the limit */
     uint64_t bytes_sent;                             /* body bytes */

@@ -11,15 +11,20 @@
 
 struct parts { /* a userdata */
     struct multipart_reader reader;
-    struct str rest; /* of the piece */
-    bool all;        /* no further piece comes */
-    bool begun;      /* the reader has come to a part that was not given yet */
-    lua_Integer given; /* parts */
+    struct str rest;     /* of the piece */
+    bool all;            /* no further piece comes */
+    bool begun;          /* the reader has come to a part that was not given yet */
+    lua_Integer given;   /* parts */
     const void *current; /* the last of them */
 };
 
 /* Its user values; it is the upvalue of the functions below. */
-enum { CHUNKS = 1 /* the iterator */, PIECE /* of it */, METATABLE /* of parts */, USER_VALUES = 3 };
+enum {
+    CHUNKS = 1 /* the iterator */,
+    PIECE /* of it */,
+    METATABLE /* of parts */,
+    USER_VALUES = 3
+};
 
 static struct parts *parts_of(lua_State *L)
 {

@@ -12,6 +12,8 @@
 
 _Static_assert((REPLAY_SETS & (REPLAY_SETS - 1)) == 0, "a power of two");
 
+_Static_assert((int)REPLAY_NAME == (int)DIGEST_BYTES, "a name is a digest");
+
 static struct replay_table *table;
 
 void replay_share(struct replay_table *shared)
@@ -29,7 +31,7 @@ static bool have_table(void)
     return table != NULL;
 }
 
-static void hash(struct str who, struct str id, uint32_t *set, uint32_t *tag)
+static void hash(struct str who, struct str id, uint32_t *set, uint32_t *tag, unsigned char *name)
 {
     unsigned char digest[DIGEST_BYTES], parts[2 * DIGEST_BYTES];
     digest_sha256(who, parts);
@@ -38,14 +40,17 @@ static void hash(struct str who, struct str id, uint32_t *set, uint32_t *tag)
     memcpy(set, digest, sizeof(*set));
     memcpy(tag, digest + sizeof(*set), sizeof(*tag));
     *set &= REPLAY_SETS - 1;
+    if (name != NULL)
+        memcpy(name, digest, REPLAY_NAME);
 }
 
-enum replay_result replay_admit(struct str who, struct str id, double now, double until)
+enum replay_result replay_admit(struct str who, struct str id, double now, double until,
+                                unsigned char *name)
 {
     uint32_t set, tag;
     if (!have_table())
         return REPLAY_FULL;
-    hash(who, id, &set, &tag);
+    hash(who, id, &set, &tag, name);
     uint64_t entry = (uint64_t)tag << 32 | (uint32_t)(until + 1);
     for (;;) {
         _Atomic uint64_t *place = NULL;

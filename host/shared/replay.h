@@ -23,5 +23,9 @@ enum replay_result { REPLAY_NEW, REPLAY_SEEN, REPLAY_FULL };
  * it has one of its own. */
 void replay_share(struct replay_table *table);
 
-/* Remembers (`who`, `id`) until that time. REPLAY_FULL also when there is no memory for a table. */
-enum replay_result replay_admit(struct str who, struct str id, double now, double until);
+enum { REPLAY_NAME = 32 };
+
+/* Remembers (`who`, `id`) until that time. REPLAY_FULL also when there is no memory for a table.
+ * `name`: NULL, or is filled with what both are to other machines, too: REPLAY_NAME bytes. */
+enum replay_result replay_admit(struct str who, struct str id, double now, double until,
+                                unsigned char *name);

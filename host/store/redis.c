@@ -169,6 +169,14 @@ static int read_reply(struct redis *r, struct store_request *q, const struct red
         return read_count(q, reply);
     case STORE_REVOKED:
         return read_revoked(q, reply);
+    case STORE_ONCE:
+        q->changed = reply->type == REDIS_REPLY_STATUS;
+        return q->changed || reply->type == REDIS_REPLY_NIL ? 0 : STORE_FOREIGN;
+    case STORE_SECRET:
+        if (reply->type != REDIS_REPLY_STRING || reply->len != q->value.bytes.len)
+            return STORE_FOREIGN;
+        buf_add_str(&q->out, text_of(reply));
+        return buf_failed(&q->out) ? -ENOMEM : 0;
     case STORE_INCR:
         if (reply->type != REDIS_REPLY_STRING || !redis_is_integer(text_of(reply)))
             return STORE_FOREIGN;
@@ -183,7 +191,7 @@ static int read_reply(struct redis *r, struct store_request *q, const struct red
 static void give_back(struct redis *r, struct store_request *q, int status)
 {
     q->status = status;
-    bool asked = q->kind != STORE_REVOKED; /* somebody waits for it */
+    bool asked = q->kind != STORE_REVOKED && q->kind != STORE_SECRET; /* somebody waits for it */
     r->store.failures +=
         asked && (status == STORE_UNREACHABLE || status == STORE_LOST || status == STORE_REFUSED);
     q->done(q);

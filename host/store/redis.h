@@ -1,6 +1,6 @@
 /* For what needs a connection of its own to KV_URL's server, such as for channels or a queue:
- * redis_link_new with the server of the store, whose links share its address, certificates, Sentinel
- * and log. It must be closed before the store. Its address has the prefix of all keys. */
+ * redis_link_new with the server of the store, whose links share its address, certificates,
+ * Sentinel and log. It must be closed before the store. Its address has the prefix of all keys. */
 #pragma once
 
 #include "store/redis_link.h"

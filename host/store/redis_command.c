@@ -183,6 +183,29 @@ static void make_count(struct command *c, const char *prefix, const struct store
     add_number(c, (int64_t)q->ttl_ms);
 }
 
+/* ARGV: what it is to be. */
+static const char secret_script[] =
+    "redis.call('SET', KEYS[1], ARGV[1], 'NX') return redis.call('GET', KEYS[1])";
+
+static void make_once(struct command *c, const char *prefix, const struct store_request *q)
+{
+    add_part(c, STR("SET"));
+    buf_printf(c->text, "%s:once:", prefix);
+    add_part(c, q->key);
+    add_part(c, STR("1"));
+    add_part(c, STR("NX"));
+    add_part(c, STR("PX"));
+    add_number(c, (int64_t)q->ttl_ms);
+}
+
+static void make_secret(struct command *c, const char *prefix, const struct store_request *q)
+{
+    add_script(c, secret_script);
+    buf_printf(c->text, "%s:secret:", prefix);
+    add_part(c, q->key);
+    add_part(c, q->value.bytes);
+}
+
 static void make_revoke(struct command *c, const char *prefix, const struct store_request *q)
 {
     add_script(c, revoke_script);
@@ -242,6 +265,10 @@ int redis_command_make(struct buf *text, const char *prefix, const struct store_
         make_list(&c, prefix, q);
     else if (q->kind == STORE_COUNT)
         make_count(&c, prefix, q);
+    else if (q->kind == STORE_ONCE)
+        make_once(&c, prefix, q);
+    else if (q->kind == STORE_SECRET)
+        make_secret(&c, prefix, q);
     else if (q->kind == STORE_REVOKE)
         make_revoke(&c, prefix, q);
     else if (q->kind == STORE_REVOKED)

@@ -5,7 +5,9 @@
  * set of the keys that expire, by a second later (the server's clocks differ within a script); each
  * write that adds to it removes some that are gone. A value is "t" and a text, "j" and JSON, or an
  * integer's digits as they are, which INCRBY takes. PREFIX:rate:CALLER is how many requests passed.
- * PREFIX:revoked is a stream of revocations, of which whoever adds one removes those that are old.
+ * PREFIX:once:NAME is there while NAME may not be used again, PREFIX:secret:NAME what all have
+ * alike. PREFIX:revoked is a stream of revocations, of which whoever adds one removes those that
+ * are old.
  */
 #pragma once
 
@@ -22,7 +24,8 @@ struct redis_command {
 
 /* 0 or -ENOMEM. Replies: GET a string or nil; LIST whether there are more, the last key looked at,
  * and those that are there; INCR the number as text; COUNT whether it may pass, how many may
- * follow, and the milliseconds that the window lasts; REVOKED nil, or as XREAD; the others 1 or 0.
+ * follow, and the milliseconds that the window lasts; ONCE OK or nil; SECRET a string; REVOKED nil,
+ * or as XREAD; the others 1 or 0.
  */
 int redis_command_make(struct buf *text, const char *prefix, const struct store_request *q,
                        struct redis_command *out) __attribute__((warn_unused_result));

@@ -42,7 +42,8 @@ static const char *advice(const char *said)
     static const struct {
         const char *says, *advice;
     } known[] = {
-        {"WRONGPASS", ": KV_URL: user:password before the @ are others, or must be percent-encoded"},
+        {"WRONGPASS",
+         ": KV_URL: user:password before the @ are others, or must be percent-encoded"},
         {"NOAUTH", ": KV_URL: user:password or :password before the @ is missing"},
         {"ERR AUTH", ": KV_URL: it wants no :password before the @"},
         {"ERR Client sent AUTH", ": KV_URL: it wants no :password before the @"},

@@ -1,5 +1,5 @@
-/* The server of KV_URL, as all connections of a process to it share it: where it is, what the log was
- * told of it, its certificates, and which Sentinel answered last. */
+/* The server of KV_URL, as all connections of a process to it share it: where it is, what the log
+ * was told of it, its certificates, and which Sentinel answered last. */
 #pragma once
 
 #include <stdbool.h>
@@ -11,11 +11,11 @@ struct redis_tls;
 
 struct redis_server {
     const struct redis_address *address; /* borrowed */
-    char shown[512];                    /* where it is, for the log */
+    char shown[512];                     /* where it is, for the log */
     bool down_told;                      /* the log says that it is down */
     uint64_t quiet_ms;                   /* of the loop's clock: no line before */
     struct redis_tls *tls;               /* owned; NULL: not used yet */
-    unsigned sentinel;                   /* the place to ask first: who answered last, or is behind who did not */
+    unsigned sentinel; /* the place to ask first: who answered last, or is behind who did not */
 };
 
 void redis_server_init(struct redis_server *server, const struct redis_address *address);

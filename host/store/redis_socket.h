@@ -1,5 +1,5 @@
-/* A connected socket to a server of Redis' protocol (RESP 2): commands out, replies in, over TLS where
- * the address says so. It goes with redis_socket_drop alone. */
+/* A connected socket to a server of Redis' protocol (RESP 2): commands out, replies in, over TLS
+ * where the address says so. It goes with redis_socket_drop alone. */
 #pragma once
 
 #include <stdbool.h>

@@ -196,15 +196,18 @@ static int explain_certificate(struct redis_session *session, long verdict, stru
     switch (verdict) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-        return err_set(err, -EPROTO, "TLS: its certificate is not for '%s', by which KV_URL or "
-                                     "Sentinel names it", session->host);
+        return err_set(err, -EPROTO,
+                       "TLS: its certificate is not for '%s', by which KV_URL or "
+                       "Sentinel names it",
+                       session->host);
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-        return err_set(err, -EPROTO, "TLS: its certificate is signed by nobody who is trusted: "
-                                     "KV_URL: ca=FILE names who signs it");
+        return err_set(err, -EPROTO,
+                       "TLS: its certificate is signed by nobody who is trusted: "
+                       "KV_URL: ca=FILE names who signs it");
     default:
         return err_set(err, -EPROTO, "TLS: its certificate: %s",
                        X509_verify_cert_error_string(verdict));

@@ -1,6 +1,6 @@
-/* TLS towards the server of KV_URL, over memory: what arrives is given to it, and what it gives is to
- * be sent. From 1.2 on; the server's certificate must be for the host that was dialled and be signed
- * by KV_URL's `ca`, or one of the system's.
+/* TLS towards the server of KV_URL, over memory: what arrives is given to it, and what it gives is
+ * to be sent. From 1.2 on; the server's certificate must be for the host that was dialled and be
+ * signed by KV_URL's `ca`, or one of the system's.
  *
  * The files are read again for a new connection when they have changed, so a renewed certificate
  * needs no restart. Texts of what is wrong are valid until the next call. */

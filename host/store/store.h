@@ -27,6 +27,8 @@ enum store_kind {
     STORE_INCR,
     STORE_CAS,
     STORE_COUNT,  /* a request of a rate limit; only where store_is_remote */
+    STORE_ONCE,   /* notes a name that may be used once; only where store_is_remote */
+    STORE_SECRET, /* what all machines have alike; only where store_is_remote */
     STORE_REVOKE, /* adds a revocation to those that are kept (revoked.h) */
     STORE_REVOKED /* reads them, in the order in which they were added */
 };
@@ -44,10 +46,12 @@ struct store_value {
 struct store_request {
     enum store_kind kind;
     struct str space; /* namespace: 1 to LIMIT_KV_SPACE_NAME bytes; none from STORE_COUNT on */
-    /* 1 to LIMIT_KV_KEY_BYTES bytes; STORE_LIST: prefix, may be empty; STORE_COUNT: the caller */
+    /* 1 to LIMIT_KV_KEY_BYTES bytes; STORE_LIST: prefix, may be empty; STORE_COUNT: the caller;
+     * STORE_ONCE, STORE_SECRET: any name */
     struct str key;
     /* STORE_SET; STORE_CAS (STORE_ABSENT: deletes). JSON is compared by its bytes: the caller sends
-     * one form of each value. STORE_REVOKE: STORE_REVOCATION_BYTES. */
+     * one form of each value. STORE_REVOKE: STORE_REVOCATION_BYTES. STORE_SECRET: what
+     * it is to be where there is none yet. */
     struct store_value value;
     struct store_value expected; /* STORE_CAS; STORE_ABSENT: the key must not be there */
     int64_t by;                  /* STORE_INCR */
@@ -61,13 +65,14 @@ struct store_request {
     unsigned limit; /* STORE_LIST, STORE_REVOKED: at most. STORE_COUNT: requests in a window */
 
     /* the result */
-    int status;            /* 0 or negative; store_error_text says it in words */
-    bool changed;          /* DELETE: it was there; CAS: it was as expected; COUNT: it may pass */
+    int status;   /* 0 or negative; store_error_text says it in words */
+    bool changed; /* DELETE: it was there; CAS: it was as expected; COUNT: it may pass; ONCE: it is
+                     new */
     int64_t number;        /* INCR: the new value. COUNT: requests that may still follow */
     uint64_t reset_ms;     /* COUNT: until the window ends */
     enum store_type found; /* GET: of the value in `out` */
-    struct buf out; /* owned by the requester. GET: the value. LIST: store_next_key takes it apart.
-                       REVOKED: one behind the other */
+    struct buf out; /* owned by the requester. GET, SECRET: the value. LIST: store_next_key takes it
+                       apart. REVOKED: one behind the other */
     bool more; /* LIST, REVOKED: there may be more behind the last one looked at, which is the */
     struct buf position; /* ... one in here, a text; owned by the requester; as it was: none */
 

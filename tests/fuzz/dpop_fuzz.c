@@ -26,7 +26,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (bound == NULL)
         bound = json_pack("{s:{s:s}}", "cnf", "jkt", "0123456789012345678901234567890123456789012");
     const char *why = NULL;
-    enum dpop_result result = dpop_check(&req, bound, (struct str){(const char *)data, size}, &why);
+    struct exchange_once once;
+    enum dpop_result result =
+        dpop_check(&req, bound, (struct str){(const char *)data, size}, &once, &why);
     require(result == DPOP_BAD_PROOF || result == DPOP_OTHER_KEY);
     require(why != NULL || result == DPOP_OTHER_KEY);
     return 0;

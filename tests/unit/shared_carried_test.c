@@ -28,7 +28,7 @@ static int handed_over(const struct carried *carried)
 static void use(const struct carried *carried)
 {
     replay_share(carried->proofs);
-    assert_int_equal(replay_admit(STR("who"), STR("id"), 1000, 2000), REPLAY_NEW);
+    assert_int_equal(replay_admit(STR("who"), STR("id"), 1000, 2000, NULL), REPLAY_NEW);
     assert_true(rate_take(carried->rates, STR("a"), 1, 60000, 1000).pass);
     struct delivery_run run;
     assert_int_equal(delivery_begin(carried->deliveries, STR("d"), 60000, 1000, &run),
@@ -43,8 +43,8 @@ static void use(const struct carried *carried)
 static void assert_carried_over(const struct carried *carried)
 {
     replay_share(carried->proofs);
-    assert_int_equal(replay_admit(STR("who"), STR("id"), 1000, 2000), REPLAY_SEEN);
-    assert_int_equal(replay_admit(STR("who"), STR("other"), 1000, 2000), REPLAY_NEW);
+    assert_int_equal(replay_admit(STR("who"), STR("id"), 1000, 2000, NULL), REPLAY_SEEN);
+    assert_int_equal(replay_admit(STR("who"), STR("other"), 1000, 2000, NULL), REPLAY_NEW);
     assert_false(rate_take(carried->rates, STR("a"), 1, 60000, 1000).pass);
     struct delivery_run run;
     assert_int_equal(delivery_begin(carried->deliveries, STR("d"), 60000, 1000, &run),
@@ -104,7 +104,7 @@ static void test_other_version(void **state)
     assert_true(rate_take(after.rates, STR("a"), 1, 60000, 1000).pass);
     assert_false(rate_take(before.rates, STR("a"), 1, 60000, 1000).pass);
     replay_share(after.proofs);
-    assert_int_equal(replay_admit(STR("who"), STR("id"), 1000, 2000), REPLAY_SEEN);
+    assert_int_equal(replay_admit(STR("who"), STR("id"), 1000, 2000, NULL), REPLAY_SEEN);
     carried_close(&before);
     carried_close(&after);
 }

@@ -130,6 +130,14 @@ bench-guard-update: ## write bench/counts.json anew
 bench-micro: $(OUT)/bench/micro ## what a function's state costs, and its limits; ARGS="scripts/me.lua 500"
 	$(Q)$< $(ARGS)
 
+$(OUT)/bench/lambda_floor: bench/lambda_floor.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 $(WARN) -O2 -o $@ $< $(shell pkg-config --cflags --libs libcurl)
+
+.PHONY: bench-lambda
+bench-lambda: build/luafn $(OUT)/bench/lambda_floor tests/node_modules/.package-lock.json ## what `luafn lambda` costs at its start and a call, over the bare loop of a runtime
+	$(Q)FLOOR_BIN=$(CURDIR)/$(OUT)/bench/lambda_floor $(NODE) bench/lambda.mjs
+
 # ---- long drills; their short forms are among the wire tests ---------------------------------------
 .PHONY: abuse-mix reload-drill deploy-drill schedule-drill slow-drill soak soak-short
 DRILL = LUAFN_BIN=$(OUT)/luafn $$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node) tools/drills.mjs

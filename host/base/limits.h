@@ -273,6 +273,13 @@
 #define LIMIT_OTLP_PAUSE   30.0 /* seconds before another, whatever the collector says */
 #define LIMIT_OTLP_FLUSH   2.0  /* seconds for what is left when the host ends */
 
+/* ---- AWS Lambda (cli/lambda*.c) ---- */
+#define LIMIT_LAMBDA_EVENT (16 * 1024 * 1024) /* bytes of an event; Lambda's own is 6 MB */
+#define LIMIT_LAMBDA_ANSWER                                                                        \
+    (6 * 1024 * 1024)            /* of an answer in one piece: Lambda takes no more                \
+                                  */
+#define LIMIT_LAMBDA_MARGIN 0.05 /* seconds of the time that a call has, for its answer */
+
 /* ---- rate limits ---- */
 #define LIMIT_RATE_CALLERS (64 * 1024) /* counted at once; more share counts (host/rate.h) */
 #define LIMIT_RATE_COUNT   1000000     /* functions.lua rate_limit.limit */

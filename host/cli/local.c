@@ -2,6 +2,7 @@
 #include "cli/local.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "base/limits.h"
 #include "cli/cli.h"
@@ -42,15 +43,18 @@ int local_open(struct local *local, const struct local_options *o)
     if (o->trust && make_keys(local) != 0)
         return EXIT_FAULT;
     const struct app_options options = {.config_file = o->config_file,
-                                        .dev = true,
-                                        .defaults = dev_place_defaults(o->config_file),
+                                        .dev = !o->serve,
+                                        .defaults =
+                                            o->serve ? NULL : dev_place_defaults(o->config_file),
                                         .bindings = o->bindings,
                                         .own_functions = o->own_functions,
                                         .instead = o->instead,
                                         .kv_file = o->kv_file,
                                         .kv_local = o->kv_local,
                                         .sql_trial = o->sql_trial,
-                                        .direct = true,
+                                        .rates = o->rates,
+                                        .deliveries = o->deliveries,
+                                        .direct = !o->serve,
                                         .trusted = local->trusted};
     if (app_init(&local->app, &local->loop, &options, on_ready) != 0)
         return cli_fault("out of memory");
@@ -126,17 +130,19 @@ static void read_file(struct local_call *call)
 
 static void on_answer(struct exchange *ex)
 {
+    struct local_call *call = ex->conn;
+    call->begun = true;
     if (ex->res.streamed)
         return;
-    read_file(ex->conn);
-    on_end(ex->conn);
+    read_file(call);
+    on_end(call);
 }
 
 static size_t on_stream_write(struct exchange *ex, struct str bytes)
 {
     struct local_call *call = ex->conn;
     buf_add_str(&call->streamed, bytes);
-    return 0;
+    return call->paced ? call->streamed.len - call->taken : 0;
 }
 
 static void on_stream_end(struct exchange *ex)
@@ -144,8 +150,17 @@ static void on_stream_end(struct exchange *ex)
     on_end(ex->conn);
 }
 
-static const struct exchange_sink sink = {
-    .answer = on_answer, .stream_write = on_stream_write, .stream_end = on_stream_end};
+static void on_stream_abort(struct exchange *ex)
+{
+    struct local_call *call = ex->conn;
+    call->broken = true;
+    on_end(call);
+}
+
+static const struct exchange_sink sink = {.answer = on_answer,
+                                          .stream_write = on_stream_write,
+                                          .stream_end = on_stream_end,
+                                          .stream_abort = on_stream_abort};
 
 int local_call_new(struct local_call *call)
 {
@@ -176,7 +191,22 @@ struct str local_body(const struct local_call *call)
 {
     const struct response *res = &call->ex->res;
     bool whole = !res->streamed && (res->file == NULL || res->file->file == NULL);
-    return whole ? res->body : buf_str(&call->streamed);
+    return str_skip(whole ? res->body : buf_str(&call->streamed), call->taken);
+}
+
+void local_take(struct local_call *call, size_t count)
+{
+    struct exchange *ex = call->ex;
+    void (*drained)(struct exchange *) = ex->on_drained;
+    call->taken += count;
+    if (!ex->res.streamed)
+        return;
+    buf_consume(&call->streamed, call->taken);
+    call->taken = 0;
+    if (drained == NULL || call->streamed.len > LIMIT_STREAM_BYTES / 2)
+        return;
+    ex->on_drained = NULL;
+    drained(ex);
 }
 
 void local_send(struct local *local, struct local_call *call)
@@ -184,7 +214,12 @@ void local_send(struct local *local, struct local_call *call)
     call->local = local;
     call->ex->state = EXCHANGE_WORKING;
     exchange_identify(call->ex);
-    app_on_request(&local->app, call->ex);
+    if (call->id.len > 0 && call->id.len < sizeof(call->ex->request_id))
+        snprintf(call->ex->request_id, sizeof(call->ex->request_id), "%.*s", STR_ARG(call->id));
+    if (call->function != NULL)
+        app_call_scheduled(&local->app, call->function, call->ex);
+    else
+        app_on_request(&local->app, call->ex);
 }
 
 void local_send_later(struct local *local, struct local_call *call)

@@ -8,6 +8,7 @@
 
 struct local_options {
     const char *config_file;
+    bool serve; /* as `serve` would, not `dev` */
     bool trust; /* the dev key signs for every issuer, and nobody is asked for keys */
     const struct binding *bindings;
     const char *const *own_functions; /* as in app.h */
@@ -15,6 +16,8 @@ struct local_options {
     const char *kv_file;
     bool kv_local;
     const char *sql_trial;
+    struct rate_table *rates; /* as in app.h, like this: */
+    struct delivery_table *deliveries;
 };
 
 struct local {
@@ -36,8 +39,14 @@ void local_close(struct local *local);
 
 /* One request and its answer. Fill ex->req after local_call_new, allocating from ex->arena. */
 struct local_call {
-    struct exchange *ex; /* owned */
-    struct buf streamed; /* owned: the body, where it comes in pieces */
+    struct exchange *ex;       /* owned */
+    struct buf streamed;       /* owned: the body, where it comes in pieces */
+    struct str id;             /* borrowed: in place of the request's own; empty: none */
+    struct function *function; /* goes there without being judged; NULL: as any other request */
+    size_t taken;              /* of it; counts where `paced` */
+    bool paced;                /* set by who takes pieces as they come: who writes waits for that */
+    bool begun;                /* the head is there */
+    bool broken;               /* the rest of the body will not come */
     bool answered;
     void (*done)(struct local_call *call); /* from the loop; may be NULL */
     void *arg;
@@ -57,6 +66,8 @@ int local_add_header(struct local_call *call, struct str name, struct str value,
 /* The body, Content-Length, and Content-Type where there is none. 0 or -ENOMEM. */
 int local_set_body(struct local_call *call, struct str body) __attribute__((warn_unused_result));
 struct str local_body(const struct local_call *call);
+/* Of a `paced` call: so much of local_body was taken. */
+void local_take(struct local_call *call, size_t count);
 
 /* Finds the function and completes the request: method (0: one that it has) and target (0: its own
  * path; or that of tools, and the body, its arguments, becomes a message). -ENOENT, -EINVAL with

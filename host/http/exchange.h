@@ -109,7 +109,9 @@ struct exchange {
     void (*on_over)(struct exchange *ex); /* with it: before the memory goes */
 
     /* For the log line and the metrics; filled on the way. */
-    uint64_t started_ns;    /* monotonic, when the head was complete */
+    uint64_t started_ns; /* monotonic, when the head was complete */
+    uint64_t
+        until_ns; /* monotonic: whoever asked waits no longer than that; 0: as long as it takes */
     char request_id[64];    /* NUL-terminated; from X-Request-Id, or a ULID */
     struct str traceparent; /* as sent, when well-formed; else empty */
     const char

@@ -75,11 +75,13 @@ struct invocation_ending {
 };
 void invocation_on_end(struct invocation *inv, struct invocation_ending *ending);
 
-/* Counts the wall clock from now on: it begins, or a stream moved. The timer is not moved: it finds
- * out that it came too early. */
+/* Counts the wall clock from now on: it begins, or a stream moved; but not past what whoever asked
+ * waits for. The timer is not moved: it finds out that it came too early. */
 static inline void invocation_extend(struct invocation *inv)
 {
-    inv->budget.deadline_ns = clock_monotonic_ns() + (uint64_t)(inv->instance->spec.timeout * 1e9);
+    uint64_t deadline = clock_monotonic_ns() + (uint64_t)(inv->instance->spec.timeout * 1e9);
+    uint64_t until = inv->ex->until_ns;
+    inv->budget.deadline_ns = until != 0 && until < deadline ? until : deadline;
 }
 
 /* Adds a task beside the main one (parallel). Its `done` is the caller's. */

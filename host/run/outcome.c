@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/limits.h"
 #include "journal/hook.h"
@@ -241,6 +242,11 @@ void outcome_set_error(lua_State *L, lua_State *co, bool dev, struct exchange *e
 
 /* ---- limits ---- */
 
+static bool is_cut(const struct exchange *ex)
+{
+    return ex->until_ns > ex->started_ns && clock_monotonic_ns() >= ex->until_ns;
+}
+
 void outcome_set_limit(enum budget_end end, const struct function_spec *spec, const char *place,
                        bool dev, struct exchange *ex)
 {
@@ -252,9 +258,9 @@ void outcome_set_limit(enum budget_end end, const struct function_spec *spec, co
         status = 504;
         type = "TimeoutError";
         ex->error_code = "timeout";
-        snprintf(text, sizeof(text),
-                 "Task timed out after %.2f seconds (limit: `timeout` of this function)",
-                 spec->timeout);
+        snprintf(text, sizeof(text), "Task timed out after %.2f seconds (limit: %s)",
+                 is_cut(ex) ? (double)(ex->until_ns - ex->started_ns) / 1e9 : spec->timeout,
+                 is_cut(ex) ? "who called waits no longer" : "`timeout` of this function");
         break;
     case BUDGET_CPU:
         type = "CpuLimitExceeded";

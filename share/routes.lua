@@ -1,5 +1,6 @@
 -- What `luafn routes` and /_luafn/routes tell: a row a path of each function, then those of `protect`, which are of the
--- site, and of auth.revocation, as JSON or as a table for people. `d` as for openapi.lua, with more of each function; `quote(text)` is the text as JSON.
+-- site, and of auth.revocation, as JSON or as a table for people. `d` as for openapi.lua, with more of each function;
+-- `quote(text)` is the text as JSON.
 local d, quote, form = ...
 
 local METHODS = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS" }
@@ -56,7 +57,9 @@ local function as_text()
     end
     lines[#lines + 1] = line
   end)
-  for _, r in ipairs(d.receivers) do lines[#lines + 1] = { r.site and "*" or "POST", r.path, "-", "-", r.who, "-", "-" } end
+  for _, r in ipairs(d.receivers) do
+    lines[#lines + 1] = { r.site and "*" or "POST", r.path, "-", "-", r.who, "-", "-" }
+  end
   local widths, out = {}, {}
   for _, line in ipairs(lines) do
     for i, cell in ipairs(line) do widths[i] = math.max(widths[i] or 0, #cell) end

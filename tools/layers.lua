@@ -21,8 +21,8 @@ local uses = {
   run = "shared json schema http auth journal lua options",
   bindings = "shared json schema http auth journal store sql lua html client issuer options run",
   app = "shared json schema http auth journal store sql lua html client otlp issuer server options config run bindings",
-  process = "shared json schema http auth journal store sql lua html client otlp issuer server options config run bindings "
-    .. "app",
+  process = "shared json schema http auth journal store sql lua html client otlp issuer server options config run "
+    .. "bindings app",
   cli = "*", host = "*",
 }
 
@@ -35,8 +35,8 @@ local owned = {
   { "^llhttp%.h$", { "^host/http/parser%.c$" } },
   { "^jwt%.h$", { "^host/auth/" } },
   { "^openssl/", { "^host/auth/", "^host/shared/digest%.c$",
-                   "^host/http/websocket%.c$", "^bindings/crypto[a-z_]*%.[ch]$", "^host/server/tls%.[ch]$", "^host/store/redis_tls%.c$",
-                   "^host/client/client_socket%.c$", "^host/cli/", "^host/main%.c$" } },
+                   "^host/http/websocket%.c$", "^bindings/crypto[a-z_]*%.[ch]$", "^host/server/tls%.[ch]$",
+                   "^host/store/redis_tls%.c$", "^host/client/client_socket%.c$", "^host/cli/", "^host/main%.c$" } },
   { "^libpq%-fe%.h$", { "^host/sql/postgres%.c$" } },
   { "^sqlite3%.h$", { "^host/sql/sqlite%.c$" } },
   { "^lmdb%.h$", { "^host/store/" } },
@@ -50,8 +50,8 @@ local owned = {
   { "^lua%.h$", WITH_LUA },
   { "^lauxlib%.h$", WITH_LUA },
   { "^lualib%.h$", { "^host/lua/", "^host/run/instance%.c$" } },
-  { "^uv%.h$", { "^host/server/", "^host/client/", "^host/otlp/", "^host/issuer/", "^host/store/", "^host/sql/", "^host/lua/",
-                 "^host/run/", "^host/app/", "^host/process/", "^host/cli/", "^host/main%.c$", "^bindings/" } },
+  { "^uv%.h$", { "^host/server/", "^host/client/", "^host/otlp/", "^host/issuer/", "^host/store/", "^host/sql/",
+                 "^host/lua/", "^host/run/", "^host/app/", "^host/process/", "^host/cli/", "^host/main%.c$", "^bindings/" } },
 }
 
 local faults = 0

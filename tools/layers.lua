@@ -51,7 +51,8 @@ local owned = {
   { "^lauxlib%.h$", WITH_LUA },
   { "^lualib%.h$", { "^host/lua/", "^host/run/instance%.c$" } },
   { "^uv%.h$", { "^host/server/", "^host/client/", "^host/otlp/", "^host/issuer/", "^host/store/", "^host/sql/",
-                 "^host/lua/", "^host/run/", "^host/app/", "^host/process/", "^host/cli/", "^host/main%.c$", "^bindings/" } },
+                 "^host/lua/", "^host/run/", "^host/app/", "^host/process/",
+                 "^host/cli/", "^host/main%.c$", "^bindings/" } },
 }
 
 local faults = 0

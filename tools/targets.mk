@@ -68,7 +68,8 @@ flake: $(OUT)/luafn tests/node_modules/.package-lock.json ## test files again an
 # ---- checks ------------------------------------------------------------------------------------
 .PHONY: check asan valgrind cov
 # What fails fast comes first.
-CHECKS := format-check lint test fuzz-regress e2e fault-sample soak-short asan valgrind bench-guard
+# DONE: what has just run, and passed, on this tree.
+CHECKS := $(filter-out $(DONE),format-check lint test fuzz-regress e2e fault-sample soak-short asan valgrind bench-guard)
 check: deps-check ## all that CI runs: format, lint, test, fuzz regressions, browser tests, faults, sanitizers, valgrind, counted instructions
 	$(Q)for step in $(CHECKS); do \
 	    begun=$$(date +%s); echo "### $$step"; \

@@ -20,6 +20,7 @@ unsigned lx_fetch_told_begin(lua_State *L, struct hook *hook, const struct fetch
     buf_add_str(out, STR("{\"url\":"));
     redact_add_text(hook->redact, req->url, LIMIT_JOURNAL_TEXT, out);
     add_member(hook, "method", req->method, out);
+    add_member(hook, "as", req->as, out);
     if (count > 0) {
         buf_add_str(out, STR(",\"headers\":"));
         redact_add_headers(hook->redact, req->headers, count, out);

@@ -5,7 +5,9 @@ import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import test from 'node:test';
+import { collector, exporting } from '../lib/collector.mjs';
 import { deployment, lua, run, start } from '../lib/host.mjs';
+import { callsOf, journalFolder, records } from '../lib/journal.mjs';
 import { later } from '../lib/later.mjs';
 
 async function listen(t, onRequest) {
@@ -66,6 +68,46 @@ const SHOW = `local function show(v, seen, depth)
 end
 `;
 
+// All that is told of what was asked: the journal by every way to it, the dashboard, the tools of dev, what a replay and
+// its test say. { where: text }
+async function told(t, h, command, env) {
+  const rows = (await records(h.dir, Object.keys(TRIES).length)).filter((one) => one.function?.startsWith('try'));
+  const ask = async (at) => {
+    const res = command === 'dev' ? await h.get(`/_luafn/${at}`) : await h.admin(at);
+    assert.equal(res.status, 200, at);
+    return res.text;
+  };
+  const out = { 'the list': await ask('journal?limit=500') };
+  for (const { id, function: name } of rows) out[`the record of ${name}`] = await ask(`journal/${id}`);
+  const cli = async (...args) => {
+    const done = await run(t, args, { dir: h.dir, env });
+    out[args.join(' ')] = done.stdout + done.stderr;
+  };
+  for (const name of command === 'serve' ? ['try1', 'try24'] : []) {
+    const { id } = rows.find((one) => one.function === name);
+    for (const args of [['journal', id], ['replay', id, '--json'], ['replay', id, '--test']]) await cli(...args);
+  }
+  if (command === 'serve') for (const args of [['journal', '--json'], ['test']]) await cli(...args);
+  for (const name of fs.readdirSync(path.join(h.dir, 'scripts'))) {
+    if (name.endsWith('_test.lua')) out[name] = fs.readFileSync(path.join(h.dir, 'scripts', name), 'utf8');
+  }
+  assert.ok(rows.some((one) => one.calls && callsOf(one).some(([call, args]) => call === 'fetch' && JSON.stringify(args).includes('"crm"'))), 'in whose name a call was made is there');
+  if (command !== 'dev') return out;
+  const token = fs.readFileSync(path.join(h.dir, '.luafn/dev-mcp-token'), 'utf8');
+  const call = async (name, args) => {
+    const res = await h.request({
+      method: 'POST', path: '/_luafn/dev/mcp', body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args } }),
+      headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${token}` },
+    });
+    assert.equal(res.status, 200, name);
+    out[`the tool ${name} ${JSON.stringify(args)}`] = res.text;
+  };
+  for (const name of ['faults', 'requests', 'routes', 'generations', 'test']) await call(name, {});
+  for (const { id } of rows) await call('request', { id });
+  for (const name of ['try0', 'try1', 'try23', 'try24']) await call('invoke', { function: name });
+  return out;
+}
+
 test('no script comes by a token or a secret', async (t) => {
   const secret = `client-secret-${crypto.randomBytes(9).toString('hex')}`;
   const pem = crypto.generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' });
@@ -103,10 +145,13 @@ test('no script comes by a token or a secret', async (t) => {
   for (const [i, text] of Object.values(TRIES).entries()) scripts[`try${i}`] = `${SHOW}local api, evil = ${lua(api)}, ${lua(evil)}\nreturn function(event, context)\n  ${text}\nend`;
   const files = deployment(scripts, {
     fields: Object.fromEntries(Object.keys(scripts).map((name) => [name, 'auth = "public", timeout = 5, fetch = { "127.0.0.1" }, env = { "*", "CRM_SECRET" }'])),
-    more: `  outbound = { crm = ${identity('/token', 'client_secret = env.CRM_SECRET')}, key = ${identity('/key', 'private_key = env.CRM_KEY')}, broken = ${identity('/broken', 'client_secret = env.CRM_SECRET')} },`,
+    more: `  outbound = { crm = ${identity('/token', 'client_secret = env.CRM_SECRET')}, key = ${identity('/key', 'private_key = env.CRM_KEY')},
+      broken = ${identity('/broken', 'client_secret = env.CRM_SECRET')} },
+  journal = { errors = true, sample = 1 },`,
     files: { '.env': `CRM_SECRET="${secret}"\nPLAIN=plain-value\n` },
   });
-  const env = { CRM_KEY: pem };
+  const collected = await collector(t);
+  const env = { CRM_KEY: pem, ...exporting(collected) };
   const basic = Buffer.from(`host:${secret}`).toString('base64');
   const leaks = (where, text) => {
     for (const word of [secret, basic, pem.split('\n')[1], ...tokens]) assert.ok(!text.includes(word), `${where}: ${word} in ${text.slice(0, 2000)}`);
@@ -120,6 +165,8 @@ test('no script comes by a token or a secret', async (t) => {
       shown += res.text.includes('plain-value');
     }
     for (const page of ['metrics', 'ready']) leaks(page, (command === 'dev' ? await h.get(`/_luafn/${page}`) : await h.admin(page)).text);
+    for (const [where, text] of Object.entries(await told(t, h, command, env))) leaks(`${command}, ${where}`, text);
+    assert.ok(fs.existsSync(journalFolder(h.dir)));
     await h.stop();
     leaks(`${command}, its log`, h.stdout + h.stderr);
     for (const name of fs.readdirSync(path.join(h.dir, '.luafn'), { recursive: true })) {
@@ -138,6 +185,9 @@ test('no script comes by a token or a secret', async (t) => {
     leaks(args.join(' '), stdout + stderr);
   }
   leaks('somebody else', evilSeen.join());
+  await collected.until((c) => c.spans().length > 60 && c.logs().length > 10 && c.metrics().length > 0);
+  assert.ok(collected.spans().some((span) => JSON.stringify(span).includes('/echo')), 'calls are among the spans');
+  leaks('the collector', JSON.stringify(collected.requests.map((one) => [one.headers, one.raw.toString('latin1'), one.message])));
   assert.ok(evilSeen.length >= 4, 'who was redirected to');
   assert.ok(tokens.length >= 4 && seen.filter((token) => tokens.includes(token)).length > 40, 'the API was sent them');
 });

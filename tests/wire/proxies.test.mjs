@@ -100,7 +100,21 @@ test('what is no network, no header, no key is refused', async (t) => {
   }
 });
 
-const NGINX = ['/usr/sbin/nginx', '/usr/bin/nginx'].find((file) => fs.existsSync(file));
+const find = (name) => ['/usr/sbin', '/usr/bin'].map((dir) => `${dir}/${name}`).find((file) => fs.existsSync(file));
+const NGINX = find('nginx');
+const HAPROXY = find('haproxy');
+
+// What the handler sees of who comes by that front, from 127.0.0.3, with claims of his own.
+async function through(t, file, args, port) {
+  const front = spawn(file, args, { stdio: 'ignore' });
+  later(t, async () => { front.kill('SIGTERM'); await once(front, 'exit'); });
+  const ask = () => new Promise((resolve, reject) => {
+    http.get({ host: '127.0.0.2', port, localAddress: '127.0.0.3', agent: false, path: '/.netlify/functions/look', headers: CLAIMS }, (res) => {
+      res.setEncoding('utf8').on('data', (text) => resolve(JSON.parse(text)));
+    }).on('error', reject);
+  });
+  return eventually(() => ask().catch(() => null), 10, `${file} listens`);
+}
 
 test('nginx in front, as its documentation has it: the client is whom nginx sees', { skip: NGINX === undefined && 'nginx is not installed' }, async (t) => {
   const { h } = await world(t, '{ from = "127.0.0.1" }', { fields: OPEN });
@@ -111,16 +125,26 @@ test('nginx in front, as its documentation has it: the client is whom nginx sees
         server { listen 127.0.0.2:${port}; location / { proxy_pass http://127.0.0.1:${h.port}; proxy_bind 127.0.0.1; proxy_set_header Host $http_host;
           proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header X-Forwarded-Proto $scheme; } } }`,
   });
-  const nginx = spawn(NGINX, ['-p', dir, '-c', `${dir}/nginx.conf`], { stdio: 'ignore' });
-  later(t, async () => { nginx.kill('SIGTERM'); await once(nginx, 'exit'); });
-  const ask = () => new Promise((resolve, reject) => {
-    http.get({ host: '127.0.0.2', port, localAddress: '127.0.0.3', agent: false, path: '/.netlify/functions/look', headers: CLAIMS }, (res) => {
-      res.setEncoding('utf8').on('data', (text) => resolve(JSON.parse(text)));
-    }).on('error', reject);
-  });
-  const seen = await eventually(() => ask().catch(() => null), 10, 'nginx listens');
+  const seen = await through(t, NGINX, ['-p', dir, '-c', `${dir}/nginx.conf`], port);
   assert.equal(seen.ip, '127.0.0.3');
   assert.equal(seen.shown['x-forwarded-for'], '6.6.6.6, 127.0.0.3');
   assert.match(seen.url, /^http:/, 'the scheme that nginx was asked by');
   assert.equal(seen.shown.forwarded, undefined);
+});
+
+test('HAProxy in front, which writes a line of its own below that of the client', { skip: HAPROXY === undefined && 'haproxy is not installed' }, async (t) => {
+  for (const from of ['127.0.0.1', '10.0.0.0/8']) {
+    const { h } = await world(t, `{ from = "${from}" }`, { fields: OPEN });
+    const port = await freePort();
+    const dir = folder(t, {
+      'haproxy.cfg': `defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\nlisten l\n  bind 127.0.0.2:${port}\n  option forwardfor
+  http-request set-header X-Forwarded-Proto http\n  server s 127.0.0.1:${h.port} source 127.0.0.1\n`,
+    });
+    const seen = await through(t, HAPROXY, ['-db', '-f', `${dir}/haproxy.cfg`], port);
+    const believed = from === '127.0.0.1';
+    assert.equal(seen.ip, believed ? '127.0.0.3' : '127.0.0.1');
+    assert.equal(seen.shown['x-forwarded-for'], believed ? '6.6.6.6, 127.0.0.3' : undefined);
+    assert.match(seen.url, /^http:/);
+    assert.equal(seen.shown.forwarded, undefined);
+  }
 });

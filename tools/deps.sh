@@ -22,7 +22,7 @@ node_and_npm() {
 }
 
 for_test="libcmocka-dev redis-tools lua5.4 $(node_and_npm)"
-for_check="clang clang-format clang-tidy libclang-rt-14-dev cppcheck lua-check valgrind chromium nginx libnginx-mod-stream haproxy postgresql"
+for_check="clang clang-format clang-tidy libclang-rt-14-dev cppcheck lua-check valgrind chromium nginx libnginx-mod-stream haproxy postgresql iproute2 libfaketime"
 for_bench="wrk nghttp2-client util-linux openssl nginx libnginx-mod-http-lua apache2-bin libapache2-mod-oauth2 lua-resty-core lua-luaossl lua-cjson haproxy"
 
 case ${1:-build} in

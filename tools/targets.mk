@@ -60,6 +60,10 @@ examples: ## build the front ends of examples/, for e2e; says so where npm is ou
 e2e: $(OUT)/luafn tests/node_modules/.package-lock.json examples ## pages in headless Chromium; T=demo runs one file
 	$(Q)LUAFN_BIN=$(OUT)/luafn ONLY="$(T)" tools/test.sh e2e
 
+.PHONY: fleet
+fleet: $(OUT)/luafn tests/node_modules/.package-lock.json ## four hosts in namespaces behind HAProxy, with Redis and Sentinel; not part of check
+	$(Q)LUAFN_BIN=$(OUT)/luafn ONLY="$(T)" tools/test.sh fleet
+
 N ?= 10
 .PHONY: flake
 flake: $(OUT)/luafn tests/node_modules/.package-lock.json ## test files again and again beside a load; T=http N=50

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs tiers of tests, one after the other, and ends with one line: N passed, N failed.
 #
-#   tools/test.sh TIER...     unit, lua, wire, idp, e2e, fault, soak
+#   tools/test.sh TIER...     unit, lua, wire, idp, e2e, fault, fleet, soak
 #
 # LUAFN_BIN  the program under test (default build/luafn)
 # UNIT_BIN   the unit test programs
@@ -102,13 +102,30 @@ node_tier() { # node_tier NAME
     [ ${#alone[@]} -eq 0 ] || node_files "$1, alone" 1 "${alone[@]}"
 }
 
+# In a network of its own, where it may be made; else FLEET says why not. It is the only tier then.
+fleet() {
+    local why=''
+    if [ -z "${FLEET:-}" ]; then
+        command -v haproxy >/dev/null || why='haproxy is not installed'
+        command -v ip >/dev/null || why='iproute2 is not installed'
+        unshare -Urn true 2>/dev/null || why='namespaces may not be made here'
+        if [ -z "$why" ]; then
+            rm -rf "$work"
+            exec unshare -Urn env FLEET=1 tools/test.sh fleet
+        fi
+        export FLEET=$why
+    fi
+    node_tier fleet
+}
+
 for tier in "$@"; do
     case $tier in
     unit) unit ;;
     lua) lua ;;
     wire | idp | e2e | fault | soak) node_tier "$tier" ;;
+    fleet) fleet ;;
     *)
-        echo "tools/test.sh: no tier '$tier'; there are unit, lua, wire, idp, e2e, fault, soak" >&2
+        echo "tools/test.sh: no tier '$tier'; there are unit, lua, wire, idp, e2e, fault, fleet, soak" >&2
         exit 2
         ;;
     esac

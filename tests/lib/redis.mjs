@@ -62,11 +62,11 @@ export class Redis {
 
 // A Sentinel of its own that watches `primary`, a Redis, under the name `shop`.
 export class Sentinel {
-  static async start(t, primary, { quorum = 1, config = [] } = {}) {
+  static async start(t, primary, { quorum = 1, config = [], address = '127.0.0.1' } = {}) {
     const sentinel = new Sentinel();
     sentinel.port = await freePort();
     const file = path.join(folder(t), 'sentinel.conf');
-    fs.writeFileSync(file, [...config.some((line) => line.startsWith('tls-port')) ? [] : [`port ${sentinel.port}`], 'bind 127.0.0.1', `sentinel monitor shop 127.0.0.1 ${primary.port} ${quorum}`,
+    fs.writeFileSync(file, [...config.some((line) => line.startsWith('tls-port')) ? [] : [`port ${sentinel.port}`], `bind 127.0.0.1${address === '127.0.0.1' ? '' : ` ${address}`}`, 'protected-mode no', `sentinel monitor shop ${address} ${primary.port} ${quorum}`,
       'sentinel down-after-milliseconds shop 600', 'sentinel failover-timeout shop 3000', ...config].map((line) => `${line.replace('PORT', sentinel.port)}\n`).join(''));
     sentinel.process = spawn('/usr/bin/redis-check-rdb', [file, '--sentinel'], { argv0: 'redis-sentinel', stdio: ['ignore', 'pipe', 'inherit'] });
     sentinel.exit = once(sentinel.process, 'exit');

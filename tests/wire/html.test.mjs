@@ -104,7 +104,7 @@ test('what is wrong with a template names its line', async (t) => {
     ['{{ x + }}', /^502 (template:1: )?unexpected symbol/], ['{% for x of list %}{% end %}', /write \{% for x in list %\}/], ['{% for x in list if x %}{% end %}', /`if` is no part/], ['{% include x %}', /write \{% include "part.html" %\}/], ['{% include "x.txt" %}', /it ends in \.html/],
     [`${'{% if x %}'.repeat(31)}`, /more than 30 times/], ['{{ ...  }}', /is no part/], ['{{ os.exit }}', /attempt to index a nil value/],
   ]) assert.match(await render(h, template, { map: { a: 1 }, list: [1] }), why, template);
-  assert.match(h.stderr, /template:2: attempt to index a nil value \(field 'y'\)|template:2: attempt to index a nil value \(global 'x'\)/);
+  await h.says(/template:2: attempt to index a nil value \(field 'y'\)|template:2: attempt to index a nil value \(global 'x'\)/);
 });
 
 test('files: beside the script, included, told by name and line, made anew when they change', async (t) => {

@@ -9,6 +9,7 @@ read_globals = host
 files["scripts/dev/lib/check.lua"] = { read_globals = { "locate" } }
 files["scripts/dev/tool-*.lua"] = { read_globals = { "host" } }
 files["scripts/dev/dashboard.lua"] = { read_globals = { "host" } }
+files["scripts/dev/greeting.lua"] = { read_globals = { "host" } }
 files["scripts/dev/lib/call.lua"] = { read_globals = { "host" } }
 files["scripts/dev/lib/seen.lua"] = { read_globals = { "host" } }
 files["docs/*.lua"] = { globals = host, ignore = { "631", "121", "122", "131", "211", "212", "213", "221", "231" } }

@@ -742,9 +742,9 @@ void app_call_scheduled(struct app *app, struct function *function, struct excha
     visit->ex = ex;
     visit->function = function;
     visit->path = ex->req.path;
-    if (app->journal != NULL)
+    if (app->journal != NULL && !function->spec->is_dev)
         record_begin(app->journal, ex);
-    if (app->otlp != NULL)
+    if (app->otlp != NULL && !function->spec->is_dev)
         trace_begin(app->otlp, ex, STR(""), false);
     call_function(visit);
 }

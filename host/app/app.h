@@ -256,6 +256,8 @@ bool app_dev_elsewhere(struct app *app, struct exchange *ex, struct str path);
 void app_dev_page(struct exchange *ex);
 /* The same of an address that leads nowhere. False: it was not answered. */
 bool app_dev_not_found(struct exchange *ex, struct str text);
+/* app_greet.c: in `dev`, once it is ready: says on stderr what there is. */
+void app_greet(struct app *app);
 /* Headers of answers below /_luafn/, in place of those that the user wants on his own. */
 void app_dev_decorate(struct exchange *ex);
 /* app_journal.c: /_luafn/journal. True when the path is one of its own and ex was taken care of. */

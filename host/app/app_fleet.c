@@ -1,5 +1,5 @@
-/* What is one over all machines that share KV_URL beside kv, counts and revocations: what may be used
- * once, and the secret of nonces. */
+/* What is one over all machines that share KV_URL beside kv, counts and revocations: what may be
+ * used once, and the secret of nonces. */
 #include "app/app.h"
 
 #include "base/clock.h"

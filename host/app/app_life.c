@@ -120,6 +120,8 @@ static void tell_ready(struct app *app)
     if (!app->ready || !app->reader.is_settled || app->ready_told)
         return;
     app->ready_told = true;
+    if (app->options.own_functions != NULL && !app->options.replaces)
+        app_greet(app);
     app->on_ready(app, 0);
     forget_kept(app);
 }

@@ -29,12 +29,21 @@ static void log_text(const struct exchange *ex, double ms)
     log_end(&line);
 }
 
-static void log_access(const struct exchange *ex, uint64_t ns)
+/* Of `dev` itself: its pages, its issuer. */
+static bool is_own(const struct app *app, const struct exchange *ex)
+{
+    return app->options.dev &&
+           (str_starts_with(ex->req.path, STR("/_luafn/")) ||
+            (ex->function != NULL && str_starts_with(str_from(ex->function), STR("luafn-dev-"))));
+}
+
+static void log_access(const struct app *app, const struct exchange *ex, uint64_t ns)
 {
     if (log_format() == LOG_FORMAT_NONE)
         return;
     if (log_format() == LOG_FORMAT_TEXT) {
-        log_text(ex, (double)ns / 1e6);
+        if (!is_own(app, ex)) /* people read what their own functions do */
+            log_text(ex, (double)ns / 1e6);
         return;
     }
     struct log_line line;
@@ -73,7 +82,7 @@ void app_finished(void *arg, struct exchange *ex)
     app->page->requests++;
     int digit = ex->res.status / 100;
     app->page->responses[digit >= 1 && digit <= 5 ? digit : 0]++;
-    log_access(ex, ns);
+    log_access(app, ex, ns);
     /* What malloc keeps of large bodies, and of pieces that waited for slow readers, is given back
      * a moment later. */
     tidy_after_free(ex->arena.total + ex->req.body.len + ex->res.body.len + ex->bytes_sent);

@@ -18,7 +18,8 @@
 static const char *const own_functions[] = {
     "luafn-dev-issuer", SCRIPT_EMBEDDED "scripts/dev/issuer.lua", "luafn-dev-tv",
     SCRIPT_EMBEDDED "scripts/dev/tv.lua", "luafn-dev-dashboard",
-    SCRIPT_EMBEDDED "scripts/dev/dashboard.lua",
+    SCRIPT_EMBEDDED "scripts/dev/dashboard.lua", "luafn-dev-greeting",
+    SCRIPT_EMBEDDED "scripts/dev/greeting.lua",
     /* tools: */
     "luafn-dev-explain", SCRIPT_EMBEDDED "scripts/dev/tool-explain.lua", "luafn-dev-faults",
     SCRIPT_EMBEDDED "scripts/dev/tool-faults.lua", "luafn-dev-generations",
@@ -125,17 +126,6 @@ static void make_auth_file(const char *config_file)
         fprintf(stderr, "wrote %s: users, roles and applications of the dev issuer\n", path);
 }
 
-/* Both loopbacks, since "localhost" may mean either; the second only where it can be had. */
-static int bind_default(struct run_host_plan *plan)
-{
-    const struct option_list first = {{"127.0.0.1:8888"}, 1};
-    int rc = run_host_bind(&command_dev, &first, plan);
-    if (rc == 0 && listener_bind("--listen", "[::1]:8888", run_host_scheme(plan),
-                                 &plan->listeners[1], NULL) == 0)
-        plan->listener_count = 2;
-    return rc;
-}
-
 /* "http://localhost:8888": where the page is, by the name that browsers like best. */
 static void name_origin(const struct run_host_plan *plan, char *out, size_t size)
 {
@@ -143,33 +133,23 @@ static void name_origin(const struct run_host_plan *plan, char *out, size_t size
              strrchr(run_host_first(plan)->url, ':'));
 }
 
-/* What a client of the tools of `dev` itself must know. */
-static void tell_tools(const struct run_host_plan *plan)
+/* Both loopbacks, since "localhost" may mean either; the second only where it can be had. To people
+ * they are one. */
+static int bind_default(struct run_host_plan *plan)
 {
-    const struct app_options *app = &plan->supervisor.worker.app;
-    const char *const *value = app->defaults;
-    while (strcmp(value[0], "URL") != 0)
-        value += 2;
-    if (app->own_token.len > 0)
-        fprintf(stderr,
-                "tools for whoever writes functions; in a client's list of servers: "
-                "\"luafn-dev\": { \"type\": \"http\", \"url\": \"%s/_luafn/dev/mcp\", "
-                "\"headers\": { \"Authorization\": \"Bearer %.*s\" } }\n",
-                value[1], STR_ARG(app->own_token));
-}
-
-static void announce_quietly(const struct run_host_plan *plan)
-{
-    make_auth_file(plan->supervisor.worker.app.config_file);
-    tell_tools(plan);
+    const struct option_list first = {{"127.0.0.1:8888"}, 1};
+    int rc = run_host_bind(&command_dev, &first, plan);
+    if (rc == 0 && listener_bind("--listen", "[::1]:8888", run_host_scheme(plan),
+                                 &plan->listeners[1], NULL) == 0)
+        plan->listener_count = 2;
+    for (unsigned i = 0; rc == 0 && i < plan->listener_count; i++)
+        name_origin(plan, plan->listeners[i].url, sizeof(plan->listeners[i].url));
+    return rc;
 }
 
 static void announce(const struct run_host_plan *plan)
 {
-    char origin[160];
-    name_origin(plan, origin, sizeof(origin));
-    announce_quietly(plan);
-    fprintf(stderr, "open %s/_luafn/dev/ in a browser\n", origin);
+    make_auth_file(plan->supervisor.worker.app.config_file);
 }
 
 /* Where this program is; NULL where that cannot be said. */
@@ -217,7 +197,7 @@ static int run(int argc, char **argv)
     plan.supervisor.worker.app.own_functions = own_functions;
     plan.supervisor.worker.app.own_token = dev_token_get(r.config_file);
     plan.supervisor.worker.app.program = find_program();
-    plan.announce = r.listen.count == 0 ? announce : announce_quietly;
+    plan.announce = announce;
     rc = run_host_go(&plan);
     buf_free(&values.key);
     buf_free(&values.next_key);

@@ -45,7 +45,7 @@ static void set_state(struct issuer *issuer, enum issuer_state state)
         [ISSUER_KEYS] = 1u << ISSUER_IDLE | 1u << ISSUER_DISCOVERY,
     };
     assert((next[issuer->state] & 1u << state) != 0);
-    if (log_wants(LOG_DEBUG)) {
+    if (log_wants(LOG_DEBUG) && log_format() == LOG_FORMAT_JSON) {
         log_message(LOG_DEBUG, "issuer %s: %s -> %s", issuer->url, names[issuer->state],
                     names[state]);
     }

@@ -125,8 +125,10 @@ static void on_stop_signal(struct supervisor *s)
 
 static void announce(struct supervisor *s)
 {
-    for (unsigned i = 0; i < s->listener_count; i++)
-        fprintf(stderr, "listening on %s\n", s->listeners[i].url);
+    for (unsigned i = 0; i < s->listener_count; i++) {
+        if (i == 0 || strcmp(s->listeners[i].url, s->listeners[i - 1].url) != 0)
+            fprintf(stderr, "listening on %s\n", s->listeners[i].url);
+    }
     fflush(stderr);
     s->announced = true;
     carried_settle(&s->carried);

@@ -85,6 +85,10 @@ static void log_load(const struct function *function, const struct instance *ins
     bool good = instance->state == INSTANCE_READY;
     if ((good && function->spec->is_dev) || !log_wants(good ? LOG_INFO : LOG_ERROR))
         return;
+    /* To people `dev` says at its start, all in one line, what there is. */
+    if (good && function->services->dev && function->generation == 1 &&
+        log_format() == LOG_FORMAT_TEXT)
+        return;
     log_begin(&line, good ? LOG_INFO : LOG_ERROR,
               good ? "function loaded" : "function does not load");
     log_str(&line, "function", function->spec->name);

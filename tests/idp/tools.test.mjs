@@ -175,7 +175,7 @@ for (const [name, library] of Object.entries(LIBRARIES)) {
 for (const name of ['v1', 'v2']) {
   test(`${name} calls the tools of dev itself`, async (t) => {
     const h = await start(t, { command: 'dev', files: deployment({ hello: 'return function() error("fell") end' }, { fields: { hello: 'auth = "public"' } }) });
-    const [, url, authorization] = await eventually(() => /"luafn-dev": \{ "type": "http", "url": "([^"]+)", "headers": \{ "Authorization": "([^"]+)" \} \}/.exec(h.stderr), 10, 'the line for a client');
+    const [, url, authorization] = await eventually(() => /(http:\S+\/mcp), Authorization: (Bearer \S+)\)/.exec(h.stderr), 10, 'the line with its address');
     const make = (headers) => (name === 'v1'
       ? [new ClientV1(INFO), new TransportV1(new URL(url), { requestInit: { headers } })]
       : [new Client(INFO, { versionNegotiation: { mode: { pin: '2026-07-28' } } }), new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } })]);

@@ -131,7 +131,7 @@ test('--log text: time and id, no query, a trace below its line, no colour where
 test('colour where somebody looks, unless NO_COLOR or a dumb terminal says otherwise', async (t) => {
   for (const [env, coloured] of [[{ TERM: 'xterm' }, true], [{ TERM: 'xterm', NO_COLOR: '1' }, false], [{ TERM: 'dumb' }, false]]) {
     const child = spawn('script', ['-qefc', `exec '${BIN}' dev --listen 127.0.0.1:0`, '/dev/null'], {
-      cwd: folder(t, deployment(LOGS)), env: { PATH: process.env.PATH, HOME: os.tmpdir(), LANG: 'C.UTF-8', ...env }, stdio: ['pipe', 'pipe', 'inherit'],
+      cwd: folder(t, deployment({ ...LOGS, broken: 'return 5' })), env: { PATH: process.env.PATH, HOME: os.tmpdir(), LANG: 'C.UTF-8', ...env }, stdio: ['pipe', 'pipe', 'inherit'],
     });
     let said = '';
     const ended = new Promise((resolve) => { child.on('close', resolve); });
@@ -141,7 +141,7 @@ test('colour where somebody looks, unless NO_COLOR or a dumb terminal says other
     });
     child.stdin.write('\x03');
     assert.equal(await ended, 0, said);
-    assert.match(said, /^\d\d:\d\d:\d\d\.\d{3} .*function loaded/m, 'lines for people');
+    assert.match(said, /^\d\d:\d\d:\d\d\.\d{3} .*function does not load/m, 'lines for people');
     assert.equal(said.includes('\x1b['), coloured, JSON.stringify(env));
   }
 });

@@ -55,8 +55,15 @@ static uint64_t keep_ms(const struct delivery *delivery)
 
 /* ---- answers to those that are not run ---- */
 
+static void count_repeat(const struct exchange *ex)
+{
+    const struct app *app = ex->app;
+    app->page->repeats++;
+}
+
 static void answer_done(struct exchange *ex)
 {
+    count_repeat(ex);
     ex->res.status = 200;
     ex->res.body = (struct str){NULL, 0};
     exchange_answer(ex);
@@ -74,6 +81,7 @@ static void answer_later(struct exchange *ex, const char *code, struct str text)
 
 static void answer_running(struct exchange *ex)
 {
+    count_repeat(ex);
     answer_later(ex, "delivery_running", STR("This delivery is being worked on"));
 }
 

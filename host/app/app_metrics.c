@@ -129,6 +129,8 @@ static void add_host(struct buf *out, const struct worker_metrics *sum)
         {"auth_refused_total", "counter", "401 and 403 of policies.", AT(auth_refused)},
         {"rate_limited_total", "counter", "429 of rate_limit.", AT(rate_refused)},
         {"keys_unavailable_total", "counter", "503 for want of keys.", AT(keys_unavailable)},
+        {"webhook_repeats_total", "counter", "Deliveries that came again, and were not run.",
+         AT(repeats)},
         {"token_cache_hits_total", "counter", "Tokens whose signature was known to be good.",
          AT(copies.cache_hits)},
         {"token_cache_misses_total", "counter", "Tokens that were not in the cache.",

@@ -26,6 +26,9 @@ const char *const metrics_token_codes[METRIC_TOKENS] = {"ok",
                                                         "invalid_signature",
                                                         "stale_signature",
                                                         "use_dpop_nonce",
+                                                        "invalid_dpop_proof",
+                                                        "too_many_proofs",
+                                                        "revocations_unavailable",
                                                         "other"};
 
 size_t metrics_bytes(unsigned pages)

@@ -17,7 +17,7 @@
 enum {
     METRIC_BOUNDS = 11,
     METRIC_NAME_BYTES = 64,
-    METRIC_TOKENS = 13,                    /* outcomes of a token check; metrics_token_codes */
+    METRIC_TOKENS = 16,                    /* outcomes of a token check; metrics_token_codes */
     METRIC_OTHERS = LIMIT_METRIC_FUNCTIONS /* the place of functions beyond the limit */
 };
 
@@ -56,6 +56,7 @@ struct metric_gauges {
 struct worker_metrics {
     uint64_t requests, responses[6]; /* by first digit of the status; [0]: none sent */
     uint64_t auth_refused, rate_refused, keys_unavailable, reloads;
+    uint64_t repeats; /* deliveries of webhooks that came again, and were not run */
     uint64_t tokens[METRIC_TOKENS];
     struct metric_durations durations;
     struct metric_copies copies;

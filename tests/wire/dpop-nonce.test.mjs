@@ -84,6 +84,7 @@ test('what else is wrong with a proof is said first; one that was told to come a
   const bare = await h.call('me', { headers: { Authorization: `Bearer ${token}` } });
   assert.equal(bare.json().error, 'jwt_invalid');
   assert.ok(who.jkt);
+  assert.match((await h.admin('metrics')).text, /token_checks_total\{code="invalid_dpop_proof"\} 4\n/);
 });
 
 test('what is no secret is told at load; explain names the nonce', async (t) => {

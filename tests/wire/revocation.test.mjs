@@ -304,6 +304,7 @@ test('with KV_URL all hosts know; one that starts later does, too', async (t) =>
   const d = issuer.bearer({ sub: 'd' });
   const res = await four.call('me', { headers: d });
   assert.deepEqual([res.status, res.json().error], [503, 'revocations_unavailable']);
+  assert.match((await four.admin('metrics')).text, /token_checks_total\{code="revocations_unavailable"\} [1-9]/);
   assert.deepEqual(res.headers['retry-after'], ['5']);
   const inLua = await four.call('inlua', { headers: d });
   assert.deepEqual([inLua.status, inLua.json().error], [503, 'revocations_unavailable']);

@@ -60,6 +60,36 @@ test('the demo page, dark: the scope is missing', async (t) => {
   await picture(page, 'refused.png');
 });
 
+test('the dashboard: a failing request with its source, a good one with its timeline', async (t) => {
+  const files = ownFiles();
+  files['scripts/prices.lua'] = `-- What a subscription costs, in cents.
+return function(event)
+  local plan = event.queryStringParameters.plan
+  log.info("asked", { plan = plan or "none", client = event.headers["user-agent"] })
+  kv.incr("asked")
+  sleep(0.02)
+  local prices = { basic = 500, family = 900 }
+  local price = prices[plan] + 0
+  return json.encode { plan = plan, cents = price }
+end
+`;
+  files['functions.lua'] = files['functions.lua'].replace('functions = {', 'functions = {\n    prices = { script = "scripts/prices.lua", auth = "public" },');
+  const host = await dev(t, { files });
+  const page = await open(t, { viewport: VIEW });
+  await page.goto(host.url('/_luafn/dev/'));
+  await page.getByText('live', { exact: true }).waitFor();
+  for (const plan of ['basic', 'family', 'golden']) await host.call('prices', { suffix: `?plan=${plan}`, headers: { 'User-Agent': 'shop/1.4' } });
+  await host.call('shows');
+  await page.locator('#rows li').nth(3).waitFor();
+  await page.locator('#rows a', { hasText: 'golden' }).click();
+  await page.locator('.source li[aria-current]').waitFor();
+  await picture(page, 'dashboard.png');
+  await page.locator('#rows a', { hasText: 'basic' }).click();
+  await page.getByRole('tab', { name: 'Timeline' }).click();
+  await page.locator('.bars .name', { hasText: 'kv.incr' }).waitFor();
+  await picture(page, 'timeline.png');
+});
+
 // The project of docs/first-steps.md.
 async function shop(t) {
   const dir = folder(t);
@@ -145,6 +175,6 @@ test('the first steps on a terminal', async (t) => {
     await fetch(`${at}/nothing`);
     await eventually(() => /nothing \x1b\[\d+m404/.test(seen.text), 10, 'the last line of the log');
   });
-  const shown = dev.replaceAll(`127.0.0.1:${port}`, 'localhost:8888').split(/\r?\n/).map((line) => line.replace(/ *[0-9A-Z]{26}$/, '')).join('\n');
+  const shown = dev.replaceAll(`127.0.0.1:${port}`, 'localhost:8888').replace(/(Bearer )[\w-]{43}/, '$1...').split(/\r?\n/).map((line) => line.replace(/ *[0-9A-Z]{26}$/, '')).join('\n');
   keep('terminal.svg', Buffer.from(drawing('luafn new, luafn test, luafn dev: what they say', `${parts.join('')}$ luafn dev\n${shown}`)));
 });

@@ -2,11 +2,13 @@
 #include "config/config_functions.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "config/config_toml.h"
+#include "lua/source_line.h"
 
 static bool name_is_valid(struct str name)
 {
@@ -102,10 +104,21 @@ static int compare_names(const void *a, const void *b)
     return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
 }
 
+/* Lua keeps the last of them: the others, and who may call them, would be gone without a word. */
+static int fault_twice(struct options_reader *r, struct str name)
+{
+    struct str again;
+    char key[160];
+    snprintf(key, sizeof(key), "functions.%.*s", STR_ARG(name));
+    return options_fault(r, key, "stands here, and again in line %u: give one another name",
+                         source_line_twice(r->source, STR("functions"), &again));
+}
+
 /* In the order of their names: a Lua table has none. */
 static int read_table(struct options_reader *r, struct config *config)
 {
     lua_State *L = r->L;
+    struct str twice;
     unsigned count = 0;
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING)
@@ -113,6 +126,8 @@ static int read_table(struct options_reader *r, struct config *config)
                                  "every function needs a name: name = { script = ... }");
         count++;
     }
+    if (source_line_twice(r->source, STR("functions"), &twice) != 0)
+        return fault_twice(r, twice);
     struct str *names = arena_zalloc(&config->arena, (count + 1) * sizeof(*names));
     if (names == NULL)
         return options_no_memory(r);

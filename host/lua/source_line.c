@@ -6,7 +6,7 @@
 #include "lua/chunk.h"
 #include "lua/lexer.h"
 
-enum { DEPTH_MAX = 16, PATH_MAX_BYTES = 512 };
+enum { DEPTH_MAX = 16, PATH_MAX_BYTES = 512, SEEN_MAX = 1024 };
 
 struct frame {
     size_t path_len; /* of the enclosing path */
@@ -23,7 +23,27 @@ struct walk {
     struct str wanted;
     unsigned best_line;
     size_t best_len;
+    struct names *names; /* of the members of the table that is wanted; NULL: nobody asks */
 };
+
+struct names {
+    struct str seen[SEEN_MAX];
+    unsigned count;
+    unsigned twice; /* the line of the first that was there before */
+    struct str which;
+};
+
+static void see_name(struct names *names, struct str name, unsigned line)
+{
+    for (unsigned i = 0; i < names->count && names->twice == 0; i++) {
+        if (!str_eq(names->seen[i], name))
+            continue;
+        names->twice = line;
+        names->which = name;
+    }
+    if (names->count < SEEN_MAX)
+        names->seen[names->count++] = name;
+}
 
 static void set_member(struct walk *walk, struct str name, unsigned index, unsigned line)
 {
@@ -32,6 +52,9 @@ static void set_member(struct walk *walk, struct str name, unsigned index, unsig
     int n = name.ptr == NULL
                 ? snprintf(walk->path + base, room, "[%u]", index)
                 : snprintf(walk->path + base, room, "%s%.*s", base > 0 ? "." : "", STR_ARG(name));
+    if (walk->names != NULL && name.ptr != NULL &&
+        str_eq((struct str){walk->path, base}, walk->wanted))
+        see_name(walk->names, name, line);
     walk->path_len = base + ((size_t)n < room ? (size_t)n : 0);
     struct str path = {walk->path, walk->path_len};
     bool encloses = str_starts_with(walk->wanted, path) &&
@@ -71,16 +94,22 @@ static void read_key(struct walk *walk)
 
 static void open_table(struct walk *walk)
 {
+    if (walk->names != NULL && walk->names->twice == 0 &&
+        str_eq((struct str){walk->path, walk->path_len}, walk->wanted))
+        walk->names->count = 0;
     if (walk->depth < DEPTH_MAX)
         walk->frames[walk->depth++] = (struct frame){walk->path_len, 0};
 }
 
-unsigned source_line(struct str source, struct str path)
+static unsigned walk_source(struct str source, struct str path, struct names *names)
 {
-    struct walk walk = {.lexer = lexer_of(chunk_body(source)), .wanted = path, .best_line = 1};
+    struct walk walk = {
+        .lexer = lexer_of(chunk_body(source)), .wanted = path, .best_line = 1, .names = names};
     struct lexer *lexer = &walk.lexer;
     bool after_return = false, at_member = false;
     for (lexer_next(lexer); lexer->token != LEXER_END;) {
+        if (names != NULL && walk.depth > 0 && lexer_is(lexer, "function"))
+            return 0;
         if (walk.depth == 0) {
             if (after_return && lexer_is(lexer, "{")) {
                 walk.best_line = lexer->line;
@@ -102,4 +131,18 @@ unsigned source_line(struct str source, struct str path)
         }
     }
     return walk.best_line;
+}
+
+unsigned source_line(struct str source, struct str path)
+{
+    return walk_source(source, path, NULL);
+}
+
+unsigned source_line_twice(struct str source, struct str path, struct str *name)
+{
+    struct names names = {.count = 0};
+    if (walk_source(source, path, &names) == 0)
+        return 0;
+    *name = names.which;
+    return names.twice;
 }

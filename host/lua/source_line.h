@@ -10,3 +10,8 @@
 /* The line (from 1) of that path in the outermost table constructor after `return`, or that of its
  * nearest enclosing one that was found; 1 when nothing was. */
 unsigned source_line(struct str source, struct str path);
+
+/* The line of a member of the table at `path` whose name stands in the same constructor before it,
+ * so that Lua has forgotten the first; 0: there is none. Where functions are written within the
+ * table nothing is found. */
+unsigned source_line_twice(struct str source, struct str path, struct str *name);

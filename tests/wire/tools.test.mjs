@@ -474,6 +474,14 @@ test('what a tool, or the address of tools, cannot be is a fault with file and l
     assert.notEqual(code, 0, more);
     assert.match(stdout + stderr, message);
   }
+  const twice = (files) => run(t, ['check'], { files: { 'f.lua': OK, ...files } });
+  const same = await twice({ 'functions.lua': 'return {\n  functions = {\n    f = { script = "f.lua", auth = true, tool = { description = "x" } },\n    g = { script = "f.lua", auth = "public" },\n    ["f"] = { script = "f.lua", auth = "public", tool = { description = "y" } },\n  },\n}\n' });
+  assert.notEqual(same.code, 0);
+  assert.match(same.stderr, /functions\.lua:3: functions\.f: stands here, and again in line 5: give one another name/);
+  for (const other of ['f = { script = "f.lua", auth = "public", env = { "f" } }, g = { script = "f.lua", auth = "public", env = { "f" } }', '["f-1"] = { script = "f.lua", auth = "public" }, ["f-2"] = { script = "f.lua", auth = "public" }']) {
+    const { code, stderr } = await twice({ 'functions.lua': `local function one() return { f = 1, g = 1 } end\nlocal function merge(a, b) for k, v in pairs(b) do a[k] = v end return a end\nreturn { functions = merge({ ${other} }, { f = { script = "f.lua", auth = "public" } }) }\n` });
+    assert.equal(code, 0, stderr);
+  }
   const long = 'n'.repeat(65);
   const { code, stdout, stderr } = await run(t, ['check'], { files: { 'functions.lua': `return { functions = { ${long} = { script = "f.lua", tool = { description = "x" } } } }`, 'f.lua': OK } });
   assert.notEqual(code, 0);

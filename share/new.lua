@@ -113,6 +113,8 @@ if needs_auth then write_helper("scripts/lib/auth.lua", folder .. "/lib/auth.lua
 write_helper("share/templates/env.example", ".env.example")
 write_helper("share/templates/gitignore", ".gitignore")
 write_helper("share/templates/luarc.json", ".luarc.json")
+write_helper("share/templates/launch.json", ".vscode/launch.json")
+write_helper("share/templates/vscode.json", ".vscode/extensions/luafn-debug/package.json")
 
 local has_issuer = config.has_issuer
 if by_folder then

@@ -19,15 +19,18 @@ local uses = {
   options = "json schema http auth lua",
   config = "json schema http auth journal lua options server store",
   run = "shared json schema http auth journal lua options",
+  debug = "shared json schema http auth journal lua options run",
   bindings = "shared json schema http auth journal store sql lua html client issuer options run",
-  app = "shared json schema http auth journal store sql lua html client otlp issuer server options config run bindings",
+  app = "shared json schema http auth journal store sql lua html client otlp issuer server options config run bindings "
+    .. "debug",
   process = "shared json schema http auth journal store sql lua html client otlp issuer server options config run "
-    .. "bindings app",
+    .. "bindings debug app",
   cli = "*", host = "*",
 }
 
 local WITH_LUA = {
   "^host/lua/", "^host/options/", "^host/config/", "^host/run/", "^host/app/", "^host/cli/", "^bindings/",
+  "^host/debug/",
 }
 
 -- headers of libraries, and the files that may include them (Lua patterns)
@@ -36,7 +39,8 @@ local owned = {
   { "^jwt%.h$", { "^host/auth/" } },
   { "^openssl/", { "^host/auth/", "^host/shared/digest%.c$",
                    "^host/http/websocket%.c$", "^bindings/crypto[a-z_]*%.[ch]$", "^host/server/tls%.[ch]$",
-                   "^host/store/redis_tls%.c$", "^host/client/client_socket%.c$", "^host/cli/", "^host/main%.c$" } },
+                   "^host/store/redis_tls%.c$", "^host/debug/dap%.c$", "^host/client/client_socket%.c$", "^host/cli/",
+                   "^host/main%.c$" } },
   { "^libpq%-fe%.h$", { "^host/sql/postgres%.c$" } },
   { "^sqlite3%.h$", { "^host/sql/sqlite%.c$" } },
   { "^lmdb%.h$", { "^host/store/" } },
@@ -51,7 +55,7 @@ local owned = {
   { "^lauxlib%.h$", WITH_LUA },
   { "^lualib%.h$", { "^host/lua/", "^host/run/instance%.c$" } },
   { "^uv%.h$", { "^host/server/", "^host/client/", "^host/otlp/", "^host/issuer/", "^host/store/", "^host/sql/",
-                 "^host/lua/", "^host/run/", "^host/app/", "^host/process/",
+                 "^host/lua/", "^host/debug/", "^host/run/", "^host/app/", "^host/process/",
                  "^host/cli/", "^host/main%.c$", "^bindings/" } },
 }
 

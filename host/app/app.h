@@ -19,6 +19,7 @@
 #include "store/store.h"
 #include "app/watch.h"
 
+struct dap_server;
 struct journal;
 struct otlp;
 struct tls_files;
@@ -58,8 +59,10 @@ struct app_options {
     const char *const *instead;
     /* Functions that the program brings itself (the dev issuer): name, script, ..., NULL. */
     const char *const *own_functions;
-    struct str own_token; /* of who calls those that are tools; empty: they are not called */
-    const char *program;  /* its file, which they run; NULL: they run nothing */
+    struct str own_token;   /* of who calls those that are tools; empty: they are not called */
+    const char *program;    /* its file, which they run; NULL: they run nothing */
+    struct str debug_token; /* of debuggers that may attach; empty: there is no */
+    int debug_fd;           /* ... socket for them, which listens; taken over */
 };
 
 struct app;
@@ -92,6 +95,7 @@ struct app {
     struct issuers *issuers;
     struct journal *journal;    /* NULL: none is kept */
     struct otlp *otlp;          /* NULL: nothing is sent to a collector */
+    struct dap_server *debug;   /* NULL: nobody can debug */
     void (*drained)(void *arg); /* app_drain's, while what is left for the collector is sent */
     void *drained_arg;
     struct list lives; /* who follow it: app_journal.c */
@@ -264,6 +268,10 @@ void app_dev_decorate(struct exchange *ex);
 bool app_journal(struct app *app, struct exchange *ex, struct str path);
 /* Ends the answers of those who follow it. */
 void app_journal_close(struct app *app);
+/* app_debug.c: lets debuggers attach; once, with a server. */
+void app_debug_open(struct app *app);
+/* What stands for one goes on. */
+void app_debug_close(struct app *app);
 /* app_otlp.c: what functions.lua's variables OTEL_* ask for, once. */
 void app_otlp_open(struct app *app);
 /* Names whose values are redacted. */

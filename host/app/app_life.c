@@ -446,6 +446,7 @@ int app_make_server(struct app *app)
     if (app->server == NULL)
         return -ENOMEM;
     task_queue_heed(server_holdings(app->server));
+    app_debug_open(app);
     app_otlp_open(app);
     if (app->otlp != NULL)
         learn_all(app->current);
@@ -505,6 +506,7 @@ void app_drain(struct app *app, void (*done)(void *arg), void *arg)
     app->draining = true;
     close_websockets(app->current);
     app_journal_close(app);
+    app_debug_close(app);
     server_drain(app->server, app->otlp != NULL ? on_drained : done, app->otlp != NULL ? app : arg);
 }
 
@@ -525,6 +527,7 @@ static void on_server_closed(void *arg)
 void app_close(struct app *app)
 {
     app_journal_close(app);
+    app_debug_close(app);
     cancel_all(app->current);
     cancel_all(app->loading);
     for (struct deployment *d = app->retired; d != NULL; d = d->retired_next)

@@ -280,6 +280,18 @@
                                   */
 #define LIMIT_LAMBDA_MARGIN 0.05 /* seconds of the time that a call has, for its answer */
 
+/* ---- the debugger (debug/) ---- */
+#define LIMIT_DEBUG_HEAD        4096               /* of a message */
+#define LIMIT_DEBUG_MESSAGE     (1024 * 1024)      /* bytes of one */
+#define LIMIT_DEBUG_OUTPUT      (16 * 1024 * 1024) /* that a client has not read */
+#define LIMIT_DEBUG_CLIENTS     8                  /* connections; one of them is attached */
+#define LIMIT_DEBUG_BREAKPOINTS 1000               /* of all sources */
+#define LIMIT_DEBUG_FRAMES      1000               /* that are shown of a stack */
+#define LIMIT_DEBUG_MEMBERS     1000               /* of a table that are shown at once */
+#define LIMIT_DEBUG_REFERENCES  20000 /* tables, scopes and frames of a task that stands */
+#define LIMIT_DEBUG_TEXT        4096  /* bytes of a value that are shown */
+#define LIMIT_DEBUG_CPU         0.2   /* seconds of processor time of an expression */
+
 /* ---- rate limits ---- */
 #define LIMIT_RATE_CALLERS (64 * 1024) /* counted at once; more share counts (host/rate.h) */
 #define LIMIT_RATE_COUNT   1000000     /* functions.lua rate_limit.limit */

@@ -89,7 +89,7 @@ static const struct option *find_option(const struct option *options, const char
 
 static int set_option(const struct command *command, const struct option *option, const char *value)
 {
-    if (option->kind == OPTION_TEXT) {
+    if (option->kind != OPTION_LIST) {
         *(const char **)option->out = value;
         return 0;
     }
@@ -99,6 +99,14 @@ static int set_option(const struct command *command, const struct option *option
                          OPTION_LIST_MAX);
     list->items[list->count++] = value;
     return 0;
+}
+
+/* "HOST:PORT", or a port: digits, fewer than any id has. */
+static bool is_address(const char *word)
+{
+    size_t digits = strspn(word, "0123456789");
+    return word[0] != '-' &&
+           (strchr(word, ':') != NULL || (digits > 0 && digits <= 5 && word[digits] == '\0'));
 }
 
 static int take_option(const struct command *command, const struct option *options, int argc,
@@ -116,7 +124,12 @@ static int take_option(const struct command *command, const struct option *optio
         *(bool *)option->out = true;
         return 0;
     }
-    const char *value = equals != NULL ? equals + 1 : *i + 1 < argc ? argv[++*i] : NULL;
+    const char *value = equals != NULL ? equals + 1 : NULL;
+    bool left_out = option->kind == OPTION_ADDRESS && (*i + 1 == argc || !is_address(argv[*i + 1]));
+    if (value == NULL && left_out)
+        value = "";
+    else if (value == NULL && *i + 1 < argc)
+        value = argv[++*i];
     if (value == NULL)
         return cli_usage(command, "%s needs a value", option->name);
     return set_option(command, option, value);

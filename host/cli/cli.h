@@ -28,9 +28,9 @@ struct str cli_page(const struct command *command);
 /* Appends a paragraph of the page as one line: 0 is the usage, 1 the sentence. */
 void cli_paragraph(const struct command *command, unsigned index, struct buf *out);
 
-/* One option of a command. Kinds: FLAG takes no value; TEXT the last one given; LIST all of them.
- */
-enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_LIST };
+/* One option of a command. Kinds: FLAG takes no value; TEXT the last one given; LIST all of them;
+ * ADDRESS is a TEXT that may be left out where no HOST:PORT or port follows: empty then. */
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_LIST, OPTION_ADDRESS };
 
 enum { OPTION_LIST_MAX = 16 };
 

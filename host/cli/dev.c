@@ -1,6 +1,5 @@
 /* luafn dev: one worker, hot reload, the dev issuer and the demo page on the same origin. Loopback
  * only. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 #include <uv.h>
 
 #include "base/embedded.h"
+#include "cli/debug_socket.h"
 #include "cli/dev_key.h"
 #include "cli/dev_place.h"
 #include "cli/dev_token.h"
@@ -30,22 +30,6 @@ static const char *const own_functions[] = {
     SCRIPT_EMBEDDED "scripts/dev/tool-routes.lua", "luafn-dev-test",
     SCRIPT_EMBEDDED "scripts/dev/tool-test.lua", "luafn-dev-token",
     SCRIPT_EMBEDDED "scripts/dev/tool-token.lua", NULL};
-
-/* "127.0.0.1:80", "[::1]:80", "localhost:80", "80"; and unix sockets, which are this machine's. */
-static bool is_loopback(const char *address)
-{
-    if (listener_names_file(address))
-        return true;
-    const char *colon = strrchr(address, ':');
-    if (colon == NULL)
-        return true;
-    char host[128];
-    snprintf(host, sizeof(host), "%.*s", (int)(colon - address), address);
-    struct in_addr v4;
-    if (inet_pton(AF_INET, host, &v4) == 1)
-        return (ntohl(v4.s_addr) >> 24) == 127;
-    return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0;
-}
 
 /* ---- the environment that `dev` provides ---- */
 
@@ -147,9 +131,12 @@ static int bind_default(struct run_host_plan *plan)
     return rc;
 }
 
+static struct debug_socket debug; /* for the life of the process */
+
 static void announce(const struct run_host_plan *plan)
 {
     make_auth_file(plan->supervisor.worker.app.config_file);
+    debug_socket_tell(&debug);
 }
 
 /* Where this program is; NULL where that cannot be said. */
@@ -164,13 +151,15 @@ static int run(int argc, char **argv)
 {
     static struct run_host_plan plan;
     static struct dev_values values;
+    static struct dev_token tools_token;
     struct run_host r = {.config_file = "functions.lua"};
-    const struct option options[] = {RUN_HOST_OPTIONS(r), {NULL, OPTION_FLAG, NULL}};
+    const struct option options[] = {
+        RUN_HOST_OPTIONS(r), {"--debug", OPTION_ADDRESS, &debug.wanted}, {NULL, OPTION_FLAG, NULL}};
     int rc = cli_parse(&command_dev, argc, argv, options, NULL, 0, NULL);
     if (rc == 0)
         rc = run_host_read(&command_dev, &r, true, &plan);
     for (unsigned i = 0; rc == 0 && i < r.listen.count; i++) {
-        if (!is_loopback(r.listen.items[i]))
+        if (!debug_socket_is_loopback(r.listen.items[i]))
             rc = cli_usage(
                 &command_dev,
                 "'%s' is not a loopback address, and the dev issuer is for this machine only",
@@ -183,6 +172,8 @@ static int run(int argc, char **argv)
     if (rc == 0 && first == NULL)
         rc = cli_usage(&command_dev, "the dev issuer needs an address that browsers can open, too: "
                                      "add --listen 127.0.0.1:8888");
+    if (rc == 0)
+        rc = debug_socket_open(&command_dev, r.config_file, &debug);
     if (rc != 0)
         return run_host_give_up(&plan, rc);
     bool by_name =
@@ -195,7 +186,10 @@ static int run(int argc, char **argv)
     dev_place_keep(r.config_file, values.issuer);
     plan.supervisor.worker.app.defaults = values.list;
     plan.supervisor.worker.app.own_functions = own_functions;
-    plan.supervisor.worker.app.own_token = dev_token_get(r.config_file);
+    plan.supervisor.worker.app.own_token =
+        dev_token_get(r.config_file, "dev-mcp-token", &tools_token);
+    plan.supervisor.worker.app.debug_token = debug.token;
+    plan.supervisor.worker.app.debug_fd = debug.fd;
     plan.supervisor.worker.app.program = find_program();
     plan.announce = announce;
     rc = run_host_go(&plan);

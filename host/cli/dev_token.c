@@ -1,4 +1,4 @@
-/* The token that callers of the tools of `dev` bring. */
+/* Tokens that `dev` prints: who calls its tools, or debugs, brings one. */
 #include "cli/dev_token.h"
 
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 
 enum { RAW_BYTES = 32, TOKEN_BYTES = 43 };
 
-static char token[BASE64_ENCODED_MAX(RAW_BYTES) + 1];
+_Static_assert(sizeof(struct dev_token) > BASE64_ENCODED_MAX(RAW_BYTES), "a token fits");
 
 static bool is_token(struct str text)
 {
@@ -25,7 +25,7 @@ static bool is_token(struct str text)
 }
 
 /* A file that others can read, or have written, is not gone on with. */
-static bool read_kept(const char *path)
+static bool read_kept(const char *path, char *token)
 {
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
@@ -43,13 +43,14 @@ static bool read_kept(const char *path)
     return true;
 }
 
-struct str dev_token_get(const char *config_file)
+struct str dev_token_get(const char *config_file, const char *name, struct dev_token *out)
 {
+    char *token = out->text;
     char folder[4096], path[4096 + 32], next[4096 + 32], raw[RAW_BYTES];
     bool keeps = cli_state_folder(config_file, NULL, folder, sizeof(folder)) == 0;
-    snprintf(path, sizeof(path), "%s/dev-mcp-token", folder);
-    snprintf(next, sizeof(next), "%s/dev-mcp-token.new", folder);
-    if (keeps && read_kept(path))
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    snprintf(next, sizeof(next), "%s/%s.new", folder, name);
+    if (keeps && read_kept(path, token))
         return (struct str){token, TOKEN_BYTES};
     if (getrandom(raw, sizeof(raw), 0) != (ssize_t)sizeof(raw))
         return STR("");

@@ -54,27 +54,37 @@ static struct {
 } place;
 
 lua_Hook budget_line_hook;
+bool (*budget_watches)(lua_State *co);
 
 static void on_hook(lua_State *L, lua_Debug *ar);
 
-static int line_mask(void)
+/* Whether a coroutine is watched line by line is in its mask alone. */
+static int line_mask(lua_State *co)
 {
-    return budget_line_hook != NULL ? LUA_MASKLINE : 0;
+    return lua_gethookmask(co) & LUA_MASKLINE;
 }
 
 static void arm(lua_State *co)
 {
-    lua_sethook(co, on_hook, LUA_MASKCOUNT | line_mask(), 1);
+    lua_sethook(co, on_hook, LUA_MASKCOUNT | line_mask(co), 1);
 }
 
+/* Without a mask Lua takes the hook off. */
 static void disarm(lua_State *co)
 {
-    lua_sethook(co, line_mask() != 0 ? on_hook : NULL, line_mask(), 0);
+    lua_sethook(co, on_hook, line_mask(co), 0);
 }
 
 void budget_attach(lua_State *L)
 {
-    disarm(L);
+    lua_sethook(L, on_hook, budget_line_hook != NULL ? LUA_MASKLINE : 0, 0);
+}
+
+static void watch(lua_State *co)
+{
+    int wanted = budget_watches(co) ? LUA_MASKLINE : 0;
+    if (wanted != line_mask(co))
+        lua_sethook(co, on_hook, (lua_gethookmask(co) & LUA_MASKCOUNT) | wanted, 1);
 }
 
 static uint64_t thread_clock(void)
@@ -167,6 +177,8 @@ void budget_enter(struct budget *budget, lua_State *co)
     stack_base = __builtin_frame_address(0);
     current = budget;
     budget_tick = 0;
+    if (budget_watches != NULL)
+        watch(co);
     atomic_signal_fence(memory_order_seq_cst); /* the signal sees all of it or no coroutine */
     running = co;
     if (budget->end != BUDGET_RUNNING)
@@ -190,6 +202,8 @@ lua_State *budget_switch(lua_State *co)
     lua_State *before = running;
     if (before == NULL)
         return NULL; /* outside of any budget: nothing to hook */
+    if (budget_watches != NULL)
+        watch(co);
     running = co;
     /* A tick that hooked `before` at its last instruction must not be lost on `co`, nor an end. */
     if (budget_tick || current->end != BUDGET_RUNNING)
@@ -242,10 +256,12 @@ static void on_count(lua_State *L)
 
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
-    if (ar->event == LUA_HOOKLINE)
+    if (ar->event != LUA_HOOKLINE)
+        on_count(L);
+    else if (budget_line_hook != NULL)
         budget_line_hook(L, ar);
     else
-        on_count(L);
+        lua_sethook(L, on_hook, lua_gethookmask(L) & LUA_MASKCOUNT, 1); /* who watched has left */
 }
 
 void budget_poll(lua_State *L)

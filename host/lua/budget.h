@@ -37,9 +37,12 @@ struct budget {
 /* Set by the signal; cleared by the poll unless the slice is over. */
 extern volatile sig_atomic_t budget_tick;
 
-/* Called for each line that a script begins, beside all that is done here (`luafn test
- * --coverage`). Set before the first state is made; NULL: none. */
+/* Called for each line that a watched coroutine begins, beside all that is done here; NULL: none
+ * is. Set before the first state is made all of them are watched (`luafn test --coverage`); else
+ * those of which budget_watches says so at a resume (a debugger). It may yield as the host does. */
 extern lua_Hook budget_line_hook;
+/* Asked of a coroutine that is about to run; NULL: nobody is there to be asked. */
+extern bool (*budget_watches)(lua_State *co);
 /* For a new state: its coroutines inherit what it has. */
 void budget_attach(lua_State *L);
 

@@ -14,6 +14,11 @@
  * lua_pcall). */
 void guard_open(lua_State *L);
 
+/* The coroutine that `co`, which the host has suspended, resumes; NULL: none. [-0, +0], never
+ * raises
+ */
+lua_State *guard_resumed_by(lua_State *co);
+
 /* After a protected call ended with `status`: returns when that is an error which the script may
  * see; raises the end when the budget has ended or memory has run out. */
 void guard_caught(lua_State *L, int status);

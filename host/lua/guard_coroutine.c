@@ -266,6 +266,26 @@ static int l_yield(lua_State *L)
     return lua_yield(L, lua_gettop(L));
 }
 
+lua_State *guard_resumed_by(lua_State *co)
+{
+    lua_Debug frame;
+    if (!lua_getstack(co, 0, &frame) || !lua_checkstack(co, 2))
+        return NULL;
+    lua_getinfo(co, "f", &frame);
+    lua_CFunction function = lua_tocfunction(co, -1);
+    lua_State *inner = NULL;
+    if (function == l_wrapped && lua_getupvalue(co, -1, 1) != NULL) {
+        inner = lua_tothread(co, -1);
+        lua_pop(co, 1);
+    }
+    lua_pop(co, 1);
+    if (function != l_resume || lua_getlocal(co, &frame, 1) == NULL)
+        return inner;
+    inner = lua_tothread(co, -1);
+    lua_pop(co, 1);
+    return inner;
+}
+
 static const luaL_Reg functions[] = {
     {"close", l_close},   {"create", l_create},   {"isyieldable", l_isyieldable},
     {"resume", l_resume}, {"running", l_running}, {"status", l_status},

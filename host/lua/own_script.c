@@ -13,16 +13,30 @@ struct run {
     void *arg;
 };
 
+static void lx_load(lua_State *L, const char *name)
+{
+    const struct embedded_file *file = embedded_find(name);
+    if (file == NULL)
+        luaL_error(L, "the program lacks %s", name);
+    else if (luaL_loadbufferx(L, file->data, file->len, name, "t") != LUA_OK)
+        lua_error(L);
+}
+
+/* (name): what another of them returns. */
+static int l_include(lua_State *L)
+{
+    lx_load(L, luaL_checkstring(L, 1));
+    lua_call(L, 0, 1);
+    return 1;
+}
+
 static int l_run(lua_State *L)
 {
     const struct run *run = lua_touserdata(L, 1);
-    const struct embedded_file *file = embedded_find(run->file);
     lua_settop(L, 0);
     luaL_openlibs(L);
-    if (file == NULL)
-        return luaL_error(L, "the program lacks %s", run->file);
-    if (luaL_loadbufferx(L, file->data, file->len, run->file, "t") != LUA_OK)
-        return lua_error(L);
+    lua_register(L, "include", l_include);
+    lx_load(L, run->file);
     run->body(L, run->arg);
     return 0;
 }

@@ -141,12 +141,18 @@ static bool is_within_itself(const struct outer *outer, const void *table)
     return outer != NULL;
 }
 
+void show_open(lua_State *L, int index)
+{
+    index = lua_absindex(L, index);
+    if (guard_push_sealed(L, index))
+        lua_replace(L, index);
+    lazy_make_whole(L, index);
+}
+
 static void add_table(struct text *text, const struct outer *outer, int depth)
 {
     lua_State *L = text->L;
-    if (guard_push_sealed(L, -1))
-        lua_replace(L, -2);
-    lazy_make_whole(L, -1);
+    show_open(L, -1);
     int table = lua_gettop(L);
     const struct outer here = {outer, lua_topointer(L, table)};
     if (is_within_itself(outer, here.table))

@@ -10,3 +10,8 @@
  * metamethods are called but that __tostring. Raises when out of memory, and what __tostring
  * raises. [-0, +1] */
 void show_push(lua_State *L, int index);
+
+/* Where the value at `index` is a table whose members are made when they are read, or that shows
+ * another one's: makes them, or puts that one in its place, to be walked over raw. May raise.
+ * [-0, +0] */
+void show_open(lua_State *L, int index);

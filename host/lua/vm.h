@@ -90,7 +90,7 @@ struct services {
 
 /* Why the host makes a coroutine yield; anything but VM_YIELD_SCRIPT passes up through the script's
  * own coroutines. */
-enum vm_yield { VM_YIELD_SCRIPT, VM_YIELD_AWAIT, VM_YIELD_SLICE };
+enum vm_yield { VM_YIELD_SCRIPT, VM_YIELD_AWAIT, VM_YIELD_SLICE, VM_YIELD_STAND };
 
 /* A coroutine kept for the next task. */
 struct vm_thread {

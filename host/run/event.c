@@ -125,6 +125,12 @@ static void make_whole(lua_State *L, int index)
     lua_call(L, 1, 0);
 }
 
+bool event_is_of(lua_State *L, int index, const struct invocation *inv)
+{
+    return inv->slot != NULL && lua_istable(L, index) &&
+           lua_topointer(L, index) == inv->slot->event;
+}
+
 bool event_authorization(lua_State *L, int index, struct str *out)
 {
     struct invocation *inv = invocation_of(L);

@@ -22,6 +22,9 @@ void event_push(lua_State *L, struct invocation *inv, int count);
 /* Detaches the tables from the invocation; allocates nothing, never raises. NULL is fine. */
 void event_release(lua_State *L, struct event_slot *slot);
 
+/* Is the value at `index` the event of that invocation? Never raises. */
+bool event_is_of(lua_State *L, int index, const struct invocation *inv);
+
 /* When the table at `index` is a live event whose headers the script has not looked at: true, and
  * *out is the Authorization header (ptr NULL: none; several are joined, which no token check
  * accepts). Spares building the headers' table. Raises when out of memory. */

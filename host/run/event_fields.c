@@ -320,12 +320,12 @@ static void push_memory(lua_State *L, struct invocation *inv)
     lua_pushinteger(L, (lua_Integer)(inv->instance->spec.memory >> 20));
 }
 
-/* The deadline is a value of the closure, so that one kept after the request still answers: 0. */
+/* The exchange is a value of the closure, to be compared: one kept after its request answers 0. */
 static int l_remaining(lua_State *L)
 {
-    lua_Integer deadline = lua_tointeger(L, lua_upvalueindex(1));
-    lua_Integer now = (lua_Integer)(clock_monotonic_ns() / 1000000);
-    lua_Integer left = deadline > now ? deadline - now : 0;
+    const struct invocation *inv = invocation_of(L);
+    bool is_own = inv != NULL && inv->ex == lua_touserdata(L, lua_upvalueindex(1));
+    lua_Integer left = is_own ? (lua_Integer)(invocation_left(inv) / 1000000) : 0;
     struct hook *hook = told_hook(L);
     if (hook != NULL)
         left = (lua_Integer)lx_told_number(L, hook, "remaining", (double)left);
@@ -335,7 +335,7 @@ static int l_remaining(lua_State *L)
 
 static void push_remaining(lua_State *L, struct invocation *inv)
 {
-    lua_pushinteger(L, (lua_Integer)(inv->budget.deadline_ns / 1000000));
+    lua_pushlightuserdata(L, inv->ex);
     lua_pushcclosure(L, l_remaining, 1);
 }
 

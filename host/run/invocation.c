@@ -153,10 +153,28 @@ static void on_deadline(uv_timer_t *timer);
 
 static void arm_timer(struct invocation *inv)
 {
-    uint64_t now = clock_monotonic_ns();
-    uint64_t left = inv->budget.deadline_ns > now ? inv->budget.deadline_ns - now : 0;
+    if (inv->standing > 0)
+        return;
     uv_update_time(pool.loop);
-    uv_timer_start(&inv->timer, on_deadline, left / 1000000 + 1, 0);
+    uv_timer_start(&inv->timer, on_deadline, invocation_left(inv) / 1000000 + 1, 0);
+}
+
+void invocation_stand(struct invocation *inv)
+{
+    uint64_t left = invocation_left(inv);
+    if (inv->standing++ > 0)
+        return;
+    inv->left_ns = left;
+    inv->budget.deadline_ns = 0;
+    uv_timer_stop(&inv->timer);
+}
+
+void invocation_go_on(struct invocation *inv)
+{
+    if (--inv->standing > 0)
+        return;
+    inv->budget.deadline_ns = clock_monotonic_ns() + inv->left_ns;
+    arm_timer(inv);
 }
 
 /* A client that does not read, or send, is the connection's to judge, not a fault of the handler.
@@ -355,6 +373,7 @@ static void init(struct invocation *inv, struct call *call, struct instance *ins
     inv->websocket = NULL;
     inv->answered = false;
     inv->after_count = 0;
+    inv->standing = 0;
     inv->log_bytes = 0;
     inv->fetching = 0;
     list_init(&inv->tasks);

@@ -39,6 +39,8 @@ struct invocation {
     struct websocket *websocket; /* in the exchange's arena; NULL: it is none */
     struct list endings;         /* struct invocation_ending */
     bool starting;               /* the first resume is under way */
+    unsigned standing;           /* of its tasks, for a debugger: the wall clock stands, too */
+    uint64_t left_ns;            /* ... with so much to go */
     bool answered;
     unsigned after_count; /* functions in the registry to run after the answer */
     int after[8];
@@ -79,9 +81,24 @@ void invocation_on_end(struct invocation *inv, struct invocation_ending *ending)
  * waits for. The timer is not moved: it finds out that it came too early. */
 static inline void invocation_extend(struct invocation *inv)
 {
-    uint64_t deadline = clock_monotonic_ns() + (uint64_t)(inv->instance->spec.timeout * 1e9);
-    uint64_t until = inv->ex->until_ns;
-    inv->budget.deadline_ns = until != 0 && until < deadline ? until : deadline;
+    uint64_t now = clock_monotonic_ns(), until = inv->ex->until_ns;
+    uint64_t deadline = now + (uint64_t)(inv->instance->spec.timeout * 1e9);
+    deadline = until != 0 && until < deadline ? until : deadline;
+    if (inv->standing > 0)
+        inv->left_ns = deadline > now ? deadline - now : 0;
+    else
+        inv->budget.deadline_ns = deadline;
+}
+
+/* A task of it stands, for a debugger, or does so no more: the wall clock with it. */
+void invocation_stand(struct invocation *inv);
+void invocation_go_on(struct invocation *inv);
+
+/* Nanoseconds of the wall clock that are left. */
+static inline uint64_t invocation_left(const struct invocation *inv)
+{
+    uint64_t now = clock_monotonic_ns(), end = inv->budget.deadline_ns;
+    return inv->standing > 0 ? inv->left_ns : end > now ? end - now : 0;
 }
 
 /* Adds a task beside the main one (parallel). Its `done` is the caller's. */

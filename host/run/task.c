@@ -20,6 +20,8 @@
 #define SHARE_MAX_NS  (3 * SLICE_NS) /* of a turn, for queued tasks */
 #define AHEAD_NS      (LIMIT_AHEAD_MS * 1000 * 1000ull)
 
+const struct task_watcher *task_watcher;
+
 static struct {
     uv_idle_t idle; /* turns the loop while tasks are queued */
     uv_check_t check;
@@ -121,6 +123,8 @@ void task_unwind(struct task *task)
 void task_free(struct task *task)
 {
     assert(task->state != TASK_RUNNING);
+    if (task->thread != 0 && task_watcher != NULL)
+        task_watcher->gone(task);
     if (task->state != TASK_DONE || lua_status(task->co) != LUA_OK)
         task_unwind(task);
     list_remove(&task->in_queue);
@@ -220,6 +224,28 @@ static void tell_running(const struct vm *vm, bool runs)
     out[len] = '\0';
 }
 
+static void stand(struct task *task, int status)
+{
+    task->state = TASK_STANDING;
+    task->stood = status;
+    task_watcher->stands(task);
+}
+
+static void end(struct task *task, int status)
+{
+    task->state = TASK_DONE;
+    task->done(task, status);
+}
+
+void task_go_on(struct task *task)
+{
+    assert(task->state == TASK_STANDING);
+    if (task->stood == LUA_YIELD)
+        task_enqueue(task);
+    else
+        end(task, task->stood);
+}
+
 void task_resume(struct task *task, int nargs)
 {
     struct vm *vm = task->vm;
@@ -251,12 +277,16 @@ void task_resume(struct task *task, int nargs)
     } else if (status == LUA_YIELD && yield == VM_YIELD_SLICE) {
         task->state = TASK_WAITING;
         enqueue_sliced(task);
+    } else if (status == LUA_YIELD && yield == VM_YIELD_STAND) {
+        stand(task, status);
     } else {
         /* A script's own yield cannot get here: coroutine.yield raises outside the script's
          * coroutines. */
         assert(status != LUA_YIELD);
-        task->state = TASK_DONE;
-        task->done(task, status);
+        if (status == LUA_ERRRUN && task_watcher != NULL && task_watcher->stops(task))
+            stand(task, status);
+        else
+            end(task, status);
     }
 }
 

@@ -18,9 +18,10 @@ struct invocation;
 enum task_state {
     TASK_READY, /* function and arguments are on its stack */
     TASK_RUNNING,
-    TASK_WAITING, /* for `pending` */
-    TASK_QUEUED,  /* goes on at the next turn of the loop */
-    TASK_DONE     /* returned, raised or was cancelled */
+    TASK_WAITING,  /* for `pending` */
+    TASK_QUEUED,   /* goes on at the next turn of the loop */
+    TASK_STANDING, /* until a debugger lets it go on */
+    TASK_DONE      /* returned, raised or was cancelled */
 };
 
 struct task {
@@ -36,6 +37,8 @@ struct task {
     struct invocation *invocation; /* NULL for the loading of a script */
     struct hook *hook;             /* borrowed: who listens; NULL: nobody */
     unsigned number;               /* ... and which task of the run it is to him */
+    unsigned thread;               /* its number to a debugger; 0: none */
+    int stood;                     /* TASK_STANDING: LUA_YIELD, or the error that it ends with */
     /* The end. status LUA_OK: results are on co's stack; otherwise the error value is on top.
      * Called once, from task_resume; the callee then calls task_free. */
     void (*done)(struct task *task, int status);
@@ -57,6 +60,21 @@ void task_start(struct task *task, int nargs);
 
 /* Lets a task that is not running go on at the next turn of the loop. */
 void task_enqueue(struct task *task);
+
+/* A debugger. It is called from the loop, with no script running, but for `stops`. */
+struct task_watcher {
+    /* May the task that has just ended with an error, its stack still as it was, stand there? */
+    bool (*stops)(struct task *task);
+    /* It stands: in the line hook vm.yield was set to VM_YIELD_STAND, or at its error. */
+    void (*stands)(struct task *task);
+    /* One that has a `thread` is about to be freed. */
+    void (*gone)(struct task *task);
+};
+/* Borrowed; NULL: there is none. */
+extern const struct task_watcher *task_watcher;
+
+/* Lets one that stands go on: at the loop's next turn, or, from an error, to its end now. */
+void task_go_on(struct task *task);
 
 /* Cancels what it waits for and unwinds the coroutine (its <close> variables run under the budget's
  * rest). Calls `done` never. */

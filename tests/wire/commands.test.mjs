@@ -94,7 +94,7 @@ test('new: where functions.lua cannot be edited, it says what to add', async (t)
   assert.equal(odd.code, 0, odd.stderr);
   assert.match(odd.stdout, /add this to `functions` in functions\.lua:\n {4}x = \{ script = "scripts\/x\.lua" \},\n/);
   assert.equal(fs.readFileSync(path.join(odd.dir, 'functions.lua'), 'utf8'), text);
-  assert.deepEqual(fs.readdirSync(odd.dir).sort(), ['.env.example', '.gitignore', '.luarc.json', 'functions.lua', 'scripts']);
+  assert.deepEqual(fs.readdirSync(odd.dir).sort(), ['.env.example', '.gitignore', '.luarc.json', '.vscode', 'functions.lua', 'scripts']);
   const byFolder = await run(t, ['new', 'x'], { files: { 'functions.lua': 'return {\n  functions = "api",\n}\n', 'api/a.lua': 'return function() end' } });
   assert.match(byFolder.stdout, /wrote api\/x\.lua\n(?:wrote .*\n)+every script of api\/ is a function: nothing is to be added/);
   const routes = await run(t, ['routes'], { dir: byFolder.dir });

@@ -1,0 +1,58 @@
+/* Where scripts shall stand, and what is asked before: lines of sources, by the names under which
+ * Lua knows them ("scripts/me.lua"). */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/str.h"
+
+struct breakpoint {
+    unsigned id;
+    int line;        /* where there is code: at or behind the one that was asked for */
+    bool verified;   /* there is */
+    char *condition; /* owned; NULL: none. An expression */
+    char *log;       /* owned; NULL: it stands. A text with {expressions} that is told instead */
+    enum { HITS_ANY, HITS_IS, HITS_FROM, HITS_ABOVE, HITS_EVERY } rule;
+    uint64_t count; /* of the rule */
+    uint64_t hits;
+    const char *wrong; /* why it never stands; NULL: nothing */
+};
+
+struct breakpoint_source {
+    struct breakpoint_source *next;
+    char *name; /* owned */
+    struct breakpoint *list;
+    unsigned count;
+};
+
+struct breakpoints {
+    struct breakpoint_source *sources; /* owned: those that have some */
+    unsigned newest;                   /* id */
+    unsigned count;                    /* of all */
+    uint64_t lines[16];                /* a bit for each line with one, modulo their number */
+};
+
+void breakpoints_clear(struct breakpoints *all);
+
+/* Those of this source from now on: `wanted` is the list of setBreakpoints. Lines are found in
+ * `path`. What was made of each, in the same order, is appended to `answer` (an array). 0, -EINVAL
+ * with why, or -ENOMEM. */
+int breakpoints_set(struct breakpoints *all, const char *name, const char *path,
+                    const json_t *wanted, json_t *answer, const char **why)
+    __attribute__((warn_unused_result));
+
+/* The one of that line, or NULL. */
+struct breakpoint *breakpoints_find(const struct breakpoints *all, const char *name, int line);
+/* The one of that id, or NULL. */
+struct breakpoint *breakpoints_by_id(const struct breakpoints *all, unsigned id);
+/* False: no source has one at that line. */
+static inline bool breakpoints_may(const struct breakpoints *all, int line)
+{
+    unsigned bit = (unsigned)line % 1024;
+    return (all->lines[bit / 64] >> bit % 64 & 1) != 0;
+}
+bool breakpoints_has(const struct breakpoints *all, const char *name);
+
+/* It was met, and its condition holds: counts, and says whether it is its turn. */
+bool breakpoints_hit(struct breakpoint *breakpoint);

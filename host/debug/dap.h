@@ -1,0 +1,41 @@
+/* The Debug Adapter Protocol of one client: requests in, responses and events out.
+ *
+ * Nothing but `initialize` is answered before the client has attached with the token. One client is
+ * attached at a time. When it leaves, whatever stands goes on. */
+#pragma once
+
+#include "base/str.h"
+#include "debug/debugger.h"
+
+struct function;
+struct dap;
+
+/* What the debugger is told of where it is. All borrowed. */
+struct dap_options {
+    struct str token;
+    /* Calls visit(visit_arg, function) for each that may have requests under way. */
+    void (*each_function)(void *arg, void (*visit)(void *visit_arg, struct function *function),
+                          void *visit_arg);
+    /* The folder of functions.lua, absolute. */
+    struct str (*root)(void *arg);
+    /* Somebody has attached and said where to stand; NULL: that changes nothing. */
+    void (*configured)(void *arg);
+    bool stops_at_entry; /* where the client does not say otherwise */
+    void *arg;
+};
+
+/* What all clients share. */
+struct dap_place {
+    struct dap_options options;
+    struct debugger debugger;
+    struct dap *attached; /* NULL: nobody */
+};
+
+/* `send` takes a message, JSON that the caller frees afterwards. NULL when out of memory. */
+struct dap *dap_new(struct dap_place *place, void (*send)(void *arg, struct str message),
+                    void *arg);
+/* Detaches, if it is attached. */
+void dap_free(struct dap *dap);
+
+/* A message from the client. False: it has said good-bye, or nothing more is to be had of it. */
+bool dap_take(struct dap *dap, struct str message);

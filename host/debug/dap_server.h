@@ -1,0 +1,15 @@
+/* Where debuggers connect: a socket of loopback that listens, on the worker's loop. */
+#pragma once
+
+#include <uv.h>
+
+#include "debug/dap.h"
+
+struct dap_server;
+
+/* Takes over `fd`, which listens. The options are copied. NULL when out of memory, or where the
+ * socket cannot be used. */
+struct dap_server *dap_server_new(uv_loop_t *loop, int fd, const struct dap_options *options);
+/* Says good-bye to all clients: what stands goes on. Freed when the loop has closed its handles.
+ * NULL is fine. */
+void dap_server_close(struct dap_server *server);

@@ -82,20 +82,32 @@ bool policy_needs_cert(const struct policy *policy)
     return policy->mtls != MTLS_UNSET ? policy->mtls == MTLS_REQUIRED : all;
 }
 
-/* A line for each scheme that would do; of proofs RFC 9449 section 7.1. */
+static bool came_with_proof(const struct exchange *ex)
+{
+    const struct str *header = headers_get(&ex->req.headers, STR("authorization"));
+    return header != NULL && header->len > 5 &&
+           str_eq_nocase((struct str){header->ptr, 5}, STR("DPoP "));
+}
+
+/* A line for each scheme that would do. The error is that of the scheme by which the token came, so
+ * the other's line has none (RFC 9449 section 7.1), unless it is `of_both`: who brings a bound
+ * token as a bearer is told so in both (7.2). */
 static void challenge_with(const struct policy *policy, struct exchange *ex, struct str error,
-                           struct str more, struct str scope)
+                           struct str more, struct str scope, bool of_both)
 {
     enum dpop_mode mode = policy_dpop(policy);
     bool of_proof = str_eq(error, STR("invalid_dpop_proof")) || str_eq(error, STR(USE_DPOP_NONCE));
+    bool by_proof = of_proof || came_with_proof(ex);
     int rc = 0;
     if (mode != DPOP_REQUIRED)
-        rc = policy_challenge(&ex->res, &ex->arena, "Bearer", of_proof ? STR("") : error, more,
+        rc = policy_challenge(&ex->res, &ex->arena, "Bearer", by_proof ? STR("") : error, more,
                               scope);
     if (rc == 0 && mode >= DPOP_OPTIONAL) {
         struct str algs = arena_printf(&ex->arena, ", algs=\"" DPOP_ALGS "\"%.*s", STR_ARG(more));
+        bool told = by_proof || of_both || mode == DPOP_REQUIRED;
         rc = algs.ptr == NULL ? -ENOMEM
-                              : policy_challenge(&ex->res, &ex->arena, "DPoP", error, algs, scope);
+                              : policy_challenge(&ex->res, &ex->arena, "DPoP",
+                                                 told ? error : STR(""), algs, scope);
     }
     if (rc != 0)
         answer_nothing(ex);
@@ -104,7 +116,7 @@ static void challenge_with(const struct policy *policy, struct exchange *ex, str
 static void challenge(const struct policy *policy, struct exchange *ex, struct str error,
                       struct str scope)
 {
-    challenge_with(policy, ex, error, STR(""), scope);
+    challenge_with(policy, ex, error, STR(""), scope, false);
 }
 
 /* All that the call needs, or of which any would do. */
@@ -233,7 +245,7 @@ static enum policy_result deny_sign_in(const struct policy *policy, struct excha
     enum policy_result result = deny(ex, verdict, 401, code,
                                      has_acr ? STR("The user signed in too long ago")
                                              : STR("The user has to sign in another way"));
-    challenge_with(policy, ex, str_from(code), copy, join_scopes(policy, &ex->arena, " "));
+    challenge_with(policy, ex, str_from(code), copy, join_scopes(policy, &ex->arena, " "), false);
     return result;
 }
 
@@ -317,7 +329,8 @@ static enum policy_result deny_proof(const struct policy *policy, struct exchang
     bool of_proof = strcmp(code, "invalid_dpop_proof") == 0 || strcmp(code, USE_DPOP_NONCE) == 0;
     const char *error = of_proof ? code : "invalid_token";
     enum policy_result result = deny(ex, verdict, 401, code, str_from(text));
-    challenge(policy, ex, str_from(error), join_scopes(policy, &ex->arena, " "));
+    challenge_with(policy, ex, str_from(error), STR(""), join_scopes(policy, &ex->arena, " "),
+                   true);
     return result;
 }
 

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { deployment, lua, run, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
+import { client, proof } from '../lib/proof.mjs';
 import { request } from '../lib/wire.mjs';
 
 const OK = 'return function() return "ok" end';
@@ -69,12 +70,27 @@ test('every refusal leads to a document about the address that was refused', asy
 
 test('each scheme that would do has the address, Bearer first', async (t) => {
   const fields = { both: 'path = "/both", auth = { dpop = "optional", scope = "a" }', proof: FIELDS.proof };
-  const { h, get } = await world(t, { fields });
+  const { h, issuer, get } = await world(t, { fields });
   const [bearer, dpop, ...none] = challenges(await get('/both'));
   assert.equal(none.length, 0);
   assert.match(bearer, /^Bearer realm="luafn", scope="a", resource_metadata="/);
   assert.match(dpop, /^DPoP realm="luafn", algs="[^"]+", scope="a", resource_metadata="/);
   assert.equal(metadata(bearer), metadata(dpop));
+  // The error is that of the scheme which the token came by.
+  const who = await client();
+  const token = issuer.token({ cnf: { jkt: who.jkt }, scope: 'b' });
+  const proven = { Authorization: `DPoP ${token}`, DPoP: await proof(who, { url: h.url('/both'), token }) };
+  for (const [headers, own, other] of [[issuer.bearer({ scope: 'b' }), /^Bearer /, /^DPoP /], [proven, /^DPoP /, /^Bearer /]]) {
+    const res = await get('/both', { headers });
+    assert.equal(res.status, 403, res.text);
+    const lines = challenges(res);
+    assert.equal(lines.length, 2);
+    assert.match(lines[0], /^Bearer /);
+    assert.match(lines.find((line) => own.test(line)), /error="insufficient_scope".*scope="a", resource_metadata="/);
+    const plain = lines.find((line) => other.test(line));
+    assert.doesNotMatch(plain, /error=/);
+    assert.match(plain, /scope="a", resource_metadata="/);
+  }
   const doc = (await get(`${WELL_KNOWN}/proof`)).json();
   assert.equal(doc.dpop_bound_access_tokens_required, true);
   assert.ok(doc.dpop_signing_alg_values_supported.includes('ES256'));
@@ -192,7 +208,7 @@ test('a sign-in that will not do is told what to bring, once for all of it (RFC 
   assert.match(counted, new RegExp(`token_checks_total\\{code="insufficient_user_authentication"\\} ${rows.length}\\n`));
   const both = challenges(await ask('/recent', { auth_time: now - 3600 }));
   assert.match(both[0], /^Bearer realm="luafn", error="insufficient_user_authentication", max_age="60", resource_metadata=/);
-  assert.match(both[1], /^DPoP realm="luafn", error="insufficient_user_authentication", algs="[^"]+", max_age="60", resource_metadata=/);
+  assert.match(both[1], /^DPoP realm="luafn", algs="[^"]+", max_age="60", resource_metadata=/);
   assert.equal((await ask('/spaced', { 'https://ns/acr': 'mfa' })).status, 200);
   const explain = async (claims) => (await run(t, ['explain', issuer.token({ scope: 'pay', ...claims }), '--route', 'strong'], { dir: h.dir })).stdout;
   assert.match(await explain(good), /PASS {2}acr +"mfa" or "phr" +"phr"\n *PASS {2}auth_time +at most 300 s ago/);

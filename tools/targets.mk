@@ -135,6 +135,16 @@ bench-guard-update: ## write bench/counts.json anew
 bench-micro: $(OUT)/bench/micro ## what a function's state costs, and its limits; ARGS="scripts/me.lua 500"
 	$(Q)$< $(ARGS)
 
+$(OUT)/bench/store: bench/store.c $(OUT)/libluafn.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(OUT)/libluafn.a $(LIBS)
+
+.PHONY: bench-store
+bench-store: $(OUT)/bench/store ## the store on a server over hiredis alone, for the same commands
+	$(Q)dir=$$(mktemp -d) && { bash -c "exec -a redis-server redis-check-rdb --bind 127.0.0.1 --port 16399 --save '' >$$dir/log" & } && \
+	    pid=$$! && { until grep -q Ready $$dir/log 2>/dev/null; do kill -0 $$pid || exit 1; sleep 0.1; done; } && \
+	    { $< redis://127.0.0.1:16399; status=$$?; kill $$pid; rm -rf $$dir; exit $$status; }
+
 $(OUT)/bench/lambda_floor: bench/lambda_floor.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 $(WARN) -O2 -o $@ $< $(shell pkg-config --cflags --libs libcurl)

@@ -87,12 +87,14 @@ static const char revoke_script[] =
 /* PREFIX:kv:{SPACE}. A brace or a percent sign in the name would make it ambiguous. */
 static void add_space(struct buf *out, const char *prefix, struct str space)
 {
-    buf_printf(out, "%s:kv:{", prefix);
+    buf_add_str(out, str_from(prefix));
+    buf_add_str(out, STR(":kv:{"));
     for (size_t i = 0; i < space.len; i++) {
-        if (strchr("%{}", space.ptr[i]) != NULL)
-            buf_printf(out, "%%%02x", (unsigned char)space.ptr[i]);
+        char c = space.ptr[i];
+        if (c == '%' || c == '{' || c == '}' || c == '\0')
+            buf_printf(out, "%%%02x", (unsigned char)c);
         else
-            buf_add_char(out, space.ptr[i]);
+            buf_add_char(out, c);
     }
     buf_add_char(out, '}');
 }
@@ -177,7 +179,8 @@ static void make_list(struct command *c, const char *prefix, const struct store_
 static void make_count(struct command *c, const char *prefix, const struct store_request *q)
 {
     add_script(c, count_script);
-    buf_printf(c->text, "%s:rate:", prefix);
+    buf_add_str(c->text, str_from(prefix));
+    buf_add_str(c->text, STR(":rate:"));
     add_part(c, q->key);
     add_number(c, q->limit);
     add_number(c, (int64_t)q->ttl_ms);
@@ -190,7 +193,8 @@ static const char secret_script[] =
 static void make_once(struct command *c, const char *prefix, const struct store_request *q)
 {
     add_part(c, STR("SET"));
-    buf_printf(c->text, "%s:once:", prefix);
+    buf_add_str(c->text, str_from(prefix));
+    buf_add_str(c->text, STR(":once:"));
     add_part(c, q->key);
     add_part(c, STR("1"));
     add_part(c, STR("NX"));
@@ -295,14 +299,43 @@ void redis_command_clear(struct buf *text)
         buf_free(text);
 }
 
+enum { LENGTH_BYTES = 24 }; /* of a sign, digits and CRLF */
+
+/* The sign, the number, CRLF. Returns behind them. */
+static char *put_length(char *at, char sign, size_t value)
+{
+    char digits[LENGTH_BYTES];
+    unsigned count = 0;
+    do {
+        digits[count++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    *at++ = sign;
+    while (count > 0)
+        *at++ = digits[--count];
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
+}
+
+/* Each command of each request goes through here: one reservation, no formats. */
 void redis_command_write(struct buf *out, const struct str *parts, unsigned count)
 {
-    buf_printf(out, "*%u\r\n", count);
+    size_t most = LENGTH_BYTES;
+    for (unsigned i = 0; i < count; i++)
+        most += LENGTH_BYTES + parts[i].len;
+    if (buf_reserve(out, most) != 0)
+        return;
+    char *at = put_length(out->data + out->len, '*', count);
     for (unsigned i = 0; i < count; i++) {
-        buf_printf(out, "$%zu\r\n", parts[i].len);
-        buf_add_str(out, parts[i]);
-        buf_add_str(out, STR("\r\n"));
+        at = put_length(at, '$', parts[i].len);
+        if (parts[i].len > 0)
+            memcpy(at, parts[i].ptr, parts[i].len);
+        at += parts[i].len;
+        *at++ = '\r';
+        *at++ = '\n';
     }
+    out->len = (size_t)(at - out->data);
 }
 
 void redis_command_login(struct buf *out, const struct redis_address *a)

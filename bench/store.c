@@ -1,6 +1,6 @@
-/* What the store on a server costs over hiredis alone: the same commands, as many at a time, over one
- * connection, by store_submit and by redisAppendFormattedCommand and redisGetReply in a loop. Prints
- * microseconds of processor time for each.
+/* What the store on a server costs over hiredis alone: the same commands, as many at a time, over
+ * one connection, by store_submit and by redisAppendFormattedCommand and redisGetReply in a loop.
+ * Prints microseconds of processor time for each.
  *
  * usage: store URL */
 #include <hiredis/hiredis.h>

@@ -238,8 +238,9 @@ bool app_is_fleet(const struct app *app);
  * as that takes. `once` may be NULL. */
 bool app_once(struct app *app, struct arena *arena, struct exchange_once *once,
               void (*done)(void *arg), void *arg);
-/* What all machines have alike comes to be known here, and is kept there. */
-void app_fleet_open(struct app *app);
+/* What all machines have alike comes to be known here, and is kept there, from the first deployment
+ * on that needs it. */
+void app_fleet_need(struct app *app, const struct deployment *deployment);
 void app_fleet_close(struct app *app);
 /* app_delivery.c: as app_rate for a delivery of a webhook that is about to be run. `pass` false: it
  * was answered without, as it runs or has run. Else ex->on_settled tells its end. */

@@ -81,9 +81,28 @@ static void ask_secret(uv_timer_t *timer)
     store_submit(app->store, &app->fleet.request);
 }
 
-void app_fleet_open(struct app *app)
+static bool is_made(const struct dpop *dpop)
 {
-    if (!app_is_fleet(app))
+    return dpop->nonce == DPOP_NONCE_ON && dpop->nonce_secret.len == 0;
+}
+
+/* Does it ask for nonces without a secret of its own? */
+static bool makes_nonces(const struct deployment *d)
+{
+    for (unsigned i = 0; i < d->config->issuer_count; i++) {
+        if (is_made(&d->config->issuers[i].verifier.dpop))
+            return true;
+    }
+    for (unsigned i = 0; i < d->function_count; i++) {
+        if (is_made(&d->functions[i]->spec->policy.dpop))
+            return true;
+    }
+    return false;
+}
+
+void app_fleet_need(struct app *app, const struct deployment *deployment)
+{
+    if (app->fleet.open || !app_is_fleet(app) || !makes_nonces(deployment))
         return;
     app->fleet.open = true;
     uv_timer_init(app->loop, &app->fleet.again);

@@ -146,8 +146,6 @@ void app_reload(struct app *app)
         open_store(app, config);
     if (config != NULL && app->reader.settled == NULL)
         app_revocation_open(app, on_revocations_known);
-    if (config != NULL && !app->fleet.open)
-        app_fleet_open(app);
     const struct services services = {.loop = app->loop,
                                       .client = app->client,
                                       .issuers = app->issuers,
@@ -381,6 +379,7 @@ static void take_deployment(struct app *app, struct deployment *deployment)
     watch_files(app);
     retire(app, before);
     app_revocation_need(app, deployment->config);
+    app_fleet_need(app, deployment);
     app->ready = true;
     tell_ready(app);
 }

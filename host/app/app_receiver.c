@@ -428,15 +428,23 @@ static void on_gone_while_receiving(struct exchange *ex)
     exchange_release(ex);
 }
 
+/* In the words of the specification, however long a sender makes it. */
+static void refuse_long(struct receipt *r)
+{
+    refuse(r, "invalid_request", "the body is longer than 64 KiB");
+}
+
 static void on_body(struct exchange *ex)
 {
     struct receipt *r = ex->owner;
     const struct http_fault *fault = exchange_body_fault(ex);
     end_wait(r);
-    if (fault != NULL)
-        exchange_refuse(ex, fault);
-    else
+    if (fault == NULL)
         read_body(r);
+    else if (fault->status == 413)
+        refuse_long(r);
+    else
+        exchange_refuse(ex, fault);
     exchange_release(ex); /* the wait's */
 }
 
@@ -464,7 +472,7 @@ static void receive(struct receipt *r)
         return;
     }
     if (exchange_limit_body(ex, LIMIT_REVOCATION_EVENT) != NULL) {
-        refuse(r, "invalid_request", "the body is longer than 64 KiB");
+        refuse_long(r);
         return;
     }
     begin_wait(r, on_gone_while_receiving);

@@ -5,7 +5,7 @@ import test from 'node:test';
 import { deployment, eventually, lua, run, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { Redis } from '../lib/redis.mjs';
-import { request } from '../lib/wire.mjs';
+import { request, requestText } from '../lib/wire.mjs';
 
 const LOGOUT = '/hooks/logout', EVENTS = '/hooks/events';
 const BCL = 'http://schemas.openid.net/event/backchannel-logout';
@@ -43,6 +43,14 @@ function event(issuer, type, subject, { members = {}, over = {}, header = {} } =
 
 const form = { 'Content-Type': 'application/x-www-form-urlencoded' };
 const post = (h, path, headers, body) => request(h, { path, method: 'POST', headers, body });
+// Of a length that its head does not say.
+const unannounced = async (h, path, headers, body) => {
+  const wire = await h.connect();
+  wire.send(requestText({ method: 'POST', path, headers: { ...headers, 'Transfer-Encoding': 'chunked' } }), `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`);
+  const res = await wire.response();
+  wire.close();
+  return res;
+};
 const sendLogout = (h, token, more = '') => post(h, LOGOUT, form, `logout_token=${token}${more}`);
 const sendEvent = (h, token) => post(h, EVENTS, { 'Content-Type': 'application/secevent+jwt', Accept: 'application/json' }, token);
 
@@ -122,6 +130,7 @@ test('logout tokens that are none', async (t) => {
   assertLogout(await post(h, LOGOUT, form, `logout_token=${good}&logout_token=${good}`), 400, /one `logout_token`/);
   assertLogout(await post(h, LOGOUT, { 'Content-Type': 'application/json' }, JSON.stringify({ logout_token: good })), 400, /should be a form/);
   assertLogout(await post(h, LOGOUT, form, `x=${'y'.repeat(70000)}&logout_token=${good}`), 400, /longer than 64 KiB/);
+  assertLogout(await unannounced(h, LOGOUT, form, `x=${'y'.repeat(300000)}&logout_token=${good}`), 400, /longer than 64 KiB/);
   const get = await request(h, { path: `${LOGOUT}?logout_token=${good}` });
   assert.deepEqual([get.status, get.headers.allow], [405, ['POST']]);
   assert.deepEqual(await ask(h, mine), [200], 'none of them did anything');
@@ -209,6 +218,8 @@ test('events that are none', async (t) => {
     ['junk', 'invalid_request', /no signed token/], ['', 'invalid_request', /no signed token/],
   ]) assertEvent(await sendEvent(h, token), err, pattern);
   assertEvent(await post(h, EVENTS, form, bad({})), 'invalid_request', /should be application\/secevent\+jwt/);
+  for (const send of [post, unannounced]) assertEvent(await send(h, EVENTS, { 'Content-Type': 'application/secevent+jwt' }, 'x'.repeat(100000)), 'invalid_request', /longer than 64 KiB/);
+  assertEvent(await unannounced(h, EVENTS, { 'Content-Type': 'application/secevent+jwt' }, bad({ over: { iat: undefined } })), 'invalid_request', /`iat` is missing/);
   assert.equal((await request(h, { path: EVENTS })).status, 405);
   assert.deepEqual(await ask(h, issuer.bearer({ sub: 'u' })), [200], 'none of them did anything');
   assertEvent(await sendEvent(h, bad({ over: { aud: ['x', 'https://api/events'] } })));

@@ -2,7 +2,7 @@
 std = "lua54"
 max_line_length = 120
 local host = {
-    "after_response", "base64", "crypto", "env", "fetch", "html", "json", "jwt", "kv", "log", "parallel",
+    "after_response", "base64", "channel", "crypto", "env", "fetch", "html", "json", "jwt", "kv", "log", "parallel",
     "read_file", "respond", "schema", "sleep", "sql", "stream", "time", "url",
 }
 read_globals = host

@@ -4,6 +4,7 @@
 const struct binding bindings[] = {
     {"after_response", open_after_response},
     {"base64", open_base64},
+    {"channel", open_channel},
     {"crypto", open_crypto},
     {"env", open_env},
     {"fetch", open_fetch},

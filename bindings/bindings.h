@@ -14,6 +14,7 @@ extern const struct binding bindings_own[];
 /* One opener a file: pushes the module's table (or function). */
 int open_after_response(lua_State *L);
 int open_base64(lua_State *L);
+int open_channel(lua_State *L);
 int open_crypto(lua_State *L);
 int open_env(lua_State *L);
 int open_fetch(lua_State *L);

@@ -69,6 +69,38 @@ assert(base64.decode_url("aGVsbG8=") == nil)]],
 }
 
 modules[#modules + 1] = {
+  name = "channel",
+  summary = "Texts from one function to all that listen, in all workers; with KV_URL on all machines. Nothing is kept: a text reaches who listens at that moment, at most once, and those of one speaker on one channel in the order in which they were published. A name is UTF-8, 1 to 128 bytes, and shared by all functions; a text has 64 KiB at most.",
+  functions = {
+    {
+      name = "channel.publish",
+      summary = "Says a text to all who have subscribed to that name, here and elsewhere. Waits for none of them, and does not tell whether there are any.",
+      args = { { "name", "string", "" }, { "text", "string", "any bytes; see `json.encode`" } },
+      returns = { { "boolean?", "true" }, { "string?", "why not: the server of KV_URL cannot be reached" } },
+      errors = "A name or a text that is too long or none.",
+      example = [[assert(channel.publish("room 5", json.encode { from = "anna", text = "hello" }))]],
+    },
+    {
+      name = "channel.subscribe",
+      summary = "Listens from now on. What comes is taken by a `for` loop, or by calling the subscription, which waits. It ends with nil when it was closed, when the client of a WebSocket leaves, and when the host or this generation of the function goes. In a WebSocket or a stream `timeout` does not count while it waits.",
+      args = { { "name", "string", "" } },
+      returns = {
+        { "luafn.Subscription?", "nil if KV_URL's server cannot be reached" },
+        { "string?", "why" },
+      },
+      errors = "A name that is too long or none; where nothing can wait. The loop raises when more waits than 1,024 texts or 256 KiB: who takes nothing is dropped.",
+      example = [[
+local room <close> = channel.subscribe("room 5")
+channel.publish("room 5", "hello")
+for text in room do
+  assert(text == "hello")
+  break
+end]],
+    },
+  },
+}
+
+modules[#modules + 1] = {
   name = "crypto",
   summary = "Random bytes, digests, comparison of secrets, keys of passwords, signatures and sealed texts.",
   functions = {
@@ -974,6 +1006,13 @@ types[#types + 1] = {
     { "one", "fun(self, text: string, ...): table?", "the first row" },
     { "exec", "fun(self, text: string, ...): integer", "how many rows were written" },
     { "transaction", "fun(self, f: fun(tx: luafn.Database): ...): ...", "what `f` returns, committed; rolled back where it raises or does not come to its end" },
+  },
+}
+types[#types + 1] = {
+  name = "luafn.Subscription",
+  summary = "What `channel.subscribe` gives: called, as a `for` loop does, it waits for the next text. Closed at the end of its `<close>` variable, of the loop that made it, or of the request.",
+  fields = {
+    { "close", "fun(self)", "listens no more: who waits for the next text gets nil" },
   },
 }
 types[#types + 1] = {

@@ -54,6 +54,10 @@
 ---@field exec fun(self, text: string, ...): integer how many rows were written
 ---@field transaction fun(self, f: fun(tx: luafn.Database): ...): ... what `f` returns, committed; rolled back where it raises or does not come to its end
 
+---What `channel.subscribe` gives: called, as a `for` loop does, it waits for the next text. Closed at the end of its `<close>` variable, of the loop that made it, or of the request.
+---@class luafn.Subscription
+---@field close fun(self) listens no more: who waits for the next text gets nil
+
 ---A connection that sends messages both ways, as the function `websocket` of a result gets it.
 ---@class luafn.WebSocket
 ---@field messages fun(self): fun(): string?, string? for a `for` loop: the next message and its kind, `"text"` or `"binary"`; ends with the connection
@@ -226,6 +230,27 @@ function base64.encode(bytes) end
 ---@param bytes string any bytes
 ---@return string # base64url
 function base64.encode_url(bytes) end
+
+---Texts from one function to all that listen, in all workers; with KV_URL on all machines. Nothing is kept: a text reaches who listens at that moment, at most once, and those of one speaker on one channel in the order in which they were published. A name is UTF-8, 1 to 128 bytes, and shared by all functions; a text has 64 KiB at most.
+---@class luafn.channel
+channel = {}
+
+---Says a text to all who have subscribed to that name, here and elsewhere. Waits for none of them, and does not tell whether there are any.
+---
+---Raises: A name or a text that is too long or none.
+---@param name string
+---@param text string any bytes; see `json.encode`
+---@return boolean? # true
+---@return string? # why not: the server of KV_URL cannot be reached
+function channel.publish(name, text) end
+
+---Listens from now on. What comes is taken by a `for` loop, or by calling the subscription, which waits. It ends with nil when it was closed, when the client of a WebSocket leaves, and when the host or this generation of the function goes. In a WebSocket or a stream `timeout` does not count while it waits.
+---
+---Raises: A name that is too long or none; where nothing can wait. The loop raises when more waits than 1,024 texts or 256 KiB: who takes nothing is dropped.
+---@param name string
+---@return luafn.Subscription? # nil if KV_URL's server cannot be reached
+---@return string? # why
+function channel.subscribe(name) end
 
 ---Random bytes, digests, comparison of secrets, keys of passwords, signatures and sealed texts.
 ---@class luafn.crypto

@@ -7,6 +7,7 @@
 -- room -> rooms that it may use, beside its own and base; "*" for all
 local uses = {
   base = "", shared = "", json = "", http = "", store = "", sql = "",
+  channel = "shared store",
   schema = "json",
   html = "lua",
   auth = "shared json http",
@@ -20,11 +21,11 @@ local uses = {
   config = "json schema http auth journal lua options server store",
   run = "shared json schema http auth journal lua options",
   debug = "shared json schema http auth journal lua options run",
-  bindings = "shared json schema http auth journal store sql lua html client issuer options run",
-  app = "shared json schema http auth journal store sql lua html client otlp issuer server options config run bindings "
-    .. "debug",
-  process = "shared json schema http auth journal store sql lua html client otlp issuer server options config run "
-    .. "bindings debug app",
+  bindings = "shared json schema http auth journal store channel sql lua html client issuer options run",
+  app = "shared json schema http auth journal store channel sql lua html client otlp issuer server options config run "
+    .. "bindings debug",
+  process = "shared json schema http auth journal store channel sql lua html client otlp issuer server options config "
+    .. "run bindings debug app",
   cli = "*", host = "*",
 }
 
@@ -54,8 +55,8 @@ local owned = {
   { "^lua%.h$", WITH_LUA },
   { "^lauxlib%.h$", WITH_LUA },
   { "^lualib%.h$", { "^host/lua/", "^host/run/instance%.c$" } },
-  { "^uv%.h$", { "^host/server/", "^host/client/", "^host/otlp/", "^host/issuer/", "^host/store/", "^host/sql/",
-                 "^host/lua/", "^host/debug/", "^host/run/", "^host/app/", "^host/process/",
+  { "^uv%.h$", { "^host/server/", "^host/client/", "^host/otlp/", "^host/issuer/", "^host/store/", "^host/channel/",
+                 "^host/sql/", "^host/lua/", "^host/debug/", "^host/run/", "^host/app/", "^host/process/",
                  "^host/cli/", "^host/main%.c$", "^bindings/" } },
 }
 

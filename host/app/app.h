@@ -100,8 +100,9 @@ struct app {
     void *drained_arg;
     struct list lives; /* who follow it: app_journal.c */
     unsigned live_count;
-    struct store *store;                /* NULL: none */
-    struct sql *sql;                    /* databases that functions have opened */
+    struct store *store; /* NULL: none */
+    struct sql *sql;     /* databases that functions have opened */
+    struct channel_hub *channels;
     struct redis_address store_address; /* of one on a server; place_count 0: it is embedded */
     struct app_reader reader;
     struct app_fleet fleet;

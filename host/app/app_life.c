@@ -9,6 +9,7 @@
 #include "auth/token_cache.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "channel/channel.h"
 #include "http/packed.h"
 #include "journal/journal.h"
 #include "otlp/otlp.h"
@@ -101,6 +102,7 @@ static void open_store(struct app *app, const struct config *config)
     app->store_address = *address;
     if (address->place_count > 0) {
         app->store = store_connect(app->loop, &app->store_address);
+        channel_hub_use(app->channels, app->store);
     } else if (app->options.kv_file != NULL) {
         app->store = store_open(app->loop, app->options.kv_file, &err);
         if (app->store == NULL)
@@ -151,6 +153,7 @@ void app_reload(struct app *app)
                                       .issuers = app->issuers,
                                       .store = app->store,
                                       .sql = app->sql,
+                                      .channels = app->channels,
                                       .dev = app->options.dev,
                                       .metrics = app->options.metrics,
                                       .page = app->page,
@@ -400,6 +403,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     memset(app, 0, sizeof(*app));
     app->loop = loop;
     app->sql = sql_new(loop, options->sql_trial);
+    app->channels = channel_hub_new(loop);
     app->options = *options;
     app_own_init(app);
     app->on_ready = on_ready;
@@ -410,7 +414,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     app->client = client_new(loop);
     app->issuers =
         app->client != NULL ? issuers_new(loop, app->client, options->state_folder) : NULL;
-    if (app->issuers == NULL || task_queue_open(loop) != 0)
+    if (app->issuers == NULL || app->channels == NULL || task_queue_open(loop) != 0)
         return -ENOMEM;
     issuers_trust(app->issuers, options->trusted);
     invocation_pool_open(loop);
@@ -504,6 +508,7 @@ void app_drain(struct app *app, void (*done)(void *arg), void *arg)
     app->drained_arg = arg;
     app->draining = true;
     close_websockets(app->current);
+    channel_hub_drain(app->channels);
     app_journal_close(app);
     app_debug_close(app);
     server_drain(app->server, app->otlp != NULL ? on_drained : done, app->otlp != NULL ? app : arg);
@@ -542,6 +547,7 @@ void app_close(struct app *app)
     client_free(app->client);
     app_revocation_close(app);
     app_fleet_close(app);
+    channel_hub_close(app->channels);
     if (app->store != NULL)
         store_close(app->store);
     sql_close(app->sql);
@@ -568,6 +574,7 @@ void app_free(struct app *app)
     if (app->options.board == NULL)
         board_free(app->board);
     store_free(app->store);
+    channel_hub_free(app->channels);
     free(app->own_page);
     token_cache_clear();
     exchange_pool_free();

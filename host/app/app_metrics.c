@@ -7,6 +7,7 @@
 
 #include "auth/token_cache.h"
 #include "base/log.h"
+#include "channel/channel.h"
 #include "issuer/outbound.h"
 #include "otlp/otlp.h"
 
@@ -36,6 +37,13 @@ void app_publish(struct app *app)
         to->otlp_sent = from->otlp_sent + otlp.sent;
         to->otlp_dropped = from->otlp_dropped + otlp.dropped;
         to->otlp_failures = from->otlp_failures + otlp.failures;
+    }
+    if (app->channels != NULL) {
+        const struct channel_stats channels = channel_hub_stats(app->channels);
+        to->channel_published = from->channel_published + channels.published;
+        to->channel_delivered = from->channel_delivered + channels.delivered;
+        to->channel_dropped = from->channel_dropped + channels.dropped;
+        app->page->gauges.channel_subscribers = channels.subscribers;
     }
     app->page->gauges.cache_bytes = cache.bytes;
     if (app->server == NULL)
@@ -140,6 +148,14 @@ static void add_host(struct buf *out, const struct worker_metrics *sum)
          AT(reloads)},
         {"log_dropped_total", "counter", "Log lines that could not be written.",
          AT(copies.log_dropped)},
+        {"channel_published_total", "counter",
+         "Messages that functions have published on channels.", AT(copies.channel_published)},
+        {"channel_delivered_total", "counter",
+         "Messages that were put into the queues of subscribers.", AT(copies.channel_delivered)},
+        {"channel_dropped_total", "counter",
+         "Subscribers that were dropped because they took too long.", AT(copies.channel_dropped)},
+        {"channel_subscribers", "gauge", "Subscribers of channels.",
+         AT(gauges.channel_subscribers)},
         {"store_failures_total", "counter", "Requests to KV_URL's server that it did not serve.",
          AT(copies.store_failures)},
         {"outbound_token_requests_total", "counter", "Tokens asked for, for calls of `fetch`.",

@@ -234,27 +234,38 @@
 #define LIMIT_SCHEDULE_LATE 60   /* runs that are later are passed over, but for the newest */
 
 /* ---- kv: the embedded store ---- */
-#define LIMIT_KV_KEY_BYTES    600 /* as Netlify Blobs */
-#define LIMIT_KV_VALUE_BYTES  (1024 * 1024)
-#define LIMIT_SQL_PARAMS      200  /* of a statement */
-#define LIMIT_SQL_PREPARED    64   /* texts that a connection keeps prepared */
-#define LIMIT_SQL_CONNECT     10.0 /* seconds to a database */
-#define LIMIT_SQL_BUSY        5    /* seconds that a writer waits for another's lock: SQLite */
-#define LIMIT_SQL_ROWS        (64 * 1024 * 1024)   /* of a result, where memory has no limit */
-#define LIMIT_MIGRATION       (16 * 1024 * 1024)   /* bytes of a migration's text */
-#define LIMIT_KV_SPACE_NAME   128                  /* a namespace's name */
-#define LIMIT_KV_SPACE_KEYS   1000000              /* keys of a namespace */
-#define LIMIT_KV_SPACE_BYTES  (256 * 1024 * 1024)  /* of a namespace: keys, values, overhead */
-#define LIMIT_KV_BYTES        (1024 * 1024 * 1024) /* of all */
-#define LIMIT_KV_OVERHEAD     64                   /* what a key counts beside its bytes */
-#define LIMIT_KV_MAP_BYTES    ((size_t)8 << 30)    /* addresses: pages are half empty at worst */
-#define LIMIT_KV_LIST         1000                 /* keys that one list gives */
-#define LIMIT_KV_LOOK         50                   /* that the dashboard shows at once */
-#define LIMIT_KV_LIST_STEPS   5000                 /* keys that one list looks at */
-#define LIMIT_KV_BATCH        1024                 /* writes that share one sync */
-#define LIMIT_KV_BATCH_BYTES  (8 * 1024 * 1024)
-#define LIMIT_KV_SLICE_NS     1000000 /* of a loop's turn, for those whose writes are done */
-#define LIMIT_KV_TTL          (100.0 * 365 * 86400) /* "for ever" is said by leaving it out */
+#define LIMIT_KV_KEY_BYTES        600 /* as Netlify Blobs */
+#define LIMIT_KV_VALUE_BYTES      (1024 * 1024)
+#define LIMIT_SQL_PARAMS          200  /* of a statement */
+#define LIMIT_SQL_PREPARED        64   /* texts that a connection keeps prepared */
+#define LIMIT_SQL_CONNECT         10.0 /* seconds to a database */
+#define LIMIT_SQL_BUSY            5    /* seconds that a writer waits for another's lock: SQLite */
+#define LIMIT_SQL_ROWS            (64 * 1024 * 1024)   /* of a result, where memory has no limit */
+#define LIMIT_MIGRATION           (16 * 1024 * 1024)   /* bytes of a migration's text */
+#define LIMIT_KV_SPACE_NAME       128                  /* a namespace's name */
+#define LIMIT_KV_SPACE_KEYS       1000000              /* keys of a namespace */
+#define LIMIT_KV_SPACE_BYTES      (256 * 1024 * 1024)  /* of a namespace: keys, values, overhead */
+#define LIMIT_KV_BYTES            (1024 * 1024 * 1024) /* of all */
+#define LIMIT_KV_OVERHEAD         64                   /* what a key counts beside its bytes */
+#define LIMIT_KV_MAP_BYTES        ((size_t)8 << 30) /* addresses: pages are half empty at worst */
+#define LIMIT_KV_LIST             1000              /* keys that one list gives */
+#define LIMIT_KV_LOOK             50                /* that the dashboard shows at once */
+#define LIMIT_KV_LIST_STEPS       5000              /* keys that one list looks at */
+#define LIMIT_KV_BATCH            1024              /* writes that share one sync */
+#define LIMIT_KV_BATCH_BYTES      (8 * 1024 * 1024)
+#define LIMIT_KV_SLICE_NS         1000000 /* of a loop's turn, for those whose writes are done */
+#define LIMIT_KV_TTL              (100.0 * 365 * 86400) /* "for ever" is said by leaving it out */
+#define LIMIT_CHANNEL_NAME        128                   /* of a channel, bytes */
+#define LIMIT_CHANNEL_TEXT        (64 * 1024)           /* of a message */
+#define LIMIT_CHANNEL_RING        (4 * 1024 * 1024) /* of messages, between the workers of a host */
+#define LIMIT_CHANNEL_READ        (256 * 1024)      /* of them in one turn of a worker's loop */
+#define LIMIT_CHANNEL_QUEUE       1024              /* messages that wait for a subscriber */
+#define LIMIT_CHANNEL_WAITING     (256 * 1024)      /* ... and their bytes */
+#define LIMIT_CHANNEL_MEMORY      (16 * 1024 * 1024) /* of those that wait for anybody in a worker */
+#define LIMIT_CHANNEL_SUBSCRIBERS 100000             /* of a worker */
+#define LIMIT_CHANNEL_AGAIN_MS                                                                     \
+    250                            /* after the server was lost: when it is asked to listen again  \
+                                    */
 #define LIMIT_KV_SERVER_MS    2000 /* KV_URL: for the next reply; then the connection is given up */
 #define LIMIT_KV_SERVER_BYTES (16 * 1024 * 1024) /* commands that wait to be sent */
 #define LIMIT_KV_SENTINELS    8                  /* hosts in KV_URL */

@@ -58,6 +58,7 @@ struct services {
     struct issuers *issuers;
     struct store *store; /* of kv */
     struct sql *sql;     /* databases */
+    struct channel_hub *channels;
     const struct verifier
         *verifiers; /* the deployment's issuers, for jwt.require_scope and company */
     unsigned verifier_count;

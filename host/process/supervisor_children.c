@@ -56,6 +56,7 @@ static _Noreturn void run_child(struct supervisor *s, unsigned index)
     options.app.replaces = s->announced;
     replay_share(s->carried.proofs);
     revocations_share(s->carried.revocations);
+    channels_share(s->carried.channels);
     nonce_secret_share(s->carried.nonces);
     options.app.board = s->carried.board;
     options.app.rates = s->carried.rates;

@@ -125,8 +125,10 @@ void function_close_websockets(struct function *function, const struct instance 
     list_each(node, &function->invocations)
     {
         struct invocation *inv = container_of(node, struct invocation, in_function);
-        if (instance == NULL || inv->instance == instance)
-            websocket_go_away(inv);
+        if (instance != NULL && inv->instance != instance)
+            continue;
+        websocket_go_away(inv);
+        invocation_leave(inv);
     }
 }
 

@@ -182,7 +182,8 @@ void invocation_go_on(struct invocation *inv)
 static void on_deadline(uv_timer_t *timer)
 {
     struct invocation *inv = container_of(timer, struct invocation, timer);
-    if (!list_is_empty(&inv->writers) || inv->reader != NULL)
+    if (!list_is_empty(&inv->writers) || inv->reader != NULL ||
+        (inv->listening > 0 && inv->stream != 0))
         invocation_extend(inv);
     if (clock_monotonic_ns() < inv->budget.deadline_ns)
         arm_timer(inv);
@@ -379,6 +380,8 @@ static void init(struct invocation *inv, struct call *call, struct instance *ins
     list_init(&inv->tasks);
     list_init(&inv->writers);
     list_init(&inv->endings);
+    list_init(&inv->leavings);
+    inv->listening = 0;
     list_push(&function->invocations, &inv->in_function);
     invocation_extend(inv);
     exchange_hold(inv->ex);

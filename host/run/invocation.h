@@ -38,6 +38,8 @@ struct invocation {
     struct op *reader;   /* the one that waits for the client to send: chunks.c, websocket.c */
     struct websocket *websocket; /* in the exchange's arena; NULL: it is none */
     struct list endings;         /* struct invocation_ending */
+    struct list leavings;        /* struct invocation_leaving */
+    unsigned listening;          /* operations that wait for what others send: channels */
     bool starting;               /* the first resume is under way */
     unsigned standing;           /* of its tasks, for a debugger: the wall clock stands, too */
     uint64_t left_ns;            /* ... with so much to go */
@@ -77,6 +79,23 @@ struct invocation_ending {
 };
 void invocation_on_end(struct invocation *inv, struct invocation_ending *ending);
 
+/* Something that is told, once, with the node taken off, that the invocation should come to its
+ * end: its host or its generation goes, or the client of its WebSocket has left. Nothing may be
+ * resumed from within. */
+struct invocation_leaving {
+    struct list node;
+    void (*leave)(struct invocation_leaving *leaving);
+};
+static inline void invocation_leave(struct invocation *inv)
+{
+    while (!list_is_empty(&inv->leavings)) {
+        struct invocation_leaving *leaving =
+            container_of(inv->leavings.next, struct invocation_leaving, node);
+        list_remove(&leaving->node);
+        leaving->leave(leaving);
+    }
+}
+
 /* Counts the wall clock from now on: it begins, or a stream moved; but not past what whoever asked
  * waits for. The timer is not moved: it finds out that it came too early. */
 static inline void invocation_extend(struct invocation *inv)
@@ -99,6 +118,14 @@ static inline uint64_t invocation_left(const struct invocation *inv)
 {
     uint64_t now = clock_monotonic_ns(), end = inv->budget.deadline_ns;
     return inv->standing > 0 ? inv->left_ns : end > now ? end - now : 0;
+}
+
+/* A stream or a WebSocket has got something to do: that is a piece of work of its own. */
+static inline void invocation_begin_work(struct invocation *inv)
+{
+    invocation_extend(inv);
+    inv->function->metrics->cpu_ns += inv->budget.cpu_used_ns;
+    inv->budget.cpu_used_ns = 0;
 }
 
 /* Adds a task beside the main one (parallel). Its `done` is the caller's. */

@@ -110,6 +110,7 @@ static bool charge(struct websocket *ws)
 static void end_reading(struct websocket *ws)
 {
     ws->over = true;
+    invocation_leave(ws->inv);
     if (ws->inv->ex->conn != NULL)
         exchange_stop_reading(ws->inv->ex);
     websocket_reader_free(&ws->reader);
@@ -353,14 +354,6 @@ static struct websocket *lx_websocket(lua_State *L, int index)
     return inv != NULL && (lua_Integer)inv->stream == handle->stream ? inv->websocket : NULL;
 }
 
-/* Each message is a piece of work of its own. */
-static void begin_work(struct invocation *inv)
-{
-    invocation_extend(inv);
-    inv->function->metrics->cpu_ns += inv->budget.cpu_used_ns;
-    inv->budget.cpu_used_ns = 0;
-}
-
 /* Pushes the next message and its kind, or nil. */
 static int lx_push_message(lua_State *L, struct websocket *ws)
 {
@@ -368,7 +361,7 @@ static int lx_push_message(lua_State *L, struct websocket *ws)
         lua_pushnil(L);
         return 1;
     }
-    begin_work(ws->inv);
+    invocation_begin_work(ws->inv);
     ws->working = true;
     struct message *message = container_of(ws->messages.next, struct message, node);
     lua_pushlstring(L, message->bytes, message->len);

@@ -410,8 +410,12 @@ static void take(struct conn *conn)
             h1->stash_used = 0;
         }
     }
-    if (conn->peer_eof && h1->stash.len == 0 && conn->state == CONN_OPEN && !conn->done_reading)
+    if (!conn->peer_eof || h1->stash.len > 0 || conn->state != CONN_OPEN)
+        return;
+    if (!conn->done_reading)
         end_input(h1);
+    else if (peer_has_left(h1)) /* behind the last request nothing is read */
+        conn_close(conn);
 }
 
 static void take_input(struct conn *conn, struct str input)

@@ -72,6 +72,12 @@ static int init_nonces(void *table, unsigned workers)
     return nonce_secret_init(table);
 }
 
+static int init_channels(void *table, unsigned workers)
+{
+    (void)workers;
+    return channels_init(table);
+}
+
 static int init_metrics(void *table, unsigned workers)
 {
     struct metrics *metrics = table;
@@ -96,7 +102,8 @@ static const struct part parts[] = {
     {"deliveries", 1, sizeof(struct delivery_table), 0, AT(deliveries), init_deliveries},
     {"revocations", 1, sizeof(struct revocation_table), 0, AT(revocations), init_revocations},
     {"suspensions", 1, sizeof(struct suspension_table), 0, AT(suspensions), NULL},
-    {"metrics", 5, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
+    {"channels", 1, sizeof(struct channel_ring), 0, AT(channels), init_channels},
+    {"metrics", 6, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
      init_metrics},
     {"workers", 0, sizeof(struct worker_table), 0, AT(workers), init_workers},
 };

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "shared/board.h"
+#include "shared/channels.h"
 #include "shared/delivery.h"
 #include "shared/generations.h"
 #include "shared/metrics.h"
@@ -33,6 +34,7 @@ struct carried {
     struct delivery_table *deliveries;
     struct revocation_table *revocations;
     struct suspension_table *suspensions;
+    struct channel_ring *channels;
     struct metrics *metrics;
     struct worker_table *workers; /* not carried: this program's own */
     unsigned first_page;          /* of this program's workers, in metrics */

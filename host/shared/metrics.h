@@ -43,11 +43,12 @@ struct metric_copies {
     uint64_t cache_hits, cache_misses, log_dropped, store_failures;
     uint64_t outbound_requests, outbound_failures;
     uint64_t otlp_sent, otlp_dropped, otlp_failures;
+    uint64_t channel_published, channel_delivered, channel_dropped;
 };
 
 /* As it is now; cleared when the worker ends. */
 struct metric_gauges {
-    uint64_t connections, cache_bytes, held_bytes;
+    uint64_t connections, cache_bytes, held_bytes, channel_subscribers;
     uint64_t serving;  /* it has loaded everything and listens */
     uint64_t keyless;  /* it lacks an issuer's keys */
     uint64_t draining; /* it takes nothing new */

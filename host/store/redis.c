@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "store/redis_command.h"
+#include "store/redis_ear.h"
 #include "store/redis.h"
 #include "store/store.h"
 
@@ -14,6 +15,7 @@ struct redis {
     struct redis_server server;
     struct redis_link *link;
     struct redis_link *follower; /* for what the server lets wait; NULL: nobody has asked */
+    struct redis_ear *ear;       /* NULL: nobody has listened to a channel */
     struct buf scratch;          /* of the command that is being made */
     uv_loop_t *loop;
 };
@@ -241,6 +243,14 @@ static void submit(struct store *store, struct store_request *request)
         give_back(redis_of(store), request, status);
 }
 
+static int hear(struct store *store, struct str name, bool yes)
+{
+    struct redis *r = redis_of(store);
+    if (r->ear == NULL)
+        r->ear = redis_ear_new(r->loop, &r->server, &store->listener);
+    return r->ear != NULL ? redis_ear_hear(r->ear, name, yes) : -ENOMEM;
+}
+
 /* The server does it. */
 static void sweep(struct store *store)
 {
@@ -253,6 +263,8 @@ static void close_store(struct store *store)
     redis_link_close(r->link);
     if (r->follower != NULL)
         redis_link_close(r->follower);
+    if (r->ear != NULL)
+        redis_ear_close(r->ear);
 }
 
 static void free_store(struct store *store)
@@ -260,6 +272,7 @@ static void free_store(struct store *store)
     struct redis *r = redis_of(store);
     redis_link_free(r->link);
     redis_link_free(r->follower);
+    redis_ear_free(r->ear);
     redis_server_free(&r->server);
     buf_free(&r->scratch);
     free(r);
@@ -269,6 +282,7 @@ static const struct store_backend redis_backend = {
     .is_remote = true,
     .submit = submit,
     .sweep = sweep,
+    .hear = hear,
     .close = close_store,
     .free = free_store,
 };

@@ -235,6 +235,14 @@ static void make_revoked(struct command *c, const char *prefix, const struct sto
     add_part(c, q->after.len > 0 ? q->after : STR("0"));
 }
 
+static void make_publish(struct command *c, const char *prefix, const struct store_request *q)
+{
+    add_part(c, STR("PUBLISH"));
+    buf_printf(c->text, "%s:channel:", prefix);
+    add_part(c, q->key);
+    add_part(c, q->value.bytes);
+}
+
 static void make_write(struct command *c, const char *prefix, const struct store_request *q)
 {
     const char *scripts[] = {[STORE_SET] = set_script,
@@ -277,6 +285,8 @@ int redis_command_make(struct buf *text, const char *prefix, const struct store_
         make_revoke(&c, prefix, q);
     else if (q->kind == STORE_REVOKED)
         make_revoked(&c, prefix, q);
+    else if (q->kind == STORE_PUBLISH)
+        make_publish(&c, prefix, q);
     else
         make_write(&c, prefix, q);
     if (buf_failed(text)) {

@@ -6,8 +6,8 @@
  * write that adds to it removes some that are gone. A value is "t" and a text, "j" and JSON, or an
  * integer's digits as they are, which INCRBY takes. PREFIX:rate:CALLER is how many requests passed.
  * PREFIX:once:NAME is there while NAME may not be used again, PREFIX:secret:NAME what all have
- * alike. PREFIX:revoked is a stream of revocations, of which whoever adds one removes those that
- * are old.
+ * alike. PREFIX:channel:NAME is a channel. PREFIX:revoked is a stream of revocations, of which
+ * whoever adds one removes those that are old.
  */
 #pragma once
 

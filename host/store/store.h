@@ -26,11 +26,12 @@ enum store_kind {
     STORE_DELETE,
     STORE_INCR,
     STORE_CAS,
-    STORE_COUNT,  /* a request of a rate limit; only where store_is_remote */
-    STORE_ONCE,   /* notes a name that may be used once; only where store_is_remote */
-    STORE_SECRET, /* what all machines have alike; only where store_is_remote */
-    STORE_REVOKE, /* adds a revocation to those that are kept (revoked.h) */
-    STORE_REVOKED /* reads them, in the order in which they were added */
+    STORE_COUNT,   /* a request of a rate limit; only where store_is_remote */
+    STORE_ONCE,    /* notes a name that may be used once; only where store_is_remote */
+    STORE_SECRET,  /* what all machines have alike; only where store_is_remote */
+    STORE_REVOKE,  /* adds a revocation to those that are kept (revoked.h) */
+    STORE_REVOKED, /* reads them, in the order in which they were added */
+    STORE_PUBLISH  /* `value` to all who hear the channel `key`; only where store_is_remote */
 };
 
 enum { STORE_REVOCATION_BYTES = 16 };
@@ -87,15 +88,28 @@ struct store_backend {
     bool is_remote;
     void (*submit)(struct store *store, struct store_request *request);
     void (*sweep)(struct store *store);
+    int (*hear)(struct store *store, struct str name, bool yes);
     bool (*is_lost)(struct store *store); /* NULL: never */
     void (*close)(struct store *store);
     void (*free)(struct store *store);
+};
+
+/* Who is told of what comes on channels. All from the loop, and none from within store_hear. */
+struct store_listener {
+    void (*message)(void *arg, struct str name, struct str text);
+    /* From now on the channel is heard: status 0; or why not. */
+    void (*heard)(void *arg, struct str name, int status);
+    /* Nothing is heard any more: all that is wanted is to be said again. False: not all could be,
+     * and it comes once more. */
+    bool (*lost)(void *arg);
+    void *arg;
 };
 
 /* The beginning of every backend's struct. */
 struct store {
     const struct store_backend *backend; /* static */
     uint64_t failures;                   /* requests that a server did not serve */
+    struct store_listener listener;      /* set before store_hear */
 };
 
 /* Statuses of the store's own, beside negative errno values. */
@@ -147,6 +161,13 @@ static inline bool store_is_remote(const struct store *store)
 static inline void store_submit(struct store *store, struct store_request *request)
 {
     store->backend->submit(store, request);
+}
+
+/* From now on the channel is listened to, or not any more. Only where store_is_remote. 0, or why
+ * not; that it is comes by listener.heard. */
+static inline int store_hear(struct store *store, struct str name, bool yes)
+{
+    return store->backend->hear(store, name, yes);
 }
 
 /* Is the file that it has open not the one any more that others open, as that was set aside, or is

@@ -80,6 +80,14 @@ static void on_timer(uv_timer_t *timer)
     pass_over(container_of(timer, struct redis_find, timer), "no answer in time");
 }
 
+/* The last one has what is left of the time of whoever searches. */
+static void limit_wait(struct redis_find *find)
+{
+    uv_timer_stop(&find->timer);
+    if (find->asked + 1 < find->server->address->place_count)
+        uv_timer_start(&find->timer, on_timer, LIMIT_KV_SENTINEL_MS, 0);
+}
+
 static void ask(struct redis_find *find, bool login)
 {
     const struct redis_address *a = find->server->address;
@@ -175,7 +183,7 @@ static void ask_one(struct redis_find *find)
         finish(find, NULL);
         return;
     }
-    uv_timer_start(&find->timer, on_timer, LIMIT_KV_SENTINEL_MS, 0);
+    limit_wait(find);
 }
 
 struct redis_find *redis_find_new(uv_loop_t *loop, struct redis_server *server,
@@ -195,6 +203,6 @@ struct redis_find *redis_find_new(uv_loop_t *loop, struct redis_server *server,
         return NULL;
     }
     uv_timer_init(loop, &find->timer);
-    uv_timer_start(&find->timer, on_timer, LIMIT_KV_SENTINEL_MS, 0);
+    limit_wait(find);
     return find;
 }

@@ -1,5 +1,6 @@
 /* Asks the Sentinels of KV_URL, one after the other, where the primary is. Who does not answer
- * within LIMIT_KV_SENTINEL_MS is passed over, and is the last to be asked the next time. */
+ * within LIMIT_KV_SENTINEL_MS is passed over, and is the last to be asked the next time;
+ * the last one is waited for until redis_find_cancel. */
 #pragma once
 
 #include <uv.h>

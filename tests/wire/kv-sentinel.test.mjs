@@ -57,7 +57,7 @@ test('a primary that has become a replica, or has lost its replicas, is left and
   const place = (port) => `*2\r\n$9\r\n127.0.0.1\r\n$${String(port).length}\r\n${port}\r\n`;
   const answer = { text: place(before.port) };
   const h = await host(t, `redis+sentinel://127.0.0.1:${await liar(t, answer)}/shop`);
-  assert.deepEqual(await call(h, 'set', 'k', 'v'), [true]);
+  await eventually(async () => (await call(h, 'set', 'k', 'v'))[0] === true, 10, 'it is found');
   await before.ask('config', 'set', 'min-replicas-to-write', '1');
   assert.deepEqual(await call(h, 'set', 'k', 'none'), UNREACHABLE);
   await before.ask('config', 'set', 'min-replicas-to-write', '0');
@@ -108,7 +108,7 @@ test('Sentinels that are away, silent, wrong, or speak nonsense', async (t) => {
   const replica = await Redis.start(t, ['--replicaof', '127.0.0.1', redis.port]);
   const place = (port) => `*2\r\n$9\r\n127.0.0.1\r\n$${String(port).length}\r\n${port}\r\n`;
   const says = [
-    [null, /Sentinel at 127\.0\.0\.1:\d+: no answer in time/],
+    [null, /cannot be reached: no answer in time/],
     ['*-1\r\n', /it knows no primary of the name that KV_URL has behind the hosts/],
     [':1\r\n', /an answer to something else/],
     ['*2\r\n$0\r\n\r\n$1\r\n1\r\n', /an answer to something else/],
@@ -120,12 +120,16 @@ test('Sentinels that are away, silent, wrong, or speak nonsense', async (t) => {
   ];
   await Promise.all(says.map(async ([answer, says]) => {
     const wrong = await liar(t, { text: answer });
-    const h = await host(t, `redis+sentinel://127.0.0.1:${wrong}/shop`);
-    assert.deepEqual(await call(h, 'get', 'k'), UNREACHABLE, answer);
-    await eventually(() => says.test(h.stderr), 5, `${answer}: ${h.stderr}`);
+    // This process plays all of them, and is late where others are busy: then another host asks.
+    await eventually(async () => {
+      const h = await host(t, `redis+sentinel://127.0.0.1:${wrong}/shop`);
+      assert.deepEqual(await call(h, 'get', 'k'), UNREACHABLE, answer);
+      await h.says(/cannot be reached/);
+      return says.test(h.stderr);
+    }, 30, `${answer}: ${says}`);
     if (answer === place(replica.port) || answer === place('x')) return;
     const good = await liar(t, { text: place(redis.port) });
     const both = await host(t, `redis+sentinel://127.0.0.1:${wrong},127.0.0.1:${good}/shop`);
-    assert.equal((await call(both, 'set', 'k', 'v'))[0], true, 'the next one is asked');
+    await eventually(async () => (await call(both, 'set', 'k', 'v'))[0] === true, 10, 'the next one is asked');
   }));
 });

@@ -12,6 +12,14 @@ import { Redis } from '../lib/redis.mjs';
 
 const host = (t, url, options = {}) => start(t, { files: deployment({ call: CALL }), ...options, env: { KV_URL: url, ...options.env } });
 const UNREACHABLE = [null, "the store's server cannot be reached"];
+// The log tells of an outage once, and on a busy machine it may be of an answer that was late: then another host asks.
+const isTold = (t, url, says) => eventually(async () => {
+  const h = await host(t, url);
+  assert.deepEqual(await call(h, 'get', 'k'), UNREACHABLE, url);
+  await h.says(/cannot be reached/);
+  assert.doesNotMatch(h.stderr, /geheim/);
+  return says.test(h.stderr);
+}, 30, `${url}: ${says}`);
 const SIZES = [1, 16 * 1024 - 1, 16 * 1024 + 1, 64 * 1024 + 1, 256 * 1024, 1024 * 1024 - 8];
 
 test('what is trusted: the system, or who ca names; values of all sizes pass', async (t) => {
@@ -42,10 +50,9 @@ test('a server that wants a certificate of ours', async (t) => {
   const dir = folder(t);
   const tls = certificate(dir);
   const redis = await Redis.start(t, ['--tls-auth-clients', 'yes'], undefined, tls);
-  const [good, bad] = await Promise.all([`&cert=${tls.cert}&key=${tls.key}`, ''].map((more) => host(t, `${redis.url}?ca=${tls.cert}${more}`)));
+  const good = await host(t, `${redis.url}?ca=${tls.cert}&cert=${tls.cert}&key=${tls.key}`);
   assert.deepEqual(await call(good, 'incr', 'n'), [1]);
-  assert.deepEqual(await call(bad, 'incr', 'n'), UNREACHABLE);
-  await eventually(() => /cannot be reached: TLS: .*: KV_URL: cert=FILE&key=FILE/.test(bad.stderr), 5, 'the log says what to write');
+  await isTold(t, `${redis.url}?ca=${tls.cert}`, /cannot be reached: TLS: .*: KV_URL: cert=FILE&key=FILE/);
 });
 
 test('what is not trusted gets no word, least of all the password', async (t) => {
@@ -61,10 +68,7 @@ test('what is not trusted gets no word, least of all the password', async (t) =>
   ];
   await Promise.all(cases.map(async ([tls, ca, name, says]) => {
     const redis = await Redis.start(t, ['--requirepass', 'geheim'], undefined, tls);
-    const h = await host(t, `rediss://:geheim@${name}:${redis.port}?ca=${ca}`);
-    assert.deepEqual(await call(h, 'get', 'k'), UNREACHABLE);
-    await eventually(() => says.test(h.stderr), 5, `the log says ${says}`);
-    assert.doesNotMatch(h.stderr, /geheim/);
+    await isTold(t, `rediss://:geheim@${name}:${redis.port}?ca=${ca}`, says);
     assert.match(await redis.ask('-a', 'geheim', '--no-auth-warning', 'info', 'stats'), /total_commands_processed:1\r/, 'the AUTH of who asks');
   }));
 });
@@ -93,11 +97,7 @@ test('a server without TLS, one of TLS alone, one that says nothing, and nonsens
     [`rediss://127.0.0.1:${await peer(Buffer.from([22, 3, 3, 0, 4, 2, 0, 0, 0]))}`, /TLS: /],
     [`rediss://127.0.0.1:${await peer(Buffer.from([21, 3, 3, 0, 2, 2, 40]))}`, /TLS: .*handshake failure/],
   ];
-  await Promise.all(cases.map(async ([url, says]) => {
-    const h = await host(t, url);
-    assert.deepEqual(await call(h, 'incr', 'k'), UNREACHABLE, url);
-    await eventually(() => says.test(h.stderr), 5, `${url}: ${says}: ${h.stderr}`);
-  }));
+  await Promise.all(cases.map(([url, says]) => isTold(t, url, says)));
 });
 
 test('a renewed certificate authority is taken up without a restart', async (t) => {

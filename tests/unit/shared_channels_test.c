@@ -1,4 +1,5 @@
-/* The ring of messages: in order, whole around its end, over processes; who falls behind is told. */
+/* The ring of messages: in order, whole around its end, over processes; who falls behind is told.
+ */
 #include "unit.h"
 
 #include <errno.h>
@@ -49,8 +50,8 @@ static void in_order_and_whole(void **state)
         uint32_t bell = channels_bell();
         for (unsigned i = next_random() % 8; i > 0; i--) {
             size_t len = 20 + next_random() % (LIMIT_CHANNEL_TEXT - 20);
-            assert_int_equal(channels_publish(STR("room"), text_of(text, sizeof(text), made++, len)),
-                             0);
+            assert_int_equal(
+                channels_publish(STR("room"), text_of(text, sizeof(text), made++, len)), 0);
             assert_true(channels_bell() != bell);
         }
         read_on(&position, &next);
@@ -67,8 +68,8 @@ static void who_falls_behind_is_told(void **state)
     bool missed;
     assert_int_equal(channels_position(&position), 0);
     for (unsigned i = 0; i < LIMIT_CHANNEL_RING / LIMIT_CHANNEL_TEXT + 1; i++)
-        assert_int_equal(channels_publish(STR("room"), text_of(text, sizeof(text), i, sizeof(text))),
-                         0);
+        assert_int_equal(
+            channels_publish(STR("room"), text_of(text, sizeof(text), i, sizeof(text))), 0);
     assert_true(channels_read(&position, &buf, &missed));
     assert_true(missed);
     assert_int_equal(buf.len, 0);

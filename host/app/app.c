@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "app/app_session.h"
+#include "app/login.h"
 #include "app/mcp.h"
 #include "app/resource.h"
 #include "app/schedule.h"
@@ -29,6 +31,8 @@ struct visit {
     struct claims *claims;       /* owned until the function is called; NULL: nobody's */
     struct str token;            /* with claims */
     struct mcp_message *message; /* a tool is called, or asked for; NULL: neither */
+    struct str session;          /* of a browser, sealed; ptr NULL: none */
+    struct session_wait *opened; /* the same, once it was asked for; NULL: not yet */
     bool guarded;                /* a rule of `protect` that asks for something was passed */
     bool waited, gone;           /* while others are asked: resume's; the client is */
     enum mcp_place place;        /* of that tool */
@@ -284,6 +288,18 @@ static void find_way(struct visit *visit, bool waited)
         look_at_site(visit, waited);
 }
 
+/* Else it has its session, if there is one. */
+static bool signs_in_or_out(struct visit *visit)
+{
+    struct exchange *ex = visit->ex;
+    if (app_login(visit->app, ex, visit->path))
+        return true;
+    if (login_take(ex, &visit->session) == 0)
+        return false;
+    exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+    return true;
+}
+
 void app_on_request(void *arg, struct exchange *ex)
 {
     struct app *app = arg;
@@ -296,6 +312,8 @@ void app_on_request(void *arg, struct exchange *ex)
         return;
     }
     if (app->current->config->receives && app_receive(app, ex))
+        return;
+    if (app->current->config->login.on && signs_in_or_out(visit))
         return;
     if (mcp_is_at(app->current, visit->path))
         enter_tools(visit, MCP_FUNCTIONS);
@@ -389,6 +407,53 @@ static bool wait_for_others(struct visit *visit, struct verdict *verdict, bool w
 static void call_function(struct visit *visit);
 static void receive(struct visit *visit, void (*received)(struct visit *visit));
 
+static void on_session(struct session_wait *wait)
+{
+    struct visit *visit = wait->arg;
+    visit->resume(visit, false);
+}
+
+/* 1: `resume` comes when the session is open; 0: it is, or there is none; negative: the exchange
+ * was taken care of. */
+static int open_session(struct visit *visit, const struct policy *policy,
+                        void (*resume)(struct visit *visit, bool waited))
+{
+    if (policy == NULL && visit->function != NULL)
+        policy = &visit->function->spec->policy;
+    if (policy == NULL || !policy->login || visit->session.ptr == NULL ||
+        headers_count(&visit->ex->req.headers, STR("authorization")) > 0)
+        return 0;
+    struct session_wait *wait = visit->opened;
+    if (wait == NULL) {
+        visit->opened = wait = arena_zalloc(&visit->ex->arena, sizeof(*wait));
+        if (wait == NULL) {
+            exchange_answer_error(visit->ex, 500, STR("out_of_memory"),
+                                  STR("The host is out of memory"));
+            return -ENOMEM;
+        }
+        visit->resume = resume;
+        *wait = (struct session_wait){.app = visit->app,
+                                      .ex = visit->ex,
+                                      .deployment = visit->app->current,
+                                      .awaited = &visit->app->current->awaited,
+                                      .sealed = visit->session,
+                                      .done = on_session,
+                                      .arg = visit};
+        if (app_session_open(wait) == 1)
+            return 1;
+    }
+    if (wait->state != SESSION_UNKNOWN)
+        return 0;
+    struct exchange *ex = visit->ex;
+    ex->error_code = "session_unavailable";
+    if (response_set_error(&ex->res, &ex->arena, 503, STR("session_unavailable"),
+                           STR("The session cannot be read or renewed at the moment")) != 0 ||
+        headers_set(&ex->res.headers, &ex->arena, STR("Retry-After"), STR("1")) != 0)
+        ex->res = (struct response){.status = 500};
+    exchange_answer(ex);
+    return -EAGAIN;
+}
+
 /* `policy` NULL: the function's, or that of tools. */
 static enum policy_result check(struct visit *visit, const struct policy *policy, bool keys_final,
                                 struct verdict *verdict)
@@ -396,10 +461,16 @@ static enum policy_result check(struct visit *visit, const struct policy *policy
     *verdict = (struct verdict){0};
     double now = clock_now();
     struct policy gate;
+    if (policy == NULL && visit->function != NULL)
+        policy = &visit->function->spec->policy;
+    if (policy != NULL && policy->login)
+        return login_check(policy, visit->ex,
+                           visit->opened != NULL && visit->opened->state == SESSION_OPEN
+                               ? &visit->opened->session
+                               : NULL,
+                           now, keys_final, verdict);
     if (policy != NULL)
         return policy_check(policy, visit->ex, now, keys_final, verdict);
-    if (visit->function != NULL)
-        return policy_check(&visit->function->spec->policy, visit->ex, now, keys_final, verdict);
     if (mcp_gate(visit->app->current, visit->place, visit->ex, now, &gate))
         return policy_check(&gate, visit->ex, now, keys_final, verdict);
     visit->ex->res = (struct response){.status = 500};
@@ -430,8 +501,18 @@ static void let_in(void *arg, bool pass)
         call_function(visit);
 }
 
-static void refuse(struct visit *visit)
+/* `policy`: that was not met; NULL: of tools. Who has signed in, but not well enough for it, would
+ * only come back as he is. */
+static void refuse(struct visit *visit, const struct policy *policy)
 {
+    struct exchange *ex = visit->ex;
+    bool signed_in =
+        ex->error_code != NULL && strcmp(ex->error_code, "insufficient_user_authentication") == 0;
+    if (policy != NULL && policy->login && ex->res.status == 401 && !signed_in &&
+        login_can_begin(ex)) {
+        app_login_begin(visit->app, ex);
+        return;
+    }
     visit->app->page->auth_refused++;
     metrics_count_token(visit->app->page, visit->ex->error_code);
     if (mcp_is_at(visit->app->current, visit->path))
@@ -453,17 +534,19 @@ static void judge_body(struct visit *visit)
         visit->delivery = delivery;
         app_rate(visit->app, ex, visit->function, NULL, let_in, visit);
     } else {
-        refuse(visit);
+        refuse(visit, NULL);
     }
 }
 
 /* A key that we lack is fetched once. After that it does not exist, unless the issuer cannot be
- * asked: then nobody knows, which is a 503 and not a refusal. False: `resume` comes when the key is
- * there. */
+ * asked: then nobody knows, which is a 503 and not a refusal. False: `resume` comes when the key,
+ * or the caller's session, is there; or the exchange was taken care of. */
 static bool judge(struct visit *visit, const struct policy *policy, bool waited,
                   void (*resume)(struct visit *visit, bool waited), struct verdict *verdict,
                   enum policy_result *result)
 {
+    if (open_session(visit, policy, resume) != 0)
+        return false;
     *result = check(visit, policy, false, verdict);
     if (*result == POLICY_NEEDS_KEY) {
         if (!waited && wait_for_keys(visit, verdict, resume))
@@ -506,7 +589,7 @@ static void authorize(struct visit *visit, bool waited)
     } else if (result == POLICY_NEEDS_KEY) {
         answer_unknown(visit);
     } else {
-        refuse(visit);
+        refuse(visit, visit->function != NULL ? &visit->function->spec->policy : NULL);
     }
 }
 
@@ -550,7 +633,7 @@ static bool guard(struct visit *visit, struct str path, bool waited)
     if (result == POLICY_NEEDS_KEY)
         answer_unknown(visit);
     else
-        refuse(visit);
+        refuse(visit, &rule->policy);
     return false;
 }
 

@@ -86,6 +86,18 @@ struct app_fleet {
     bool open;
 };
 
+/* app_login.c: where the provider's endpoints are, as it said last. */
+struct app_login {
+    char *issuer;     /* owned: whose; NULL: none */
+    json_t *provider; /* owned: its OpenID configuration */
+    double until;     /* it is good until then, seconds since 1970 */
+    unsigned calls;   /* requests to it that are under way */
+    bool closed;
+    struct list renewals; /* app_session.c: of sessions */
+    unsigned renewal_count;
+    uv_timer_t timer; /* to look at those that another worker does */
+};
+
 struct app {
     uv_loop_t *loop;
     struct own_services own; /* for own_functions */
@@ -106,6 +118,7 @@ struct app {
     struct redis_address store_address; /* of one on a server; place_count 0: it is embedded */
     struct app_reader reader;
     struct app_fleet fleet;
+    struct app_login login;
     struct deployment *current; /* NULL until the first one is loaded */
     struct deployment *loading; /* NULL: none under way */
     struct deployment *retired; /* old ones that still have work */
@@ -187,6 +200,33 @@ void app_revocation_need(struct app *app, const struct config *config);
 /* app_receiver.c: takes the exchange when its path is one of auth.revocation's, and answers it, now
  * or later. */
 bool app_receive(struct app *app, struct exchange *ex);
+
+/* app_login.c: sends a browser that was refused to the issuer, to sign in. */
+void app_login_begin(struct app *app, struct exchange *ex);
+/* Takes the exchange when its path is that to which the issuer sends it back, or that of signing
+ * out. */
+bool app_login(struct app *app, struct exchange *ex, struct str path);
+/* After the loop is empty. */
+void app_login_free(struct app *app);
+
+/* app_login_call.c: asks an endpoint of the issuer. `host` is filled; it and the arena must outlive
+ * the call. Counts it as one of `calls`, which `done` takes back. 0, or a negative errno with the
+ * reason. */
+int app_login_call(struct app *app, struct client_request *req, struct str *host,
+                   struct arena *arena, client_done_fn done, void *arg, struct client_call **call,
+                   struct err *err) __attribute__((warn_unused_result));
+/* The same of a token endpoint, as the client that the host is there; `form` begins with
+ * grant_type, and is used up. */
+int app_login_post(struct app *app, const struct config_login *login, struct str url,
+                   struct buf *form, struct str *host, struct arena *arena, client_done_fn done,
+                   void *arg, struct client_call **call, struct err *err)
+    __attribute__((warn_unused_result));
+/* app_session.c */
+void app_session_init(struct app *app);
+void app_session_sweep(struct app *app);
+void app_session_close(struct app *app);
+/* After the loop is empty. */
+void app_session_free(struct app *app);
 
 /* app_roles.c: whose roles redirect rules with a Role condition are judged by. */
 enum { APP_ROLES_MAX = 64 };

@@ -201,6 +201,7 @@ void app_sweep(struct app *app)
 {
     if (app->store != NULL)
         store_sweep(app->store);
+    app_session_sweep(app);
     if (!app->draining)
         retry_loads(app);
     struct deployment **link = &app->retired;
@@ -290,6 +291,9 @@ static void learn_secrets(const struct verifier_spec *list, unsigned count)
 static void learn_all(const struct deployment *d)
 {
     learn_secrets(d->config->issuers, d->config->issuer_count);
+    redact_learn(STR(""), d->config->login.client_secret);
+    for (unsigned i = 0; i < d->config->login.secret_count; i++)
+        redact_learn(STR(""), d->config->login.secrets[i]);
     for (unsigned i = 0; i < d->config->outbound_count; i++) {
         redact_learn(STR(""), d->config->outbound[i].client_secret);
         redact_learn(STR(""), d->config->outbound[i].private_key);
@@ -410,6 +414,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     list_init(&app->proxies);
     list_init(&app->deliveries);
     list_init(&app->lives);
+    app_session_init(app);
     app->started_ns = clock_monotonic_ns();
     app->client = client_new(loop);
     app->issuers =
@@ -548,6 +553,7 @@ void app_close(struct app *app)
     app_revocation_close(app);
     app_fleet_close(app);
     channel_hub_close(app->channels);
+    app_session_close(app);
     if (app->store != NULL)
         store_close(app->store);
     sql_close(app->sql);
@@ -562,6 +568,8 @@ void app_close(struct app *app)
 void app_free(struct app *app)
 {
     forget_kept(app);
+    app_login_free(app);
+    app_session_free(app);
     origin_unref(app->refused);
     origin_unref(app->tried);
     deployment_free(app->current);

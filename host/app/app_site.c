@@ -182,6 +182,10 @@ void app_decorate(struct exchange *ex)
         cors_add_headers(&config->cors, ex);
     if (ex->dpop_nonce.len > 0)
         add_nonce(config, ex);
+    if (ex->session_cookie.len > 0 &&
+        (headers_add(&ex->res.headers, &ex->arena, STR("Set-Cookie"), ex->session_cookie) != 0 ||
+         headers_set(&ex->res.headers, &ex->arena, STR("Cache-Control"), STR("no-store")) != 0))
+        ex->res.close = true;
     if (config->cors.origin_count > 0 && mcp_is_at(app->current, ex->req.path))
         mcp_expose_headers(ex);
     if (app->options.dev && ex->function != NULL) {

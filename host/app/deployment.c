@@ -8,16 +8,23 @@
 #include "app/kept.h"
 #include "app/resource.h"
 #include "base/log.h"
+#include "config/config_login.h"
 #include "config/config_outbound.h"
 #include "issuer/issuer_link.h"
 
 /* ---- what functions see of the environment ---- */
 
+/* The host's own, towards others and for sessions: whatever a function's `env` lists. */
+static bool is_secret(const struct config *config, const char *value)
+{
+    return config_is_outbound_secret(config, value) || config_is_login_secret(config, value);
+}
+
 static const char *get_env(void *arg, const char *name)
 {
     const struct config *config = arg;
     const char *value = env_get(config->env, name);
-    return value == NULL || config_is_outbound_secret(config, value) ? NULL : value;
+    return value == NULL || is_secret(config, value) ? NULL : value;
 }
 
 struct env_walk {
@@ -29,7 +36,7 @@ struct env_walk {
 static void on_variable(void *arg, const char *name, const char *value)
 {
     const struct env_walk *walk = arg;
-    if (!config_is_outbound_secret(walk->config, value))
+    if (!is_secret(walk->config, value))
         walk->fn(walk->arg, name, value);
 }
 
@@ -124,6 +131,13 @@ static int link_policy(struct deployment *d, struct issuer_links *links, struct 
         policy->namespace = d->config->claim_namespace;
     if (policy->role_path.len == 0)
         policy->role_path = d->config->claim_roles;
+    if (policy->login && (policy->own_count > 0 || !d->config->login.on))
+        return config_fault(
+            d->config, err, path, "lets browsers sign in, but %s",
+            policy->own_count > 0
+                ? "has an issuer of its own, and they do so at that of functions.lua's `auth`"
+                : "functions.lua does not say how: write auth = { issuer =, audience =, login = { "
+                  "client_id =, client_secret =, secret = env.SESSION_SECRET } }");
     if (policy->own_count > 0) {
         policy->verifiers = link_all(d, links, path, policy->own, policy->own_count, err);
         policy->verifier_count = policy->own_count;
@@ -183,9 +197,11 @@ static int link_outbound(struct deployment *d, struct err *err)
 
 /* ---- routes ---- */
 
-/* A path of auth.revocation comes before functions: one of the same path would never be called. */
+/* Those paths of `auth` come before functions: one of the same path would never be called. */
 static int check_taken(const struct config *config, struct str path, struct err *err)
 {
+    if (config_is_login_path(config, path))
+        return err_set(err, -EINVAL, "at '%.*s' browsers sign in or out", STR_ARG(path));
     for (unsigned i = 0; i < config->issuer_count; i++) {
         const struct config_revocation *own = &config->revocations[i];
         if (str_eq(own->logout_path, path) || str_eq(own->events_path, path))

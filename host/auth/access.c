@@ -576,6 +576,8 @@ int access_compare(const struct access *before, const struct access *now, double
             if (find_issuer(now->policy, now->policy->verifiers[i].issuer) == i)
                 compare_issuer(&c, i);
         compare_opaque(&c);
+        if (now->policy->login && !c.before->policy->login)
+            tell(&c, STR("browsers that sign in"), NULL);
     }
     return c.rc;
 }

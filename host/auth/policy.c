@@ -592,6 +592,8 @@ struct str policy_text(const struct policy *policy, struct arena *arena)
         return policy->kind == POLICY_PUBLIC ? STR("public") : STR("open");
     struct buf buf = BUF_INIT;
     struct str scopes = join_scopes(policy, arena, policy->scope_any ? "|" : " ");
+    if (policy->login)
+        buf_add_str(&buf, STR("login"));
     if (scopes.len > 0)
         add_rule(&buf, "scope", scopes);
     if (policy->role.len > 0)

@@ -18,6 +18,7 @@ enum policy_kind {
 
 struct policy {
     enum policy_kind kind;
+    bool login;         /* of POLICY_TOKEN: a browser's session will do, too (app/login.h) */
     struct str *scopes; /* borrowed from the configuration, as all slices here */
     unsigned scope_count;
     bool scope_any;       /* any of them; else all */

@@ -219,6 +219,13 @@
 #define LIMIT_REDACT_REQUEST    64   /* credentials that one request brings */
 #define LIMIT_REDACT_NAMES      64   /* functions.lua redact */
 
+/* ---- browsers that sign in ---- */
+#define LIMIT_LOGIN_CALLS    64     /* a worker asks of their issuer, at once */
+#define LIMIT_LOGIN_RENEWALS 1024   /* of sessions, a worker, now and in the last minute */
+#define LIMIT_LOGIN_TOKEN    3600.0 /* seconds that a token lives whose issuer does not say */
+/* None lives longer: so long it is known who has signed out. */
+#define LIMIT_LOGIN_SESSION  LIMIT_REVOCATION_LIFE
+
 /* ---- the site: redirects and headers ---- */
 #define LIMIT_PROTECT_RULES 256   /* policies before the site; the same */
 #define LIMIT_SITE_RULES    10000 /* redirects; each request walks them until one matches */

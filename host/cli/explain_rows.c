@@ -563,6 +563,14 @@ static void add_rules(struct explain *e, const json_t *all)
 
 /* ---- the whole ---- */
 
+/* What else lets a caller in. */
+static void add_session(struct explain *e)
+{
+    if (e->policy->login)
+        add(e, "session", EXPLAIN_NOTE, STR("or none: a browser without a token signs in"),
+            STR("its session's token is judged as this one"));
+}
+
 void explain_token(struct explain *e, const struct token *token)
 {
     add_header(e, token);
@@ -575,6 +583,7 @@ void explain_token(struct explain *e, const struct token *token)
     add_profile(e, token);
     add_revoked(e, token->claims, false);
     add_rules(e, token->claims);
+    add_session(e);
 }
 
 void explain_opaque(struct explain *e, enum opaque_state state, json_t *claims, const char *trouble)

@@ -43,6 +43,16 @@ struct mcp_spec {
     bool given;              /* functions.lua has `mcp`: it is there without tools, too */
 };
 
+/* `login` of an issuer: how browsers sign in there. */
+struct config_login {
+    bool on;
+    unsigned issuer;                     /* whose it is, in `issuers` */
+    struct str client_id, client_secret; /* the second may be empty: PKCE alone */
+    struct str *secrets;                 /* of sessions; the first is the newest; ... */
+    unsigned secret_count;               /* ... 0: the host's own, as in `dev` */
+    struct str scope, callback;
+};
+
 /* A rule of `protect`; see config_protect.h for what it matches. */
 struct config_protect {
     struct str path;      /* a pattern as of a route, without '?' */
@@ -69,7 +79,8 @@ struct config {
     struct verifier_spec *issuers; /* the deployment's */
     unsigned issuer_count;
     struct config_revocation *revocations; /* one an issuer */
-    bool receives;                         /* one of them has a path */
+    struct config_login login;
+    bool receives;              /* one of them has a path */
     struct str resource;        /* the address that tokens are for, without a slash at its end;
                                    empty: what each request calls it */
     struct str claim_namespace; /* stripped from claims where a function names none; empty: none */

@@ -9,6 +9,7 @@
 
 #include "base/limits.h"
 #include "config/config_functions.h"
+#include "config/config_login.h"
 #include "config/config_mcp.h"
 #include "config/config_outbound.h"
 #include "config/config_protect.h"
@@ -256,8 +257,8 @@ static int read_revocation(struct options_reader *r, struct config_revocation *o
 static int read_issuer(struct options_reader *r, struct config *config, struct verifier_spec *out,
                        struct config_revocation *revocation)
 {
-    static const char *const own[] = {"namespace",          "role_path",  "resource",
-                                      "client_cert_header", "revocation", NULL};
+    static const char *const own[] = {"namespace",  "role_path", "resource", "client_cert_header",
+                                      "revocation", "login",     NULL};
     options_check_verifier_keys(r, own);
     read_revocation(r, revocation);
     options_str(r, "namespace", &config->claim_namespace);
@@ -306,6 +307,8 @@ static int read_auth(struct options_reader *r, struct config *config)
         if (rc == 0)
             rc = read_issuer(r, config, &config->issuers[i], &config->revocations[i]);
         if (rc == 0)
+            rc = config_read_login(r, config, (unsigned)i);
+        if (rc == 0)
             rc = check_distinct(r, config, i);
         config->receives = config->receives || config->revocations[i].logout_path.len > 0 ||
                            config->revocations[i].events_path.len > 0;
@@ -314,6 +317,8 @@ static int read_auth(struct options_reader *r, struct config *config)
         if (list > 0)
             lua_pop(r->L, 1);
     }
+    if (rc == 0)
+        rc = config_complete_login(r, config);
     lua_pop(r->L, 1);
     return rc;
 }

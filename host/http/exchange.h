@@ -122,6 +122,7 @@ struct exchange {
     unsigned rate_limit, rate_remaining, rate_reset; /* for the RateLimit headers; limit 0: none */
     struct exchange_once *once;                      /* NULL: nothing that may be used once */
     struct str dpop_nonce;                           /* for DPoP-Nonce; empty: none */
+    struct str session_cookie;                       /* for Set-Cookie; empty: none */
     bool rate_refused;                               /* this request is over the limit */
     uint64_t bytes_sent;                             /* body bytes */
     struct metric_durations

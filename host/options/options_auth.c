@@ -327,12 +327,10 @@ int options_read_verifier(struct options_reader *r, struct verifier_spec *out)
 /* ---- policies ---- */
 
 static const char *const policy_keys[] = {
-    "scope",          "role",       "claims",      "namespace",
-    "issuer",         "audience",   "algorithms",  "jwks_uri",
-    "secret",         "public_key", "require_exp", "clock_tolerance",
-    "backend",        "profile",    "dpop",        "introspection",
-    "audience_claim", "role_path",  "acr",         "max_age",
-    "webhook",        "mtls",       NULL};
+    "scope",      "role",     "claims",  "namespace",     "issuer",         "audience",
+    "algorithms", "jwks_uri", "secret",  "public_key",    "require_exp",    "clock_tolerance",
+    "backend",    "profile",  "dpop",    "introspection", "audience_claim", "role_path",
+    "acr",        "max_age",  "webhook", "mtls",          "login",          NULL};
 
 /* scope = "a" | { any = {...} } | { all = {...} } | { "a", "b" } (all) */
 static int read_scope(struct options_reader *r, struct policy *policy)
@@ -473,6 +471,7 @@ static int read_policy_table(struct options_reader *r, struct policy *policy)
     options_check_keys(r, policy_keys);
     read_scope(r, policy);
     options_str(r, "role", &policy->role);
+    options_bool(r, "login", &policy->login);
     check_words(r, policy);
     read_claims(r, policy);
     read_sign_in(r, policy);

@@ -103,7 +103,7 @@ static const struct part parts[] = {
     {"revocations", 1, sizeof(struct revocation_table), 0, AT(revocations), init_revocations},
     {"suspensions", 1, sizeof(struct suspension_table), 0, AT(suspensions), NULL},
     {"channels", 1, sizeof(struct channel_ring), 0, AT(channels), init_channels},
-    {"metrics", 6, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
+    {"metrics", 7, sizeof(struct metrics), 2 * sizeof(struct worker_metrics), AT(metrics),
      init_metrics},
     {"workers", 0, sizeof(struct worker_table), 0, AT(workers), init_workers},
 };

@@ -58,6 +58,7 @@ struct worker_metrics {
     uint64_t requests, responses[6]; /* by first digit of the status; [0]: none sent */
     uint64_t auth_refused, rate_refused, keys_unavailable, reloads;
     uint64_t repeats; /* deliveries of webhooks that came again, and were not run */
+    uint64_t sessions_begun, sessions_refused, sessions_renewed, sessions_ended;
     uint64_t tokens[METRIC_TOKENS];
     struct metric_durations durations;
     struct metric_copies copies;

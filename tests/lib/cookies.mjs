@@ -1,5 +1,6 @@
 // A browser's cookie jar, as far as one origin needs it, and a person who fills in forms.
 import assert from 'node:assert/strict';
+import http from 'node:http';
 
 export class Browser {
   cookies = new Map();
@@ -40,5 +41,25 @@ export class Browser {
       });
     }
     return new URL(at.url).searchParams;
+  }
+}
+
+// The same, as a browser goes to pages: fetch says of itself that it is no navigation.
+export class Visitor extends Browser {
+  go(url, { method = 'GET', headers = {}, body } = {}) {
+    const cookie = [...this.cookies].map(([k, v]) => `${k}=${v}`).join('; ');
+    return new Promise((resolve, reject) => {
+      const req = http.request(url, { method, agent: false, headers: { ...headers, cookie } }, (res) => {
+        let text = '';
+        for (const line of res.headers['set-cookie'] ?? []) {
+          const [, name, value] = /^([^=]+)=([^;]*)/.exec(line);
+          if (value === '') this.cookies.delete(name); else this.cookies.set(name, value);
+        }
+        res.on('data', (piece) => { text += piece; });
+        res.on('end', () => resolve({ status: res.statusCode, headers: { get: (name) => res.headers[name] ?? null }, text: () => text, json: () => JSON.parse(text) }));
+      });
+      req.on('error', reject);
+      req.end(body);
+    });
   }
 }

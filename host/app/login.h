@@ -1,0 +1,77 @@
+/* Sessions of browsers (auth = { login = true }): what is in their cookies, and what it counts for.
+ *
+ * A session is the access token that the issuer gave for its user, with what renews it, sealed
+ * (auth/sealed.h) in a cookie of a "__Host-" name; where that is too large for one, in the store,
+ * and in the cookie which one it is (app_session.c). A policy with `login` judges that token as if
+ * it had come as a Bearer token, where no Authorization came; there is no second engine. */
+#pragma once
+
+#include <jansson.h>
+
+#include "auth/policy.h"
+#include "config/config.h"
+#include "http/exchange.h"
+
+/* Of a session, once opened; in an arena. */
+struct login_session {
+    struct str token;          /* the access token; empty: it is in the store, under the id */
+    struct str refresh;        /* what renews it; empty: nothing does */
+    struct str endpoint;       /* ... there */
+    struct str id;             /* its own, random */
+    struct str sid, sub;       /* of the ID token; sid may be empty */
+    double signed_in, expires; /* seconds since 1970, as the two below */
+    double token_ends, renew;  /* the second: when it is time to */
+};
+
+/* A browser keeps 4096 bytes a cookie, with its name and attributes. */
+enum { LOGIN_COOKIE_BYTES = 3800 };
+
+/* The one cookie of that name; ptr NULL: none, or several. */
+struct str login_cookie(const struct exchange *ex, struct str name);
+
+/* The request's session, sealed, as its cookie has it; ptr NULL: none. Takes all cookies of
+ * logins out of the request's headers, as they are nobody else's. 0 or -ENOMEM. */
+int login_take(struct exchange *ex, struct str *sealed) __attribute__((warn_unused_result));
+
+/* When its token ends: as that says (it came from the issuer itself), or the issuer beside it: in
+ * `life` seconds; 0: it does not. */
+void login_set_times(struct login_session *session, double life);
+
+/* Opens it. False: it is none of ours, of another issuer, has expired, or was ended. */
+bool login_open(const struct config *config, struct arena *arena, struct str sealed, double now,
+                struct login_session *session);
+/* The other way, in the arena. 0 or -ENOMEM. */
+int login_seal(const struct config *config, struct arena *arena,
+               const struct login_session *session, struct str *sealed)
+    __attribute__((warn_unused_result));
+
+/* The answer, whichever it will be, brings this session to the browser; empty: ends its own. 0 or
+ * -ENOMEM. */
+int login_give(struct exchange *ex, struct str sealed) __attribute__((warn_unused_result));
+/* One more Set-Cookie of such a cookie; `age` in seconds, negative: until the browser ends. */
+int login_set_cookie(struct exchange *ex, struct str name, struct str value, int age)
+    __attribute__((warn_unused_result));
+
+/* A member's text, copied; empty where it is none. */
+struct str login_text(struct arena *arena, const json_t *json, const char *name);
+
+/* At which browsers sign in. */
+struct str login_issuer(const struct config *config);
+
+/* Is the request of a page of this very origin, or of no page, as its browser says? `silent`: what
+ * counts for one that says nothing. */
+bool login_is_same_origin(const struct exchange *ex, bool silent);
+
+/* Is it a browser that goes somewhere, and could keep a session? */
+bool login_can_begin(const struct exchange *ex);
+
+/* As policy_check, with the session's token where the policy takes one. `session` NULL: none. */
+enum policy_result login_check(const struct policy *policy, struct exchange *ex,
+                               const struct login_session *session, double now, bool keys_final,
+                               struct verdict *verdict);
+
+/* By what a session is revoked that is ended here. */
+struct revocation login_revocation(struct str id, double now);
+
+/* The secrets: the configuration's, or the host's own. At least one, of which the first seals. */
+const struct str *login_secrets(const struct config_login *login, unsigned *count);

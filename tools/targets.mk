@@ -249,7 +249,7 @@ build/compile_commands.json: Makefile tools/targets.mk $(SRC_C)
 	@$(shell mkdir -p build)$(file >$@,[$(subst }$(space){,}$(comma){,$(foreach f,$(SRC_C),$(call entry,$f)))])
 
 # ---- the rest ----------------------------------------------------------------------------------
-.PHONY: pictures fresh stopwatch bench docs install clean help
+.PHONY: pictures fresh stopwatch bench docs install deb clean help
 docs: ## make docs/api.md and docs/luafn.lua from docs/api.lua
 	lua5.4 tools/docs.lua
 
@@ -294,6 +294,9 @@ install: build/luafn ## PREFIX=/usr/local DESTDIR=: program, man page, Lua stubs
 	$(Q)for unit in luafn.service luafn.socket; do \
 	    sed 's|/usr/local|$(PREFIX)|g' deploy/$$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit; done
 	$(Q)install -Dm644 -t $(DESTDIR)$(PREFIX)/share/luafn deploy/grafana-dashboard.json
+
+deb: build/luafn ## build/luafn_VERSION_ARCH.deb: what `make install` installs, with the systemd unit
+	$(Q)PREFIX=/usr DESTDIR= tools/deb.sh build
 
 clean: ## remove everything that was built
 	rm -rf build

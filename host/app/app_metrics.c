@@ -59,6 +59,15 @@ void app_publish(struct app *app)
     app->page->gauges.connections = server.open;
 }
 
+/* Those that run and those that wait for a slot, of a version that is on its way out, too. */
+static void count_in_flight(const struct deployment *d, bool add)
+{
+    for (unsigned i = 0; d != NULL && i < d->function_count; i++) {
+        const struct function *f = d->functions[i];
+        f->metrics->in_flight = (add ? f->metrics->in_flight : 0) + f->running + f->queued;
+    }
+}
+
 void app_publish_gauges(struct app *app)
 {
     struct metric_gauges *gauges = &app->page->gauges;
@@ -70,6 +79,9 @@ void app_publish_gauges(struct app *app)
         f->metrics->memory_bytes = f->current != NULL ? f->current->vm->used : 0;
         f->metrics->generation = f->generation;
     }
+    count_in_flight(app->current, false);
+    for (const struct deployment *d = app->retired; d != NULL; d = d->retired_next)
+        count_in_flight(d, true);
 }
 
 /* ---- writing it down ---- */
@@ -209,6 +221,7 @@ static void add_functions(struct buf *out, const struct metrics *metrics,
         {"cpu_nanoseconds_total", "counter", "Processor time of runs that were measured.",
          AT(cpu_ns)},
         {"generation", "gauge", "Which version serves, the newest of all workers.", AT(generation)},
+        {"requests_in_flight", "gauge", "Requests that run, or wait for a slot.", AT(in_flight)},
         {"memory_bytes", "gauge", "Lua memory of the instances.", AT(memory_bytes)},
     };
 #undef AT

@@ -292,10 +292,8 @@
 #define LIMIT_OTLP_FLUSH   2.0  /* seconds for what is left when the host ends */
 
 /* ---- AWS Lambda (cli/lambda*.c) ---- */
-#define LIMIT_LAMBDA_EVENT (16 * 1024 * 1024) /* bytes of an event; Lambda's own is 6 MB */
-#define LIMIT_LAMBDA_ANSWER                                                                        \
-    (6 * 1024 * 1024)            /* of an answer in one piece: Lambda takes no more                \
-                                  */
+#define LIMIT_LAMBDA_EVENT  (16 * 1024 * 1024) /* bytes of an event; Lambda's own is 6 MB */
+#define LIMIT_LAMBDA_ANSWER (6 * 1024 * 1024)  /* of an answer in one piece */
 #define LIMIT_LAMBDA_MARGIN 0.05 /* seconds of the time that a call has, for its answer */
 
 /* ---- the debugger (debug/) ---- */
@@ -309,6 +307,8 @@
 #define LIMIT_DEBUG_REFERENCES  20000 /* tables, scopes and frames of a task that stands */
 #define LIMIT_DEBUG_TEXT        4096  /* bytes of a value that are shown */
 #define LIMIT_DEBUG_CPU         0.2   /* seconds of processor time of an expression */
+
+#define LIMIT_LIVE_MS 3000L /* `luafn live`: for an answer */
 
 /* ---- rate limits ---- */
 #define LIMIT_RATE_CALLERS (64 * 1024) /* counted at once; more share counts (host/rate.h) */

@@ -110,7 +110,7 @@ void metrics_clear_gauges(struct worker_metrics *page)
 {
     memset(&page->gauges, 0, sizeof(page->gauges));
     for (unsigned i = 0; i <= LIMIT_METRIC_FUNCTIONS; i++)
-        page->functions[i].memory_bytes = 0;
+        page->functions[i].memory_bytes = page->functions[i].in_flight = 0;
 }
 
 void metrics_add_duration(struct metric_durations *durations, uint64_t ns)

@@ -34,7 +34,7 @@ struct function_metrics {
         load_failures, rollbacks;
     uint64_t cpu_ns; /* processor time of its slices */
     struct metric_durations durations;
-    uint64_t memory_bytes, generation; /* as they are now */
+    uint64_t memory_bytes, in_flight, generation; /* as they are now */
 };
 
 /* Counted elsewhere in the worker, and written here once a turn of its loop. */

@@ -118,6 +118,8 @@ test('ready and live tell of the whole host', async (t) => {
   await eventually(() => h.admin('ready').then((r) => r.json().serving === 2, () => false), 5, 'two again');
   const long = Array.from({ length: 4 }, () => h.call('long'));
   await end.asked(4);
+  const flying = async () => (await scrape(h)).value('function_requests_in_flight{function="long"}');
+  await eventually(async () => await flying() === 4, 5, 'those in flight, of both workers');
   h.kill('SIGTERM');
   await eventually(() => h.admin('ready').then((r) => r.status === 503 && r.json().draining, () => false), 5, 'not ready while it drains');
   end.open();

@@ -83,10 +83,11 @@ test('the root of the image: as process 1, not root, read-only', { skip: ROOTLES
     shift; exec chroot --userspec=65532:65532 "$@"`;
   const under = ['unshare', '--pid', '--fork', '--kill-child', '--mount', 'sh', '-c', inside, 'sh', root, root, '/usr/bin/luafn'];
   const h = launch(dir, { under: under.slice(0, -1), bin: '/usr/bin/luafn', listen: `127.0.0.1:${port}`, args: ['--config', '/srv/app/functions.lua'], workers: 2 });
-  later(t, () => { if (!h.ended) h.kill('SIGKILL'); });
+  let supervisor;
+  later(t, () => { if (!h.ended && supervisor) process.kill(supervisor, 'SIGKILL'); }); // all of its namespace ends with it
   await h.listening;
   const children = () => fs.readFileSync(`/proc/${h.pid}/task/${h.pid}/children`, 'utf8').trim().split(' ').map(Number);
-  const [supervisor] = children();
+  [supervisor] = children();
   const status = fs.readFileSync(`/proc/${supervisor}/status`, 'utf8');
   assert.match(status, /^NSpid:\s+\d+\s+1$/m, 'it is process 1');
   assert.match(status, /^Uid:\s+65532\s/m);

@@ -420,7 +420,7 @@ static int open_session(struct visit *visit, const struct policy *policy,
 {
     if (policy == NULL && visit->function != NULL)
         policy = &visit->function->spec->policy;
-    if (policy == NULL || !policy->login || visit->session.ptr == NULL ||
+    if (policy == NULL || !policy->login ||
         headers_count(&visit->ex->req.headers, STR("authorization")) > 0)
         return 0;
     struct session_wait *wait = visit->opened;
@@ -545,7 +545,7 @@ static bool judge(struct visit *visit, const struct policy *policy, bool waited,
                   void (*resume)(struct visit *visit, bool waited), struct verdict *verdict,
                   enum policy_result *result)
 {
-    if (open_session(visit, policy, resume) != 0)
+    if (visit->session.ptr != NULL && open_session(visit, policy, resume) != 0)
         return false;
     *result = check(visit, policy, false, verdict);
     if (*result == POLICY_NEEDS_KEY) {

@@ -263,7 +263,7 @@ test('errors that nothing catches; answers that are raised, and errors that are 
 
 test('pause, and a place where a script cannot wait', async (t) => {
   const h = await dev(t, { files: { 'scripts/busy.lua': '', '.env': '' } });
-  write(h.dir, { 'scripts/busy.lua': 'go = nil return { cpu = 20, timeout = 60, handler = function()\n  local on = true\n  while on do\n    on = on and kv.get("stop") == nil\n  end\n  return "over"\nend }',
+  write(h.dir, { 'scripts/busy.lua': 'return { cpu = 20, timeout = 60, handler = function()\n  local on, n = true, 0\n  while on do\n    n = n + 1\n  end\n  return "over"\nend }',
     'functions.lua': 'return { functions = "scripts" }' });
   const d = await Dap.attach(t, h, { [h.script('sorted')]: [3] });
   assert.equal((await h.call('sorted')).text, 'text');

@@ -1,11 +1,9 @@
 /* The crypto module: random bytes, digests, comparison without a clock to read from. What needs a
  * key is in crypto_keys.c, what makes keys of passwords in crypto_derive.c. */
 #include "bindings/crypto.h"
-#include "lua/told.h"
 
 #include <openssl/crypto.h>
 #include <openssl/hmac.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 
 #include "bindings/base64.h"
@@ -68,11 +66,7 @@ static int l_random(lua_State *L)
     luaL_argcheck(L, count >= 0 && count <= RANDOM_MAX, 1, "must be 0 to 65536 bytes");
     luaL_Buffer buffer;
     char *bytes = luaL_buffinitsize(L, &buffer, (size_t)count);
-    if (RAND_bytes((unsigned char *)bytes, (int)count) != 1)
-        return luaL_error(L, "crypto.random: no randomness");
-    struct hook *hook = told_hook(L);
-    if (hook != NULL)
-        lx_told_bytes(L, hook, "crypto.random", bytes, (size_t)count);
+    lx_crypto_chance(L, "crypto.random", (unsigned char *)bytes, (size_t)count);
     luaL_pushresultsize(&buffer, (size_t)count);
     return 1;
 }
@@ -113,11 +107,7 @@ static int l_sha512(lua_State *L)
 static int l_uuid(lua_State *L)
 {
     unsigned char bytes[16];
-    if (RAND_bytes(bytes, sizeof(bytes)) != 1)
-        return luaL_error(L, "crypto.uuid: no randomness");
-    struct hook *hook = told_hook(L);
-    if (hook != NULL)
-        lx_told_bytes(L, hook, "crypto.uuid", (char *)bytes, sizeof(bytes));
+    lx_crypto_chance(L, "crypto.uuid", bytes, sizeof(bytes));
     bytes[6] = (unsigned char)(0x40 | (bytes[6] & 0x0f));
     bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
     char hex[2 * sizeof(bytes) + 1];

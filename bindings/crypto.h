@@ -23,6 +23,10 @@ static inline const EVP_MD *lx_crypto_hash(lua_State *L, int index)
     return kinds[luaL_checkoption(L, index, NULL, names)];
 }
 
+/* ---- crypto_chance.c ---- */
+/* Random bytes for the call of that name: told to who listens, or had from him. */
+void lx_crypto_chance(lua_State *L, const char *name, unsigned char *bytes, size_t count);
+
 /* ---- crypto_derive.c ---- */
 int l_crypto_hkdf(lua_State *L);
 int l_crypto_pbkdf2(lua_State *L);

@@ -1,12 +1,12 @@
 /* crypto.sign and verify: signatures by PEM, in the form that a JWS has them (RFC 7518 section 3),
  * which is that of WebCrypto too. crypto.encrypt and decrypt: AES-256-GCM (NIST SP 800-38D). */
 #include <errno.h>
-#include <openssl/rand.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "bindings/crypto.h"
 #include "bindings/kept_key.h"
+#include "lua/told.h"
 
 enum { SEAL_KEY = 32, SEAL_NONCE = 12, SEAL_TAG = 16, SEAL_EXTRA = SEAL_NONCE + SEAL_TAG };
 
@@ -38,6 +38,9 @@ int l_crypto_sign(lua_State *L)
     buf_clear(&signature);
     if (key_sign_bytes(key, alg, text, &signature, &err) != 0)
         return fail(L, err.text);
+    struct hook *hook = told_hook(L);
+    if (hook != NULL && (ALG_BIT(alg) & ALG_BY_CHANCE) != 0)
+        lx_told_bytes(L, hook, "crypto.sign", signature.data, signature.len);
     lua_pushlstring(L, signature.data, signature.len);
     return 1;
 }
@@ -68,12 +71,13 @@ static const unsigned char *check_seal_key(lua_State *L)
     return (const unsigned char *)key.ptr;
 }
 
+/* The nonce is at the beginning of `out` already. */
 static bool seal(EVP_CIPHER_CTX *ctx, const unsigned char *key, struct str text, unsigned char *out)
 {
-    unsigned char *nonce = out, *body = out + SEAL_NONCE;
+    const unsigned char *nonce = out;
+    unsigned char *body = out + SEAL_NONCE;
     int len = 0, rest = 0;
-    return RAND_bytes(nonce, SEAL_NONCE) == 1 &&
-           EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, nonce) == 1 &&
+    return EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, nonce) == 1 &&
            EVP_EncryptUpdate(ctx, body, &len, (const unsigned char *)text.ptr, (int)text.len) ==
                1 &&
            EVP_EncryptFinal_ex(ctx, body + len, &rest) == 1 &&
@@ -101,6 +105,7 @@ int l_crypto_encrypt(lua_State *L)
     luaL_argcheck(L, text.len <= INT32_MAX - SEAL_EXTRA, 2, "the text is too long");
     luaL_Buffer buffer;
     unsigned char *out = (unsigned char *)luaL_buffinitsize(L, &buffer, text.len + SEAL_EXTRA);
+    lx_crypto_chance(L, "crypto.encrypt", out, SEAL_NONCE);
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     bool ok = ctx != NULL && seal(ctx, key, text, out);
     EVP_CIPHER_CTX_free(ctx);

@@ -7,6 +7,7 @@
 #include "bindings/jwt_internal.h"
 #include "bindings/kept_key.h"
 #include "bindings/keys.h"
+#include "lua/told.h"
 #include "lua/tree.h"
 
 /* A member of the options at index 2 that must be a text, or absent. The text stays alive with the
@@ -56,6 +57,15 @@ static int sign(struct str key_text, bool is_secret, enum alg alg, struct str ki
     return rc;
 }
 
+/* What stands behind the last point, and is another one each time. */
+static void lx_tell_signature(lua_State *L, struct hook *hook, struct str token)
+{
+    size_t at = token.len;
+    while (at > 0 && token.ptr[at - 1] != '.')
+        at--;
+    lx_told_bytes(L, hook, "jwt.sign", (char *)(uintptr_t)token.ptr + at, token.len - at);
+}
+
 int l_jwt_sign(lua_State *L)
 {
     static struct buf token;
@@ -80,6 +90,9 @@ int l_jwt_sign(lua_State *L)
         return fail(L, err.text);
     if (buf_failed(&token))
         return luaL_error(L, "out of memory");
+    struct hook *hook = told_hook(L);
+    if (hook != NULL && (ALG_BIT(alg) & ALG_BY_CHANCE) != 0)
+        lx_tell_signature(L, hook, buf_str(&token));
     lua_pushlstring(L, token.data, token.len);
     return 1;
 }

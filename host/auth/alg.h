@@ -25,6 +25,11 @@ enum alg {
 #define ALG_DEFAULT  ALG_BIT(ALG_RS256)
 #define ALG_HMAC     (ALG_BIT(ALG_HS256) | ALG_BIT(ALG_HS384) | ALG_BIT(ALG_HS512))
 
+/* Those by which one key never signs one text twice in the same way. */
+#define ALG_BY_CHANCE                                                                              \
+    (ALG_BIT(ALG_PS256) | ALG_BIT(ALG_PS384) | ALG_BIT(ALG_PS512) | ALG_BIT(ALG_ES256) |           \
+     ALG_BIT(ALG_ES384) | ALG_BIT(ALG_ES512))
+
 /* ALG_NONE_KNOWN for an unknown name. */
 enum alg alg_parse(struct str name);
 const char *alg_name(enum alg alg);

@@ -1,5 +1,6 @@
 // Recorded requests run again: in another process they come to the same, and where the script is another one it is said where.
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
@@ -8,6 +9,8 @@ import { journalFiles, journalLines, records } from '../lib/journal.mjs';
 import { upstream } from '../lib/upstream.mjs';
 
 const TEXT = { method: 'POST', headers: { 'Content-Type': 'text/plain' } };
+const pem = (kind, options) => crypto.generateKeyPairSync(kind, options).privateKey.export({ type: 'pkcs8', format: 'pem' });
+const EC = pem('ec', { namedCurve: 'P-256' }), RSA = pem('rsa', { modulusLength: 2048 });
 const SECRET = 'hmac-secret-of-the-issuer-0123456789';
 
 // Each with how it is called.
@@ -32,6 +35,12 @@ end`],
   random: ['return function() local t = {} for i = 1, 10 do t[i] = math.random(1000) end return table.concat(t, " ") .. math.random() end'],
   seeded: ['return function() math.randomseed(42) local a = math.random(1e9) math.randomseed() return a .. " " .. math.random(1e9) end'],
   bytes: ['return function() return base64.encode(crypto.random(40)) .. crypto.uuid() end'],
+  sealed: ['local key = ("k"):rep(32) return function() return base64.encode(crypto.encrypt(key, "text")) end'],
+  signed: [`local es, ps = [[${EC}]], [[${RSA}]]
+return function()
+  return json.encode { base64.encode(crypto.sign("ES256", es, "text")), base64.encode(crypto.sign("PS256", ps, "text")), base64.encode(crypto.sign("RS256", ps, "text")),
+    jwt.sign({ sub = "ada" }, { key = es, algorithm = "ES256" }), jwt.sign({ sub = "ada" }, { key = ps, algorithm = "PS256" }) }
+end`],
   time: ['return function(event, context) return json.encode { time.now(), time.monotonic(), time.iso(), os.time(), os.date("%c"), os.clock(), context.getRemainingTimeInMillis() } end'],
   order: [`local kept = {} for i = 1, 30 do kept["k" .. i] = i end
 return function(event) local out = {} for k in pairs(kept) do out[#out + 1] = k end local t = {} for i = 1, 40 do t[event.queryStringParameters.x .. ("long key "):rep(i)] = i end for k, v in pairs(t) do out[#out + 1] = v end return json.encode(out) .. json.encode(t) end`, { suffix: '?x=abc' }],

@@ -190,6 +190,10 @@ static void add_host(struct buf *out, const struct worker_metrics *sum)
 #undef AT
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
         add_one(out, fields[i].name, fields[i].type, fields[i].help, read_field(sum, &fields[i]));
+}
+
+static void add_answers(struct buf *out, const struct worker_metrics *sum)
+{
     begin(out, "responses_total", "counter", "Answers by first digit of the status.");
     for (int digit = 1; digit <= 5; digit++)
         buf_printf(out, "luafn_responses_total{class=\"%dxx\"} %llu\n", digit,
@@ -260,6 +264,7 @@ bool app_write_metrics(struct app *app, struct buf *out)
     if (sum == NULL)
         return false;
     add_host(out, sum);
+    add_answers(out, sum);
     add_one(out, "workers", "gauge", "Worker processes that there should be.", metrics->workers);
     add_one(out, "worker_restarts_total", "counter", "Workers that ended and were replaced.",
             metrics->restarts);

@@ -351,7 +351,7 @@ test('every example of help works as it stands', async (t) => {
   try {
     assert.equal(await example('dev'), `luafn dev --listen 127.0.0.1:${port}`);
     await works('token', /^\["one","two"\]$/);
-    await works('audit', /: 180 as expected, 0 let through, 0 faults$/m);
+    await works('audit', /: 182 as expected, 0 let through, 0 faults$/m);
   } finally {
     await dev.stop();
   }

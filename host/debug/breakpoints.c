@@ -159,7 +159,7 @@ static bool read_hits(const char *text, struct breakpoint *b)
     struct str s = str_trim(str_from(text));
     static const struct {
         struct str sign;
-        int rule;
+        enum hits rule;
     } signs[] = {{{"==", 2}, HITS_IS},   {{"=", 1}, HITS_IS},    {{">=", 2}, HITS_FROM},
                  {{">", 1}, HITS_ABOVE}, {{"%", 1}, HITS_EVERY}, {{"", 0}, HITS_IS}};
     for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) {

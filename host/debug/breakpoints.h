@@ -7,13 +7,16 @@
 
 #include "base/str.h"
 
+/* Which hits stand. */
+enum hits { HITS_ANY, HITS_IS, HITS_FROM, HITS_ABOVE, HITS_EVERY };
+
 struct breakpoint {
     unsigned id;
     int line;        /* where there is code: at or behind the one that was asked for */
     bool verified;   /* there is */
     char *condition; /* owned; NULL: none. An expression */
     char *log;       /* owned; NULL: it stands. A text with {expressions} that is told instead */
-    enum { HITS_ANY, HITS_IS, HITS_FROM, HITS_ABOVE, HITS_EVERY } rule;
+    enum hits rule;
     uint64_t count; /* of the rule */
     uint64_t hits;
     const char *wrong; /* why it never stands; NULL: nothing */

@@ -113,11 +113,12 @@ async function replay(name = 'replay', more = {}) {
 }
 const today = () => replay('today', TODAY);
 
-// What an option may cost where it is used: [with, without, at most].
+// What an option may cost where it is used: [with, without, at most]. Two runs of the same program may
+// be 1 % apart: what may cost 3 % is held at 4.
 const PRICES = [
   ['token-check-cached-revocations', 'token-check-cached', (n) => n + 200],
-  ['today-hello', 'replay-hello', (n) => n * 1.03],
-  ['today-me', 'replay-me', (n) => n * 1.03],
+  ['today-hello', 'replay-hello', (n) => n * 1.04],
+  ['today-me', 'replay-me', (n) => n * 1.04],
 ];
 
 // The least of several runs; no more of them than it takes to be within what is allowed.
@@ -141,8 +142,10 @@ if (!update && other.length > 0) {
   console.log(`bench-guard skipped: counted with ${other.map((k) => `${k} ${known.versions[k]}`).join(', ')}; here is ${other.map((k) => `${k} ${here[k]}`).join(', ')}`);
   process.exit(0);
 }
-const within = (best) => !update && Object.entries(best).every(([name, n]) => n <= known.counts[name] * SLACK);
 const counts = {};
+const tooDear = (all) => PRICES.filter(([dear, plain, most]) => all[dear] > most(all[plain]));
+const within = (best) => !update && Object.entries(best).every(([name, n]) => n <= known.counts[name] * SLACK)
+  && tooDear({ ...counts, ...best }).length === 0;
 let grown = 0;
 for (const run of [parts, () => replay(), today]) {
   const { best, spread } = await least(run, within);
@@ -154,8 +157,7 @@ for (const run of [parts, () => replay(), today]) {
     if (!(n <= known.counts[name] * SLACK)) grown++;
   }
 }
-for (const [dear, plain, most] of PRICES) {
-  if (counts[dear] <= most(counts[plain])) continue;
+for (const [dear, plain, most] of tooDear(counts)) {
   console.log(`bench-guard: ${dear} counts ${counts[dear]} where ${Math.floor(most(counts[plain]))} are allowed`);
   grown++;
 }

@@ -59,6 +59,24 @@ bool vm_charge(struct vm *vm, size_t before, size_t now)
     return true;
 }
 
+static size_t half_way(const struct vm *vm)
+{
+    return vm->limit == 0 ? SIZE_MAX : vm->used / 2 + vm->limit / 2;
+}
+
+void vm_set_limit(struct vm *vm, size_t limit)
+{
+    vm->limit = limit;
+    vm->collect_at = half_way(vm);
+}
+
+void vm_collect(struct vm *vm, lua_State *L)
+{
+    vm->collect_at = SIZE_MAX; /* a finalizer may make such userdata, too */
+    lua_gc(L, LUA_GCCOLLECT);
+    vm->collect_at = half_way(vm);
+}
+
 static void *on_alloc(void *arg, void *block, size_t old_size, size_t size)
 {
     struct vm *vm = arg;
@@ -140,7 +158,7 @@ struct vm *vm_new(size_t limit, const struct services *services)
     struct vm *vm = calloc(1, sizeof(*vm));
     if (vm == NULL)
         return NULL;
-    vm->limit = limit;
+    vm_set_limit(vm, limit);
     vm->services = services;
     vm->budget = &vm->unlimited;
     vm->relays = true;

@@ -115,6 +115,7 @@ struct vm {
     lua_State *L;             /* owned: the main thread; nothing runs on it after loading */
     size_t used, peak, limit; /* bytes */
     uint64_t denials;         /* allocations refused */
+    size_t collect_at;        /* bytes, where there is a limit: see vm_make_room */
     struct budget *budget; /* of what runs now; borrowed; never NULL (an unlimited one otherwise) */
     struct budget unlimited;
     struct vm_thread idle[VM_IDLE_THREADS];
@@ -143,10 +144,22 @@ struct vm {
 /* A state with `limit` bytes (0: no limit) and nothing in it. NULL when out of memory. */
 struct vm *vm_new(size_t limit, const struct services *services);
 void vm_free(struct vm *vm);
+/* Another limit from here on, whatever is in use. */
+void vm_set_limit(struct vm *vm, size_t limit);
 
 /* Memory of C that is held for its scripts counts to its limit: was `before`, is `now` (bytes).
  * False: there is no room; nothing is changed. Less is always possible. */
 bool vm_charge(struct vm *vm, size_t before, size_t now);
+
+/* Collects everything, half of the way from what is in use to the limit. Lua 5.4.4 is behind with
+ * userdata that has finalizers, and runs none of those when it collects for want of memory: who
+ * makes such userdata all the time calls this before. May run scripts' finalizers. */
+void vm_collect(struct vm *vm, lua_State *L);
+static inline void vm_make_room(struct vm *vm, lua_State *L)
+{
+    if (vm->used > vm->collect_at)
+        vm_collect(vm, L);
+}
 
 /* It has given an answer, or a piece of one, of so many bytes. */
 static inline void vm_note_answer(struct vm *vm, size_t bytes)

@@ -20,6 +20,7 @@ static int l_op_gc(lua_State *L)
 
 struct op *await_op_new(lua_State *L, const struct op_type *type, size_t size)
 {
+    vm_make_room(vm_of(L), L);
     struct op *op = lua_newuserdatauv(L, size, 1);
     memset(op, 0, size);
     op->type = type;

@@ -345,6 +345,6 @@ int instance_read_options(struct instance *instance, struct err *err)
                                              : err_set(err, -ENOMEM, "out of memory");
     lua_settop(L, 0);
     buf_free(&source);
-    instance->vm->limit = spec->memory;
+    vm_set_limit(instance->vm, spec->memory);
     return rc;
 }

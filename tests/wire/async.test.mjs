@@ -41,6 +41,13 @@ test('200 requests that sleep at once: each waits for all the others', async (t)
   assert.ok(all.every((r) => r.status === 200 && r.text === 'rested'));
 });
 
+test('who waits a quarter of a million times needs no more memory for it', async (t) => {
+  const h = await start(t, {
+    files: deployment({ waits: 'return function() for _ = 1, 250000 do sleep(0) end return "rested" end' }, { fields: { waits: 'memory = "2MB", cpu = 60, timeout = 600' } }),
+  });
+  assert.equal((await h.call('waits')).text, 'rested');
+});
+
 test('sleep: at the top level, in coroutines, and bad arguments', async (t) => {
   const h = await start(t, {
     files: deployment({

@@ -131,7 +131,7 @@ for (const [name, fault] of Object.entries({
     assert.ok(!w.host.ended, `the supervisor has ended: ${w.host.stderr.slice(-2000)}`);
     w.faults.disarm();
     await serves(w, 'hello');
-    assert.equal(w.host.workers().length, 1);
+    await eventually(() => w.host.workers().length === 1, 10, 'one worker alone');
     // It may have asked for keys in vain before: 503 until it asks again.
     await eventually(async () => (await w.host.call('me', { headers: w.issuer.bearer() })).status === 200, 30, 'its keys are there');
     assert.equal((await w.host.call('me')).status, 401);

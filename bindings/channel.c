@@ -264,19 +264,6 @@ static int lx_raise_dropped(lua_State *L, const struct subscription *s)
                       lua_tostring(L, -1), LIMIT_CHANNEL_QUEUE);
 }
 
-/* ptr NULL: the end, or `dropped`. */
-static void lx_tell_message(lua_State *L, struct hook *hook, struct str text, bool dropped)
-{
-    hook_text(hook);
-    unsigned call = lx_told_begin(L, hook, "channel.message");
-    struct buf *out = hook_text(hook);
-    if (text.ptr != NULL)
-        redact_add_text(hook->redact, text, LIMIT_JOURNAL_TEXT, out);
-    else
-        buf_add_str(out, dropped ? STR("{\"error\":\"dropped\"}") : STR("null"));
-    told_end(hook, call);
-}
-
 static int lx_push_recorded(lua_State *L, struct subscription *s, struct hook *hook)
 {
     hook_text(hook);
@@ -304,7 +291,8 @@ static int lx_push_next(lua_State *L, struct subscription *s)
     if (s->inv->stream != 0)
         invocation_begin_work(s->inv);
     if (hook != NULL)
-        lx_tell_message(L, hook, text, dropped);
+        lx_told_text(L, hook, "channel.message", text,
+                     dropped ? STR("{\"error\":\"dropped\"}") : STR("null"));
     if (dropped)
         return lx_raise_dropped(L, s);
     if (!has_text) {

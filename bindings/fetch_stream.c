@@ -110,18 +110,12 @@ static void cancel_read(struct op *op)
 /* A piece; ptr NULL: the end, or that error. */
 static void lx_tell_piece(lua_State *L, struct hook *hook, struct str bytes, const char *error)
 {
-    hook_text(hook);
-    unsigned call = lx_told_begin(L, hook, "fetch.chunk");
-    if (bytes.ptr == NULL && error != NULL) {
-        fetch_told_error(hook, call, error);
+    if (bytes.ptr != NULL || error == NULL) {
+        lx_told_text(L, hook, "fetch.chunk", bytes, STR("null"));
         return;
     }
-    struct buf *out = hook_text(hook);
-    if (bytes.ptr != NULL)
-        redact_add_text(hook->redact, bytes, LIMIT_JOURNAL_TEXT, out);
-    else
-        buf_add_str(out, STR("null"));
-    told_end(hook, call);
+    hook_text(hook);
+    fetch_told_error(hook, lx_told_begin(L, hook, "fetch.chunk"), error);
 }
 
 static int lx_push_recorded(lua_State *L, struct hook *hook)

@@ -7,6 +7,7 @@
 
 #include "base/base64.h"
 #include "base/clock.h"
+#include "base/limits.h"
 
 enum { LEVELS = 8, PLACE_MAX = 256 };
 
@@ -69,6 +70,19 @@ bool told_read_text(const json_t *value, struct buf *out)
 void told_end(struct hook *hook, unsigned call)
 {
     hook->type->end(hook, call, buf_str(&hook->text));
+}
+
+void lx_told_text(lua_State *L, struct hook *hook, const char *name, struct str text,
+                  struct str otherwise)
+{
+    hook_text(hook);
+    unsigned call = lx_told_begin(L, hook, name);
+    struct buf *out = hook_text(hook);
+    if (text.ptr != NULL)
+        redact_add_text(hook->redact, text, LIMIT_JOURNAL_TEXT, out);
+    else
+        buf_add_str(out, otherwise);
+    told_end(hook, call);
 }
 
 double lx_told_number(lua_State *L, struct hook *hook, const char *name, double value)

@@ -36,6 +36,11 @@ bool told_read_text(const json_t *value, struct buf *out);
 /* It ends, with what is in the scratch buffer. */
 void told_end(struct hook *hook, unsigned call);
 
+/* A call that asks for nothing and was given a text; without one (ptr NULL) `otherwise`, which is
+ * JSON. */
+void lx_told_text(lua_State *L, struct hook *hook, const char *name, struct str text,
+                  struct str otherwise);
+
 /* A number that the host gives without any waiting, as the time: called with who listens. */
 double lx_told_number(lua_State *L, struct hook *hook, const char *name, double value);
 

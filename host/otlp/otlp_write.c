@@ -196,14 +196,20 @@ void otlp_true(struct otlp_writer *w, unsigned field, const char *name)
         add_varint(w, 1);
 }
 
+/* Of eight bytes each. */
+static void begin_packed(struct otlp_writer *w, unsigned field, const char *name, size_t count)
+{
+    otlp_list(w, name);
+    if (w->json)
+        return;
+    begin(w, field, BYTES, NULL);
+    add_varint(w, count * 8);
+}
+
 void otlp_fixed64s(struct otlp_writer *w, unsigned field, const char *name, const uint64_t *values,
                    size_t count)
 {
-    otlp_list(w, name);
-    if (!w->json) {
-        begin(w, field, BYTES, NULL);
-        add_varint(w, count * 8);
-    }
+    begin_packed(w, field, name, count);
     for (size_t i = 0; i < count; i++) {
         if (w->json)
             buf_printf(&w->out, "%s\"%llu\"", i > 0 ? "," : "", (unsigned long long)values[i]);
@@ -216,11 +222,7 @@ void otlp_fixed64s(struct otlp_writer *w, unsigned field, const char *name, cons
 void otlp_doubles(struct otlp_writer *w, unsigned field, const char *name, const double *values,
                   size_t count)
 {
-    otlp_list(w, name);
-    if (!w->json) {
-        begin(w, field, BYTES, NULL);
-        add_varint(w, count * 8);
-    }
+    begin_packed(w, field, name, count);
     for (size_t i = 0; i < count; i++) {
         if (w->json && i > 0)
             buf_add_char(&w->out, ',');

@@ -24,19 +24,6 @@ static void cancel(struct op *op)
     exchange_stop_reading(inv->ex);
 }
 
-/* ptr NULL: the end */
-static void lx_tell_piece(lua_State *L, struct hook *hook, struct str piece)
-{
-    hook_text(hook);
-    unsigned call = lx_told_begin(L, hook, "event:chunks");
-    struct buf *out = hook_text(hook);
-    if (piece.ptr != NULL)
-        redact_add_text(hook->redact, piece, LIMIT_JOURNAL_TEXT, out);
-    else
-        buf_add_str(out, STR("null"));
-    told_end(hook, call);
-}
-
 static int lx_push_recorded(lua_State *L, struct hook *hook)
 {
     hook_text(hook);
@@ -59,7 +46,8 @@ static int lx_push_piece(lua_State *L, struct invocation *inv)
     invocation_extend(inv);
     struct hook *hook = told_hook(L);
     if (hook != NULL && (piece.len > 0 || fault == NULL))
-        lx_tell_piece(L, hook, piece.len > 0 ? piece : (struct str){NULL, 0});
+        lx_told_text(L, hook, "event:chunks", piece.len > 0 ? piece : (struct str){NULL, 0},
+                     STR("null"));
     if (piece.len > 0) {
         lua_pushlstring(L, piece.ptr, piece.len);
         exchange_take_piece(inv->ex, piece.len);
@@ -132,8 +120,9 @@ static int l_next(lua_State *L)
         if (inv->ex->body == NULL) {
             int count = next_of_whole(L, inv);
             const struct str none = {NULL, 0};
-            lx_tell_piece(L, hook,
-                          count > 0 ? (struct str){lua_tostring(L, -1), lua_rawlen(L, -1)} : none);
+            lx_told_text(L, hook, "event:chunks",
+                         count > 0 ? (struct str){lua_tostring(L, -1), lua_rawlen(L, -1)} : none,
+                         STR("null"));
             return count;
         }
     }

@@ -106,8 +106,8 @@ static struct fixture *start_h2(struct server_limits limits)
 static void test_a_body_is_late_among_other_requests(void **state)
 {
     (void)state;
-    struct server_limits limits = short_limits();
-    limits.head_timeout = limits.idle_timeout = limits.write_timeout = 600; /* the body's alone */
+    struct server_limits limits = patient_limits();
+    limits.body_timeout = 0.06;
     struct fixture *f = start_h2(limits);
     struct h2_client h = connect_h2(f);
     send_request(&h, 1, 0, "POST", STR("/echo"));

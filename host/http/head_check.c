@@ -227,9 +227,9 @@ const struct http_fault *head_check(struct request *req, struct arena *arena,
         read_field(&f, &req->headers.items[i]);
     req->keep_alive = !f.close && (req->version_minor > 0 || f.keep_alive);
     const struct http_fault *fault = check_framing(req, &f, framing);
-    /* RFC 6455 section 4.1: a GET of HTTP/1.1 without a body. */
+    /* RFC 6455 section 4.1: a GET of HTTP/1.1 without a body; some say its length: 0. */
     req->upgrade = f.upgrade && f.websocket && req->method == METHOD_GET &&
-                   req->version_minor > 0 && f.lengths == 0 && f.codings == 0;
+                   req->version_minor > 0 && framing->body != BODY_CHUNKED && framing->length == 0;
     if (fault == NULL)
         fault = check_host(req, &f);
     if (fault == NULL)

@@ -67,7 +67,12 @@ test('the handshake: what is wrong with it is told, and who may not is refused b
   assert.equal(good.status, 101);
   assert.equal(good.header('sec-websocket-accept'), 's3pPLMBiTxaQ9kYGzzhZRbK+xOo=');
   assert.deepEqual([good.header('upgrade'), good.header('connection'), good.header('content-length')], ['websocket', 'Upgrade', undefined]);
+  const unfed = await RawSocket.open(h, `${FN}/echo`, { headers: { 'Content-Length': '0' }, early: text('of no length') });
+  assert.equal((await unfed.next()).text, 'of no length', "Java's client says the length of its body: 0");
+  unfed.close();
   const faults = [
+    ['a body', { 'Content-Length': '2' }, { body: 'ab' }, 426, /speaks WebSocket/],
+    ['pieces of a body', { 'Transfer-Encoding': 'chunked' }, { body: '0\r\n\r\n' }, 426, /speaks WebSocket/],
     ['no upgrade', { Upgrade: 'h2c' }, {}, 426, /speaks WebSocket/],
     ['no connection', { Connection: 'keep-alive' }, {}, 426, /speaks WebSocket/],
     ['POST', {}, { method: 'POST', body: '' }, 426, /speaks WebSocket/],

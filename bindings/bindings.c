@@ -14,6 +14,7 @@ const struct binding bindings[] = {
     {"kv", open_kv},
     {"log", open_log},
     {"parallel", open_parallel},
+    {"queue", open_queue},
     {"read_file", open_read_file},
     {"respond", open_respond},
     {"schema", open_schema},

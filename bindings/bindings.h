@@ -25,6 +25,7 @@ int open_jwt(lua_State *L);
 int open_kv(lua_State *L);
 int open_log(lua_State *L);
 int open_parallel(lua_State *L);
+int open_queue(lua_State *L);
 int open_read_file(lua_State *L);
 int open_respond(lua_State *L);
 int open_schema(lua_State *L);

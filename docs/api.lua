@@ -692,6 +692,27 @@ local shows, people = parallel(
 }
 
 modules[#modules + 1] = {
+  name = "queue",
+  summary = "Work for later: a job is stored before it is promised, and runs at least once, whatever ends meanwhile.",
+  functions = {
+    {
+      name = "queue.send",
+      summary = "Stores a job for a function. It gets a POST with the value as JSON, `x-nf-event: queue` and `event.job`, is called when it has a free slot, and has failed when it raises, passes a limit or answers 500 or above: then it is tried again by its `retry`.",
+      args = {
+        { "name", "string", "of the function" },
+        { "value", "any", "what JSON can hold, up to 8 MB" },
+        { "options?", "luafn.QueueOptions", "" },
+      },
+      returns = { { "string?", "the job's id; nil when it was not stored" }, { "string?", "why not: `taken` where the key is" } },
+      errors = "There is no such function; a bad value or option.",
+      example = [[
+local mail = context.functionName -- or any other function: "mail"
+local id, why = queue.send(mail, { to = "ada@example.org" }, { key = "welcome/auth0|7", delay = 5 })
+if not id and why ~= "taken" then error(why) end]],
+    },
+  },
+}
+modules[#modules + 1] = {
   name = "read_file",
   summary = "Files of the deployment.",
   functions = {
@@ -970,6 +991,7 @@ types[#types + 1] = {
     { "parts", "fun(self): fun(): luafn.Part?", "the parts of a multipart form, for a `for` loop, as they come with `stream_body`; raises the answer 400 `invalid_form`, 413 or 415" },
     { "cookies", "fun(self): table<string, string>", "decoded; the first of several" },
     { "query", "fun(self): table<string, string|string[]>", "a name that is repeated is a list" },
+    { "job?", "{ id: string, attempt: integer, key?: string }", "of a job of the queue; `attempt` is 1 the first time" },
     { "tool?", "string", "the tool's name, where it is called as one" },
     { "arguments?", "table", "of that call, as `input` of the tool says" },
     { "progress", "fun(done: number, total?: number, text?: string): boolean", "of that call: tells the client, if it asked for it; true if it sees it" },
@@ -1122,6 +1144,15 @@ types[#types + 1] = {
   name = "luafn.KvOptions",
   summary = "Options of `kv.set`, `kv.incr` and `kv.cas`.",
   fields = { { "ttl?", "number", "seconds, after which the value is gone; default: never" } },
+}
+types[#types + 1] = {
+  name = "luafn.QueueOptions",
+  summary = "Options of `queue.send`.",
+  fields = {
+    { "delay?", "number", "seconds until it may run" },
+    { "run_at?", "number", "the same as a time: seconds since 1970" },
+    { "key?", "string", "up to 600 bytes: of several jobs of a function with the same one in 24 hours the first is taken" },
+  },
 }
 types[#types + 1] = {
   name = "luafn.KvListOptions",

@@ -26,6 +26,7 @@
 ---@field parts fun(self): fun(): luafn.Part? the parts of a multipart form, for a `for` loop, as they come with `stream_body`; raises the answer 400 `invalid_form`, 413 or 415
 ---@field cookies fun(self): table<string, string> decoded; the first of several
 ---@field query fun(self): table<string, string|string[]> a name that is repeated is a list
+---@field job? { id: string, attempt: integer, key?: string } of a job of the queue; `attempt` is 1 the first time
 ---@field tool? string the tool's name, where it is called as one
 ---@field arguments? table of that call, as `input` of the tool says
 ---@field progress fun(done: number, total?: number, text?: string): boolean of that call: tells the client, if it asked for it; true if it sees it
@@ -140,6 +141,12 @@
 ---Options of `kv.set`, `kv.incr` and `kv.cas`.
 ---@class luafn.KvOptions
 ---@field ttl? number seconds, after which the value is gone; default: never
+
+---Options of `queue.send`.
+---@class luafn.QueueOptions
+---@field delay? number seconds until it may run
+---@field run_at? number the same as a time: seconds since 1970
+---@field key? string up to 600 bytes: of several jobs of a function with the same one in 24 hours the first is taken
 
 ---Options of `kv.list`.
 ---@class luafn.KvListOptions
@@ -647,6 +654,20 @@ function log.warn(message, fields) end
 ---@param ... fun(): any functions without arguments
 ---@return any ... # the first result of each, in the order of the arguments
 function parallel(...) end
+
+---Work for later: a job is stored before it is promised, and runs at least once, whatever ends meanwhile.
+---@class luafn.queue
+queue = {}
+
+---Stores a job for a function. It gets a POST with the value as JSON, `x-nf-event: queue` and `event.job`, is called when it has a free slot, and has failed when it raises, passes a limit or answers 500 or above: then it is tried again by its `retry`.
+---
+---Raises: There is no such function; a bad value or option.
+---@param name string of the function
+---@param value any what JSON can hold, up to 8 MB
+---@param options? luafn.QueueOptions
+---@return string? # the job's id; nil when it was not stored
+---@return string? # why not: `taken` where the key is
+function queue.send(name, value, options) end
 
 ---The bytes of a file that the function's `files` lists, at most 1 MiB. What has been read stays until the function is loaded again, as a change of the file makes it.
 ---

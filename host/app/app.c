@@ -19,6 +19,7 @@
 #include "journal/record.h"
 #include "otlp/trace.h"
 #include "run/input.h"
+#include "run/outcome.h"
 
 /* A request on its way; in the exchange's arena. */
 struct visit {
@@ -36,6 +37,8 @@ struct visit {
     bool guarded;                /* a rule of `protect` that asks for something was passed */
     bool waited, gone;           /* while others are asked: resume's; the client is */
     enum mcp_place place;        /* of that tool */
+    struct job_call *job;        /* in the arena of its run; NULL: it is no job */
+    struct str job_path;         /* event.path of one that was a call; ptr NULL: it was none */
     struct route_match match;
     struct str path;                         /* as the client sent it, normalised */
     void (*received)(struct visit *visit);   /* while its body comes */
@@ -711,6 +714,70 @@ static void receive(struct visit *visit, void (*received)(struct visit *visit))
     exchange_read_whole(ex, on_body);
 }
 
+static void answer_no_memory(struct visit *visit)
+{
+    claims_unref(visit->claims);
+    exchange_answer_error(visit->ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+}
+
+static struct call *make_call(struct visit *visit, struct exchange *target)
+{
+    struct call *call = arena_zalloc(&target->arena, sizeof(*call));
+    if (call == NULL)
+        return NULL;
+    call->function = visit->function;
+    call->ex = target;
+    call->claims = visit->claims;
+    call->token = visit->token;
+    call->path = visit->job_path.ptr != NULL ? visit->job_path : visit->ex->req.path;
+    call->match = &visit->match;
+    call->job = visit->job;
+    call->tool = visit->message != NULL ? mcp_tool(visit->message) : NULL;
+    return call;
+}
+
+static void answer_unqueued(struct visit *visit, int status)
+{
+    struct exchange *ex = visit->ex;
+    bool large = status == STORE_JOB_TOO_LARGE;
+    claims_unref(visit->claims);
+    if (status == STORE_NO_SLOT) {
+        visit->function->metrics->no_slot++;
+        outcome_set_no_slot(visit->function->spec, ex);
+        exchange_answer(ex);
+        return;
+    }
+    if (!large && headers_set(&ex->res.headers, &ex->arena, STR("Retry-After"), STR("1")) != 0)
+        ex->res.close = true; /* out of memory: the answer leaves without it */
+    ex->error_code = large                        ? "job_too_large"
+                     : status == STORE_QUEUE_FULL ? "queue_full"
+                                                  : "queue_unavailable";
+    exchange_answer_error(ex, large ? 413 : 503, str_from(ex->error_code),
+                          str_from(store_error_text(status)));
+}
+
+/* It is stored, so that it may be promised. */
+static void on_queued(void *arg, int status, struct job_run *run)
+{
+    struct visit *visit = arg;
+    struct exchange *ex = visit->ex;
+    if (status != 0) {
+        answer_unqueued(visit, status);
+        return;
+    }
+    struct exchange *target = run != NULL ? detach_background(ex) : NULL;
+    visit->job = run != NULL ? app_queue_follow(run, target) : NULL;
+    struct call *call = visit->job != NULL ? make_call(visit, target) : NULL;
+    if (call == NULL)
+        claims_unref(visit->claims);
+    answer_accepted(ex);
+    exchange_answer(ex);
+    if (call != NULL)
+        function_call(call);
+    if (target != NULL)
+        exchange_release(target);
+}
+
 static void call_function(struct visit *visit)
 {
     struct exchange *ex = visit->ex;
@@ -720,8 +787,8 @@ static void call_function(struct visit *visit)
         ex->hook->type->claims(ex->hook, visit->claims);
     const struct function_spec *spec = visit->function->spec;
     /* A 202 is a promise: what would be refused is answered as a call that waits. */
-    bool background = spec->background && spec->cron == NULL && !visit->app->options.direct &&
-                      function_accepts(visit->function);
+    bool background = spec->background && spec->cron == NULL && visit->job == NULL &&
+                      !visit->app->options.direct && function_accepts(visit->function);
     if (background && ex->body != NULL) { /* what a 202 promises to work on has to be here */
         receive(visit, call_function);
         return;
@@ -732,31 +799,19 @@ static void call_function(struct visit *visit)
         exchange_answer(ex);
         return;
     }
-    struct exchange *target = background ? detach_background(ex)
-                              : visit->message != NULL
-                                  ? mcp_begin(visit->message, visit->function->spec)
-                                  : ex;
-    struct call *call = target != NULL ? arena_zalloc(&target->arena, sizeof(*call)) : NULL;
-    if (call == NULL) {
-        claims_unref(visit->claims);
-        if (target != NULL && target != ex)
-            exchange_release(target);
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+    if (background) {
+        app_queue_call(visit->app, ex, visit->function, visit->claims, visit->token, on_queued,
+                       visit);
         return;
     }
-    call->function = visit->function;
-    call->ex = target;
-    call->claims = visit->claims;
-    call->token = visit->token;
-    call->path = ex->req.path;
-    call->match = &visit->match;
-    call->tool = visit->message != NULL ? mcp_tool(visit->message) : NULL;
-    if (background) {
-        answer_accepted(ex);
-        exchange_answer(ex);
-    }
-    function_call(call);
-    if (target != ex)
+    struct exchange *target =
+        visit->message != NULL ? mcp_begin(visit->message, visit->function->spec) : ex;
+    struct call *call = target != NULL ? make_call(visit, target) : NULL;
+    if (call != NULL)
+        function_call(call);
+    else
+        answer_no_memory(visit);
+    if (target != NULL && target != ex)
         exchange_release(target);
 }
 
@@ -834,29 +889,58 @@ void app_call_scheduled(struct app *app, struct function *function, struct excha
 
 /* ---- recorded requests ---- */
 
-void app_call_recorded(struct app *app, struct function *function, struct exchange *ex,
-                       struct claims *claims)
+/* `visit` of a request that nobody sent now. False: it was answered. */
+static struct visit *enter_again(struct app *app, struct function *function, struct exchange *ex,
+                                 struct claims *claims)
 {
     struct visit *visit = arena_zalloc(&ex->arena, sizeof(*visit));
-    ex->decorate = app_decorate;
-    ex->app = app;
     ex->function = arena_copy(&ex->arena, function->spec->name).ptr;
     if (visit == NULL || ex->function == NULL ||
         target_normalize_path(&ex->arena, ex->req.path, &visit->path) != 0) {
         claims_unref(claims);
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
-        return;
+        return NULL;
     }
     list_init(&visit->wait.node);
     visit->app = app;
     visit->ex = ex;
     visit->claims = claims;
-    visit->token = claims != NULL ? STR("[redacted]") : (struct str){NULL, 0};
     /* Behind a rewrite the path is another's: then there are no parameters. */
     if (router_match(app->current->router, ex->req.method, visit->path, &visit->match) !=
             ROUTE_FOUND ||
         visit->match.target != function)
         visit->match = (struct route_match){.target = function};
     visit->function = function;
+    return visit;
+}
+
+void app_call_recorded(struct app *app, struct function *function, struct exchange *ex,
+                       struct claims *claims)
+{
+    ex->decorate = app_decorate;
+    ex->app = app;
+    struct visit *visit = enter_again(app, function, ex, claims);
+    if (visit == NULL)
+        return;
+    visit->token = claims != NULL ? STR("[redacted]") : (struct str){NULL, 0};
     call_function(visit);
+}
+
+void app_call_job(struct app *app, struct function *function, struct exchange *ex,
+                  struct job_call *job, struct str path, struct claims *claims, struct str token)
+{
+    struct visit *visit = enter_again(app, function, ex, claims);
+    if (visit == NULL)
+        return;
+    visit->token = token;
+    visit->job = job;
+    visit->job_path = path;
+    if (app->journal != NULL)
+        record_begin(app->journal, ex);
+    if (app->otlp != NULL)
+        trace_begin(app->otlp, ex, STR(""), false);
+    if (!keep_match(visit))
+        answer_no_memory(visit);
+    else
+        call_function(visit);
 }

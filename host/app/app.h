@@ -16,6 +16,7 @@
 #include "shared/generations.h"
 #include "shared/rate.h"
 #include "shared/revocations.h"
+#include "store/job_owner.h"
 #include "store/store.h"
 #include "app/watch.h"
 
@@ -98,6 +99,24 @@ struct app_login {
     uv_timer_t timer; /* to look at those that another worker does */
 };
 
+struct job_call;
+/* Runs a job, which was judged when it was stored. Takes the claims over; NULL: none. */
+typedef void app_queue_run(struct app *app, struct function *function, struct exchange *ex,
+                           struct job_call *job, struct str path, struct claims *claims,
+                           struct str token);
+
+/* app_queue.c: jobs that wait in the store are run. */
+struct app_queue {
+    app_queue_run *run; /* app.c's */
+    struct job_owner owner;
+    struct store_request take;
+    struct buf wants, known;
+    struct list runs; /* until the store knows their end */
+    unsigned run_count;
+    bool open, taking,
+        again; /* ... a request to take some is under way; and another shall follow */
+};
+
 struct app {
     uv_loop_t *loop;
     struct own_services own; /* for own_functions */
@@ -119,6 +138,7 @@ struct app {
     struct app_reader reader;
     struct app_fleet fleet;
     struct app_login login;
+    struct app_queue queue;
     struct deployment *current; /* NULL until the first one is loaded */
     struct deployment *loading; /* NULL: none under way */
     struct deployment *retired; /* old ones that still have work */
@@ -183,6 +203,26 @@ void app_call_scheduled(struct app *app, struct function *function, struct excha
  * the claims over; NULL: none. */
 void app_call_recorded(struct app *app, struct function *function, struct exchange *ex,
                        struct claims *claims);
+
+/* app.c: for app_queue_open. */
+app_queue_run app_call_job;
+
+/* app_queue.c: once the store is open, or cannot be. */
+void app_queue_open(struct app *app, app_queue_run *run);
+void app_queue_close(struct app *app);
+/* Runs what may run: when there may be more than before, */
+void app_queue_update(struct app *app);
+/* and each second: the store is also told again what it could not be told. */
+void app_queue_look(struct app *app);
+struct job_run;
+/* A background call: stores it, then calls `done`. `status` 0: it is promised; with a run, the
+ * caller begins it now and lets app_queue_follow know of its exchange; else whoever has room does.
+ */
+typedef void app_queue_done(void *arg, int status, struct job_run *run);
+void app_queue_call(struct app *app, struct exchange *ex, struct function *function,
+                    const struct claims *claims, struct str token, app_queue_done *done, void *arg);
+/* The run is this exchange, and ends with it. NULL: out of memory, and it will be run again. */
+struct job_call *app_queue_follow(struct job_run *run, struct exchange *ex);
 
 /* app_schedule.c: runs what is due; to be called each second. */
 void app_schedule_update(struct app *app);

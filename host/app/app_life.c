@@ -133,6 +133,11 @@ static void on_revocations_known(struct app *app)
     tell_ready(app);
 }
 
+static void on_job_sent(void *arg)
+{
+    app_queue_update(arg);
+}
+
 void app_reload(struct app *app)
 {
     struct err err;
@@ -144,8 +149,10 @@ void app_reload(struct app *app)
     struct config *config = load_config(app, kept, &err);
     if (config != NULL && app->options.tell_notes)
         tell_notes(config);
-    if (config != NULL)
+    if (config != NULL) {
         open_store(app, config);
+        app_queue_open(app, app_call_job);
+    }
     if (config != NULL && app->reader.settled == NULL)
         app_revocation_open(app, on_revocations_known);
     const struct services services = {.loop = app->loop,
@@ -159,6 +166,8 @@ void app_reload(struct app *app)
                                       .page = app->page,
                                       .running_name = app->options.running_name,
                                       .number = number_version,
+                                      .job_sent = on_job_sent,
+                                      .job_sent_arg = app,
                                       .own = &app->own};
     struct deployment *deployment = NULL;
     if (config != NULL)
@@ -220,7 +229,8 @@ void app_sweep(struct app *app)
 bool app_is_idle(struct app *app)
 {
     app_sweep(app);
-    return app->retired == NULL && (app->current == NULL || deployment_is_idle(app->current));
+    return list_is_empty(&app->queue.runs) && app->retired == NULL &&
+           (app->current == NULL || deployment_is_idle(app->current));
 }
 
 /* Their clients connect again, to what follows. */
@@ -413,6 +423,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     app->on_ready = on_ready;
     list_init(&app->proxies);
     list_init(&app->deliveries);
+    list_init(&app->queue.runs);
     list_init(&app->lives);
     app_session_init(app);
     app->started_ns = clock_monotonic_ns();
@@ -554,6 +565,7 @@ void app_close(struct app *app)
     app_fleet_close(app);
     channel_hub_close(app->channels);
     app_session_close(app);
+    app_queue_close(app);
     if (app->store != NULL)
         store_close(app->store);
     sql_close(app->sql);
@@ -583,6 +595,8 @@ void app_free(struct app *app)
         board_free(app->board);
     store_free(app->store);
     channel_hub_free(app->channels);
+    buf_free(&app->queue.wants);
+    buf_free(&app->queue.known);
     free(app->own_page);
     token_cache_clear();
     exchange_pool_free();

@@ -206,6 +206,19 @@ static void add_answers(struct buf *out, const struct worker_metrics *sum)
     add_durations(out, "request_duration_seconds", "", &sum->durations);
 }
 
+static void add_jobs(struct buf *out, const struct metrics *metrics,
+                     const struct worker_metrics *sum)
+{
+    add_one(out, "jobs_waiting", "gauge", "Jobs that wait in the store.", metrics->jobs_waiting);
+    add_one(out, "jobs_dead", "gauge", "Dead letters in the store.", metrics->jobs_dead);
+    add_one(out, "jobs_done_total", "counter", "Jobs of the queue that ended well.",
+            sum->jobs_done);
+    add_one(out, "jobs_failed_total", "counter", "Tries that failed.", sum->jobs_failed);
+    add_one(out, "jobs_dead_total", "counter", "Jobs that became dead letters.", sum->jobs_dead);
+    add_one(out, "jobs_lost_total", "counter",
+            "Jobs that another worker had taken over when they ended.", sum->jobs_lost);
+}
+
 static void add_functions(struct buf *out, const struct metrics *metrics,
                           const struct worker_metrics *sum)
 {
@@ -270,6 +283,7 @@ bool app_write_metrics(struct app *app, struct buf *out)
             metrics->restarts);
     add_one(out, "worker_hangs_total", "counter", "Workers killed because their loop stood still.",
             metrics->hangs);
+    add_jobs(out, metrics, sum);
     struct revocation_stats revoked = revocations_stats();
     add_one(out, "revocations", "gauge", "What was revoked and is kept.", revoked.live);
     add_one(out, "revocations_total", "counter", "Revocations that came to be known.",

@@ -351,6 +351,11 @@ static int make_functions(struct deployment *d, const struct binding *bindings,
                : err_set(err, -ENOMEM, "out of memory");
 }
 
+static bool has_function(void *arg, struct str name)
+{
+    return deployment_find(arg, name) != NULL;
+}
+
 struct deployment *deployment_new(struct config *config, const struct services *services,
                                   const struct binding *bindings, const struct deployment *before,
                                   const struct kept *kept,
@@ -368,6 +373,8 @@ struct deployment *deployment_new(struct config *config, const struct services *
     d->loaded_arg = arg;
     d->services = *services;
     d->services.number_arg = d;
+    d->services.has_function = has_function;
+    d->services.has_function_arg = d;
     d->services.getenv = get_env;
     d->services.each_env = each_env;
     d->services.env_is_default = env_is_default;

@@ -278,6 +278,22 @@
 #define LIMIT_KV_SENTINELS    8                  /* hosts in KV_URL */
 #define LIMIT_KV_SENTINEL_MS  500 /* for the answer of each; then the next is asked */
 
+/* ---- the queue ---- */
+#define LIMIT_QUEUE_JOB_BYTES (8 * 1024 * 1024)   /* with headers and body of a background call */
+#define LIMIT_QUEUE_JOBS      100000              /* that wait, run or are dead letters */
+#define LIMIT_QUEUE_BYTES     ((uint64_t)1 << 30) /* of all */
+#define LIMIT_QUEUE_KEY       86400.0             /* seconds for which a key is taken */
+#define LIMIT_QUEUE_DELAY     (366.0 * 86400)     /* queue.send's */
+#define LIMIT_QUEUE_RETRIES   20                  /* pauses in `retry` */
+#define LIMIT_QUEUE_PAUSE     (7.0 * 86400)       /* the longest of them, in seconds */
+#define LIMIT_QUEUE_LOST      20 /* workers that may die with a job before it is a dead letter */
+#define LIMIT_QUEUE_UNREAD    86400.0 /* seconds that a job waits where no host has its function */
+#define LIMIT_QUEUE_REASON    256     /* bytes of a dead letter's reason */
+#define LIMIT_QUEUE_RUNS      256     /* jobs that a worker runs at once */
+#define LIMIT_QUEUE_TAKEN     16      /* that it takes at once */
+#define LIMIT_QUEUE_LEASE     10000   /* ms that a worker of another machine is believed to live */
+#define LIMIT_QUEUE_LIST      200     /* jobs that the command line reads at once */
+
 /* ---- spans, metrics and logs for a collector (otlp/) ---- */
 #define LIMIT_OTLP_QUEUE   65536             /* OTEL_BSP_MAX_QUEUE_SIZE */
 #define LIMIT_OTLP_BYTES   (8 * 1024 * 1024) /* that wait, of spans, and of log records */

@@ -17,8 +17,8 @@ struct command {
 
 extern const struct command command_audit, command_check, command_completion, command_dev,
     command_explain, command_help, command_invoke, command_journal, command_lambda, command_live,
-    command_migrate, command_new, command_replay, command_revoke, command_routes, command_serve,
-    command_tail, command_test, command_token;
+    command_migrate, command_new, command_queue, command_replay, command_revoke, command_routes,
+    command_serve, command_tail, command_test, command_token;
 /* The table, in the order of the list; ends with NULL. main sets it before a command runs. */
 extern const struct command *const *cli_commands;
 

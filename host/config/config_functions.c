@@ -47,6 +47,8 @@ struct function_spec *config_add_function(struct config *config, struct str name
         .body = config->body_limit,
         .message = LIMIT_WEBSOCKET_MESSAGE,
         .background = str_ends_with(name, STR("-background")),
+        .retry = options_retry_default,
+        .retry_count = OPTIONS_RETRY_DEFAULT,
     };
     if (spec->background)
         spec->timeout = LIMIT_FN_BACKGROUND_TIMEOUT;

@@ -86,6 +86,12 @@ struct services {
      * before (0: none): greater, and the same in every worker. NULL: current + 1. */
     unsigned (*number)(void *arg, struct str name, uint64_t content, unsigned current);
     void *number_arg;
+    /* For `queue`: is there a function of that name? */
+    bool (*has_function)(void *arg, struct str name);
+    void *has_function_arg;
+    /* A job was stored, which this worker may run. NULL: it runs none. */
+    void (*job_sent)(void *arg);
+    void *job_sent_arg;
     const struct own_services *own; /* NULL: none */
 };
 

@@ -77,6 +77,10 @@ int options_schema(struct options_reader *r, const char *key, const struct schem
 int options_read_function(struct options_reader *r, struct function_spec *spec,
                           enum options_origin origin);
 
+/* `retry` of who says nothing: Netlify's. */
+enum { OPTIONS_RETRY_DEFAULT = 2 };
+extern const double options_retry_default[OPTIONS_RETRY_DEFAULT];
+
 /* Did functions.lua give that key? */
 bool options_is_given(const struct function_spec *spec, struct str key);
 

@@ -13,12 +13,14 @@ static const char *const config_keys[] = {
     "script",      "path",  "methods",      "auth",         "timeout",    "cpu",         "memory",
     "concurrency", "queue", "fetch",        "env",          "background", "rollback",    "schedule",
     "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       "stream_body", "message",
-    "input",       "query", "tool",         "sql",          "files",      NULL};
+    "input",       "query", "tool",         "sql",          "files",      "retry",       NULL};
 static const char *const script_keys[] = {
     "handler",     "path",  "methods",      "auth",         "timeout",    "cpu",         "memory",
     "concurrency", "queue", "fetch",        "env",          "background", "rollback",    "schedule",
     "rate_limit",  "kv",    "excludedPath", "preferStatic", "body",       "stream_body", "message",
-    "input",       "query", "tool",         "sql",          "files",      NULL};
+    "input",       "query", "tool",         "sql",          "files",      "retry",       NULL};
+
+const double options_retry_default[OPTIONS_RETRY_DEFAULT] = {60, 120};
 
 bool options_is_given(const struct function_spec *spec, struct str key)
 {
@@ -194,6 +196,35 @@ static int read_rate_limit(struct options_reader *r, struct function_spec *spec)
     return r->rc;
 }
 
+/* ---- retry = { seconds, ... } ---- */
+
+static int read_retry(struct options_reader *r, struct function_spec *spec)
+{
+    static const char example[] = "such as { 60, 120 }, or {} for a single try";
+    if (!options_get(r, "retry"))
+        return 0;
+    if (!lua_istable(r->L, -1) || !options_is_list(r->L) ||
+        lua_rawlen(r->L, -1) > LIMIT_QUEUE_RETRIES)
+        return options_fault(r, "retry", "must be a list of at most %d pauses in seconds, %s",
+                             LIMIT_QUEUE_RETRIES, example);
+    unsigned count = (unsigned)lua_rawlen(r->L, -1);
+    double *pauses = arena_alloc(r->arena, (count + 1) * sizeof(*pauses));
+    if (pauses == NULL)
+        return options_no_memory(r);
+    for (unsigned i = 0; i < count; i++) {
+        bool is_number = lua_rawgeti(r->L, -1, (lua_Integer)i + 1) == LUA_TNUMBER;
+        pauses[i] = lua_tonumber(r->L, -1);
+        lua_pop(r->L, 1);
+        if (!is_number || !(pauses[i] >= 0 && pauses[i] <= LIMIT_QUEUE_PAUSE))
+            return options_fault(r, "retry", "each pause is a number of seconds from 0 to %g, %s",
+                                 LIMIT_QUEUE_PAUSE, example);
+    }
+    lua_pop(r->L, 1);
+    spec->retry = pauses;
+    spec->retry_count = count;
+    return 0;
+}
+
 /* ---- kv = "namespace" ---- */
 
 static int read_kv(struct options_reader *r, struct function_spec *spec)
@@ -355,6 +386,7 @@ int options_read_function(struct options_reader *r, struct function_spec *spec,
     read_schemas(r, spec);
     read_rate_limit(r, spec);
     read_kv(r, spec);
+    read_retry(r, spec);
     options_read_tool(r, spec);
     check_tool(r, spec);
     return read_reach(r, spec);

@@ -61,6 +61,8 @@ struct function_spec {
     const struct schema *input; /* of the body, which is JSON; NULL: any */
     const struct schema *query; /* of the query, as an object; NULL: any */
     bool background;
+    const double *retry; /* seconds before each further try of a job that failed */
+    unsigned retry_count;
     struct str schedule;     /* the expression; empty: it does not run by itself */
     const struct cron *cron; /* the same, read; NULL: none */
     struct str *sql;         /* variables whose values are databases that it may open */

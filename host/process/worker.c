@@ -180,6 +180,7 @@ static void on_sweep(uv_timer_t *timer)
         worker->app.keep_due |= server_refresh(worker->app.server);
     app_schedule_update(&worker->app);
     app_delivery_renew(&worker->app);
+    app_queue_look(&worker->app);
     if (worker->drained && app_is_idle(&worker->app))
         close_all(worker);
     check_store(worker);
@@ -284,6 +285,7 @@ static void on_ready(struct app *app, int status)
         stop(worker);
     } else if (worker->options->slot != NULL) {
         app_schedule_update(app);
+        app_queue_update(app);
         app_publish_gauges(app);
         atomic_store(&worker->options->slot->ready, 1);
         worker->reload_due = atomic_load(&worker->options->slot->reloading) != 0;

@@ -258,6 +258,26 @@ static void push_multi_query(lua_State *L, struct invocation *inv)
     }
 }
 
+/* ---- of a job ---- */
+
+static void push_job(lua_State *L, struct invocation *inv)
+{
+    const struct job_call *job = inv->call->job;
+    if (job == NULL) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, 0, 3);
+    push_str(L, job->id);
+    lua_setfield(L, -2, "id");
+    lua_pushinteger(L, (lua_Integer)job->attempt);
+    lua_setfield(L, -2, "attempt");
+    if (job->key.len > 0) {
+        push_str(L, job->key);
+        lua_setfield(L, -2, "key");
+    }
+}
+
 /* ---- of a tool's call ---- */
 
 static void push_tool(lua_State *L, struct invocation *inv)
@@ -294,6 +314,7 @@ const struct field event_fields[] = {
     {"rawUrl", push_raw_url},
     {"route", push_route},
     {"arguments", push_arguments},
+    {"job", push_job},
     {"tool", push_tool},
     {NULL, NULL},
 };

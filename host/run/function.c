@@ -488,6 +488,12 @@ static bool has_slot(const struct function *function)
     return function->current != NULL && function->running < function->spec->concurrency;
 }
 
+unsigned function_room(const struct function *function)
+{
+    bool open = !function->ended && !function->suspended && has_slot(function);
+    return open ? function->spec->concurrency - function->running : 0;
+}
+
 bool function_accepts(const struct function *function)
 {
     if (function->ended || function->suspended ||

@@ -13,6 +13,13 @@
 #include "run/tool_call.h"
 #include "options/spec.h"
 
+/* What a handler is told of the job that it runs. */
+struct job_call {
+    struct str id, key; /* `key` empty: none */
+    unsigned attempt;   /* this is; from 1 on */
+    bool began;         /* the handler was called */
+};
+
 /* A request on its way to a function; lives in the exchange's arena. */
 struct call {
     struct function *function;
@@ -22,6 +29,7 @@ struct call {
     const json_t *query;   /* in the arena: as the function's `query` wants it; NULL: it has none */
     struct str path;       /* event.path: what the client asked for, before rewrites */
     const struct route_match *match;
+    struct job_call *job;    /* in the arena; NULL: it is no job of the queue */
     struct tool_call *tool;  /* in the arena; NULL: it is called by its own address */
     struct instance *judged; /* reference, where it waited: by whose policy it was let in; NULL: by
                                 that of functions.lua */
@@ -91,6 +99,8 @@ void function_load(struct function *function);
 
 /* Would a call be started or queued now? If not, function_call answers it with an error at once. */
 bool function_accepts(const struct function *function);
+/* How many could begin now, without waiting for a slot. */
+unsigned function_room(const struct function *function);
 
 /* Takes over the call; leads to exchange_answer. */
 void function_call(struct call *call);

@@ -266,7 +266,7 @@ static int entry_done(lua_State *L, int status, lua_KContext ctx)
     (void)status;
     struct invocation *inv = (struct invocation *)ctx;
     const struct function_spec *spec = &inv->instance->spec;
-    if (lua_isnil(L, -1) && (spec->background || spec->cron != NULL))
+    if (lua_isnil(L, -1) && (spec->background || spec->cron != NULL || inv->call->job != NULL))
         inv->ex->res.status = 200; /* no client waits: nothing is an answer too */
     else if (inv->call->tool != NULL)
         inv->call->tool->read_result(L, -1, inv->call->tool);
@@ -364,6 +364,8 @@ static void init(struct invocation *inv, struct call *call, struct instance *ins
     inv->call = call;
     if (call->tool != NULL)
         call->tool->began = true;
+    if (call->job != NULL)
+        call->job->began = true;
     inv->ex = call->ex;
     inv->budget =
         (struct budget){.cpu_limit_ns = (uint64_t)(instance->spec.cpu * 1e9), .may_slice = true};

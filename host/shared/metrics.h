@@ -59,6 +59,7 @@ struct worker_metrics {
     uint64_t auth_refused, rate_refused, keys_unavailable, reloads;
     uint64_t repeats; /* deliveries of webhooks that came again, and were not run */
     uint64_t sessions_begun, sessions_refused, sessions_renewed, sessions_ended;
+    uint64_t jobs_done, jobs_failed, jobs_dead, jobs_lost;
     uint64_t tokens[METRIC_TOKENS];
     struct metric_durations durations;
     struct metric_copies copies;
@@ -71,6 +72,7 @@ struct metrics {
     uint64_t name_count;
     char names[LIMIT_METRIC_FUNCTIONS][METRIC_NAME_BYTES];
     uint64_t restarts, hangs, upgrades; /* the supervisor's */
+    uint64_t jobs_waiting, jobs_dead;   /* in the store, as a worker has seen it last */
     uint64_t workers;                   /* how many there should be */
     uint64_t page_count;
     uint64_t since_ns;    /* 1970: it counts since then */

@@ -16,6 +16,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "store/change.h"
+#include "store/jobs.h"
 #include "store/revoked.h"
 
 struct embedded {
@@ -65,6 +66,14 @@ static void set_status(struct list *batch, int status)
     list_each(node, batch) container_of(node, struct store_request, node)->status = status;
 }
 
+static int apply(struct embedded *e, MDB_txn *txn, uint64_t now_ms, struct store_request *request)
+{
+    if (request->kind == STORE_REVOKE)
+        return revoked_add(&e->file, txn, request);
+    return request->kind >= STORE_JOB_ADD ? jobs_apply(&e->file, txn, now_ms, request)
+                                          : change_apply(&e->file, txn, now_ms, request);
+}
+
 /* Writes the requests from `first` to before `end` in one transaction. 0, or an error of LMDB:
  * nothing is written then. */
 static int write_range(struct embedded *e, struct list *first, const struct list *end)
@@ -77,8 +86,7 @@ static int write_range(struct embedded *e, struct list *first, const struct list
     for (struct list *node = first; rc == 0 && node != end; node = node->next) {
         struct store_request *request = container_of(node, struct store_request, node);
         e->rings = e->rings || request->kind == STORE_REVOKE;
-        rc = request->kind == STORE_REVOKE ? revoked_add(&e->file, txn, request)
-                                           : change_apply(&e->file, txn, now_ms, request);
+        rc = apply(e, txn, now_ms, request);
     }
     if (rc == 0)
         return mdb_txn_commit(txn);
@@ -117,15 +125,19 @@ static void write_batch(struct embedded *e)
 static void sweep_batch(struct embedded *e)
 {
     MDB_txn *txn;
-    unsigned revoked = 0;
+    unsigned revoked = 0, keys = 0;
     e->swept = 0;
     if (mdb_txn_begin(e->file.env, NULL, 0, &txn) != 0)
         return;
     int rc = change_expire(&e->file, txn, file_now_ms(), LIMIT_KV_BATCH, &e->swept);
     if (rc == 0)
         rc = revoked_expire(&e->file, txn, file_now_ms(), LIMIT_KV_BATCH, &revoked);
+    if (rc == 0)
+        rc = jobs_expire(&e->file, txn, file_now_ms(), LIMIT_KV_BATCH, &keys);
     if (revoked > e->swept)
         e->swept = revoked;
+    if (keys > e->swept)
+        e->swept = keys;
     if (rc != 0) {
         e->swept = 0;
         mdb_txn_abort(txn);
@@ -262,6 +274,26 @@ static void follow(struct embedded *e, struct store_request *request)
     look(e);
 }
 
+/* Carries out what only reads. False: the request writes. */
+static bool read_now(struct embedded *e, struct store_request *request)
+{
+    bool reads = request->kind == STORE_GET || request->kind == STORE_LIST ||
+                 request->kind == STORE_JOB_LIST;
+    if (!reads && request->kind != STORE_JOB_TAKE)
+        return false;
+    request->status = begin_read(e);
+    if (request->status != 0)
+        return true;
+    if (request->kind == STORE_JOB_TAKE) /* most have nothing to take */
+        reads = !jobs_have_work(&e->file, e->reader, file_now_ms(), request);
+    else if (request->kind == STORE_JOB_LIST)
+        jobs_read(&e->file, e->reader, request);
+    else
+        store_read_change(&e->file, e->reader, file_now_ms(), request);
+    mdb_txn_reset(e->reader);
+    return reads || request->status != 0;
+}
+
 static void submit(struct store *store, struct store_request *request)
 {
     struct embedded *e = embedded_of(store);
@@ -274,12 +306,7 @@ static void submit(struct store *store, struct store_request *request)
     } else if (request->kind == STORE_REVOKED) {
         read_revoked(e, request);
         give_back(e, request);
-    } else if (request->kind == STORE_GET || request->kind == STORE_LIST) {
-        request->status = begin_read(e);
-        if (request->status == 0) {
-            store_read_change(&e->file, e->reader, file_now_ms(), request);
-            mdb_txn_reset(e->reader);
-        }
+    } else if (read_now(e, request)) {
         give_back(e, request);
     } else {
         list_push(&e->queue, &request->node);
@@ -295,7 +322,8 @@ static void sweep(struct store *store)
     if (e->closing || e->sweep_due || begin_read(e) != 0)
         return;
     e->sweep_due = change_has_expired(&e->file, e->reader, file_now_ms()) ||
-                   revoked_has_expired(&e->file, e->reader, file_now_ms());
+                   revoked_has_expired(&e->file, e->reader, file_now_ms()) ||
+                   jobs_have_expired(&e->file, e->reader, file_now_ms());
     mdb_txn_reset(e->reader);
     if (e->sweep_due)
         wake(e);

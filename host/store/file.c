@@ -8,7 +8,7 @@
 
 #include "base/limits.h"
 
-enum { VERSION = 1, TABLES = 4, READERS_MAX = 1024 /* processes that have it open */ };
+enum { VERSION = 1, TABLES = 7, READERS_MAX = 1024 /* processes that have it open */ };
 
 static const struct str facts_name = {"\0facts", 6};
 
@@ -130,6 +130,12 @@ static int open_tables(struct file *file)
         rc = mdb_dbi_open(txn, "spaces", MDB_CREATE, &file->spaces);
     if (rc == 0)
         rc = mdb_dbi_open(txn, "revoked", MDB_CREATE, &file->revoked);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, "jobs", MDB_CREATE, &file->jobs);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, "job_payloads", MDB_CREATE, &file->job_payloads);
+    if (rc == 0)
+        rc = mdb_dbi_open(txn, "job_order", MDB_CREATE, &file->job_order);
     if (rc == 0)
         rc = read_or_make_facts(file, txn);
     if (rc == 0)

@@ -1,9 +1,10 @@
-/* The embedded store's file: an LMDB environment with four tables.
+/* The embedded store's file: an LMDB environment with seven tables.
  *
  *   data    stored key -> record (record.h)
  *   expiry  time of the end, hash of the stored key -> stored key
  *   spaces  name of a namespace -> struct space; and the file's own facts
- *   revoked number in order -> a revocation (revoked.h) */
+ *   revoked number in order -> a revocation (revoked.h)
+ *   jobs, job_payloads, job_order: the queue (jobs.c) */
 #pragma once
 
 #include <lmdb.h>
@@ -12,7 +13,7 @@
 
 struct file {
     MDB_env *env;
-    MDB_dbi data, expiry, spaces, revoked;
+    MDB_dbi data, expiry, spaces, revoked, jobs, job_payloads, job_order;
     uint64_t seed[2]; /* of the hashes; drawn when the file is made */
 };
 

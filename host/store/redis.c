@@ -8,6 +8,7 @@
 #include "store/redis_command.h"
 #include "store/redis_ear.h"
 #include "store/redis.h"
+#include "store/redis_jobs.h"
 #include "store/store.h"
 
 struct redis {
@@ -179,6 +180,13 @@ static int read_reply(struct redis *r, struct store_request *q, const struct red
             return STORE_FOREIGN;
         buf_add_str(&q->out, text_of(reply));
         return buf_failed(&q->out) ? -ENOMEM : 0;
+    case STORE_JOB_ADD:
+    case STORE_JOB_TAKE:
+    case STORE_JOB_END:
+    case STORE_JOB_LIST:
+    case STORE_JOB_RETRY:
+    case STORE_JOB_DROP:
+        return redis_jobs_read(q, reply);
     case STORE_INCR:
         if (reply->type != REDIS_REPLY_STRING || !redis_is_integer(text_of(reply)))
             return STORE_FOREIGN;
@@ -193,7 +201,8 @@ static int read_reply(struct redis *r, struct store_request *q, const struct red
 static void give_back(struct redis *r, struct store_request *q, int status)
 {
     q->status = status;
-    bool asked = q->kind != STORE_REVOKED && q->kind != STORE_SECRET; /* somebody waits for it */
+    bool asked = q->kind != STORE_REVOKED && q->kind != STORE_SECRET &&
+                 q->kind != STORE_JOB_TAKE; /* somebody waits for it */
     r->store.failures +=
         asked && (status == STORE_UNREACHABLE || status == STORE_LOST || status == STORE_REFUSED);
     q->done(q);
@@ -226,8 +235,9 @@ static struct redis_link *link_for(struct redis *r, const struct store_request *
 static int send_request(struct redis *r, struct store_request *request)
 {
     struct redis_command command;
-    if (request->value.bytes.len > LIMIT_KV_VALUE_BYTES)
-        return STORE_TOO_LARGE;
+    bool is_job = request->kind >= STORE_JOB_ADD;
+    if (request->value.bytes.len > (is_job ? LIMIT_QUEUE_JOB_BYTES : LIMIT_KV_VALUE_BYTES))
+        return is_job ? STORE_JOB_TOO_LARGE : STORE_TOO_LARGE;
     struct redis_link *link = link_for(r, request);
     int rc = link != NULL
                  ? redis_command_make(&r->scratch, r->server.address->prefix, request, &command)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/limits.h"
+#include "store/redis_jobs.h"
 
 /* ---- scripts: KEYS[1] the namespace, ARGV[1] the key, the last one its time to live or 0 ---- */
 
@@ -121,129 +122,105 @@ static void add_value(struct buf *out, struct store_value value)
     buf_add_str(out, value.bytes);
 }
 
-/* The parts of a command, one behind the other in a buffer until all are there. */
-struct command {
-    struct buf *text;
-    size_t ends[REDIS_PARTS];
-    unsigned count;
-};
-
-static void part_ends(struct command *c)
+static void add_script(struct redis_parts *c, const char *script)
 {
-    c->ends[c->count++] = c->text->len;
+    redis_parts_add(c, STR("EVAL"));
+    redis_parts_add(c, str_from(script));
+    redis_parts_add(c, STR("1"));
 }
 
-static void add_part(struct command *c, struct str part)
+static void make_get(struct redis_parts *c, const char *prefix, const struct store_request *q)
 {
-    buf_add_str(c->text, part);
-    part_ends(c);
-}
-
-static void add_number(struct command *c, int64_t value)
-{
-    buf_add_integer(c->text, value);
-    part_ends(c);
-}
-
-static void add_script(struct command *c, const char *script)
-{
-    add_part(c, STR("EVAL"));
-    add_part(c, str_from(script));
-    add_part(c, STR("1"));
-}
-
-static void make_get(struct command *c, const char *prefix, const struct store_request *q)
-{
-    add_part(c, STR("GET"));
+    redis_parts_add(c, STR("GET"));
     add_space(c->text, prefix, q->space);
     buf_add_char(c->text, ':');
-    add_part(c, q->key);
+    redis_parts_add(c, q->key);
 }
 
 /* From the prefix or behind `after`, whichever is later; keys are UTF-8, which has no byte 0xff. */
-static void make_list(struct command *c, const char *prefix, const struct store_request *q)
+static void make_list(struct redis_parts *c, const char *prefix, const struct store_request *q)
 {
     bool behind = q->after.len > 0 && !str_is_before(q->after, q->key);
     add_script(c, list_script);
     add_space(c->text, prefix, q->space);
-    part_ends(c);
+    redis_parts_end(c);
     buf_add_char(c->text, behind ? '(' : '[');
-    add_part(c, behind ? q->after : q->key);
+    redis_parts_add(c, behind ? q->after : q->key);
     buf_add_char(c->text, '(');
     buf_add_str(c->text, q->key);
     buf_add_char(c->text, (char)0xff);
-    part_ends(c);
-    add_number(c, q->limit);
+    redis_parts_end(c);
+    redis_parts_add_number(c, q->limit);
 }
 
-static void make_count(struct command *c, const char *prefix, const struct store_request *q)
+static void make_count(struct redis_parts *c, const char *prefix, const struct store_request *q)
 {
     add_script(c, count_script);
     buf_add_str(c->text, str_from(prefix));
     buf_add_str(c->text, STR(":rate:"));
-    add_part(c, q->key);
-    add_number(c, q->limit);
-    add_number(c, (int64_t)q->ttl_ms);
+    redis_parts_add(c, q->key);
+    redis_parts_add_number(c, q->limit);
+    redis_parts_add_number(c, (int64_t)q->ttl_ms);
 }
 
 /* ARGV: what it is to be. */
 static const char secret_script[] =
     "redis.call('SET', KEYS[1], ARGV[1], 'NX') return redis.call('GET', KEYS[1])";
 
-static void make_once(struct command *c, const char *prefix, const struct store_request *q)
+static void make_once(struct redis_parts *c, const char *prefix, const struct store_request *q)
 {
-    add_part(c, STR("SET"));
+    redis_parts_add(c, STR("SET"));
     buf_add_str(c->text, str_from(prefix));
     buf_add_str(c->text, STR(":once:"));
-    add_part(c, q->key);
-    add_part(c, STR("1"));
-    add_part(c, STR("NX"));
-    add_part(c, STR("PX"));
-    add_number(c, (int64_t)q->ttl_ms);
+    redis_parts_add(c, q->key);
+    redis_parts_add(c, STR("1"));
+    redis_parts_add(c, STR("NX"));
+    redis_parts_add(c, STR("PX"));
+    redis_parts_add_number(c, (int64_t)q->ttl_ms);
 }
 
-static void make_secret(struct command *c, const char *prefix, const struct store_request *q)
+static void make_secret(struct redis_parts *c, const char *prefix, const struct store_request *q)
 {
     add_script(c, secret_script);
     buf_printf(c->text, "%s:secret:", prefix);
-    add_part(c, q->key);
-    add_part(c, q->value.bytes);
+    redis_parts_add(c, q->key);
+    redis_parts_add(c, q->value.bytes);
 }
 
-static void make_revoke(struct command *c, const char *prefix, const struct store_request *q)
+static void make_revoke(struct redis_parts *c, const char *prefix, const struct store_request *q)
 {
     add_script(c, revoke_script);
     buf_printf(c->text, "%s:revoked", prefix);
-    part_ends(c);
-    add_part(c, q->value.bytes);
-    add_number(c, (int64_t)q->ttl_ms);
-    add_number(c, LIMIT_REVOCATIONS);
+    redis_parts_end(c);
+    redis_parts_add(c, q->value.bytes);
+    redis_parts_add_number(c, (int64_t)q->ttl_ms);
+    redis_parts_add_number(c, LIMIT_REVOCATIONS);
 }
 
-static void make_revoked(struct command *c, const char *prefix, const struct store_request *q)
+static void make_revoked(struct redis_parts *c, const char *prefix, const struct store_request *q)
 {
-    add_part(c, STR("XREAD"));
-    add_part(c, STR("COUNT"));
-    add_number(c, q->limit);
+    redis_parts_add(c, STR("XREAD"));
+    redis_parts_add(c, STR("COUNT"));
+    redis_parts_add_number(c, q->limit);
     if (q->ttl_ms > 0) {
-        add_part(c, STR("BLOCK"));
-        add_number(c, (int64_t)q->ttl_ms);
+        redis_parts_add(c, STR("BLOCK"));
+        redis_parts_add_number(c, (int64_t)q->ttl_ms);
     }
-    add_part(c, STR("STREAMS"));
+    redis_parts_add(c, STR("STREAMS"));
     buf_printf(c->text, "%s:revoked", prefix);
-    part_ends(c);
-    add_part(c, q->after.len > 0 ? q->after : STR("0"));
+    redis_parts_end(c);
+    redis_parts_add(c, q->after.len > 0 ? q->after : STR("0"));
 }
 
-static void make_publish(struct command *c, const char *prefix, const struct store_request *q)
+static void make_publish(struct redis_parts *c, const char *prefix, const struct store_request *q)
 {
-    add_part(c, STR("PUBLISH"));
+    redis_parts_add(c, STR("PUBLISH"));
     buf_printf(c->text, "%s:channel:", prefix);
-    add_part(c, q->key);
-    add_part(c, q->value.bytes);
+    redis_parts_add(c, q->key);
+    redis_parts_add(c, q->value.bytes);
 }
 
-static void make_write(struct command *c, const char *prefix, const struct store_request *q)
+static void make_write(struct redis_parts *c, const char *prefix, const struct store_request *q)
 {
     const char *scripts[] = {[STORE_SET] = set_script,
                              [STORE_DELETE] = delete_script,
@@ -251,25 +228,25 @@ static void make_write(struct command *c, const char *prefix, const struct store
                              [STORE_CAS] = cas_script};
     add_script(c, scripts[q->kind]);
     add_space(c->text, prefix, q->space);
-    part_ends(c);
-    add_part(c, q->key);
+    redis_parts_end(c);
+    redis_parts_add(c, q->key);
     if (q->kind == STORE_INCR)
-        add_number(c, q->by);
+        redis_parts_add_number(c, q->by);
     if (q->kind == STORE_CAS) {
         add_value(c->text, q->expected);
-        part_ends(c);
+        redis_parts_end(c);
     }
     if (q->kind == STORE_CAS || q->kind == STORE_SET) {
         add_value(c->text, q->value);
-        part_ends(c);
+        redis_parts_end(c);
     }
-    add_number(c, (int64_t)q->ttl_ms);
+    redis_parts_add_number(c, (int64_t)q->ttl_ms);
 }
 
 int redis_command_make(struct buf *text, const char *prefix, const struct store_request *q,
                        struct redis_command *out)
 {
-    struct command c = {.text = text, .count = 0};
+    struct redis_parts c = {.text = text, .count = 0};
     redis_command_clear(text);
     if (q->kind == STORE_GET)
         make_get(&c, prefix, q);
@@ -287,6 +264,8 @@ int redis_command_make(struct buf *text, const char *prefix, const struct store_
         make_revoked(&c, prefix, q);
     else if (q->kind == STORE_PUBLISH)
         make_publish(&c, prefix, q);
+    else if (q->kind >= STORE_JOB_ADD)
+        redis_jobs_make(&c, prefix, q);
     else
         make_write(&c, prefix, q);
     if (buf_failed(text)) {

@@ -8,14 +8,14 @@
  * PREFIX:once:NAME is there while NAME may not be used again, PREFIX:secret:NAME what all have
  * alike. PREFIX:channel:NAME is a channel. PREFIX:revoked is a stream of revocations, of which
  * whoever adds one removes those that are old.
+ * PREFIX:{queue} begins the names of the queue (redis_jobs.h).
  */
 #pragma once
 
 #include "base/buf.h"
+#include "store/redis_parts.h"
 #include "store/redis_url.h"
 #include "store/store.h"
-
-enum { REDIS_PARTS = 9 };
 
 struct redis_command {
     struct str parts[REDIS_PARTS]; /* in the text that was passed */

@@ -42,6 +42,11 @@ const char *store_error_text(int status)
         return "the store's server refuses this";
     case STORE_FOREIGN:
         return "the value there is of another program";
+    case STORE_JOB_TOO_LARGE:
+        return "the job is larger than 8 MB";
+    case STORE_NO_SLOT:
+    case STORE_QUEUE_FULL:
+        return "the queue is full";
     case -ENOSPC:
     case -EDQUOT:
         return "no space is left on the disk";

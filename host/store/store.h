@@ -31,7 +31,14 @@ enum store_kind {
     STORE_SECRET,  /* what all machines have alike; only where store_is_remote */
     STORE_REVOKE,  /* adds a revocation to those that are kept (revoked.h) */
     STORE_REVOKED, /* reads them, in the order in which they were added */
-    STORE_PUBLISH  /* `value` to all who hear the channel `key`; only where store_is_remote */
+    STORE_PUBLISH, /* `value` to all who hear the channel `key`; only where store_is_remote */
+    /* The queue (job.h); from here on: */
+    STORE_JOB_ADD,
+    STORE_JOB_TAKE,
+    STORE_JOB_END,
+    STORE_JOB_LIST,
+    STORE_JOB_RETRY, /* a dead letter waits again, as new */
+    STORE_JOB_DROP   /* removes a job that does not run */
 };
 
 enum { STORE_REVOCATION_BYTES = 16 };
@@ -46,35 +53,52 @@ struct store_value {
 /* Every slice is the requester's, and so is the request itself; both must live until `done`. */
 struct store_request {
     enum store_kind kind;
-    struct str space; /* namespace: 1 to LIMIT_KV_SPACE_NAME bytes; none from STORE_COUNT on */
+    /* Namespace: 1 to LIMIT_KV_SPACE_NAME bytes; none from STORE_COUNT on. JOB_ADD: the function */
+    struct str space;
     /* 1 to LIMIT_KV_KEY_BYTES bytes; STORE_LIST: prefix, may be empty; STORE_COUNT: the caller;
-     * STORE_ONCE, STORE_SECRET: any name */
+     * STORE_ONCE, STORE_SECRET: any name; JOB_ADD: taken once in LIMIT_QUEUE_KEY, empty: none */
     struct str key;
     /* STORE_SET; STORE_CAS (STORE_ABSENT: deletes). JSON is compared by its bytes: the caller sends
      * one form of each value. STORE_REVOKE: STORE_REVOCATION_BYTES. STORE_SECRET: what
-     * it is to be where there is none yet. */
+     * it is to be where there is none yet. JOB_ADD: the payload. JOB_TAKE: a list of struct
+     * job_want. JOB_END: the reason */
     struct store_value value;
     struct store_value expected; /* STORE_CAS; STORE_ABSENT: the key must not be there */
-    int64_t by;                  /* STORE_INCR */
+    struct str id; /* JOB_*, but TAKE: JOB_ID_BYTES. RETRY, DROP: empty: all that are dead */
+    struct job_owner *owner; /* JOB_ADD with `limit`, JOB_TAKE, JOB_END: who asks */
+    /* STORE_INCR. JOB_ADD with `limit`: while fewer of the function run, it does at once, as the
+     * owner's. JOB_END: an enum job_end. JOB_TAKE: ms after which a job that no function of the
+     * list is for is a dead letter */
+    int64_t by;
     /* 0: for ever. STORE_INCR: of a counter that it makes. STORE_COUNT: the window. STORE_REVOKE:
      * how long it is kept. STORE_REVOKED: 0, or there is one request
-     * at a time, which is given back when there is one to read, or maybe after so long */
+     * at a time, which is given back when there is one to read, or maybe after so long. JOB_ADD,
+     * JOB_END: until it may run. JOB_TAKE: how long a worker of a remote store is believed to live
+     */
     uint64_t ttl_ms;
-    /* STORE_LIST: begin behind this key; STORE_REVOKED: behind this `position`. Empty: at the
+    /* JOB_TAKE of an owner that is unsure: the ids of the jobs that it knows of.
+     * STORE_LIST: begin behind this key; STORE_REVOKED: behind this `position`. Empty: at the
      * start */
     struct str after;
-    unsigned limit; /* STORE_LIST, STORE_REVOKED: at most. STORE_COUNT: requests in a window */
+    unsigned limit; /* STORE_LIST, STORE_REVOKED, JOB_TAKE, JOB_LIST: at most. STORE_COUNT: requests
+                       in a window. JOB_ADD: 0, or how many of the function may run and wait */
 
     /* the result */
-    int status;   /* 0 or negative; store_error_text says it in words */
-    bool changed; /* DELETE: it was there; CAS: it was as expected; COUNT: it may pass; ONCE: it is
-                     new */
-    int64_t number;        /* INCR: the new value. COUNT: requests that may still follow */
+    int status; /* 0 or negative; store_error_text says it in words */
+    /* DELETE: it was there; CAS: it was as expected; COUNT: it may pass; ONCE: it is new; JOB_ADD:
+     * the key was free; JOB_END: it was the owner's still */
+    bool changed;
+    /* INCR: the new value. COUNT: requests that may still follow. JOB_ADD: it runs. JOB_RETRY,
+     * JOB_DROP: how many. JOB_TAKE: the jobs that wait, with those that are not due; -1: not looked
+     * at */
+    int64_t number;
+    int64_t dead;          /* JOB_TAKE, with `number`: dead letters */
     uint64_t reset_ms;     /* COUNT: until the window ends */
     enum store_type found; /* GET: of the value in `out` */
     struct buf out; /* owned by the requester. GET, SECRET: the value. LIST: store_next_key takes it
-                       apart. REVOKED: one behind the other */
-    bool more; /* LIST, REVOKED: there may be more behind the last one looked at, which is the */
+                       apart. REVOKED: one behind the other. JOB_TAKE, JOB_LIST: job_next does */
+    bool more; /* LIST, REVOKED, JOB_LIST, RETRY, DROP: there may be more behind the last one looked
+                  at, which is the */
     struct buf position; /* ... one in here, a text; owned by the requester; as it was: none */
 
     void (*done)(struct store_request *request);
@@ -120,10 +144,13 @@ enum {
     STORE_OVERFLOW = -10004,  /* STORE_INCR past 64 bits */
     STORE_DAMAGED = -10005,   /* the file contradicts itself */
     /* of a store on another machine */
-    STORE_UNREACHABLE = -10006, /* nothing was done */
-    STORE_LOST = -10007,        /* nobody knows whether it was done */
-    STORE_REFUSED = -10008,     /* the server does not do it; the log says why */
-    STORE_FOREIGN = -10009      /* what is there is no value of ours */
+    STORE_UNREACHABLE = -10006,   /* nothing was done */
+    STORE_LOST = -10007,          /* nobody knows whether it was done */
+    STORE_REFUSED = -10008,       /* the server does not do it; the log says why */
+    STORE_FOREIGN = -10009,       /* what is there is no value of ours */
+    STORE_JOB_TOO_LARGE = -10010, /* over LIMIT_QUEUE_JOB_BYTES */
+    STORE_QUEUE_FULL = -10011,    /* LIMIT_QUEUE_JOBS, LIMIT_QUEUE_BYTES */
+    STORE_NO_SLOT = -10012        /* JOB_ADD: `limit` */
 };
 const char *store_error_text(int status);
 

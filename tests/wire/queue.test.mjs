@@ -1,0 +1,209 @@
+// The queue: jobs are stored before they are promised, run at least once, tried again, and become dead letters.
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { deployment, eventually, folder, launch, run, start } from '../lib/host.mjs';
+import { later } from '../lib/later.mjs';
+import { Redis } from '../lib/redis.mjs';
+import { gate, upstream } from '../lib/upstream.mjs';
+
+// The same of either store: a file, and a server.
+const stores = {
+  'a file': async () => ({}),
+  'a server': async (t) => ({ KV_URL: (await Redis.start(t)).url }),
+};
+
+function both(name, fn) {
+  for (const [where, env] of Object.entries(stores)) {
+    test(`${name}: ${where}`, async (t) => { await fn(t, await env(t)); });
+  }
+}
+
+// Sends what the body says: { name, value, options, n }.
+const SEND = `return function(event)
+  local input = event:json()
+  local ids = json.array()
+  for i = 1, input.n or 1 do
+    local ok, id, why = pcall(queue.send, input.name, input.value, input.options)
+    ids[i] = not ok and { raised = tostring(id) } or { id = id, why = why }
+  end
+  return json.encode(ids)
+end`;
+
+const JSON_BODY = { 'Content-Type': 'application/json' };
+
+async function send(h, name, value, options, n) {
+  const res = await h.call('send', { method: 'POST', headers: JSON_BODY, body: JSON.stringify({ name, value, options, n }) });
+  assert.equal(res.status, 200, res.text);
+  return n === undefined ? res.json()[0] : res.json();
+}
+
+const said = (h, message) => h.stderr.split('\n').filter((line) => line.includes(message)).map((line) => JSON.parse(line));
+const queue = (t, h, env, ...args) => run(t, ['queue', ...args], { dir: h.dir, env });
+
+both('a value comes as a POST of JSON, once; a key is taken once', async (t, env) => {
+  const h = await start(t, { env, files: deployment({ send: SEND, work: 'return function(event, context) log.info("ran", { method = event.httpMethod, kind = event.headers["x-nf-event"], body = event:json(), job = event.job, claims = context.identityContext }) end' }) });
+  const one = await send(h, 'work', { a: [1, { b: '€' }] }, { key: 'k' });
+  assert.match(one.id, /^[0-9A-Z]{26}$/);
+  assert.deepEqual(await send(h, 'work', 2, { key: 'k' }), { why: 'taken' });
+  const other = await send(h, 'work', 'text', { key: 'l' });
+  await eventually(() => said(h, '"job ended"').length >= 2, 10, 'both have ended');
+  assert.deepEqual(said(h, '"ran"').map((line) => line.fields).sort((a, b) => (a.job.id < b.job.id ? -1 : 1)), [
+    { method: 'POST', kind: 'queue', body: { a: [1, { b: '€' }] }, job: { id: one.id, attempt: 1, key: 'k' } },
+    { method: 'POST', kind: 'queue', body: 'text', job: { id: other.id, attempt: 1, key: 'l' } },
+  ]);
+  assert.equal((await queue(t, h, env)).stdout, '0 wait, 0 run, 0 dead\n');
+  await eventually(async () => await h.metric('jobs_done_total') === 2, 10, 'they are counted');
+});
+
+both('what fails is tried again, and then is a dead letter with its reason', async (t, env) => {
+  const h = await start(t, { env, workers: 2, files: deployment({
+    send: SEND,
+    work: `return function(event)
+      log.info("ran", { attempt = event.job.attempt })
+      local value = event:json()
+      if value.until_attempt and event.job.attempt >= value.until_attempt then return "good" end
+      if value.status then return { statusCode = value.status, body = "as wanted" } end
+      error("no good")
+    end`,
+    never: 'return function() error("not once") end',
+  }, { fields: { work: 'retry = { 0.05, 0.1 }', never: 'retry = {}' } }) });
+  const good = await send(h, 'work', { until_attempt: 3 });
+  const bad = await send(h, 'work', { status: 503 });
+  const late = await send(h, 'never', 1);
+  const fine = await send(h, 'work', { status: 404 });
+  await eventually(() => said(h, '"job failed for good').length === 2 && said(h, '"job ended"').length === 2, 20, 'all have ended');
+  assert.deepEqual(said(h, '"job ended"').map((line) => [line.job, line.attempt]).sort(), [[good.id, 3], [fine.id, 1]].sort());
+  assert.deepEqual(said(h, '"job failed for good').map((line) => [line.job, line.attempt]).sort(), [[bad.id, 3], [late.id, 1]].sort());
+  const list = await eventually(async () => { const r = await queue(t, h, env); return /0 wait, 0 run, 2 dead/.test(r.stdout) ? r : null; }, 10, 'the store knows');
+  assert.match(list.stdout, new RegExp(`^${bad.id}  dead   \\d{4}-\\d\\d-\\d\\dT[\\d:]{8}Z  work  tries: 3  503 as wanted$`, 'm'));
+  assert.match(list.stdout, new RegExp(`^${late.id}  dead .*  never  tries: 1  502 .*not once`, 'm'));
+  assert.equal((await queue(t, h, env, 'drop', late.id)).stdout, '1 dropped\n');
+  const none = await queue(t, h, env, 'retry', late.id);
+  assert.deepEqual([none.code, none.stdout], [1, '']);
+  assert.match(none.stderr, /there is no dead letter of the id/);
+  assert.equal((await queue(t, h, env, 'retry', '--all')).stdout, '1 wait again\n');
+  await eventually(() => said(h, '"job failed for good').length === 3, 20, 'it has failed anew');
+  assert.equal(said(h, '"ran"').filter((line) => line.fields.attempt === 1).length, 4);
+  await eventually(async () => /0 wait, 0 run, 1 dead/.test((await queue(t, h, env)).stdout), 10, 'the store knows');
+  assert.equal((await queue(t, h, env, 'drop', '--all')).stdout, '1 dropped\n');
+  assert.equal((await queue(t, h, env, 'list', '--all')).stdout, '0 wait, 0 run, 0 dead\n');
+});
+
+both('bad input is named; a job of 1 MB runs, one of 10 MB does not', async (t, env) => {
+  const h = await start(t, { env, files: deployment({
+    send: SEND,
+    large: 'return function(event) local n = tonumber(event.queryStringParameters.n) local id, why = queue.send("work", ("x"):rep(n)) return why or id end',
+    work: 'return function(event) log.info("ran", { bytes = #event:json() }) end',
+    'big-background': 'return function(event) log.info("ran", { bytes = #event.body }) end',
+  }, { more: '  limits = { body = "10MB" },', fields: { large: 'memory = "128MB"', work: 'memory = "128MB"', 'big-background': 'memory = "128MB"' } }) });
+  for (const [name, options, why] of [
+    ['nowhere', undefined, /queue\.send: there is no function 'nowhere'/],
+    ['work', { delay: 1e9 }, /at most 366 days/],
+    ['work', { delay: 1, run_at: 1 }, /delay or run_at, not both/],
+    ['work', { delay: 'soon' }, /delay is a number of seconds/],
+    ['work', { key: '' }, /a key is a text of 1 to 600 bytes/],
+    ['work', { kye: 'x' }, /kye: unknown key; did you mean `key`/],
+  ]) assert.match((await send(h, name, 1, options)).raised, why);
+  for (const n of [16385, 65537, 262145, 1048577]) assert.equal((await h.call('large', { suffix: `?n=${n}` })).text.length, 26);
+  assert.match((await h.call('large', { suffix: `?n=${10 * 1024 * 1024}` })).text, /the job is larger than 8 MB/);
+  await eventually(() => said(h, '"ran"').length === 4, 10, 'they ran');
+  assert.deepEqual(said(h, '"ran"').map((line) => line.fields.bytes).sort((a, b) => a - b), [16385, 65537, 262145, 1048577]);
+  const post = (n) => h.call('big-background', { method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: 'x'.repeat(n) });
+  assert.equal((await post(5e6)).status, 202);
+  const refused = await post(9e6);
+  assert.deepEqual([refused.status, refused.json().error], [413, 'job_too_large']);
+  await eventually(() => said(h, '"ran"').length === 5, 10, 'the large call ran');
+  assert.equal(said(h, '"ran"').at(-1).fields.bytes, 5e6);
+});
+
+both('a delay is kept, and a job that waits can be dropped', async (t, env) => {
+  const h = await start(t, { env, files: deployment({ send: SEND, work: 'return function(event) log.info("ran", { value = event:json(), at = time.now() }) end' }) });
+  const begun = Date.now() / 1000;
+  await send(h, 'work', 'later', { delay: 1.2 });
+  const never = await send(h, 'work', 'never', { delay: 3600 });
+  await send(h, 'work', 'past', { run_at: 1 });
+  await eventually(() => said(h, '"ran"').length === 2, 20, 'two ran');
+  assert.deepEqual(said(h, '"ran"').map((line) => line.fields.value), ['past', 'later']);
+  assert.ok(said(h, '"ran"')[1].fields.at >= begun + 1.19);
+  assert.match((await queue(t, h, env, 'list', '--all')).stdout, new RegExp(`${never.id}  waits`));
+  assert.equal((await queue(t, h, env, 'drop', never.id)).stdout, '1 dropped\n');
+});
+
+both('no more of a function run than its concurrency, in all workers', async (t, env) => {
+  const waiting = [];
+  const url = await upstream(t, (req, res) => waiting.push(res));
+  const h = await start(t, { env, workers: 2, files: deployment({ send: SEND, work: `return function(event) fetch("${url}?" .. event.job.id) end` }, { fields: { work: 'fetch = { "127.0.0.1" }, concurrency = 2, timeout = 60' } }) });
+  await send(h, 'work', 1, undefined, 5);
+  const next = (n) => eventually(() => waiting.length === n, 20, `${n} ask`);
+  for (let n = 2; n <= 5; n++) {
+    await next(n); // so many were ever begun, of which two have not ended
+    assert.match((await queue(t, h, env)).stdout, new RegExp(`${5 - n} wait, 2 run, 0 dead`));
+    waiting[n - 2].end();
+  }
+  waiting[4].end();
+  await eventually(() => said(h, '"job ended"').length === 5, 20, 'all have ended');
+});
+
+both('a worker that is killed leaves its jobs to the others', async (t, env) => {
+  const g = await gate(t);
+  const h = await start(t, { env, workers: 2, files: deployment({ send: SEND, work: `return function(event) log.info("ran", { job = event.job }) fetch("${g.url}") end`, 'late-background': `return function(event) log.info("ran", { job = event.job, body = event.body }) fetch("${g.url}") end` }, { fields: { work: 'fetch = { "127.0.0.1" }, timeout = 60', 'late-background': 'fetch = { "127.0.0.1" }' } }) });
+  const { id } = await send(h, 'work', 1);
+  assert.equal((await h.call('late-background', { method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: 'promised' })).status, 202);
+  await g.asked(2);
+  for (const pid of h.workers()) process.kill(pid, 'SIGKILL');
+  await eventually(() => said(h, '"ran"').length === 4, 20, 'both began again');
+  const ran = said(h, '"ran"').map((line) => line.fields);
+  assert.deepEqual(ran.filter((f) => f.job.id === id).map((f) => f.job.attempt), [1, 1]);
+  assert.deepEqual(ran.filter((f) => f.job.id !== id).map((f) => [f.job.attempt, f.body]), [[1, 'promised'], [1, 'promised']]);
+  await eventually(() => { g.open(); return said(h, '"job ended"').length === 2; }, 20, 'both have ended');
+});
+
+both('a host that is killed and started again loses none', async (t, env) => {
+  const seen = new Set();
+  const u = await upstream(t, (req, res) => { seen.add(req.url); res.end(); });
+  const files = deployment({ send: SEND, work: `return function(event) fetch("${u}/" .. event.job.id) end` }, { fields: { work: 'fetch = { "127.0.0.1" }, concurrency = 4' } });
+  const h = launch(folder(t, files), { env });
+  later(t, () => h.kill('SIGKILL'));
+  await h.listening;
+  const ids = (await send(h, 'work', 1, undefined, 60)).map((one) => one.id);
+  h.kill('SIGKILL');
+  await h.exit;
+  const again = await start(t, { env, dir: h.dir });
+  await eventually(() => ids.every((id) => seen.has(`/${id}`)), 30, 'all ran');
+  await eventually(async () => /0 wait, 0 run, 0 dead/.test((await queue(t, again, env)).stdout), 20, 'all have ended');
+});
+
+test('a payload and a stream of another version are dead letters that say so', async (t) => {
+  const redis = await Redis.start(t);
+  const env = { KV_URL: redis.url };
+  const h = await start(t, { env, files: deployment({ send: SEND, work: 'return function() log.info("ran") end' }) });
+  const id = '01AAAAAAAAAAAAAAAAAAAAAAAA';
+  await redis.ask('hset', `luafn:{queue}:job:${id}`, 'v', '2', 'f', 'work', 'k', '', 'p', 'x', 'a', '0', 'l', '0');
+  await redis.ask('zadd', 'luafn:{queue}:ids', '0', id);
+  await redis.ask('sadd', 'luafn:{queue}:fn', 'work');
+  await redis.ask('xgroup', 'create', 'luafn:{queue}:s:work', 'luafn', '0', 'mkstream');
+  await redis.ask('xadd', 'luafn:{queue}:s:work', '*', 'j', id);
+  await redis.ask('xadd', 'luafn:{queue}:s:work', '*', 'something', 'else');
+  await send(h, 'work', 1);
+  await eventually(() => said(h, '"ran"').length === 1, 10, 'the good one ran');
+  const list = await eventually(async () => { const r = await queue(t, h, env); return /0 wait, 0 run, 2 dead/.test(r.stdout) ? r.stdout : null; }, 10, 'two are dead');
+  assert.equal(list.match(/another version of luafn has written this job/g).length, 2);
+});
+
+test('a store that is away is named, and a function with no room', async (t) => {
+  const h = await start(t, { env: { KV_URL: 'redis://127.0.0.1:1' }, files: deployment({ send: SEND, work: 'return function() end', 'late-background': 'return function() end' }) });
+  assert.match((await send(h, 'work', 1)).why, /cannot be reached/);
+  const res = await h.call('late-background', { method: 'POST' });
+  assert.deepEqual([res.status, res.json().error, res.headers['retry-after']], [503, 'queue_unavailable', ['1']]);
+});
+
+test('luafn queue: words that it does not know', async (t) => {
+  const files = deployment({ work: 'return function() end' });
+  for (const [args, why] of [[['lst'], /'lst' is not one of list, retry, drop/], [['retry'], /retry takes the id of a job, or --all/], [['drop', 'x', '--all'], /drop takes the id of a job, or --all/], [['list', 'x'], /list takes no id/]]) {
+    const r = await run(t, ['queue', ...args], { files });
+    assert.equal(r.code, 2);
+    assert.match(r.stderr, why);
+  }
+  const r = await run(t, ['queue'], { files });
+  assert.deepEqual([r.code, r.stdout, r.stderr], [0, '0 wait, 0 run, 0 dead\n', '']);
+});

@@ -91,12 +91,13 @@ static int l_error(lua_State *L)
     return push_answer(L, status, "Content-Type", "application/json", 0);
 }
 
-/* respond.html(text) */
+/* respond.html(text [, status]) */
 static int l_html(lua_State *L)
 {
     (void)check_text(L, 1);
+    lua_Integer status = lua_isnoneornil(L, 2) ? 200 : check_status(L, 2);
     lua_settop(L, 1);
-    return push_answer(L, 200, "Content-Type", "text/html; charset=utf-8", 0);
+    return push_answer(L, status, "Content-Type", "text/html; charset=utf-8", 0);
 }
 
 /* respond.redirect(url [, status]) */

@@ -755,11 +755,13 @@ assert(answer.statusCode == 404 and json.decode(answer.body).error == "not_found
     },
     {
       name = "respond.html",
-      summary = "A page, 200, `text/html; charset=utf-8`.",
-      args = { { "text", "string", "" } },
+      summary = "A page, `text/html; charset=utf-8`.",
+      args = { { "text", "string", "" }, { "status?", "integer", "200 to 599; default 200" } },
       returns = { { "luafn.Response", "" } },
-      errors = "`text` is not a string.",
-      example = [[assert(respond.html("<p>hello").headers["Content-Type"] == "text/html; charset=utf-8")]],
+      errors = "`text` is not a string, a status out of range.",
+      example = [[
+assert(respond.html("<p>hello").headers["Content-Type"] == "text/html; charset=utf-8")
+assert(respond.html("<p>a title is missing", 422).statusCode == 422)]],
     },
     {
       name = "respond.json",

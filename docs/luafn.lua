@@ -699,12 +699,13 @@ function respond.cookie(name, value, options) end
 ---@return luafn.Response
 function respond.error(status, code, text) end
 
----A page, 200, `text/html; charset=utf-8`.
+---A page, `text/html; charset=utf-8`.
 ---
----Raises: `text` is not a string.
+---Raises: `text` is not a string, a status out of range.
 ---@param text string
+---@param status? integer 200 to 599; default 200
 ---@return luafn.Response
-function respond.html(text) end
+function respond.html(text, status) end
 
 ---A value as JSON; what `json.decode` gave and nobody touched is written as it came.
 ---

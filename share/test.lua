@@ -176,7 +176,47 @@ local function add_token(req, headers, name)
   headers.authorization = "Bearer " .. host.token(json.encode(claims), name)
 end
 
+local function quoted(text)
+  return (tostring(text):gsub('[\r\n"]', { ["\r"] = "%0D", ["\n"] = "%0A", ['"'] = "%22" }))
+end
+
+-- A field of a form, or all of that name; a file is a table, as event:form() gives it.
+local function add_parts(parts, boundary, name, value)
+  if type(value) == "table" and value.data == nil then
+    for _, one in ipairs(value) do add_parts(parts, boundary, name, one) end
+    return
+  end
+  local is_file = type(value) == "table"
+  parts[#parts + 1] = ('--%s\r\nContent-Disposition: form-data; name="%s"'):format(boundary, quoted(name))
+  if is_file then
+    parts[#parts + 1] = ('; filename="%s"\r\nContent-Type: %s')
+      :format(quoted(value.filename or ""), value.type or "application/octet-stream")
+  end
+  parts[#parts + 1] = "\r\n\r\n" .. (is_file and value.data or tostring(value)) .. "\r\n"
+end
+
+-- A form as a browser sends it: urlencoded, and multipart where there is a file in it.
+local function form_of(form, headers)
+  local parts, boundary, has_file = {}, "luafn-" .. crypto.uuid(), false
+  for name, value in pairs(form) do
+    for _, one in ipairs(type(value) == "table" and value.data == nil and value or { value }) do
+      has_file = has_file or type(one) == "table"
+    end
+    add_parts(parts, boundary, name, value)
+  end
+  headers["content-type"] = "application/x-www-form-urlencoded"
+  if not has_file then return url.query(form) end
+  headers["content-type"] = "multipart/form-data; boundary=" .. boundary
+  return table.concat(parts) .. "--" .. boundary .. "--\r\n"
+end
+
 local function body_of(req, headers)
+  if req.form ~= nil then
+    if type(req.form) ~= "table" or req.body ~= nil then
+      error("t.invoke: form is a table of fields, in place of a body", 3)
+    end
+    return form_of(req.form, headers)
+  end
   if type(req.body) == "table" then
     headers["content-type"] = headers["content-type"] or "application/json"
     return json.encode(req.body)
@@ -219,7 +259,7 @@ end
 
 local known = {
   method = true, path = true, query = true, headers = true, body = true,
-  as = true, scope = true, claims = true, params = true, signed = true,
+  form = true, as = true, scope = true, claims = true, params = true, signed = true,
 }
 
 -- A function by its name, through routes, token checks and limits as over HTTP; or a handler.

@@ -270,6 +270,7 @@ test('test: what t can do', async (t) => {
     clock: 'return function() local a = time.now() sleep(3600) return json.encode({ a, os.time(), os.date("!%Y") }) end',
     count: 'local n = 0 return function() n = n + 1 return tostring(n) end',
     store: 'return function() return tostring(kv.incr("n")) end',
+    form: 'return function(e) local f = e:form { lists = true } for _, all in pairs(f) do for _, one in ipairs(all) do if type(one) == "table" then one.data = base64.encode(one.data) end end end return json.encode({ f, e.headers["content-type"]:match("^[^;]+") }, { sort_keys = true }) end',
   };
   const { code, stdout, stderr } = await run(t, ['test'], { files: tested(`
     test("by name", function(t)
@@ -282,6 +283,14 @@ test('test: what t can do', async (t) => {
       t.equal(t.invoke("bad").status, 502)
       t.equal(t.invoke("nightly").status, 200)
       t.equal(t.invoke("work-background", { body = "it" }).body, "worked on it")
+    end)
+    test("forms", function(t)
+      local plain = t.invoke("form", { form = { a = "x y", n = 5, list = { "b", "c&d" } } }).json()
+      t.equal(plain, { { a = { "x y" }, n = { "5" }, list = { "b", "c&d" } }, "application/x-www-form-urlencoded" })
+      local file = { filename = 'a"b.bin', type = "image/png", data = "\\0\\r\\n--\\xff" }
+      local got = t.invoke("form", { form = { a = { "x", "ö" }, file = file } }).json()
+      t.equal(got, { { a = { "x", "ö" }, file = { { filename = "a%22b.bin", type = "image/png", size = 6, data = base64.encode(file.data) } } }, "multipart/form-data" })
+      t.raises(function() t.invoke("form", { form = { a = 1 }, body = "x" }) end, "form is a table of fields, in place of a body")
     end)
     test("tokens", function(t)
       t.equal(t.invoke("me").status, 401)
@@ -327,7 +336,7 @@ test('test: what t can do', async (t) => {
   `, scripts) });
   assert.equal(code, 0, stdout + stderr);
   assert.match(stdout, /^TAP version 13\nok 1 - scripts\/some_test\.lua: by name\n/);
-  assert.match(stdout, /\n1\.\.9\n# 9 passed, 0 failed\n$/);
+  assert.match(stdout, /\n1\.\.10\n# 10 passed, 0 failed\n$/);
 });
 
 test('test: what fails says where and why', async (t) => {

@@ -10,6 +10,7 @@ const CASES = {
   same: ['respond.json(200, json.decode([[{"b":1.10,"a":[ ]}]]))', 200, '{"b":1.10,"a":[]}', {}],
   error: ['respond.error(422, "invalid", "a \\"b\\"")', 422, '{"error":"invalid","error_description":"a \\"b\\""}', { 'content-type': 'application/json' }],
   html: ['respond.html("<p>ö")', 200, '<p>ö', { 'content-type': 'text/html; charset=utf-8' }],
+  refused: ['respond.html("<p>no", 422)', 422, '<p>no', { 'content-type': 'text/html; charset=utf-8' }],
   found: ['respond.redirect("/x?y=ö")', 302, '', {}],
   other: ['respond.redirect("https://a.example/", 307)', 307, '', { location: 'https://a.example/' }],
 };
@@ -34,7 +35,7 @@ test('wrong use says what is wrong', async (t) => {
   const rows = {
     'respond.json("200", 1) respond.json(99, 1)': /a status of 200 to 599/, 'respond.json(200, print)': /cannot encode a function/, 'respond.json(200)': /value expected/,
     'respond.json(200, 1, "x")': /table expected/, 'respond.json(200, 1, { "x" })': /names of headers are texts/, 'respond.error(404, "x")': /string expected/,
-    'respond.html()': /string expected/, 'respond.redirect("")': /a URL without control characters/, 'respond.redirect("/x\\r\\nA: b")': /a URL without control characters/,
+    'respond.html()': /string expected/, 'respond.html("x", 99) respond.html("x", "no")': /a status of 200 to 599/, 'respond.redirect("")': /a URL without control characters/, 'respond.redirect("/x\\r\\nA: b")': /a URL without control characters/,
     'respond.redirect("/", 200)': /a status of 300 to 399/, 'respond.cookie("a b", "")': /a name without blanks/, 'respond.cookie("a", "", { maxAge = 1 })': /maxAge: unknown key; did you mean `max_age`/,
     'respond.cookie("a", "", { max_age = 1.5 })': /max_age: must be a whole number/, 'respond.cookie("a", "", { path = "/;x" })': /path: must be a text without/,
     'respond.cookie("a", "", { domain = 5 })': /domain: must be a text/, 'respond.cookie("a", "", { secure = 1 })': /secure: must be true or false/,

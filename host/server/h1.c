@@ -398,6 +398,19 @@ static struct str take_from(struct h1 *h1, struct str input)
     return input;
 }
 
+/* Who sends no more may read on, or be gone, which is told by the next byte that he gets. Where
+ * none may come for long he gets one: a chunk's size may begin with a zero, and be one. */
+static void ask_peer(struct h1 *h1)
+{
+    struct exchange *ex = h1_front(h1);
+    h1->asked = true;
+    if (ex == NULL || ex->state != EXCHANGE_STREAMING || !ex->head_sent || exchange_has_rest(ex) ||
+        conn_unsent(h1->conn) > 0 || !is_chunked(ex) || !exchange_sends_body(ex))
+        return;
+    buf_add_str(&ex->stream, STR("0"));
+    h1->conn->failed |= buf_failed(&ex->stream);
+}
+
 /* What was kept, and then the end. */
 static void take(struct conn *conn)
 {
@@ -416,6 +429,8 @@ static void take(struct conn *conn)
         end_input(h1);
     else if (peer_has_left(h1)) /* behind the last request nothing is read */
         conn_close(conn);
+    if (conn->state == CONN_OPEN && !h1->asked)
+        ask_peer(h1);
 }
 
 static void take_input(struct conn *conn, struct str input)
@@ -446,10 +461,12 @@ static enum deadline_kind waits_for(const struct conn *conn)
     return list_is_empty(&h1->pipeline) ? DEADLINE_IDLE : DEADLINE_NONE;
 }
 
-/* A peer whose body has to wait is not heard: what he breaks is asked for. */
+/* A peer whose body has to wait is not heard, nor one who sends no more: what he breaks is asked
+ * for. */
 static void look(struct conn *conn)
 {
-    if (!conn->is_reading && is_in_body(conn->own) && conn_can_move(conn, POLLERR | POLLHUP))
+    bool unheard = !conn->is_reading && (conn->peer_eof || is_in_body(conn->own));
+    if (unheard && conn_can_move(conn, POLLERR | POLLHUP))
         conn_close(conn);
 }
 

@@ -14,6 +14,7 @@ struct h1 {
     bool continue_due;          /* the request being read waits for 100 Continue */
     struct exchange *upgrading; /* asks for a WebSocket: what follows is read when it is answered */
     bool skipping;              /* what comes is the rest of a body that nobody wants */
+    bool asked;                 /* the peer sends no more, and it was found out if he reads on */
     size_t ready_bytes;         /* bodies of answers in the pipeline that wait for their turn */
     size_t unsent;              /* conn_unsent when it was last looked at */
     struct buf stash;           /* read but not parsed, as there was no room for it */

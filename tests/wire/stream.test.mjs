@@ -4,7 +4,11 @@ import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import test from 'node:test';
-import { deployment, eventually, lua, SLOW, start } from '../lib/host.mjs';
+import tls from 'node:tls';
+import { certificate, tlsArgs } from '../lib/cert.mjs';
+import { frame, GET, H2Wire, headers, TYPE, u32 } from '../lib/h2wire.mjs';
+import { deployment, eventually, folder, lua, SLOW, start } from '../lib/host.mjs';
+import { later } from '../lib/later.mjs';
 import { gate, upstream } from '../lib/upstream.mjs';
 import { requestText, Wire } from '../lib/wire.mjs';
 
@@ -183,6 +187,103 @@ test('a client that leaves ends the body; what is open is closed', async (t) => 
   stuck.close();
   await eventually(() => /"msg":"unstuck"/.test(h.stderr), 5, 'the close of the one that waits');
   await eventually(() => h.log().filter((l) => l.error === 'client_gone').length === 2, 5, 'log lines');
+});
+
+// A stream that says nothing until the gate opens at which it waits.
+const silent = (more = '') => ({
+  files: deployment({
+    silent: `return function(event) return { statusCode = 200, body = function(write)
+      local guard <close> = setmetatable({}, { __close = function() log.info("closed " .. event.queryStringParameters.as) end })
+      fetch(event.queryStringParameters.at, { timeout = 600 }) write("late") end } end`,
+  }, { fields: { silent: `${LOOPBACK}, timeout = 600` }, more }),
+  args: ['--drain', '600s'],
+});
+
+test('a client that leaves a silent stream is missed; who only sends no more is not', async (t) => {
+  const never = await gate(t), door = await gate(t);
+  const held = [];
+  const up = http.createServer((req, res) => { held.push(res); res.writeHead(200, { 'content-type': 'text/event-stream' }); res.flushHeaders(); });
+  await new Promise((resolve) => up.listen(0, '127.0.0.1', resolve));
+  later(t, () => { up.close(); up.closeAllConnections(); });
+  const h = await start(t, silent(`limits = { h2c = true }, redirects = { { from = "/far", to = "http://127.0.0.1:${up.address().port}/", status = 200 } },`));
+  const path = (as, { url } = never) => `${FN}/silent?as=${as}&at=${url}`;
+  const closed = (as) => h.says(new RegExp(`"msg":"closed ${as}"`));
+  const opened = async (as, { at = path(as), ...more } = {}) => { // with its head
+    const wire = await h.connect();
+    wire.send(requestText({ path: at, close: false, ...more }));
+    await eventually(() => wire.buf.includes('\r\n\r\n'), 10, 'the head');
+    return wire;
+  };
+  for (const [as, leave, more] of [
+    ['end', (wire) => wire.close()],
+    ['reset', (wire) => wire.socket.resetAndDestroy()],
+    ['half-first', (wire) => { wire.half(); wire.close(); }],
+    ['last', (wire) => wire.close(), { close: true }],
+    ['encoded', (wire) => wire.close(), { headers: { 'Accept-Encoding': 'gzip' } }],
+  ]) {
+    leave(await opened(as, more));
+    await closed(as);
+  }
+  const early = await h.connect();
+  early.send(requestText({ path: path('early'), close: false }));
+  early.half().socket.once('finish', () => early.close()); // before there is a head
+  await closed('early');
+
+  const far = await opened('far', { at: '/far' });
+  const left = new Promise((resolve) => { held[0].on('close', resolve); });
+  far.close();
+  await left;
+
+  const two = await H2Wire.connect(h);
+  two.send(headers(1, GET(path('h2-reset'))), headers(3, GET(path('h2-gone'))));
+  await two.outcome(1);
+  await two.outcome(3);
+  two.send(frame(TYPE.RST_STREAM, 0, 1, u32(8)));
+  await closed('h2-reset');
+  assert.doesNotMatch(h.stderr, /closed h2-gone/);
+  two.wire.half();
+  await closed('h2-gone');
+
+  const stays = await opened('stays', { at: path('stays', door) });
+  stays.half();
+  const behind = await opened('behind', { at: path('behind', door) });
+  behind.send(requestText({ path: path('next', door) })).half();
+  await door.asked(3);
+  await eventually(() => stays.buf.toString().endsWith('\r\n\r\n0') && behind.buf.toString().endsWith('\r\n\r\n0'), 10, 'what asks whether they are there');
+  door.open();
+  assert.equal((await stays.response()).text, 'late');
+  assert.equal((await behind.response()).text, 'late');
+  assert.equal((await behind.response()).text, 'late', 'what was asked before is answered');
+
+  (await opened('drained')).close();
+  await h.stop(); // nobody is waited for any more
+  assert.match(h.stderr, /"msg":"closed drained"/);
+  await eventually(() => h.log().filter((l) => l.error === 'client_gone').length === 10, 5, 'log lines');
+});
+
+test('who leaves a silent stream over TLS is missed, too', async (t) => {
+  const never = await gate(t), door = await gate(t);
+  const dir = folder(t);
+  const cert = certificate(dir);
+  const { files, args } = silent();
+  const h = await start(t, { dir: folder(t, files), args: [...args, ...tlsArgs(cert)] });
+  const open = async (as, { url }) => {
+    const socket = tls.connect({ host: '127.0.0.1', port: h.port, ca: cert.ca, servername: 'localhost' });
+    socket.on('error', () => {});
+    await new Promise((resolve) => { socket.once('data', resolve); socket.write(requestText({ path: `${FN}/silent?as=${as}&at=${url}`, close: false })); });
+    return socket;
+  };
+  (await open('end', never)).destroy();
+  await h.says(/"msg":"closed end"/);
+  const stays = await open('stays', door);
+  let text = '';
+  stays.on('data', (d) => { text += d; });
+  stays.end();
+  await eventually(() => text === '0', 10, 'what asks whether he is there');
+  await door.asked(1);
+  door.open();
+  await eventually(() => text.endsWith('00\r\n\r\n') || text.endsWith('\r\n0\r\n\r\n'), 10, 'all of it');
+  assert.match(text, /^04\r\nlate\r\n/);
 });
 
 test('write: what it refuses and where', async (t) => {

@@ -87,7 +87,7 @@ struct app_fleet {
     bool open;
 };
 
-/* app_login.c: where the provider's endpoints are, as it said last. */
+/* app_login_flow.c: where the provider's endpoints are, as it said last. */
 struct app_login {
     char *issuer;     /* owned: whose; NULL: none */
     json_t *provider; /* owned: its OpenID configuration */
@@ -246,7 +246,7 @@ void app_login_begin(struct app *app, struct exchange *ex);
 /* Takes the exchange when its path is that to which the issuer sends it back, or that of signing
  * out. */
 bool app_login(struct app *app, struct exchange *ex, struct str path);
-/* After the loop is empty. */
+/* app_login_flow.c: after the loop is empty. */
 void app_login_free(struct app *app);
 
 /* app_login_call.c: asks an endpoint of the issuer. `host` is filled; it and the arena must outlive

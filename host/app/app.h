@@ -117,6 +117,19 @@ struct app_queue {
         again; /* ... a request to take some is under way; and another shall follow */
 };
 
+struct app_due;
+struct schedule_turn;
+/* app_due.c: due times are taken from the store, which machines share. */
+struct app_due_list {
+    struct list list;
+    uint64_t server_ms, heard_ns; /* its clock, and when it said so; 0: not yet */
+    bool away;                    /* it could not be asked last */
+    /* app_schedule.c's. A run was taken: begins it, and calls app_due_ended when it has ended. */
+    void (*start)(struct app *app, struct function *function, const struct schedule_turn *turn,
+                  struct app_due *due);
+    void (*look)(struct app *app); /* there may be more */
+};
+
 struct app {
     uv_loop_t *loop;
     struct own_services own; /* for own_functions */
@@ -153,6 +166,7 @@ struct app {
     unsigned proxy_count;
     struct list deliveries; /* of webhooks, while they run */
     struct schedule_board *board;
+    struct app_due_list due;
     uv_timer_t schedule_timer; /* the next due time, when it is near */
     bool reload_again;         /* asked for while one was under way */
     bool draining;
@@ -228,6 +242,16 @@ struct job_call *app_queue_follow(struct job_run *run, struct exchange *ex);
 void app_schedule_update(struct app *app);
 int app_schedule_open(struct app *app) __attribute__((warn_unused_result));
 void app_schedule_close(struct app *app);
+
+/* app_due.c: the server's clock, seconds since 1970; 0: not yet known. */
+double app_due_now(const struct app *app);
+/* Asks the store for what is due of this function, unless this or another worker does. */
+void app_due_look(struct app *app, struct function *function);
+void app_due_ended(struct app_due *due);
+/* Is nothing asked, and does the store know of the end of each run? */
+bool app_due_is_idle(const struct app *app);
+/* Forgets schedules that are of no function any more; all: after the loop is empty. */
+void app_due_sweep(struct app *app, bool all);
 
 /* app_revocation.c: reads what was revoked until now, then what others revoke, until it is closed.
  * `settled` may come from within. Once, when the store is open, or cannot be. */

@@ -229,7 +229,7 @@ void app_sweep(struct app *app)
 bool app_is_idle(struct app *app)
 {
     app_sweep(app);
-    return list_is_empty(&app->queue.runs) && app->retired == NULL &&
+    return list_is_empty(&app->queue.runs) && app_due_is_idle(app) && app->retired == NULL &&
            (app->current == NULL || deployment_is_idle(app->current));
 }
 
@@ -424,6 +424,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     list_init(&app->proxies);
     list_init(&app->deliveries);
     list_init(&app->queue.runs);
+    list_init(&app->due.list);
     list_init(&app->lives);
     app_session_init(app);
     app->started_ns = clock_monotonic_ns();
@@ -591,6 +592,7 @@ void app_free(struct app *app)
         app->retired = d->retired_next;
         deployment_free(d);
     }
+    app_due_sweep(app, true);
     if (app->options.board == NULL)
         board_free(app->board);
     store_free(app->store);

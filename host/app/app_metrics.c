@@ -219,6 +219,19 @@ static void add_jobs(struct buf *out, const struct metrics *metrics,
             "Jobs that another worker had taken over when they ended.", sum->jobs_lost);
 }
 
+static void add_schedules(struct buf *out, const struct worker_metrics *sum)
+{
+    add_one(out, "schedule_runs_total", "counter", "Runs of scheduled functions that were begun.",
+            sum->schedule_runs);
+    add_one(out, "schedule_skipped_total", "counter",
+            "Due times at which the run before had not ended.", sum->schedule_skipped);
+    add_one(out, "schedule_missed_total", "counter",
+            "Times that due times were passed over, as nobody could run them.",
+            sum->schedule_missed);
+    add_one(out, "schedule_unasked_total", "counter",
+            "Times that KV_URL's server could not be asked what is due.", sum->schedule_unasked);
+}
+
 static void add_functions(struct buf *out, const struct metrics *metrics,
                           const struct worker_metrics *sum)
 {
@@ -284,6 +297,7 @@ bool app_write_metrics(struct app *app, struct buf *out)
     add_one(out, "worker_hangs_total", "counter", "Workers killed because their loop stood still.",
             metrics->hangs);
     add_jobs(out, metrics, sum);
+    add_schedules(out, sum);
     struct revocation_stats revoked = revocations_stats();
     add_one(out, "revocations", "gauge", "What was revoked and is kept.", revoked.live);
     add_one(out, "revocations_total", "counter", "Revocations that came to be known.",

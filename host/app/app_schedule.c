@@ -1,10 +1,10 @@
 /* Scheduled functions: a timer for the next due time, and the request that nobody sent.
  *
- * Every worker keeps time; the board (schedule.h) says who of them has the run. */
+ * Every worker keeps time; the board (schedule.h) says who of them has the run, or, where machines
+ * share a store, that does (app_due.c). */
 #include "app/app.h"
 
 #include <errno.h>
-#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -18,6 +18,7 @@ enum { NEAR_SECONDS = 2 };
 struct run {
     struct exchange *ex;
     struct schedule_slot *slot;
+    struct app_due *taken; /* of the store; NULL: of the board */
     struct str function, due;
 };
 
@@ -56,13 +57,21 @@ static void log_run(enum log_level level, const char *message, struct str functi
     log_end(&line);
 }
 
+static void end_turn(struct schedule_slot *slot, struct app_due *taken)
+{
+    if (taken != NULL)
+        app_due_ended(taken);
+    else
+        schedule_release(slot);
+}
+
 /* When the exchange goes: the handler and what it left for later have ended. */
 static void on_run_end(void *arg)
 {
     struct run *run = arg;
     uint64_t ns = clock_monotonic_ns() - run->ex->started_ns;
     int status = run->ex->res.status;
-    schedule_release(run->slot);
+    end_turn(run->slot, run->taken);
     struct log_line line;
     log_begin(&line, status < 400 ? LOG_INFO : LOG_ERROR, "scheduled run ended");
     log_str(&line, "function", run->function);
@@ -74,7 +83,8 @@ static void on_run_end(void *arg)
     log_end(&line);
 }
 
-static void start_run(struct app *app, struct function *function, const struct schedule_turn *turn)
+static void start_run(struct app *app, struct function *function, const struct schedule_turn *turn,
+                      struct app_due *taken)
 {
     const struct function_spec *spec = function->spec;
     struct exchange *ex = make_exchange(app, spec, turn->due);
@@ -82,13 +92,14 @@ static void start_run(struct app *app, struct function *function, const struct s
     if (run == NULL || arena_defer(&ex->arena, on_run_end, run) != 0) {
         log_message(LOG_ERROR, "out of memory: the scheduled function %.*s is not run",
                     STR_ARG(spec->name));
-        schedule_release(turn->slot);
+        end_turn(turn->slot, taken);
         if (ex != NULL)
             exchange_release(ex);
         return;
     }
     *run = (struct run){.ex = ex,
                         .slot = turn->slot,
+                        .taken = taken,
                         .function = arena_copy(&ex->arena, spec->name),
                         .due = schedule_iso_time(&ex->arena, turn->due)};
     app_call_scheduled(app, function, ex);
@@ -117,15 +128,15 @@ static void run_due(struct app *app, struct function *function, int64_t now)
                         STR_ARG(spec->name));
             continue;
         }
-        char text[64];
-        struct tm tm;
-        time_t due = (time_t)turn.due;
-        gmtime_r(&due, &tm);
-        struct str shown = {text, strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000Z", &tm)};
+        char text[SCHEDULE_TIME_BYTES];
+        struct str shown = schedule_write_time(turn.due, text);
+        app->page->schedule_missed += turn.missed;
+        app->page->schedule_runs += verdict == SCHEDULE_RUN;
+        app->page->schedule_skipped += verdict == SCHEDULE_OVERLAP;
         if (turn.missed)
             log_run(LOG_WARN, "scheduled runs before this one were missed", spec->name, shown);
         if (verdict == SCHEDULE_RUN)
-            start_run(app, function, &turn);
+            start_run(app, function, &turn, NULL);
         else
             log_run(LOG_WARN, "scheduled run skipped: the one before has not ended", spec->name,
                     shown);
@@ -139,22 +150,34 @@ static void on_timer(uv_timer_t *timer)
     app_schedule_update(timer->data);
 }
 
+/* What is due of it now. */
+static void look_at(struct app *app, struct function *function, double now)
+{
+    if (app_is_fleet(app))
+        app_due_look(app, function);
+    else
+        run_due(app, function, (int64_t)now);
+}
+
 void app_schedule_update(struct app *app)
 {
     if (app->board == NULL || app->current == NULL || app->draining)
         return;
-    double now = clock_now();
+    bool is_fleet = app_is_fleet(app);
+    double now = is_fleet ? app_due_now(app) : clock_now();
     int64_t wake = (int64_t)now + NEAR_SECONDS;
     bool is_near = false;
     for (unsigned i = 0; i < app->current->function_count; i++) {
         struct function *function = app->current->functions[i];
         if (function->current == NULL || function->spec->cron == NULL)
             continue;
-        run_due(app, function, (int64_t)now);
-        int64_t next = cron_next(function->spec->cron, (int64_t)now);
+        look_at(app, function, now);
+        int64_t next = now > 0 ? cron_next(function->spec->cron, (int64_t)now) : wake;
         is_near = is_near || next < wake;
         wake = next < wake ? next : wake;
     }
+    if (is_fleet)
+        app_due_sweep(app, false);
     uv_timer_stop(&app->schedule_timer);
     /* The loop's clock may lag behind the system's: better a millisecond late than early. */
     uv_update_time(app->loop);
@@ -168,6 +191,8 @@ int app_schedule_open(struct app *app)
     app->board = app->options.board != NULL ? app->options.board : board_new();
     uv_timer_init(app->loop, &app->schedule_timer);
     app->schedule_timer.data = app;
+    app->due.start = start_run;
+    app->due.look = app_schedule_update;
     return app->board != NULL ? 0 : -ENOMEM;
 }
 

@@ -44,26 +44,44 @@ static bool is_set_back(const struct cron *cron, int64_t last, int64_t now)
     return after >= 0 && after <= last;
 }
 
+struct schedule_slot *schedule_slot(struct schedule_board *board, struct str name,
+                                    struct str expression)
+{
+    return find_slot(board, key_of(name, expression));
+}
+
+enum schedule_verdict schedule_judge(const struct cron *cron, int64_t last, int64_t now,
+                                     struct schedule_turn *out)
+{
+    if (is_set_back(cron, last, now))
+        return SCHEDULE_SET_BACK;
+    int64_t first = cron_next(cron, last);
+    if (first < 0 || first > now)
+        return SCHEDULE_WAIT;
+    out->due = now - first > LIMIT_SCHEDULE_LATE ? newest_due(cron, last, now) : first;
+    out->missed = out->due != first;
+    return SCHEDULE_RUN;
+}
+
 enum schedule_verdict schedule_take(struct schedule_board *board, struct str name,
                                     struct str expression, const struct cron *cron, int64_t now,
                                     struct schedule_turn *out)
 {
-    struct schedule_slot *slot = find_slot(board, key_of(name, expression));
+    struct schedule_slot *slot = schedule_slot(board, name, expression);
     if (slot == NULL)
         return SCHEDULE_FULL;
     int64_t last = 0;
     if (atomic_compare_exchange_strong(&slot->last, &last, now))
         return SCHEDULE_WAIT;
-    if (is_set_back(cron, last, now))
-        return atomic_compare_exchange_strong(&slot->last, &last, now) ? SCHEDULE_SET_BACK
-                                                                       : SCHEDULE_WAIT;
-    int64_t first = cron_next(cron, last);
-    if (first < 0 || first > now)
+    *out = (struct schedule_turn){.slot = slot};
+    enum schedule_verdict verdict = schedule_judge(cron, last, now, out);
+    if (verdict == SCHEDULE_WAIT)
         return SCHEDULE_WAIT;
-    int64_t due = now - first > LIMIT_SCHEDULE_LATE ? newest_due(cron, last, now) : first;
-    if (!atomic_compare_exchange_strong(&slot->last, &last, due))
+    int64_t next = verdict == SCHEDULE_RUN ? out->due : now;
+    if (!atomic_compare_exchange_strong(&slot->last, &last, next))
         return SCHEDULE_WAIT;
-    *out = (struct schedule_turn){.due = due, .missed = due != first, .slot = slot};
+    if (verdict == SCHEDULE_SET_BACK)
+        return SCHEDULE_SET_BACK;
     return shared_lock_try(&slot->running) ? SCHEDULE_RUN : SCHEDULE_OVERLAP;
 }
 
@@ -74,14 +92,18 @@ void schedule_release(struct schedule_slot *slot)
 
 /* ---- the request of a run ---- */
 
-struct str schedule_iso_time(struct arena *arena, int64_t at)
+struct str schedule_write_time(int64_t at, char text[SCHEDULE_TIME_BYTES])
 {
-    char text[64];
     struct tm tm;
     time_t seconds = (time_t)at;
     gmtime_r(&seconds, &tm);
-    size_t len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000Z", &tm);
-    return arena_copy(arena, (struct str){text, len});
+    return (struct str){text, strftime(text, SCHEDULE_TIME_BYTES, "%Y-%m-%dT%H:%M:%S.000Z", &tm)};
+}
+
+struct str schedule_iso_time(struct arena *arena, int64_t at)
+{
+    char text[SCHEDULE_TIME_BYTES];
+    return arena_copy(arena, schedule_write_time(at, text));
 }
 
 int schedule_request(struct exchange *ex, const struct cron *cron, int64_t due)

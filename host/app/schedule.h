@@ -24,6 +24,15 @@ struct schedule_turn {
     struct schedule_slot *slot; /* RUN */
 };
 
+/* What is open of a schedule whose newest due time that was taken is `last`: WAIT, SET_BACK, or RUN
+ * with `due` and `missed`. */
+enum schedule_verdict schedule_judge(const struct cron *cron, int64_t last, int64_t now,
+                                     struct schedule_turn *out);
+
+/* The board's place for it, made where there is none; NULL: the board is full. */
+struct schedule_slot *schedule_slot(struct schedule_board *board, struct str name,
+                                    struct str expression);
+
 /* Takes the oldest open due time up to `now`; those that are later than LIMIT_SCHEDULE_LATE are
  * passed over but for the newest. A function is first due after it was first asked for. Where the
  * clock was set back, what has been run is not run again; unless that would be more than one turn
@@ -34,7 +43,10 @@ enum schedule_verdict schedule_take(struct schedule_board *board, struct str nam
 /* By the thread that took it. */
 void schedule_release(struct schedule_slot *slot);
 
-/* "2026-01-02T03:04:05.000Z" in the arena; ptr NULL when out of memory. */
+enum { SCHEDULE_TIME_BYTES = 64 };
+/* "2026-01-02T03:04:05.000Z". */
+struct str schedule_write_time(int64_t at, char text[SCHEDULE_TIME_BYTES]);
+/* The same in the arena; ptr NULL when out of memory. */
 struct str schedule_iso_time(struct arena *arena, int64_t at);
 /* Makes ex->req the request of a run that was due then. 0 or -ENOMEM. */
 int schedule_request(struct exchange *ex, const struct cron *cron, int64_t due)

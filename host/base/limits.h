@@ -236,9 +236,11 @@
 #define LIMIT_TOML_DEPTH    32
 
 /* ---- scheduled functions ---- */
-#define LIMIT_SCHEDULES     1024 /* functions and expressions since the start of the host */
-#define LIMIT_SCHEDULE_BACK 600  /* seconds that the clock is waited for when it was set back */
-#define LIMIT_SCHEDULE_LATE 60   /* runs that are later are passed over, but for the newest */
+#define LIMIT_SCHEDULES     1024   /* functions and expressions since the start of the host */
+#define LIMIT_SCHEDULE_BACK 600    /* seconds that the clock is waited for when it was set back */
+#define LIMIT_SCHEDULE_LATE 60     /* runs that are later are passed over, but for the newest */
+#define LIMIT_SCHEDULE_KEEP 120000 /* ms that a server knows of one for which nobody asks ... */
+#define LIMIT_SCHEDULE_ASK  40     /* ... as each worker does in so many seconds at least */
 
 /* ---- kv: the embedded store ---- */
 #define LIMIT_KV_KEY_BYTES        600 /* as Netlify Blobs */

@@ -60,6 +60,7 @@ struct worker_metrics {
     uint64_t repeats; /* deliveries of webhooks that came again, and were not run */
     uint64_t sessions_begun, sessions_refused, sessions_renewed, sessions_ended;
     uint64_t jobs_done, jobs_failed, jobs_dead, jobs_lost;
+    uint64_t schedule_runs, schedule_skipped, schedule_missed, schedule_unasked;
     uint64_t tokens[METRIC_TOKENS];
     struct metric_durations durations;
     struct metric_copies copies;

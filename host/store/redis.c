@@ -8,6 +8,7 @@
 #include "store/redis_command.h"
 #include "store/redis_ear.h"
 #include "store/redis.h"
+#include "store/redis_due.h"
 #include "store/redis_jobs.h"
 #include "store/store.h"
 
@@ -180,6 +181,9 @@ static int read_reply(struct redis *r, struct store_request *q, const struct red
             return STORE_FOREIGN;
         buf_add_str(&q->out, text_of(reply));
         return buf_failed(&q->out) ? -ENOMEM : 0;
+    case STORE_DUE:
+    case STORE_DUE_END:
+        return redis_due_read(q, reply);
     case STORE_JOB_ADD:
     case STORE_JOB_TAKE:
     case STORE_JOB_END:

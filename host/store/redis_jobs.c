@@ -84,7 +84,7 @@ static const char add_script[] =
 static const char take_script[] =
     "local owner, left, age = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])\n"
     "local names = call('SMEMBERS', base .. ':fn')\n"
-    "if #names == 0 and call('EXISTS', base .. ':later') == 0 then return {0, call('ZCARD', base .. ':dead'), {}, {}} end\n"
+    "if #names == 0 and call('EXISTS', base .. ':later', base .. ':owners') == 0 then return {0, call('ZCARD', base .. ':dead'), {}, {}} end\n"
     "local function release(who, keep)\n"
     "  for _, f in ipairs(names) do\n"
     "    local p = redis.pcall('XPENDING', stream(f), 'luafn', '-', '+', 1000, who)\n"

@@ -32,6 +32,8 @@ enum store_kind {
     STORE_REVOKE,  /* adds a revocation to those that are kept (revoked.h) */
     STORE_REVOKED, /* reads them, in the order in which they were added */
     STORE_PUBLISH, /* `value` to all who hear the channel `key`; only where store_is_remote */
+    STORE_DUE,     /* takes a due time of a schedule; only where store_is_remote */
+    STORE_DUE_END, /* the run that was taken has ended; the same */
     /* The queue (job.h); from here on: */
     STORE_JOB_ADD,
     STORE_JOB_TAKE,
@@ -42,6 +44,21 @@ enum store_kind {
 };
 
 enum { STORE_REVOCATION_BYTES = 16 };
+
+/* STORE_DUE, `limit`: */
+enum {
+    STORE_DUE_RUNS = 1,  /* what its owner took before still runs */
+    STORE_DUE_AGAIN = 2, /* the reply to the same request was lost */
+    STORE_DUE_BACK = 4   /* the server's clock was set back: `by` is before what was taken */
+};
+/* ... and `verdict`: */
+enum store_due {
+    STORE_DUE_SEEN, /* nothing was taken */
+    STORE_DUE_MADE, /* the same: nobody has asked for long, and it begins anew */
+    STORE_DUE_TAKEN,
+    STORE_DUE_SKIPPED, /* it is used up: the run before goes on */
+    STORE_DUE_HELD     /* the run before was late, or nobody knows yet whether it goes on: later */
+};
 
 enum store_type { STORE_ABSENT, STORE_TEXT, STORE_JSON };
 
@@ -56,7 +73,8 @@ struct store_request {
     /* Namespace: 1 to LIMIT_KV_SPACE_NAME bytes; none from STORE_COUNT on. JOB_ADD: the function */
     struct str space;
     /* 1 to LIMIT_KV_KEY_BYTES bytes; STORE_LIST: prefix, may be empty; STORE_COUNT: the caller;
-     * STORE_ONCE, STORE_SECRET: any name; JOB_ADD: taken once in LIMIT_QUEUE_KEY, empty: none */
+     * STORE_ONCE, STORE_SECRET, DUE: any name; JOB_ADD: taken once in LIMIT_QUEUE_KEY, empty: none
+     */
     struct str key;
     /* STORE_SET; STORE_CAS (STORE_ABSENT: deletes). JSON is compared by its bytes: the caller sends
      * one form of each value. STORE_REVOKE: STORE_REVOCATION_BYTES. STORE_SECRET: what
@@ -65,10 +83,10 @@ struct store_request {
     struct store_value value;
     struct store_value expected; /* STORE_CAS; STORE_ABSENT: the key must not be there */
     struct str id; /* JOB_*, but TAKE: JOB_ID_BYTES. RETRY, DROP: empty: all that are dead */
-    struct job_owner *owner; /* JOB_ADD with `limit`, JOB_TAKE, JOB_END: who asks */
+    struct job_owner *owner; /* JOB_ADD with `limit`, JOB_TAKE, JOB_END, DUE, DUE_END: who asks */
     /* STORE_INCR. JOB_ADD with `limit`: while fewer of the function run, it does at once, as the
      * owner's. JOB_END: an enum job_end. JOB_TAKE: ms after which a job that no function of the
-     * list is for is a dead letter */
+     * list is for is a dead letter. DUE: the time to take, seconds since 1970; 0: none */
     int64_t by;
     /* 0: for ever. STORE_INCR: of a counter that it makes. STORE_COUNT: the window. STORE_REVOKE:
      * how long it is kept. STORE_REVOKED: 0, or there is one request
@@ -86,14 +104,15 @@ struct store_request {
     /* the result */
     int status; /* 0 or negative; store_error_text says it in words */
     /* DELETE: it was there; CAS: it was as expected; COUNT: it may pass; ONCE: it is new; JOB_ADD:
-     * the key was free; JOB_END: it was the owner's still */
+     * the key was free; JOB_END: it was the owner's still; DUE_END: the same */
     bool changed;
-    /* INCR: the new value. COUNT: requests that may still follow. JOB_ADD: it runs. JOB_RETRY,
-     * JOB_DROP: how many. JOB_TAKE: the jobs that wait, with those that are not due; -1: not looked
-     * at */
+    enum store_due verdict; /* DUE */
+    /* DUE: the newest time that was taken; in the request what is known of that, 0: nothing. INCR:
+     * the new value. COUNT: requests that may still follow. JOB_ADD: it runs. JOB_RETRY, JOB_DROP:
+     * how many. JOB_TAKE: the jobs that wait, with those that are not due; -1: not looked at */
     int64_t number;
     int64_t dead;          /* JOB_TAKE, with `number`: dead letters */
-    uint64_t reset_ms;     /* COUNT: until the window ends */
+    uint64_t reset_ms;     /* COUNT: until the window ends. DUE: the server's time, ms since 1970 */
     enum store_type found; /* GET: of the value in `out` */
     struct buf out; /* owned by the requester. GET, SECRET: the value. LIST: store_next_key takes it
                        apart. REVOKED: one behind the other. JOB_TAKE, JOB_LIST: job_next does */

@@ -5,6 +5,7 @@
 //   node tools/drills.mjs deploy [--connections 64] [--minutes 5]
 //   node tools/drills.mjs soak [--minutes 20]
 //   node tools/drills.mjs schedule [--minutes 10]
+//   node tools/drills.mjs queue [--jobs 10000] [--kills 100] [--rate 100]
 //   node tools/drills.mjs reloads [--reloads 10000]
 //   node tools/drills.mjs slow [--connections 1000] [--seconds 60]
 //   node tools/drills.mjs idle [--connections 10000]
@@ -15,6 +16,7 @@ import { parseArgs } from 'node:util';
 import { atomicWrite, mixDrill, renameDrill } from '../tests/lib/drill.mjs';
 import { deployDrill } from '../tests/lib/deploy-drill.mjs';
 import { deployment, eventually, folder, sleep, start } from '../tests/lib/host.mjs';
+import { queueDrill } from '../tests/lib/queue-drill.mjs';
 import { scheduleDrill } from '../tests/lib/schedule-drill.mjs';
 import { idleDrill, slowDrill } from '../tests/lib/slow-drill.mjs';
 import { report, soak } from '../tests/lib/soak.mjs';
@@ -25,6 +27,7 @@ const { values: want, positionals: [drill] } = parseArgs({
   options: {
     requests: { type: 'string', default: '10000' }, clients: { type: 'string', default: '8' }, share: { type: 'string', default: '0.1' },
     pick: { type: 'string', default: '' }, renames: { type: 'string', default: '1000' }, connections: { type: 'string' },
+    jobs: { type: 'string', default: '10000' }, kills: { type: 'string', default: '100' }, rate: { type: 'string', default: '100' },
     reloads: { type: 'string', default: '10000' }, seconds: { type: 'string' }, minutes: { type: 'string' },
   },
 });
@@ -112,6 +115,15 @@ async function schedule() {
   return got.faults;
 }
 
+// Two machines of two workers with one server, which saves what it is told.
+async function queue() {
+  const got = await queueDrill(t, { jobs: Number(want.jobs), kills: Number(want.kills), rate: Number(want.rate), tell });
+  console.log(`\n${got.jobs} jobs, ${got.kills} kills (${got.workers} of workers, ${got.hosts} of supervisors, ${got.servers} of the server): ${got.missing.length} did not run, ${got.twice} ran more than once, ${got.keysTwice.length} without the promise of their key`);
+  const faults = [...got.missing.map((job) => `${job} did not run`), ...got.keysTwice.map((n) => `more than one job has the key ${n}`)];
+  if (got.twice > got.jobs / 100) faults.push('more than 1 % ran more than once');
+  return faults;
+}
+
 const times = (s) => `${s.requests} requests, p50 ${s.p50.toFixed(2)}, p99 ${s.p99.toFixed(2)}, at most ${s.most.toFixed(1)} ms`;
 
 async function slow() {
@@ -132,7 +144,7 @@ async function idle() {
   return got.bytesEach < 10240 ? [] : ['more than 10 KiB a connection'];
 }
 
-const drills = { mix, renames, reloads, deploy, schedule, slow, idle, soak: soaking };
+const drills = { mix, renames, reloads, deploy, queue, schedule, slow, idle, soak: soaking };
 if (!Object.hasOwn(drills, drill)) {
   console.error(`one of: ${Object.keys(drills).join(' ')}`);
   process.exit(2);

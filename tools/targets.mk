@@ -154,7 +154,7 @@ bench-lambda: build/luafn $(OUT)/bench/lambda_floor tests/node_modules/.package-
 	$(Q)FLOOR_BIN=$(CURDIR)/$(OUT)/bench/lambda_floor $(NODE) bench/lambda.mjs
 
 # ---- long drills; their short forms are among the wire tests ---------------------------------------
-.PHONY: abuse-mix reload-drill deploy-drill schedule-drill slow-drill soak soak-short
+.PHONY: abuse-mix reload-drill deploy-drill queue-drill schedule-drill slow-drill soak soak-short
 DRILL = LUAFN_BIN=$(OUT)/luafn $$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node) tools/drills.mjs
 abuse-mix: $(OUT)/luafn tests/node_modules/.package-lock.json ## 10,000 requests, every abuse among them; BUILD=asan ARGS="--requests 10000"
 	$(Q)$(DRILL) mix $(ARGS)
@@ -166,6 +166,8 @@ reload-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 1,000 rename
 deploy-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 64 clients through killed and stopped workers, reloads, broken files, upgrades and the end; ARGS="--minutes 10"
 	$(Q)$(DRILL) deploy $(ARGS)
 
+queue-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 10,000 jobs over 100 kills of workers, supervisors and the store's server; ARGS="--rate 0"
+	$(Q)$(DRILL) queue $(ARGS)
 schedule-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 10 minutes of a schedule and a background function each second; ARGS="--minutes 2"
 	$(Q)$(DRILL) schedule $(ARGS)
 

@@ -128,10 +128,10 @@ static void on_run_end(void *arg)
     end_run(run, how, pause, str_from(reason));
 }
 
-static struct job_run *new_run(struct app *app, const struct function *function, struct str id,
-                               struct str key, unsigned attempt)
+/* `spec` NULL: there is no such function. */
+static struct job_run *new_run(struct app *app, const struct function_spec *spec,
+                               struct str function, struct str id, struct str key, unsigned attempt)
 {
-    const struct function_spec *spec = function->spec;
     struct job_run *run = calloc(1, sizeof(*run));
     if (run == NULL)
         return NULL;
@@ -140,9 +140,11 @@ static struct job_run *new_run(struct app *app, const struct function *function,
         .id = {run->id, JOB_ID_BYTES}, .key = {run->key, key.len}, .attempt = attempt};
     memcpy(run->id, id.ptr, JOB_ID_BYTES);
     memcpy(run->key, key.ptr, key.len);
-    snprintf(run->function, sizeof(run->function), "%.*s", STR_ARG(spec->name));
-    run->retry_count = spec->retry_count;
-    memcpy(run->retry, spec->retry, spec->retry_count * sizeof(*run->retry));
+    snprintf(run->function, sizeof(run->function), "%.*s", STR_ARG(function));
+    if (spec != NULL) {
+        run->retry_count = spec->retry_count;
+        memcpy(run->retry, spec->retry, spec->retry_count * sizeof(*run->retry));
+    }
     list_push(&app->queue.runs, &run->node);
     app->queue.run_count++;
     return run;
@@ -187,19 +189,23 @@ static void start_job(struct app *app, const struct job *job)
 {
     struct function *function = deployment_find(app->current, job->function);
     struct job_request request;
-    int rc;
-    if (function == NULL || job->id.len != JOB_ID_BYTES || job->key.len > LIMIT_KV_KEY_BYTES)
-        return; /* nobody asked for it */
-    struct job_run *run = new_run(app, function, job->id, job->key, job->attempt + 1);
+    int rc = 0;
+    bool foreign = job->key.len > LIMIT_KV_KEY_BYTES;
+    struct job_run *run = new_run(app, function != NULL ? function->spec : NULL, job->function,
+                                  job->id, foreign ? STR("") : job->key, job->attempt + 1);
     if (run == NULL) {
         log_message(LOG_ERROR, "out of memory: job %.*s is lost until this worker ends",
                     STR_ARG(job->id));
         return;
     }
-    struct exchange *ex = make_exchange(app, job, &request, &rc);
-    if (ex == NULL && rc == -EINVAL) {
+    if (function == NULL) { /* a reload has taken it away meanwhile */
+        end_run(run, JOB_END_BACK, BACK_MS / 1000.0, STR(""));
+        return;
+    }
+    struct exchange *ex = foreign ? NULL : make_exchange(app, job, &request, &rc);
+    if (foreign || (ex == NULL && rc == -EINVAL)) {
         app->page->jobs_dead++;
-        end_run(run, JOB_END_DEAD, 0, STR("another version of luafn has written this job"));
+        end_run(run, JOB_END_DEAD, 0, str_from(JOB_FOREIGN));
         return;
     }
     if (app_queue_follow(run, ex) == NULL) {
@@ -226,8 +232,8 @@ static void on_taken(struct store_request *request)
     struct job job;
     unsigned count = 0;
     queue->taking = false;
-    if (request->status == 0 || request->status == STORE_LOST)
-        queue->owner.unsure = request->status == STORE_LOST;
+    if (request->status != STORE_UNREACHABLE) /* then nothing has changed */
+        queue->owner.unsure = request->status != 0;
     while (request->status == 0 && queue->open && job_next(&rest, &job)) {
         start_job(app, &job);
         count++;
@@ -351,7 +357,7 @@ static struct storing *new_storing(struct app *app, struct exchange *ex, struct 
     struct storing *s = calloc(1, sizeof(*s));
     exchange_make_id(id);
     if (s != NULL)
-        s->run = new_run(app, function, str_from(id), STR(""), 1);
+        s->run = new_run(app, function->spec, function->base->name, str_from(id), STR(""), 1);
     if (s == NULL || s->run == NULL) {
         free(s);
         return NULL;

@@ -134,14 +134,16 @@ static void take_claims(struct reader *r, struct job_request *out)
 {
     json_error_t error;
     out->token = take_optional(r);
-    enum alg alg = (enum alg)take_number(r);
+    uint32_t alg = take_number(r);
     struct str text = take_text(r);
+    if (r->rc == 0 && alg >= ALG_COUNT)
+        r->rc = -EINVAL;
     if (r->rc != 0 || out->token.ptr == NULL)
         return;
     json_t *json = json_loadb(text.ptr, text.len, 0, &error);
     if (!json_is_object(json))
         r->rc = -EINVAL;
-    else if ((out->claims = claims_new(json_incref(json), text, alg, CLAIMS_ANY)) == NULL)
+    else if ((out->claims = claims_new(json_incref(json), text, (enum alg)alg, CLAIMS_ANY)) == NULL)
         r->rc = -ENOMEM;
     json_decref(json);
 }
@@ -159,13 +161,15 @@ static int read_call(struct reader *r, struct exchange *ex, struct job_request *
     struct str id = take_text(r);
     out->path = take_text(r);
     take_claims(r, out);
-    req->forwarded = (enum forwarded_by)take_number(r);
+    uint32_t forwarded = take_number(r);
+    req->forwarded = (enum forwarded_by)forwarded;
     req->forwarded_host = take_bool(r);
     req->cert_header = take_text(r);
     take_headers(r, ex);
     req->body = take_optional(r);
-    if (r->rc == 0 && (request_method_parse(req->method_name, &req->method) != 0 ||
-                       id.len >= sizeof(ex->request_id) || r->rest.len != 0))
+    if (r->rc == 0 &&
+        (request_method_parse(req->method_name, &req->method) != 0 ||
+         id.len >= sizeof(ex->request_id) || forwarded > FORWARDED_BY_RFC7239 || r->rest.len != 0))
         r->rc = -EINVAL;
     if (r->rc == 0 && id.ptr != NULL)
         memcpy(ex->request_id, id.ptr, id.len);

@@ -26,6 +26,9 @@ struct job {
     uint64_t due_ms;  /* since 1970: WAITING: when it may run; else since when it is as it is */
 };
 
+/* The reason of a dead letter that nobody here can read. */
+#define JOB_FOREIGN "another version of luafn has written this job"
+
 /* What a payload begins with: whose it is, the version, and which of these it is. */
 enum job_kind {
     JOB_VALUE = 'v', /* JSON follows */

@@ -140,6 +140,7 @@ static void count(struct work *w, const struct row *row, int by)
 
 /* ---- rows ---- */
 
+/* MDB_NOTFOUND: there is none; MDB_VERSION_MISMATCH: it is none of ours. */
 static int read_row(const struct file *file, MDB_txn *txn, struct str id, struct row *row)
 {
     MDB_val key = file_val(id), value;
@@ -148,14 +149,14 @@ static int read_row(const struct file *file, MDB_txn *txn, struct str id, struct
         return rc;
     struct head *head = &row->head;
     if (value.mv_size < sizeof(*head))
-        return MDB_CORRUPTED;
+        return MDB_VERSION_MISMATCH;
     memcpy(head, value.mv_data, sizeof(*head));
     const char *texts = (const char *)value.mv_data + sizeof(*head);
     if (head->version != VERSION || head->state > JOB_DEAD || head->function_len > FUNCTION_MAX ||
         head->key_len > LIMIT_KV_KEY_BYTES || head->reason_len > LIMIT_QUEUE_REASON ||
         value.mv_size !=
             sizeof(*head) + head->function_len + head->key_len + (size_t)head->reason_len)
-        return MDB_CORRUPTED;
+        return MDB_VERSION_MISMATCH;
     memcpy(row->id, id.ptr, JOB_ID_BYTES);
     memcpy(row->function, texts, head->function_len);
     memcpy(row->key, texts + head->function_len, head->key_len);
@@ -232,10 +233,10 @@ struct search {
         *seeker; /* of those that run, whose owner it knows to be gone; or NULL */
 };
 
-/* The ids at the end of entries; of more than FOUND_MAX there is the count alone. */
+/* Entries, each with an id at its end; of more than FOUND_MAX there is the count alone. */
 struct found {
     unsigned count;
-    char ids[FOUND_MAX][JOB_ID_BYTES];
+    struct order entries[FOUND_MAX];
 };
 
 static int find(const struct file *file, MDB_txn *txn, const struct search *search,
@@ -260,12 +261,47 @@ static int find(const struct file *file, MDB_txn *txn, const struct search *sear
             break;
         if (search->seeker != NULL && !job_owner_is_gone(search->seeker, file_str(value)))
             continue;
-        if (found->count < FOUND_MAX)
-            memcpy(found->ids[found->count], id, JOB_ID_BYTES);
+        if (found->count < FOUND_MAX && key.mv_size <= ORDER_MAX) {
+            found->entries[found->count].len = key.mv_size;
+            memcpy(found->entries[found->count].bytes, bytes, key.mv_size);
+        }
         found->count++;
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* The row of that entry. `*foreign`: the record is of another version, or of nobody, and the row is
+ * what the entry says of it. */
+static int read_entry(const struct work *w, const struct order *at, struct row *row, bool *foreign)
+{
+    const char *id = at->bytes + at->len - JOB_ID_BYTES;
+    MDB_val key = {JOB_ID_BYTES, (void *)(uintptr_t)id}, payload = {0, NULL};
+    int rc = read_row(w->file, w->txn, (struct str){id, JOB_ID_BYTES}, row);
+    *foreign = rc == MDB_VERSION_MISMATCH;
+    if (!*foreign)
+        return rc;
+    char letter = at->bytes[0];
+    const char *name = at->bytes + 1, *end = memchr(name, '\0', at->len - 1);
+    *row = (struct row){.head = {.version = VERSION,
+                                 .state = letter == 'r'   ? JOB_RUNNING
+                                          : letter == 'w' ? JOB_WAITING
+                                                          : JOB_DEAD}};
+    memcpy(row->id, id, JOB_ID_BYTES);
+    if (letter != 'd' && end != NULL && end - name <= FUNCTION_MAX) {
+        row->head.function_len = (uint16_t)(end - name);
+        memcpy(row->function, name, row->head.function_len);
+    }
+    if (letter == 'w')
+        row->head.due_ms = read_number(id - sizeof(uint64_t));
+    rc = mdb_get(w->txn, w->file->job_payloads, &key, &payload);
+    row->head.payload_bytes = payload.mv_size;
+    return rc;
+}
+
+static int make_foreign_dead(struct work *w, struct row *row)
+{
+    return make_dead(w, row, str_from(JOB_FOREIGN));
 }
 
 static struct search search_waiting(struct str function, uint64_t due_ms, unsigned most)
@@ -496,12 +532,13 @@ static int give_job(struct work *w, const struct row *row)
     return buf_failed(&w->request->out) ? ENOMEM : 0;
 }
 
-static int begin(struct work *w, struct str id)
+static int begin(struct work *w, const struct order *entry)
 {
     struct row row;
-    int rc = read_row(w->file, w->txn, id, &row);
-    if (rc != 0)
-        return rc;
+    bool foreign;
+    int rc = read_entry(w, entry, &row, &foreign);
+    if (rc != 0 || foreign)
+        return rc != 0 ? rc : make_foreign_dead(w, &row);
     memcpy(row.head.owner, w->request->owner->text, sizeof(row.head.owner));
     rc = move_row(w, &row, JOB_RUNNING, w->now_ms);
     return rc == 0 ? give_job(w, &row) : rc;
@@ -524,7 +561,7 @@ static int take_for(struct work *w, const struct job_want *want, unsigned *left)
     const struct search due = search_waiting(want->function, w->now_ms, room);
     rc = find(w->file, w->txn, &due, &waiting);
     for (unsigned i = 0; rc == 0 && *left > 0 && i < waiting.count; i++) {
-        rc = begin(w, (struct str){waiting.ids[i], JOB_ID_BYTES});
+        rc = begin(w, &waiting.entries[i]);
         *left = w->request->out.len < LIMIT_KV_VALUE_BYTES ? *left - 1 : 0;
     }
     return rc;
@@ -538,12 +575,16 @@ static int release_lost(struct work *w)
     int rc = find(w->file, w->txn, &lost, &found);
     for (unsigned i = 0; rc == 0 && i < found.count; i++) {
         struct row row;
-        rc = read_row(w->file, w->txn, (struct str){found.ids[i], JOB_ID_BYTES}, &row);
+        bool foreign;
+        rc = read_entry(w, &found.entries[i], &row, &foreign);
         if (rc != 0)
             break;
-        rc = ++row.head.lost > LIMIT_QUEUE_LOST
-                 ? make_dead(w, &row, STR("the workers that ran it died, each time"))
-                 : move_row(w, &row, JOB_WAITING, w->now_ms);
+        if (foreign)
+            rc = make_foreign_dead(w, &row);
+        else if (++row.head.lost > LIMIT_QUEUE_LOST)
+            rc = make_dead(w, &row, STR("the workers that ran it died, each time"));
+        else
+            rc = move_row(w, &row, JOB_WAITING, w->now_ms);
     }
     return rc;
 }
@@ -564,7 +605,8 @@ static int bury_unread(struct work *w)
         rc = find(w->file, w->txn, &old, &found);
         for (unsigned i = 0; rc == 0 && i < found.count; i++) {
             struct row row;
-            rc = read_row(w->file, w->txn, (struct str){found.ids[i], JOB_ID_BYTES}, &row);
+            bool foreign;
+            rc = read_entry(w, &found.entries[i], &row, &foreign);
             if (rc == 0)
                 rc = make_dead(w, &row, STR("there is no function of this name"));
         }
@@ -597,7 +639,7 @@ static int end(struct work *w)
     struct row row;
     int rc = read_row(w->file, w->txn, r->id, &row);
     if (rc != 0)
-        return rc == MDB_NOTFOUND ? 0 : rc;
+        return rc == MDB_NOTFOUND || rc == MDB_VERSION_MISMATCH ? 0 : rc;
     r->changed =
         row.head.state == JOB_RUNNING && str_eq(str_from(row.head.owner), str_from(r->owner->text));
     if (!r->changed)
@@ -610,35 +652,41 @@ static int end(struct work *w)
                                  : move_row(w, &row, JOB_WAITING, w->now_ms + r->ttl_ms);
 }
 
-static int change_one(struct work *w, struct str id)
+static int change_row(struct work *w, struct row *row)
 {
-    struct row row;
     bool drops = w->request->kind == STORE_JOB_DROP;
-    int rc = read_row(w->file, w->txn, id, &row);
-    if (rc != 0)
-        return rc == MDB_NOTFOUND ? 0 : rc;
-    if (row.head.state == JOB_RUNNING || (!drops && row.head.state != JOB_DEAD))
+    if (row->head.state == JOB_RUNNING || (!drops && row->head.state != JOB_DEAD))
         return 0;
     w->request->number++;
     if (drops)
-        return remove_row(w, &row);
-    row.head.attempt = row.head.lost = 0;
-    row.head.reason_len = 0;
-    return move_row(w, &row, JOB_WAITING, w->now_ms);
+        return remove_row(w, row);
+    row->head.attempt = row->head.lost = 0;
+    row->head.reason_len = 0;
+    return move_row(w, row, JOB_WAITING, w->now_ms);
 }
 
 /* One, or a good part of all that are dead: `more` says whether that was all. */
 static int change(struct work *w)
 {
     struct found found;
+    struct row row;
     const struct search dead = {.prefix = order_of('d'), .most = FOUND_MAX};
+    int rc;
     w->request->number = 0;
     w->request->more = false;
-    if (w->request->id.len > 0)
-        return change_one(w, w->request->id);
-    int rc = find(w->file, w->txn, &dead, &found);
-    for (unsigned i = 0; rc == 0 && i < found.count; i++)
-        rc = change_one(w, (struct str){found.ids[i], JOB_ID_BYTES});
+    if (w->request->id.len > 0) {
+        rc = read_row(w->file, w->txn, w->request->id, &row);
+        if (rc != 0) /* one of another version is a dead letter of this one as soon as it is due */
+            return rc == MDB_NOTFOUND || rc == MDB_VERSION_MISMATCH ? 0 : rc;
+        return change_row(w, &row);
+    }
+    rc = find(w->file, w->txn, &dead, &found);
+    for (unsigned i = 0; rc == 0 && i < found.count; i++) {
+        bool foreign;
+        rc = read_entry(w, &found.entries[i], &row, &foreign);
+        if (rc == 0)
+            rc = change_row(w, &row);
+    }
     w->request->more = found.count == FOUND_MAX;
     return rc;
 }
@@ -734,8 +782,13 @@ static int list_from(const struct file *file, MDB_txn *txn, MDB_cursor *cursor,
         if (request->more)
             break;
         rc = read_row(file, txn, file_str(key), &row);
-        if (rc != 0)
+        if (rc == MDB_VERSION_MISMATCH && key.mv_size == JOB_ID_BYTES) {
+            row = (struct row){.head = {.reason_len = sizeof(JOB_FOREIGN) - 1}};
+            memcpy(row.id, key.mv_data, JOB_ID_BYTES);
+            memcpy(row.reason, JOB_FOREIGN, sizeof(JOB_FOREIGN) - 1);
+        } else if (rc != 0) {
             break;
+        }
         const struct job job = {.id = {row.id, JOB_ID_BYTES},
                                 .function = {row.function, row.head.function_len},
                                 .key = {row.key, row.head.key_len},

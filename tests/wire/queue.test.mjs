@@ -1,8 +1,10 @@
 // The queue: jobs are stored before they are promised, run at least once, tried again, and become dead letters.
 import assert from 'node:assert/strict';
+import net from 'node:net';
 import test from 'node:test';
 import { deployment, eventually, folder, launch, run, start } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
+import { queueDrill } from '../lib/queue-drill.mjs';
 import { Redis } from '../lib/redis.mjs';
 import { gate, upstream } from '../lib/upstream.mjs';
 
@@ -188,6 +190,140 @@ test('a payload and a stream of another version are dead letters that say so', a
   await eventually(() => said(h, '"ran"').length === 1, 10, 'the good one ran');
   const list = await eventually(async () => { const r = await queue(t, h, env); return /0 wait, 0 run, 2 dead/.test(r.stdout) ? r.stdout : null; }, 10, 'two are dead');
   assert.equal(list.match(/another version of luafn has written this job/g).length, 2);
+});
+
+test('jobs over kills of workers and hosts: all that were promised run, none without the promise of its key: a file', async (t) => {
+  const got = await queueDrill(t, { jobs: 120, kills: 6, hosts: 1, server: false });
+  assert.deepEqual([got.kills, got.missing, got.keysTwice], [6, [], []]);
+});
+
+test('jobs over kills of workers, hosts and the server: all that were promised run, none without the promise of its key', async (t) => {
+  const got = await queueDrill(t, { jobs: 200, kills: 10 });
+  assert.deepEqual([got.kills, got.servers, got.missing, got.keysTwice], [10, 1, [], []]);
+});
+
+// Two machines that share a server; the job that `h` has been sent waits at the gate.
+async function pair(t, redis, g) {
+  const env = { KV_URL: redis.url };
+  const files = deployment({ send: SEND, work: `return function(event) log.info("ran", { job = event.job }) fetch("${g.url}") end` }, { fields: { work: 'fetch = { "127.0.0.1" }, timeout = 60' } });
+  const h = launch(folder(t, files), { env });
+  later(t, () => h.kill('SIGKILL'));
+  await h.listening;
+  const { id } = await send(h, 'work', 1);
+  await g.asked();
+  return { h, id, other: await start(t, { env, files }), env };
+}
+
+const owners = (redis) => redis.ask('zrange', 'luafn:{queue}:owners', '0', '-1').then((text) => text.split('\n').filter(Boolean));
+
+test('a job of a machine that is gone passes on to another when nobody has heard of it for its lease', async (t) => {
+  const redis = await Redis.start(t);
+  const g = await gate(t);
+  const { h, id, other, env } = await pair(t, redis, g);
+  const gone = await owners(redis).then((all) => all.find((owner) => said(h, '"ran"').length === 1 && owner));
+  await eventually(async () => (await owners(redis)).length === 2, 10, 'both have asked');
+  h.kill('SIGKILL');
+  await h.exit;
+  const left = Number(await redis.ask('zscore', 'luafn:{queue}:owners', gone)) - Number((await redis.ask('time')).split('\n')[0]) * 1000;
+  assert.ok(left > 5000 && left <= 11000, `it is believed for ${left} ms`);
+  await redis.ask('zadd', 'luafn:{queue}:owners', '1', gone); // as if they had passed
+  await eventually(() => said(other, '"ran"').length === 1, 10, 'the other runs it');
+  assert.deepEqual(said(other, '"ran"')[0].fields.job, { id, attempt: 1 });
+  await eventually(() => { g.open(); return said(other, '"job ended"').length === 1; }, 10, 'it has ended');
+  assert.equal((await queue(t, other, env)).stdout, '0 wait, 0 run, 0 dead\n');
+});
+
+test('a server that was away takes nobody\'s jobs: all have a lease anew', async (t) => {
+  const redis = await Redis.start(t);
+  const g = await gate(t);
+  const { h, other } = await pair(t, redis, g);
+  await eventually(async () => (await owners(redis)).length === 2, 10, 'both have asked');
+  const away = `redis.call('SET', KEYS[1] .. ':seen', 1) for _, who in ipairs(redis.call('ZRANGE', KEYS[1] .. ':owners', 0, -1)) do redis.call('ZADD', KEYS[1] .. ':owners', 1, who) end`;
+  await redis.ask('eval', away, '1', 'luafn:{queue}');
+  await eventually(async () => await redis.ask('get', 'luafn:{queue}:seen') !== '1', 10, 'one has asked');
+  assert.equal(await redis.ask('zcount', 'luafn:{queue}:owners', '-inf', '1'), '0');
+  await eventually(() => { g.open(); return said(h, '"job ended"').length === 1; }, 10, 'who began it has ended it');
+  assert.equal(said(other, '"ran"').length, 0);
+});
+
+test('a server whose memory is full: no job is promised, and those that wait run', async (t) => {
+  const redis = await Redis.start(t);
+  const g = await gate(t);
+  const env = { KV_URL: redis.url };
+  const h = await start(t, { env, files: deployment({ send: SEND, work: `return function(event) fetch("${g.url}") end`, bad: 'return function() error("no good") end', 'late-background': 'return function() end' }, { fields: { work: 'fetch = { "127.0.0.1" }, timeout = 60, concurrency = 1', bad: 'retry = {}' } }) });
+  const ids = await send(h, 'work', 1, undefined, 3);
+  assert.ok(ids.every((one) => one.id));
+  const { id } = await send(h, 'bad', 1);
+  await h.says(/job failed for good/);
+  await g.asked();
+  await redis.ask('config', 'set', 'maxmemory', '1');
+  assert.equal((await send(h, 'work', 2)).why, 'the store is full');
+  const refused = await h.call('late-background', { method: 'POST' });
+  assert.deepEqual([refused.status, refused.json().error, refused.json().error_description], [503, 'queue_unavailable', 'the store is full']);
+  await eventually(() => { g.open(); return said(h, '"job ended"').length === 3; }, 20, 'those that waited ran');
+  await eventually(async () => /0 wait, 0 run, 1 dead/.test((await queue(t, h, env)).stdout), 10, 'the store knows');
+  assert.equal((await queue(t, h, env, 'drop', id)).stdout, '1 dropped\n');
+  await redis.ask('config', 'set', 'maxmemory', '0');
+  await redis.ask('set', 'luafn:{queue}:bytes', String(1024 ** 3)); // as if there were that much in it
+  assert.equal((await send(h, 'work', 2)).why, 'the queue is full');
+  assert.equal((await h.call('late-background', { method: 'POST' })).json().error, 'queue_full');
+});
+
+test('two fleets with one prefix: neither takes what it has no function for; what nobody has one for is a dead letter', async (t) => {
+  const redis = await Redis.start(t);
+  const env = { KV_URL: redis.url };
+  const work = 'return function(event) log.info("ran", { value = event:json() }) end';
+  const one = await start(t, { env, files: deployment({ send: SEND, one: work }) });
+  const two = await start(t, { env, files: deployment({ send: SEND, two: work }) });
+  for (const [h, name] of [[one, 'one'], [two, 'two']]) {
+    assert.match((await send(h, name === 'one' ? 'two' : 'one', 1)).raised, /there is no function/);
+    await send(h, name, name, undefined, 20);
+  }
+  for (const [h, name] of [[one, 'one'], [two, 'two']]) {
+    await eventually(() => said(h, '"job ended"').length === 20, 20, `${name} has run its own`);
+    assert.ok(said(h, '"ran"').every((line) => line.fields.value === name));
+  }
+  const id = '01AAAAAAAAAAAAAAAAAAAAAAAA'; // as if it had waited since 1970
+  await redis.ask('hset', `luafn:{queue}:job:${id}`, 'v', '1', 'f', 'three', 'k', '', 'p', 'lf\x01v1', 'a', '0', 'l', '0', 'st', 'w');
+  await redis.ask('zadd', 'luafn:{queue}:ids', '0', id);
+  await redis.ask('sadd', 'luafn:{queue}:fn', 'three');
+  await redis.ask('xgroup', 'create', 'luafn:{queue}:s:three', 'luafn', '0', 'mkstream');
+  await redis.ask('xadd', 'luafn:{queue}:s:three', '1-1', 'j', id);
+  const list = await eventually(async () => { const r = await queue(t, one, env); return /0 wait, 0 run, 1 dead/.test(r.stdout) ? r.stdout : null; }, 10, 'it is dead');
+  assert.match(list, /three  tries: 0  there is no function of this name/);
+  await eventually(async () => await one.metric('jobs_dead') === 1, 10, 'the metrics know');
+});
+
+// What the host sends to the server and what comes back, as texts.
+async function between(t, redis) {
+  const sent = [], got = [];
+  const server = net.createServer((a) => {
+    const b = net.connect(redis.port, '127.0.0.1');
+    a.on('data', (d) => sent.push(d.toString('latin1')));
+    b.on('data', (d) => got.push(d.toString('latin1')));
+    for (const [x, y] of [[a, b], [b, a]]) { x.pipe(y); x.on('error', () => y.destroy()); x.on('close', () => y.destroy()); }
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  later(t, () => server.close());
+  return { sent, got, url: `redis://127.0.0.1:${server.address().port}` };
+}
+
+test('a background call waits for one round trip to the server, and it begins with no other', async (t) => {
+  const redis = await Redis.start(t);
+  const g = await gate(t);
+  const way = await between(t, redis);
+  const h = await start(t, { env: { KV_URL: way.url }, files: deployment({ 'late-background': `return function(event) fetch("${g.url}") end` }, { fields: { 'late-background': 'fetch = { "127.0.0.1" }' } }) });
+  await eventually(async () => (await owners(redis)).length === 0 && way.sent.length > 0, 10, 'it is connected');
+  for (const n of [1, 2, 3]) {
+    const res = await h.call('late-background', { method: 'POST', headers: { 'Content-Type': 'text/plain' }, body: `marker-${n}` });
+    assert.equal(res.status, 202);
+    await g.asked(n);
+    const times = (list, text) => list.join('').split(text).length - 1;
+    assert.equal(times(way.sent, 'local limit, most, owner ='), n, 'one script for each');
+    assert.equal(times(way.sent, `marker-${n}`), 1);
+    assert.equal(times(way.got, `marker-${n}`), 0, 'who begins it did not have to fetch it');
+  }
+  await eventually(() => { g.open(); return said(h, '"job ended"').length === 3; }, 10, 'they have ended');
 });
 
 test('a store that is away is named, and a function with no room', async (t) => {

@@ -3,6 +3,7 @@
 --   wrk ... -- once FILE       each line's token once, then it ends
 --   wrk ... -- body FILE       a POST of the file
 --   wrk ... -- functions N     f1 to fN in turn, beside the path that was given
+--   wrk ... -- keys N          1 to N below the path that was given, in an order that jumps
 local requests, at, ends = {}, 0, false
 
 local function tokens(name)
@@ -26,6 +27,10 @@ local build = {
     for i = 1, tonumber(count) do
       requests[i] = wrk.format("GET", (wrk.path:gsub("[^/]+$", "f" .. i)))
     end
+  end,
+  keys = function(count)
+    count = tonumber(count)
+    for i = 1, count do requests[i] = wrk.format("GET", wrk.path .. i * 7919 % count + 1) end
   end,
 }
 

@@ -153,6 +153,12 @@ $(OUT)/bench/lambda_floor: bench/lambda_floor.c
 bench-lambda: build/luafn $(OUT)/bench/lambda_floor tests/node_modules/.package-lock.json ## what `luafn lambda` costs at its start and a call, over the bare loop of a runtime
 	$(Q)FLOOR_BIN=$(CURDIR)/$(OUT)/bench/lambda_floor $(NODE) bench/lambda.mjs
 
+.PHONY: bench-sql
+bench-sql: ## a query by key beside Node with pg, and hello beside 64 slow queries; ARGS="--rounds 5 --seconds 3"
+	$(Q)tools/deps.sh bench
+	$(Q)$(MAKE) --no-print-directory build/luafn tests/node_modules/.package-lock.json
+	$(Q)$(NODE) bench/sql.mjs $(ARGS)
+
 # ---- long drills; their short forms are among the wire tests ---------------------------------------
 .PHONY: abuse-mix reload-drill deploy-drill queue-drill schedule-drill slow-drill soak soak-short
 DRILL = LUAFN_BIN=$(OUT)/luafn $$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node) tools/drills.mjs

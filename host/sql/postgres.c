@@ -76,6 +76,7 @@ struct pg {
 struct watch {
     uv_poll_t handle;
     struct pg *pg;
+    int events; /* that it waits for; 0: it was stopped */
 };
 
 static void advance(struct pg *pg);
@@ -175,9 +176,11 @@ static void on_timer_closed(uv_handle_t *handle)
 
 static void on_event(uv_poll_t *poll, int status, int events)
 {
-    (void)status;
+    struct watch *watch = container_of(poll, struct watch, handle);
     (void)events;
-    advance(container_of(poll, struct watch, handle)->pg);
+    if (status != 0)
+        watch->events = 0; /* libuv has stopped it */
+    advance(watch->pg);
 }
 
 static void unwatch(struct pg *pg)
@@ -201,7 +204,12 @@ static bool watch(struct pg *pg, int events)
         pg->watch = made;
         pg->pending++;
     }
-    return uv_poll_start(&pg->watch->handle, events, on_event) == 0;
+    if (pg->watch->events == events)
+        return true; /* starting anew would take the kernel three calls */
+    if (uv_poll_start(&pg->watch->handle, events, on_event) != 0)
+        return false;
+    pg->watch->events = events;
+    return true;
 }
 
 /* ---- trials: all is one transaction that ends with the connection ----

@@ -18,8 +18,9 @@ function user() {
 }
 
 export class Postgres {
-  static async start(t) {
+  static async start(t, { connections = 50 } = {}) {
     const server = new Postgres();
+    server.connections = connections;
     server.dir = fs.mkdtempSync(path.join(os.tmpdir(), 'luafn-pg-'));
     server.port = await freePort();
     const as = user();
@@ -36,7 +37,7 @@ export class Postgres {
 
   async run() {
     this.child = spawn(path.join(home, 'postgres'), ['-D', path.join(this.dir, 'data'), '-p', String(this.port), '-c', 'listen_addresses=127.0.0.1', '-c', `unix_socket_directories=${this.dir}`,
-      '-c', 'fsync=off', '-c', 'max_connections=50', '-c', 'log_statement=none'], { ...this.as, stdio: ['ignore', 'pipe', 'pipe'] });
+      '-c', 'fsync=off', '-c', `max_connections=${this.connections}`, '-c', 'log_statement=none'], { ...this.as, stdio: ['ignore', 'pipe', 'pipe'] });
     this.log = '';
     this.child.stderr.on('data', (d) => { this.log += d; });
     this.exit = new Promise((resolve) => { this.child.on('close', resolve); });

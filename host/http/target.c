@@ -1,6 +1,7 @@
 /* Request targets: percent-decoding, the one normal form of paths, query strings. */
 #include "http/target.h"
 
+#include <endian.h>
 #include <errno.h>
 
 size_t target_percent_next(struct str s, size_t at, char *out)
@@ -117,25 +118,51 @@ static ptrdiff_t resolve_dots(struct str path, char *out)
     return (ptrdiff_t)len;
 }
 
-/* What of ASCII may have to be decoded, resolved or refused: escapes, '\\', NUL; and dots. */
-static const bool is_odd[128] = {['\0'] = true, ['%'] = true, ['\\'] = true, ['.'] = true};
+#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
 
-/* Nothing of that: nearly every path. A dot counts only at the start of a segment. */
+/* The first of up to eight bytes that may have to be decoded, resolved or refused: an escape, '\\',
+ * NUL, a dot, or not ASCII; 8: there is none. */
+static size_t find_odd(struct str s)
+{
+    uint64_t word = EACH_BYTE('/');
+    if (s.len >= sizeof(word))
+        memcpy(&word, s.ptr, sizeof(word));
+    else
+        memcpy(&word, s.ptr, s.len);
+    word = le64toh(word);
+    /* The highest bit of a byte is set where it is one of them, and maybe above the first that is.
+     */
+    uint64_t odd = word | (word - EACH_BYTE(1)) | ((word ^ EACH_BYTE('%')) - EACH_BYTE(1)) |
+                   ((word ^ EACH_BYTE('\\')) - EACH_BYTE(1)) |
+                   ((word ^ EACH_BYTE('.')) - EACH_BYTE(1));
+    odd &= EACH_BYTE(0x80);
+    return odd != 0 ? (size_t)__builtin_ctzll(odd) / 8 : sizeof(word);
+}
+
+/* A dot counts only at the start of a segment. */
+static bool is_dot_of_name(struct str path, size_t at)
+{
+    if (path.ptr[at] != '.')
+        return false;
+    char next = at + 1 < path.len ? path.ptr[at + 1] : '/';
+    return path.ptr[at - 1] != '/' || (next != '/' && next != '.');
+}
+
+/* Nothing of that: nearly every path. */
 static bool is_plain(struct str path)
 {
-    for (size_t i = 0; i < path.len; i++) {
-        unsigned char c = (unsigned char)path.ptr[i];
-        if (c < sizeof(is_odd) && !is_odd[c])
+    if (path.len == 0 || path.ptr[0] != '/')
+        return false;
+    for (size_t at = 0; at < path.len;) {
+        size_t odd = find_odd(str_skip(path, at));
+        at += odd;
+        if (odd == sizeof(uint64_t))
             continue;
-        if (c != '.')
+        if (!is_dot_of_name(path, at))
             return false;
-        if (i == 0 || path.ptr[i - 1] != '/')
-            continue;
-        char next = i + 1 < path.len ? path.ptr[i + 1] : '/';
-        if (next == '/' || next == '.')
-            return false;
+        at++;
     }
-    return path.len > 0 && path.ptr[0] == '/';
+    return true;
 }
 
 int target_normalize_path(struct arena *arena, struct str path, struct str *out)

@@ -91,6 +91,14 @@ static void test_paths(void **state)
         {"//something", NULL},
         {"//", NULL},
         {"/nothing", NULL},
+        {"/.netlify/functions/me/it/is/longer/than/any/pattern",
+         "/.netlify/functions/me/* splat=it/is/longer/than/any/pattern"},
+        {"/.netlify/functions/unlikely-long-and-found-nowhere", NULL},
+        {"/.netlify/functions/mE", NULL},
+        {"/.netlify/functions/", NULL},
+        {"////////////////////////////////////////", NULL},
+        {"api/shows", NULL},
+        {"*", NULL},
     };
     struct router *router = demo();
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

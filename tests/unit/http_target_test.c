@@ -119,6 +119,39 @@ static void test_refused_paths(void **state)
     arena_free(&arena);
 }
 
+/* What counts does so wherever it stands in a path of any length, and nothing else does. */
+static void test_every_place(void **state)
+{
+    (void)state;
+    struct arena arena;
+    struct str out;
+    char path[20];
+    arena_init(&arena);
+    for (size_t len = 3; len <= sizeof(path); len++) {
+        for (size_t i = 0; i < (len - 1) * 256; i++) {
+            unsigned c = i % 256;
+            bool refused = c == '\0' || c == '%' || c == '\\' || c >= 0x80;
+            memset(path, 'a', len);
+            path[0] = '/';
+            path[1 + i / 256] = (char)c;
+            int rc = target_normalize_path(&arena, (struct str){path, len}, &out);
+            if (rc != (refused ? -EINVAL : 0) || (rc == 0 && out.ptr != path))
+                fail_msg("%u at %zu of %zu: %d", c, 1 + i / 256, len, rc);
+        }
+        for (size_t at = 0; at + 3 <= len; at++) {
+            bool ends = at + 3 == len;
+            memset(path, 'a', len);
+            path[0] = '/';
+            memcpy(path + at, "/..", 3);
+            int rc = target_normalize_path(&arena, (struct str){path, len}, &out);
+            assert_int_equal(rc, ends && at == 0 ? -EINVAL : 0);
+            assert_true(rc != 0 || (out.len < len) == ends);
+        }
+        arena_reset(&arena);
+    }
+    arena_free(&arena);
+}
+
 static void test_hidden_separators(void **state)
 {
     (void)state;
@@ -193,9 +226,10 @@ static void test_authority_host(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_percent_decode), cmocka_unit_test(test_normal_paths),
-        cmocka_unit_test(test_refused_paths),  cmocka_unit_test(test_hidden_separators),
-        cmocka_unit_test(test_query),          cmocka_unit_test(test_authority_host),
+        cmocka_unit_test(test_percent_decode),    cmocka_unit_test(test_normal_paths),
+        cmocka_unit_test(test_refused_paths),     cmocka_unit_test(test_every_place),
+        cmocka_unit_test(test_hidden_separators), cmocka_unit_test(test_query),
+        cmocka_unit_test(test_authority_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -143,10 +143,11 @@
 #define LIMIT_OUTBOUND_FUTILE      10.0 /* an API that does not take a new token either is believed */
 
 /* ---- functions ---- */
-#define LIMIT_FN_TIMEOUT            10.0  /* wall clock; functions.lua timeout */
-#define LIMIT_FN_BACKGROUND_TIMEOUT 900.0 /* Netlify's 15 minutes */
-#define LIMIT_FN_SCHEDULE_TIMEOUT   30.0  /* Netlify's, of scheduled functions */
-#define LIMIT_FN_CPU                1.0   /* processor time a request; functions.lua cpu */
+#define LIMIT_FN_TIMEOUT            10.0         /* wall clock; functions.lua timeout */
+#define LIMIT_FN_BACKGROUND_TIMEOUT 900.0        /* Netlify's 15 minutes */
+#define LIMIT_FN_SCHEDULE_TIMEOUT   30.0         /* Netlify's, of scheduled functions */
+#define LIMIT_FN_CPU                1.0          /* processor time a request; functions.lua cpu */
+#define LIMIT_FN_GARBAGE            (128 * 1024) /* that a small instance may have while it is busy */
 #define LIMIT_FN_MEMORY             (32 * 1024 * 1024) /* an instance; functions.lua memory */
 #define LIMIT_FN_CONCURRENCY        64                 /* functions.lua concurrency */
 #define LIMIT_FN_QUEUE              256                /* requests that wait for a slot; then 503 */

@@ -70,6 +70,15 @@ void vm_set_limit(struct vm *vm, size_t limit)
     vm->collect_at = half_way(vm);
 }
 
+void vm_pace(struct vm *vm)
+{
+    size_t live = vm->used, garbage = live < LIMIT_FN_GARBAGE ? LIMIT_FN_GARBAGE : live;
+    if (vm->limit != 0 && live + garbage > vm->limit / 2)
+        garbage = live;
+    vm->paced_to = 2 * (live + garbage);
+    lua_gc(vm->L, LUA_GCINC, (int)(100 + garbage * 100 / live), 0, 0);
+}
+
 void vm_collect(struct vm *vm, lua_State *L)
 {
     vm->collect_at = SIZE_MAX; /* a finalizer may make such userdata, too */

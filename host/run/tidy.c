@@ -51,8 +51,10 @@ static void finish(struct instance *instance)
     list_remove(&instance->tidying);
     if (used < instance->grown_to)
         tidy.freed += instance->grown_to - used;
-    if (instance->vm->task_count == 0)
-        instance->settled = used;
+    if (instance->vm->task_count != 0)
+        return;
+    instance->settled = used;
+    vm_pace(instance->vm);
 }
 
 /* The first that has rested long enough, or NULL. */
@@ -115,6 +117,8 @@ void tidy_instance(struct instance *instance)
         return;
     instance->rests_since_ms = uv_now(tidy.timer.loop);
     size_t used = instance->vm->used;
+    if (used > instance->vm->paced_to)
+        vm_pace(instance->vm);
     if (!list_is_empty(&instance->tidying) ||
         used <= instance->settled + instance->settled / 4 + SMALL_BYTES)
         return;

@@ -116,7 +116,7 @@ static int verified(lua_State *L, const struct jwt_verifier *v, struct verdict *
         return asked ? jwt_refuse_role(L, role) : luaL_error(L, "out of memory");
     lua_createtable(L, 0, 2);
     name_push(L, NAME_TOKEN);
-    claims_push_token(L, token);
+    claims_push_token(L, verdict->claims, token);
     lua_rawset(L, -3);
     if (jwt_push_mapped(L, lua_upvalueindex(UP_MAP), v, verdict))
         return admit(L);
@@ -150,7 +150,7 @@ static bool read_token(lua_State *L, const struct str *header, struct str *token
 {
     if (header != NULL && header->len > VERIFY_SCHEME_BYTES) {
         *token = str_skip(*header, VERIFY_SCHEME_BYTES);
-        if (jwt_known_claims(L, *token) != NULL)
+        if (jwt_known_claims(L, *token) != 0)
             return true;
     }
     return verify_read_header(header, token, verdict) == 0;

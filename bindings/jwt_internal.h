@@ -42,9 +42,9 @@ struct jwt_verifier {
 
 /* jwt_judge.c */
 
-/* The claims that the request's policy found for the token, a part of its head; NULL: it is not
- * that one, or was not found good. */
-const struct claims *jwt_known_claims(lua_State *L, struct str token);
+/* The serial of the claims that the request's policy found for the token, a part of its head; 0: it
+ * is not that one, or was not found good. */
+uint64_t jwt_known_claims(lua_State *L, struct str token);
 
 /* Judges the token; the verdict's texts and claims live until the next one, which drops them. A key
  * that was waited for and is not there does not exist, unless the issuer cannot be asked: then the

@@ -78,13 +78,13 @@ int jwt_await_keys(lua_State *L, const struct verdict *verdict, int (*next)(lua_
     return next(L);
 }
 
-const struct claims *jwt_known_claims(lua_State *L, struct str token)
+uint64_t jwt_known_claims(lua_State *L, struct str token)
 {
     const struct invocation *inv = invocation_of(L);
     const struct call *call = inv != NULL ? inv->call : NULL;
     bool same = call != NULL && call->claims != NULL && call->token.ptr == token.ptr &&
                 call->token.len == token.len;
-    return same ? call->claims : NULL;
+    return same ? call->claims->serial : 0;
 }
 
 /* ---- what is told ---- */
@@ -151,7 +151,7 @@ static void judge(lua_State *L, const struct jwt_verifier *v, struct str token, 
                   struct verdict *verdict)
 {
     verify_token_again(v->verifiers, v->count, token, jwt_known_claims(L, token), clock_now(),
-                       &scratch, verdict);
+                       false, &scratch, verdict);
     if (verdict->status == VERIFY_NEEDS_KEY && waited && token_is_settled(issuers_of(L), verdict))
         verify_token(v->verifiers, v->count, token, clock_now(), true, &scratch, verdict);
     if (verdict->status != VERIFY_OK)

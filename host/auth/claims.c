@@ -37,12 +37,14 @@ enum claims_type claims_type_of(const json_t *claims, enum claims_type type)
 
 struct claims *claims_new(json_t *json, struct str text, enum alg alg, enum claims_type type)
 {
+    static uint64_t last_serial;
     struct claims *claims = calloc(1, sizeof(*claims) + text.len + 1);
     if (claims == NULL) {
         json_decref(json);
         return NULL;
     }
     claims->refs = 1;
+    claims->serial = ++last_serial;
     claims->json = json;
     claims->text_len = (uint32_t)text.len;
     if (text.len > 0)

@@ -34,6 +34,7 @@ struct claims_sheet {
 /* What a token says, once its signature was found good. Immutable, refcounted. */
 struct claims {
     unsigned refs;
+    uint64_t serial;        /* no other claims of this process have it; never 0 */
     json_t *json;           /* owned: the payload, an object */
     struct str issuer;      /* borrowed from json */
     struct str subject;     /* empty when absent */

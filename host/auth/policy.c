@@ -291,8 +291,14 @@ static enum policy_result check_claims(const struct policy *policy, struct excha
 /* What came in `Authorization`. */
 struct credentials {
     struct str token;
-    bool dpop; /* by the scheme of that name; else Bearer */
+    struct request_note *note; /* of the head that it came in; NULL: there is none */
+    bool dpop;                 /* by the scheme of that name; else Bearer */
 };
+
+static uint64_t known_claims(const struct credentials *given)
+{
+    return given->note != NULL ? given->note->claims : 0;
+}
 
 /* The text after the scheme and one blank; ptr NULL when it is another one or there is more. */
 static struct str after_scheme(struct str header, struct str scheme)
@@ -302,6 +308,15 @@ static struct str after_scheme(struct str header, struct str scheme)
         return none;
     struct str rest = str_skip(header, scheme.len);
     return str_find(rest, ' ') == rest.len ? rest : none;
+}
+
+/* A header may have been made from a session: then it is no part of the head. */
+static struct request_note *note_of(const struct request *req, struct str value)
+{
+    struct request_note *note = req->note;
+    bool is_in_it =
+        note != NULL && (uintptr_t)value.ptr - (uintptr_t)note->head.ptr < note->head.len;
+    return is_in_it ? note : NULL;
 }
 
 /* Two headers are two opinions about who is calling: neither is picked. */
@@ -318,7 +333,22 @@ static int read_credentials(const struct policy *policy, const struct exchange *
         given->token = after_scheme(*header, STR("DPoP "));
         given->dpop = given->token.ptr != NULL;
     }
-    return given->dpop ? 0 : verify_read_header(header, &given->token, verdict);
+    if (given->dpop)
+        return 0;
+    given->note = header != NULL ? note_of(&ex->req, *header) : NULL;
+    if (known_claims(given) == 0)
+        return verify_read_header(header, &given->token, verdict);
+    given->token = str_skip(*header, VERIFY_SCHEME_BYTES);
+    return 0;
+}
+
+static void verify(const struct policy *policy, const struct credentials *given, double now,
+                   bool keys_final, struct arena *arena, struct verdict *verdict)
+{
+    verify_token_again(policy->verifiers, policy->verifier_count, given->token, known_claims(given),
+                       now, keys_final, arena, verdict);
+    if (verdict->status == VERIFY_OK && given->note != NULL)
+        given->note->claims = verdict->claims->serial;
 }
 
 /* ---- proof of possession ---- */
@@ -457,8 +487,7 @@ static enum policy_result check_open(const struct policy *policy, struct exchang
     struct credentials given;
     if (policy->verifier_count > 0 && read_credentials(policy, ex, &given, verdict) == 0 &&
         !given.dpop)
-        verify_token(policy->verifiers, policy->verifier_count, given.token, now, true, &ex->arena,
-                     verdict);
+        verify(policy, &given, now, true, &ex->arena, verdict);
     if (verdict->status == VERIFY_OK && !mtls_is_needed(verdict->verifier->mtls, verdict->claims) &&
         !dpop_refuses_bearer(verdict->verifier->dpop.mode, verdict->claims->json)) {
         ex->sub_hash = verdict->claims->subject_hash;
@@ -512,8 +541,7 @@ enum policy_result policy_check(const struct policy *policy, struct exchange *ex
     struct credentials given;
     if (read_credentials(policy, ex, &given, verdict) != 0)
         return deny_token(policy, ex, verdict, STR(""));
-    verify_token(policy->verifiers, policy->verifier_count, given.token, now, keys_final,
-                 &ex->arena, verdict);
+    verify(policy, &given, now, keys_final, &ex->arena, verdict);
     if (verdict->status == VERIFY_NEEDS_KEY)
         return POLICY_NEEDS_KEY;
     if (verdict->status != VERIFY_OK)
@@ -551,8 +579,7 @@ bool policy_may(const struct policy *policy, struct exchange *ex, double now)
         return policy->kind != POLICY_WEBHOOK;
     if (read_credentials(policy, ex, &given, &verdict) != 0)
         return false;
-    verify_token(policy->verifiers, policy->verifier_count, given.token, now, true, &ex->arena,
-                 &verdict);
+    verify(policy, &given, now, true, &ex->arena, &verdict);
     if (verdict.status != VERIFY_OK)
         return false;
     json_t *claims = may_come_so(policy, &given, &verdict)
@@ -571,8 +598,7 @@ bool policy_knows_token(const struct policy *policy, struct exchange *ex, double
     struct verdict verdict = {.status = VERIFY_REFUSED};
     if (read_credentials(policy, ex, &given, &verdict) != 0)
         return false;
-    verify_token(policy->verifiers, policy->verifier_count, given.token, now, false, &ex->arena,
-                 &verdict);
+    verify(policy, &given, now, false, &ex->arena, &verdict);
     claims_unref(verdict.claims);
     return verdict.status != VERIFY_REFUSED;
 }

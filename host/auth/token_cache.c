@@ -333,11 +333,11 @@ struct claims *token_cache_find(struct str token, const struct key_source *sourc
     return NULL;
 }
 
-struct claims *token_cache_again(const struct claims *claims, const struct key_source *source)
+struct claims *token_cache_again(uint64_t serial, const struct key_source *source)
 {
-    if (is_current(cache.last, source) && cache.last->claims == claims)
+    if (is_current(cache.last, source) && cache.last->claims->serial == serial)
         return hit(cache.last);
-    if (!is_current(cache.newest, source) || cache.newest_claims != claims)
+    if (!is_current(cache.newest, source) || cache.newest_claims->serial != serial)
         return NULL;
     cache.stats.hits++;
     return cache.newest_claims;

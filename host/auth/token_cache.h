@@ -25,9 +25,9 @@ void token_cache_setup(size_t max_bytes);
 /* The claims of a good token (borrowed, valid until the next call), or NULL; *bad when the
  * signature is known to be bad. Out of memory for the claims of a cold one: NULL. */
 struct claims *token_cache_find(struct str token, const struct key_source *source, bool *bad);
-/* The same of a token that was found to have these claims, whose text need not be looked at, where
- * they were found last. NULL: find it by its text. */
-struct claims *token_cache_again(const struct claims *claims, const struct key_source *source);
+/* The same of a token that was found to have the claims of that serial, whose text need not be
+ * looked at, where they were found last. NULL: find it by its text. */
+struct claims *token_cache_again(uint64_t serial, const struct key_source *source);
 /* `token`, decoded, whose `claims` these are; takes its own reference. Out of memory, or larger
  * than the cache: not cached. */
 void token_cache_add(const struct token *token, const struct key_source *source,

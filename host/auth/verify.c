@@ -24,7 +24,7 @@ struct check {
     struct verdict *verdict;
     const struct verifier *verifier; /* the one whose issuer the token names; NULL before */
     struct claims *claims;           /* owned */
-    const struct claims *known;      /* that other verifiers found; NULL: none are */
+    uint64_t known;                  /* serial of claims that were found in it; 0: none are */
     const struct key_source *bad;    /* the signature is known to be bad under this one's keys */
 };
 
@@ -409,8 +409,7 @@ static struct claims *find_cached(struct check *check)
     for (unsigned i = 0; i < check->count; i++) {
         const struct key_source *source = check->verifiers[i].keys;
         bool bad = false;
-        struct claims *claims =
-            check->known != NULL ? token_cache_again(check->known, source) : NULL;
+        struct claims *claims = check->known != 0 ? token_cache_again(check->known, source) : NULL;
         if (claims == NULL)
             claims = token_cache_find(check->token, source, &bad);
         if (bad)
@@ -500,20 +499,8 @@ static void judge(struct check *check)
     claims_unref(check->claims);
 }
 
-void verify_token(const struct verifier *verifiers, unsigned count, struct str token, double now,
-                  bool keys_final, struct arena *arena, struct verdict *verdict)
-{
-    judge(&(struct check){.verifiers = verifiers,
-                          .count = count,
-                          .token = token,
-                          .now = now,
-                          .keys_final = keys_final,
-                          .arena = arena,
-                          .verdict = verdict});
-}
-
 void verify_token_again(const struct verifier *verifiers, unsigned count, struct str token,
-                        const struct claims *known, double now, struct arena *arena,
+                        uint64_t known, double now, bool keys_final, struct arena *arena,
                         struct verdict *verdict)
 {
     judge(&(struct check){.verifiers = verifiers,
@@ -521,8 +508,15 @@ void verify_token_again(const struct verifier *verifiers, unsigned count, struct
                           .token = token,
                           .known = known,
                           .now = now,
+                          .keys_final = keys_final,
                           .arena = arena,
                           .verdict = verdict});
+}
+
+void verify_token(const struct verifier *verifiers, unsigned count, struct str token, double now,
+                  bool keys_final, struct arena *arena, struct verdict *verdict)
+{
+    verify_token_again(verifiers, count, token, 0, now, keys_final, arena, verdict);
 }
 
 int verify_read_header(const struct str *header, struct str *token, struct verdict *verdict)

@@ -104,9 +104,10 @@ int verify_read_header(const struct str *header, struct str *token, struct verdi
 void verify_token(const struct verifier *verifiers, unsigned count, struct str token, double now,
                   bool keys_final, struct arena *arena, struct verdict *verdict);
 
-/* The same with keys_final false, for a token that other verifiers found to have these claims. */
+/* The same for a token that was found to have the claims of the serial `known` (0: it was not), by
+ * these verifiers or others. */
 void verify_token_again(const struct verifier *verifiers, unsigned count, struct str token,
-                        const struct claims *known, double now, struct arena *arena,
+                        uint64_t known, double now, bool keys_final, struct arena *arena,
                         struct verdict *verdict);
 
 /* What a token says that it is, by `typ` with or without "application/" (RFC 7515 section 4.1.9)

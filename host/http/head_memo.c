@@ -8,7 +8,7 @@
 enum { STRANGERS_MAX = 8, ABSENT = UINT16_MAX };
 
 struct place {
-    uint16_t at; /* ABSENT: there is none */
+    uint16_t at; /* in the texts; ABSENT: there is none */
     uint16_t len;
 };
 
@@ -17,7 +17,9 @@ struct field {
 };
 
 struct head_kept {
+    unsigned refs;
     size_t len;
+    struct request_note note;
     struct head_framing framing;
     enum http_method method;
     int version_minor;
@@ -26,62 +28,70 @@ struct head_kept {
     bool upgrade;
     struct place target, path, query, host;
     uint32_t field_count;
-    struct field fields[]; /* the bytes of the head stand behind them */
+    struct field fields[]; /* the texts stand behind them: the head as it came, then names that
+                              are written otherwise in it */
 };
 
-_Static_assert(LIMIT_HEAD_KEPT < ABSENT, "a place has sixteen bits");
+_Static_assert(2 * LIMIT_HEAD_KEPT < ABSENT, "a place has sixteen bits");
 
-static char *text_of(struct head_kept *kept)
+static char *texts_of(struct head_kept *kept)
 {
     return (char *)(kept->fields + kept->field_count);
 }
 
+static void unref(void *arg)
+{
+    struct head_kept *kept = arg;
+    if (--kept->refs == 0)
+        free(kept);
+}
+
 void head_memo_free(struct head_memo *memo)
 {
-    free(memo->kept);
+    if (memo->kept != NULL)
+        unref(memo->kept);
     memo->kept = NULL;
 }
 
 /* ---- recall ---- */
 
-static struct str str_at(const char *head, struct place place)
+static struct str str_at(const char *texts, struct place place)
 {
-    return place.at == ABSENT ? (struct str){NULL, 0} : (struct str){head + place.at, place.len};
+    return place.at == ABSENT ? (struct str){NULL, 0} : (struct str){texts + place.at, place.len};
 }
 
-static void fill(const struct head_kept *kept, char *head, struct header *items,
-                 struct request *req)
+static void fill(struct head_kept *kept, struct header *items, struct request *req)
 {
+    const char *texts = texts_of(kept);
     for (uint32_t i = 0; i < kept->field_count; i++) {
         const struct field *field = &kept->fields[i];
-        str_lower(head + field->name.at, field->name.len);
-        items[i] = (struct header){str_at(head, field->name), str_at(head, field->value)};
+        items[i] = (struct header){str_at(texts, field->name), str_at(texts, field->value)};
     }
     req->headers = (struct headers){items, kept->field_count, kept->field_count};
     req->method = kept->method;
     req->method_name = str_from(request_method_name(kept->method));
     req->version_minor = kept->version_minor;
-    req->target = str_at(head, kept->target);
-    req->path = str_at(head, kept->path);
-    req->query = str_at(head, kept->query);
-    req->host = str_at(head, kept->host);
+    req->target = str_at(texts, kept->target);
+    req->path = str_at(texts, kept->path);
+    req->query = str_at(texts, kept->query);
+    req->host = str_at(texts, kept->host);
     req->keep_alive = kept->keep_alive;
     req->expects_continue = kept->expects_continue;
     req->upgrade = kept->upgrade;
+    req->note = &kept->note;
 }
 
 size_t head_memo_recall(struct head_memo *memo, struct str input, struct arena *arena,
                         struct request *req, struct head_framing *framing)
 {
     struct head_kept *kept = memo->kept;
-    if (kept == NULL || !str_starts_with(input, (struct str){text_of(kept), kept->len}))
+    if (kept == NULL || !str_starts_with(input, (struct str){texts_of(kept), kept->len}))
         return 0;
     struct header *items = arena_alloc(arena, kept->field_count * sizeof(*items));
-    char *head = arena_alloc(arena, kept->len);
-    if (items == NULL || head == NULL)
+    if (items == NULL || arena_defer(arena, unref, kept) != 0)
         return 0;
-    memcpy(head, input.ptr, kept->len);
-    fill(kept, head, items, req);
+    kept->refs++;
+    fill(kept, items, req);
     *framing = kept->framing;
     memo->strangers = 0;
     return kept->len;
@@ -101,8 +111,28 @@ static bool find_place(struct str s, const char *head, size_t len, struct place 
     return at <= len && s.len <= len - at;
 }
 
+/* A name is in small letters in the request; as it came it may not be. */
+static bool is_as_it_came(struct str raw, struct place place, struct str name)
+{
+    return memcmp(raw.ptr + place.at, name.ptr, name.len) == 0;
+}
+
+static size_t count_other_names(struct str raw, const char *head, const struct headers *headers)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < headers->len; i++) {
+        struct str name = headers->items[i].name;
+        struct place place;
+        if (find_place(name, head, raw.len, &place) && !is_as_it_came(raw, place, name))
+            bytes += name.len;
+    }
+    return bytes;
+}
+
 static bool find_places(struct head_kept *kept, const char *head, const struct request *req)
 {
+    char *texts = texts_of(kept);
+    size_t end = kept->len;
     bool all = find_place(req->target, head, kept->len, &kept->target) &&
                find_place(req->path, head, kept->len, &kept->path) &&
                find_place(req->query, head, kept->len, &kept->query) &&
@@ -112,6 +142,11 @@ static bool find_places(struct head_kept *kept, const char *head, const struct r
         const struct header *h = &req->headers.items[i];
         all = find_place(h->name, head, kept->len, &field->name) &&
               find_place(h->value, head, kept->len, &field->value);
+        if (!all || is_as_it_came((struct str){texts, kept->len}, field->name, h->name))
+            continue;
+        memcpy(texts + end, h->name.ptr, h->name.len);
+        field->name.at = (uint16_t)end;
+        end += h->name.len;
     }
     return all;
 }
@@ -124,10 +159,12 @@ void head_memo_keep(struct head_memo *memo, struct str raw, const char *head,
         return;
     memo->strangers++;
     uint32_t count = req->headers.len;
-    struct head_kept *kept = malloc(sizeof(*kept) + count * sizeof(kept->fields[0]) + raw.len);
+    size_t texts = raw.len + count_other_names(raw, head, &req->headers);
+    struct head_kept *kept = malloc(sizeof(*kept) + count * sizeof(kept->fields[0]) + texts);
     if (kept == NULL)
         return; /* it is read again then */
-    *kept = (struct head_kept){.len = raw.len,
+    *kept = (struct head_kept){.refs = 1,
+                               .len = raw.len,
                                .framing = *framing,
                                .method = req->method,
                                .version_minor = req->version_minor,
@@ -136,7 +173,8 @@ void head_memo_keep(struct head_memo *memo, struct str raw, const char *head,
                                .upgrade = req->upgrade,
                                .field_count = count};
     memo->kept = kept;
-    memcpy(text_of(kept), raw.ptr, raw.len);
+    memcpy(texts_of(kept), raw.ptr, raw.len);
+    kept->note.head = (struct str){texts_of(kept), texts};
     if (!find_places(kept, head, req))
         head_memo_free(memo);
 }

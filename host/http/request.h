@@ -25,6 +25,13 @@ enum http_method {
 /* Whose word about who is behind a proxy was believed; see http/forwarded.h. */
 enum forwarded_by { FORWARDED_BY_NOBODY, FORWARDED_BY_X, FORWARDED_BY_RFC7239 };
 
+/* Of a head that came again on its connection, to the last byte: what a part of it was found to be,
+ * for when it comes the next time. Other parts of the request may have been added since. */
+struct request_note {
+    struct str head; /* all that is a slice of it is such a part */
+    uint64_t claims; /* serial of those of the token in it; 0: not known */
+};
+
 struct request {
     enum http_method method;
     struct str method_name; /* "GET" */
@@ -38,6 +45,7 @@ struct request {
     int version_minor;      /* HTTP/1.x; 1 for HTTP/2 */
     struct headers headers; /* lower-case names; trailers are not among them */
     struct str body;        /* ptr NULL when the request has no body at all */
+    struct request_note *note; /* borrowed; NULL: it is not the same as the one before */
     enum forwarded_by forwarded;
     bool forwarded_host;    /* also about the host's name */
     struct str cert_header; /* that handlers do not see, nor what its name with -chain is */

@@ -129,6 +129,7 @@ struct vm {
     unsigned idle_count;
     struct event_slot *free_slots; /* of run/event.c; in the state's memory */
     int kept[VM_KEPT_COUNT];       /* in the registry; 0: not made yet */
+    uint64_t token_of;             /* serial of the claims whose token is kept; 0: none is */
     int names[VM_NAMES];           /* of lua/names.c: in the registry */
     struct task *task;             /* being resumed now; NULL: none */
     struct hook *hook;             /* who listens to that; NULL: nobody */

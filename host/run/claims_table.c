@@ -41,17 +41,15 @@ void claims_table_push(lua_State *L, struct claims *claims, struct str ns)
     tree_push(L, plain);
 }
 
-void claims_push_token(lua_State *L, struct str token)
+void claims_push_token(lua_State *L, const struct claims *claims, struct str token)
 {
-    if (vm_push_kept(L, VM_KEPT_TOKEN)) {
-        struct str last;
-        last.ptr = lua_tolstring(L, -1, &last.len);
-        if (str_eq(last, token))
-            return;
-        lua_pop(L, 1);
-    }
+    struct vm *vm = vm_of(L);
+    if (vm->token_of == claims->serial && vm_push_kept(L, VM_KEPT_TOKEN))
+        return;
+    vm->token_of = 0;
     lua_pushlstring(L, token.ptr, token.len);
     vm_keep(L, VM_KEPT_TOKEN);
+    vm->token_of = claims->serial;
 }
 
 bool claims_push_mapped(lua_State *L, int index, const struct sheet_map *map)

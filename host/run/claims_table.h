@@ -15,7 +15,7 @@
 void claims_table_push(lua_State *L, struct claims *claims, struct str ns);
 
 /* Pushes the token that they came in. [-0, +1] */
-void claims_push_token(lua_State *L, struct str token);
+void claims_push_token(lua_State *L, const struct claims *claims, struct str token);
 
 /* Pushes what the map makes of such a table's sheet, a userdata that tables may share. False, and
  * nothing: it was touched, or cannot be mapped (sheet_map). Raises when out of memory.

@@ -372,7 +372,7 @@ static void push_identity(lua_State *L, struct invocation *inv)
         return;
     }
     lua_createtable(L, 0, 2);
-    claims_push_token(L, inv->call->token);
+    claims_push_token(L, inv->call->claims, inv->call->token);
     lua_setfield(L, -2, "token");
     push_claims(L, inv);
     lua_setfield(L, -2, "claims");

@@ -478,6 +478,90 @@ static void fails_closed_without_memory(void **state)
     }
 }
 
+/* ---- a head that came before ---- */
+
+/* A request whose header is `value`, with that note of its head. */
+static void try_noted(struct try *t, const char *value, struct request_note *note, double now)
+{
+    struct policy policy = token_policy();
+    begin(t);
+    add_header(t, value);
+    t->ex.req.note = note;
+    t->result = policy_check(&policy, &t->ex, now, true, &t->verdict);
+}
+
+static char *header_for(struct key *key, const char *claims)
+{
+    char *token = auth_token(key, ALG_RS256, GOOD_HEADER, claims), *header = malloc(2048);
+    snprintf(header, 2048, "Bearer %s", token);
+    free(token);
+    return header;
+}
+
+/* Its token is not read again, but judged. */
+static void judges_what_it_knows(void **state)
+{
+    (void)state;
+    char *header = header_for(fx.k1, GOOD_CLAIMS);
+    struct request_note note = {.head = str_from(header)};
+    struct try t;
+    token_cache_setup(1024 * 1024);
+    for (int i = 0; i < 3; i++) {
+        try_noted(&t, header, &note, NOW);
+        assert_int_equal(note.claims, t.verdict.claims->serial);
+        assert_allowed(&t);
+    }
+    try_noted(&t, header, &note, NOW + 1e6);
+    assert_string_equal(t.ex.error_code, "jwt_expired");
+    end(&t);
+
+    note.claims += 1000; /* nobody's: as if they had been driven out */
+    try_noted(&t, header, &note, NOW);
+    assert_int_equal(note.claims, t.verdict.claims->serial);
+    assert_allowed(&t);
+
+    struct keyset *old = keyset_ref(fx.source.keys), *other = auth_keyset(&fx.k3, 1, ALG_RS256);
+    keyset_source_set(&fx.source, other);
+    try_noted(&t, header, &note, NOW);
+    assert_int_equal(t.result, POLICY_DENY);
+    end(&t);
+    keyset_source_set(&fx.source, old);
+    keyset_unref(other);
+    keyset_unref(old);
+    free(header);
+}
+
+/* A header that is no part of the head, since it was made from a session, has a token of its own.
+ */
+static void reads_what_is_not_of_the_head(void **state)
+{
+    (void)state;
+    char *header = header_for(fx.k1, GOOD_CLAIMS);
+    char *own = header_for(fx.k1, CLAIMS_WITH(",\"mine\":true"));
+    char *bad = header_for(fx.k3, CLAIMS_WITH(",\"mine\":true"));
+    struct request_note note = {.head = str_from(header)};
+    struct try t;
+    token_cache_setup(1024 * 1024);
+    try_noted(&t, header, &note, NOW);
+    uint64_t serial = t.verdict.claims->serial;
+    assert_allowed(&t);
+    for (int i = 0; i < 2; i++) {
+        try_noted(&t, own, &note, NOW);
+        assert_non_null(json_object_get(t.verdict.claims->json, "mine"));
+        assert_allowed(&t);
+        assert_int_equal(note.claims, serial);
+        try_noted(&t, bad, &note, NOW);
+        assert_int_equal(t.result, POLICY_DENY);
+        end(&t);
+        try_noted(&t, "Basic eDp5", &note, NOW);
+        assert_string_equal(t.ex.error_code, "invalid_header");
+        end(&t);
+    }
+    free(bad);
+    free(own);
+    free(header);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -493,6 +577,8 @@ int main(void)
         cmocka_unit_test(challenges_with_scope_text_only),
         cmocka_unit_test(says_itself_in_one_line),
         cmocka_unit_test(fails_closed_without_memory),
+        cmocka_unit_test(judges_what_it_knows),
+        cmocka_unit_test(reads_what_is_not_of_the_head),
     };
     json_set_alloc_funcs(failing_malloc, free);
     return cmocka_run_group_tests(tests, set_up, tear_down);

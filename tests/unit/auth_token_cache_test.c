@@ -82,13 +82,13 @@ static void knows_the_last_by_its_claims(void **state)
     add("a", &one);
     add("b", &one);
     struct claims *a = claims_ref(token_cache_find(text_of("a"), &one, &bad));
-    assert_ptr_equal(token_cache_again(a, &one), a);
-    assert_null(token_cache_again(a, &two));
+    assert_ptr_equal(token_cache_again(a->serial, &one), a);
+    assert_null(token_cache_again(a->serial, &two));
     struct claims *b = token_cache_find(text_of("b"), &one, &bad);
-    assert_null(token_cache_again(a, &one));
-    assert_ptr_equal(token_cache_again(b, &one), b);
+    assert_null(token_cache_again(a->serial, &one));
+    assert_ptr_equal(token_cache_again(b->serial, &one), b);
     one.generation++;
-    assert_null(token_cache_again(b, &one));
+    assert_null(token_cache_again(b->serial, &one));
     claims_unref(a);
 }
 
@@ -101,14 +101,14 @@ static void knows_the_newest_by_its_claims(void **state)
     struct claims *a = claims_new(json_incref(token.claims), STR(""), ALG_RS256, CLAIMS_AT_JWT);
     token_cache_add(&token, &one, a);
     token_clear(&token);
-    assert_ptr_equal(token_cache_again(a, &one), a);
-    assert_null(token_cache_again(a, &two));
+    assert_ptr_equal(token_cache_again(a->serial, &one), a);
+    assert_null(token_cache_again(a->serial, &two));
     assert_int_equal(token_cache_stats().warm_bytes, 0);
     bool bad;
     assert_ptr_equal(token_cache_find(text_of("a"), &one, &bad), a); /* now it came again */
     assert_true(token_cache_stats().warm_bytes > 0);
     token_cache_remove(text_of("a"));
-    assert_null(token_cache_again(a, &one));
+    assert_null(token_cache_again(a->serial, &one));
     assert_int_equal(a->refs, 1);
     claims_unref(a);
     add("b", &one);

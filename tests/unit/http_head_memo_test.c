@@ -121,6 +121,48 @@ static void test_one_byte_makes_another_head(void **state)
     }
 }
 
+/* What was noted of a head is there when it comes again, and of no other; a request that still runs
+ * keeps its texts when another head has come. */
+static void test_notes(void **state)
+{
+    (void)state;
+    const struct str other = STR("GET /x HTTP/1.1\r\nHost: h\r\n\r\n");
+    struct parser parser;
+    struct arena arenas[3];
+    struct request reqs[3] = {0};
+    init(&parser);
+    for (int i = 0; i < 3; i++) {
+        struct str input = heads[0];
+        arena_init(&arenas[i]);
+        assert_int_equal(parser_feed(&parser, &input, &arenas[i], &reqs[i]), PARSER_DONE);
+        assert_int_equal(reqs[i].note != NULL, i > 0);
+    }
+    assert_ptr_equal(reqs[1].note, reqs[2].note);
+    assert_non_null(reqs[1].note);
+    assert_int_equal(reqs[1].note->claims, 0);
+    reqs[1].note->claims = 7;
+    const struct str *id = headers_get(&reqs[2].headers, STR("x-request-id"));
+    assert_non_null(id);
+    assert_true(id->ptr >= reqs[1].note->head.ptr);
+    assert_true(id->ptr + id->len <= reqs[1].note->head.ptr + reqs[1].note->head.len);
+    arena_free(&arenas[0]);
+    arena_free(&arenas[1]);
+
+    for (int i = 0; i < 2; i++) {
+        struct str input = other;
+        arena_init(&arenas[i]);
+        reqs[i] = (struct request){0};
+        assert_int_equal(parser_feed(&parser, &input, &arenas[i], &reqs[i]), PARSER_DONE);
+    }
+    assert_non_null(reqs[1].note);
+    assert_int_equal(reqs[1].note->claims, 0);
+    parser_free(&parser);
+    assert_true(str_eq(*id, STR("r1")));
+    assert_true(str_eq(reqs[1].path, STR("/x")));
+    for (int i = 0; i < 3; i++)
+        arena_free(&arenas[i]);
+}
+
 /* One head behind another of the list, and a beginning of it alone. */
 static void test_heads_in_turn(void **state)
 {
@@ -218,6 +260,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_same_head_again),
         cmocka_unit_test(test_one_byte_makes_another_head),
+        cmocka_unit_test(test_notes),
         cmocka_unit_test(test_heads_in_turn),
         cmocka_unit_test(test_what_is_not_kept),
         cmocka_unit_test(test_the_limit_comes_first),

@@ -183,13 +183,6 @@ static int verify(struct login_flow *f, const struct verifier *verifiers, unsign
     return -EBADMSG;
 }
 
-static bool is_text(const json_t *json, const char *name, struct str wanted)
-{
-    const json_t *value = json_object_get(json, name);
-    return json_is_string(value) &&
-           str_eq((struct str){json_string_value(value), json_string_length(value)}, wanted);
-}
-
 static struct str began(const struct login_flow *f, const char *name)
 {
     const json_t *value = json_object_get(f->began, name);
@@ -201,8 +194,8 @@ static bool is_ours(const struct login_flow *f, const struct claims *claims)
 {
     const json_t *azp = json_object_get(claims->json, "azp");
     bool many = json_array_size(claims->audience) > 1;
-    return is_text(claims->json, "nonce", began(f, "nonce")) && claims->subject.len > 0 &&
-           (azp == NULL ? !many : is_text(claims->json, "azp", app_login_of(f)->client_id));
+    return login_is_text(claims->json, "nonce", began(f, "nonce")) && claims->subject.len > 0 &&
+           (azp == NULL ? !many : login_is_text(claims->json, "azp", app_login_of(f)->client_id));
 }
 
 static void take_user(struct login_flow *f, const json_t *claims)
@@ -248,6 +241,7 @@ static void give_session(struct login_flow *f)
     struct login_session *s = &f->session;
     struct str sealed;
     s->token = f->access_token;
+    s->hint = f->id_token;
     s->endpoint = app_login_endpoint(f, "token_endpoint");
     s->id = random_text(&f->ex->arena, 16);
     login_set_times(s, f->life);
@@ -371,9 +365,10 @@ static bool find_began(struct login_flow *f, struct str state)
     if (sealed.ptr != NULL && sealed_read(secrets, count, PURPOSE, sealed, &text) == 0)
         f->began = json_loadb(text.data, text.len, 0, NULL);
     buf_free(&text);
-    bool good = f->began != NULL && is_text(f->began, "state", state) &&
-                is_text(f->began, "iss", app_login_issuer(f)) && /* a reload may have changed it */
-                clock_now() < json_number_value(json_object_get(f->began, "until"));
+    bool good =
+        f->began != NULL && login_is_text(f->began, "state", state) &&
+        login_is_text(f->began, "iss", app_login_issuer(f)) && /* a reload may have changed it */
+        clock_now() < json_number_value(json_object_get(f->began, "until"));
     if (good)
         f->cookie = name; /* it is good once */
     return good;
@@ -384,7 +379,8 @@ static bool is_from_issuer(const struct login_flow *f, struct str iss)
 {
     const json_t *says =
         json_object_get(f->app->login.provider, "authorization_response_iss_parameter_supported");
-    return iss.ptr != NULL ? is_text(f->app->login.provider, "issuer", iss) : !json_is_true(says);
+    return iss.ptr != NULL ? login_is_text(f->app->login.provider, "issuer", iss)
+                           : !json_is_true(says);
 }
 
 static void come_back(struct login_flow *f)

@@ -1,4 +1,6 @@
-/* Signing out: here, and at the issuer. */
+/* Signing out: here, and at the issuer (OpenID Connect RP-Initiated Logout 1.0), to which the ID
+ * token says whose session it is, so that it need not ask. */
+#include <errno.h>
 #include <math.h>
 
 #include "app/app_login_flow.h"
@@ -22,6 +24,8 @@ static void leave(struct login_flow *f)
     client_auth_add_form(&url, app_login_of(f)->client_id);
     app_login_add_param(&url, "post_logout_redirect_uri",
                         arena_printf(arena, "%.*s/", STR_ARG(origin)));
+    if (f->session.hint.len > 0)
+        app_login_add_param(&url, "id_token_hint", f->session.hint);
     place = buf_failed(&url) ? (struct str){NULL, 0} : arena_copy(arena, buf_str(&url));
     buf_free(&url);
     app_login_send_to(f, 303, place);
@@ -73,7 +77,12 @@ void app_logout(struct login_flow *f)
         app_login_fail(f, "out of memory");
         return;
     }
-    if (!login_open(f->deployment->config, &ex->arena, sealed, now, &f->session)) {
+    int rc = login_open(f->deployment->config, &ex->arena, sealed, now, &f->session);
+    if (rc == -ENOMEM) {
+        app_login_fail(f, "out of memory");
+        return;
+    }
+    if (rc != 0) {
         end_here(f);
         return;
     }

@@ -277,8 +277,10 @@ static bool copy_session(struct renewal *r, const struct login_session *from)
     r->session.id = arena_copy(arena, from->id);
     r->session.sid = arena_copy(arena, from->sid);
     r->session.sub = arena_copy(arena, from->sub);
+    r->session.hint = arena_copy(arena, from->hint);
     return r->session.refresh.ptr != NULL && r->session.endpoint.ptr != NULL &&
-           r->session.id.ptr != NULL && r->session.sid.ptr != NULL && r->session.sub.ptr != NULL;
+           r->session.id.ptr != NULL && r->session.sid.ptr != NULL && r->session.sub.ptr != NULL &&
+           r->session.hint.ptr != NULL;
 }
 
 static struct renewal *find(struct app *app, const unsigned char digest[DIGEST_BYTES], double now)
@@ -411,13 +413,14 @@ static void on_read(struct store_request *request)
 static bool take_kept(struct session_wait *w, double now)
 {
     struct login_session cookie = w->session;
+    int rc = 0;
     bool known = w->request.status == 0;
     bool found = known && w->request.found == STORE_TEXT &&
-                 login_open(w->deployment->config, &w->ex->arena, buf_str(&w->request.out), now,
-                            &w->session) &&
+                 (rc = login_open(w->deployment->config, &w->ex->arena, buf_str(&w->request.out),
+                                  now, &w->session)) == 0 &&
                  str_eq(w->session.id, cookie.id) && w->session.token.len > 0;
     buf_free(&w->request.out);
-    w->state = known ? SESSION_NONE : SESSION_UNKNOWN;
+    w->state = known && rc != -ENOMEM ? SESSION_NONE : SESSION_UNKNOWN;
     return found;
 }
 
@@ -473,8 +476,11 @@ static int step(struct session_wait *w, bool read)
     bool again = true;
     while (again) {
         again = false;
-        if (!read && !login_open(w->deployment->config, &w->ex->arena, w->sealed, now, &w->session))
-            return settle(w, SESSION_NONE);
+        int rc =
+            read ? 0
+                 : login_open(w->deployment->config, &w->ex->arena, w->sealed, now, &w->session);
+        if (rc != 0)
+            return settle(w, rc == -ENOMEM ? SESSION_UNKNOWN : SESSION_NONE);
         if (w->session.token.len == 0 && !read && read_kept(w) == 1)
             return 1;
         if (w->session.token.len == 0 && !take_kept(w, now))

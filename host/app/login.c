@@ -173,18 +173,18 @@ void login_set_times(struct login_session *s, double life)
     s->renew = s->token_ends - (third < RENEW_BEFORE ? third : RENEW_BEFORE);
 }
 
-int login_seal(const struct config *config, struct arena *arena, const struct login_session *s,
-               struct str *sealed)
+static int seal(const struct config *config, struct arena *arena, const struct login_session *s,
+                struct str *sealed)
 {
     unsigned count;
     struct buf out = BUF_INIT;
     struct str issuer = login_issuer(config);
-    json_t *json = json_pack("{s:s%,s:s%,s:s%,s:s%,s:s%,s:s%,s:s%,s:f,s:f,s:f,s:f}", "iss",
-                             issuer.ptr, issuer.len, "id", s->id.ptr, s->id.len, "sid", s->sid.ptr,
-                             s->sid.len, "sub", s->sub.ptr, s->sub.len, "token", s->token.ptr,
-                             s->token.len, "refresh", s->refresh.ptr, s->refresh.len, "endpoint",
-                             s->endpoint.ptr, s->endpoint.len, "since", s->signed_in, "until",
-                             s->expires, "good", s->token_ends, "renew", s->renew);
+    json_t *json = json_pack(
+        "{s:s%,s:s%,s:s%,s:s%,s:s%,s:s%,s:s%,s:s%,s:f,s:f,s:f,s:f}", "iss", issuer.ptr, issuer.len,
+        "id", s->id.ptr, s->id.len, "sid", s->sid.ptr, s->sid.len, "sub", s->sub.ptr, s->sub.len,
+        "hint", s->hint.ptr, s->hint.len, "token", s->token.ptr, s->token.len, "refresh",
+        s->refresh.ptr, s->refresh.len, "endpoint", s->endpoint.ptr, s->endpoint.len, "since",
+        s->signed_in, "until", s->expires, "good", s->token_ends, "renew", s->renew);
     char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
     int rc = text != NULL ? sealed_write(login_secrets(&config->login, &count)[0], PURPOSE,
                                          str_from(text), &out)
@@ -196,12 +196,34 @@ int login_seal(const struct config *config, struct arena *arena, const struct lo
     return rc == 0 && sealed->ptr == NULL ? -ENOMEM : rc;
 }
 
+int login_seal(const struct config *config, struct arena *arena, const struct login_session *s,
+               struct str *sealed)
+{
+    struct login_session bare = *s;
+    struct str less;
+    bare.hint = STR("");
+    int rc = seal(config, arena, s, sealed);
+    if (rc != 0 || sealed->len <= LOGIN_COOKIE_BYTES || s->hint.len == 0)
+        return rc;
+    rc = seal(config, arena, &bare, &less);
+    if (rc == 0 && less.len <= LOGIN_COOKIE_BYTES)
+        *sealed = less;
+    return rc;
+}
+
 struct str login_text(struct arena *arena, const json_t *json, const char *name)
 {
     const json_t *value = json_object_get(json, name);
     return arena_copy(arena, json_is_string(value)
                                  ? (struct str){json_string_value(value), json_string_length(value)}
                                  : STR(""));
+}
+
+bool login_is_text(const json_t *json, const char *name, struct str wanted)
+{
+    const json_t *value = json_object_get(json, name);
+    return json_is_string(value) &&
+           str_eq((struct str){json_string_value(value), json_string_length(value)}, wanted);
 }
 
 static double number_of(const json_t *json, const char *name)
@@ -234,17 +256,32 @@ static bool was_ended(const struct login_session *s, struct str issuer, double n
             is_named(REVOCATION_SUB, issuer, s->sub, s->signed_in, now));
 }
 
-bool login_open(const struct config *config, struct arena *arena, struct str sealed, double now,
-                struct login_session *s)
+/* What was sealed; -ENOENT: nothing that we have. */
+static int read_sealed(const struct config *config, struct str sealed, json_t **json)
 {
     unsigned count;
     struct buf text = BUF_INIT;
-    struct str issuer = login_issuer(config);
     const struct str *secrets = login_secrets(&config->login, &count);
-    json_t *json = sealed.len > 0 && sealed_read(secrets, count, PURPOSE, sealed, &text) == 0
-                       ? json_loadb(text.data, text.len, 0, NULL)
-                       : NULL;
+    int rc = sealed.len > 0 ? sealed_read(secrets, count, PURPOSE, sealed, &text) : -ENOENT;
+    *json = rc == 0 ? json_loadb(text.data, text.len, 0, NULL) : NULL;
     buf_free(&text);
+    return *json != NULL ? 0 : rc == 0 || rc == -ENOMEM ? -ENOMEM : -ENOENT;
+}
+
+static bool is_whole(const struct login_session *s)
+{
+    return s->token.ptr != NULL && s->refresh.ptr != NULL && s->endpoint.ptr != NULL &&
+           s->id.ptr != NULL && s->sid.ptr != NULL && s->sub.ptr != NULL && s->hint.ptr != NULL;
+}
+
+int login_open(const struct config *config, struct arena *arena, struct str sealed, double now,
+               struct login_session *s)
+{
+    json_t *json;
+    struct str issuer = login_issuer(config);
+    int rc = read_sealed(config, sealed, &json);
+    if (rc != 0)
+        return rc;
     *s = (struct login_session){
         .token = login_text(arena, json, "token"),
         .refresh = login_text(arena, json, "refresh"),
@@ -252,15 +289,17 @@ bool login_open(const struct config *config, struct arena *arena, struct str sea
         .id = login_text(arena, json, "id"),
         .sid = login_text(arena, json, "sid"),
         .sub = login_text(arena, json, "sub"),
+        .hint = login_text(arena, json, "hint"),
         .signed_in = number_of(json, "since"),
         .expires = number_of(json, "until"),
         .token_ends = number_of(json, "good"),
         .renew = number_of(json, "renew"),
     };
-    bool good = str_eq(login_text(arena, json, "iss"), issuer) && s->id.len > 0 &&
-                now < s->expires && !was_ended(s, issuer, now);
+    bool whole = is_whole(s);
+    bool good = whole && login_is_text(json, "iss", issuer) && s->id.len > 0 && now < s->expires &&
+                !was_ended(s, issuer, now);
     json_decref(json);
-    return good;
+    return good ? 0 : whole ? -ENOENT : -ENOMEM;
 }
 
 /* ---- who asks ---- */
@@ -329,14 +368,15 @@ enum policy_result login_check(const struct policy *policy, struct exchange *ex,
                                struct verdict *verdict)
 {
     struct headers *headers = &ex->req.headers;
-    struct str value = {NULL, 0};
-    if (session != NULL && headers_count(headers, STR("authorization")) == 0) {
-        if (!changes_nothing(ex->req.method) && !login_is_same_origin(ex, false))
-            return refuse_page(ex);
-        value = arena_printf(&ex->arena, "Bearer %.*s", STR_ARG(session->token));
-    }
-    if (value.ptr == NULL || headers_add(headers, &ex->arena, STR("authorization"), value) != 0)
+    if (session == NULL || headers_count(headers, STR("authorization")) > 0)
         return policy_check(policy, ex, now, keys_final, verdict);
+    if (!changes_nothing(ex->req.method) && !login_is_same_origin(ex, false))
+        return refuse_page(ex);
+    struct str value = arena_printf(&ex->arena, "Bearer %.*s", STR_ARG(session->token));
+    if (value.ptr == NULL || headers_add(headers, &ex->arena, STR("authorization"), value) != 0) {
+        ex->res = (struct response){.status = 500};
+        return POLICY_DENY;
+    }
     enum policy_result result = policy_check(policy, ex, now, keys_final, verdict);
     headers->len--; /* the token is nobody's behind a rewrite */
     return result;

@@ -19,6 +19,7 @@ struct login_session {
     struct str endpoint;       /* ... there */
     struct str id;             /* its own, random */
     struct str sid, sub;       /* of the ID token; sid may be empty */
+    struct str hint;           /* that token itself, for signing out; may be empty */
     double signed_in, expires; /* seconds since 1970, as the two below */
     double token_ends, renew;  /* the second: when it is time to */
 };
@@ -37,10 +38,12 @@ int login_take(struct exchange *ex, struct str *sealed) __attribute__((warn_unus
  * `life` seconds; 0: it does not. */
 void login_set_times(struct login_session *session, double life);
 
-/* Opens it. False: it is none of ours, of another issuer, has expired, or was ended. */
-bool login_open(const struct config *config, struct arena *arena, struct str sealed, double now,
-                struct login_session *session);
-/* The other way, in the arena. 0 or -ENOMEM. */
+/* Opens it. 0; -ENOENT: it is none of ours, of another issuer, has expired, or was ended; -ENOMEM.
+ */
+int login_open(const struct config *config, struct arena *arena, struct str sealed, double now,
+               struct login_session *session) __attribute__((warn_unused_result));
+/* The other way, in the arena; without the hint where it is that for which it does not fit into a
+ * cookie. 0 or -ENOMEM. */
 int login_seal(const struct config *config, struct arena *arena,
                const struct login_session *session, struct str *sealed)
     __attribute__((warn_unused_result));
@@ -52,8 +55,10 @@ int login_give(struct exchange *ex, struct str sealed) __attribute__((warn_unuse
 int login_set_cookie(struct exchange *ex, struct str name, struct str value, int age)
     __attribute__((warn_unused_result));
 
-/* A member's text, copied; empty where it is none. */
+/* A member's text, copied; empty where it is none; ptr NULL: out of memory. */
 struct str login_text(struct arena *arena, const json_t *json, const char *name);
+/* Is it this one? */
+bool login_is_text(const json_t *json, const char *name, struct str wanted);
 
 /* At which browsers sign in. */
 struct str login_issuer(const struct config *config);

@@ -39,9 +39,10 @@ static bool encrypt(const unsigned char *key, struct str text, unsigned char *ou
     return ok;
 }
 
-/* `out` has sealed_len - AROUND bytes, which mean nothing when it fails. */
-static bool decrypt(const unsigned char *key, unsigned char *sealed, size_t sealed_len,
-                    unsigned char *out)
+/* `out` has sealed_len - AROUND bytes, which mean nothing when it fails: -EBADMSG for the tag's
+ * sake alone, else -ENOMEM. */
+static int decrypt(const unsigned char *key, unsigned char *sealed, size_t sealed_len,
+                   unsigned char *out)
 {
     EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
     size_t text_len = sealed_len - AROUND;
@@ -50,10 +51,10 @@ static bool decrypt(const unsigned char *key, unsigned char *sealed, size_t seal
               EVP_DecryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, sealed) == 1 &&
               EVP_DecryptUpdate(ctx, out, &len, sealed + NONCE_BYTES, (int)text_len) == 1 &&
               EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_SET_TAG, TAG_BYTES,
-                                  sealed + NONCE_BYTES + text_len) == 1 &&
-              EVP_DecryptFinal_ex(ctx, out + len, &last) == 1;
+                                  sealed + NONCE_BYTES + text_len) == 1;
+    bool whole = ok && EVP_DecryptFinal_ex(ctx, out + len, &last) == 1;
     EVP_CIPHER_CTX_free(ctx);
-    return ok;
+    return whole ? 0 : ok ? -EBADMSG : -ENOMEM;
 }
 
 int sealed_write(struct str secret, const char *purpose, struct str text, struct buf *out)
@@ -68,23 +69,33 @@ int sealed_write(struct str secret, const char *purpose, struct str text, struct
     return ok && !buf_failed(out) ? 0 : -ENOMEM;
 }
 
+/* With the first secret that fits. */
+static int open_any(const struct str *secrets, unsigned count, const char *purpose,
+                    unsigned char *raw, size_t len, unsigned char *text)
+{
+    unsigned char key[KEY_BYTES];
+    int rc = -EBADMSG;
+    for (unsigned i = 0; rc == -EBADMSG && i < count; i++)
+        rc = make_key(secrets[i], purpose, key) ? decrypt(key, raw, len, text) : -ENOMEM;
+    OPENSSL_cleanse(key, sizeof(key));
+    return rc;
+}
+
 int sealed_read(const struct str *secrets, unsigned count, const char *purpose, struct str sealed,
                 struct buf *out)
 {
     size_t len = 0;
-    unsigned char key[KEY_BYTES];
     unsigned char *raw = malloc(BASE64URL_DECODED_MAX(sealed.len) + 1);
     if (raw == NULL)
         return -ENOMEM;
-    bool ok = base64url_decode(sealed, raw, &len) == 0 && len > AROUND, found = false;
+    bool ok = base64url_decode(sealed, raw, &len) == 0 && len > AROUND;
     unsigned char *text = ok ? malloc(len) : NULL;
-    for (unsigned i = 0; text != NULL && !found && i < count; i++)
-        found = make_key(secrets[i], purpose, key) && decrypt(key, raw, len, text);
-    if (found)
+    int rc = !ok            ? -EBADMSG
+             : text == NULL ? -ENOMEM
+                            : open_any(secrets, count, purpose, raw, len, text);
+    if (rc == 0)
         buf_add(out, (const char *)text, len - AROUND);
-    OPENSSL_cleanse(key, sizeof(key));
-    int rc = ok && text == NULL ? -ENOMEM : !found ? -EBADMSG : buf_failed(out) ? -ENOMEM : 0;
     free(text);
     free(raw);
-    return rc;
+    return rc == 0 && buf_failed(out) ? -ENOMEM : rc;
 }

@@ -18,6 +18,8 @@ async function signIn(h, login) {
   return { browser, page, copy: () => [...browser.cookies].filter(([name]) => name === '__Host-luafn').map(([k, v]) => `${k}=${v}`).join('; ') };
 }
 
+const spoil = (token) => `${token.slice(0, -9)}${token.at(-9) === 'A' ? 'B' : 'A'}${token.slice(-8)}`;
+
 // As a person who is asked whether he wants to.
 async function confirm(browser, url, back) {
   const asked = await browser.follow(url, back);
@@ -46,6 +48,10 @@ test('oidc-provider: in, renewed with rotation, out here and there', async (t) =
   const out = await ann.browser.go(h.url('/_luafn/logout'), { method: 'POST', headers: { origin: h.url('').replace(/\/$/, '') } });
   assert.equal(out.status, 303);
   assert.equal((await h.get('/page', { cookie: copy })).status, 401);
+  const wrong = new URL(out.headers.get('location'));
+  assert.deepEqual([wrong.searchParams.get('post_logout_redirect_uri'), wrong.searchParams.get('client_id')], [h.url('/'), 'host']);
+  wrong.searchParams.set('id_token_hint', spoil(wrong.searchParams.get('id_token_hint')));
+  assert.equal((await ann.browser.go(wrong.href)).status, 400, 'it looks at whose session is to end');
   assert.equal((await confirm(ann.browser, out.headers.get('location'), h.url('/'))).url.split('?')[0], h.url('/'));
   const again = await ann.page();
   const form = await ann.browser.follow(again.headers.get('location'), h.url('/_luafn/callback'));

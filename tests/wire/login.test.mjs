@@ -6,70 +6,11 @@ import path from 'node:path';
 import test from 'node:test';
 import { Visitor as Browser } from '../lib/cookies.mjs';
 import { config, eventually, folder, run, start, write } from '../lib/host.mjs';
-import { AUDIENCE, keys, token } from '../lib/issuer.mjs';
-import { later } from '../lib/later.mjs';
+import { AUDIENCE, token } from '../lib/issuer.mjs';
+import { cookie, HTML, provider, SECRET, session, signIn } from '../lib/sign-in.mjs';
 import { answer, rawUpstream } from '../lib/upstream.mjs';
 
-const HTML = { accept: 'text/html,application/xhtml+xml' };
-const SECRET = 'a secret of thirty-two bytes, or more';
 const ECHO = 'return function(event, context) return { statusCode = 200, headers = { ["Content-Type"] = "application/json" }, body = json.encode { sub = context.identityContext and context.identityContext.claims.sub, cookie = event.headers.cookie, authorization = event.headers.authorization, query = event.rawQuery } } end';
-
-// A provider that gives a code to everybody. `change(what)` spoils the next answers.
-async function provider(t) {
-  // `refresh`: seconds that an access token lives, with one that renews it; null: none is given.
-  const op = { codes: new Map(), asked: 0, access: {}, id: {}, answer: {}, document: {}, refresh: null, live: new Set(), renewed: 0, hold: null, down: false };
-  const server = http.createServer(async (req, res) => {
-    const url = new URL(req.url, op.issuer);
-    const send = (status, value) => { res.writeHead(status, { 'content-type': 'application/json' }); res.end(JSON.stringify(value)); };
-    if (url.pathname === '/.well-known/openid-configuration') {
-      return send(200, {
-        issuer: op.issuer, jwks_uri: `${op.issuer}keys`, authorization_endpoint: `${op.issuer}authorize`, token_endpoint: `${op.issuer}token`,
-        end_session_endpoint: `${op.issuer}end`, authorization_response_iss_parameter_supported: true, ...op.document,
-      });
-    }
-    if (url.pathname === '/keys') return send(200, { keys: [keys.k1.jwk] });
-    if (url.pathname === '/authorize') {
-      const q = Object.fromEntries(url.searchParams);
-      const code = crypto.randomUUID();
-      op.codes.set(code, q);
-      const back = new URL(q.redirect_uri);
-      for (const [name, value] of Object.entries({ code, state: q.state, iss: op.issuer, ...op.answer })) if (value !== undefined) back.searchParams.set(name, value);
-      res.writeHead(302, { location: back.href });
-      return res.end();
-    }
-    let body = '';
-    for await (const piece of req) body += piece;
-    const form = Object.fromEntries(new URLSearchParams(body)), q = op.codes.get(form.code);
-    op.asked += 1;
-    op.codes.delete(form.code);
-    const now = Math.floor(Date.now() / 1000);
-    const claims = { iss: op.issuer, sub: 'vera', iat: now, exp: now + 3600 };
-    const give = (more) => {
-      const refresh = crypto.randomUUID();
-      if (op.refresh !== null) op.live.add(refresh);
-      return send(200, {
-        token_type: 'Bearer', expires_in: op.refresh ?? 3600, ...(op.refresh !== null ? { refresh_token: refresh } : {}),
-        access_token: token({ ...claims, aud: AUDIENCE, roles: ['user'], n: op.renewed, ...op.access }), ...more,
-      });
-    };
-    const basic = `Basic ${Buffer.from('host:secret').toString('base64')}`;
-    if (form.grant_type === 'refresh_token') {
-      await op.hold;
-      if (op.down) return send(503, { error: 'temporarily_unavailable' });
-      if (req.headers.authorization !== basic) return send(401, { error: 'invalid_client' });
-      if (!op.live.delete(form.refresh_token)) { op.live.clear(); return send(400, { error: 'invalid_grant' }); } // used twice: all end
-      op.renewed += 1;
-      return give({});
-    }
-    const challenge = crypto.createHash('sha256').update(form.code_verifier ?? '').digest('base64url');
-    if (!q || form.redirect_uri !== q.redirect_uri || challenge !== q.code_challenge || req.headers.authorization !== basic) return send(400, { error: 'invalid_grant' });
-    return give({ id_token: token({ ...claims, aud: 'host', nonce: q.nonce, sid: 'of-vera', ...op.id }) });
-  });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  later(t, () => { server.close(); server.closeAllConnections(); });
-  op.issuer = `http://127.0.0.1:${server.address().port}/`;
-  return op;
-}
 
 const PAGES = { page: 'script = "echo.lua", auth = { login = true }, path = "/page"', token: 'script = "echo.lua", auth = true, path = "/token"', admin: 'script = "echo.lua", auth = { login = true, role = "admin" }, path = "/admin"' };
 
@@ -83,21 +24,6 @@ async function site(t, more = '', login = `secret = "${SECRET}"`, options = {}) 
   const h = await start(t, { files, ...options });
   return { op, h, files };
 }
-
-// Signs in by that page: the browser, its last answer, and all addresses on the way.
-async function signIn(h, at = '/page', browser = new Browser()) {
-  let url = h.url(at), res;
-  const way = [];
-  for (let i = 0; i < 6; i++) {
-    way.push(url);
-    res = await browser.go(url, { headers: HTML });
-    if (!res.headers.get('location')) break;
-    url = new URL(res.headers.get('location'), url).href;
-  }
-  return { browser, res, way };
-}
-const session = (browser) => browser.cookies.get('__Host-luafn');
-const cookie = (browser) => [...browser.cookies].map(([k, v]) => `${k}=${v}`).join('; ');
 
 test('a browser signs in and comes back to where it was; nobody else is sent anywhere', async (t) => {
   const up = await rawUpstream(t, (request, conn) => conn.send(answer('far')));
@@ -230,7 +156,7 @@ test('tampering, tossing, large tokens, another secret', async (t) => {
   op.access = { more: 'x'.repeat(5000) };
   const large = await signIn(h);
   assert.equal(large.browser.cookies.size, 1);
-  assert.ok(session(large.browser).length < 1000, 'what is large is in the store');
+  assert.ok(session(large.browser).length < 2000, 'what is large is in the store');
   assert.equal((await large.browser.go(h.url('/page'))).status, 200);
   const copy = cookie(large.browser);
   await large.browser.go(h.url('/_luafn/logout'), { method: 'POST', headers: { 'sec-fetch-site': 'same-origin' } });
@@ -278,6 +204,24 @@ test('out: here and at the issuer, and a copy of the cookie is worth nothing', a
   assert.equal(told.status, 200, told.text);
   assert.equal((await other.go(h.url('/page'))).status, 401, 'ended by the issuer');
   assert.equal((await h.request({ method: 'DELETE', path: '/_luafn/logout' })).status, 405);
+});
+
+test('out: the issuer is told whose session it is, also of one that was renewed or lies in the store, unless it does not fit', async (t) => {
+  const { op, h } = await site(t);
+  for (const [what, access, id, given] of [['small', {}, {}, true], ['in the store', { more: 'x'.repeat(5000) }, {}, true], ['a cookie that is full without it', { more: 'x'.repeat(1000) }, { more: 'y'.repeat(1200) }, false]]) {
+    for (const renewed of [false, true]) {
+      Object.assign(op, { access, id, refresh: renewed ? 1e-9 : 3600 });
+      const before = op.renewed;
+      const { browser, res } = await signIn(h);
+      assert.equal(res.status, 200);
+      assert.equal(op.renewed > before, renewed);
+      const hint = op.idToken;
+      assert.ok(session(browser).length <= 3800);
+      const out = await browser.go(h.url('/_luafn/logout'), { method: 'POST', headers: { 'sec-fetch-site': 'same-origin' } });
+      const q = new URL(out.headers.get('location')).searchParams;
+      assert.deepEqual([q.get('id_token_hint'), q.get('client_id')], [given ? hint : null, 'host'], what);
+    }
+  }
 });
 
 test('an issuer that cannot be asked is a 502; its endpoints are held against its name', async (t) => {

@@ -12,7 +12,6 @@
 #include <sys/random.h>
 
 #include "auth/base64url.h"
-#include "auth/sealed.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -21,7 +20,6 @@
 #include "shared/digest.h"
 
 #define FLOW_NAME   "__Host-luafn-flow-"
-#define PURPOSE     "sign-in"
 #define FLOW_ENDS   600 /* seconds */
 #define RETURN_MOST 2000
 #define STATE_SHOWN 12 /* characters of the state that are in the cookie's name */
@@ -76,24 +74,17 @@ struct begun {
 
 static int set_flow(struct login_flow *f, const struct begun *b)
 {
-    unsigned count;
-    struct str back = way_back(f);
-    struct buf sealed = BUF_INIT;
-    struct str issuer = app_login_issuer(f);
+    struct arena *arena = &f->ex->arena;
+    struct str back = way_back(f), issuer = app_login_issuer(f), sealed;
+    struct str name = arena_printf(arena, FLOW_NAME "%.*s", STATE_SHOWN, b->state.ptr);
     json_t *json = json_pack("{s:s%,s:s,s:s,s:s,s:s%,s:f}", "iss", issuer.ptr, issuer.len, "state",
                              b->state.ptr, "nonce", b->nonce.ptr, "verifier", b->verifier.ptr,
                              "back", back.ptr, back.len, "until", clock_now() + FLOW_ENDS);
-    char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
-    struct str secret = login_secrets(app_login_of(f), &count)[0];
-    int rc = text != NULL ? sealed_write(secret, PURPOSE, str_from(text), &sealed) : -ENOMEM;
-    struct str name = arena_printf(&f->ex->arena, FLOW_NAME "%.*s", STATE_SHOWN, b->state.ptr);
-    if (rc == 0)
-        rc =
-            name.ptr != NULL ? login_set_cookie(f->ex, name, buf_str(&sealed), FLOW_ENDS) : -ENOMEM;
-    buf_free(&sealed);
-    free(text);
+    int rc = login_seal_json(f->deployment->config, arena, LOGIN_FLOW, json, &sealed);
     json_decref(json);
-    return rc;
+    if (rc != 0 || name.ptr == NULL)
+        return -ENOMEM;
+    return login_set_cookie(f->ex, name, sealed, FLOW_ENDS);
 }
 
 static void go_there(struct login_flow *f)
@@ -229,7 +220,7 @@ static void on_session_kept(struct store_request *request)
         log_message(LOG_DEBUG, "a browser left while it was signed in");
     else if (request->status != 0)
         app_login_fail(f, store_error_text(request->status));
-    else if (login_seal(f->deployment->config, &ex->arena, &f->session, &sealed) != 0)
+    else if (login_seal(f->deployment->config, &ex->arena, LOGIN_COOKIE, &f->session, &sealed) != 0)
         app_login_fail(f, "out of memory");
     else
         give(f, sealed);
@@ -238,20 +229,24 @@ static void on_session_kept(struct store_request *request)
 
 static void give_session(struct login_flow *f)
 {
+    const struct config *config = f->deployment->config;
+    struct arena *arena = &f->ex->arena;
     struct login_session *s = &f->session;
     struct str sealed;
     s->token = f->access_token;
     s->hint = f->id_token;
     s->endpoint = app_login_endpoint(f, "token_endpoint");
-    s->id = random_text(&f->ex->arena, 16);
+    s->id = random_text(arena, 16);
     login_set_times(s, f->life);
     s->expires = s->refresh.len > 0 ? clock_now() + LIMIT_LOGIN_SESSION : s->token_ends;
-    if (s->id.ptr == NULL || login_seal(f->deployment->config, &f->ex->arena, s, &sealed) != 0) {
+    if (s->id.ptr == NULL || login_seal(config, arena, LOGIN_COOKIE, s, &sealed) != 0) {
         app_login_fail(f, "out of memory");
     } else if (sealed.len <= LOGIN_COOKIE_BYTES) {
         give(f, sealed);
     } else if (f->app->store == NULL) {
         app_login_fail(f, "its tokens do not fit into a cookie, and there is no kv");
+    } else if (login_seal(config, arena, LOGIN_STORE, s, &sealed) != 0) {
+        app_login_fail(f, "out of memory");
     } else {
         app_login_begin_wait(f, app_login_on_gone_keeping);
         app_session_keep(f->app, &f->request, s, sealed, on_session_kept, f);
@@ -352,26 +347,25 @@ static void free_began(void *arg)
     f->began = NULL;
 }
 
-/* What this browser began under that state. */
-static bool find_began(struct login_flow *f, struct str state)
+/* What this browser began under that state. 0, -ENOENT: nothing, or -ENOMEM. */
+static int find_began(struct login_flow *f, struct str state)
 {
-    unsigned count;
-    const struct str *secrets = login_secrets(app_login_of(f), &count);
-    if (state.len < STATE_SHOWN || arena_defer(&f->ex->arena, free_began, f) != 0)
-        return false;
-    struct str name = arena_printf(&f->ex->arena, FLOW_NAME "%.*s", STATE_SHOWN, state.ptr);
-    struct str sealed = name.ptr != NULL ? login_cookie(f->ex, name) : name;
-    struct buf text = BUF_INIT;
-    if (sealed.ptr != NULL && sealed_read(secrets, count, PURPOSE, sealed, &text) == 0)
-        f->began = json_loadb(text.data, text.len, 0, NULL);
-    buf_free(&text);
-    bool good =
-        f->began != NULL && login_is_text(f->began, "state", state) &&
-        login_is_text(f->began, "iss", app_login_issuer(f)) && /* a reload may have changed it */
-        clock_now() < json_number_value(json_object_get(f->began, "until"));
-    if (good)
-        f->cookie = name; /* it is good once */
-    return good;
+    struct arena *arena = &f->ex->arena;
+    if (state.len < STATE_SHOWN)
+        return -ENOENT;
+    struct str name = arena_printf(arena, FLOW_NAME "%.*s", STATE_SHOWN, state.ptr);
+    if (name.ptr == NULL || arena_defer(arena, free_began, f) != 0)
+        return -ENOMEM;
+    int rc = login_open_json(f->deployment->config, arena, LOGIN_FLOW, login_cookie(f->ex, name),
+                             &f->began);
+    if (rc != 0)
+        return rc;
+    if (!login_is_text(f->began, "state", state) ||
+        !login_is_text(f->began, "iss", app_login_issuer(f)) || /* a reload may have changed it */
+        clock_now() >= json_number_value(json_object_get(f->began, "until")))
+        return -ENOENT;
+    f->cookie = name; /* it is good once */
+    return 0;
 }
 
 /* RFC 9207: an issuer that names itself must be the one that was asked. */
@@ -387,10 +381,14 @@ static void come_back(struct login_flow *f)
 {
     struct query_pair *pairs;
     struct str state, iss, error;
-    int count = target_parse_query(&f->ex->arena, f->ex->req.query, &pairs);
-    if (count < 0 || !find_param(pairs, count, "state", &state) ||
-        !find_param(pairs, count, "iss", &iss) || !find_param(pairs, count, "error", &error) ||
-        !find_param(pairs, count, "code", &f->code) || !find_began(f, state))
+    int count = target_parse_query(&f->ex->arena, f->ex->req.query, &pairs), rc = -ENOENT;
+    if (count >= 0 && find_param(pairs, count, "state", &state) &&
+        find_param(pairs, count, "iss", &iss) && find_param(pairs, count, "error", &error) &&
+        find_param(pairs, count, "code", &f->code))
+        rc = find_began(f, state);
+    if (rc == -ENOMEM || count == -ENOMEM)
+        app_login_fail(f, "out of memory");
+    else if (rc != 0)
         app_login_refuse(f, 400, "login_unknown",
                          "This browser has begun no such sign-in, or too long ago: begin again");
     else if (!is_from_issuer(f, iss))
@@ -411,6 +409,7 @@ bool app_login(struct app *app, struct exchange *ex, struct str path)
     if (!back && !out)
         return false;
     ex->decorate = app_decorate; /* it is no page of `dev` */
+    ex->secret_query = true;
     struct login_flow *f = app_login_flow_new(app, ex);
     if (f == NULL)
         return true;

@@ -26,7 +26,9 @@ struct str app_login_issuer(const struct login_flow *f)
 static void send_answer(struct login_flow *f)
 {
     struct exchange *ex = f->ex;
-    if (headers_set(&ex->res.headers, &ex->arena, STR("Cache-Control"), STR("no-store")) != 0 ||
+    struct headers *headers = &ex->res.headers;
+    if (headers_set(headers, &ex->arena, STR("Cache-Control"), STR("no-store")) != 0 ||
+        headers_set(headers, &ex->arena, STR("Referrer-Policy"), STR("no-referrer")) != 0 ||
         (f->cookie.len > 0 && login_set_cookie(ex, f->cookie, STR(""), 0) != 0))
         ex->res = (struct response){.status = 500};
     exchange_answer(ex);
@@ -211,6 +213,7 @@ struct login_flow *app_login_flow_new(struct app *app, struct exchange *ex)
     f->app = app;
     f->ex = ex;
     f->deployment = app->current;
+    ex->secret_place = true;
     return f;
 }
 

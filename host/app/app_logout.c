@@ -77,7 +77,7 @@ void app_logout(struct login_flow *f)
         app_login_fail(f, "out of memory");
         return;
     }
-    int rc = login_open(f->deployment->config, &ex->arena, sealed, now, &f->session);
+    int rc = login_open(f->deployment->config, &ex->arena, LOGIN_COOKIE, sealed, now, &f->session);
     if (rc == -ENOMEM) {
         app_login_fail(f, "out of memory");
         return;

@@ -97,6 +97,18 @@ static void on_noted(struct store_request *request)
     r->busy = false;
 }
 
+/* What others are to know. */
+static struct str note_of(struct renewal *r, enum renewal_state state)
+{
+    struct str note;
+    if (state == RENEWAL_REFUSED)
+        return REFUSED;
+    return state == RENEWAL_GOOD && login_seal_text(r->deployment->config, &r->arena, LOGIN_NOTE,
+                                                    r->cookie, &note) == 0
+               ? note
+               : UNAVAILABLE;
+}
+
 static void end(struct renewal *r, enum renewal_state state)
 {
     double life = state == RENEWAL_UNAVAILABLE ? 1 : KNOWN_FOR;
@@ -106,15 +118,14 @@ static void end(struct renewal *r, enum renewal_state state)
     r->state = state;
     r->looks = false;
     r->until = clock_now() + life;
+    if (r->leads && r->app->store != NULL)
+        r->note = note_of(r, state);
     r->deployment->awaited--;
     r->deployment = NULL;
     if (state == RENEWAL_GOOD)
         r->app->page->sessions_renewed++;
     if (r->leads && r->app->store != NULL) {
         r->busy = true;
-        r->note = state == RENEWAL_GOOD      ? r->cookie
-                  : state == RENEWAL_REFUSED ? REFUSED
-                                             : UNAVAILABLE;
         submit(r->app, &r->request, STORE_SET, str_from(r->key), r->note, life, on_noted, r);
     }
     tell_all(r, &waiting);
@@ -144,7 +155,7 @@ static void on_kept(struct store_request *request)
     r->session.token = r->session.refresh = STR("");
     if (request->status != 0)
         fail(r, store_error_text(request->status));
-    else if (login_seal(r->deployment->config, &r->arena, &r->session, &sealed) != 0)
+    else if (login_seal(r->deployment->config, &r->arena, LOGIN_COOKIE, &r->session, &sealed) != 0)
         fail(r, "out of memory");
     else
         finish(r, sealed);
@@ -162,12 +173,15 @@ static void take_tokens(struct renewal *r, const json_t *json)
     if (refresh.len > 0)
         r->session.refresh = refresh;
     login_set_times(&r->session, json_number_value(json_object_get(json, "expires_in")));
-    if (login_seal(r->deployment->config, &r->arena, &r->session, &sealed) != 0) {
+    const struct config *config = r->deployment->config;
+    if (login_seal(config, &r->arena, LOGIN_COOKIE, &r->session, &sealed) != 0) {
         fail(r, "out of memory");
     } else if (sealed.len <= LOGIN_COOKIE_BYTES) {
         finish(r, sealed);
     } else if (r->app->store == NULL) {
         fail(r, "its tokens do not fit into a cookie, and there is no kv");
+    } else if (login_seal(config, &r->arena, LOGIN_STORE, &r->session, &sealed) != 0) {
+        fail(r, "out of memory");
     } else {
         r->busy = true;
         app_session_keep(r->app, &r->request, &r->session, sealed, on_kept, r);
@@ -230,8 +244,8 @@ static void on_note(struct store_request *request)
     } else if (str_eq(note, REFUSED)) {
         end(r, RENEWAL_REFUSED);
     } else {
-        r->cookie = arena_copy(&r->arena, note);
-        end(r, r->cookie.ptr != NULL ? RENEWAL_GOOD : RENEWAL_UNAVAILABLE);
+        int rc = login_open_text(r->deployment->config, &r->arena, LOGIN_NOTE, note, &r->cookie);
+        end(r, rc == 0 ? RENEWAL_GOOD : RENEWAL_UNAVAILABLE);
     }
     buf_free(&request->out);
 }
@@ -416,8 +430,8 @@ static bool take_kept(struct session_wait *w, double now)
     int rc = 0;
     bool known = w->request.status == 0;
     bool found = known && w->request.found == STORE_TEXT &&
-                 (rc = login_open(w->deployment->config, &w->ex->arena, buf_str(&w->request.out),
-                                  now, &w->session)) == 0 &&
+                 (rc = login_open(w->deployment->config, &w->ex->arena, LOGIN_STORE,
+                                  buf_str(&w->request.out), now, &w->session)) == 0 &&
                  str_eq(w->session.id, cookie.id) && w->session.token.len > 0;
     buf_free(&w->request.out);
     w->state = known && rc != -ENOMEM ? SESSION_NONE : SESSION_UNKNOWN;
@@ -476,9 +490,9 @@ static int step(struct session_wait *w, bool read)
     bool again = true;
     while (again) {
         again = false;
-        int rc =
-            read ? 0
-                 : login_open(w->deployment->config, &w->ex->arena, w->sealed, now, &w->session);
+        int rc = read ? 0
+                      : login_open(w->deployment->config, &w->ex->arena, LOGIN_COOKIE, w->sealed,
+                                   now, &w->session);
         if (rc != 0)
             return settle(w, rc == -ENOMEM ? SESSION_UNKNOWN : SESSION_NONE);
         if (w->session.token.len == 0 && !read && read_kept(w) == 1)

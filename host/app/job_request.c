@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "json/strict.h"
 #include "store/job.h"
 
 /* ---- writing ---- */
@@ -132,7 +133,6 @@ static void take_headers(struct reader *r, struct exchange *ex)
 
 static void take_claims(struct reader *r, struct job_request *out)
 {
-    json_error_t error;
     out->token = take_optional(r);
     uint32_t alg = take_number(r);
     struct str text = take_text(r);
@@ -140,7 +140,7 @@ static void take_claims(struct reader *r, struct job_request *out)
         r->rc = -EINVAL;
     if (r->rc != 0 || out->token.ptr == NULL)
         return;
-    json_t *json = json_loadb(text.ptr, text.len, 0, &error);
+    json_t *json = strict_json_watched(text, 0, NULL);
     if (!json_is_object(json))
         r->rc = -EINVAL;
     else if ((out->claims = claims_new(json_incref(json), text, (enum alg)alg, CLAIMS_ANY)) == NULL)

@@ -12,12 +12,12 @@
 #include "base/limits.h"
 #include "client/client_rules.h"
 #include "http/target.h"
+#include "json/strict.h"
 #include "shared/nonce_secret.h"
 #include "shared/revocations.h"
 
-#define NAME    "__Host-luafn"
-#define ISSUER  "luafn session" /* of what is revoked here */
-#define PURPOSE "session"
+#define NAME   "__Host-luafn"
+#define ISSUER "luafn session" /* of what is revoked here */
 
 enum { RENEW_BEFORE = 30 /* seconds */ };
 
@@ -173,11 +173,56 @@ void login_set_times(struct login_session *s, double life)
     s->renew = s->token_ends - (third < RENEW_BEFORE ? third : RENEW_BEFORE);
 }
 
-static int seal(const struct config *config, struct arena *arena, const struct login_session *s,
-                struct str *sealed)
+static const char *const purposes[] = {"session", "session in the store", "renewal", "sign-in"};
+
+int login_seal_text(const struct config *config, struct arena *arena, enum login_purpose purpose,
+                    struct str text, struct str *sealed)
 {
     unsigned count;
     struct buf out = BUF_INIT;
+    int rc = sealed_write(login_secrets(&config->login, &count)[0], purposes[purpose], text, &out);
+    *sealed = rc == 0 ? arena_copy(arena, buf_str(&out)) : (struct str){NULL, 0};
+    buf_free(&out);
+    return rc == 0 && sealed->ptr == NULL ? -ENOMEM : rc;
+}
+
+int login_open_text(const struct config *config, struct arena *arena, enum login_purpose purpose,
+                    struct str sealed, struct str *text)
+{
+    unsigned count;
+    struct buf out = BUF_INIT;
+    const struct str *secrets = login_secrets(&config->login, &count);
+    int rc =
+        sealed.len > 0 ? sealed_read(secrets, count, purposes[purpose], sealed, &out) : -ENOENT;
+    *text = rc == 0 ? arena_copy(arena, buf_str(&out)) : (struct str){NULL, 0};
+    buf_free(&out);
+    return rc == -EBADMSG ? -ENOENT : rc == 0 && text->ptr == NULL ? -ENOMEM : rc;
+}
+
+int login_seal_json(const struct config *config, struct arena *arena, enum login_purpose purpose,
+                    const json_t *json, struct str *sealed)
+{
+    size_t len = json != NULL ? json_dumpb(json, NULL, 0, JSON_COMPACT) : 0;
+    char *text = len > 0 ? arena_alloc(arena, len) : NULL;
+    *sealed = (struct str){NULL, 0};
+    if (text == NULL || json_dumpb(json, text, len, JSON_COMPACT) != len)
+        return -ENOMEM;
+    return login_seal_text(config, arena, purpose, (struct str){text, len}, sealed);
+}
+
+/* It was made here, so that it is JSON. */
+int login_open_json(const struct config *config, struct arena *arena, enum login_purpose purpose,
+                    struct str sealed, json_t **json)
+{
+    struct str text;
+    int rc = login_open_text(config, arena, purpose, sealed, &text);
+    *json = rc == 0 ? strict_json_watched(text, 0, NULL) : NULL;
+    return rc == 0 && *json == NULL ? -ENOMEM : rc;
+}
+
+static int seal(const struct config *config, struct arena *arena, enum login_purpose purpose,
+                const struct login_session *s, struct str *sealed)
+{
     struct str issuer = login_issuer(config);
     json_t *json = json_pack(
         "{s:s%,s:s%,s:s%,s:s%,s:s%,s:s%,s:s%,s:s%,s:f,s:f,s:f,s:f}", "iss", issuer.ptr, issuer.len,
@@ -185,27 +230,21 @@ static int seal(const struct config *config, struct arena *arena, const struct l
         "hint", s->hint.ptr, s->hint.len, "token", s->token.ptr, s->token.len, "refresh",
         s->refresh.ptr, s->refresh.len, "endpoint", s->endpoint.ptr, s->endpoint.len, "since",
         s->signed_in, "until", s->expires, "good", s->token_ends, "renew", s->renew);
-    char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
-    int rc = text != NULL ? sealed_write(login_secrets(&config->login, &count)[0], PURPOSE,
-                                         str_from(text), &out)
-                          : -ENOMEM;
-    *sealed = rc == 0 ? arena_copy(arena, buf_str(&out)) : (struct str){NULL, 0};
-    free(text);
+    int rc = login_seal_json(config, arena, purpose, json, sealed);
     json_decref(json);
-    buf_free(&out);
-    return rc == 0 && sealed->ptr == NULL ? -ENOMEM : rc;
+    return rc;
 }
 
-int login_seal(const struct config *config, struct arena *arena, const struct login_session *s,
-               struct str *sealed)
+int login_seal(const struct config *config, struct arena *arena, enum login_purpose purpose,
+               const struct login_session *s, struct str *sealed)
 {
     struct login_session bare = *s;
     struct str less;
     bare.hint = STR("");
-    int rc = seal(config, arena, s, sealed);
-    if (rc != 0 || sealed->len <= LOGIN_COOKIE_BYTES || s->hint.len == 0)
+    int rc = seal(config, arena, purpose, s, sealed);
+    if (rc != 0 || purpose != LOGIN_COOKIE || sealed->len <= LOGIN_COOKIE_BYTES || s->hint.len == 0)
         return rc;
-    rc = seal(config, arena, &bare, &less);
+    rc = seal(config, arena, purpose, &bare, &less);
     if (rc == 0 && less.len <= LOGIN_COOKIE_BYTES)
         *sealed = less;
     return rc;
@@ -256,30 +295,18 @@ static bool was_ended(const struct login_session *s, struct str issuer, double n
             is_named(REVOCATION_SUB, issuer, s->sub, s->signed_in, now));
 }
 
-/* What was sealed; -ENOENT: nothing that we have. */
-static int read_sealed(const struct config *config, struct str sealed, json_t **json)
-{
-    unsigned count;
-    struct buf text = BUF_INIT;
-    const struct str *secrets = login_secrets(&config->login, &count);
-    int rc = sealed.len > 0 ? sealed_read(secrets, count, PURPOSE, sealed, &text) : -ENOENT;
-    *json = rc == 0 ? json_loadb(text.data, text.len, 0, NULL) : NULL;
-    buf_free(&text);
-    return *json != NULL ? 0 : rc == 0 || rc == -ENOMEM ? -ENOMEM : -ENOENT;
-}
-
 static bool is_whole(const struct login_session *s)
 {
     return s->token.ptr != NULL && s->refresh.ptr != NULL && s->endpoint.ptr != NULL &&
            s->id.ptr != NULL && s->sid.ptr != NULL && s->sub.ptr != NULL && s->hint.ptr != NULL;
 }
 
-int login_open(const struct config *config, struct arena *arena, struct str sealed, double now,
-               struct login_session *s)
+int login_open(const struct config *config, struct arena *arena, enum login_purpose purpose,
+               struct str sealed, double now, struct login_session *s)
 {
     json_t *json;
     struct str issuer = login_issuer(config);
-    int rc = read_sealed(config, sealed, &json);
+    int rc = login_open_json(config, arena, purpose, sealed, &json);
     if (rc != 0)
         return rc;
     *s = (struct login_session){

@@ -38,15 +38,36 @@ int login_take(struct exchange *ex, struct str *sealed) __attribute__((warn_unus
  * `life` seconds; 0: it does not. */
 void login_set_times(struct login_session *session, double life);
 
-/* Opens it. 0; -ENOENT: it is none of ours, of another issuer, has expired, or was ended; -ENOMEM.
- */
-int login_open(const struct config *config, struct arena *arena, struct str sealed, double now,
-               struct login_session *session) __attribute__((warn_unused_result));
-/* The other way, in the arena; without the hint where it is that for which it does not fit into a
- * cookie. 0 or -ENOMEM. */
-int login_seal(const struct config *config, struct arena *arena,
+/* For what something is sealed: one is nothing for the others, so that who reads the store has
+ * nobody's cookie. */
+enum login_purpose {
+    LOGIN_COOKIE, /* a session, for its browser */
+    LOGIN_STORE,  /* ... for the store, where it is too large for that */
+    LOGIN_NOTE,   /* a new cookie, for others who renew the same session */
+    LOGIN_FLOW    /* what a sign-in began with, for its browser */
+};
+
+/* Opens a session. 0; -ENOENT: it is none of ours, of another issuer, has expired, or was ended;
+ * -ENOMEM. */
+int login_open(const struct config *config, struct arena *arena, enum login_purpose purpose,
+               struct str sealed, double now, struct login_session *session)
+    __attribute__((warn_unused_result));
+/* The other way, in the arena; for a cookie without the hint, where it is that for which it does
+ * not fit. 0 or -ENOMEM. */
+int login_seal(const struct config *config, struct arena *arena, enum login_purpose purpose,
                const struct login_session *session, struct str *sealed)
     __attribute__((warn_unused_result));
+
+/* The same of any text, and of any JSON (a new reference; NULL where it is not 0). 0, -ENOENT or
+ * -ENOMEM. */
+int login_open_text(const struct config *config, struct arena *arena, enum login_purpose purpose,
+                    struct str sealed, struct str *text) __attribute__((warn_unused_result));
+int login_seal_text(const struct config *config, struct arena *arena, enum login_purpose purpose,
+                    struct str text, struct str *sealed) __attribute__((warn_unused_result));
+int login_open_json(const struct config *config, struct arena *arena, enum login_purpose purpose,
+                    struct str sealed, json_t **json) __attribute__((warn_unused_result));
+int login_seal_json(const struct config *config, struct arena *arena, enum login_purpose purpose,
+                    const json_t *json, struct str *sealed) __attribute__((warn_unused_result));
 
 /* The answer, whichever it will be, brings this session to the browser; empty: ends its own. 0 or
  * -ENOMEM. */

@@ -12,6 +12,7 @@
 #include "auth/webhook_internal.h"
 #include "base/base64.h"
 #include "base/buf.h"
+#include "json/strict.h"
 
 enum {
     MAC_MAX = 64,
@@ -409,9 +410,11 @@ static int search(struct search *s, const struct request *req, struct arena *are
 /* The member `id` of Stripe's body, which is signed by now. */
 static bool read_json_id(struct str body, struct arena *arena, struct str *out)
 {
-    json_t *value = body.len > 0 && body.len <= LIMIT_WEBHOOK_JSON
-                        ? json_loadb(body.ptr, body.len, 0, NULL)
-                        : NULL;
+    if (body.len == 0 || body.len > LIMIT_WEBHOOK_JSON)
+        return true;
+    json_t *value = strict_json_watched(body, 0, NULL);
+    if (value == NULL && errno == ENOMEM)
+        return false;
     const json_t *id = json_object_get(value, "id");
     if (json_is_string(id) && json_string_length(id) > 0)
         *out = arena_copy(arena, (struct str){json_string_value(id), json_string_length(id)});

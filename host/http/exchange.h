@@ -123,6 +123,8 @@ struct exchange {
     struct exchange_once *once;                      /* NULL: nothing that may be used once */
     struct str dpop_nonce;                           /* for DPoP-Nonce; empty: none */
     struct str session_cookie;                       /* for Set-Cookie; empty: none */
+    bool secret_query;                               /* that of the target is nobody's to read */
+    bool secret_place;                               /* nor is that of the answer's Location */
     bool rate_refused;                               /* this request is over the limit */
     uint64_t bytes_sent;                             /* body bytes */
     struct metric_durations

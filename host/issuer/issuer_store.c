@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/limits.h"
+#include "json/strict.h"
 
 /* A set grows by its escapes when it is put into a JSON string. */
 enum { FILE_BYTES_MAX = 2 * LIMIT_JWKS_BYTES + 4096 };
@@ -85,7 +86,7 @@ static int read_document(const struct issuer_store *store, struct str text, stru
                          double *fetched_at)
 {
     json_t *root =
-        json_loadb(text.ptr != NULL ? text.ptr : "", text.len, JSON_REJECT_DUPLICATES, NULL);
+        strict_json_watched(text.ptr != NULL ? text : STR(""), JSON_REJECT_DUPLICATES, NULL);
     const char *identity = NULL, *set = NULL;
     int code = json_unpack(root, "{s:s, s:F, s:s}", "identity", &identity, "fetched_at", fetched_at,
                            "jwks", &set);

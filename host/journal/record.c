@@ -225,6 +225,7 @@ static void add_answer(struct record *r, struct buf *out)
     const struct exchange *ex = r->hook.ex;
     struct str body = r->answered_ns != 0 ? r->body : ex->res.body;
     buf_add_str(out, STR(",\"answer\":{\"headers\":"));
+    r->hook.redact->hides_place = ex->secret_place;
     redact_add_headers(r->hook.redact, ex->res.headers.items, ex->res.headers.len, out);
     if (ex->res.file != NULL && ex->res.file->file != NULL)
         buf_add_str(out, STR(",\"file\":true"));
@@ -285,6 +286,18 @@ static uint64_t end_of(const struct record *r)
     return ns != 0 ? ns : clock_monotonic_ns();
 }
 
+static void add_target(struct record *r, struct buf *out)
+{
+    const struct exchange *ex = r->hook.ex;
+    if (!ex->secret_query) {
+        add_text(r, "target", ex->req.target, out);
+        return;
+    }
+    struct str clean = redact_clean_place(r->hook.redact, ex->req.target);
+    buf_add_str(out, STR(",\"target\":"));
+    buf_add_json(out, clean.ptr != NULL ? clean : STR(REDACT_TEXT));
+}
+
 static void write_line(struct record *r, struct buf *out)
 {
     const struct exchange *ex = r->hook.ex;
@@ -294,7 +307,7 @@ static void write_line(struct record *r, struct buf *out)
     buf_printf(out, ",\"time\":%.3f,\"ms\":%.3f,\"method\":", clock_now() - age,
                (double)since(r, end_of(r)) / 1000);
     buf_add_json(out, ex->req.method_name);
-    add_text(r, "target", ex->req.target, out);
+    add_target(r, out);
     buf_printf(out, ",\"status\":%d", ex->res.status);
     if (ex->function != NULL) {
         add_text(r, "function", str_from(ex->function), out);

@@ -514,6 +514,19 @@ static struct str shorten(struct str text, size_t max)
     return (struct str){text.ptr, max};
 }
 
+struct str redact_clean_place(struct redact *redact, struct str url)
+{
+    size_t mark = str_find(url, '?');
+    struct str clean = redact_clean(redact, (struct str){url.ptr, mark});
+    if (mark == url.len || clean.ptr == NULL)
+        return clean;
+    struct buf *out = other(redact, clean);
+    buf_clear(out);
+    buf_add_str(out, clean);
+    buf_add_str(out, STR("?" REDACT_TEXT));
+    return buf_failed(out) ? (struct str){NULL, 0} : buf_str(out);
+}
+
 void redact_add_text(struct redact *redact, struct str text, size_t max, struct buf *out)
 {
     size_t length = text.len;
@@ -594,6 +607,8 @@ static void add_header(struct redact *redact, struct str name, struct str value,
         struct str scheme = named ? STR("") : scheme_of(name, value);
         int len = snprintf(text, sizeof(text), "%.*s" REDACT_TEXT, STR_ARG(scheme));
         clean = (struct str){text, (size_t)len};
+    } else if (redact->hides_place && str_eq_nocase(name, STR("location"))) {
+        clean = redact_clean_place(redact, value);
     } else {
         clean = redact_clean(redact, value);
     }

@@ -50,6 +50,7 @@ struct redact {
         *values; /* owned; its texts are borrowed: what the request brought; NULL: nothing yet */
     unsigned value_count;
     struct buf first, second; /* owned: for texts under way */
+    bool hides_place;         /* the query of Location is not shown */
 };
 
 void redact_free(struct redact *redact);
@@ -64,6 +65,9 @@ bool redact_is_header(const struct redact *redact, struct str name);
 
 /* The text without secrets. It lives in the redact until the next call; ptr NULL: no memory. */
 struct str redact_clean(struct redact *redact, struct str text);
+
+/* The same of an address, of whose query nothing is shown. */
+struct str redact_clean_place(struct redact *redact, struct str url);
 
 /* Appends the text without secrets as a JSON value: a string, {"base64":...} where it is not UTF-8,
  * or {"cut":LENGTH,"text":...} where it is longer than `max`. */

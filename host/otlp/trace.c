@@ -427,7 +427,9 @@ static void write_request(struct trace *t)
     const struct str *agent = headers_get(&req->headers, STR("user-agent"));
     attribute(t, "http.request.method", str_from(request_method_name(req->method)));
     attribute(t, "url.path", clean(t, (struct str){req->target.ptr, str_find(req->target, '?')}));
-    attribute(t, "url.query", clean(t, req->query));
+    attribute(t, "url.query",
+              t->hook.ex->secret_query && req->query.len > 0 ? STR(REDACT_TEXT)
+                                                             : clean(t, req->query));
     attribute(t, "url.scheme", req->scheme);
     attribute(t, "http.route", t->route);
     attribute(t, "server.address",

@@ -10,8 +10,9 @@ export const SECRET = 'a secret of thirty-two bytes, or more';
 
 // A provider that gives a code to everybody. What `id`, `access`, `answer` and `document` have goes into the next ones.
 export async function provider(t) {
-  // `refresh`: seconds that an access token lives, with one that renews it; null: none is given.
-  const op = { codes: new Map(), asked: 0, access: {}, id: {}, answer: {}, document: {}, refresh: null, live: new Set(), renewed: 0, hold: null, down: false };
+  // `secrets`: all that was told or given, with what it is. `refresh`: seconds that an access token lives, with one that renews it; null: none is given.
+  const op = { codes: new Map(), asked: 0, access: {}, id: {}, answer: {}, document: {}, refresh: null, live: new Set(), renewed: 0, hold: null, down: false, clientSecret: 'secret', secrets: new Map() };
+  const keep = (what, value) => { if (value) op.secrets.set(value, what); return value; };
   const server = http.createServer(async (req, res) => {
     const url = new URL(req.url, op.issuer);
     const send = (status, value) => { res.writeHead(status, { 'content-type': 'application/json' }); res.end(JSON.stringify(value)); };
@@ -24,7 +25,8 @@ export async function provider(t) {
     if (url.pathname === '/keys') return send(200, { keys: [keys.k1.jwk] });
     if (url.pathname === '/authorize') {
       const q = Object.fromEntries(url.searchParams);
-      const code = crypto.randomUUID();
+      const code = keep('code', crypto.randomUUID());
+      for (const name of ['state', 'nonce']) keep(name, q[name]);
       op.codes.set(code, q);
       const back = new URL(q.redirect_uri);
       for (const [name, value] of Object.entries({ code, state: q.state, iss: op.issuer, ...op.answer })) if (value !== undefined) back.searchParams.set(name, value);
@@ -33,20 +35,22 @@ export async function provider(t) {
     }
     let body = '';
     for await (const piece of req) body += piece;
-    const form = Object.fromEntries(new URLSearchParams(body)), q = op.codes.get(form.code);
+    const form = Object.fromEntries(new URLSearchParams(body));
+    keep('verifier', form.code_verifier);
+    const q = op.codes.get(form.code);
     op.asked += 1;
     op.codes.delete(form.code);
     const now = Math.floor(Date.now() / 1000);
     const claims = { iss: op.issuer, sub: 'vera', iat: now, exp: now + 3600 };
     const give = (more) => {
-      const refresh = crypto.randomUUID();
+      const refresh = keep('refresh token', crypto.randomUUID());
       if (op.refresh !== null) op.live.add(refresh);
       return send(200, {
         token_type: 'Bearer', expires_in: op.refresh ?? 3600, ...(op.refresh !== null ? { refresh_token: refresh } : {}),
-        access_token: token({ ...claims, aud: AUDIENCE, roles: ['user'], n: op.renewed, ...op.access }), ...more,
+        access_token: keep('access token', token({ ...claims, aud: AUDIENCE, roles: ['user'], n: op.renewed, ...op.access })), ...more,
       });
     };
-    const basic = `Basic ${Buffer.from('host:secret').toString('base64')}`;
+    const basic = `Basic ${Buffer.from(`host:${op.clientSecret}`).toString('base64')}`;
     if (form.grant_type === 'refresh_token') {
       await op.hold;
       if (op.down) return send(503, { error: 'temporarily_unavailable' });
@@ -57,7 +61,7 @@ export async function provider(t) {
     }
     const challenge = crypto.createHash('sha256').update(form.code_verifier ?? '').digest('base64url');
     if (!q || form.redirect_uri !== q.redirect_uri || challenge !== q.code_challenge || req.headers.authorization !== basic) return send(400, { error: 'invalid_grant' });
-    op.idToken = token({ ...claims, aud: 'host', nonce: q.nonce, sid: 'of-vera', ...op.id });
+    op.idToken = keep('ID token', token({ ...claims, aud: 'host', nonce: q.nonce, sid: 'of-vera', ...op.id }));
     return give({ id_token: op.idToken });
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));

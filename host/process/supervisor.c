@@ -102,6 +102,9 @@ static void check_upgrade(struct supervisor *s)
     log_message(LOG_INFO, "upgrade: the new program serves; this one answers what runs");
     s->carried.metrics->upgrades++;
     notify_send("MAINPID=%d", (int)s->upgrade.pid);
+    /* What was told to this one before it knew of the other was meant for both. */
+    if (s->told_to_stop)
+        kill(s->upgrade.pid, SIGTERM);
     stop(s, 0);
 }
 

@@ -66,6 +66,18 @@ test('kill -9 of the first process takes all that came after it along', async (t
   await eventually(() => h.connect().then((w) => { w.close(); return false; }, (e) => e.code === 'ECONNREFUSED'), 5, 'the port is free');
 });
 
+test('told to end when the new one serves already, and the old one does not know yet: both end', async (t) => {
+  const h = await start(t, { files: files() });
+  h.kill('SIGUSR2');
+  const pid = await newOne(h);
+  h.kill('SIGSTOP');
+  await eventually(() => h.stderr.match(/listening on/g).length === 2, 10, 'the new one serves');
+  h.kill('SIGTERM');
+  h.kill('SIGCONT');
+  assert.deepEqual(await h.exit, { code: 0, signal: null });
+  assert.ok(!alive(pid));
+});
+
 test('a new program that does not serve leaves the old one in service', async (t) => {
   const dir = folder(t, files());
   const program = path.join(dir, 'luafn');

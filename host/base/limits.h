@@ -315,6 +315,14 @@
 #define LIMIT_LAMBDA_ANSWER (6 * 1024 * 1024)  /* of an answer in one piece */
 #define LIMIT_LAMBDA_MARGIN 0.05 /* seconds of the time that a call has, for its answer */
 
+/* ---- a deployment in one file with the program (cli/pack*.c) ---- */
+#define LIMIT_PACK_BYTES (256 * 1024 * 1024) /* of its files; a start reads and writes them all */
+#define LIMIT_PACK_FILES 10000
+#define LIMIT_PACK_NAME  1024              /* bytes of a file's name with its folders */
+#define LIMIT_PACK_LIST  (8 * 1024 * 1024) /* of the list of them */
+#define LIMIT_PACK_DEPTH 32                /* folders in each other */
+#define LIMIT_PACK_SEEN  100000            /* names that are looked at for it */
+
 /* ---- the debugger (debug/) ---- */
 #define LIMIT_DEBUG_HEAD        4096               /* of a message */
 #define LIMIT_DEBUG_MESSAGE     (1024 * 1024)      /* bytes of one */

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 
 #include "base/embedded.h"
+#include "base/place.h"
+#include "cli/packed.h"
 
 const struct command *const *cli_commands;
 
@@ -101,6 +103,22 @@ static int set_option(const struct command *command, const struct option *option
     return 0;
 }
 
+static bool is_config(const struct option *option)
+{
+    return strcmp(option->name, "--config") == 0;
+}
+
+/* What reads a configuration reads the one that is packed with this program, where there is one. */
+static int set_packed(const struct option *options)
+{
+    struct err err;
+    for (; options->name != NULL && packed_is_there(); options++) {
+        if (is_config(options) && packed_open(options->out, &err) != 0)
+            return cli_fault("%s", err.text);
+    }
+    return 0;
+}
+
 /* "HOST:PORT", or a port: digits, fewer than any id has. */
 static bool is_address(const char *word)
 {
@@ -118,6 +136,8 @@ static int take_option(const struct command *command, const struct option *optio
     const struct option *option = find_option(options, word, len);
     if (option == NULL)
         return cli_usage(command, "unknown option '%.*s'", (int)len, word);
+    if (is_config(option) && packed_is_there())
+        return cli_usage(command, "there is a deployment in this file: --config has no place");
     if (option->kind == OPTION_FLAG) {
         if (equals != NULL)
             return cli_usage(command, "%s takes no value", option->name);
@@ -153,7 +173,7 @@ int cli_parse(const struct command *command, int argc, char **argv, const struct
     }
     if (rest_count != NULL)
         *rest_count = count;
-    return 0;
+    return set_packed(options);
 }
 
 static int make_folder(const char *path)
@@ -172,8 +192,12 @@ int cli_beside(const char *config_file, const char *name, char *out, size_t size
 /* What is beside the link comes first: a release may bring a folder of that name along. */
 int cli_state_path(const char *config_file, const char *name, char *out, size_t size)
 {
-    char folder[4096], beside[4096 + 16];
+    char folder[4096], beside[4096 + 16], placed[4096 + 16];
     struct stat st;
+    if (place_is_set()) {
+        snprintf(placed, sizeof(placed), "%.*s/functions.lua", STR_ARG(place_of(STR(""))));
+        config_file = placed;
+    }
     int rc = cli_beside(config_file, ".luafn", out, size);
     const char *slash = strrchr(config_file, '/');
     if (rc == 0 && slash != NULL && slash != config_file &&

@@ -17,8 +17,8 @@ struct command {
 
 extern const struct command command_audit, command_check, command_completion, command_dev,
     command_explain, command_help, command_invoke, command_journal, command_lambda, command_live,
-    command_migrate, command_new, command_queue, command_replay, command_revoke, command_routes,
-    command_serve, command_tail, command_test, command_token;
+    command_migrate, command_new, command_pack, command_queue, command_replay, command_revoke,
+    command_routes, command_serve, command_tail, command_test, command_token;
 /* The table, in the order of the list; ends with NULL. main sets it before a command runs. */
 extern const struct command *const *cli_commands;
 
@@ -46,7 +46,8 @@ struct option {
 };
 
 /* Takes options ("--name value" or "--name=value") off argv; what is left goes to `rest` (at most
- * `rest_max`). 0, or EXIT_USAGE after one line on stderr that says what to type. */
+ * `rest_max`). In a packed program --config is what it has unpacked. 0, or EXIT_USAGE after one
+ * line on stderr that says what to type, or EXIT_FAULT. */
 int cli_parse(const struct command *command, int argc, char **argv, const struct option *options,
               const char **rest, int rest_max, int *rest_count);
 
@@ -70,8 +71,8 @@ int cli_beside(const char *config_file, const char *name, char *out, size_t size
     __attribute__((warn_unused_result));
 
 /* The path of `name` (NULL: none) in the folder where the host keeps what outlives it: ".luafn"
- * beside functions.lua. Where the folder of functions.lua is a link, as `current -> releases/42`,
- * and has no
+ * beside functions.lua, or in the place that is set (base/place.h). Where the folder of
+ * functions.lua is a link, as `current -> releases/42`, and has no
  * ".luafn" of its own, it is ".luafn/current" beside that link, so that it outlives a release, too.
  * Looks, makes nothing. 0, or -1 where it is too long. */
 int cli_state_path(const char *config_file, const char *name, char *out, size_t size)

@@ -10,7 +10,9 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/place.h"
 #include "bindings/bindings.h"
+#include "cli/packed.h"
 #include "base/limits.h"
 #include "process/notify.h"
 #include "process/upgrade.h"
@@ -273,6 +275,8 @@ static void plan_sandbox(struct run_host_plan *plan, const struct config *config
         return;
     plan->supervisor.worker.confine = confine;
     allow_beside(plan, app->config_file);
+    if (place_is_set())
+        allow_real(plan, place_of(STR("")).ptr, false);
     const struct redis_address *kv = &config->kv_address;
     const char *const kv_files[] = {kv->ca, kv->cert, kv->key};
     for (unsigned i = 0; i < sizeof(kv_files) / sizeof(kv_files[0]); i++) {
@@ -324,7 +328,7 @@ int run_host_redirect(const struct command *command, const struct run_host *r,
     return rc == 0 ? 0 : run_host_refuse(command, rc, &err);
 }
 
-/* Who starts as root has made the sockets' files, too. */
+/* Who starts as root has made the sockets' files, too, and unpacked what is packed. */
 static int give_files(const struct run_host_plan *plan, const char *name)
 {
     const struct passwd *user = geteuid() == 0 ? getpwnam(name) : NULL;
@@ -335,7 +339,10 @@ static int give_files(const struct run_host_plan *plan, const char *name)
             return cli_fault("%s cannot be given to user %s: %s", listener->url, name,
                              strerror(-rc));
     }
-    return 0;
+    int rc = user != NULL ? packed_give(user->pw_uid, user->pw_gid) : 0;
+    return rc == 0
+               ? 0
+               : cli_fault("what is unpacked cannot be given to user %s: %s", name, strerror(-rc));
 }
 
 int run_host_drop(const struct run_host *r, const struct run_host_plan *plan)

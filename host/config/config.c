@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/place.h"
 #include "config/config_internal.h"
 #include "config/config_protect.h"
 #include "config/config_rule_files.h"
@@ -90,7 +91,7 @@ static int read_kv_url(struct config *config, bool goes_on, struct err *err)
     const char *url = env_get(config->env, "KV_URL");
     if (url == NULL || url[0] == '\0')
         return 0;
-    int rc = redis_url_parse(str_from(url), config->real_folder, address, err);
+    int rc = redis_url_parse(str_from(url), place_of(config->real_folder), address, err);
     bool has_files = address->ca[0] != '\0' || address->cert[0] != '\0';
     return rc == 0 && has_files && !goes_on ? redis_tls_check(address, err) : rc;
 }

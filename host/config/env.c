@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/place.h"
 #include "lua/origin.h"
 #include "lua/own_script.h"
 
@@ -100,11 +101,11 @@ static void add_file(lua_State *L, void *arg)
     }
 }
 
-static int load_file(struct env *env, struct origin *origin, const char *folder, const char *name,
+static int load_file(struct env *env, struct origin *origin, struct str folder, const char *name,
                      struct err *err)
 {
     char path[4096];
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    snprintf(path, sizeof(path), "%.*s/%s", STR_ARG(folder), name);
     struct buf content = BUF_INIT;
     struct err reason;
     int rc = origin_read(origin, path, &content, &reason);
@@ -123,6 +124,15 @@ static int load_file(struct env *env, struct origin *origin, const char *folder,
             err_set(err, rc, "%s:%s; write NAME=value", name, reason.text);
     }
     buf_free(&content);
+    return rc;
+}
+
+static int load_files(struct env *env, struct origin *origin, struct str folder,
+                      const char *const *names, struct err *err)
+{
+    int rc = 0;
+    for (; rc == 0 && *names != NULL; names++)
+        rc = load_file(env, origin, folder, *names, err);
     return rc;
 }
 
@@ -147,14 +157,16 @@ struct env *env_load_files(struct origin *origin, const char *folder, bool dev,
         env_free(env);
         return NULL;
     }
-    for (const char *const *name = names != NULL ? names : usual_names(dev); *name != NULL;
-         name++) {
-        if (load_file(env, origin, folder, *name, err) != 0) {
-            env_free(env);
-            return NULL;
-        }
-    }
-    return env;
+    if (names == NULL)
+        names = usual_names(dev);
+    struct str place = place_of(str_from(folder));
+    int rc = place_is_set() ? load_files(env, origin, place, names, err) : 0;
+    if (rc == 0)
+        rc = load_files(env, origin, str_from(folder), names, err);
+    if (rc == 0)
+        return env;
+    env_free(env);
+    return NULL;
 }
 
 void env_free(struct env *env)

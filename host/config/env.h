@@ -14,8 +14,8 @@
 struct env;
 struct origin;
 
-/* Reads the files of that folder. NULL with the reason ("file:line: ..."); files that do not exist
- * are fine. */
+/* Reads the files of that folder; where there is another place (base/place.h), those in it come
+ * first. NULL with the reason ("file:line: ..."); files that do not exist are fine. */
 struct env *env_load(const char *folder, bool dev, struct err *err);
 /* The same through an origin, with these files, NULL-terminated, the first one first; NULL: the
  * usual ones. */

@@ -55,8 +55,8 @@ struct sql *sql_new(uv_loop_t *loop, const char *trial);
 void sql_close(struct sql *sql);
 
 /* The pool of an address: `postgres://…` as libpq reads it, or `sqlite:FILE` below the folder
- * `root`; `pool=N` in its query says how many connections (default 10; SQLite has one). NULL with
- * the reason; the address is not in it. */
+ * `root`, or the place (base/place.h); `pool=N` in its query says how many connections (default 10;
+ * SQLite has one). NULL with the reason; the address is not in it. */
 struct sql_pool *sql_pool_of(struct sql *sql, struct str url, struct str root, struct err *err);
 
 /* NULL: out of memory. */

@@ -1,8 +1,9 @@
 /* SQLite: one connection a file and worker, whose statements run on a thread, one at a time.
  *
- * The file lies below the deployment, and a statement cannot reach another one: ATTACH is refused.
- * Workers share the file by SQLite's own locks (WAL: readers never wait; a writer waits for another
- * for LIMIT_SQL_BUSY). A statement that nobody wants any more is interrupted. */
+ * The file lies below the deployment, or its place (base/place.h), and a statement cannot reach
+ * another one: ATTACH is refused. Workers share the file by SQLite's own locks (WAL: readers never
+ * wait; a writer waits for another for LIMIT_SQL_BUSY). A statement that nobody wants any more is
+ * interrupted. */
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <uv.h>
 
 #include "base/limits.h"
+#include "base/place.h"
 #include "sql/sql_internal.h"
 
 enum { PROGRESS_STEPS = 10000 }; /* of SQLite's machine, about 0.1 ms */
@@ -482,6 +484,7 @@ int sql_sqlite_parse(struct str url, struct str root, const char *trial, void **
         return err_set(err, -1,
                        "sqlite:FILE expected, a path below the folder of functions.lua, as "
                        "sqlite:data/notes.db");
+    root = place_of(root);
     struct address *address = calloc(1, sizeof(*address));
     size_t size = trial != NULL ? strlen(trial) + 24 : root.len + file.len + 2;
     if (address != NULL && (address->path = malloc(size)) != NULL) {

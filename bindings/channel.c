@@ -34,10 +34,13 @@ struct listen_op {
 
 /* ---- arguments ---- */
 
+/* NULL: a replay needs none. */
 static struct channel_hub *lx_hub(lua_State *L, const char *what)
 {
     const struct vm *vm = vm_of(L);
-    if (invocation_of(L) == NULL || vm->services->channels == NULL || !vm_can_yield(L))
+    bool replays = vm->hook != NULL && hook_replays(vm->hook);
+    if (invocation_of(L) == NULL || (vm->services->channels == NULL && !replays) ||
+        !vm_can_yield(L))
         luaL_error(L, "%s cannot be used here", what);
     return vm->services->channels;
 }

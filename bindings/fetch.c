@@ -513,7 +513,8 @@ static int l_fetch(lua_State *L)
 {
     struct fetch_request request;
     lx_fetch_read(L, &request);
-    if (request.pieces && client_is_faked(vm_of(L)->services->client)) {
+    const struct client *client = vm_of(L)->services->client;
+    if (request.pieces && client != NULL && client_is_faked(client)) {
         lua_settop(L, AT_OPTIONS);
         lua_getfield(L, AT_OPTIONS, "body");
         lua_pushliteral(L, "");

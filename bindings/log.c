@@ -127,7 +127,8 @@ static int log_arguments(lua_State *L, enum log_level level)
     if (hook != NULL)
         hook->type->log(hook, level_name(level), (struct str){message, strlen(message)}, fields);
     struct invocation *inv = invocation_of(L);
-    if (is_allowed(inv, &message, &fields))
+    bool silent = vm_of(L)->services != NULL && vm_of(L)->services->silent;
+    if (is_allowed(inv, &message, &fields) && !silent)
         write_line(vm_of(L), inv, level, message, fields);
     return 0;
 }

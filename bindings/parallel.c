@@ -76,7 +76,7 @@ static int finish(lua_State *L, struct op *op)
 }
 
 static const struct op_type parallel_type = {
-    .name = "parallel", .cancel = cancel, .finish = finish};
+    .name = "parallel", .cancel = cancel, .finish = finish, .waits_for_tasks = true};
 
 static int l_parallel(lua_State *L)
 {

@@ -257,6 +257,8 @@ static struct handle *check_handle(lua_State *L)
     struct handle *handle = luaL_testudata(L, 1, TX);
     if (handle == NULL) {
         handle = luaL_checkudata(L, 1, DB);
+        if (handle->pool == NULL && vm_of(L)->hook != NULL && hook_replays(vm_of(L)->hook))
+            lx_end_replay(L, vm_of(L)->hook, STR(""));
         if (handle->pool == NULL)
             luaL_error(L, "sql: there is no database here; a script's top level only opens it");
         return handle;

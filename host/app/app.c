@@ -889,8 +889,9 @@ void app_call_scheduled(struct app *app, struct function *function, struct excha
 
 /* ---- recorded requests ---- */
 
-/* `visit` of a request that nobody sent now. False: it was answered. */
-static struct visit *enter_again(struct app *app, struct function *function, struct exchange *ex,
+/* `visit` of a request that nobody sent now. NULL: it was answered. */
+static struct visit *enter_again(struct app *app, const struct router *router,
+                                 struct function *function, struct exchange *ex,
                                  struct claims *claims)
 {
     struct visit *visit = arena_zalloc(&ex->arena, sizeof(*visit));
@@ -906,30 +907,34 @@ static struct visit *enter_again(struct app *app, struct function *function, str
     visit->ex = ex;
     visit->claims = claims;
     /* Behind a rewrite the path is another's: then there are no parameters. */
-    if (router_match(app->current->router, ex->req.method, visit->path, &visit->match) !=
-            ROUTE_FOUND ||
+    if (router_match(router, ex->req.method, visit->path, &visit->match) != ROUTE_FOUND ||
         visit->match.target != function)
         visit->match = (struct route_match){.target = function};
     visit->function = function;
     return visit;
 }
 
-void app_call_recorded(struct app *app, struct function *function, struct exchange *ex,
-                       struct claims *claims)
+/* A background function is run, and not queued. */
+void app_call_recorded(struct app *app, const struct router *router, struct function *function,
+                       struct exchange *ex, struct claims *claims)
 {
     ex->decorate = app_decorate;
     ex->app = app;
-    struct visit *visit = enter_again(app, function, ex, claims);
+    struct visit *visit = enter_again(app, router, function, ex, claims);
     if (visit == NULL)
         return;
     visit->token = claims != NULL ? STR("[redacted]") : (struct str){NULL, 0};
-    call_function(visit);
+    struct call *call = make_call(visit, ex);
+    if (call != NULL)
+        function_call(call);
+    else
+        answer_no_memory(visit);
 }
 
 void app_call_job(struct app *app, struct function *function, struct exchange *ex,
                   struct job_call *job, struct str path, struct claims *claims, struct str token)
 {
-    struct visit *visit = enter_again(app, function, ex, claims);
+    struct visit *visit = enter_again(app, app->current->router, function, ex, claims);
     if (visit == NULL)
         return;
     visit->token = token;

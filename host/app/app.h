@@ -130,6 +130,13 @@ struct app_due_list {
     void (*look)(struct app *app); /* there may be more */
 };
 
+/* app_trial.c: versions that are tried, one after the other. */
+struct app_trials_state {
+    struct list waiting; /* the first is under way */
+    uv_timer_t timer;
+    bool open;
+};
+
 struct app {
     uv_loop_t *loop;
     struct own_services own; /* for own_functions */
@@ -150,6 +157,7 @@ struct app {
     struct redis_address store_address; /* of one on a server; place_count 0: it is embedded */
     struct app_reader reader;
     struct app_fleet fleet;
+    struct app_trials_state trials;
     struct app_login login;
     struct app_queue queue;
     struct deployment *current; /* NULL until the first one is loaded */
@@ -213,10 +221,15 @@ void app_on_request(void *arg, struct exchange *ex);
 /* app.c: a run that nobody called for, so that nobody is asked for a token. */
 void app_call_scheduled(struct app *app, struct function *function, struct exchange *ex);
 
-/* app.c: a recorded request, which was judged when it was: it goes straight to its function. Takes
- * the claims over; NULL: none. */
-void app_call_recorded(struct app *app, struct function *function, struct exchange *ex,
-                       struct claims *claims);
+/* app.c: a recorded request, which was judged when it was: it goes straight to its function, whose
+ * routes the router has. Takes the claims over; NULL: none. */
+void app_call_recorded(struct app *app, const struct router *router, struct function *function,
+                       struct exchange *ex, struct claims *claims);
+
+/* app_trial.c: a new version of a function runs recorded requests before it serves. */
+extern const struct function_trials app_trials;
+void app_trial_init(struct app *app);
+void app_trial_close(struct app *app);
 
 /* app.c: for app_queue_open. */
 app_queue_run app_call_job;

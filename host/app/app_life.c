@@ -155,20 +155,23 @@ void app_reload(struct app *app)
     }
     if (config != NULL && app->reader.settled == NULL)
         app_revocation_open(app, on_revocations_known);
-    const struct services services = {.loop = app->loop,
-                                      .client = app->client,
-                                      .issuers = app->issuers,
-                                      .store = app->store,
-                                      .sql = app->sql,
-                                      .channels = app->channels,
-                                      .dev = app->options.dev,
-                                      .metrics = app->options.metrics,
-                                      .page = app->page,
-                                      .running_name = app->options.running_name,
-                                      .number = number_version,
-                                      .job_sent = on_job_sent,
-                                      .job_sent_arg = app,
-                                      .own = &app->own};
+    const struct services services = {
+        .loop = app->loop,
+        .client = app->client,
+        .issuers = app->issuers,
+        .store = app->store,
+        .sql = app->sql,
+        .channels = app->channels,
+        .dev = app->options.dev,
+        .metrics = app->options.metrics,
+        .page = app->page,
+        .running_name = app->options.running_name,
+        .number = number_version,
+        .job_sent = on_job_sent,
+        .job_sent_arg = app,
+        .own = &app->own,
+        .trials = config != NULL && config->replay_before_reload > 0 ? &app_trials : NULL,
+        .trials_arg = app};
     struct deployment *deployment = NULL;
     if (config != NULL)
         deployment = deployment_new(config, &services, app->options.bindings, app->current, kept,
@@ -427,6 +430,7 @@ int app_init(struct app *app, uv_loop_t *loop, const struct app_options *options
     list_init(&app->due.list);
     list_init(&app->lives);
     app_session_init(app);
+    app_trial_init(app);
     app->started_ns = clock_monotonic_ns();
     app->client = client_new(loop);
     app->issuers =
@@ -564,6 +568,7 @@ void app_close(struct app *app)
     client_free(app->client);
     app_revocation_close(app);
     app_fleet_close(app);
+    app_trial_close(app);
     channel_hub_close(app->channels);
     app_session_close(app);
     app_queue_close(app);

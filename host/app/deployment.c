@@ -210,8 +210,8 @@ static int check_taken(const struct config *config, struct str path, struct err 
     return 0;
 }
 
-static int add_routes(struct router *router, const struct config *config, struct function *function,
-                      struct err *err)
+int deployment_add_routes(struct router *router, const struct config *config,
+                          struct function *function, struct err *err)
 {
     const struct function_spec *spec = function->spec;
     if (spec->cron != NULL && !config->dev)
@@ -273,7 +273,7 @@ int deployment_build_routes(struct deployment *d, struct err *err)
         return err_set(err, -ENOMEM, "out of memory");
     for (unsigned i = 0; i < d->function_count; i++) {
         struct err reason;
-        int rc = add_routes(router, d->config, d->functions[i], &reason);
+        int rc = deployment_add_routes(router, d->config, d->functions[i], &reason);
         if (rc == 0)
             rc = exclude(router, d->functions[i], &reason);
         if (rc != 0) {

@@ -38,6 +38,11 @@ struct deployment *deployment_new(struct config *config, const struct services *
                                   void (*loaded)(struct deployment *, void *), void *arg,
                                   struct err *err);
 
+/* Where a function is called, as it says itself. 0, or a negative errno with the reason. */
+int deployment_add_routes(struct router *router, const struct config *config,
+                          struct function *function, struct err *err)
+    __attribute__((warn_unused_result));
+
 /* Builds the routes from what configuration and scripts say. 0, or -EEXIST and the like with the
  * reason; the routes before stay then. */
 int deployment_build_routes(struct deployment *deployment, struct err *err)

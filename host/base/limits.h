@@ -213,6 +213,8 @@
 #define LIMIT_JOURNAL_DEV_BYTES (32 * 1024 * 1024) /* ... and their bytes */
 #define LIMIT_JOURNAL_KEEP      (64 * 1024 * 1024) /* functions.lua journal.keep */
 #define LIMIT_JOURNAL_KEEP_MIN  (16 * 1024 * 1024)
+#define LIMIT_TRIAL_REQUESTS    500  /* functions.lua replay_before_reload */
+#define LIMIT_TRIAL_SECONDS     30   /* ... and how long they may take together */
 #define LIMIT_JOURNAL_LIVE      16   /* who follow it at once, a worker */
 #define LIMIT_JOURNAL_FILES     4096 /* of them in the folder that are looked at */
 #define LIMIT_REDACT_VALUE_MIN  8    /* bytes of a secret that is looked for in texts */

@@ -108,6 +108,7 @@ struct config {
     struct journal_rules journal; /* in `dev`: all */
     struct str *redact;           /* names that the journal shows no values of */
     unsigned redact_count;
+    unsigned replay_before_reload;   /* requests that a new version is tried with; 0: none */
     bool compression;                /* of text, for clients that ask for it */
     size_t token_cache;              /* bytes of the verified-token cache, a worker; 0: off */
     struct redis_address kv_address; /* of KV_URL; place_count 0: it is not set */

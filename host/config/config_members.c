@@ -16,8 +16,11 @@
 #include "config/config_toml.h"
 
 static const char *const top_keys[] = {
-    "prefix",      "functions", "auth",     "publish", "redirects", "headers", "cors",    "limits",
-    "compression", "proxies",   "outbound", "journal", "redact",    "mcp",     "protect", NULL};
+    "prefix",      "functions", "auth",     "publish",
+    "redirects",   "headers",   "cors",     "limits",
+    "compression", "proxies",   "outbound", "journal",
+    "redact",      "mcp",       "protect",  "replay_before_reload",
+    NULL};
 
 static int must_be_table(struct options_reader *r, const char *key)
 {
@@ -510,6 +513,19 @@ static int read_journal(struct options_reader *r, struct config *config)
     return r->rc;
 }
 
+/* replay_before_reload = 50 */
+static int read_trials(struct options_reader *r, struct config *config)
+{
+    options_count(r, "replay_before_reload", 0, LIMIT_TRIAL_REQUESTS,
+                  &config->replay_before_reload);
+    if (r->rc == 0 && config->replay_before_reload > 0 && !config->dev &&
+        config->journal.sample == 0)
+        options_fault(r, "replay_before_reload",
+                      "needs requests that went well in the journal: write "
+                      "journal = { errors = true, sample = 0.01 }");
+    return r->rc;
+}
+
 /* ---- the whole ---- */
 
 static int read_compression(struct options_reader *r, struct config *config)
@@ -543,6 +559,7 @@ int config_read_top(struct options_reader *r, struct config *config)
         read_proxies,
         config_read_outbound,
         read_journal,
+        read_trials, /* by what the journal keeps */
         config_read_mcp,
     };
     int top = lua_gettop(r->L);

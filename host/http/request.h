@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "base/err.h"
 #include "base/str.h"
 #include "http/headers.h"
 
@@ -59,3 +60,12 @@ struct request {
 const char *request_method_name(enum http_method method);
 /* 0 and *out, or -EINVAL for a name that is not in the enum (exact case). */
 int request_method_parse(struct str name, enum http_method *out);
+
+/* ---- made by hand: all copied to the arena. 0, -EINVAL with what is wrong, -ENOMEM. ---- */
+
+/* A path, with a query or without: target, path and query. */
+int request_set_target(struct request *req, struct arena *arena, struct str target, struct err *err)
+    __attribute__((warn_unused_result));
+/* A field; the name is made lower case. */
+int request_add_header(struct request *req, struct arena *arena, struct str name, struct str value,
+                       struct err *err) __attribute__((warn_unused_result));

@@ -24,6 +24,7 @@ int lua_error(lua_State *L) __attribute__((noreturn));
 
 struct client;
 struct function_spec;
+struct function_trials;
 struct metrics;
 struct outbound_spec;
 struct verifier;
@@ -54,6 +55,7 @@ struct own_services {
 /* What a worker offers to bindings. All borrowed; NULL where a tool (check, test) has none. */
 struct services {
     uv_loop_t *loop;
+    bool silent; /* what scripts log is written nowhere: none of these answers anybody */
     struct client *client;
     struct issuers *issuers;
     struct store *store; /* of kv */
@@ -92,7 +94,9 @@ struct services {
     /* A job was stored, which this worker may run. NULL: it runs none. */
     void (*job_sent)(void *arg);
     void *job_sent_arg;
-    const struct own_services *own; /* NULL: none */
+    const struct own_services *own;       /* NULL: none */
+    const struct function_trials *trials; /* who tries a new version; NULL: nobody */
+    void *trials_arg;
 };
 
 /* Why the host makes a coroutine yield; anything but VM_YIELD_SCRIPT passes up through the script's

@@ -28,6 +28,7 @@ struct op_type {
     /* When the userdata is collected: frees what the operation still owns. May be NULL. Runs after
      * completion or cancel. */
     void (*dispose)(struct op *op);
+    bool waits_for_tasks; /* of the same run, and for nothing else */
 };
 
 enum op_state { OP_NEW, OP_PENDING, OP_DONE, OP_CANCELLED };

@@ -57,7 +57,11 @@ static void cancel_load(struct function *function)
     function->load_again = false;
     if (function->loading == NULL)
         return;
-    instance_cancel_load(function->loading);
+    if (function->trying)
+        function->services->trials->cancel(function->services->trials_arg, function);
+    else
+        instance_cancel_load(function->loading);
+    function->trying = false;
     instance_unref(function->loading);
     function->loading = NULL;
 }
@@ -79,7 +83,7 @@ void function_free(struct function *function)
 
 static void start_queued(struct function *function);
 
-static void log_load(const struct function *function, const struct instance *instance)
+static void log_load(const struct function *function, const struct instance *instance, bool refused)
 {
     struct log_line line;
     bool good = instance->state == INSTANCE_READY;
@@ -90,7 +94,9 @@ static void log_load(const struct function *function, const struct instance *ins
         log_format() == LOG_FORMAT_TEXT)
         return;
     log_begin(&line, good ? LOG_INFO : LOG_ERROR,
-              good ? "function loaded" : "function does not load");
+              good      ? "function loaded"
+              : refused ? "function is not taken up"
+                        : "function does not load");
     log_str(&line, "function", function->spec->name);
     log_int(&line, "generation", function->generation);
     if (!good) {
@@ -185,6 +191,34 @@ static void end_load(struct function *function)
     }
 }
 
+/* It takes the place of another, and is another: not a fresh state for the same version. */
+static bool is_to_be_tried(const struct function *function, const struct instance *instance)
+{
+    if (function->services->trials == NULL || function->remaking || function->renewing ||
+        instance->spec.is_dev)
+        return false;
+    return function->current != NULL ? function->current->content != instance->content
+                                     : function->served != NULL;
+}
+
+/* False: it is not tried. */
+static bool try(struct function *function, struct instance *instance)
+{
+    if (!is_to_be_tried(function, instance))
+        return false;
+    bool waited = function->loading != NULL;
+    function->loading = waited ? instance : instance_ref(instance);
+    function->trying =
+        function->services->trials->begin(function->services->trials_arg, function, instance);
+    if (!function->trying && !waited) {
+        function->loading = NULL;
+        instance_unref(instance);
+    }
+    return function->trying;
+}
+
+static void settle(struct function *function, struct instance *instance, bool refused);
+
 static void on_instance_loaded(struct instance *instance, void *arg)
 {
     struct function *function = arg;
@@ -198,6 +232,23 @@ static void on_instance_loaded(struct instance *instance, void *arg)
         err_set(&instance->error, 0, "out of memory");
         instance->state = INSTANCE_FAILED;
     }
+    if (instance->state != INSTANCE_READY || !try(function, instance))
+        settle(function, instance, false);
+}
+
+void function_settle(struct function *function, const struct err *why)
+{
+    struct instance *instance = function->loading;
+    function->trying = false;
+    if (why != NULL) {
+        instance->error = *why;
+        instance->state = INSTANCE_FAILED;
+    }
+    settle(function, instance, why != NULL);
+}
+
+static void settle(struct function *function, struct instance *instance, bool refused)
+{
     if (!function->remaking)
         note_load(function, instance);
     if (instance->state == INSTANCE_READY) {
@@ -206,7 +257,7 @@ static void on_instance_loaded(struct instance *instance, void *arg)
     } else {
         function->metrics->load_failures++;
     }
-    log_load(function, instance);
+    log_load(function, instance, refused);
     bool was_async = function->loading != NULL;
     function->loading = NULL;
     if (was_async)
@@ -229,13 +280,20 @@ static struct origin *earlier_of(const struct function *function)
 
 void function_load(struct function *function)
 {
-    if (function->ended)
+    if (function->ended || function->fixed)
         return;
     if (function->loading != NULL) {
         function->load_again = true;
         return;
     }
     begin(function, earlier_of(function));
+}
+
+void function_hold(struct function *function, struct instance *instance)
+{
+    function->fixed = true;
+    function->current = instance_ref(instance);
+    function->spec = &instance->spec;
 }
 
 static void begin(struct function *function, struct origin *earlier)

@@ -37,6 +37,14 @@ struct call {
     struct list waiting; /* in the function's queue, or among those whose body comes */
 };
 
+/* Who tries a version that has loaded before it serves in place of another. */
+struct function_trials {
+    /* True: it stays function->loading, and function_settle comes, later. */
+    bool (*begin)(void *arg, struct function *function, struct instance *instance);
+    /* The function ends: nothing of it is to be touched any more. */
+    void (*cancel)(void *arg, struct function *function);
+};
+
 struct function {
     const struct function_spec *base; /* what functions.lua says; borrowed from the deployment */
     const struct function_spec *spec; /* of the current instance; `base` while there is none */
@@ -44,6 +52,8 @@ struct function {
     const struct binding *bindings;
     struct instance *current; /* reference; NULL while nothing has loaded */
     struct instance *loading; /* reference; NULL: none under way */
+    bool trying;              /* it has loaded, and is tried */
+    bool fixed;               /* function_hold: loads nothing */
     struct instance
         *fallback;  /* reference: the generation before, while `current` is on trial; else NULL */
     bool suspended; /* its runs hung workers: 503 until its files change */
@@ -96,6 +106,12 @@ void function_free(struct function *function);
 /* Loads a new generation (at once, or after the one that is loading). The load is the function's:
  * its end is told to on_loaded, unless the function ends before. */
 void function_load(struct function *function);
+
+/* The end of its trial. `why`: it does not serve; NULL: it does. */
+void function_settle(struct function *function, const struct err *why);
+
+/* In place of loads: serves that instance, which is ready, from its beginning to its end. */
+void function_hold(struct function *function, struct instance *instance);
 
 /* Would a call be started or queued now? If not, function_call answers it with an error at once. */
 bool function_accepts(const struct function *function);

@@ -295,11 +295,12 @@ static void on_after_done(struct task *task, int status)
     if (status == LUA_ERRMEM)
         inv->budget.end = BUDGET_MEMORY;
     const char *place = status != LUA_OK ? budget_place(&inv->budget, task->co) : NULL;
-    if (status != LUA_OK && inv->budget.end == BUDGET_RUNNING)
+    bool told = !inv->function->services->silent;
+    if (told && status != LUA_OK && inv->budget.end == BUDGET_RUNNING)
         log_message(
             LOG_ERROR, "after_response of %.*s raised: %s", STR_ARG(inv->instance->spec.name),
             lua_type(task->co, -1) == LUA_TSTRING ? lua_tostring(task->co, -1) : "(not a text)");
-    else if (status != LUA_OK && inv->budget.end != BUDGET_CANCELLED)
+    else if (told && status != LUA_OK && inv->budget.end != BUDGET_CANCELLED)
         log_message(LOG_ERROR, "after_response of %.*s passed a limit at %s",
                     STR_ARG(inv->instance->spec.name), place != NULL ? place : "?");
     task_free(task);

@@ -10,7 +10,8 @@ export function journalFiles(dir) {
   return fs.existsSync(folder) ? fs.readdirSync(folder).filter((name) => name.endsWith('.jsonl')).sort().map((name) => path.join(folder, name)) : [];
 }
 
-export const journalLines = (dir) => journalFiles(dir).flatMap((file) => fs.readFileSync(file, 'utf8').split('\n').filter(Boolean));
+// Whole lines: one that is being written may be seen in part.
+export const journalLines = (dir) => journalFiles(dir).flatMap((file) => fs.readFileSync(file, 'utf8').split('\n').slice(0, -1).filter(Boolean));
 
 // Waits for so many records: one is written when its exchange goes, a moment after the answer.
 export async function records(dir, count) {

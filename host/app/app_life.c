@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "channel/channel.h"
+#include "debug/dap_server.h"
 #include "http/packed.h"
 #include "journal/journal.h"
 #include "otlp/otlp.h"
@@ -329,6 +330,7 @@ static void on_change(void *arg)
     app->keep_due = true;
     if ((app->journal != NULL || app->otlp != NULL) && app->current != NULL)
         learn_all(app->current);
+    dap_server_reloaded(app->debug);
 }
 
 /* What the journal keeps from now on, and what no span shows. */
@@ -400,6 +402,7 @@ static void take_deployment(struct app *app, struct deployment *deployment)
     retire(app, before);
     app_revocation_need(app, deployment->config);
     app_fleet_need(app, deployment);
+    dap_server_reloaded(app->debug);
     app->ready = true;
     tell_ready(app);
 }

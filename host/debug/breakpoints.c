@@ -17,6 +17,8 @@ static void free_source(struct breakpoints *all, struct breakpoint_source *sourc
         free(source->list[i].log);
     }
     free(source->list);
+    buf_free(&source->text);
+    free(source->path);
     free(source->name);
     free(source);
 }
@@ -62,7 +64,7 @@ struct breakpoint *breakpoints_find(const struct breakpoints *all, const char *n
 {
     const struct breakpoint_source *source = find_source(all, name);
     for (unsigned i = 0; source != NULL && i < source->count; i++) {
-        if (source->list[i].line == line)
+        if (source->list[i].line == line && source->list[i].wrong == NULL)
             return &source->list[i];
     }
     return NULL;
@@ -100,49 +102,86 @@ bool breakpoints_hit(struct breakpoint *b)
 /* ---- lines with code ---- */
 
 struct lines {
-    struct str text;
     struct breakpoint_source *source; /* whose lines are moved to where there is code */
     int last;
     bool compiles;
 };
+
+/* stack: { [line] = true } */
+static void find_line(lua_State *L, struct breakpoint *b, int last)
+{
+    b->verified = false;
+    b->line = b->asked;
+    b->message = b->wrong != NULL ? b->wrong : "there is no code here or below";
+    for (int line = b->asked; !b->verified && b->wrong == NULL && line <= last; line++) {
+        b->verified = lua_rawgeti(L, -1, line) != LUA_TNIL;
+        lua_pop(L, 1);
+        if (b->verified)
+            b->line = line;
+    }
+    if (b->verified)
+        b->message = NULL;
+}
 
 /* stack: the script, which returns a function: (text) -> { [line] = true }, the last of them */
 static void find_lines(lua_State *L, void *arg)
 {
     struct lines *lines = arg;
     lua_call(L, 0, 1);
-    lua_pushlstring(L, lines->text.ptr, lines->text.len);
+    lua_pushlstring(L, lines->source->text.data, lines->source->text.len);
     lua_call(L, 1, 2);
     lines->compiles = lua_istable(L, -2);
     lines->last = (int)lua_tointeger(L, -1);
     lua_pop(L, 1);
-    for (unsigned i = 0; lines->compiles && i < lines->source->count; i++) {
-        struct breakpoint *b = &lines->source->list[i];
-        for (int line = b->line; !b->verified && b->wrong == NULL && line <= lines->last; line++) {
-            b->verified = lua_rawgeti(L, -1, line) != LUA_TNIL;
-            lua_pop(L, 1);
-            if (b->verified)
-                b->line = line;
-        }
+    for (unsigned i = 0; lines->compiles && i < lines->source->count; i++)
+        find_line(L, &lines->source->list[i], lines->last);
+}
+
+/* In source->text. NULL, or why there are none: then nothing is changed. */
+static const char *find_places(struct breakpoint_source *source)
+{
+    struct err err;
+    struct lines lines = {.source = source};
+    if (own_script_run("share/lines.lua", find_lines, &lines, &err) != 0)
+        return "out of memory";
+    return lines.compiles ? NULL : "this file does not compile";
+}
+
+static const char not_readable[] = "this file cannot be read where luafn runs";
+
+static void verify_none(struct breakpoint_source *source, const char *why)
+{
+    for (unsigned i = 0; i < source->count; i++) {
+        struct breakpoint *b = &source->list[i];
+        b->verified = false;
+        b->line = b->asked;
+        b->message = b->wrong != NULL ? b->wrong : why;
     }
 }
 
-/* NULL, or why there are none. */
-static const char *verify(struct breakpoint_source *source, const char *path)
+static void verify(struct breakpoint_source *source)
+{
+    struct err err;
+    const char *why =
+        script_read(source->path, &source->text, &err) != 0 ? not_readable : find_places(source);
+    if (why != NULL)
+        verify_none(source, why);
+}
+
+/* Has the file another text than it had? Then that is its text now; *there: it is there. */
+static bool has_changed(struct breakpoint_source *source, bool *there)
 {
     struct buf text = BUF_INIT;
     struct err err;
-    struct lines lines = {.source = source};
-    const char *why = NULL;
-    if (script_read(path, &text, &err) != 0)
-        why = "this file cannot be read where luafn runs";
-    lines.text = buf_str(&text);
-    if (why == NULL && own_script_run("share/lines.lua", find_lines, &lines, &err) != 0)
-        why = "out of memory";
-    else if (why == NULL && !lines.compiles)
-        why = "this file does not compile";
-    buf_free(&text);
-    return why;
+    *there = script_read(source->path, &text, &err) == 0;
+    bool same = str_eq(buf_str(&text), buf_str(&source->text));
+    if (same) {
+        buf_free(&text);
+        return false;
+    }
+    buf_free(&source->text);
+    source->text = text;
+    return true;
 }
 
 /* ---- what a client asks for ---- */
@@ -183,7 +222,7 @@ static int read_one(struct breakpoints *all, const json_t *wanted, struct breakp
     const char *hits = member(wanted, "hitCondition");
     json_int_t line = json_integer_value(json_object_get(wanted, "line"));
     b->id = ++all->newest;
-    b->line = line > 0 && line < LIMIT_SCRIPT_BYTES ? (int)line : 1;
+    b->asked = line > 0 && line < LIMIT_SCRIPT_BYTES ? (int)line : 1;
     if (hits != NULL && !read_hits(hits, b))
         b->wrong = "a hit condition is N, == N, >= N, > N or % N";
     return copy(member(wanted, "condition"), &b->condition) &&
@@ -210,18 +249,19 @@ static int read_all(struct breakpoints *all, struct breakpoint_source *source, c
     return rc;
 }
 
-static int tell(const struct breakpoint_source *source, const char *why, json_t *answer)
+json_t *breakpoints_json(const struct breakpoint *b)
+{
+    json_t *one =
+        json_pack("{s:i,s:b,s:i}", "id", (int)b->id, "verified", b->verified, "line", b->line);
+    if (one != NULL && b->message != NULL)
+        (void)json_object_set_new(one, "message", json_string(b->message));
+    return one;
+}
+
+static int tell(const struct breakpoint_source *source, json_t *answer)
 {
     for (unsigned i = 0; i < source->count; i++) {
-        const struct breakpoint *b = &source->list[i];
-        json_t *one =
-            json_pack("{s:i,s:b,s:i}", "id", (int)b->id, "verified", b->verified, "line", b->line);
-        if (one != NULL && !b->verified)
-            (void)json_object_set_new(one, "message",
-                                      json_string(b->wrong != NULL ? b->wrong
-                                                  : why != NULL
-                                                      ? why
-                                                      : "there is no code here or below"));
+        json_t *one = breakpoints_json(&source->list[i]);
         if (one == NULL || json_array_append_new(answer, one) != 0)
             return -ENOMEM;
     }
@@ -255,9 +295,12 @@ int breakpoints_set(struct breakpoints *all, const char *name, const char *path,
     if (source == NULL)
         return -ENOMEM;
     source->name = strdup(name);
-    int rc = source->name != NULL ? read_all(all, source, wanted) : -ENOMEM;
+    source->path = strdup(path);
+    int rc = source->name != NULL && source->path != NULL ? read_all(all, source, wanted) : -ENOMEM;
     if (rc == 0)
-        rc = tell(source, verify(source, path), answer);
+        verify(source);
+    if (rc == 0)
+        rc = tell(source, answer);
     if (rc != 0) {
         free_source(all, source);
         return rc;
@@ -266,4 +309,41 @@ int breakpoints_set(struct breakpoints *all, const char *name, const char *path,
     all->sources = source;
     note_lines(all);
     return 0;
+}
+
+static bool verify_again(struct breakpoint_source *source,
+                         void (*changed)(void *arg, const struct breakpoint *breakpoint,
+                                         const char *name),
+                         void *arg)
+{
+    bool there;
+    struct breakpoint *before = calloc(source->count, sizeof(*before));
+    if (before == NULL || !has_changed(source, &there)) {
+        free(before);
+        return false;
+    }
+    memcpy(before, source->list, source->count * sizeof(*before));
+    if (there)
+        (void)find_places(source);
+    else
+        verify_none(source, not_readable);
+    for (unsigned i = 0; i < source->count; i++) {
+        const struct breakpoint *now = &source->list[i];
+        if (now->line != before[i].line || now->message != before[i].message)
+            changed(arg, now, source->name);
+    }
+    free(before);
+    return true;
+}
+
+void breakpoints_verify(struct breakpoints *all,
+                        void (*changed)(void *arg, const struct breakpoint *breakpoint,
+                                        const char *name),
+                        void *arg)
+{
+    bool any = false;
+    for (struct breakpoint_source *source = all->sources; source != NULL; source = source->next)
+        any = verify_again(source, changed, arg) || any;
+    if (any)
+        note_lines(all);
 }

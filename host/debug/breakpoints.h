@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/str.h"
 
 /* Which hits stand. */
@@ -12,19 +13,22 @@ enum hits { HITS_ANY, HITS_IS, HITS_FROM, HITS_ABOVE, HITS_EVERY };
 
 struct breakpoint {
     unsigned id;
-    int line;        /* where there is code: at or behind the one that was asked for */
+    int asked;       /* line */
+    int line;        /* where there is code: at or behind it */
     bool verified;   /* there is */
     char *condition; /* owned; NULL: none. An expression */
     char *log;       /* owned; NULL: it stands. A text with {expressions} that is told instead */
     enum hits rule;
     uint64_t count; /* of the rule */
     uint64_t hits;
-    const char *wrong; /* why it never stands; NULL: nothing */
+    const char *wrong;   /* why it never stands; NULL: nothing */
+    const char *message; /* why it is not verified; NULL: it is */
 };
 
 struct breakpoint_source {
     struct breakpoint_source *next;
-    char *name; /* owned */
+    char *name, *path; /* owned */
+    struct buf text;   /* owned: of the file, when lines were last found in it */
     struct breakpoint *list;
     unsigned count;
 };
@@ -44,6 +48,17 @@ void breakpoints_clear(struct breakpoints *all);
 int breakpoints_set(struct breakpoints *all, const char *name, const char *path,
                     const json_t *wanted, json_t *answer, const char **why)
     __attribute__((warn_unused_result));
+
+/* Files may have changed: finds the lines that were asked for anew, and tells of each breakpoint
+ * that is elsewhere now, or that there is no place for any more. Of a file that does not compile
+ * nothing is told: what was made of it before runs on. */
+void breakpoints_verify(struct breakpoints *all,
+                        void (*changed)(void *arg, const struct breakpoint *breakpoint,
+                                        const char *name),
+                        void *arg);
+
+/* {id, verified, line, message}, or NULL: no memory. */
+json_t *breakpoints_json(const struct breakpoint *breakpoint);
 
 /* The one of that line, or NULL. */
 struct breakpoint *breakpoints_find(const struct breakpoints *all, const char *name, int line);

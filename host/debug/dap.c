@@ -283,6 +283,27 @@ static const char *on_exception_breakpoints(struct dap *dap, const json_t *argum
     return NULL;
 }
 
+static void on_moved(void *arg, const struct breakpoint *breakpoint, const char *name)
+{
+    struct dap *dap = arg;
+    char source[4096];
+    json_t *told = breakpoints_json(breakpoint);
+    if (told == NULL || snprintf(source, sizeof(source), "@%s", name) >= (int)sizeof(source)) {
+        json_decref(told);
+        return;
+    }
+    (void)json_object_set_new(told, "line", json_integer(breakpoint->line - dap->line_shift));
+    (void)json_object_set_new(told, "source", make_source(dap, source));
+    json_t *body = json_pack("{s:s,s:o}", "reason", "changed", "breakpoint", told);
+    if (body != NULL)
+        send_event(dap, "breakpoint", body);
+}
+
+void dap_reloaded(struct dap *dap)
+{
+    breakpoints_verify(&dap->place->debugger.breakpoints, on_moved, dap);
+}
+
 /* ---- requests: what there is ---- */
 
 struct listing {

@@ -37,5 +37,8 @@ struct dap *dap_new(struct dap_place *place, void (*send)(void *arg, struct str 
 /* Detaches, if it is attached. */
 void dap_free(struct dap *dap);
 
+/* Scripts were loaded anew: the client is told of breakpoints that are elsewhere now. */
+void dap_reloaded(struct dap *dap);
+
 /* A message from the client. False: it has said good-bye, or nothing more is to be had of it. */
 bool dap_take(struct dap *dap, struct str message);

@@ -209,6 +209,12 @@ struct dap_server *dap_server_new(uv_loop_t *loop, int fd, const struct dap_opti
     return NULL;
 }
 
+void dap_server_reloaded(struct dap_server *server)
+{
+    if (server != NULL && server->place.attached != NULL)
+        dap_reloaded(server->place.attached);
+}
+
 void dap_server_close(struct dap_server *server)
 {
     if (server == NULL)

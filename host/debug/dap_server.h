@@ -10,6 +10,8 @@ struct dap_server;
 /* Takes over `fd`, which listens. The options are copied. NULL when out of memory, or where the
  * socket cannot be used. */
 struct dap_server *dap_server_new(uv_loop_t *loop, int fd, const struct dap_options *options);
+/* Scripts were loaded anew. NULL is fine. */
+void dap_server_reloaded(struct dap_server *server);
 /* Says good-bye to all clients: what stands goes on. Freed when the loop has closed its handles.
  * NULL is fine. */
 void dap_server_close(struct dap_server *server);

@@ -18,7 +18,7 @@ export class Dap {
 
   // Attached, with breakpoints { path: lines or objects }, as an editor begins.
   static async attach(t, host, breakpoints = {}, more = {}) {
-    const { port, token } = debugAddress(host);
+    const { port, token } = await debugAddress(host);
     const dap = await Dap.connect(t, port);
     await dap.ask('initialize', { adapterID: 'luafn', linesStartAt1: true, columnsStartAt1: true, pathFormat: 'path' });
     await dap.ask('attach', { token, ...more });
@@ -118,7 +118,7 @@ export class Dap {
 }
 
 // Where it said that a debugger can attach.
-export function debugAddress(host) {
-  const [, port, token] = /a debugger can attach to 127\.0\.0\.1:(\d+), with "token": "([^"]+)"/.exec(host.stderr);
+export async function debugAddress(host) {
+  const [, port, token] = await eventually(() => /a debugger can attach to 127\.0\.0\.1:(\d+), with "token": "([^"]+)"/.exec(host.stderr), 20, 'where a debugger can attach');
   return { port: Number(port), token };
 }

@@ -6,7 +6,14 @@ import test from 'node:test';
 import { Dap, debugAddress } from '../lib/dap.mjs';
 import { deployment, eventually, run, start, write } from '../lib/host.mjs';
 
+const moving = (between) => `return function(event)
+  local a = 1
+${between}  local b = 2
+  return tostring(a + b)
+end
+`;
 const scripts = {
+  moves: moving(''),
   a: `local seen = 0
 local function add(a, b)
   local sum = a + b
@@ -80,6 +87,7 @@ end`,
   local body = { password = "hunter2-hunter2", other = "shown" }
   return "x"
 end`,
+  late: 'return { timeout = 0.4, handler = function() sleep(60) end }',
   plain: 'return function() return "plain" end',
 };
 
@@ -188,7 +196,13 @@ test('one stands: others run on, a reload waits for nothing, and no limit runs o
   const answer = h.call('short');
   const { threadId: id } = await d.stopped();
   const before = Number(await d.evaluate(id, 'before'));
-  for (let begun = Date.now(); Date.now() - begun < 700;) assert.equal((await h.call('plain')).text, 'plain');
+  // Another's limit, longer than its own, runs out meanwhile; and others are answered.
+  const late = h.call('late');
+  for (let over = false; !over;) {
+    assert.equal((await h.call('plain')).text, 'plain');
+    over = await Promise.race([late.then((r) => r.status), new Promise((resolve) => { setImmediate(resolve, false); })]);
+  }
+  assert.equal((await late).status, 504);
   const files = deployment(scripts, { more: 'redact = { "password" },' });
   write(h.dir, { 'scripts/plain.lua': 'return function() return "reloaded" end', 'functions.lua': files['functions.lua'].replace('redact', '-- changed\nredact') });
   await eventually(async () => (await h.call('plain')).text === 'reloaded', 10, 'the reload');
@@ -199,6 +213,47 @@ test('one stands: others run on, a reload waits for nothing, and no limit runs o
   const after = JSON.parse(got.text).after;
   assert.ok(after <= before && after > 0, `${after} of ${before}: the clock stood`);
   assert.doesNotMatch(h.stderr, /watchdog|hangs/);
+});
+
+test('breakpoints are looked for again in what was reloaded', async (t) => {
+  const h = await dev(t);
+  const moves = h.script('moves');
+  const d = await Dap.attach(t, h);
+  const [two, three, wrong] = await d.breakpoints(moves, [2, 3, { line: 4, hitCondition: 'often' }]);
+  assert.deepEqual([two.verified, three.verified, wrong.verified], [true, true, false]);
+  // A file may be read while it is being written: what counts is what is told in the end.
+  const told = async (one, verified, line) => {
+    const { reason, breakpoint } = await d.event('breakpoint', (b) => b.breakpoint.id === one.id && b.breakpoint.verified === verified && b.breakpoint.line === line);
+    assert.deepEqual([reason, breakpoint.source.path], ['changed', moves]);
+    return breakpoint.message;
+  };
+  // Where it was are comments now: it stands below them.
+  write(h.dir, { 'scripts/moves.lua': moving('  -- one\n  -- two\n') });
+  assert.equal(await told(three, true, 5), undefined);
+  await eventually(async () => { // the event may come before the new text serves
+    const answer = h.call('moves');
+    const { threadId: id } = await d.stopped();
+    assert.deepEqual(await d.where(id), [['moves.lua', 2]]);
+    await d.ask('continue', { threadId: id });
+    let over = false;
+    answer.then(() => { over = true; });
+    await eventually(() => over || d.messages.some((m) => m.event === 'stopped'), 20, 'the answer, or where it stands');
+    if (over) return false;
+    await d.stopped();
+    assert.deepEqual(await d.where(id), [['moves.lua', 5]], 'the hit condition that is none stands nowhere');
+    await d.ask('continue', { threadId: id });
+    assert.equal((await answer).text, '3');
+    return true;
+  }, 10, 'the place below');
+  // What does not compile changes nothing, what is shorter has no place for it, and what is as before has all.
+  write(h.dir, { 'scripts/moves.lua': 'return function(' });
+  await h.says(/moves\.lua.*(unexpected|expected)/);
+  write(h.dir, { 'scripts/moves.lua': '-- short\nreturn function() return "short" end' });
+  assert.match(await told(three, false, 3), /no code here or below/);
+  write(h.dir, { 'scripts/moves.lua': moving('') });
+  assert.equal(await told(three, true, 3), undefined);
+  fs.rmSync(moves);
+  assert.match(await told(two, false, 2), /cannot be read/);
 });
 
 test('after a wait, in coroutines, in functions of parallel, in modules', async (t) => {
@@ -295,7 +350,7 @@ test('secrets are not shown', async (t) => {
 
 test('who leaves, in peace or not, or speaks nonsense: the request goes on', async (t) => {
   const h = await dev(t);
-  const { port } = debugAddress(h);
+  const { port } = await debugAddress(h);
   const leave = {
     disconnects: (d) => d.ask('disconnect'),
     'is gone': (d) => d.socket.destroy(),
@@ -321,7 +376,7 @@ test('who leaves, in peace or not, or speaks nonsense: the request goes on', asy
 
 test('the token, one client at a time, and what is not known', async (t) => {
   const h = await dev(t);
-  const { port, token } = debugAddress(h);
+  const { port, token } = await debugAddress(h);
   const d = await Dap.connect(t, port);
   const able = await d.ask('initialize', { adapterID: 'luafn' });
   assert.deepEqual([able.supportsConditionalBreakpoints, able.supportsStepBack, able.exceptionBreakpointFilters[0].filter], [true, undefined, 'uncaught']);
@@ -359,7 +414,7 @@ test('paths of another machine, and the token is kept for its owner', async (t) 
   assert.equal((await answer).text, 'total 2');
   const file = path.join(h.dir, '.luafn/debug-token');
   assert.equal(fs.statSync(file).mode & 0o777, 0o600);
-  assert.equal(fs.readFileSync(file, 'utf8').trim(), debugAddress(h).token);
+  assert.equal(fs.readFileSync(file, 'utf8').trim(), (await debugAddress(h)).token);
 });
 
 test('it is for loopback alone', async (t) => {

@@ -309,13 +309,28 @@ static struct renewal *find(struct app *app, const unsigned char digest[DIGEST_B
     return NULL;
 }
 
+/* Forgets the oldest that has ended; who still comes with the cookie before it asks the store. */
+static void make_room(struct app *app)
+{
+    list_each(node, &app->login.renewals)
+    {
+        struct renewal *r = container_of(node, struct renewal, node);
+        if (r->state != RENEWAL_ASKING && !r->busy) {
+            drop(r);
+            return;
+        }
+    }
+}
+
 /* NULL: there is no room. Else it may have ended already. */
 static struct renewal *begin(struct session_wait *w, const unsigned char digest[DIGEST_BYTES],
                              double now)
 {
     struct app *app = w->app;
-    struct renewal *r =
-        app->login.renewal_count < LIMIT_LOGIN_RENEWALS ? calloc(1, sizeof(*r)) : NULL;
+    if (app->login.renewal_count == LIMIT_LOGIN_RENEWALS)
+        make_room(app);
+    bool room = app->login.renewal_count < LIMIT_LOGIN_RENEWALS;
+    struct renewal *r = room ? calloc(1, sizeof(*r)) : NULL;
     if (r == NULL)
         return NULL;
     arena_init(&r->arena);

@@ -224,7 +224,7 @@
 
 /* ---- browsers that sign in ---- */
 #define LIMIT_LOGIN_CALLS    64     /* a worker asks of their issuer, at once */
-#define LIMIT_LOGIN_RENEWALS 1024   /* of sessions, a worker, now and in the last minute */
+#define LIMIT_LOGIN_RENEWALS 1024   /* of sessions, a worker, under way or remembered */
 #define LIMIT_LOGIN_TOKEN    3600.0 /* seconds that a token lives whose issuer does not say */
 /* None lives longer: so long it is known who has signed out. */
 #define LIMIT_LOGIN_SESSION  LIMIT_REVOCATION_LIFE

@@ -106,13 +106,13 @@ async function sweep(w, name, make, forever) {
 }
 
 test('memory: each allocation of a sign-in, a session, its renewal and its end fails', { skip: SANITIZED && 'a sanitizer has a malloc of its own' }, async (t) => {
-  const w = await world(t);
-  for (const [name, make] of Object.entries(steps(w))) assert.equal((await attack(w, `${name}, warming up`, make)).kind, 'right');
-  const before = descriptors(w.worker);
-  for (const [name, make] of Object.entries(steps(w))) {
+  for (const name of Object.keys(steps())) {
     await t.test(name, async (s) => {
-      for (const forever of [false, true]) s.diagnostic(`${forever ? 'from then on' : 'once'}: ${await sweep(w, name, make, forever)}`);
+      const w = await world(s);
+      for (const [other, make] of Object.entries(steps(w))) assert.equal((await attack(w, `${other}, warming up`, make)).kind, 'right');
+      const before = descriptors(w.worker);
+      for (const forever of [false, true]) s.diagnostic(`${forever ? 'from then on' : 'once'}: ${await sweep(w, name, steps(w)[name], forever)}`);
+      await eventually(() => descriptors(w.worker) <= before, 5, `descriptors ${descriptors(w.worker)}, before ${before}`);
     });
   }
-  await eventually(() => descriptors(w.worker) <= before, 5, `descriptors ${descriptors(w.worker)}, before ${before}`);
 });

@@ -5,9 +5,9 @@ import http from 'node:http';
 import path from 'node:path';
 import test from 'node:test';
 import { Visitor as Browser } from '../lib/cookies.mjs';
-import { config, eventually, folder, run, start, write } from '../lib/host.mjs';
+import { config, eventually, folder, run, SLOW, start, write } from '../lib/host.mjs';
 import { AUDIENCE, token } from '../lib/issuer.mjs';
-import { cookie, HTML, provider, SECRET, session, signIn } from '../lib/sign-in.mjs';
+import { cookie, forge, HTML, provider, SECRET, session, signIn } from '../lib/sign-in.mjs';
 import { answer, rawUpstream } from '../lib/upstream.mjs';
 
 const ECHO = 'return function(event, context) return { statusCode = 200, headers = { ["Content-Type"] = "application/json" }, body = json.encode { sub = context.identityContext and context.identityContext.claims.sub, cookie = event.headers.cookie, authorization = event.headers.authorization, query = event.rawQuery } } end';
@@ -328,6 +328,33 @@ test('renewed: once for all who ask, on all workers, whatever becomes of who ask
   assert.match(metrics, /luafn_sessions_renewed_total [1-9]/);
   assert.match(metrics, /luafn_sessions_begun_total 4/);
   assert.match(metrics, /luafn_sessions_ended_total 2/);
+});
+
+test('more renewals than a worker remembers: none is refused for it, and who comes late finds what came of his', async (t) => {
+  const { op, h } = await site(t);
+  op.refresh = 3600;
+  const due = Array.from({ length: 1100 }, (_, i) => {
+    op.live.add(`of-${i}`);
+    return forge(op, { refresh: `of-${i}`, good: 0, renew: 0 });
+  });
+  const status = async (value) => (await h.get('/page', { cookie: `__Host-luafn=${value}` })).status;
+  const left = [...due];
+  await Promise.all(Array.from({ length: 8 }, async () => { for (let value; (value = left.pop());) assert.equal(await status(value), 200); }));
+  assert.equal(op.renewed, due.length);
+  if (SLOW > 1) return; // it is remembered for a minute
+  assert.equal(await status(due.at(-1)), 200, 'the first of them');
+  assert.equal(op.renewed, due.length);
+});
+
+test('what is sealed, but is no session of this host: another purpose, issuer or secret, ended, without a name', async (t) => {
+  const { op, h } = await site(t);
+  const status = async (value) => (await h.get('/page', { cookie: `__Host-luafn=${value}` })).status;
+  const now = Date.now() / 1000;
+  assert.equal(await status(forge(op)), 200);
+  for (const more of [{ until: now - 1 }, { until: 'later' }, { iss: 'https://evil.example/' }, { iss: 1 }, { iss: undefined }, { id: '' }, { id: undefined }, { id: 7 }, { token: 7 }, { token: 'x.y.z' }]) assert.equal(await status(forge(op, more)), 401, JSON.stringify(more));
+  for (const how of [{ secret: `${SECRET}!` }, { purpose: 'sign-in' }, { purpose: 'renewal' }, { purpose: 'session in the store' }, { purpose: '' }]) assert.equal(await status(forge(op, {}, how)), 401, JSON.stringify(how));
+  const value = forge(op, { token: 'x' });
+  for (let i = 0; i < value.length; i += 7) assert.equal(await status(value.slice(0, i)), 401, 'cut');
 });
 
 test('neither scripts nor the journal see the secrets', async (t) => {

@@ -227,19 +227,18 @@ static struct function *find_function(const struct lambda *l, struct str queue)
 static bool run_record(struct lambda *l, const struct lambda_record *record,
                        struct function *function)
 {
-    struct app *app = &l->local.app;
+    struct job_call job = {.id = record->id, .attempt = record->attempt};
     struct local_call call = {.ex = NULL};
-    struct str name = function->base->name;
+    struct str prefix = l->local.app.current->config->prefix;
     bool good = false;
     if (local_call_new(&call) != 0)
         return false;
     call.function = function;
-    app->options.direct = true;
-    if (lambda_event_job(record, &call, app->current->config->prefix, name) == 0) {
+    call.job = &job;
+    if (lambda_event_job(record, &call, prefix, function->base->name) == 0) {
         send_call(l, &call);
         good = wait_for(l, &call, false) && !call.broken && call.ex->res.status < 500;
     }
-    app->options.direct = false;
     finish(l, &call);
     return good;
 }

@@ -381,11 +381,16 @@ size_t lambda_event_records(const struct lambda_event *event)
 int lambda_event_record(const struct lambda_event *event, size_t index, struct lambda_record *out)
 {
     const json_t *record = json_array_get(json_object_get(event->root, "Records"), index);
+    const json_t *attributes = json_object_get(record, "attributes");
     struct str arn = text_at(record, "eventSourceARN"), part = {NULL, 0};
+    uint64_t received = 1;
+    if (str_to_u64(text_at(attributes, "ApproximateReceiveCount"), UINT32_MAX, &received) != 0)
+        received = 1;
     *out =
         (struct lambda_record){.id = text_at(record, "messageId"), .body = text_at(record, "body")};
     while (str_split_next(&arn, ':', &part))
         out->queue = part;
+    out->attempt = (unsigned)received;
     out->ordered = str_ends_with(out->queue, STR(".fifo"));
     out->queue.len -= out->ordered ? sizeof(".fifo") - 1 : 0;
     return out->id.len > 0 && out->body.ptr != NULL ? 0 : -EINVAL;

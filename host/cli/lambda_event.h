@@ -30,6 +30,7 @@ void lambda_event_answer(const struct lambda_event *event, struct local_call *ca
 struct lambda_record {
     struct str id, body;
     struct str queue; /* its name, without ".fifo" */
+    unsigned attempt; /* how often it has been received, with this; from 1 on */
     bool ordered;     /* of a FIFO queue: none may be done after one that failed */
 };
 

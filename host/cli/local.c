@@ -216,7 +216,10 @@ void local_send(struct local *local, struct local_call *call)
     exchange_identify(call->ex);
     if (call->id.len > 0 && call->id.len < sizeof(call->ex->request_id))
         snprintf(call->ex->request_id, sizeof(call->ex->request_id), "%.*s", STR_ARG(call->id));
-    if (call->function != NULL)
+    if (call->job != NULL)
+        app_call_job(&local->app, call->function, call->ex, call->job, call->ex->req.path, NULL,
+                     (struct str){NULL, 0});
+    else if (call->function != NULL)
         app_call_scheduled(&local->app, call->function, call->ex);
     else
         app_on_request(&local->app, call->ex);

@@ -43,6 +43,7 @@ struct local_call {
     struct buf streamed;       /* owned: the body, where it comes in pieces */
     struct str id;             /* borrowed: in place of the request's own; empty: none */
     struct function *function; /* goes there without being judged; NULL: as any other request */
+    struct job_call *job;      /* borrowed: of `function`; NULL: it is no job of a queue */
     size_t taken;              /* of it; counts where `paced` */
     bool paced;                /* set by who takes pieces as they come: who writes waits for that */
     bool begun;                /* the head is there */

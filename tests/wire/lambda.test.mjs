@@ -26,7 +26,7 @@ const SCRIPTS = {
   job: `return function(event)
     if event.body == "bad" then error("bad") end
     if event.body == "no" then return { statusCode = 500 } end
-    kv.set("job:" .. event.body, event.headers["x-nf-event"])
+    kv.set("job:" .. event.body, event.headers["x-nf-event"] .. " " .. event.job.id .. " " .. event.job.attempt)
     return { statusCode = 200 }
   end`,
   job_done: `return function(event) return tostring(kv.get("job:" .. event.queryStringParameters.k)) end`,
@@ -239,9 +239,9 @@ test('messages of SQS: what failed is told', async (t) => {
   const failed = async (event) => JSON.parse((await api.call(event)).body).batchItemFailures.map((f) => f.itemIdentifier);
   const done = async (k) => (await api.http(urlEvent('GET', `${NF}/job_done`, { query: `k=${k}` }))).body;
   assert.deepEqual(await failed(queueEvent('job', ['a', 'bad', '{"b":1}', 'no', 'c'])), ['m1', 'm3']);
-  assert.deepEqual([await done('a'), await done('c')], ['queue', 'queue']);
+  assert.deepEqual([await done('a'), await done('c')], ['queue m0 2', 'queue m4 2']);
   assert.deepEqual(await failed(queueEvent('job.fifo', ['d', 'bad', 'e'])), ['m1', 'm2'], 'in their order');
-  assert.deepEqual([await done('d'), await done('e')], ['queue', 'nil']);
+  assert.deepEqual([await done('d'), await done('e')], ['queue m0 2', 'nil']);
   assert.deepEqual(await failed(queueEvent('work', ['bg'])), []);
   assert.equal((await api.http(urlEvent('GET', `${NF}/worked`))).body, 'bg', 'a background function is waited for');
   const named = await begin(t, { env: { _HANDLER: 'job' } });

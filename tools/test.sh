@@ -115,7 +115,7 @@ fleet() {
         fi
         export FLEET=$why
     fi
-    node_tier fleet
+    CONCURRENCY=1 node_tier fleet # its files are all in the same network
 }
 
 for tier in "$@"; do

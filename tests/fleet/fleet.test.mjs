@@ -5,6 +5,7 @@ import { deployment, eventually, lua, sleep, write } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { CALL, call } from '../lib/kv.mjs';
 import { Redis, Sentinel } from '../lib/redis.mjs';
+import { gate } from '../lib/upstream.mjs';
 import { FAKETIME, fleet, front, hub, share, SKIP } from './net.mjs';
 
 const OK = 'return function() return "ok" end';
@@ -126,6 +127,32 @@ test('a host that is cut off is passed over and comes back; a store that restart
   await redis.begin();
   for (const machine of machines) await eventually(async () => (await call(machine.host, 'incr', 'again'))[0] !== null, 10, 'each takes it up');
   assert.equal((await call(at, 'get', 'n'))[0], null, 'it is empty');
+});
+
+test('a host with a job is killed: another runs it within 15 s', options, async (t) => {
+  const redis = await Redis.start(t, BIND);
+  const g = await gate(t);
+  const port = Number(new globalThis.URL(g.url).port);
+  await share(t, port);
+  const files = deployment({
+    send: 'return function() return queue.send("work", 1) end',
+    work: `return function(event) log.info("begun") fetch("http://10.99.0.1:${port}") end`,
+  }, { fields: { work: 'fetch = { "10.99.0.1" }, timeout = 60' } });
+  const machines = await fleet(t, files, { count: 2, env: { KV_URL: URL(redis) } });
+  assert.equal((await machines[0].host.call('send')).text.length, 26);
+  await g.asked();
+  const has = (machine) => machine.host.stderr.includes('"begun"');
+  const one = await eventually(() => machines.find(has), 10, 'one runs it');
+  const other = machines.find((machine) => machine !== one);
+  one.host.kill('SIGKILL');
+  const killed = performance.now();
+  await one.host.exit;
+  await eventually(() => has(other), 20, 'the other runs it');
+  const seconds = (performance.now() - killed) / 1000;
+  assert.ok(seconds > 5 && seconds < 15, `after ${seconds} s`);
+  await eventually(() => { g.open(); return other.host.stderr.includes('"job ended"'); }, 10, 'it ends');
+  await one.serve(files, { env: { KV_URL: URL(redis) } });
+  t.diagnostic(`after ${seconds.toFixed(1)} s`);
 });
 
 test('an issuer that is down: hosts that have its keys go on, a token revoked at one is refused at all', options, async (t) => {

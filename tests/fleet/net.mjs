@@ -16,6 +16,7 @@ const ip = (...args) => execFileSync('ip', args, { stdio: ['ignore', 'ignore', '
 export const SKIP = process.env.FLEET === '1' ? false : process.env.FLEET ?? 'make fleet runs these in namespaces of their own';
 
 export function hub() {
+  try { ip('link', 'del', 'br0'); } catch { /* no other file was here before */ }
   ip('link', 'set', 'lo', 'up');
   ip('link', 'add', 'br0', 'type', 'bridge');
   ip('addr', 'add', `${HUB}/24`, 'dev', 'br0');

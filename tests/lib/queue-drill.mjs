@@ -87,6 +87,7 @@ export async function queueDrill(t, { jobs, kills, hosts = 2, server = true, lan
   const count = { workers: 0, hosts: 0, servers: 0 };
   const kill = async (i) => {
     const machine = machines[i % hosts];
+    await sleep(Math.random() / 50); // at any moment of what is under way
     if (server && i % 10 === 9) {
       count.servers++;
       await redis.stop();

@@ -20,6 +20,7 @@
 #include "store/store.h"
 #include "app/watch.h"
 
+struct dap_options;
 struct dap_server;
 struct journal;
 struct otlp;
@@ -387,6 +388,8 @@ void app_dev_decorate(struct exchange *ex);
 bool app_journal(struct app *app, struct exchange *ex, struct str path);
 /* Ends the answers of those who follow it. */
 void app_journal_close(struct app *app);
+/* app_debug.c: what a debugger is told of this app. */
+struct dap_options app_debug_options(struct app *app, struct str token);
 /* app_debug.c: lets debuggers attach; once, with a server. */
 void app_debug_open(struct app *app);
 /* What stands for one goes on. */

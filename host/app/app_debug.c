@@ -31,12 +31,15 @@ static struct str root(void *arg)
     return app->current->config->folder;
 }
 
+struct dap_options app_debug_options(struct app *app, struct str token)
+{
+    return (struct dap_options){
+        .token = token, .each_function = each_function, .root = root, .arg = app};
+}
+
 void app_debug_open(struct app *app)
 {
-    const struct dap_options options = {.token = app->options.debug_token,
-                                        .each_function = each_function,
-                                        .root = root,
-                                        .arg = app};
+    const struct dap_options options = app_debug_options(app, app->options.debug_token);
     if (options.token.len == 0)
         return;
     app->debug = dap_server_new(app->loop, app->options.debug_fd, &options);

@@ -2,7 +2,8 @@
  *
  * The request goes straight to its function in an app without a port: who may call it was judged
  * when it was recorded, and its claims are in the record. What it asks of the outside is answered
- * from the record (journal/replayer.h); nothing is sent or stored. */
+ * from the record (journal/replayer.h); nothing is sent or stored. Under a debugger it may be made
+ * more than once: who goes back gets a whole new app, and the same request again. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +16,11 @@
 #include "cli/dev_place.h"
 #include "cli/local.h"
 #include "cli/replay_compare.h"
+#include "cli/replay_debug.h"
 #include "cli/replay_test.h"
 #include "journal/journal_reader.h"
 #include "lua/seed.h"
+#include "run/task.h"
 
 struct replay {
     const char *config_file, *id, *against;
@@ -27,6 +30,7 @@ struct replay {
     char *line;              /* owned */
     json_t *record;          /* owned */
     struct journal *journal; /* owned */
+    struct replay_debug debug;
 };
 
 /* ---- the record ---- */
@@ -78,12 +82,38 @@ static int out_of_memory(void)
 
 /* ---- the run ---- */
 
-static void drive(struct local *local, struct rerun *run, const struct function *function)
+/* False: it is to be begun anew. */
+static bool drive(struct replay *r, struct local *local, struct rerun *run,
+                  struct function *function)
 {
     enum rerun_turn turn;
-    while ((turn = rerun_turn(run, function)) != RERUN_OVER)
-        uv_run(&local->loop, turn == RERUN_MOVED ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    while ((turn = rerun_turn(run, function)) != RERUN_OVER) {
+        bool rests = turn == RERUN_BUSY && !task_queue_is_busy() && replay_debug_rest(&r->debug);
+        uv_run(&local->loop, turn == RERUN_MOVED || rests ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+        if (replay_debug_turn(&r->debug))
+            continue;
+        function_cancel_all(function);
+        return false;
+    }
     local_finish(local);
+    return true;
+}
+
+static int run_to_its_end(struct replay *r, struct local *local, struct rerun *run,
+                          struct function *function)
+{
+    struct app *app = &local->app;
+    int rc = replay_debug_begin(&r->debug, app, origin_hash(function->origin));
+    if (rc != 0)
+        return rc;
+    app_call_recorded(app, app->current->router, function, run->ex, run->claims);
+    run->claims = NULL;
+    if (!drive(r, local, run, function))
+        return 0;
+    rc = replay_compare(run, r->json);
+    fflush(stdout);
+    replay_debug_end(&r->debug, replayer_divergence(run->replayer));
+    return rc;
 }
 
 static int write_test(const struct replay *r, const struct function *function)
@@ -112,14 +142,7 @@ static int run_again(struct replay *r, struct local *local)
     if (r->test)
         return write_test(r, function);
     int rc = rerun_open(&run, r->record, r->journal, function->services, &err);
-    if (rc == 0) {
-        app_call_recorded(app, app->current->router, function, run.ex, run.claims);
-        run.claims = NULL;
-        drive(local, &run, function);
-        rc = replay_compare(&run, r->json);
-    } else {
-        rc = cli_fault("%s", err.text);
-    }
+    rc = rc == 0 ? run_to_its_end(r, local, &run, function) : cli_fault("%s", err.text);
     rerun_close(&run);
     return rc;
 }
@@ -134,27 +157,40 @@ static int open_journal(struct replay *r, const struct config *config)
     return 0;
 }
 
-static int replay(struct replay *r)
+static int run_once(struct replay *r, struct local *local)
 {
-    struct local local;
-    int rc = read_record(r);
-    if (rc != 0)
-        return rc;
     const char *const instead[] = {member(r->record, "function"), r->against, NULL};
     const struct local_options options = {.config_file = r->config_file,
                                           .bindings = bindings,
                                           .instead = r->against != NULL ? instead : NULL};
-    seed_set((unsigned)json_integer_value(json_object_get(r->record, "seed")));
     log_setup(LOG_FORMAT_TEXT, LOG_WARN);
-    rc = local_open(&local, &options);
+    int rc = local_open(local, &options);
     log_setup(LOG_FORMAT_NONE, LOG_ERROR);
     clock_set(json_number_value(json_object_get(r->record, "time")));
     if (rc == 0)
-        rc = open_journal(r, local.app.current->config);
+        rc = open_journal(r, local->app.current->config);
     if (rc == 0)
-        rc = run_again(r, &local);
+        rc = run_again(r, local);
     clock_reset();
-    local_close(&local);
+    local_close(local);
+    journal_free(r->journal);
+    r->journal = NULL;
+    return rc;
+}
+
+static int replay(struct replay *r)
+{
+    struct local local; /* at one address: a debugger knows it */
+    int rc = read_record(r);
+    if (rc == 0)
+        rc = replay_debug_open(&r->debug, &command_replay, r->config_file);
+    seed_set((unsigned)json_integer_value(json_object_get(r->record, "seed")));
+    while (rc == 0) {
+        rc = run_once(r, &local);
+        if (!r->debug.again)
+            break;
+    }
+    replay_debug_close(&r->debug);
     return rc;
 }
 
@@ -165,6 +201,7 @@ static int run(int argc, char **argv)
                                      {"--against", OPTION_TEXT, &r.against},
                                      {"--test", OPTION_FLAG, &r.test},
                                      {"--json", OPTION_FLAG, &r.json},
+                                     {"--debug", OPTION_ADDRESS, &r.debug.socket.wanted},
                                      {NULL, OPTION_FLAG, NULL}};
     char against[4096];
     int rc = cli_parse(&command_replay, argc, argv, options, &r.id, 1, NULL);
@@ -172,6 +209,8 @@ static int run(int argc, char **argv)
         return rc;
     if (r.id == NULL)
         return cli_usage(&command_replay, "an id is missing; `luafn journal` lists them");
+    if (r.test && r.debug.socket.wanted != NULL)
+        return cli_usage(&command_replay, "--test runs nothing that --debug could stop");
     if (r.against != NULL && realpath(r.against, against) == NULL)
         return cli_fault("%s cannot be read: %s", r.against, strerror(errno));
     if (r.against != NULL)
@@ -179,7 +218,6 @@ static int run(int argc, char **argv)
     if (cli_state_path(r.config_file, "journal", r.folder, sizeof(r.folder)) != 0)
         return cli_fault("the path of %s is too long", r.config_file);
     rc = replay(&r);
-    journal_free(r.journal);
     json_decref(r.record);
     free(r.line);
     return rc;

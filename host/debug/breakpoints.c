@@ -82,6 +82,14 @@ struct breakpoint *breakpoints_by_id(const struct breakpoints *all, unsigned id)
     return NULL;
 }
 
+void breakpoints_begin(struct breakpoints *all)
+{
+    for (struct breakpoint_source *source = all->sources; source != NULL; source = source->next) {
+        for (unsigned i = 0; i < source->count; i++)
+            source->list[i].hits = 0;
+    }
+}
+
 bool breakpoints_hit(struct breakpoint *b)
 {
     b->hits++;

@@ -72,5 +72,7 @@ static inline bool breakpoints_may(const struct breakpoints *all, int line)
 }
 bool breakpoints_has(const struct breakpoints *all, const char *name);
 
+/* A run begins: none was met. */
+void breakpoints_begin(struct breakpoints *all);
 /* It was met, and its condition holds: counts, and says whether it is its turn. */
 bool breakpoints_hit(struct breakpoint *breakpoint);

@@ -24,8 +24,9 @@ struct dap {
     char *local_root, *remote_root; /* owned: of attach; NULL: paths are the same there and here */
     bool over;
     /* to be done after the response */
-    struct debugger_thread *go;
+    struct debugger_thread *go, *back;
     enum debugger_mode mode;
+    bool to_breakpoint;
     bool tell_initialized, tell_configured;
 };
 
@@ -146,6 +147,12 @@ static void on_gone(void *arg, unsigned id)
     send_event(arg, "thread", json_pack("{s:s,s:i}", "reason", "exited", "threadId", (int)id));
 }
 
+static void on_again(void *arg)
+{
+    const struct dap *dap = arg;
+    dap->place->options.again(dap->place->options.run_arg);
+}
+
 static void on_output(void *arg, struct str text, const char *source, int line)
 {
     struct dap *dap = arg;
@@ -178,6 +185,8 @@ static const char *on_initialize(struct dap *dap, const json_t *arguments, json_
     dap->line_shift = json_is_false(json_object_get(arguments, "linesStartAt1")) ? 1 : 0;
     for (size_t i = 0; i < sizeof(able) / sizeof(able[0]); i++)
         (void)json_object_set_new(body, able[i], json_true());
+    if (dap->place->options.again != NULL)
+        (void)json_object_set_new(body, "supportsStepBack", json_true());
     (void)json_object_set_new(
         body, "exceptionBreakpointFilters",
         json_pack("[{s:s,s:s,s:s,s:b}]", "filter", "uncaught", "label", "Uncaught errors",
@@ -283,6 +292,11 @@ static const char *on_exception_breakpoints(struct dap *dap, const json_t *argum
     return NULL;
 }
 
+void dap_terminate(struct dap *dap)
+{
+    send_event(dap, "terminated", NULL);
+}
+
 static void on_moved(void *arg, const struct breakpoint *breakpoint, const char *name)
 {
     struct dap *dap = arg;
@@ -334,8 +348,7 @@ static void add_threads(void *arg, struct function *function)
     list_each(node, &function->invocations)
     {
         struct invocation *inv = container_of(node, struct invocation, in_function);
-        for (struct list *one = inv->tasks.next; !inv->instance->spec.is_dev && one != &inv->tasks;
-             one = one->next)
+        for (struct list *one = inv->tasks.next; one != &inv->tasks; one = one->next)
             add_thread(arg, container_of(one, struct task, siblings));
     }
 }
@@ -508,6 +521,27 @@ static const char *on_step_out(struct dap *dap, const json_t *arguments, json_t 
     return let_go(dap, arguments, DEBUGGER_OUT);
 }
 
+static const char *go_back(struct dap *dap, const json_t *arguments, bool to_breakpoint)
+{
+    if (dap->place->options.again == NULL)
+        return "only a recorded request goes back: `luafn replay ID --debug`";
+    dap->back = standing(dap, arguments);
+    dap->to_breakpoint = to_breakpoint;
+    return dap->back != NULL ? NULL : not_stopped;
+}
+
+static const char *on_step_back(struct dap *dap, const json_t *arguments, json_t *body)
+{
+    (void)body;
+    return go_back(dap, arguments, false);
+}
+
+static const char *on_reverse_continue(struct dap *dap, const json_t *arguments, json_t *body)
+{
+    (void)body;
+    return go_back(dap, arguments, true);
+}
+
 static const char *on_pause(struct dap *dap, const json_t *arguments, json_t *body)
 {
     (void)body;
@@ -536,11 +570,13 @@ static const struct {
     {"launch", true, on_attach},
     {"next", false, on_next},
     {"pause", false, on_pause},
+    {"reverseContinue", false, on_reverse_continue},
     {"scopes", false, on_scopes},
     {"setBreakpoints", false, on_breakpoints},
     {"setExceptionBreakpoints", false, on_exception_breakpoints},
     {"setVariable", false, on_set_variable},
     {"stackTrace", false, on_stack_trace},
+    {"stepBack", false, on_step_back},
     {"stepIn", false, on_step_in},
     {"stepOut", false, on_step_out},
     {"threads", false, on_threads},
@@ -582,16 +618,18 @@ static void respond(struct dap *dap, const json_t *request, const char *command,
 
 static void go_on(struct dap *dap)
 {
-    struct debugger_thread *thread = dap->go;
+    struct debugger_thread *thread = dap->go, *back = dap->back;
     bool initialized = dap->tell_initialized, configured = dap->tell_configured;
-    dap->go = NULL;
+    dap->go = dap->back = NULL;
     dap->tell_initialized = dap->tell_configured = false;
     if (initialized)
         send_event(dap, "initialized", NULL);
     if (thread != NULL)
         debugger_go_on(thread, dap->mode);
+    if (back != NULL)
+        debugger_go_back(&dap->place->debugger, back, dap->to_breakpoint);
     if (configured && dap->place->options.configured != NULL)
-        dap->place->options.configured(dap->place->options.arg);
+        dap->place->options.configured(dap->place->options.run_arg);
 }
 
 bool dap_take(struct dap *dap, struct str message)
@@ -623,6 +661,8 @@ struct dap *dap_new(struct dap_place *place, void (*send)(void *arg, struct str 
     dap->arg = arg;
     dap->listener = (struct debugger_listener){
         .stopped = on_stopped, .gone = on_gone, .output = on_output, .arg = dap};
+    if (place->options.again != NULL)
+        dap->listener.again = on_again;
     return dap;
 }
 

@@ -18,10 +18,15 @@ struct dap_options {
                           void *visit_arg);
     /* The folder of functions.lua, absolute. */
     struct str (*root)(void *arg);
-    /* Somebody has attached and said where to stand; NULL: that changes nothing. */
-    void (*configured)(void *arg);
-    bool stops_at_entry; /* where the client does not say otherwise */
     void *arg;
+    /* Where one run is debugged, with run_arg; NULL: many are. Somebody has attached and said where
+     * to stand. */
+    void (*configured)(void *run_arg);
+    /* The run is over and shall be made again, from the loop's next turn on; then
+     * debugger_begin_run(). NULL: runs cannot be, and nobody steps back. */
+    void (*again)(void *run_arg);
+    void *run_arg;
+    bool stops_at_entry; /* where the client does not say otherwise */
 };
 
 /* What all clients share. */
@@ -39,6 +44,9 @@ void dap_free(struct dap *dap);
 
 /* Scripts were loaded anew: the client is told of breakpoints that are elsewhere now. */
 void dap_reloaded(struct dap *dap);
+
+/* There is nothing more to debug: the client is told, and leaves. */
+void dap_terminate(struct dap *dap);
 
 /* A message from the client. False: it has said good-bye, or nothing more is to be had of it. */
 bool dap_take(struct dap *dap, struct str message);

@@ -215,6 +215,34 @@ void dap_server_reloaded(struct dap_server *server)
         dap_reloaded(server->place.attached);
 }
 
+void dap_server_begin_run(struct dap_server *server)
+{
+    debugger_begin_run(&server->place.debugger);
+}
+
+bool dap_server_stands(const struct dap_server *server)
+{
+    return debugger_stands(&server->place.debugger);
+}
+
+bool dap_server_is_attached(const struct dap_server *server)
+{
+    return server->place.attached != NULL;
+}
+
+void dap_server_terminate(struct dap_server *server)
+{
+    if (server->place.attached != NULL)
+        dap_terminate(server->place.attached);
+}
+
+void dap_server_tell(struct dap_server *server, struct str text)
+{
+    const struct debugger_listener *listener = server->place.debugger.listener;
+    if (server->place.attached != NULL)
+        listener->output(listener->arg, text, NULL, 0);
+}
+
 void dap_server_close(struct dap_server *server)
 {
     if (server == NULL)

@@ -389,7 +389,8 @@ test('the token, one client at a time, and what is not known', async (t) => {
   const second = await Dap.connect(t, port);
   await second.ask('initialize', { adapterID: 'luafn' });
   assert.match(await second.refused('attach', { token }), /another debugger/);
-  for (const command of ['stepBack', 'nonsense', 'gotoTargets']) assert.match(await d.refused(command, {}), /not known/);
+  for (const command of ['stepBack', 'reverseContinue']) assert.match(await d.refused(command, { threadId: 1 }), /luafn replay ID --debug/);
+  for (const command of ['nonsense', 'gotoTargets']) assert.match(await d.refused(command, {}), /not known/);
   for (const command of ['next', 'stackTrace', 'scopes', 'variables', 'setVariable', 'evaluate', 'exceptionInfo', 'pause', 'setBreakpoints']) await d.refused(command, { threadId: 99, frameId: -1, variablesReference: 1e12 });
   await d.ask('disconnect');
   await d.ended;

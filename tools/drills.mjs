@@ -6,6 +6,7 @@
 //   node tools/drills.mjs soak [--minutes 20]
 //   node tools/drills.mjs schedule [--minutes 10]
 //   node tools/drills.mjs queue [--jobs 10000] [--kills 100] [--rate 100]
+//   node tools/drills.mjs replay [--requests 1000]
 //   node tools/drills.mjs reloads [--reloads 10000]
 //   node tools/drills.mjs slow [--connections 1000] [--seconds 60]
 //   node tools/drills.mjs idle [--connections 10000]
@@ -17,6 +18,7 @@ import { atomicWrite, mixDrill, renameDrill } from '../tests/lib/drill.mjs';
 import { deployDrill } from '../tests/lib/deploy-drill.mjs';
 import { deployment, eventually, folder, sleep, start } from '../tests/lib/host.mjs';
 import { queueDrill } from '../tests/lib/queue-drill.mjs';
+import { replayDrill } from '../tests/lib/replay-drill.mjs';
 import { scheduleDrill } from '../tests/lib/schedule-drill.mjs';
 import { idleDrill, slowDrill } from '../tests/lib/slow-drill.mjs';
 import { report, soak } from '../tests/lib/soak.mjs';
@@ -25,7 +27,7 @@ import { descriptors, percentile, rss, slope } from '../tests/lib/process.mjs';
 const { values: want, positionals: [drill] } = parseArgs({
   allowPositionals: true,
   options: {
-    requests: { type: 'string', default: '10000' }, clients: { type: 'string', default: '8' }, share: { type: 'string', default: '0.1' },
+    requests: { type: 'string' }, clients: { type: 'string', default: '8' }, share: { type: 'string', default: '0.1' },
     pick: { type: 'string', default: '' }, renames: { type: 'string', default: '1000' }, connections: { type: 'string' },
     jobs: { type: 'string', default: '10000' }, kills: { type: 'string', default: '100' }, rate: { type: 'string', default: '100' },
     reloads: { type: 'string', default: '10000' }, seconds: { type: 'string' }, minutes: { type: 'string' },
@@ -39,10 +41,16 @@ const tell = (text) => process.stderr.write(`\r${text}   `);
 async function mix() {
   const pattern = new RegExp(want.pick);
   const got = await mixDrill(t, {
-    requests: Number(want.requests), clients: Number(want.clients), abuseShare: Number(want.share), pick: ({ name }) => pattern.test(name), tell,
+    requests: Number(want.requests ?? 10000), clients: Number(want.clients), abuseShare: Number(want.share), pick: ({ name }) => pattern.test(name), tell,
   });
   console.log(`\n${got.honest} honest requests, ${got.abuse} abuses, ${got.faultCount} faults`);
   if (got.faultCount > 0) console.log(got.stderr.split('\n').filter((l) => !/"msg":"(function loaded|handler raised)"/.test(l)).slice(-30).join('\n'));
+  return got.faults;
+}
+
+async function replay() {
+  const got = await replayDrill(t, { requests: Number(want.requests ?? 1000), tell });
+  console.log(`\n${got.requests} requests of ${got.handlers} handlers, ${got.calls} calls, run again: median ${got.ms.median.toFixed(0)} ms, p99 ${got.ms.p99.toFixed(0)} ms; ${got.changes} with a line changed; ${got.faults.length} faults`);
   return got.faults;
 }
 
@@ -144,7 +152,7 @@ async function idle() {
   return got.bytesEach < 10240 ? [] : ['more than 10 KiB a connection'];
 }
 
-const drills = { mix, renames, reloads, deploy, queue, schedule, slow, idle, soak: soaking };
+const drills = { mix, renames, replay, reloads, deploy, queue, schedule, slow, idle, soak: soaking };
 if (!Object.hasOwn(drills, drill)) {
   console.error(`one of: ${Object.keys(drills).join(' ')}`);
   process.exit(2);

@@ -160,7 +160,7 @@ bench-sql: ## a query by key beside Node with pg, and hello beside 64 slow queri
 	$(Q)$(NODE) bench/sql.mjs $(ARGS)
 
 # ---- long drills; their short forms are among the wire tests ---------------------------------------
-.PHONY: abuse-mix reload-drill deploy-drill queue-drill schedule-drill slow-drill soak soak-short
+.PHONY: abuse-mix reload-drill replay-drill deploy-drill queue-drill schedule-drill slow-drill soak soak-short
 DRILL = LUAFN_BIN=$(OUT)/luafn $$(ls tests/node_modules/node-linux-*/bin/node 2>/dev/null || echo node) tools/drills.mjs
 abuse-mix: $(OUT)/luafn tests/node_modules/.package-lock.json ## 10,000 requests, every abuse among them; BUILD=asan ARGS="--requests 10000"
 	$(Q)$(DRILL) mix $(ARGS)
@@ -168,6 +168,9 @@ abuse-mix: $(OUT)/luafn tests/node_modules/.package-lock.json ## 10,000 requests
 reload-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 1,000 renames under load, 10,000 reloads
 	$(Q)$(DRILL) renames
 	$(Q)$(DRILL) reloads
+
+replay-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 1,000 recorded requests of every kind run again in other processes, and with a line changed; ARGS="--requests 200"
+	$(Q)$(DRILL) replay $(ARGS)
 
 deploy-drill: $(OUT)/luafn tests/node_modules/.package-lock.json ## 64 clients through killed and stopped workers, reloads, broken files, upgrades and the end; ARGS="--minutes 10"
 	$(Q)$(DRILL) deploy $(ARGS)

@@ -1,80 +1,21 @@
 // Recorded requests run again: in another process they come to the same, and where the script is another one it is said where.
 import assert from 'node:assert/strict';
-import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { deployment, run, start, write } from '../lib/host.mjs';
 import { journalFiles, journalLines, records } from '../lib/journal.mjs';
+import { replayWorld, SECRET } from '../lib/replay-drill.mjs';
 import { upstream } from '../lib/upstream.mjs';
 
 const TEXT = { method: 'POST', headers: { 'Content-Type': 'text/plain' } };
-const pem = (kind, options) => crypto.generateKeyPairSync(kind, options).privateKey.export({ type: 'pkcs8', format: 'pem' });
-const EC = pem('ec', { namedCurve: 'P-256' }), RSA = pem('rsa', { modulusLength: 2048 });
-const SECRET = 'hmac-secret-of-the-issuer-0123456789';
 
-// Each with how it is called.
-const handlers = (url) => ({
-  json: ['return function(event) return json.encode { got = event:json(), q = event.queryStringParameters, path = event.path } end', { ...TEXT, body: '{"a":[1,2.5,null]}', suffix: '?x=1&y=a%20b' }],
-  fetch: [`return function() local res = fetch("${url}a?n=1", { headers = { A = "1", B = "2", C = "3" } }) return json.encode { res.status, res.headers["x-n"], res:json() } end`],
-  failing: ['return function() local ok, why = pcall(fetch, "http://127.0.0.1:1/") return tostring(ok) .. why end'],
-  pieces: [`return function() local n, all = 0, {} for piece in fetch("${url}b", { stream = true }):chunks() do n = n + 1 all[n] = piece end return n .. ":" .. table.concat(all) end`],
-  kv: ['return function() kv.set("a", { b = { 1, 2 }, c = "x" }, { ttl = 60 }) local v = kv.get("a") kv.set("t", "\\255\\0") return json.encode { v, #kv.get("t"), kv.get("none") == nil } end'],
-  count: ['return function() return tostring(kv.incr("n", 3)) end'],
-  swap: ['return function() kv.set("l1", "x") kv.set("l2", "y") local done = kv.cas("l1", "x", "z") local keys, more = kv.list("l", { limit = 1 }) kv.delete("l2") return json.encode { done, keys, more } end'],
-  sleep: ['return function() sleep(0.02) sleep(0) return "slept" end'],
-  parallel: [`local shared = {}
-return function()
-  local order = {}
-  local function note(x) order[#order + 1] = x return x end
-  local a, b, c = parallel(function() sleep(0.03) return note("slow") end, function() note(fetch("${url}c").body) sleep(0.005) return note("two") end,
-    function() for i = 1, 3 do kv.incr("p") note(i) end return math.random() end)
-  return table.concat(order, ",") .. a .. b .. c
-end`],
-  nested: ['return function() local ok, why = pcall(parallel, function() sleep(1) return 1 end, function() sleep(0.01) error("first") end) return tostring(ok) .. tostring(why) end'],
-  random: ['return function() local t = {} for i = 1, 10 do t[i] = math.random(1000) end return table.concat(t, " ") .. math.random() end'],
-  seeded: ['return function() math.randomseed(42) local a = math.random(1e9) math.randomseed() return a .. " " .. math.random(1e9) end'],
-  bytes: ['return function() return base64.encode(crypto.random(40)) .. crypto.uuid() end'],
-  sealed: ['local key = ("k"):rep(32) return function() return base64.encode(crypto.encrypt(key, "text")) end'],
-  signed: [`local es, ps = [[${EC}]], [[${RSA}]]
-return function()
-  return json.encode { base64.encode(crypto.sign("ES256", es, "text")), base64.encode(crypto.sign("PS256", ps, "text")), base64.encode(crypto.sign("RS256", ps, "text")),
-    jwt.sign({ sub = "ada" }, { key = es, algorithm = "ES256" }), jwt.sign({ sub = "ada" }, { key = ps, algorithm = "PS256" }) }
-end`],
-  time: ['return function(event, context) return json.encode { time.now(), time.monotonic(), time.iso(), os.time(), os.date("%c"), os.clock(), context.getRemainingTimeInMillis() } end'],
-  order: [`local kept = {} for i = 1, 30 do kept["k" .. i] = i end
-return function(event) local out = {} for k in pairs(kept) do out[#out + 1] = k end local t = {} for i = 1, 40 do t[event.queryStringParameters.x .. ("long key "):rep(i)] = i end for k, v in pairs(t) do out[#out + 1] = v end return json.encode(out) .. json.encode(t) end`, { suffix: '?x=abc' }],
-  stream: ['return function() return { statusCode = 200, body = function(write) for i = 1, 5 do write("piece " .. i .. math.random()) sleep(0.002) end end } end'],
-  binary: ['return function(event) return { statusCode = 201, isBase64Encoded = true, body = base64.encode("\\0\\255" .. base64.decode(event.body)) } end', { method: 'POST', headers: { 'Content-Type': 'application/octet-stream' }, body: Buffer.from([1, 254, 3]) }],
-  env: ['local kept = env.KEPT return function() return { statusCode = 200, headers = { ["X-A"] = kept }, body = kept .. (env.NOT_SET or "-") } end'],
-  guarded: ['return jwt.require_auth(function(event, context) return json.encode(context.identityContext.claims) end)', 'token'],
-  policy: ['return function(event, context) return json.encode(context.identityContext.claims) end', 'token'],
-  refused: ['return jwt.require_scope("write", function() return "x" end)', 'token'],
-  raises: ['return function() kv.get("a") error("boom " .. math.random()) end'],
-  late: ['return { handler = function() sleep(3) return "x" end, timeout = 0.1 }'],
-  chunks: ['return function(event) local n, size = 0, 0 for piece in event:chunks() do n = n + 1 size = size + #piece end return n .. " " .. size end', { ...TEXT, body: 'x'.repeat(20000) }],
-  after: ['return function() after_response(function() kv.set("after", tostring(math.random())) end) return "x" end'],
-  params: ['return function(event) return json.encode(event.params) end', { suffix: '' }],
-  'work-background': ['return function(event) kv.set("work", event.body) end', { ...TEXT, body: 'work' }],
-});
-
+// Requests of each handler, `rounds` times, in `dev`. [host, records, how many]
 async function recorded(t, rounds) {
-  const url = await upstream(t, (req, res) => { res.setHeader('X-N', String(Math.random())); res.write(JSON.stringify({ n: Math.random() })); res.end('  '); });
-  const all = handlers(`${url.replace(/\/$/, '')}/`);
-  const dir = await start(t, { command: 'dev', files: deployment(Object.fromEntries(Object.entries(all).map(([name, [code]]) => [name, code])), {
-    fields: { policy: 'auth = true', guarded: 'auth = "public"', refused: 'auth = "public"', chunks: 'stream_body = true', params: 'path = "/items/:id"' },
-    more: `auth = { issuer = "https://idp.example/", audience = "a", algorithms = { "HS256" }, secret = "${SECRET}" },`, files: { '.env': 'KEPT=kept-for-this-only\n' } }) });
-  const made = await run(t, ['token', '--alg', 'HS256', '--secret', SECRET, '--issuer', 'https://idp.example/', '--aud', 'a', '--sub', 'ada'], { dir: dir.dir });
-  for (let i = 0; i < rounds; i++) {
-    for (const [name, [, how = {}]] of Object.entries(all)) {
-      const options = how === 'token' ? { headers: { Authorization: `Bearer ${made.stdout.trim()}` } } : how;
-      if (name === 'params') await dir.get(`/items/${i}`);
-      else await dir.call(name, options);
-    }
-  }
-  assert.equal(made.code, 0, made.stderr);
-  const count = Object.keys(all).length * rounds;
-  return [dir, await records(dir.dir, count), count];
+  const world = await replayWorld(t, 'dev');
+  for (let i = 0; i < rounds; i++) for (const name of world.names) await world.call(name, i);
+  const count = world.names.length * rounds;
+  return [world.host, await records(world.host.dir, count), count];
 }
 
 test('each kind of handler comes to the same in another process', async (t) => {
@@ -202,4 +143,22 @@ test('a replay asks no database', async (t) => {
   assert.equal(again.code, 1);
   assert.match(again.stdout, /the script calls sql\("create table/);
   assert.equal((await h.call('a')).text, '2', 'nothing was added meanwhile');
+});
+
+test('a test of a request that failed says what it is answered with since it was mended', async (t) => {
+  const mended = (rest) => `local issuer = env.ISSUER return function(event, context) ${rest} return json.encode { context.identityContext.claims.sub, kv.get("none") == nil } end`;
+  const h = await start(t, { command: 'dev', files: deployment({ a: mended('kv.get("none") error("boom")') }, {
+    fields: { a: 'auth = true' }, more: `auth = { issuer = env.ISSUER, audience = "a", algorithms = { "HS256" }, secret = "${SECRET}" },`, files: { '.env': 'ISSUER=https://idp.example/\n' } }) });
+  const token = (await run(t, ['token', '--alg', 'HS256', '--secret', SECRET, '--issuer', 'https://idp.example/', '--aud', 'a', '--sub', 'ada'], { dir: h.dir })).stdout.trim();
+  for (let i = 0; i < 2; i++) assert.equal((await h.call('a', { headers: { Authorization: `Bearer ${token}` } })).status, 502);
+  const [one, two] = await records(h.dir, 2);
+  await h.stop();
+  const keep = async ({ id }) => /^wrote (\S+)\n$/.exec((await run(t, ['replay', id, '--test'], { dir: h.dir })).stdout)?.[1];
+  const before = await keep(one);
+  assert.match(fs.readFileSync(before, 'utf8'), /^-- What request \S+ did[^]*t\.equal\(res\.status, 502\)\nend\)/, 'the twin: not mended, it fails still');
+  assert.equal((await run(t, ['test', before], { dir: h.dir })).code, 0);
+  write(h.dir, { 'scripts/a.lua': mended('') });
+  const after = await keep(two);
+  assert.match(fs.readFileSync(after, 'utf8'), /mended; it was 502 before[^]*t\.equal\(res\.status, 200\)\n {2}t\.equal\(res\.json\(\), json\.decode\("\[\\"ada\\",true\]"\)\)/);
+  assert.deepEqual([(await run(t, ['test', after], { dir: h.dir })).code, (await run(t, ['test', before], { dir: h.dir })).code], [0, 1]);
 });

@@ -70,7 +70,7 @@ struct str login_cookie(const struct exchange *ex, struct str wanted)
 /* The field's value without our cookies. */
 static struct str without_ours(struct exchange *ex, struct str field)
 {
-    char *out = arena_alloc(&ex->arena, field.len + 1);
+    char *out = arena_alloc(&ex->arena, field.len + str_count(field, ';') + 1); /* "; " for each */
     size_t len = 0;
     struct str piece;
     if (out == NULL)

@@ -118,6 +118,7 @@ static int make_claims(struct rerun *r, struct err *err)
 static void on_answer(struct exchange *ex)
 {
     struct rerun *r = ex->conn;
+    redact_learn_headers(replayer_redact(r->replayer), &ex->res.headers); /* as a record does */
     r->answered = !ex->res.streamed;
 }
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import test from 'node:test';
-import { BIN, deployment, eventually, folder, run, start } from '../lib/host.mjs';
+import { BIN, deployment, eventually, folder, run, start, write } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
 import { callsOf, journalFiles, journalFolder, journalLines, records } from '../lib/journal.mjs';
 import { upstream } from '../lib/upstream.mjs';
@@ -76,6 +76,25 @@ test('no secret in any file of the journal, nor in what shows it', async (t) => 
   assert.deepEqual(one.logs[0].fields, { env: '[env:SECRET]', list: [{ PASSWORD: '[redacted]' }], password: '[redacted]' });
   for (const file of journalFiles(h.dir)) assert.equal(fs.statSync(file).mode & 0o777, 0o600);
   assert.equal(fs.statSync(journalFolder(h.dir)).mode & 0o777, 0o700);
+  // Nor in what is made of it: replays, tests, and what a version is told that they keep out.
+  const read = (folder) => fs.readdirSync(folder).filter((name) => /_[0-9a-z]+_test\.lua$/.test(name)).map((name) => fs.readFileSync(`${folder}/${name}`, 'utf8'));
+  for (const { id } of all.filter((r) => r.start_us !== undefined)) {
+    for (const args of [['--json'], [], ['--test']]) {
+      const again = await run(t, ['replay', id, ...args], { dir: h.dir });
+      assertNoSecrets(again.stdout + again.stderr, `replay ${args}`);
+    }
+  }
+  const tests = read(`${h.dir}/scripts`);
+  assert.ok(tests.length > 0, 'there is a test');
+  for (const text of tests) assertNoSecrets(text, 'a test');
+  write(h.dir, { 'functions.lua': fs.readFileSync(`${h.dir}/functions.lua`, 'utf8').replace('redact =', 'replay_before_reload = 10, redact =') });
+  await h.says(/recorded requests run again/);
+  write(h.dir, { 'scripts/all.lua': handler(url).replace('if event.queryStringParameters.fail then error(', 'if true then error(event.body .. ') });
+  await h.says(/is answered with 502, which was answered with 200/);
+  for (const line of h.stderr.split('\n').filter((each) => /run again|answered with 502/.test(each))) assertNoSecrets(line, 'the log of a trial');
+  const kept = await h.call('form', TEXT);
+  assert.match(kept.header('x-luafn-fault') ?? (await h.get('/_luafn/ready')).text, /with 502/);
+  assertNoSecrets(JSON.stringify(kept.headers) + (await h.get('/_luafn/ready')).text + (await h.get('/_luafn/routes')).text, 'what is said of a version');
 });
 
 test('a record tells what the host did, in order, with its place in the script', async (t) => {

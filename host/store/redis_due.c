@@ -12,8 +12,8 @@
  * enum store_due, the newest time that was taken, and the server's time.
  *
  * What the asker knows counts where the server has lost its last writes to a replica's. A time is
- * skipped when the run before has begun before it and is known to go on after it: its worker has
- * said that it lives since, or asks itself. One that is late waits for the run before. */
+ * skipped when the run before takes longer than it is from one to the other: its worker has said
+ * since then that it lives, or asks itself. Else it waits for the run before, which was late. */
 static const char due_script[] =
     "local base, call, owner = KEYS[1], redis.call, ARGV[2]\n"
     "local at, owners = base .. ':due:' .. ARGV[1], base .. ':owners'\n"
@@ -21,7 +21,7 @@ static const char due_script[] =
     "local back, runs = tonumber(ARGV[7]), ARGV[8] == '1'\n"
     "local t = call('TIME')\n"
     "local now, ms = tonumber(t[1]), t[1] * 1000 + math.floor(t[2] / 1000)\n"
-    "local h = call('HMGET', at, 'last', 'run', 'began')\n"
+    "local h = call('HMGET', at, 'last', 'run', 'began', 'of')\n"
     "local last, run = tonumber(h[1]), h[2]\n"
     "local function take(time, verdict)\n"
     "  call('HSET', at, 'last', string.format('%.0f', time))\n"
@@ -36,7 +36,7 @@ static const char due_script[] =
     "local function begin()\n"
     "  call('ZADD', owners, ms + lease, owner)\n"
     "  call('SADD', base .. ':on:' .. owner:sub(1, 16), owner)\n"
-    "  call('HSET', at, 'run', owner, 'began', string.format('%.0f', ms))\n"
+    "  call('HSET', at, 'run', owner, 'began', string.format('%.0f', ms), 'of', ARGV[5])\n"
     "  return take(due, 2)\n"
     "end\n"
     "if ARGV[9] == '1' and not runs and last == due and run == owner then return begin() end\n"
@@ -48,10 +48,8 @@ static const char due_script[] =
     "  if till > ms and till - lease < due * 1000 then return take(last, 4) end\n"
     "  if till <= ms then run = false end\n"
     "end\n"
-    "if run then\n"
-    "  if tonumber(h[3] or 0) >= due * 1000 then return take(last, 4) end\n"
-    "  return take(due, 3)\n"
-    "end\n"
+    "if run and ms - (h[3] or 0) < (due - (h[4] or 0)) * 1000 then return take(last, 4) end\n"
+    "if run then return take(due, 3) end\n"
     "return begin()";
 
 /* ARGV: name, owner. */

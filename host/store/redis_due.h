@@ -1,8 +1,8 @@
 /* The due times of schedules on a server. PREFIX:{queue}:due:NAME is a hash: last, the newest due
- * time that was taken, run, which worker runs it, and since when: began. That worker is one of
- * :owners (redis_jobs.h), and is believed to live as long as that says; so a run of a machine that
- * is gone holds nobody up for longer than its jobs do. The server's clock is the one that counts.
- */
+ * time that was taken; run, which worker runs one, of which due time, and when it began. That
+ * worker is one of :owners (redis_jobs.h), and is believed to live as long as that says; so a run
+ * of a machine that is gone holds nobody up for longer than its jobs do. The server's clock is the
+ * one that counts. */
 #pragma once
 
 #include "store/redis_parts.h"

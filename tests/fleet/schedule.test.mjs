@@ -35,6 +35,7 @@ test('each second once, none twice, while three of four hosts are lost', { skip:
   const options = { env: { KV_URL: `redis://${HUB}:${redis.port}` } };
   const machines = await fleet(t, files, { ...options, late: FAKETIME ? { 3: 60 } : {} });
   await eventually(() => seen.length >= 3, 20, 'the first runs');
+  const hosts = machines.map((m) => m.host);
   const lose = [
     // In the middle of a run of its own.
     async (m) => {
@@ -56,13 +57,15 @@ test('each second once, none twice, while three of four hosts are lost', { skip:
     await how(machines[i]);
     await sleep(SECONDS / 10);
     if (i === 2) machines[i].mend();
-    else await machines[i].serve(files, options);
+    else hosts.push(await machines[i].serve(files, options));
   }
   const began = Math.min(...seen.map((run) => run.due));
   await eventually(() => seen.length >= SECONDS, SECONDS + 60, 'as many runs');
   const due = seen.map((run) => run.due).sort((a, b) => a - b);
   const wrong = [];
   for (let i = 1; i < due.length; i++) if (due[i] !== due[i - 1] + 1) wrong.push(`${due[i - 1]}, then ${due[i]}`);
+  const told = hosts.flatMap((h) => h.stderr.split('\n').filter((line) => /scheduled run(s before| skipped)|a scheduled run/.test(line)).map((line) => JSON.parse(line)));
+  for (const { time, msg, due: of } of told) t.diagnostic(`${time} ${msg}: ${of}`);
   waits.sort((a, b) => a - b);
   const of = machines.map((m) => seen.filter((run) => run.from === m.address).length);
   t.diagnostic(`${seen.length} runs from ${began} on, by hosts ${of.join(', ')}; late by ${(waits[waits.length >> 1] * 1000).toFixed(0)} ms, at most ${waits.at(-1).toFixed(1)} s`);

@@ -104,6 +104,8 @@ static void open_store(struct app *app, const struct config *config)
     if (address->place_count > 0) {
         app->store = store_connect(app->loop, &app->store_address);
         channel_hub_use(app->channels, app->store);
+        if (app->store != NULL)
+            issuers_use_store(app->issuers, app->store, str_from(app->store_address.password));
     } else if (app->options.kv_file != NULL) {
         app->store = store_open(app->loop, app->options.kv_file, &err);
         if (app->store == NULL)

@@ -82,6 +82,7 @@
 #define LIMIT_KEYS_WAIT          3.0     /* a request for its token's issuer; 503 */
 #define LIMIT_KEYS_TTL           600.0   /* age at which a key set is refreshed in the background */
 #define LIMIT_KEYS_STALE         86400.0 /* age to which an unrefreshable set is still used */
+#define LIMIT_KEYS_LEASE         3000    /* ms for which one machine alone may fetch a set */
 #define LIMIT_KEYS_COOLDOWN      30.0    /* between refetches for unknown kids */
 #define LIMIT_KEYS_RETRY         5.0     /* after a failed fetch: 1, 2, 4, 5, 5 ... without keys */
 #define LIMIT_KEYS_STRAYS        3    /* fetches for unknown kids in a cooldown without a flood */

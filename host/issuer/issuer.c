@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "auth/sealed.h"
 #include "base/clock.h"
 #include "issuer/discovery.h"
 #include "issuer/introspection.h"
@@ -107,6 +108,25 @@ void issuers_set_clock(struct issuers *issuers, double (*steady)(void *arg),
     issuers->clock_arg = arg;
 }
 
+static void share_with(struct issuer *issuer)
+{
+    if (issuer->all->store == NULL)
+        return;
+    issuer->share.store = issuer->all->store;
+    issuer->share.secret = issuer->all->secret;
+    issuer->share.identity = issuer->store.identity;
+}
+
+void issuers_use_store(struct issuers *issuers, struct store *store, struct str secret)
+{
+    issuers->store = store;
+    issuers->secret = secret.len >= SEALED_SECRET_MIN ? secret : STR("");
+    list_each(node, &issuers->list)
+    {
+        share_with(container_of(node, struct issuer, node));
+    }
+}
+
 void issuers_trust(struct issuers *issuers, struct keyset *keys)
 {
     if (keys == NULL)
@@ -170,6 +190,8 @@ static void stop(struct issuer *issuer)
         client_cancel(issuer->call);
         issuer->call = NULL;
     }
+    issuer_share_put(&issuer->share, STR(""), 0);
+    issuer_share_cancel(&issuer->share);
     issuer_store_unlock(&issuer->store);
     uv_close((uv_handle_t *)&issuer->timer, on_issuer_closed);
 }
@@ -230,6 +252,7 @@ static struct issuer *issuer_new(struct issuers *issuers, struct str url, struct
         issuer_free(issuer);
         return NULL;
     }
+    share_with(issuer);
     add_host(issuer, url);
     if (jwks_uri.len > 0)
         add_host(issuer, jwks_uri);
@@ -307,6 +330,9 @@ int issuer_want(struct issuer *issuer, struct str kid, struct issuer_wait *wait)
         if (!may_fetch(issuer, kid, now))
             return 0;
         issuer_take_off(issuer, kid);
+    } else if (issuer->state == ISSUER_SHARING && issuer->wanted[0] == '\0' &&
+               issuer->source.keys != NULL && may_fetch(issuer, kid, now)) {
+        issuer_want_kid(issuer, kid); /* a set that others have would be taken without it */
     } else if (kid.len > 0) {
         issuer->gate.refused++; /* many who wait for one flight are a flood already */
     }

@@ -7,6 +7,9 @@
  * disk for the next start. All workers share that file: of those that want keys at the same time
  * one fetches and the others take what it brings.
  *
+ * Machines that share a store do the same by it: one fetches, the others take what it brings. A
+ * fetch is not repeated over all of them before the last one is ISSUER_FRESH old.
+ *
  * An unknown kid fetches at once, so that a rotation is picked up without delay; a fetch that does
  * not bring the kid begins a LIMIT_KEYS_COOLDOWN in which others are refused. A single stray token
  * does not close the door for the cooldown's whole length: up to LIMIT_KEYS_STRAYS such fetches are
@@ -50,6 +53,11 @@ void issuers_tick(struct issuers *issuers);
  */
 void issuers_set_clock(struct issuers *issuers, double (*steady)(void *arg),
                        double (*wall)(void *arg), void *arg);
+
+/* From here on key sets are shared with the machines of that store (issuer_share.h). Borrowed,
+ * until issuers_free; `secret`: its password. */
+struct store;
+void issuers_use_store(struct issuers *issuers, struct store *store, struct str secret);
 
 /* From here on every issuer, now and later, has these keys and fetches none (`luafn invoke --as`,
  * `luafn test`). Borrowed until issuers_free; NULL does nothing. */

@@ -1,7 +1,8 @@
 /* A flight: the way from wanting keys to having them, or to knowing that they cannot be had.
  *
  * IDLE -> SHARING -> (DISCOVERY (twice) ->) KEYS -> IDLE, always from the loop. SHARING looks for
- * what another worker has brought and tries to become the worker that fetches; see issuer_store.h.
+ * what another worker, or another machine, has brought and tries to become the worker that fetches;
+ * see issuer_store.h and issuer_share.h.
  * Waiters are called at the end of the flight, good or not, or when it is LIMIT_KEYS_WAIT old: then
  * it goes on without them, and nobody waits again before a flight has ended in time. */
 #include "issuer/issuer_internal.h"
@@ -15,7 +16,8 @@
 #include "http/response.h"
 #include "issuer/discovery.h"
 
-enum { SHARE_MS = 50 /* how often a waiting worker looks for what another one brings */ };
+/* How often who waits looks for what another worker brings, or another machine. */
+enum { SHARE_MS = 50, SHARE_STORE_MS = 100 };
 
 double issuer_now(const struct issuer *issuer)
 {
@@ -83,6 +85,7 @@ static void call_waiters(struct issuer *issuer)
 
 static void land(struct issuer *issuer)
 {
+    issuer_share_put(&issuer->share, STR(""), 0); /* where nothing was fetched: others may */
     issuer_store_unlock(&issuer->store);
     uv_timer_stop(&issuer->timer);
     set_state(issuer, ISSUER_IDLE);
@@ -229,9 +232,11 @@ static void on_keys(void *arg, const struct client_response *res)
         fail(issuer, err.text);
         return;
     }
-    issuer_use_set(issuer, set, (struct fetch_time){issuer_now(issuer), wall_now(issuer)});
+    issuer_use_set(issuer, set,
+                   (struct fetch_time){issuer_now(issuer), wall_now(issuer), str_hash(res->body)});
     keyset_unref(set);
     issuer_store_save(&issuer->store, res->body, issuer->fetched.wall);
+    issuer_share_put(&issuer->share, res->body, issuer_now(issuer) - issuer->leased_at);
     succeed(issuer);
 }
 
@@ -354,8 +359,10 @@ static bool is_as_good(const struct issuer *issuer, struct keyset *set, struct f
         return false; /* the clock was set back since: how old it is cannot be told */
     if (issuer->wanted[0] == '\0')
         return age < LIMIT_KEYS_TTL;
-    return age < ISSUER_FRESH || (age < LIMIT_KEYS_TTL && keyset_find(set, str_from(issuer->wanted),
-                                                                      ALG_NONE_KNOWN) != NULL);
+    /* Among machines sets come late: what is to be new has to be of this flight's time. */
+    double fresh = issuer->share.store != NULL ? issuer_now(issuer) - issuer->began : ISSUER_FRESH;
+    return age < fresh || (age < LIMIT_KEYS_TTL &&
+                           keyset_find(set, str_from(issuer->wanted), ALG_NONE_KNOWN) != NULL);
 }
 
 struct keyset *issuer_load_set(struct issuer *issuer, struct fetch_time *fetched, struct err *err)
@@ -366,8 +373,10 @@ struct keyset *issuer_load_set(struct issuer *issuer, struct fetch_time *fetched
     if (issuer_store_load(&issuer->store, &text, &fetched->wall) == 0 &&
         keyset_parse(buf_str(&text), &set, err) != 0)
         set = NULL;
-    if (set != NULL)
+    if (set != NULL) {
         fetched->steady = issuer_now(issuer) - (wall_now(issuer) - fetched->wall);
+        fetched->hash = str_hash(buf_str(&text));
+    }
     buf_free(&text);
     return set;
 }
@@ -384,38 +393,112 @@ static bool take_shared(struct issuer *issuer)
     return good;
 }
 
+static void on_share(uv_timer_t *timer);
+
+static void begin_fetch(struct issuer *issuer)
+{
+    issuer->fetches++;
+    if (keys_uri(issuer) != NULL)
+        begin_keys(issuer);
+    else
+        begin_discovery(issuer);
+}
+
+/* Another one fetches. */
+static void wait_for_other(struct issuer *issuer, unsigned ms)
+{
+    if (issuer_now(issuer) >= issuer->share_until) {
+        fail(issuer, "another worker's fetch took too long");
+        return;
+    }
+    uv_timer_start(&issuer->timer, on_share, ms, 0);
+    if (wait_left(issuer) == 0)
+        send_waiters_away(issuer);
+}
+
+static void ask_others(struct issuer *issuer, bool lease);
+
+/* Where it is newer than ours it is used, also an old one where there is none at all. When it was
+ * fetched is known less well than here, so the same text is the same fetch for a while. */
+static void use_from_store(struct issuer *issuer, const struct issuer_share_answer *answer,
+                           struct fetch_time fetched)
+{
+    double later = fetched.steady - issuer->fetched.steady;
+    bool is_same = fetched.hash == issuer->fetched.hash && later < LIMIT_KEYS_TTL / 10;
+    if (answer->age < -ISSUER_FRESH || answer->age > LIMIT_KEYS_STALE ||
+        (issuer->source.keys != NULL && later <= 0))
+        return;
+    if (issuer->source.keys != NULL && is_same) {
+        issuer->fetched.steady = fetched.steady;
+        return;
+    }
+    issuer_use_set(issuer, answer->set, fetched);
+    issuer_store_save(&issuer->store, answer->text, fetched.wall);
+}
+
+static void on_others(void *arg, const struct issuer_share_answer *answer)
+{
+    struct issuer *issuer = arg;
+    double now = issuer_now(issuer);
+    const struct fetch_time fetched = {now - answer->age, wall_now(issuer) - answer->age,
+                                       str_hash(answer->text)};
+    bool good = answer->set != NULL && is_as_good(issuer, answer->set, fetched);
+    double pause = issuer->source.keys != NULL ? ISSUER_FRESH - fabs(answer->age) : 0;
+    if (answer->set != NULL)
+        use_from_store(issuer, answer, fetched);
+    keyset_unref(answer->set);
+    if (good) {
+        succeed(issuer);
+    } else if (answer->status != 0 || answer->leased) {
+        issuer->leased_at = now;
+        begin_fetch(issuer);
+    } else if (pause > 0) { /* unknown kids let nobody ask more often */
+        wait_for_other(issuer, (unsigned)(pause * 1000) + 1);
+    } else if (!issuer->asks_lease) {
+        ask_others(issuer, true);
+    } else {
+        wait_for_other(issuer, SHARE_STORE_MS);
+    }
+}
+
+static void ask_others(struct issuer *issuer, bool lease)
+{
+    issuer->asks_lease = lease;
+    if (issuer_share_ask(&issuer->share, lease, on_others, issuer) != 0)
+        begin_fetch(issuer);
+}
+
 static void on_share(uv_timer_t *timer)
 {
     struct issuer *issuer = container_of(timer, struct issuer, timer);
     /* In this order: a worker that gave the lock back has written the file before. */
     bool ours = issuer_store_lock(&issuer->store);
-    if (take_shared(issuer)) {
+    if (take_shared(issuer))
         succeed(issuer);
-    } else if (ours) {
-        issuer->fetches++;
-        if (keys_uri(issuer) != NULL)
-            begin_keys(issuer);
-        else
-            begin_discovery(issuer);
-    } else if (issuer_now(issuer) >= issuer->share_until) {
-        fail(issuer, "another worker's fetch took too long");
-    } else {
-        uv_timer_start(&issuer->timer, on_share, SHARE_MS, 0);
-        if (wait_left(issuer) == 0)
-            send_waiters_away(issuer);
-    }
+    else if (!ours)
+        wait_for_other(issuer, SHARE_MS);
+    else if (issuer->share.store != NULL)
+        ask_others(issuer, issuer->asks_lease);
+    else
+        begin_fetch(issuer);
 }
 
-void issuer_take_off(struct issuer *issuer, struct str kid)
+void issuer_want_kid(struct issuer *issuer, struct str kid)
 {
     size_t len = kid.len < sizeof(issuer->wanted) ? kid.len : 0;
     if (len > 0)
         memcpy(issuer->wanted, kid.ptr, len);
     issuer->wanted[len] = '\0';
-    issuer->discovered = false;
-    issuer->no_openid = false;
     issuer->began = issuer_now(issuer);
     issuer->share_until = issuer->began + LIMIT_KEYS_FETCH_TIMEOUT;
+}
+
+void issuer_take_off(struct issuer *issuer, struct str kid)
+{
+    issuer_want_kid(issuer, kid);
+    issuer->discovered = false;
+    issuer->no_openid = false;
+    issuer->asks_lease = false;
     set_state(issuer, ISSUER_SHARING);
     uv_timer_start(&issuer->timer, on_share, 0, 0);
 }

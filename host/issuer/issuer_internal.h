@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/limits.h"
 #include "issuer/issuer.h"
+#include "issuer/issuer_share.h"
 #include "issuer/issuer_store.h"
 #include "issuer/kid_gate.h"
 
@@ -21,6 +22,8 @@ struct issuers {
     struct list outbounds;      /* outbound.c's */
     uint64_t outbound_requests, outbound_failures;
     struct keyset *trusted; /* borrowed; NULL: keys are fetched */
+    struct store *store;    /* borrowed; NULL: none is shared with other machines */
+    struct str secret;      /* borrowed: issuers_use_store */
     uv_timer_t timer;
     double (*steady)(void *arg); /* seconds that nobody sets: ages, waits */
     double (*wall)(void *arg);   /* seconds since 1970: what lies on disk or in tokens */
@@ -32,6 +35,7 @@ struct issuers {
 struct fetch_time {
     double steady; /* for its age */
     double wall;   /* as the disk has it: tells one fetch from another, wherever the clock is set */
+    uint64_t hash; /* of its text */
 };
 
 struct issuer {
@@ -50,6 +54,7 @@ struct issuer {
     unsigned users;            /* issuer_use */
     unsigned promises;         /* ... those whose requests must not wait for keys */
     struct issuer_store store;
+    struct issuer_share share;
     struct kid_gate gate;
 
     enum issuer_state state;
@@ -58,6 +63,8 @@ struct issuer {
     double began;                     /* of the flight */
     bool overdue;                     /* this flight, or the last one, is or was: nobody waits */
     double share_until;               /* SHARING */
+    double leased_at;                 /* by the store: when it said so */
+    bool asks_lease;                  /* ... this flight has looked there, and wants to fetch */
     char wanted[LIMIT_KID_BYTES + 1]; /* the kid that this flight is for; empty: any set */
     bool discovered;                  /* in this flight */
     bool no_openid;                   /* in this flight: it has no OpenID configuration */
@@ -83,6 +90,9 @@ void issuer_log(const struct issuer *issuer, enum log_level level, const char *m
 /* Begins a flight with the loop's next turn, for this kid or (empty) for any set. Only in
  * ISSUER_IDLE. */
 void issuer_take_off(struct issuer *issuer, struct str kid);
+/* The flight under way is for any set, and has not begun to fetch: it is for this kid from now on.
+ */
+void issuer_want_kid(struct issuer *issuer, struct str kid);
 /* Sees to it that nobody waits for a flight that is LIMIT_KEYS_WAIT old. Calls no one back. */
 void issuer_watch_wait(struct issuer *issuer);
 /* Puts a set in place; takes a reference of its own. */

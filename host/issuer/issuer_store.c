@@ -39,13 +39,13 @@ int issuer_store_init(struct issuer_store *store, const char *folder, struct str
                       struct str jwks_uri)
 {
     *store = (struct issuer_store){.lock_fd = -1};
-    if (folder == NULL)
-        return 0;
-    make_folder(folder);
     if (asprintf(&store->identity, "%.*s %.*s", STR_ARG(issuer), STR_ARG(jwks_uri)) < 0) {
         store->identity = NULL;
         return -ENOMEM;
     }
+    if (folder == NULL)
+        return 0;
+    make_folder(folder);
     unsigned long long name = str_hash(str_from(store->identity));
     if (asprintf(&store->path, "%s/%016llx.json", folder, name) < 0)
         store->path = NULL;
@@ -81,16 +81,14 @@ static void warn_once(struct issuer_store *store, const char *message, int error
     log_end(&line);
 }
 
-/* Takes the document apart. 0 or -EBADMSG. */
-static int read_document(const struct issuer_store *store, struct str text, struct buf *jwks,
-                         double *fetched_at)
+int issuer_store_read(const char *identity, struct str text, struct buf *jwks, double *fetched_at)
 {
     json_t *root =
         strict_json_watched(text.ptr != NULL ? text : STR(""), JSON_REJECT_DUPLICATES, NULL);
-    const char *identity = NULL, *set = NULL;
-    int code = json_unpack(root, "{s:s, s:F, s:s}", "identity", &identity, "fetched_at", fetched_at,
+    const char *found = NULL, *set = NULL;
+    int code = json_unpack(root, "{s:s, s:F, s:s}", "identity", &found, "fetched_at", fetched_at,
                            "jwks", &set);
-    if (code == 0 && isfinite(*fetched_at) && strcmp(identity, store->identity) == 0)
+    if (code == 0 && isfinite(*fetched_at) && strcmp(found, identity) == 0)
         buf_add_str(jwks, str_from(set));
     else
         code = -EBADMSG;
@@ -105,7 +103,7 @@ int issuer_store_load(struct issuer_store *store, struct buf *jwks, double *fetc
     struct buf text = BUF_INIT;
     int code = file_read_all(store->path, O_NOFOLLOW, FILE_BYTES_MAX, &text);
     if (code == 0)
-        code = read_document(store, buf_str(&text), jwks, fetched_at);
+        code = issuer_store_read(store->identity, buf_str(&text), jwks, fetched_at);
     buf_free(&text);
     if (code != 0 && code != -ENOENT) {
         warn_once(store, "kept keys cannot be read, going on without", -code);
@@ -114,17 +112,22 @@ int issuer_store_load(struct issuer_store *store, struct buf *jwks, double *fetc
     return code;
 }
 
+void issuer_store_write(const char *identity, struct str jwks, double fetched_at, struct buf *out)
+{
+    buf_printf(out, "{\"identity\":");
+    buf_add_json(out, str_from(identity));
+    buf_printf(out, ",\"fetched_at\":%.17g,\"jwks\":", fetched_at);
+    buf_add_json(out, jwks);
+    buf_add_char(out, '}');
+}
+
 void issuer_store_save(struct issuer_store *store, struct str jwks, double fetched_at)
 {
     char temporary[4096];
     if (store->path == NULL)
         return;
     struct buf text = BUF_INIT;
-    buf_printf(&text, "{\"identity\":");
-    buf_add_json(&text, str_from(store->identity));
-    buf_printf(&text, ",\"fetched_at\":%.17g,\"jwks\":", fetched_at);
-    buf_add_json(&text, jwks);
-    buf_add_char(&text, '}');
+    issuer_store_write(store->identity, jwks, fetched_at, &text);
     int len = snprintf(temporary, sizeof(temporary), "%s.%ld", store->path, (long)getpid());
     int code = buf_failed(&text) ? -ENOMEM : 0;
     code = (size_t)len >= sizeof(temporary) ? -ENAMETOOLONG : code;

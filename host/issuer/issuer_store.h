@@ -24,6 +24,12 @@ int issuer_store_init(struct issuer_store *store, const char *folder, struct str
                       struct str jwks_uri) __attribute__((warn_unused_result));
 void issuer_store_free(struct issuer_store *store);
 
+/* What a copy is, also elsewhere: a text that says for whom it is, and when it was fetched. */
+void issuer_store_write(const char *identity, struct str jwks, double fetched_at, struct buf *out);
+/* 0, with the set's text appended to `jwks`; or -EBADMSG: it is none, or for somebody else. */
+int issuer_store_read(const char *identity, struct str text, struct buf *jwks, double *fetched_at)
+    __attribute__((warn_unused_result));
+
 /* 0, the set's text appended to `jwks`, and when it was fetched (seconds since 1970); or a negative
  * errno: -ENOENT none is kept, -EBADMSG the file is damaged (logged once). */
 int issuer_store_load(struct issuer_store *store, struct buf *jwks, double *fetched_at)

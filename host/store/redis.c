@@ -10,6 +10,7 @@
 #include "store/redis.h"
 #include "store/redis_due.h"
 #include "store/redis_jobs.h"
+#include "store/redis_keys.h"
 #include "store/store.h"
 
 struct redis {
@@ -184,6 +185,9 @@ static int read_reply(struct redis *r, struct store_request *q, const struct red
     case STORE_DUE:
     case STORE_DUE_END:
         return redis_due_read(q, reply);
+    case STORE_KEYS:
+    case STORE_KEYS_PUT:
+        return redis_keys_read(q, reply);
     case STORE_JOB_ADD:
     case STORE_JOB_TAKE:
     case STORE_JOB_END:

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "store/redis_due.h"
 #include "store/redis_jobs.h"
+#include "store/redis_keys.h"
 
 /* ---- scripts: KEYS[1] the namespace, ARGV[1] the key, the last one its time to live or 0 ---- */
 
@@ -267,6 +268,8 @@ int redis_command_make(struct buf *text, const char *prefix, const struct store_
         make_publish(&c, prefix, q);
     else if (q->kind == STORE_DUE || q->kind == STORE_DUE_END)
         redis_due_make(&c, prefix, q);
+    else if (q->kind == STORE_KEYS || q->kind == STORE_KEYS_PUT)
+        redis_keys_make(&c, prefix, q);
     else if (q->kind >= STORE_JOB_ADD)
         redis_jobs_make(&c, prefix, q);
     else

@@ -8,7 +8,8 @@
  * PREFIX:once:NAME is there while NAME may not be used again, PREFIX:secret:NAME what all have
  * alike. PREFIX:channel:NAME is a channel. PREFIX:revoked is a stream of revocations, of which
  * whoever adds one removes those that are old.
- * PREFIX:{queue} begins the names of the queue (redis_jobs.h).
+ * PREFIX:{queue} begins the names of the queue (redis_jobs.h) and of schedules (redis_due.h),
+ * PREFIX:keys: those of key sets (redis_keys.h).
  */
 #pragma once
 

@@ -26,14 +26,16 @@ enum store_kind {
     STORE_DELETE,
     STORE_INCR,
     STORE_CAS,
-    STORE_COUNT,   /* a request of a rate limit; only where store_is_remote */
-    STORE_ONCE,    /* notes a name that may be used once; only where store_is_remote */
-    STORE_SECRET,  /* what all machines have alike; only where store_is_remote */
-    STORE_REVOKE,  /* adds a revocation to those that are kept (revoked.h) */
-    STORE_REVOKED, /* reads them, in the order in which they were added */
-    STORE_PUBLISH, /* `value` to all who hear the channel `key`; only where store_is_remote */
-    STORE_DUE,     /* takes a due time of a schedule; only where store_is_remote */
-    STORE_DUE_END, /* the run that was taken has ended; the same */
+    STORE_COUNT,    /* a request of a rate limit; only where store_is_remote */
+    STORE_ONCE,     /* notes a name that may be used once; only where store_is_remote */
+    STORE_SECRET,   /* what all machines have alike; only where store_is_remote */
+    STORE_REVOKE,   /* adds a revocation to those that are kept (revoked.h) */
+    STORE_REVOKED,  /* reads them, in the order in which they were added */
+    STORE_PUBLISH,  /* `value` to all who hear the channel `key`; only where store_is_remote */
+    STORE_DUE,      /* takes a due time of a schedule; only where store_is_remote */
+    STORE_DUE_END,  /* the run that was taken has ended; the same */
+    STORE_KEYS,     /* reads a key set, or takes the right to fetch one; the same */
+    STORE_KEYS_PUT, /* puts one there, and gives that right back; the same */
     /* The queue (job.h); from here on: */
     STORE_JOB_ADD,
     STORE_JOB_TAKE,
@@ -57,7 +59,7 @@ enum store_due {
     STORE_DUE_MADE, /* the same: nobody has asked for long, and it begins anew */
     STORE_DUE_TAKEN,
     STORE_DUE_SKIPPED, /* it is used up: the run before goes on */
-    STORE_DUE_HELD     /* the run before was late, or nobody knows yet whether it goes on: later */
+    STORE_DUE_HELD     /* the run before was late, or may be gone: ask again soon */
 };
 
 enum store_type { STORE_ABSENT, STORE_TEXT, STORE_JSON };
@@ -73,7 +75,8 @@ struct store_request {
     /* Namespace: 1 to LIMIT_KV_SPACE_NAME bytes; none from STORE_COUNT on. JOB_ADD: the function */
     struct str space;
     /* 1 to LIMIT_KV_KEY_BYTES bytes; STORE_LIST: prefix, may be empty; STORE_COUNT: the caller;
-     * STORE_ONCE, STORE_SECRET, DUE: any name; JOB_ADD: taken once in LIMIT_QUEUE_KEY, empty: none
+     * STORE_ONCE, STORE_SECRET, DUE, KEYS: any name; JOB_ADD: taken once in LIMIT_QUEUE_KEY, empty:
+     * none
      */
     struct str key;
     /* STORE_SET; STORE_CAS (STORE_ABSENT: deletes). JSON is compared by its bytes: the caller sends
@@ -82,7 +85,8 @@ struct store_request {
      * job_want. JOB_END: the reason */
     struct store_value value;
     struct store_value expected; /* STORE_CAS; STORE_ABSENT: the key must not be there */
-    struct str id; /* JOB_*, but TAKE: JOB_ID_BYTES. RETRY, DROP: empty: all that are dead */
+    /* JOB_*, but TAKE: JOB_ID_BYTES. RETRY, DROP: empty: all that are dead. KEYS: who asks */
+    struct str id;
     struct job_owner *owner; /* JOB_ADD with `limit`, JOB_TAKE, JOB_END, DUE, DUE_END: who asks */
     /* STORE_INCR. JOB_ADD with `limit`: while fewer of the function run, it does at once, as the
      * owner's. JOB_END: an enum job_end. JOB_TAKE: ms after which a job that no function of the

@@ -1,0 +1,121 @@
+// Key sets of hosts that share a store: one of them fetches, and none believes the store more than it says.
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { deployment, eventually, lua, start } from '../lib/host.mjs';
+import { AUDIENCE, Issuer, keys } from '../lib/issuer.mjs';
+import { Redis } from '../lib/redis.mjs';
+
+const PASSWORD = 'p'.repeat(32);
+const OK = 'return function() return "ok" end';
+
+async function place(t, { password } = {}) {
+  const redis = await Redis.start(t, password ? ['--requirepass', password] : []);
+  const issuer = (await Issuer.start(t)).tenant();
+  const host = (of = issuer) => start(t, {
+    files: deployment({ me: OK }, { fields: { me: 'auth = true' }, more: `  auth = { issuer = ${lua(of.issuer)}, audience = ${lua(AUDIENCE)} },` }),
+    workers: 2, env: { KV_URL: password ? `redis://:${password}@127.0.0.1:${redis.port}` : redis.url },
+  });
+  const ask = (...args) => redis.ask(...(password ? ['--no-auth-warning', '-a', password] : []), ...args);
+  const entry = `luafn:keys:${issuer.issuer} `;
+  // What an ordinary host has put there is what this test changes.
+  const set = () => eventually(async () => await ask('hget', entry, 't') || null, 10, 'the set is there');
+  return { redis, issuer, host, hosts: (n) => Promise.all(Array.from({ length: n }, () => host())), ask, entry, set };
+}
+
+const me = async (h, issuer, options) => (await h.call('me', { headers: issuer.bearer({}, options) })).status;
+
+// A key of whoever writes to the store, under the name of the issuer's.
+const forged = (issuer) => JSON.stringify({
+  identity: `${issuer.issuer} `, fetched_at: Date.now() / 1000, jwks: JSON.stringify({ keys: [{ ...keys.k3.jwk, kid: 'k1' }] }),
+});
+
+describe('key sets over hosts', { concurrency: true }, () => {
+  test('one fetch for all, also while they wait for it; a rotation is one more', async (t) => {
+    const { issuer, hosts } = await place(t);
+    let open;
+    issuer.state.gate = new Promise((resolve) => { open = resolve; });
+    const starting = hosts(3);
+    await eventually(() => issuer.hits.oidc > 0, 10, 'one asks');
+    const all = await starting;
+    const waiting = Promise.all(all.flatMap((h) => [me(h, issuer), me(h, issuer)]));
+    open();
+    issuer.state.gate = undefined;
+    assert.deepEqual(await waiting, Array(6).fill(200));
+    assert.deepEqual(issuer.hits, { oidc: 1, jwks: 1 });
+    issuer.state.keys = [keys.k1.jwk, keys.k3.jwk];
+    const k3 = { kid: 'k3', by: 'k3' };
+    assert.deepEqual(await Promise.all(all.flatMap((h) => Array.from({ length: 4 }, () => me(h, issuer, k3)))), Array(12).fill(200));
+    assert.equal(issuer.hits.jwks, 2);
+    assert.ok(issuer.hits.oidc <= 2, 'another host may not know yet where the keys are');
+  });
+
+  test('unknown kids at all hosts: no more than one fetch in two seconds', async (t) => {
+    const { issuer, hosts } = await place(t);
+    const all = await hosts(3);
+    for (const h of all) assert.equal(await me(h, issuer), 200);
+    const began = performance.now();
+    const statuses = await Promise.all(all.flatMap((h) => Array.from({ length: 20 }, (_, i) => me(h, issuer, { kid: `stray${i}`, by: 'k1' }))));
+    assert.ok(statuses.every((status) => status === 401 || status === 503), String(statuses));
+    const most = 2 + Math.ceil((performance.now() - began) / 2000);
+    assert.ok(issuer.hits.jwks <= most, `${issuer.hits.jwks} fetches, at most ${most}`);
+    for (const h of all) assert.equal(await me(h, issuer), 200, 'known keys go on');
+  });
+
+  test('an issuer that is down: a host that begins then has the keys of the others', async (t) => {
+    const { issuer, host, set } = await place(t);
+    const first = await host();
+    assert.equal(await me(first, issuer), 200);
+    await set();
+    issuer.state.oidc = issuer.state.jwks = { status: 500, body: '{}' };
+    const { jwks } = issuer.hits;
+    const next = await host();
+    assert.equal(await me(next, issuer), 200);
+    assert.equal(issuer.hits.jwks, jwks, 'and did not ask');
+  });
+
+  test('without the store each host fetches for itself', async (t) => {
+    const { redis, issuer, hosts } = await place(t);
+    await redis.stop();
+    const all = await hosts(2);
+    for (const h of all) assert.equal(await me(h, issuer), 200);
+    assert.equal(issuer.hits.jwks, 2);
+  });
+
+  // `change` gets the text of the set; what it gives is put in its place.
+  for (const [what, password, change] of [
+    ['no JSON', undefined, () => '{'],
+    ['the set of another issuer', undefined, (text) => text.replace('/main/ ', '/other/ ')],
+    ['one from long ago', undefined, (text) => text.replace(/"fetched_at":[\d.]+/, '"fetched_at":1700000000')],
+    ['one from to come', undefined, (text) => text.replace(/"fetched_at":[\d.]+/, '"fetched_at":4000000000')],
+    ['one that was not sealed, where the password is long enough', PASSWORD, (text, plain) => plain],
+    ['one that was sealed, and changed', PASSWORD, (text) => text.replace(/.(?=.{40}$)/, (c) => (c === 'A' ? 'B' : 'A'))],
+  ]) {
+    test(`a set in the store is not used: ${what}`, async (t) => {
+      const { issuer, host, ask, entry, set } = await place(t, { password });
+      await host().then((h) => me(h, issuer)).then((status) => assert.equal(status, 200));
+      const text = await set();
+      // The twin: as it is, it serves.
+      const { jwks } = issuer.hits;
+      assert.equal(await me(await host(), issuer), 200);
+      assert.equal(issuer.hits.jwks, jwks);
+      const plain = forged(issuer);
+      await ask('hset', entry, 't', change(password ? text : plain, plain), 's', String(Date.now()));
+      const h = await host();
+      assert.equal(await me(h, issuer), 200);
+      assert.equal(await me(h, issuer, { kid: 'k1', by: 'k3' }), 401);
+      assert.equal(issuer.hits.jwks, jwks + 1);
+      if (!/long ago|to come/.test(what)) await h.says(/a key set in KV_URL's store is not used/);
+    });
+  }
+
+  test('a password of 32 bytes or more seals a set; a shorter one does not, and the store is trusted', async (t) => {
+    for (const [password, sealed] of [[PASSWORD, true], [PASSWORD.slice(1), false]]) {
+      const { issuer, host, ask, entry, set } = await place(t, { password });
+      assert.equal(await me(await host(), issuer), 200);
+      const text = await set();
+      assert.equal(!text.includes('jwks'), sealed, text.slice(0, 40));
+      await ask('hset', entry, 't', forged(issuer), 's', String(Date.now()));
+      assert.equal(await me(await host(), issuer, { kid: 'k1', by: 'k3' }), sealed ? 401 : 200);
+    }
+  });
+});

@@ -10,9 +10,19 @@ tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
 root=$tree/root
 make --no-print-directory install PREFIX=/usr DESTDIR="$root" >/dev/null
-strip "$root/usr/bin/luafn"
+strip --remove-section=.comment "$root/usr/bin/luafn"
 gzip -9n "$root"/usr/share/man/man1/luafn.1
 install -D -m644 LICENSE "$root/usr/share/doc/luafn/copyright"
+export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1)}"
+maintainer='luafn <nobody@luafn.invalid>'
+cat >"$root/usr/share/doc/luafn/changelog" <<END
+luafn ($version) stable; urgency=medium
+
+  * Built from the source of this version; see the repository's history.
+
+ -- $maintainer  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
+END
+gzip -9n "$root/usr/share/doc/luafn/changelog"
 
 # The packages that have the libraries which the program names itself; merged /usr has two names for each.
 depends=$(objdump -p "$root/usr/bin/luafn" | sed -n 's/.*NEEDED *//p' | while read -r name; do
@@ -26,7 +36,7 @@ cat >"$root/DEBIAN/control" <<END
 Package: luafn
 Version: $version
 Architecture: $arch
-Maintainer: luafn <luafn@localhost>
+Maintainer: $maintainer
 Section: httpd
 Priority: optional
 Depends: $depends, ca-certificates
@@ -42,6 +52,6 @@ for script in postinst postrm; do
     chmod 755 "$root/DEBIAN/$script"
 done
 find "$root" -type d -exec chmod 755 {} +
-export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 1)}"
+(cd "$root" && find usr -type f | LC_ALL=C sort | xargs md5sum >DEBIAN/md5sums && chmod 644 DEBIAN/md5sums)
 find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 dpkg-deb --root-owner-group -Zxz --build "$root" "$out/luafn_${version}_$arch.deb"

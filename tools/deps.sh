@@ -7,6 +7,7 @@
 #   tools/deps.sh bench      and what `make bench` needs
 #   tools/deps.sh cov        and what `make cov` needs
 #   tools/deps.sh drill      and what `make slow-drill` needs
+#   tools/deps.sh deb        and what `make deb-check` needs
 set -eu
 
 # curl and ca-certificates: README's commands, and issuers on the network.
@@ -32,8 +33,9 @@ check) want="$want $for_test $for_check" ;;
 bench) want="$want $for_test $for_bench" ;;
 cov) want="$want $for_test gcovr" ;;
 drill) want="$want $for_test slowhttptest" ;;
+deb) want="$want lintian debootstrap" ;;
 *)
-    echo "usage: tools/deps.sh [build|test|check|bench|cov|drill]" >&2
+    echo "usage: tools/deps.sh [build|test|check|bench|cov|drill|deb]" >&2
     exit 2
     ;;
 esac

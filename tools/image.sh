@@ -6,7 +6,7 @@ set -eu
 program=$1 root=$2
 mkdir -p "$root/usr/bin" "$root/etc/ssl/certs" "$root/srv/functions" "$root/srv/.luafn" "$root/tmp"
 cp "$program" "$root/usr/bin/luafn"
-case $program in */release/* | build/luafn) strip "$root/usr/bin/luafn" ;; esac
+case $program in */release/* | */build/luafn | build/luafn) strip "$root/usr/bin/luafn" ;; esac
 
 # Under the names that the program and its loader look for them. The resolver's own parts are in libc.
 ldd "$program" | sed -n 's/.*=> \(\/[^ ]*\).*/\1/p; s/^[[:space:]]*\(\/[^ ]*\).*/\1/p' | while read -r file; do

@@ -260,7 +260,7 @@ build/compile_commands.json: Makefile tools/targets.mk $(SRC_C)
 	@$(shell mkdir -p build)$(file >$@,[$(subst }$(space){,}$(comma){,$(foreach f,$(SRC_C),$(call entry,$f)))])
 
 # ---- the rest ----------------------------------------------------------------------------------
-.PHONY: pictures fresh stopwatch bench docs install deb clean help
+.PHONY: pictures fresh stopwatch bench docs install deb deb-check clean help
 docs: ## make docs/api.md and docs/luafn.lua from docs/api.lua
 	lua5.4 tools/docs.lua
 
@@ -308,6 +308,11 @@ install: build/luafn ## PREFIX=/usr/local DESTDIR=: program, man page, Lua stubs
 
 deb: build/luafn ## build/luafn_VERSION_ARCH.deb: what `make install` installs, with the systemd unit
 	$(Q)PREFIX=/usr DESTDIR= tools/deb.sh build
+
+deb-check: deb ## lintian over the package, and its life in a bare Debian 12: install, new, serve, pack, purge (root, debootstrap)
+	$(Q)tools/deps.sh deb
+	$(Q)lintian --allow-root --fail-on error,warning build/luafn_*.deb
+	$(Q)tools/fresh.sh deb
 
 clean: ## remove everything that was built
 	rm -rf build

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { BIN, deployment, eventually, folder, freePort, launch, ROOT, run, start, write } from '../lib/host.mjs';
+import { BIN, deployment, eventually, folder, freePort, launch, PERF, ROOT, run, start, write } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
 import { request } from '../lib/wire.mjs';
 
@@ -82,16 +82,21 @@ test('the root of the image: as process 1, not root, read-only', { skip: ROOTLES
   const inside = `mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && mount -t tmpfs -o uid=65532,mode=700 state "$1/srv/.luafn" && mkdir -p "$1/proc" 2>/dev/null;
     shift; exec chroot --userspec=65532:65532 "$@"`;
   const under = ['unshare', '--pid', '--fork', '--kill-child', '--mount', 'sh', '-c', inside, 'sh', root, root, '/usr/bin/luafn'];
+  const begun = performance.now();
   const h = launch(dir, { under: under.slice(0, -1), bin: '/usr/bin/luafn', listen: `127.0.0.1:${port}`, args: ['--config', '/srv/app/functions.lua'], workers: 2 });
   let supervisor;
   later(t, () => { if (!h.ended && supervisor) process.kill(supervisor, 'SIGKILL'); }); // all of its namespace ends with it
   await h.listening;
+  const first = await h.get('/');
+  const ms = performance.now() - begun;
   const children = () => fs.readFileSync(`/proc/${h.pid}/task/${h.pid}/children`, 'utf8').trim().split(' ').map(Number);
   [supervisor] = children();
   const status = fs.readFileSync(`/proc/${supervisor}/status`, 'utf8');
   assert.match(status, /^NSpid:\s+\d+\s+1$/m, 'it is process 1');
   assert.match(status, /^Uid:\s+65532\s/m);
-  assert.match((await h.get('/')).text, /^luafn runs\./, 'what the image brings');
+  assert.match(first.text, /^luafn runs\./, 'what the image brings');
+  t.diagnostic(`${size} KiB, the first answer after ${ms.toFixed(1)} ms`);
+  assert.ok(!PERF || ms < 50, `the first answer came after ${ms} ms`);
   assert.equal((await h.call('a')).text, 'in the image');
   const live = spawnSync('chroot', [root, '/usr/bin/luafn', 'live', /admin pages on (\S+?)\/_luafn/.exec(h.stderr)[1]], { encoding: 'utf8' });
   assert.equal(live.status, 0, live.stderr);

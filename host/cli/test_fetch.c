@@ -153,17 +153,19 @@ static int l_ask(lua_State *L)
 static void on_asked(struct task *task, int status)
 {
     struct flight *f = task->arg;
-    if (status != LUA_OK && !f->answered)
+    if (status != LUA_OK && !f->answered) {
+        const char *text = lua_type(task->co, -1) == LUA_TSTRING ? lua_tostring(task->co, -1)
+                                                                 : "the test's answer failed";
+        const char *kept = arena_copy(&f->arena, str_from(text)).ptr;
         f->res = (struct client_response){.error = -EIO,
-                                          .error_text = lua_type(task->co, -1) == LUA_TSTRING
-                                                            ? lua_tostring(task->co, -1)
-                                                            : "the test's answer failed"};
+                                          .error_text = kept != NULL ? kept : "out of memory"};
+    }
     struct client_call *call = f->call;
     f->call = NULL;
+    task_free(task); /* first: the answer may end the test, which waits for its tasks */
     if (call != NULL)
         client_answer(call, &f->res);
     free_flight(f);
-    task_free(task);
 }
 
 static bool copy_request(struct flight *f, const struct client_request *req)

@@ -283,7 +283,8 @@ static void note_lines(struct breakpoints *all)
          source = source->next) {
         for (unsigned i = 0; i < source->count; i++) {
             unsigned bit = (unsigned)source->list[i].line % 1024;
-            all->lines[bit / 64] |= (uint64_t)1 << bit % 64;
+            if (source->list[i].wrong == NULL)
+                all->lines[bit / 64] |= (uint64_t)1 << bit % 64;
         }
     }
 }

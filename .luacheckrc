@@ -3,7 +3,7 @@ std = "lua54"
 max_line_length = 120
 local host = {
     "after_response", "base64", "channel", "crypto", "env", "fetch", "html", "json", "jwt", "kv", "log", "parallel",
-    "read_file", "respond", "schema", "sleep", "sql", "stream", "time", "url",
+    "queue", "read_file", "respond", "schema", "sleep", "sql", "stream", "time", "url",
 }
 read_globals = host
 files["scripts/dev/lib/check.lua"] = { read_globals = { "locate" } }

@@ -733,6 +733,8 @@ static struct call *make_call(struct visit *visit, struct exchange *target)
     call->match = &visit->match;
     call->job = visit->job;
     call->tool = visit->message != NULL ? mcp_tool(visit->message) : NULL;
+    if (call->job != NULL && target->hook != NULL && target->hook->type->job != NULL)
+        target->hook->type->job(target->hook, call->job->id, call->job->key, call->job->attempt);
     return call;
 }
 
@@ -916,7 +918,7 @@ static struct visit *enter_again(struct app *app, const struct router *router,
 
 /* A background function is run, and not queued. */
 void app_call_recorded(struct app *app, const struct router *router, struct function *function,
-                       struct exchange *ex, struct claims *claims)
+                       struct exchange *ex, struct claims *claims, struct job_call *job)
 {
     ex->decorate = app_decorate;
     ex->app = app;
@@ -924,6 +926,7 @@ void app_call_recorded(struct app *app, const struct router *router, struct func
     if (visit == NULL)
         return;
     visit->token = claims != NULL ? STR("[redacted]") : (struct str){NULL, 0};
+    visit->job = job;
     struct call *call = make_call(visit, ex);
     if (call != NULL)
         function_call(call);

@@ -223,9 +223,10 @@ void app_on_request(void *arg, struct exchange *ex);
 void app_call_scheduled(struct app *app, struct function *function, struct exchange *ex);
 
 /* app.c: a recorded request, which was judged when it was: it goes straight to its function, whose
- * routes the router has. Takes the claims over; NULL: none. */
+ * routes the router has. Takes the claims over; NULL: none. `job` NULL: it was none; else borrowed
+ * for as long as the exchange lives. */
 void app_call_recorded(struct app *app, const struct router *router, struct function *function,
-                       struct exchange *ex, struct claims *claims);
+                       struct exchange *ex, struct claims *claims, struct job_call *job);
 
 /* app_trial.c: a new version of a function runs recorded requests before it serves. */
 extern const struct function_trials app_trials;

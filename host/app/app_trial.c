@@ -34,10 +34,10 @@ struct reading {
 struct trial {
     struct list node;
     struct app *app;
-    struct function *function; /* borrowed, with the version in function->loading */
+    struct function *function;   /* borrowed, with the version in function->loading */
     struct services services[2]; /* of the new version, and of the one that serves, without all
                                     that is outside */
-    struct reading *reading;   /* owned, once it has read */
+    struct reading *reading;     /* owned, once it has read */
     bool reads;
     unsigned next;
     uint64_t until_ns;
@@ -45,9 +45,9 @@ struct trial {
     char first[SHOWN]; /* the first that is answered otherwise, and in what */
 
     /* Of the request that is run now. */
-    json_t *record;           /* owned; NULL: none */
-    bool before;              /* ... on the version that serves */
-    bool loaded;              /* `instance` has */
+    json_t *record;            /* owned; NULL: none */
+    bool before;               /* ... on the version that serves */
+    bool loaded;               /* `instance` has */
     struct instance *instance; /* a reference */
     struct function *runner;   /* owned: serves that alone; NULL: not yet */
     struct router *router;     /* owned */
@@ -187,8 +187,8 @@ static void load(struct trial *t)
                                                         : function->served;
     t->loaded = false;
     seed_set((unsigned)json_integer_value(json_object_get(t->record, "seed")));
-    t->instance = instance_load(function->base, &t->services[t->before], function->bindings,
-                                origin, on_loaded, t);
+    t->instance = instance_load(function->base, &t->services[t->before], function->bindings, origin,
+                                on_loaded, t);
     seed_set(0);
     if (t->instance == NULL)
         leave_out(t);
@@ -238,8 +238,8 @@ static void call(struct trial *t)
     }
     struct claims *claims = t->run.claims;
     t->run.claims = NULL;
-    app_call_recorded(t->app, t->before ? t->app->current->router : t->router, t->runner,
-                      t->run.ex, claims);
+    app_call_recorded(t->app, t->before ? t->app->current->router : t->router, t->runner, t->run.ex,
+                      claims, t->run.is_job ? &t->run.job : NULL);
 }
 
 /* ---- what came of it ---- */
@@ -277,14 +277,15 @@ static void refuse(struct trial *t)
 {
     const json_t *r = t->record;
     struct err err;
-    err_set(&err, 0,
-            "%.*s: it is answered with %d, which was answered with %d: %s %.*s (`luafn replay %s`): "
-            "%s",
-            STR_ARG(t->function->base->name), t->status,
-            (int)json_integer_value(json_object_get(r, "status")),
-            json_string_value(json_object_get(r, "method")), SHOWN,
-            json_string_value(json_object_get(r, "target")),
-            json_string_value(json_object_get(r, "id")), t->fault);
+    err_set(
+        &err, 0,
+        "%.*s: it is answered with %d, which was answered with %d: %s %.*s (`luafn replay %s`): "
+        "%s",
+        STR_ARG(t->function->base->name), t->status,
+        (int)json_integer_value(json_object_get(r, "status")),
+        json_string_value(json_object_get(r, "method")), SHOWN,
+        json_string_value(json_object_get(r, "target")),
+        json_string_value(json_object_get(r, "id")), t->fault);
     end_trial(t, &err);
 }
 

@@ -153,7 +153,8 @@ static int run_to_its_end(struct replay *r, struct local *local, struct rerun *r
     int rc = replay_debug_begin(&r->debug, app, origin_hash(function->origin));
     if (rc != 0)
         return rc;
-    app_call_recorded(app, app->current->router, function, run->ex, run->claims);
+    app_call_recorded(app, app->current->router, function, run->ex, run->claims,
+                      run->is_job ? &run->job : NULL);
     run->claims = NULL;
     if (!drive(r, local, run, function))
         return 0;

@@ -72,6 +72,8 @@ struct hook_type {
     void (*written)(struct hook *hook, struct str bytes);
     /* Whose claims it has: takes a reference. */
     void (*claims)(struct hook *hook, struct claims *claims);
+    /* It is a job of the queue; `key` may be empty. NULL: nobody wants to know. */
+    void (*job)(struct hook *hook, struct str id, struct str key, unsigned attempt);
     /* A hash of a variable's value that this journal alone gives. */
     uint64_t (*hash)(struct hook *hook, struct str value);
     /* The answer is complete, before it is encoded. */

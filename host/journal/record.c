@@ -31,6 +31,8 @@ struct record {
     struct buf streamed; /* owned: the same of one in pieces, as far as it is kept */
     uint64_t streamed_bytes;
     struct claims *claims; /* reference; NULL: none */
+    struct str job, key;   /* in the arena: of a job: its id, and its key; ptr NULL: it is none */
+    unsigned attempt;
     bool cut;
 };
 
@@ -172,6 +174,14 @@ static void on_claims(struct hook *hook, struct claims *claims)
         r->claims = claims_ref(claims);
 }
 
+static void on_job(struct hook *hook, struct str id, struct str key, unsigned attempt)
+{
+    struct record *r = record_of(hook);
+    r->job = arena_copy(&hook->ex->arena, id);
+    r->key = arena_copy(&hook->ex->arena, key);
+    r->attempt = attempt;
+}
+
 static void on_answer(struct hook *hook)
 {
     struct record *r = record_of(hook);
@@ -280,6 +290,16 @@ static void add_claims(struct record *r, struct buf *out)
     free(text);
 }
 
+static void add_job(struct record *r, struct buf *out)
+{
+    if (r->job.ptr == NULL)
+        return;
+    buf_printf(out, ",\"job\":{\"attempt\":%u", r->attempt);
+    add_text(r, "id", r->job, out);
+    add_text(r, "key", r->key, out);
+    buf_add_char(out, '}');
+}
+
 static uint64_t end_of(const struct record *r)
 {
     uint64_t ns = r->sent_ns != 0 ? r->sent_ns : r->answered_ns;
@@ -316,6 +336,7 @@ static void write_line(struct record *r, struct buf *out)
     if (ex->error_code != NULL)
         add_text(r, "error", str_from(ex->error_code), out);
     add_claims(r, out);
+    add_job(r, out);
     add_times(r, out);
     if (r->fault.len > 0) {
         buf_add_str(out, STR(",\"fault\":"));
@@ -377,6 +398,7 @@ static const struct hook_type record_type = {
     .fault = on_fault,
     .written = on_written,
     .claims = on_claims,
+    .job = on_job,
     .hash = on_hash,
     .answer = on_answer,
     .over = on_over,

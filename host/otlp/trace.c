@@ -404,6 +404,12 @@ static void on_claims(struct hook *hook, struct claims *claims)
         hook->inner->type->claims(hook->inner, claims);
 }
 
+static void on_job(struct hook *hook, struct str id, struct str key, unsigned attempt)
+{
+    if (hook->inner != NULL)
+        hook->inner->type->job(hook->inner, id, key, attempt);
+}
+
 static uint64_t on_hash(struct hook *hook, struct str value)
 {
     return hook->inner != NULL ? hook->inner->type->hash(hook->inner, value) : 0;
@@ -548,6 +554,7 @@ static const struct hook_type trace_type = {
     .fault = on_fault,
     .written = on_written,
     .claims = on_claims,
+    .job = on_job,
     .hash = on_hash,
     .answer = on_answer,
     .statements = true,

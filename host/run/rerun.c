@@ -113,6 +113,16 @@ static int make_claims(struct rerun *r, struct err *err)
     return r->claims != NULL ? 0 : out_of_memory(err);
 }
 
+static void read_job(struct rerun *r)
+{
+    const json_t *job = json_object_get(r->record, "job");
+    r->is_job = job != NULL;
+    r->job =
+        (struct job_call){.id = str_from(member(job, "id")),
+                          .key = str_from(member(job, "key")),
+                          .attempt = (unsigned)json_integer_value(json_object_get(job, "attempt"))};
+}
+
 /* ---- the other end of its exchange ---- */
 
 static void on_answer(struct exchange *ex)
@@ -172,6 +182,7 @@ int rerun_open(struct rerun *r, const json_t *record, struct journal *journal,
         rc = make_claims(r, err);
     if (rc != 0)
         return rc;
+    read_job(r);
     r->ex->state = EXCHANGE_WORKING;
     exchange_identify(r->ex);
     snprintf(r->ex->request_id, sizeof(r->ex->request_id), "%s", member(record, "id"));

@@ -19,7 +19,9 @@ struct rerun {
     struct replayer *replayer; /* owned */
     struct exchange *ex;       /* a reference */
     struct claims *claims;     /* owned; whoever makes the call takes them; NULL: there are none */
-    struct buf streamed;       /* owned: the body of an answer in pieces */
+    struct job_call job;       /* what its handler is told, where the record has one: */
+    bool is_job;
+    struct buf streamed; /* owned: the body of an answer in pieces */
     bool answered;
 };
 

@@ -55,7 +55,7 @@ return function(event) local out = {} for k in pairs(kept) do out[#out + 1] = k 
   chunks: ['return function(event) local n, size = 0, 0 for piece in event:chunks() do n = n + 1 size = size + #piece end return n .. " " .. size end', { ...TEXT, body: 'x'.repeat(20000) }],
   after: ['return function() after_response(function() kv.set("after", tostring(math.random())) end) return "x" end'],
   params: ['return function(event) return json.encode(event.params) end', { suffix: '' }],
-  'work-background': ['return function(event) kv.set("work", event.body) end', { ...TEXT, body: 'work' }],
+  'work-background': ['return function(event) kv.set("work", event.body .. event.job.id .. event.job.attempt) end', { ...TEXT, body: 'work' }],
 });
 
 // A host with all of them: { host, names, call(name, round), scripts }.

@@ -86,7 +86,8 @@ function take(record) {
 function come(record) {
   take(record);
   if (!paused) showSoon();
-  if (record.function && routeOf(record)?.generation !== record.generation) loadRoutes().catch(() => { /* the list goes on without */ });
+  const faulty = record.answer?.headers?.some(([name]) => name === 'X-Luafn-Fault') && byId('notice').hidden;
+  if (record.function && (faulty || routeOf(record)?.generation !== record.generation)) loadRoutes().catch(() => { /* the list goes on without */ });
 }
 
 // All that is there; what comes meanwhile comes again.
@@ -94,7 +95,6 @@ async function catchUp() {
   const { records: list } = await json('/_luafn/journal');
   for (const record of list.sort((a, b) => a.time - b.time)) take(record);
   showRows();
-  followHash();
 }
 
 function listen() {
@@ -238,10 +238,14 @@ addEventListener('hashchange', followHash);
 showNav(byId('nav'), '');
 startTools(notify);
 startTokens(routeNamed, notify);
-listen();
 try {
   await loadRoutes();
-  followHash();
+} catch ({ message }) {
+  notify(message);
+}
+followHash(); // once: it would begin a form that somebody is at anew
+listen();
+try {
   await fillTokens();
 } catch ({ message }) {
   notify(message);

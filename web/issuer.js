@@ -1,6 +1,5 @@
 // The issuer's page: what it knows, with switches for roles, API settings and the key that signs.
 import { ask } from './ask.js';
-import { showNav } from './nav.js';
 import { byId, el, facts } from './view.js';
 
 function notify(message) {
@@ -102,7 +101,6 @@ byId('reset').addEventListener('click', async () => {
   }
 });
 
-showNav(byId('nav'), 'issuer.html');
 try {
   show(await read(await ask('/_luafn/dev/api/issuer')));
   byId('rotate').disabled = false;

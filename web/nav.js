@@ -14,3 +14,7 @@ export function showNav(nav, here) {
     return target === here ? withAttributes(link, { 'aria-current': 'page' }) : link;
   }));
 }
+
+// A page that has no parts says itself which it is.
+const nav = document.getElementById('nav');
+if (nav?.dataset.here !== undefined) showNav(nav, nav.dataset.here);

@@ -209,7 +209,7 @@ test('a page of the user\'s gets no hold of it: no window, no frame, no style', 
   ]);
   assert.ok(held, 'there was a window');
   await opened.getByText('live', { exact: true }).waitFor();
-  await page.waitForFunction(() => window.other.closed, null, { timeout: 5000 });
+  await page.waitForFunction(() => window.other.closed);
   assert.equal(await opened.evaluate(() => window.opener), null);
   const framed = await page.evaluate(async () => {
     const frame = document.createElement('iframe');
@@ -253,7 +253,8 @@ test('functions with policy and error; a token is made and explained', { skip: n
   assert.match(await page.locator('.things li', { hasText: 'locked' }).textContent(), /scope read:shows/);
   await see('functions');
   write(host.dir, { 'scripts/shop.lua': 'return function( oops' });
-  await host.call('shop');
+  await eventually(async () => (await host.call('shop')).header('x-luafn-fault'), 10, 'a script that does not load');
+  await page.locator('#notice', { hasText: 'shop.lua' }).waitFor(); // by the request that says so
   await page.goto(host.url(`${HOME}#/tokens`));
   await page.reload();
   await page.locator('#notice', { hasText: 'shop.lua' }).waitFor();

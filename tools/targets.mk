@@ -275,15 +275,19 @@ perf: build/luafn tests/node_modules/.package-lock.json ## the wire tests that m
 	$(Q)for file in $$(grep -l PERF tests/wire/*.test.mjs); do \
 	    LUAFN_PERF=1 ONLY=$$(basename $$file) tools/test.sh wire || exit 1; done
 
-build/conformance/node_modules/.package-lock.json: tests/conformance/package-lock.json
-	@mkdir -p build/conformance
-	$(Q)cp tests/conformance/package.json tests/conformance/package-lock.json build/conformance
-	cd build/conformance && npm ci --ignore-scripts --no-audit --no-fund
+build/%/node_modules/.package-lock.json: tests/%/package-lock.json
+	@mkdir -p build/$*
+	$(Q)cp tests/$*/package.json tests/$*/package-lock.json build/$*
+	cd build/$* && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 .PHONY: conformance
 conformance: build/luafn build/conformance/node_modules/.package-lock.json tests/node_modules/.package-lock.json ## the suite of the Model Context Protocol against tools
 	$(Q)$(NODE) tests/conformance/run.mjs build/luafn build/conformance
+
+.PHONY: manifests
+manifests: build/manifests/node_modules/.package-lock.json tests/node_modules/.package-lock.json ## deploy/ for Kubernetes, Knative and Nomad against published schemas (55 MB of npm packages)
+	$(Q)$(NODE) tests/manifests/run.mjs build/manifests
 
 .PHONY: walk
 walk: ## time a stranger's ten minutes in a bare Debian 12: install, write, protect, break, deploy (root, debootstrap)

@@ -85,12 +85,16 @@ export async function signIn(h, at = '/page', browser = new Visitor()) {
 export const session = (browser) => browser.cookies.get('__Host-luafn');
 export const cookie = (browser) => [...browser.cookies].map(([k, v]) => `${k}=${v}`).join('; ');
 
-// The cookie of a session as a host seals it that has this secret; `more` of what is in it.
-export function forge(op, more = {}, { secret = SECRET, purpose = 'session' } = {}) {
-  const now = Date.now() / 1000;
-  const claims = { iss: op.issuer, sub: 'vera', aud: AUDIENCE, iat: Math.floor(now), exp: Math.floor(now) + 3600 };
-  const text = JSON.stringify({ iss: op.issuer, id: crypto.randomUUID(), sid: '', sub: 'vera', hint: '', token: token(claims), refresh: '', endpoint: `${op.issuer}token`, since: now, until: now + 3600, good: now + 3600, renew: now + 3500, ...more });
+// What a host seals that has this secret.
+export function seal(value, { secret = SECRET, purpose = 'session' } = {}) {
   const nonce = crypto.randomBytes(12);
   const cipher = crypto.createCipheriv('aes-256-gcm', crypto.createHmac('sha256', secret).update(purpose).digest(), nonce);
-  return Buffer.concat([nonce, cipher.update(text), cipher.final(), cipher.getAuthTag()]).toString('base64url');
+  return Buffer.concat([nonce, cipher.update(JSON.stringify(value)), cipher.final(), cipher.getAuthTag()]).toString('base64url');
+}
+
+// The cookie of a session, with `more` in it.
+export function forge(op, more = {}, how = {}) {
+  const now = Date.now() / 1000;
+  const claims = { iss: op.issuer, sub: 'vera', aud: AUDIENCE, iat: Math.floor(now), exp: Math.floor(now) + 3600 };
+  return seal({ iss: op.issuer, id: crypto.randomUUID(), sid: '', sub: 'vera', hint: '', token: token(claims), refresh: '', endpoint: `${op.issuer}token`, since: now, until: now + 3600, good: now + 3600, renew: now + 3500, ...more }, how);
 }

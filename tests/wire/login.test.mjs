@@ -7,7 +7,7 @@ import test from 'node:test';
 import { Visitor as Browser } from '../lib/cookies.mjs';
 import { config, eventually, folder, run, SLOW, start, write } from '../lib/host.mjs';
 import { AUDIENCE, token } from '../lib/issuer.mjs';
-import { cookie, forge, HTML, provider, SECRET, session, signIn } from '../lib/sign-in.mjs';
+import { cookie, forge, HTML, provider, seal, SECRET, session, signIn } from '../lib/sign-in.mjs';
 import { answer, rawUpstream } from '../lib/upstream.mjs';
 
 const ECHO = 'return function(event, context) return { statusCode = 200, headers = { ["Content-Type"] = "application/json" }, body = json.encode { sub = context.identityContext and context.identityContext.claims.sub, cookie = event.headers.cookie, authorization = event.headers.authorization, query = event.rawQuery } } end';
@@ -70,17 +70,30 @@ test('a browser signs in and comes back to where it was; nobody else is sent any
 });
 
 test('open redirects: the way back is a path of this host', async (t) => {
-  const { h } = await site(t, '  redirects = { { from = "/*", to = "/files/:splat", status = 200 } },');
-  for (const at of ['//evil.example/x', '/\\evil.example', `/${'x'.repeat(2100)}`]) {
-    const res = await h.request({ path: at, headers: HTML });
-    if (res.status !== 302) { assert.ok(res.status === 400 || res.status === 404, at); continue; }
+  const { op, h } = await site(t, '  redirects = { { from = "/*", to = "/files/:splat", status = 200 } },');
+  const own = new URL(h.url()).origin;
+  // Where a browser ends up that asks for this and signs in; null: it is refused before.
+  const way = async (target) => {
+    const wire = await h.connect();
+    wire.send(Buffer.from(`GET ${target} HTTP/1.1\r\nHost: ${new URL(own).host}\r\nAccept: text/html\r\nConnection: close\r\n\r\n`, 'latin1'));
+    const res = await wire.response();
+    wire.close();
+    if (res.status !== 302) { assert.ok([400, 404, 421].includes(res.status), `${target}: ${res.status}`); return null; }
+    assert.ok(res.header('location').startsWith(`${op.issuer}authorize?`), target);
     const browser = new Browser();
     const [, name, value] = /^([^=]+)=([^;]*)/.exec(res.header('set-cookie'));
     browser.cookies.set(name, value);
-    const to = await browser.go(res.header('location'));
-    const back = await browser.go(to.headers.get('location'));
-    assert.deepEqual([back.status, back.headers.get('location')], [303, '/'], at);
+    const back = await browser.go((await browser.go(res.header('location'))).headers.get('location'));
+    assert.equal(back.status, 303, target);
+    return back.headers.get('location');
+  };
+  for (const target of ['//evil.example/x', '///evil.example', '////evil.example/%2f..', '/\\evil.example', '/\\/evil.example', '//\\evil.example', `/${'x'.repeat(2100)}`]) assert.ok([null, '/'].includes(await way(target)), target);
+  for (const target of ['/\t/evil.example', '/%09/evil.example', '/%0d%0aLocation:%20https://evil.example', '/%5cevil.example', '/%2f/evil.example', '/..//evil.example', '/.//evil.example', '/a/../..//evil.example', '/;/evil.example', '/@evil.example', '/:@evil.example', '/https://evil.example', '/?//evil.example', '/#//evil.example', '/\x85/evil.example',
+    'https://evil.example/', 'http:evil.example', 'javascript:alert(1)', 'data:text/html,x']) {
+    const to = await way(target);
+    if (to !== null) assert.deepEqual([new URL(to, own).origin, to.startsWith('/'), /^\/[/\\]/.test(to)], [own, true, false], target);
   }
+  assert.equal(await way('/files/a?x=//evil.example'), '/files/a?x=//evil.example');
   assert.equal((await signIn(h, '/files/a?x=//evil.example')).way.at(-1), h.url('/files/a?x=//evil.example'));
 });
 
@@ -135,6 +148,30 @@ test('fixation, replay, mix-up: an answer counts for the browser that asked, onc
     const back = (await tabs.go(res.headers.get('location'))).headers.get('location');
     assert.equal((await tabs.go(back)).headers.get('location'), to, 'several at once');
   }
+});
+
+test('what a sign-in began with: for ten minutes, this state, issuer, nonce and verifier, every byte of it', async (t) => {
+  const { op, h } = await site(t);
+  const state = 'a-state-of-22-letters.', verifier = crypto.randomBytes(32).toString('base64url');
+  const back = async (more = {}, { spoil = (value) => value, asked = state, ...how } = {}) => {
+    const code = crypto.randomUUID();
+    op.codes.set(code, { redirect_uri: h.url('/_luafn/callback'), code_challenge: crypto.createHash('sha256').update(verifier).digest('base64url'), nonce: 'a nonce' });
+    const value = spoil(seal({ iss: op.issuer, state, nonce: 'a nonce', verifier, back: '/page', until: Date.now() / 1000 + 600, ...more }, { purpose: 'sign-in', ...how }));
+    const before = op.asked;
+    const res = await h.get(`/_luafn/callback?code=${code}&state=${asked}&iss=${encodeURIComponent(op.issuer)}`, { cookie: `__Host-luafn-flow-${state.slice(0, 12)}=${value}` });
+    const given = (res.headers['set-cookie'] ?? []).some((line) => /^__Host-luafn=[^;]/.test(line));
+    assert.equal(given, res.status === 303);
+    return [res.status, op.asked - before];
+  };
+  assert.deepEqual(await back(), [303, 1]);
+  for (const more of [{ until: Date.now() / 1000 - 1 }, { until: undefined }, { until: 'later' }, { state: `${state.slice(0, -1)}x` }, { state: undefined }, { iss: 'https://evil.example/' }]) assert.deepEqual(await back(more), [400, 0], JSON.stringify(more));
+  for (const how of [{ purpose: 'session' }, { purpose: 'renewal' }, { secret: `${SECRET}!` }, { asked: `${state.slice(0, -1)}x` }, { asked: state.slice(0, 12) }, { asked: '' }]) assert.deepEqual(await back({}, how), [400, 0], JSON.stringify(how));
+  for (const more of [{ nonce: 'another' }, { nonce: undefined }, { verifier: 'another' }, { verifier: undefined }]) assert.deepEqual(await back(more), [403, 1], JSON.stringify(more));
+  for (let i = 0; i < 250; i += 5) {
+    assert.deepEqual(await back({}, { spoil: (value) => value.slice(0, i) + (value[i] === 'A' ? 'B' : 'A') + value.slice(i + 1) }), [400, 0], `byte ${i}`);
+    assert.deepEqual(await back({}, { spoil: (value) => value.slice(0, i) }), [400, 0], `cut at ${i}`);
+  }
+  assert.deepEqual(await back(), [303, 1]);
 });
 
 test('tampering, tossing, large tokens, another secret', async (t) => {

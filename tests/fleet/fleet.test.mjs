@@ -167,6 +167,7 @@ test('an issuer that is down: hosts that have its keys go on, a token revoked at
   const all = await front(t, machines);
   const ask = (sub) => all.call('me', { headers: { Authorization: `Bearer ${issuer.token({ sub })}` } });
   for (let i = 0; i < 8; i++) assert.equal((await ask('u1')).status, 200);
+  assert.equal(issuer.hits.jwks, 1, 'one host has fetched its keys for all');
   way.close();
   for (let i = 0; i < 40; i++) assert.equal((await ask(`u${i}`)).status, 200);
   const revoked = issuer.token({ sub: 'u1' });

@@ -5,6 +5,7 @@ import path from 'node:path';
 import test from 'node:test';
 import { Dap, debugAddress } from '../lib/dap.mjs';
 import { deployment, eventually, PERF, run, start, write } from '../lib/host.mjs';
+import { records } from '../lib/journal.mjs';
 import { percentile } from '../lib/process.mjs';
 
 const moving = (between) => `return function(event)
@@ -281,6 +282,22 @@ test('breakpoints are looked for again in what was reloaded', async (t) => {
   assert.equal(await told(three, true, 3), undefined);
   fs.rmSync(moves);
   assert.match(await told(two, false, 2), /cannot be read/);
+});
+
+test('requests that are tried before a reload stand nowhere', async (t) => {
+  const h = await dev(t, { more: 'replay_before_reload = 5,' });
+  const tried = (answer) => `return function(event)\n  local query = event.rawQuery\n  return "${answer}"\nend\n`;
+  write(h.dir, { 'scripts/plain.lua': tried('before') });
+  await eventually(async () => (await h.call('plain', { suffix: '?tried' })).text === 'before', 10, 'the first reload');
+  await eventually(() => records(h.dir, 1).then((all) => all.some((r) => r.function === 'plain' && r.target.endsWith('?tried'))), 10, 'its record');
+  const d = await Dap.attach(t, h, { [h.script('plain')]: [{ line: 3, condition: 'query == "tried"' }] });
+  write(h.dir, { 'scripts/plain.lua': tried('after') });
+  await eventually(async () => (await h.call('plain')).text === 'after', 10, 'the second reload');
+  assert.equal(d.messages.filter((m) => m.event === 'stopped').length, 0);
+  const answer = h.call('plain', { suffix: '?tried' });
+  const { threadId } = await d.stopped();
+  await d.ask('continue', { threadId });
+  assert.equal((await answer).text, 'after');
 });
 
 test('after a wait, in coroutines, in functions of parallel, in modules', async (t) => {

@@ -232,8 +232,10 @@ static void on_taken(struct store_request *request)
     struct job job;
     unsigned count = 0;
     queue->taking = false;
-    if (request->status != STORE_UNREACHABLE) /* then nothing has changed */
-        queue->owner.unsure = request->status != 0;
+    if (request->status == 0)
+        queue->owner.unsure -= queue->owner.unsure > 0;
+    else if (request->status != STORE_UNREACHABLE) /* then nothing has changed */
+        queue->owner.unsure = JOB_OWNER_UNSURE;
     while (request->status == 0 && queue->open && job_next(&rest, &job)) {
         start_job(app, &job);
         count++;
@@ -299,7 +301,7 @@ void app_queue_update(struct app *app)
     if (app->draining)
         room = 0;
     if (!write_wants(app, room, &queue->wants) ||
-        (queue->owner.unsure && !write_runs(queue, &queue->known)))
+        (queue->owner.unsure > 0 && !write_runs(queue, &queue->known)))
         return;
     queue->take =
         (struct store_request){.kind = STORE_JOB_TAKE,
@@ -337,6 +339,7 @@ static void on_stored(struct store_request *request)
     s->function->awaited--;
     if (status ==
         STORE_LOST) { /* its caller is told that it is not promised, so it is not to run */
+        s->app->queue.owner.unsure = JOB_OWNER_UNSURE;
         end_run(run, JOB_END_DONE, 0, STR(""));
         run = NULL;
     } else if (status != 0 || request->number == 0) {

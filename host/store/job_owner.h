@@ -12,7 +12,7 @@
 #include "base/str.h"
 
 /* "MACHINE-NUMBER", each of 16 hexadecimal digits. */
-enum { JOB_OWNER_BYTES = 33, JOB_OWNER_GONE = 16 };
+enum { JOB_OWNER_BYTES = 33, JOB_OWNER_GONE = 16, JOB_OWNER_UNSURE = 5 };
 
 struct job_owner {
     int fd; /* owned; -1: of no file: nobody's life is known */
@@ -20,7 +20,10 @@ struct job_owner {
     /* For the store: workers of this machine that it has seen to be gone. */
     char gone[JOB_OWNER_GONE][JOB_OWNER_BYTES + 1];
     unsigned gone_count;
-    bool unsure; /* it may have jobs that it does not know of: a reply was lost */
+    /* It may have jobs that it does not know of, as a reply was lost; so many requests that are
+     * answered from now on put that right: a server that stood still may do late what it was asked.
+     */
+    unsigned unsure;
 };
 
 /* Takes a number. `file` NULL: of no file. 0, or a negative errno with the reason. */

@@ -250,7 +250,7 @@ static void make_take(struct redis_parts *parts, const struct store_request *q)
     for (unsigned i = 0; i < q->owner->gone_count; i++)
         buf_printf(parts->text, "%s ", q->owner->gone[i]);
     redis_parts_end(parts);
-    redis_parts_add(parts, q->owner->unsure ? q->after : STR("-"));
+    redis_parts_add(parts, q->owner->unsure > 0 ? q->after : STR("-"));
 }
 
 void redis_jobs_make(struct redis_parts *parts, const char *prefix, const struct store_request *q)

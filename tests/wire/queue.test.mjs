@@ -246,6 +246,22 @@ test('a server that was away takes nobody\'s jobs: all have a lease anew', async
   assert.equal(said(other, '"ran"').length, 0);
 });
 
+test('a server that stands still, and then does what it was asked before: no job stays behind', async (t) => {
+  const redis = await Redis.start(t);
+  const env = { KV_URL: redis.url };
+  const h = await start(t, { env, files: deployment({ send: SEND, work: 'return function() end', 'late-background': 'return function() end' }) });
+  await send(h, 'work', 1);
+  await h.says(/"job ended"/);
+  redis.process.kill('SIGSTOP');
+  later(t, () => redis.process.kill('SIGCONT'));
+  const [call, one] = await Promise.all([h.call('late-background', { method: 'POST' }), send(h, 'work', 2)]);
+  redis.process.kill('SIGCONT');
+  assert.deepEqual([call.status, call.json().error], [503, 'queue_unavailable']);
+  assert.match(one.why, /the (store's server cannot be reached|connection to the store's server was lost)/);
+  await eventually(async () => (await send(h, 'work', 3)).id, 10, 'it goes on');
+  await eventually(async () => (await queue(t, h, env)).stdout === '0 wait, 0 run, 0 dead\n', 20, 'all has ended');
+});
+
 test('a server whose memory is full: no job is promised, and those that wait run', async (t) => {
   const redis = await Redis.start(t);
   const g = await gate(t);

@@ -34,7 +34,7 @@ export async function open(t, options = {}) {
   browser ??= chromium.launch({ executablePath: CHROMIUM, headless: true, args: ARGS });
   const context = await (await browser).newContext({ viewport: { width: 1200, height: 860 }, ...options });
   later(t, () => context.close());
-  context.setDefaultTimeout(8000 * SLOW);
+  context.setDefaultTimeout(60000 * SLOW); // as `eventually`: what comes late beside a load comes
   if (HOLD > 0) await holdBack(context);
   const page = await context.newPage();
   page.faults = [];

@@ -111,7 +111,8 @@ static const char *name_of(const json_t *pair)
 }
 
 /* Each of `list` that `other` has not. */
-static void compare_lists(const struct comparison *c, const json_t *list, const json_t *other, bool was)
+static void compare_lists(const struct comparison *c, const json_t *list, const json_t *other,
+                          bool was)
 {
     const json_t *pair;
     size_t i;
@@ -168,11 +169,12 @@ static void compare_faults(const struct comparison *c)
 
 void rerun_compare(const struct rerun *r, rerun_differs *differs, void *arg)
 {
-    const struct comparison comparison = {.run = r, .differs = differs, .arg = arg}, *c = &comparison;
+    const struct comparison comparison = {.run = r, .differs = differs, .arg = arg},
+                            *c = &comparison;
     int was = (int)json_integer_value(json_object_get(c->run->record, "status"));
     int is = c->run->ex->res.status;
-    bool failed =
-        json_object_get(c->run->record, "fault") != NULL || replayer_fault(c->run->replayer).len > 0;
+    bool failed = json_object_get(c->run->record, "fault") != NULL ||
+                  replayer_fault(c->run->replayer).len > 0;
     if (was != is) {
         char old[16], new[16];
         snprintf(old, sizeof(old), "%d", was);
@@ -185,4 +187,3 @@ void rerun_compare(const struct rerun *r, rerun_differs *differs, void *arg)
     if (!failed)
         compare_headers(c);
 }
-

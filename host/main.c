@@ -7,7 +7,7 @@
 
 #include "base/str.h"
 #include "cli/commands.h"
-#include "cli/packed.h"
+#include "cli/unpack.h"
 #include "cli/version.h"
 
 /* `luafn serve --help`, and at the end of a longer line, where it is not the value of an option. */
@@ -55,7 +55,7 @@ static int run_command(const struct command *command, int argc, char **argv)
     char *help[] = {(char *)(uintptr_t) "help", argv[1]};
     if (asks_for_help(argc, argv))
         return command_help.run(2, help);
-    if (wants_folder(command) && packed_is_there())
+    if (wants_folder(command) && unpack_is_needed())
         return cli_usage(command, "the deployment is packed in this file, and stays as it is");
     return command->run(argc - 1, argv + 1);
 }
@@ -80,7 +80,7 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     cli_commands = commands;
     bool implied = argc < 2 || (argv[1][0] == '-' && !is_question(argv[1]));
-    if (implied && packed_is_there())
+    if (implied && unpack_is_needed())
         return end(command_serve.name, serve_packed(argc, argv));
     if (argc < 2) {
         fprintf(stderr,

@@ -11,7 +11,7 @@
 
 #include "base/embedded.h"
 #include "base/place.h"
-#include "cli/packed.h"
+#include "cli/unpack.h"
 
 const struct command *const *cli_commands;
 
@@ -112,8 +112,8 @@ static bool is_config(const struct option *option)
 static int set_packed(const struct option *options)
 {
     struct err err;
-    for (; options->name != NULL && packed_is_there(); options++) {
-        if (is_config(options) && packed_open(options->out, &err) != 0)
+    for (; options->name != NULL && unpack_is_needed(); options++) {
+        if (is_config(options) && unpack_open(options->out, &err) != 0)
             return cli_fault("%s", err.text);
     }
     return 0;
@@ -136,7 +136,7 @@ static int take_option(const struct command *command, const struct option *optio
     const struct option *option = find_option(options, word, len);
     if (option == NULL)
         return cli_usage(command, "unknown option '%.*s'", (int)len, word);
-    if (is_config(option) && packed_is_there())
+    if (is_config(option) && unpack_is_needed())
         return cli_usage(command, "there is a deployment in this file: --config has no place");
     if (option->kind == OPTION_FLAG) {
         if (equals != NULL)

@@ -9,15 +9,15 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/log.h"
+#include "base/log_sink.h"
 #include "base/place.h"
 #include "bindings/bindings.h"
-#include "cli/packed.h"
-#include "base/limits.h"
+#include "cli/unpack.h"
+#include "lua/budget.h"
 #include "process/notify.h"
 #include "process/upgrade.h"
-#include "base/log_sink.h"
-#include "lua/budget.h"
 
 static int read_level(const struct command *command, const char *text, bool dev,
                       enum log_level *out)
@@ -339,7 +339,7 @@ static int give_files(const struct run_host_plan *plan, const char *name)
             return cli_fault("%s cannot be given to user %s: %s", listener->url, name,
                              strerror(-rc));
     }
-    int rc = user != NULL ? packed_give(user->pw_uid, user->pw_gid) : 0;
+    int rc = user != NULL ? unpack_give(user->pw_uid, user->pw_gid) : 0;
     return rc == 0
                ? 0
                : cli_fault("what is unpacked cannot be given to user %s: %s", name, strerror(-rc));

@@ -2,7 +2,7 @@
  *
  * The folder is locked (shared) by all processes that use it, for as long as they live: whoever can
  * lock it alone knows that it was left behind. systemd-tmpfiles leaves such folders alone, too. */
-#include "cli/packed.h"
+#include "cli/unpack.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -32,7 +32,7 @@ static struct {
     pid_t owner; /* who removes it; workers are its children */
 } packed;
 
-bool packed_is_there(void)
+bool unpack_is_needed(void)
 {
     static int known = -1;
     uint64_t program_len;
@@ -172,7 +172,7 @@ static int unpack(const struct pack_archive *archive, struct err *err)
     return rc;
 }
 
-int packed_open(const char **config_file, struct err *err)
+int unpack_open(const char **config_file, struct err *err)
 {
     struct pack_archive archive;
     struct err reason;
@@ -209,7 +209,7 @@ static int give_one(const char *path, const struct stat *st, int type, struct FT
     return 0;
 }
 
-int packed_give(uid_t uid, gid_t gid)
+int unpack_give(uid_t uid, gid_t gid)
 {
     giving.uid = uid;
     giving.gid = gid;

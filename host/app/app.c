@@ -39,7 +39,9 @@ struct visit {
     enum mcp_place place;        /* of that tool */
     struct job_call *job;        /* in the arena of its run; NULL: it is no job */
     struct str job_path;         /* event.path of one that was a call; ptr NULL: it was none */
-    struct route_match match;
+    struct str route;            /* as struct call's */
+    struct route_param *params;
+    unsigned param_count;
     struct str path;                         /* as the client sent it, normalised */
     void (*received)(struct visit *visit);   /* while its body comes */
     const struct webhook_delivery *delivery; /* of a webhook, once it is judged; else NULL */
@@ -147,25 +149,27 @@ static void answer_wrong_method(struct exchange *ex, unsigned methods)
 }
 
 /* The route's texts belong to the router, which a reload may replace while the request runs. */
-static bool keep_match(struct visit *visit)
+static bool keep_match(struct visit *visit, const struct route_match *match)
 {
-    struct route_match *match = &visit->match;
     struct arena *arena = &visit->ex->arena;
     if (visit->function->spec->path_count == 0)
         return true;
-    match->pattern = arena_copy(arena, match->pattern);
-    bool ok = match->pattern.ptr != NULL;
-    for (unsigned i = 0; i < match->param_count; i++) {
-        match->params[i].name = arena_copy(arena, match->params[i].name);
-        ok = ok && match->params[i].name.ptr != NULL;
+    visit->route = arena_copy(arena, match->pattern);
+    visit->params = arena_alloc(arena, match->param_count * sizeof(visit->params[0]));
+    bool ok = visit->route.ptr != NULL && visit->params != NULL;
+    for (unsigned i = 0; ok && i < match->param_count; i++) {
+        struct str name = arena_copy(arena, match->params[i].name);
+        visit->params[i] = (struct route_param){name, match->params[i].value};
+        ok = name.ptr != NULL;
     }
+    visit->param_count = match->param_count;
     return ok;
 }
 
 /* A page may share its path with the function that its form posts to, as at Netlify. */
-static bool prefers_file(const struct visit *visit, enum route_result result)
+static bool prefers_file(const struct route_match *match, enum route_result result)
 {
-    const struct function *function = visit->match.target;
+    const struct function *function = match->target;
     return result == ROUTE_WRONG_METHOD || function->spec->prefer_static;
 }
 
@@ -176,8 +180,8 @@ static void trace(struct visit *visit)
         trace_begin(visit->app->otlp, visit->ex, STR(""), false);
 }
 
-/* It is this one's from here on. False: out of memory. */
-static bool choose(struct visit *visit, struct function *function)
+/* It is this one's from here on, found by that pattern. False: out of memory. */
+static bool choose(struct visit *visit, struct function *function, struct str route)
 {
     struct exchange *ex = visit->ex;
     visit->function = function;
@@ -187,10 +191,7 @@ static bool choose(struct visit *visit, struct function *function)
     if (visit->app->journal != NULL && !function->spec->is_dev)
         record_begin(visit->app->journal, ex);
     if (visit->app->otlp != NULL && !function->spec->is_dev)
-        trace_begin(visit->app->otlp, ex,
-                    visit->message != NULL ? visit->app->current->config->mcp.path
-                                           : visit->match.pattern,
-                    function->spec->policy.kind >= POLICY_TOKEN);
+        trace_begin(visit->app->otlp, ex, route, function->spec->policy.kind >= POLICY_TOKEN);
     if (visit->app->options.metrics != NULL)
         ex->durations = &function->metrics->durations;
     return ex->function != NULL;
@@ -221,25 +222,26 @@ static void answer_file(struct visit *visit, struct str path, bool waited)
 static bool try_function(struct visit *visit, struct str path, bool waited)
 {
     struct exchange *ex = visit->ex;
+    struct route_match match;
     enum route_result result =
-        router_match(visit->app->current->router, ex->req.method, path, &visit->match);
+        router_match(visit->app->current->router, ex->req.method, path, &match);
     if (result == ROUTE_NONE)
         return false;
     if (result == ROUTE_WRONG_METHOD)
         trace(visit);
-    if (prefers_file(visit, result) && app_site_file(visit->app, ex, path)) {
+    if (prefers_file(&match, result) && app_site_file(visit->app, ex, path)) {
         answer_file(visit, path, waited);
         return true;
     }
-    if (cors_preflight(&visit->app->current->config->cors, ex, visit->match.methods)) {
+    if (cors_preflight(&visit->app->current->config->cors, ex, match.methods)) {
         exchange_answer(ex);
         return true;
     }
     if (result == ROUTE_WRONG_METHOD) {
-        answer_wrong_method(ex, visit->match.methods);
+        answer_wrong_method(ex, match.methods);
         return true;
     }
-    if (choose(visit, visit->match.target) && keep_match(visit))
+    if (choose(visit, match.target, match.pattern) && keep_match(visit, &match))
         visit->function->spec->cron != NULL ? run_by_hand(visit) : authorize(visit, false);
     else
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
@@ -730,7 +732,9 @@ static struct call *make_call(struct visit *visit, struct exchange *target)
     call->claims = visit->claims;
     call->token = visit->token;
     call->path = visit->job_path.ptr != NULL ? visit->job_path : visit->ex->req.path;
-    call->match = &visit->match;
+    call->route = visit->route;
+    call->params = visit->params;
+    call->param_count = visit->param_count;
     call->job = visit->job;
     call->tool = visit->message != NULL ? mcp_tool(visit->message) : NULL;
     if (call->job != NULL && target->hook != NULL && target->hook->type->job != NULL)
@@ -824,7 +828,7 @@ static void read_message(struct visit *visit)
     struct exchange *ex = visit->ex;
     visit->message = mcp_read(visit->app->current, visit->place, ex);
     struct function *target = visit->message != NULL ? mcp_target(visit->message) : NULL;
-    if (target != NULL && !choose(visit, target))
+    if (target != NULL && !choose(visit, target, visit->app->current->config->mcp.path))
         exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
     else if (visit->message != NULL)
         authorize(visit, false);
@@ -909,11 +913,13 @@ static struct visit *enter_again(struct app *app, const struct router *router,
     visit->ex = ex;
     visit->claims = claims;
     /* Behind a rewrite the path is another's: then there are no parameters. */
-    if (router_match(router, ex->req.method, visit->path, &visit->match) != ROUTE_FOUND ||
-        visit->match.target != function)
-        visit->match = (struct route_match){.target = function};
+    struct route_match match;
+    enum route_result result = router_match(router, ex->req.method, visit->path, &match);
     visit->function = function;
-    return visit;
+    if (result != ROUTE_FOUND || match.target != function || keep_match(visit, &match))
+        return visit;
+    answer_no_memory(visit);
+    return NULL;
 }
 
 /* A background function is run, and not queued. */
@@ -947,8 +953,5 @@ void app_call_job(struct app *app, struct function *function, struct exchange *e
         record_begin(app->journal, ex);
     if (app->otlp != NULL)
         trace_begin(app->otlp, ex, STR(""), false);
-    if (!keep_match(visit))
-        answer_no_memory(visit);
-    else
-        call_function(visit);
+    call_function(visit);
 }

@@ -1,4 +1,4 @@
-/* Per-request memory: a chain of chunks, each twice the last up to a ceiling. */
+/* Per-request memory: a chain of chunks, each as large as all before it, up to a ceiling. */
 #include "base/arena.h"
 
 #include <errno.h>
@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FIRST_CHUNK = 4096, LARGEST_CHUNK = 65536 };
+enum { FIRST_CHUNK = 1024, LARGEST_CHUNK = 65536 };
 
 struct arena_chunk {
     struct arena_chunk *older; /* owned */
@@ -42,36 +42,40 @@ static void run_cleanups(struct arena *arena)
     }
 }
 
-void arena_reset(struct arena *arena)
+static void free_chunks(struct arena *arena)
 {
-    run_cleanups(arena);
-    struct arena_chunk *chunk = arena->chunks;
-    if (chunk == NULL)
-        return;
-    while (chunk->older != NULL) {
-        struct arena_chunk *older = chunk->older;
-        arena->total -= chunk->size;
-        free(chunk);
-        chunk = older;
-    }
-    arena->chunks = chunk;
-    use_chunk(arena, chunk);
-}
-
-void arena_free(struct arena *arena)
-{
-    run_cleanups(arena);
     while (arena->chunks != NULL) {
         struct arena_chunk *older = arena->chunks->older;
         free(arena->chunks);
         arena->chunks = older;
     }
+}
+
+void arena_reset(struct arena *arena)
+{
+    run_cleanups(arena);
+    if (arena->chunks == NULL)
+        return;
+    if (arena->chunks->older == NULL && arena->total <= ARENA_KEPT) {
+        use_chunk(arena, arena->chunks);
+        return;
+    }
+    free_chunks(arena);
+    *arena = (struct arena){.first = arena->total < ARENA_KEPT ? arena->total : ARENA_KEPT};
+}
+
+void arena_free(struct arena *arena)
+{
+    run_cleanups(arena);
+    free_chunks(arena);
     arena_init(arena);
 }
 
 static struct arena_chunk *add_chunk(struct arena *arena, size_t at_least)
 {
-    size_t size = arena->chunks == NULL ? FIRST_CHUNK : arena->chunks->size * 2;
+    size_t size = arena->chunks == NULL ? arena->first : arena->total;
+    if (size < FIRST_CHUNK)
+        size = FIRST_CHUNK;
     if (size > LARGEST_CHUNK)
         size = LARGEST_CHUNK;
     if (size < at_least)

@@ -2,12 +2,16 @@
  *
  * An arena hands out memory by moving a pointer; everything goes when the arena is reset. What must
  * be undone besides (a reference, a file) is registered with arena_defer and runs, last first, at
- * the reset. The first chunk is kept over resets, so that a steady load allocates nothing. */
+ * the reset. One chunk is kept over resets; of several the next is as large as all of them, where
+ * that is not large. So a steady load allocates nothing, and who takes long holds hardly more than
+ * he needs. */
 #pragma once
 
 #include <stddef.h>
 
 #include "base/str.h"
+
+enum { ARENA_KEPT = 16 * 1024 }; /* bytes at most, over a reset */
 
 struct arena_chunk;
 struct arena_cleanup;
@@ -18,12 +22,13 @@ struct arena {
     struct arena_chunk *chunks;     /* owned; the newest first */
     struct arena_cleanup *cleanups; /* in arena memory; the newest first */
     size_t total;                   /* bytes of all chunks */
+    size_t first;                   /* while there is none: what was needed last time */
 };
 
 /* Takes no memory yet. */
 void arena_init(struct arena *arena);
 
-/* Runs the cleanups and frees all memory but the first chunk. */
+/* Runs the cleanups and frees all memory, but for a chunk that was enough. */
 void arena_reset(struct arena *arena);
 
 /* Runs the cleanups and frees everything; the arena may be used again. */

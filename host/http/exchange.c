@@ -15,7 +15,7 @@ enum { POOL_MAX = 0 };
 #else
 enum { POOL_MAX = 64 };
 #endif
-enum { POOLED_ARENA_MAX = 16 * 1024, SMALL_BODY = 16 * 1024 };
+enum { SMALL_BODY = 16 * 1024 };
 
 static struct exchange *pool[POOL_MAX + 1];
 static unsigned pool_len;
@@ -71,7 +71,7 @@ void exchange_release(struct exchange *ex)
         body_free(ex->body);
     ex->magic = 0;
     arena_reset(&ex->arena);
-    if (pool_len != POOL_MAX && ex->arena.total <= POOLED_ARENA_MAX) {
+    if (pool_len != POOL_MAX) {
         pool[pool_len++] = ex;
         return;
     }

@@ -5,7 +5,7 @@
 
 #include "http/chars.h"
 
-enum { FIRST_CAPACITY = 16 };
+enum { FIRST_CAPACITY = 4 };
 
 static int grow(struct headers *headers, struct arena *arena)
 {

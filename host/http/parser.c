@@ -202,7 +202,7 @@ static const struct http_fault *take_head(struct parser *parser, struct str last
         fault = head_check(req, arena, &framing);
     if (fault != NULL)
         return fault;
-    if (in_one_piece && req->keep_alive)
+    if (in_one_piece && req->keep_alive && !req->upgrade) /* after which no other head comes */
         head_memo_keep(&parser->memo, last, head, req, &framing);
     expect_body(parser, &framing, req);
     return NULL;

@@ -17,15 +17,17 @@ struct router;
 
 enum { ROUTE_PARAMS_MAX = 16 }; /* a message names it */
 
+struct route_param {
+    struct str name;  /* borrowed from the router */
+    struct str value; /* a slice of the path, percent-encoded as sent */
+};
+
 struct route_match {
     void *target;         /* as given to router_add; borrowed */
     struct str pattern;   /* as given; borrowed from the router */
     unsigned methods;     /* bits; for 405: all methods that this path exists under */
-    unsigned param_count; /* values are slices of the path, percent-encoded as sent */
-    struct {
-        struct str name;
-        struct str value;
-    } params[ROUTE_PARAMS_MAX];
+    unsigned param_count;
+    struct route_param params[ROUTE_PARAMS_MAX];
 };
 
 enum route_result { ROUTE_FOUND, ROUTE_WRONG_METHOD, ROUTE_NONE };

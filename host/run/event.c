@@ -15,9 +15,9 @@
 /* A slot serves one invocation at a time and is then used again. Memory: a userdata anchored in the
  * registry. */
 struct event_slot {
-    struct invocation *inv;   /* NULL: free */
-    int anchor;               /* of this userdata */
-    int event_mt, context_mt; /* registry references */
+    struct invocation *inv; /* NULL: free */
+    int anchor;             /* of this userdata */
+    int metatable;          /* of both its tables; registry references */
     /* Its tables; NULL: none. One that a script keeps longer has the metatable still, but is not
      * the slot's any more. */
     const void *event, *context;
@@ -27,22 +27,21 @@ struct event_slot {
 
 /* ---- reading a field ---- */
 
-static const struct field *fields_of(lua_State *L)
-{
-    return lua_touserdata(L, lua_upvalueindex(2));
-}
-
 static struct event_slot *slot_of(lua_State *L)
 {
     return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-/* Whose request the table at index 1 tells of; NULL: it is over. */
-static struct invocation *invocation_behind(lua_State *L)
+/* What the table at index 1 may have; NULL: what it told of is over. */
+static const struct field *fields_of(lua_State *L)
 {
     const struct event_slot *slot = slot_of(L);
-    const void *table = fields_of(L) == event_fields ? slot->event : slot->context;
-    return lua_topointer(L, 1) == table ? slot->inv : NULL;
+    const void *table = lua_topointer(L, 1);
+    if (slot->inv == NULL || table == NULL)
+        return NULL;
+    return table == slot->event     ? event_fields
+           : table == slot->context ? event_fields_context
+                                    : NULL;
 }
 
 /* Pushes the metatable of an event whose fields are made: what it has still is its methods. */
@@ -62,24 +61,24 @@ static void lx_push_methods(lua_State *L)
     lua_setfield(L, -2, "__metatable");
 }
 
-/* __index(table, name): upvalues are the slot and the list of fields. */
+/* __index(table, name): the upvalue is the slot. */
 static int l_index(lua_State *L)
 {
-    struct invocation *inv = invocation_behind(L);
-    if (inv == NULL || lua_type(L, 2) != LUA_TSTRING)
+    const struct field *fields = fields_of(L);
+    if (fields == NULL || lua_type(L, 2) != LUA_TSTRING)
         return 0;
     const char *name = lua_tostring(L, 2);
-    for (const struct field *field = fields_of(L); field->name != NULL; field++) {
+    for (const struct field *field = fields; field->name != NULL; field++) {
         if (strcmp(field->name, name) != 0)
             continue;
-        slot_of(L)->fields_made += fields_of(L) == event_fields;
-        field->push(L, inv);
+        slot_of(L)->fields_made += fields == event_fields;
+        field->push(L, slot_of(L)->inv);
         lua_pushvalue(L, 2);
         lua_pushvalue(L, -2);
         lua_rawset(L, 1);
         return 1;
     }
-    if (fields_of(L) != event_fields)
+    if (fields != event_fields)
         return 0;
     lx_push_methods(L);
     lua_getfield(L, -1, "__index");
@@ -90,8 +89,8 @@ static int l_index(lua_State *L)
 
 static void fill_in(lua_State *L, int table, const struct field *field, struct invocation *inv)
 {
-    bool has_methods = inv != NULL && field == event_fields;
-    for (; inv != NULL && field->name != NULL; field++) {
+    bool has_methods = field == event_fields;
+    for (; field != NULL && field->name != NULL; field++) {
         lua_pushstring(L, field->name);
         lua_pushvalue(L, -1);
         bool made = lua_rawget(L, table) != LUA_TNIL;
@@ -112,7 +111,7 @@ static void fill_in(lua_State *L, int table, const struct field *field, struct i
 
 static int l_pairs(lua_State *L)
 {
-    fill_in(L, 1, fields_of(L), invocation_behind(L));
+    fill_in(L, 1, fields_of(L), slot_of(L)->inv);
     lua_pushcfunction(L, lazy_next);
     lua_pushvalue(L, 1);
     return 2;
@@ -155,8 +154,8 @@ bool event_authorization(lua_State *L, int index, struct str *out)
 
 /* ---- slots ---- */
 
-/* Pushes a metatable whose functions know the slot (at `slot_index`) and the fields. */
-static void push_metatable(lua_State *L, int slot_index, const struct field *fields)
+/* Pushes a metatable whose functions know the slot (at `slot_index`). */
+static void push_metatable(lua_State *L, int slot_index)
 {
     static const struct {
         const char *name;
@@ -165,8 +164,7 @@ static void push_metatable(lua_State *L, int slot_index, const struct field *fie
     lua_createtable(L, 0, 4);
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         lua_pushvalue(L, slot_index);
-        lua_pushlightuserdata(L, (void *)(uintptr_t)fields);
-        lua_pushcclosure(L, functions[i].fn, 2);
+        lua_pushcclosure(L, functions[i].fn, 1);
         lua_setfield(L, -2, functions[i].name);
     }
     lua_pushboolean(L, 0);
@@ -180,10 +178,8 @@ static struct event_slot *new_slot(lua_State *L)
     struct event_slot *slot = lua_newuserdatauv(L, sizeof(*slot), 0);
     int index = lua_gettop(L);
     *slot = (struct event_slot){0};
-    push_metatable(L, index, event_fields);
-    slot->event_mt = luaL_ref(L, LUA_REGISTRYINDEX);
-    push_metatable(L, index, event_fields_context);
-    slot->context_mt = luaL_ref(L, LUA_REGISTRYINDEX);
+    push_metatable(L, index);
+    slot->metatable = luaL_ref(L, LUA_REGISTRYINDEX);
     slot->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
     return slot;
 }
@@ -209,9 +205,9 @@ void event_push(lua_State *L, struct invocation *inv, int count)
         slot = new_slot(L);
     slot->inv = inv;
     inv->slot = slot; /* now, so that it is released also when the next lines raise */
-    slot->event = push_lazy(L, slot->event_mt, slot->fields_before);
+    slot->event = push_lazy(L, slot->metatable, slot->fields_before);
     if (count > 1)
-        slot->context = push_lazy(L, slot->context_mt, 2);
+        slot->context = push_lazy(L, slot->metatable, 2);
 }
 
 void event_release(lua_State *L, struct event_slot *slot)

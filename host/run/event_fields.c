@@ -82,18 +82,18 @@ static void push_raw_url(lua_State *L, struct invocation *inv)
 static void push_route(lua_State *L, struct invocation *inv)
 {
     if (inv->instance->spec.path_count > 0 && inv->call->tool == NULL)
-        push_str(L, inv->call->match->pattern);
+        push_str(L, inv->call->route);
     else
         lua_pushnil(L);
 }
 
 static void push_params(lua_State *L, struct invocation *inv)
 {
-    const struct route_match *match = inv->call->match;
-    lua_createtable(L, 0, (int)match->param_count);
-    for (unsigned i = 0; i < match->param_count; i++) {
-        struct str value = target_percent_decode(&inv->ex->arena, match->params[i].value, false);
-        push_str(L, match->params[i].name);
+    const struct call *call = inv->call;
+    lua_createtable(L, 0, (int)call->param_count);
+    for (unsigned i = 0; i < call->param_count; i++) {
+        struct str value = target_percent_decode(&inv->ex->arena, call->params[i].value, false);
+        push_str(L, call->params[i].name);
         event_push_text(L, lx_vm_check(L, value));
         lua_rawset(L, -3);
     }

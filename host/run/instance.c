@@ -136,6 +136,7 @@ static void end_load(struct instance *instance, enum instance_state state)
 {
     instance->state = state;
     instance->settled = instance->vm->used;
+    instance->settled_each = 0;
     vm_pace(instance->vm);
     if (instance->loader != NULL)
         task_free(instance->loader);

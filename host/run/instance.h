@@ -34,6 +34,7 @@ struct instance {
     struct err error;                 /* why it failed: "scripts/me.lua:3: ..." */
 
     size_t settled;      /* tidy.c: bytes in use after the load, and after each collection there */
+    size_t settled_each; /* ... and beside that for each run that waited at the last one */
     struct list tidying; /* ... its list of instances to collect */
     uint64_t rests_since_ms; /* ... uv_now at the end of its last run */
     size_t grown_to;         /* ... bytes in use when it came into that list */

@@ -274,6 +274,8 @@ void task_resume(struct task *task, int nargs)
 
     if (status == LUA_YIELD && yield == VM_YIELD_AWAIT) {
         task->state = TASK_WAITING;
+        if (vm->instance != NULL)
+            tidy_instance(vm->instance);
     } else if (status == LUA_YIELD && yield == VM_YIELD_SLICE) {
         task->state = TASK_WAITING;
         enqueue_sliced(task);

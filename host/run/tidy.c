@@ -10,7 +10,7 @@
 #include "run/instance.h"
 
 enum {
-    REST_MS = 200, /* after its last run; one that is busy is collected by its own allocations */
+    REST_MS = 200, /* in which none of its runs went on; a busy one is collected by allocating */
     TICK_MS = 10,  /* between two pieces of work */
     PIECE_NS = 1000000,        /* ... of this length */
     TRIM_MS = 500,             /* malloc_trim walks the whole heap: not more often than this */
@@ -51,9 +51,12 @@ static void finish(struct instance *instance)
     list_remove(&instance->tidying);
     if (used < instance->grown_to)
         tidy.freed += instance->grown_to - used;
-    if (instance->vm->task_count != 0)
-        return;
-    instance->settled = used;
+    unsigned waiting = instance->vm->task_count;
+    if (waiting == 0)
+        instance->settled = used;
+    else
+        instance->settled_each =
+            used > instance->settled ? (used - instance->settled) / waiting : 0;
     vm_pace(instance->vm);
 }
 
@@ -62,7 +65,7 @@ static struct instance *first_rested(uint64_t now)
 {
     for (struct list *at = tidy.instances.next; at != &tidy.instances; at = at->next) {
         struct instance *instance = container_of(at, struct instance, tidying);
-        if (instance->vm->task_count == 0 && now - instance->rests_since_ms >= REST_MS)
+        if (now - instance->rests_since_ms >= REST_MS)
             return instance;
     }
     return NULL;
@@ -116,11 +119,11 @@ void tidy_instance(struct instance *instance)
     if (!tidy.open)
         return;
     instance->rests_since_ms = uv_now(tidy.timer.loop);
-    size_t used = instance->vm->used;
+    size_t used = instance->vm->used,
+           needs = instance->settled + instance->settled_each * instance->vm->task_count;
     if (used > instance->vm->paced_to)
         vm_pace(instance->vm);
-    if (!list_is_empty(&instance->tidying) ||
-        used <= instance->settled + instance->settled / 4 + SMALL_BYTES)
+    if (!list_is_empty(&instance->tidying) || used <= needs + needs / 4 + SMALL_BYTES)
         return;
     list_push(&tidy.instances, &instance->tidying);
     instance->before_cycle = 0;

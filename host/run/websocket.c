@@ -635,6 +635,7 @@ int lx_websocket_run(lua_State *L, struct invocation *inv)
     websocket_reader_init(&ws->reader, limit);
     lua_pushliteral(L, "websocket");
     lua_rawget(L, -2);
+    lua_remove(L, -2); /* the result, which would stay for as long as the connection */
     lx_push_handle(L, (lua_Integer)stream_begin(inv));
     if (ex->conn == NULL)
         return 0;

@@ -177,7 +177,6 @@ static const struct exchange_sink asked_sink = {.answer = asked_answer,
 static inline void ask_sending(struct run_fixture *fx, struct asked *asked, uint64_t announced,
                                bool has_body)
 {
-    static const struct route_match match;
     *asked = (struct asked){.ex = exchange_new(&asked_sink, asked)};
     assert_non_null(asked->ex);
     if (has_body)
@@ -187,7 +186,6 @@ static inline void ask_sending(struct run_fixture *fx, struct asked *asked, uint
     call->function = fx->function;
     call->ex = asked->ex;
     call->path = STR("/");
-    call->match = &match;
     function_call(call);
     turn();
 }

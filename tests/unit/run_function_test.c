@@ -9,6 +9,32 @@
 
 /* ---- loading ---- */
 
+/* What a run that waits has left behind is collected, and what it holds is not for long after. */
+static void who_waits_leaves_no_garbage(void **state)
+{
+    struct run_fixture *fx = *state;
+    struct asked asked;
+    load_function(fx, "return function()\n"
+                      "  local kept, waste = ('k'):rep(100000)\n"
+                      "  for i = 1, 100 do waste = ('x'):rep(3000 + i) end\n"
+                      "  waste = nil hold('run') return kept:sub(1, 1)\n"
+                      "end");
+    struct vm *vm = fx->function->current->vm;
+    size_t before = vm->used;
+    ask(fx, &asked);
+    assert_int_equal(holds.count, 1);
+    size_t most = vm->used;
+    assert_true(most > before + 150000);
+    while (vm->used > before + 120000)
+        uv_run(&fx->loop, UV_RUN_ONCE);
+    assert_true(vm->used > before + 50000); /* `kept`, less what the load had left */
+    let_go("run");
+    wait_until(fx, &asked.answered);
+    while (vm->used > before + 20000)
+        uv_run(&fx->loop, UV_RUN_ONCE);
+    exchange_release(asked.ex);
+}
+
 static void a_load_at_once(void **state)
 {
     struct run_fixture *fx = *state;
@@ -395,6 +421,7 @@ static void a_generation_that_fails_at_once_is_taken_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        RUN_CASE(who_waits_leaves_no_garbage),
         RUN_CASE(a_load_at_once),
         RUN_CASE(a_load_that_waits),
         RUN_CASE(a_change_while_it_loads),

@@ -341,7 +341,6 @@ static const struct exchange_sink sink = {.answer = on_answer};
 
 static void run_call(void)
 {
-    static const struct route_match match = {.methods = METHOD_ALL};
     struct exchange *ex = exchange_new(&sink, &answers);
     struct str input = STR(head_text);
     need(ex != NULL && parser_feed(&parser, &input, &ex->arena, &ex->req) == PARSER_DONE,
@@ -352,7 +351,7 @@ static void run_call(void)
     exchange_identify(ex);
     struct call *call = arena_zalloc(&ex->arena, sizeof(*call));
     need(call != NULL, "memory");
-    *call = (struct call){.function = function, .ex = ex, .path = ex->req.path, .match = &match};
+    *call = (struct call){.function = function, .ex = ex, .path = ex->req.path};
     list_init(&call->waiting);
     unsigned before = answers;
     function_call(call);

@@ -14,16 +14,33 @@
 #include "lua/names.h"
 #include "lua/seed.h"
 
+enum { LUA_PACE = 200 /* per cent of what lives: a collection begins */ };
+
 /* The three things that Lua asks for are apart, and those that may fail out of line: giving back,
  * the most frequent, then saves no registers. */
 static void *take(struct vm *vm, size_t size) __attribute__((noinline));
 static void *resize(struct vm *vm, void *block, size_t held, size_t size) __attribute__((noinline));
 
+static size_t limit_of(const struct vm *vm)
+{
+    return vm->limit != 0 ? vm->limit : SIZE_MAX;
+}
+
+/* More than the collector's pace is right for, or than the limit. What grows within one run goes
+ * by Lua's own pace: the other would wait for several times of what lives. */
+static bool may_use_much(struct vm *vm, size_t bytes) __attribute__((noinline));
+static bool may_use_much(struct vm *vm, size_t bytes)
+{
+    bool may = bytes <= limit_of(vm);
+    vm->denials += !may;
+    if (bytes > vm->paced_to && lua_gc(vm->L, LUA_GCINC, LUA_PACE, 0, 0) >= 0)
+        vm->calm_to = limit_of(vm); /* it is deaf while it collects: then with the next block */
+    return may;
+}
+
 static bool may_use(struct vm *vm, size_t bytes)
 {
-    bool may = vm->limit == 0 || bytes <= vm->limit;
-    vm->denials += !may;
-    return may;
+    return bytes <= vm->calm_to || may_use_much(vm, bytes);
 }
 
 static void note_used(struct vm *vm, size_t bytes)
@@ -64,10 +81,16 @@ static size_t half_way(const struct vm *vm)
     return vm->limit == 0 ? SIZE_MAX : vm->used / 2 + vm->limit / 2;
 }
 
+static void set_calm(struct vm *vm)
+{
+    vm->calm_to = vm->paced_to < limit_of(vm) ? vm->paced_to : limit_of(vm);
+}
+
 void vm_set_limit(struct vm *vm, size_t limit)
 {
     vm->limit = limit;
     vm->collect_at = half_way(vm);
+    set_calm(vm);
 }
 
 void vm_pace(struct vm *vm)
@@ -76,7 +99,13 @@ void vm_pace(struct vm *vm)
     if (vm->limit != 0 && live + garbage > vm->limit / 2)
         garbage = live;
     vm->paced_to = 2 * (live + garbage);
+    set_calm(vm);
     lua_gc(vm->L, LUA_GCINC, (int)(100 + garbage * 100 / live), 0, 0);
+}
+
+bool vm_has_outgrown_pace(const struct vm *vm)
+{
+    return vm->calm_to > vm->paced_to;
 }
 
 void vm_collect(struct vm *vm, lua_State *L)
@@ -167,6 +196,7 @@ struct vm *vm_new(size_t limit, const struct services *services)
     struct vm *vm = calloc(1, sizeof(*vm));
     if (vm == NULL)
         return NULL;
+    vm->paced_to = SIZE_MAX; /* until vm_pace */
     vm_set_limit(vm, limit);
     vm->services = services;
     vm->budget = &vm->unlimited;

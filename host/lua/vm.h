@@ -127,6 +127,7 @@ struct vm {
     uint64_t denials;         /* allocations refused */
     size_t collect_at;        /* bytes, where there is a limit: see vm_make_room */
     size_t paced_to;          /* bytes up to which the collector's pace is right: see vm_pace */
+    size_t calm_to;           /* bytes up to which nothing is to be looked at; see may_use */
     struct budget *budget; /* of what runs now; borrowed; never NULL (an unlimited one otherwise) */
     struct budget unlimited;
     struct vm_thread idle[VM_IDLE_THREADS];
@@ -161,9 +162,10 @@ void vm_set_limit(struct vm *vm, size_t limit);
 
 /* Lets the collector wait until there is as much garbage as what lives now, as Lua would, but at
  * least LIMIT_FN_GARBAGE where the limit has that room: each round looks at all that lives, and a
- * small state would be gone over every few calls. To be said again when more than `paced_to` is in
- * use, or less than was. */
+ * small state would be gone over every few calls. When more than `paced_to` is in use, it is Lua's
+ * own pace until this is said again. */
 void vm_pace(struct vm *vm);
+bool vm_has_outgrown_pace(const struct vm *vm);
 
 /* Memory of C that is held for its scripts counts to its limit: was `before`, is `now` (bytes).
  * False: there is no room; nothing is changed. Less is always possible. */

@@ -121,7 +121,7 @@ void tidy_instance(struct instance *instance)
     instance->rests_since_ms = uv_now(tidy.timer.loop);
     size_t used = instance->vm->used,
            needs = instance->settled + instance->settled_each * instance->vm->task_count;
-    if (used > instance->vm->paced_to)
+    if (vm_has_outgrown_pace(instance->vm))
         vm_pace(instance->vm);
     if (!list_is_empty(&instance->tidying) || used <= needs + needs / 4 + SMALL_BYTES)
         return;

@@ -152,8 +152,8 @@ static void answer_wrong_method(struct exchange *ex, unsigned methods)
 static bool keep_match(struct visit *visit, const struct route_match *match)
 {
     struct arena *arena = &visit->ex->arena;
-    if (visit->function->spec->path_count == 0)
-        return true;
+    if (visit->function->spec->path_count == 0 && match->param_count == 0)
+        return true; /* the default address, and nothing behind it */
     visit->route = arena_copy(arena, match->pattern);
     visit->params = arena_alloc(arena, match->param_count * sizeof(visit->params[0]));
     bool ok = visit->route.ptr != NULL && visit->params != NULL;

@@ -28,7 +28,7 @@ struct call {
     struct str token;      /* in the arena; with claims */
     const json_t *query;   /* in the arena: as the function's `query` wants it; NULL: it has none */
     struct str path;       /* event.path: what the client asked for, before rewrites */
-    struct str route; /* the pattern of that path; empty: it is not one of the function's own */
+    struct str route;      /* the pattern that it was found by; may be empty */
     const struct route_param *params; /* so many, in the arena */
     unsigned param_count;
     struct job_call *job;    /* in the arena; NULL: it is no job of the queue */

@@ -23,9 +23,9 @@ struct route_param {
 };
 
 struct route_match {
-    void *target;         /* as given to router_add; borrowed */
-    struct str pattern;   /* as given; borrowed from the router */
-    unsigned methods;     /* bits; for 405: all methods that this path exists under */
+    void *target;       /* as given to router_add; borrowed */
+    struct str pattern; /* as given; borrowed from the router */
+    unsigned methods;   /* bits; for 405: all methods that this path exists under */
     unsigned param_count;
     struct route_param params[ROUTE_PARAMS_MAX];
 };

@@ -356,7 +356,7 @@ static void test_memory_at_every_limit(void **state)
     size_t thread = 2048; /* run_text makes one, outside of all protection */
     for (size_t limit = base + thread; limit < peak + 2 * step; limit += step) {
         vm = script_vm(0);
-        vm->limit = limit;
+        vm_set_limit(vm, limit);
         budget = (struct budget){.end = BUDGET_RUNNING};
         struct lua_run run = run_text(vm, &budget, script);
         if (run.status == LUA_OK)

@@ -1,14 +1,10 @@
 // examples/pictures: its own tests, and what it does over SQLite and, with one line changed, over PostgreSQL.
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
-import fs from 'node:fs';
-import path from 'node:path';
 import test from 'node:test';
-import { folder, ROOT, run, start } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
-import { MISSING, Postgres } from '../lib/postgres.mjs';
+import { KINDS, startExample, tokenOf } from '../lib/sql-example.mjs';
 
-const KINDS = { SQLite: {}, PostgreSQL: { skip: MISSING, url: async (t) => (await Postgres.start(t)).url() } };
 const PNG = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');
 
 // The lists that an event stream sends, one a call.
@@ -34,18 +30,8 @@ async function listen(t, url, headers) {
 
 for (const [kind, { skip, url }] of Object.entries(KINDS)) {
   test(`${kind}: its tests pass, it has no fault, and what one hangs up all see at once`, { skip }, async (t) => {
-    const dir = folder(t);
-    fs.cpSync(path.join(ROOT, 'examples/pictures'), dir, { recursive: true, filter: (file) => !/\.luafn|\.env$|pictures\.db/.test(file) });
-    const env = fs.readFileSync(path.join(dir, '.env.example'), 'utf8');
-    fs.writeFileSync(path.join(dir, '.env'), url ? env.replace(/^DATABASE_URL=.*$/m, `DATABASE_URL=${await url(t)}`) : env);
-    const tested = await run(t, ['test'], { dir });
-    assert.match(tested.stdout, /# 3 passed, 0 failed/, tested.stdout + tested.stderr);
-    const checked = await run(t, ['check', '--dev'], { dir });
-    assert.deepEqual([checked.code, checked.stderr], [0, '']);
-    assert.equal((await run(t, ['migrate', '--dev'], { dir })).stdout, 'DATABASE_URL: applied migrations/001_pictures.sql\n');
-
-    const h = await start(t, { dir, command: 'dev' });
-    const as = async (who) => ({ authorization: `Bearer ${(await run(t, ['token', '--sub', who], { dir })).stdout.trim()}` });
+    const h = await startExample(t, 'pictures', url);
+    const as = async (who) => ({ authorization: `Bearer ${await tokenOf(t, h, who)}` });
     const [ada, bob] = [await as('ada'), await as('bob')];
     const hangUp = (headers, caption, bytes) => {
       const body = new FormData();

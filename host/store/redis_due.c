@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "store/job_owner.h"
+#include "store/redis_reply.h"
 
 /* KEYS[1] what all names begin with. ARGV: name, owner, how long an owner is believed to live, the
  * newest time that the asker knows to be taken, the one to take or 0, how long it is kept, by how
@@ -85,13 +86,7 @@ int redis_due_read(struct store_request *q, const struct redisReply *reply)
         q->changed = reply->type == REDIS_REPLY_INTEGER && reply->integer != 0;
         return reply->type == REDIS_REPLY_INTEGER ? 0 : STORE_FOREIGN;
     }
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3)
-        return STORE_FOREIGN;
-    for (unsigned i = 0; i < 3; i++) {
-        if (reply->element[i]->type != REDIS_REPLY_INTEGER || reply->element[i]->integer < 0)
-            return STORE_FOREIGN;
-    }
-    if (reply->element[0]->integer > STORE_DUE_HELD)
+    if (!redis_reply_has_form(reply, "nnn") || reply->element[0]->integer > STORE_DUE_HELD)
         return STORE_FOREIGN;
     q->verdict = (enum store_due)reply->element[0]->integer;
     q->number = reply->element[1]->integer;

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "store/job.h"
 #include "store/job_owner.h"
+#include "store/redis_reply.h"
 
 /* ---- scripts: KEYS[1] what all names begin with ---- */
 
@@ -282,21 +283,6 @@ void redis_jobs_make(struct redis_parts *parts, const char *prefix, const struct
 
 /* ---- replies ---- */
 
-/* Is it a list whose elements are i(ntegers), s(trings) and l(ists)? */
-static bool has_form(const struct redisReply *reply, const char *form)
-{
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != strlen(form))
-        return false;
-    for (size_t i = 0; i < reply->elements; i++) {
-        int type = form[i] == 'i'   ? REDIS_REPLY_INTEGER
-                   : form[i] == 's' ? REDIS_REPLY_STRING
-                                    : REDIS_REPLY_ARRAY;
-        if (reply->element[i]->type != type)
-            return false;
-    }
-    return true;
-}
-
 static struct str text_at(const struct redisReply *reply, size_t index)
 {
     return (struct str){reply->element[index]->str, reply->element[index]->len};
@@ -304,7 +290,7 @@ static struct str text_at(const struct redisReply *reply, size_t index)
 
 static int read_added(struct store_request *q, const struct redisReply *reply)
 {
-    if (!has_form(reply, "ii"))
+    if (!redis_reply_has_form(reply, "ii"))
         return STORE_FOREIGN;
     q->changed = reply->element[0]->integer == 1;
     q->number = reply->element[1]->integer;
@@ -329,7 +315,7 @@ static void note_gone(struct job_owner *owner, const struct redisReply *list)
 
 static int read_taken(struct store_request *q, const struct redisReply *reply)
 {
-    if (!has_form(reply, "iill"))
+    if (!redis_reply_has_form(reply, "iill"))
         return STORE_FOREIGN;
     const struct redisReply *jobs = reply->element[2];
     q->number = reply->element[0]->integer;
@@ -338,7 +324,7 @@ static int read_taken(struct store_request *q, const struct redisReply *reply)
     q->more = q->owner->gone_count > 0;
     for (size_t i = 0; i < jobs->elements; i++) {
         const struct redisReply *row = jobs->element[i];
-        if (!has_form(row, "sssis"))
+        if (!redis_reply_has_form(row, "sssis"))
             return STORE_FOREIGN;
         const struct job job = {.id = text_at(row, 0),
                                 .function = text_at(row, 1),
@@ -358,7 +344,7 @@ static enum job_state state_of(struct str text)
 
 static int read_list(struct store_request *q, const struct redisReply *reply)
 {
-    if (!has_form(reply, "isl"))
+    if (!redis_reply_has_form(reply, "isl"))
         return STORE_FOREIGN;
     const struct redisReply *rows = reply->element[2];
     q->more = reply->element[0]->integer != 0;
@@ -366,7 +352,7 @@ static int read_list(struct store_request *q, const struct redisReply *reply)
     for (size_t i = 0; i < rows->elements; i++) {
         const struct redisReply *row = rows->element[i];
         struct job job = {.state = JOB_WAITING};
-        if (!has_form(row, "ssssiss"))
+        if (!redis_reply_has_form(row, "ssssiss"))
             return STORE_FOREIGN;
         job.id = text_at(row, 0);
         job.function = text_at(row, 1);
@@ -393,7 +379,7 @@ int redis_jobs_read(struct store_request *q, const struct redisReply *reply)
         q->changed = reply->type == REDIS_REPLY_INTEGER && reply->integer != 0;
         return reply->type == REDIS_REPLY_INTEGER ? 0 : STORE_FOREIGN;
     }
-    if (!has_form(reply, "ii"))
+    if (!redis_reply_has_form(reply, "ii"))
         return STORE_FOREIGN;
     q->number = reply->element[0]->integer;
     q->more = reply->element[1]->integer != 0;

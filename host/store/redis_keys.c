@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <hiredis/hiredis.h>
 
+#include "store/redis_reply.h"
+
 /* ARGV: who asks, for how many ms it wants the right to fetch or 0, the stamp that it knows. Gives
  * the server's time, whether it has the right, the stamp and, where it is another one, the text. */
 static const char ask_script[] =
@@ -55,13 +57,8 @@ int redis_keys_read(struct store_request *q, const struct redisReply *reply)
 {
     if (q->kind == STORE_KEYS_PUT)
         return reply->type == REDIS_REPLY_INTEGER ? 0 : STORE_FOREIGN;
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 4 ||
-        reply->element[3]->type != REDIS_REPLY_STRING)
+    if (!redis_reply_has_form(reply, "nnns"))
         return STORE_FOREIGN;
-    for (unsigned i = 0; i < 3; i++) {
-        if (reply->element[i]->type != REDIS_REPLY_INTEGER || reply->element[i]->integer < 0)
-            return STORE_FOREIGN;
-    }
     q->reset_ms = (uint64_t)reply->element[0]->integer;
     q->changed = reply->element[1]->integer == 1;
     q->number = reply->element[2]->integer;

@@ -7,7 +7,7 @@ import { showRecord, textOf } from './record.js';
 import { sendForm } from './send.js';
 import { fillTokens, scopeOf, startTokens } from './tokens.js';
 import { openAudit, openKv, startTools } from './tools.js';
-import { byId, el, facts, kindOf, withAttributes } from './view.js';
+import { byId, el, facts, fill, kindOf, withAttributes } from './view.js';
 
 const MOST = 500; // requests in the list: as many as `dev` keeps
 
@@ -48,10 +48,8 @@ function rowOf(record) {
 const rowFor = (id) => [...byId('rows').children].find((row) => row.dataset.id === id);
 
 function showRows() {
-  const focus = document.activeElement?.closest('#rows li')?.dataset.id;
-  byId('rows').replaceChildren(...[...records.values()].reverse().filter(isWanted).map(rowOf));
+  fill(byId('rows'), [...records.values()].reverse().filter(isWanted).map(rowOf));
   byId('none').hidden = records.size > 0;
-  if (focus) rowFor(focus)?.querySelector('a').focus();
 }
 
 function showFunctionNames() {
@@ -90,34 +88,39 @@ function come(record) {
   if (record.function && (faulty || routeOf(record)?.generation !== record.generation)) loadRoutes().catch(() => { /* the list goes on without */ });
 }
 
-// All that is there; what comes meanwhile comes again.
+// All that is there, the newest first; what comes meanwhile is newer still.
 async function catchUp() {
+  const before = new Set(records.keys());
   const { records: list } = await json('/_luafn/journal');
-  for (const record of list.sort((a, b) => a.time - b.time)) take(record);
+  const there = new Set(list.map(({ id }) => id));
+  const newer = [...records.values()].filter(({ id }) => !before.has(id) && !there.has(id));
+  for (const record of [...list.reverse(), ...newer]) take(record);
   showRows();
 }
 
 function listen() {
   const source = new EventSource('/_luafn/journal/live');
   source.addEventListener('open', () => {
-    byId('live').textContent = 'live';
-    catchUp().catch(({ message }) => notify(message));
+    catchUp().catch(({ message }) => notify(message)).then(() => {
+      if (source.readyState === EventSource.OPEN) byId('live').textContent = 'live';
+    });
   });
   source.addEventListener('message', ({ data }) => come(JSON.parse(data)));
   source.addEventListener('error', () => { byId('live').textContent = 'luafn dev does not answer: waiting for it'; });
 }
 
 async function choose(id, tab) {
-  const record = records.get(id) ?? await json(`/_luafn/journal/${encodeURIComponent(id)}`).catch(() => null);
   rowFor(chosen)?.querySelector('a').removeAttribute('aria-current');
   chosen = id;
+  const link = rowFor(id)?.querySelector('a');
+  link?.setAttribute('aria-current', 'true');
+  link?.scrollIntoView({ block: 'nearest' });
+  const record = records.get(id) ?? await json(`/_luafn/journal/${encodeURIComponent(id)}`).catch(() => null);
+  if (id !== chosen) return; // another one, meanwhile
   if (!record) {
     byId('one').replaceChildren(el('p', { className: 'empty', textContent: 'The journal has no record of that id any more.' }));
     return;
   }
-  const link = rowFor(id)?.querySelector('a');
-  link?.setAttribute('aria-current', 'true');
-  link?.scrollIntoView({ block: 'nearest' });
   showRecord(byId('one'), record, routeOf(record), { ...tab && { first: tab }, more: [again] });
   byId('said').textContent = `${record.status} ${record.method} ${textOf(record.target)}`;
 }
@@ -180,7 +183,7 @@ function functionItem([name, list]) {
   const failed = first.error ? [el('p', { className: 'message', textContent: first.error }), el('p', { className: 'soft', textContent: first.serving ? `Generation ${first.generation} goes on meanwhile.` : 'It has never loaded.' })] : [];
   const links = [el('a', { href: `#/try/${encodeURIComponent(name)}`, textContent: `Try ${name}` })];
   if (seen?.last) links.push(el('a', { href: `#/requests/${encodeURIComponent(seen.last.id)}`, textContent: `The last failure of ${name}` }));
-  return el('li', {}, el('h2', { textContent: name }), ...failed, el('dl', { className: 'facts' }, ...facts(rows)), el('p', { className: 'links' }, ...links));
+  return withAttributes(el('li', {}, el('h2', { textContent: name }), ...failed, el('dl', { className: 'facts' }, ...facts(rows)), el('p', { className: 'links' }, ...links)), { 'data-id': name });
 }
 
 function byName() {
@@ -190,7 +193,7 @@ function byName() {
 }
 
 function showFunctions() {
-  byId('function-list').replaceChildren(...[...byName()].map(functionItem));
+  fill(byId('function-list'), [...byName()].map(functionItem));
 }
 
 async function loadRoutes() {

@@ -219,7 +219,7 @@ const PANES = [
 
 let count = 0; // of those on the page: a tab and its panel find each other by id
 
-function tabsOf(record, route, { first, more }) {
+function tabsOf(record, route, { first, more, name }) {
   const panes = [...PANES, ...more];
   const number = count;
   count += 1;
@@ -242,15 +242,16 @@ function tabsOf(record, route, { first, more }) {
     });
   });
   choose(Math.max(0, panes.findIndex(([key]) => key === first)));
-  return [withAttributes(el('div', { className: 'tabs' }, ...tabs), { role: 'tablist', 'aria-label': 'The request' }), pane];
+  return [withAttributes(el('div', { className: 'tabs' }, ...tabs), { role: 'tablist', 'aria-label': name }), pane];
 }
 
-// `first`: the tab to begin with; `more`: tabs behind those that all have.
-export function showRecord(node, record, route, { first = record.fault ? 'error' : 'checks', more = [] } = {}) {
+// `first`: the tab to begin with; `more`: tabs behind those that all have; `heading`, `name`: where it stands within another,
+// the level of its heading and what its tabs are of.
+export function showRecord(node, record, route, { first = record.fault ? 'error' : 'checks', more = [], heading = 'h2', name = 'The request' } = {}) {
   const about = [new Date(record.time * 1000).toLocaleTimeString(), `${record.ms.toFixed(1)} ms`, record.function && `${record.function}@${record.generation}`, record.error, record.id].filter(Boolean).join(' · ');
   node.replaceChildren(
-    el('header', {}, el('b', { className: `status ${kindOf(record.status)}`, textContent: record.status }), el('h2', { textContent: `${record.method} ${textOf(record.target)}` }), el('p', { textContent: about })),
+    el('header', {}, el('b', { className: `status ${kindOf(record.status)}`, textContent: record.status }), el(heading, { textContent: `${record.method} ${textOf(record.target)}` }), el('p', { textContent: about })),
     ...record.cut ? [soft('Not all of it was kept: it was too long.')] : [],
-    ...tabsOf(record, route, { first, more }),
+    ...tabsOf(record, route, { first, more, name }),
   );
 }

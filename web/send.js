@@ -63,7 +63,7 @@ function answered(told, before, routeOf) {
     return out;
   }
   const one = el('article', { className: 'one' });
-  showRecord(one, record, routeOf(record), { first: 'answer' });
+  showRecord(one, record, routeOf(record), { first: 'answer', heading: before ? 'h3' : 'h2', name: 'The request that was sent' });
   return [...out, el('p', {}, el('a', { href: `#/requests/${encodeURIComponent(record.id)}`, textContent: 'This request in the list' })), one];
 }
 

@@ -14,6 +14,15 @@ export function withAttributes(node, attributes) {
   return node;
 }
 
+// Makes these the children. Which is there already, by data-id, and is the same stays: a click that is under way on it
+// counts, and it keeps the focus.
+export function fill(node, children) {
+  const there = new Map([...node.children].map((child) => [child.dataset.id, child]));
+  const next = children.map((child) => (there.get(child.dataset.id)?.isEqualNode(child) ? there.get(child.dataset.id) : child));
+  for (const child of [...node.children]) if (!next.includes(child)) child.remove();
+  next.forEach((child, i) => { if (node.children[i] !== child) node.insertBefore(child, node.children[i] ?? null); });
+}
+
 const text = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
 
 export function facts(rows) {

@@ -25,6 +25,14 @@ function holdBack(context) {
   });
 }
 
+// Holds back the first request of a page to there: what is returned gives its route, once it is made.
+export async function held(page, where) {
+  let come;
+  const first = new Promise((resolve) => { come = resolve; });
+  await page.route(where, come, { times: 1 });
+  return () => first;
+}
+
 let browser; // one for all tests of a file
 after(async () => (await browser)?.close());
 

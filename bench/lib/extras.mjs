@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { requestText, request, Wire } from '../../tests/lib/wire.mjs';
+import { OFFER, RawSocket, text } from '../../tests/lib/websocket.mjs';
 import * as luafn from './luafn.mjs';
 import { compile, OUT, peers } from './peers.mjs';
 import { CLIENT_CORE, output, start, usage, workerAnon } from './proc.mjs';
-import { freePort } from '../../tests/lib/host.mjs';
+import { freePort, sleep } from '../../tests/lib/host.mjs';
 import { cell, median, show } from './table.mjs';
 
 const at = (name) => `/.netlify/functions/${name}`;
@@ -129,6 +130,81 @@ async function idle(ctx) {
   });
 }
 
+// As Chromium asks for a page's WebSocket, or for an event stream.
+const BROWSER = {
+  Connection: 'keep-alive', Pragma: 'no-cache', 'Cache-Control': 'no-cache',
+  'User-Agent': 'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36',
+  'Accept-Encoding': 'gzip, deflate, br, zstd', 'Accept-Language': 'en-GB,en;q=0.9',
+};
+const UPGRADE = { ...BROWSER, ...OFFER, Connection: 'Upgrade', 'Sec-WebSocket-Extensions': 'permessage-deflate; client_max_window_bits' };
+
+const ECHOES = 'return { websocket = function(ws) for message in ws:messages() do ws:send(message) end end }';
+const echoes = (wire) => new RawSocket(wire).send(text('still there?')).next();
+const WAITING = {
+  plain: {
+    label: 'an idle WebSocket of `function(event, context)`',
+    source: `return function(event, context) ${ECHOES} end\n`, headers: UPGRADE, check: echoes,
+  },
+  keeps: {
+    label: 'one whose function keeps `event`',
+    source: 'return function(event) return { websocket = function(ws) for m in ws:messages() do ws:send(event.headers.host) end end } end\n',
+    headers: UPGRADE, check: echoes,
+  },
+  least: {
+    label: 'one that takes no arguments, its functions made once',
+    source: `local result = ${ECHOES.slice(7)}\nreturn function() return result end\n`, headers: UPGRADE, check: echoes,
+  },
+  stream: {
+    label: 'an idle event stream that listens to a channel',
+    source: 'return function() return stream.sse(function(send) for text in channel.subscribe("news") do send { data = text } end end) end\n',
+    headers: { ...BROWSER, Accept: 'text/event-stream' },
+  },
+};
+
+// When what was left behind is collected: it stays the same for longer than that waits (run/tidy.c).
+async function settledAnon(pid) {
+  for (let [before, same] = [0, 0]; ; ) {
+    const now = workerAnon(pid);
+    same = now === before ? same + 1 : 0;
+    if (same === 6) return now;
+    before = now;
+    await sleep(0.25);
+  }
+}
+
+// Waits for its head alone: what follows has no end.
+async function headOf(wire) {
+  while (!wire.buf.includes('\r\n\r\n')) await new Promise((resolve) => { wire.wake = resolve; });
+  wire.buf = wire.buf.subarray(wire.buf.indexOf('\r\n\r\n') + 4);
+}
+
+async function waiting(ctx) {
+  const [count, batch] = [3000, 500];
+  const rows = {};
+  for (const [name, { label, source, headers, check }] of Object.entries(WAITING)) {
+    const scripts = { waiting: { source, options: `concurrency = ${count}` } };
+    rows[name] = await using(await host({ ...ctx, scripts }), async (server) => {
+      const { address, port } = server.at;
+      const head = requestText({ path: at('waiting'), headers, close: false, host: `localhost:${port}` });
+      const before = await settledAnon(server.pid);
+      const sockets = [];
+      while (sockets.length < count) {
+        const some = await Promise.all(Array.from({ length: batch }, () => Wire.connect(address, port)));
+        for (const wire of some) wire.send(head);
+        await Promise.all(some.map(headOf));
+        sockets.push(...some);
+      }
+      const after = await settledAnon(server.pid);
+      assert.equal(sockets.filter((wire) => wire.ended).length, 0);
+      await check?.(sockets[0]);
+      say(label, `${count}, heads of ${head.length} bytes: ${((after - before) / count).toFixed(2)} KB of private memory each`);
+      for (const wire of sockets) wire.close();
+      return { before, after, count };
+    });
+  }
+  return rows;
+}
+
 async function startup(ctx) {
   const rows = {};
   const chosen = peers.filter((p) => p.name !== 'floor' && (!ctx.want.peer || ctx.want.peer.includes(p.name)));
@@ -178,6 +254,7 @@ export const extras = [
   { id: 'functions', title: '1,000 functions', run: many },
   { id: 'cold', title: 'Cold function', run: cold },
   { id: 'idle', title: '10,000 idle connections', run: idle },
+  { id: 'waiting', title: '3,000 idle WebSockets and event streams', run: waiting },
   { id: 'start', title: 'Start to first answer', run: startup },
   { id: 'paced', title: '70 % load', run: paced },
 ];

@@ -36,8 +36,8 @@ export function files(dir) {
 }
 
 // A folder to serve: hello, me, shows, echo, read3 and pick, the files, and `more` copies of hello as f1, f2, ...
-// `auth` and `config`: more members of functions.lua's `auth`, and of itself.
-export function deployment(dir, { issuer, tvApi, auth = '', config = '' }, more = 0) {
+// `auth` and `config`: more members of functions.lua's `auth`, and of itself. `scripts`: more functions, by name.
+export function deployment(dir, { issuer, tvApi, auth = '', config = '', scripts = {} }, more = 0) {
   fs.rmSync(dir, { recursive: true, force: true });
   fs.mkdirSync(path.join(dir, 'scripts/lib'), { recursive: true });
   for (const name of ['me.lua', 'shows.lua', 'lib/auth.lua']) {
@@ -50,6 +50,10 @@ export function deployment(dir, { issuer, tvApi, auth = '', config = '' }, more 
   files(path.join(dir, 'site'));
   const rows = ['hello', 'me', 'echo', 'read3', 'pick'].map((name) => `${name} = { script = "scripts/${name}.lua" }`);
   rows.push('shows = { script = "scripts/shows.lua", fetch = { "127.0.0.1" } }');
+  for (const [name, { source, options }] of Object.entries(scripts)) {
+    fs.writeFileSync(path.join(dir, `scripts/${name}.lua`), source);
+    rows.push(`${name} = { script = "scripts/${name}.lua", ${options} }`);
+  }
   for (let i = 1; i <= more; i++) {
     fs.writeFileSync(path.join(dir, `scripts/f${i}.lua`), HELLO);
     rows.push(`f${i} = { script = "scripts/f${i}.lua" }`);

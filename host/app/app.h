@@ -108,7 +108,7 @@ typedef void app_queue_run(struct app *app, struct function *function, struct ex
 
 /* app_queue.c: jobs that wait in the store are run. */
 struct app_queue {
-    app_queue_run *run; /* app.c's */
+    app_queue_run *run; /* visit_call.c's */
     struct job_owner owner;
     struct store_request take;
     struct buf wants, known;
@@ -219,12 +219,12 @@ void app_free(struct app *app);
 /* app.c: a complete request. */
 void app_on_request(void *arg, struct exchange *ex);
 
-/* app.c: a run that nobody called for, so that nobody is asked for a token. */
+/* visit_call.c: a run that nobody called for, so that nobody is asked for a token. */
 void app_call_scheduled(struct app *app, struct function *function, struct exchange *ex);
 
-/* app.c: a recorded request, which was judged when it was: it goes straight to its function, whose
- * routes the router has. Takes the claims over; NULL: none. `job` NULL: it was none; else borrowed
- * for as long as the exchange lives. */
+/* visit_call.c: a recorded request, which was judged when it was: it goes straight to its function,
+ * whose routes the router has. Takes the claims over; NULL: none. `job` NULL: it was none; else
+ * borrowed for as long as the exchange lives. */
 void app_call_recorded(struct app *app, const struct router *router, struct function *function,
                        struct exchange *ex, struct claims *claims, struct job_call *job);
 
@@ -233,7 +233,7 @@ extern const struct function_trials app_trials;
 void app_trial_init(struct app *app);
 void app_trial_close(struct app *app);
 
-/* app.c: for app_queue_open. */
+/* visit_call.c: for app_queue_open. */
 app_queue_run app_call_job;
 
 /* app_queue.c: once the store is open, or cannot be. */

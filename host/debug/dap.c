@@ -5,30 +5,10 @@
 #include "debug/dap.h"
 
 #include <openssl/crypto.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/limits.h"
-#include "http/exchange.h"
-#include "run/invocation.h"
-
-struct dap {
-    struct dap_place *place;
-    void (*send)(void *arg, struct str message);
-    void *arg;
-    struct debugger_listener listener;
-    json_int_t seq;
-    int line_shift;                 /* what a client adds to its lines for ours: 0 or 1 */
-    char *local_root, *remote_root; /* owned: of attach; NULL: paths are the same there and here */
-    bool over;
-    /* to be done after the response */
-    struct debugger_thread *go, *back;
-    enum debugger_mode mode;
-    bool to_breakpoint;
-    bool tell_initialized, tell_configured;
-};
+#include "debug/dap_internal.h"
 
 /* ---- messages ---- */
 
@@ -54,78 +34,6 @@ static void send_event(struct dap *dap, const char *event, json_t *body)
         (void)json_object_set(message, "body", body);
     json_decref(body);
     send_message(dap, message);
-}
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL ? text : "";
-}
-
-static unsigned number_of(const json_t *object, const char *name)
-{
-    json_int_t value = json_integer_value(json_object_get(object, name));
-    return value > 0 && value <= INT32_MAX ? (unsigned)value : 0;
-}
-
-/* ---- paths: the client's, and names of sources in Lua ---- */
-
-/* The rest of `path` below `folder`, without the slash between; ptr NULL: it is not below it. */
-static struct str below(struct str path, struct str folder)
-{
-    while (folder.len > 0 && folder.ptr[folder.len - 1] == '/')
-        folder.len--;
-    if (!str_starts_with(path, folder) || path.len <= folder.len || path.ptr[folder.len] != '/')
-        return (struct str){NULL, 0};
-    return str_skip(path, folder.len + 1);
-}
-
-static bool join(struct str folder, struct str rest, char *out, size_t size)
-{
-    int len = snprintf(out, size, "%.*s/%.*s", STR_ARG(folder), STR_ARG(rest));
-    return len > 0 && (size_t)len < size;
-}
-
-static struct str root_of(const struct dap *dap)
-{
-    return dap->place->options.root(dap->place->options.arg);
-}
-
-/* A path of the client here, in `out`, and its name in Lua. False: it is not a file of this host.
- */
-static bool find_source(const struct dap *dap, const char *path, char out[4096], const char **name)
-{
-    char real[4096], real_root[4096], root[4096];
-    struct str rest = {NULL, 0};
-    snprintf(root, sizeof(root), "%.*s", STR_ARG(root_of(dap)));
-    if (dap->local_root != NULL)
-        rest = below(str_from(path), str_from(dap->local_root));
-    if (rest.ptr == NULL || !join(str_from(dap->remote_root), rest, out, 4096))
-        snprintf(out, 4096, "%s", path);
-    rest = below(str_from(out), str_from(root));
-    if (rest.ptr == NULL && realpath(out, real) != NULL && realpath(root, real_root) != NULL) {
-        snprintf(out, 4096, "%s", real);
-        rest = below(str_from(out), str_from(real_root));
-    }
-    const char *slash = strrchr(out, '/');
-    *name = rest.ptr != NULL ? rest.ptr : slash != NULL ? slash + 1 : out;
-    return **name != '\0';
-}
-
-/* {name, path} of a source of Lua; one that is no file has no path. */
-static json_t *make_source(const struct dap *dap, const char *source)
-{
-    char path[4096], there[4096];
-    if (*source != '@')
-        return json_pack("{s:s}", "name", *source == '=' ? source + 1 : "(text)");
-    const char *slash = strrchr(source, '/');
-    const char *name = slash != NULL ? slash + 1 : source + 1;
-    if (!join(root_of(dap), str_from(source + 1), path, sizeof(path)))
-        return json_pack("{s:s}", "name", name);
-    struct str rest = dap->local_root != NULL ? below(str_from(path), str_from(dap->remote_root))
-                                              : (struct str){NULL, 0};
-    bool mapped = rest.ptr != NULL && join(str_from(dap->local_root), rest, there, sizeof(there));
-    return json_pack("{s:s,s:s}", "name", name, "path", mapped ? there : path);
 }
 
 /* ---- what the debugger tells ---- */
@@ -158,7 +66,7 @@ static void on_output(void *arg, struct str text, const char *source, int line)
     struct dap *dap = arg;
     json_t *body = json_pack("{s:s,s:s%}", "category", "console", "output", text.ptr, text.len);
     if (source != NULL && body != NULL) {
-        (void)json_object_set_new(body, "source", make_source(dap, source));
+        (void)json_object_set_new(body, "source", dap_make_source(dap, source));
         (void)json_object_set_new(body, "line", json_integer(line - dap->line_shift));
     }
     if (body != NULL)
@@ -166,8 +74,6 @@ static void on_output(void *arg, struct str text, const char *source, int line)
 }
 
 /* ---- requests: to begin ---- */
-
-typedef const char *handler(struct dap *dap, const json_t *arguments, json_t *body);
 
 static const char *on_initialize(struct dap *dap, const json_t *arguments, json_t *body)
 {
@@ -180,7 +86,7 @@ static const char *on_initialize(struct dap *dap, const json_t *arguments, json_
                                        "supportsDelayedStackTraceLoading",
                                        "supportsExceptionInfoRequest",
                                        "supportsSingleThreadExecutionRequests"};
-    if (strcmp(text_of(arguments, "pathFormat"), "uri") == 0)
+    if (strcmp(dap_text(arguments, "pathFormat"), "uri") == 0)
         return "paths are wanted, no URIs: pathFormat \"path\"";
     dap->line_shift = json_is_false(json_object_get(arguments, "linesStartAt1")) ? 1 : 0;
     for (size_t i = 0; i < sizeof(able) / sizeof(able[0]); i++)
@@ -198,7 +104,7 @@ static const char *on_initialize(struct dap *dap, const json_t *arguments, json_
 
 static char *copy_root(const json_t *arguments, const char *name)
 {
-    const char *text = text_of(arguments, name);
+    const char *text = dap_text(arguments, name);
     return *text != '\0' ? strdup(text) : NULL;
 }
 
@@ -207,7 +113,7 @@ static const char *on_attach(struct dap *dap, const json_t *arguments, json_t *b
 {
     (void)body;
     struct dap_place *place = dap->place;
-    struct str token = place->options.token, given = str_from(text_of(arguments, "token"));
+    struct str token = place->options.token, given = str_from(dap_text(arguments, "token"));
     if (given.len != token.len || CRYPTO_memcmp(given.ptr, token.ptr, token.len) != 0)
         return "the token of the host is wanted as \"token\"; it was printed at the start";
     if (place->attached != NULL)
@@ -216,7 +122,7 @@ static const char *on_attach(struct dap *dap, const json_t *arguments, json_t *b
     dap->local_root = copy_root(arguments, "localRoot");
     dap->remote_root = dap->local_root != NULL ? copy_root(arguments, "remoteRoot") : NULL;
     if (dap->local_root != NULL && dap->remote_root == NULL) {
-        struct str root = root_of(dap);
+        struct str root = dap_root(dap);
         dap->remote_root = strndup(root.ptr, root.len);
     }
     if (dap->local_root != NULL && dap->remote_root == NULL)
@@ -263,8 +169,8 @@ static const char *on_breakpoints(struct dap *dap, const json_t *arguments, json
 {
     char path[4096];
     const char *name, *why = "out of memory";
-    const char *asked = text_of(json_object_get(arguments, "source"), "path");
-    if (!find_source(dap, asked, path, &name))
+    const char *asked = dap_text(json_object_get(arguments, "source"), "path");
+    if (!dap_find_source(dap, asked, path, &name))
         return "a source with a path is wanted";
     json_t *wanted = shift_lines(json_object_get(arguments, "breakpoints"), dap->line_shift);
     json_t *answer = json_array();
@@ -307,7 +213,7 @@ static void on_moved(void *arg, const struct breakpoint *breakpoint, const char 
         return;
     }
     (void)json_object_set_new(told, "line", json_integer(breakpoint->line - dap->line_shift));
-    (void)json_object_set_new(told, "source", make_source(dap, source));
+    (void)json_object_set_new(told, "source", dap_make_source(dap, source));
     json_t *body = json_pack("{s:s,s:o}", "reason", "changed", "breakpoint", told);
     if (body != NULL)
         send_event(dap, "breakpoint", body);
@@ -318,183 +224,13 @@ void dap_reloaded(struct dap *dap)
     breakpoints_verify(&dap->place->debugger.breakpoints, on_moved, dap);
 }
 
-/* ---- requests: what there is ---- */
-
-struct listing {
-    struct dap *dap;
-    json_t *list;
-};
-
-static void add_thread(struct listing *listing, struct task *task)
-{
-    const struct debugger_thread *thread = debugger_thread_of(&listing->dap->place->debugger, task);
-    const struct invocation *inv = task->invocation;
-    const struct request *req = &inv->ex->req;
-    struct buf name = BUF_INIT;
-    if (thread == NULL)
-        return;
-    buf_printf(&name, "%.*s %.*s (%.*s)", STR_ARG(req->method_name), STR_ARG(req->path),
-               STR_ARG(inv->instance->spec.name));
-    if (task != inv->main)
-        buf_printf(&name, " beside it, %u", thread->id);
-    if (!buf_failed(&name) && str_is_utf8(buf_str(&name)))
-        (void)json_array_append_new(listing->list, json_pack("{s:i,s:s%}", "id", (int)thread->id,
-                                                             "name", name.data, name.len));
-    buf_free(&name);
-}
-
-static void add_threads(void *arg, struct function *function)
-{
-    list_each(node, &function->invocations)
-    {
-        struct invocation *inv = container_of(node, struct invocation, in_function);
-        for (struct list *one = inv->tasks.next; one != &inv->tasks; one = one->next)
-            add_thread(arg, container_of(one, struct task, siblings));
-    }
-}
-
-static const char *on_threads(struct dap *dap, const json_t *arguments, json_t *body)
-{
-    (void)arguments;
-    const struct dap_options *options = &dap->place->options;
-    struct listing listing = {dap, json_array()};
-    options->each_function(options->arg, add_threads, &listing);
-    (void)json_object_set_new(body, "threads", listing.list);
-    return NULL;
-}
-
-/* NULL: it runs, or there is none. */
-static struct debugger_thread *standing(struct dap *dap, const json_t *arguments)
-{
-    struct debugger_thread *thread =
-        debugger_find(&dap->place->debugger, number_of(arguments, "threadId"));
-    return thread != NULL && thread->stands ? thread : NULL;
-}
-
-/* The one that stands and whose frame or variables have this number; 0: any that stands. */
-static struct debugger_thread *owner_of(struct dap *dap, unsigned id)
-{
-    struct debugger_thread *thread = dap->place->debugger.threads;
-    while (thread != NULL && !(thread->stands && (id == 0 || inspect_knows(&thread->place, id))))
-        thread = thread->next;
-    return thread;
-}
-
-static const char *const not_stopped = "notStopped";
-
-static void add_frame(void *arg, const struct inspect_frame *frame)
-{
-    struct listing *listing = arg;
-    (void)json_array_append_new(
-        listing->list, json_pack("{s:i,s:s,s:o,s:i,s:i}", "id", (int)frame->id, "name", frame->name,
-                                 "source", make_source(listing->dap, frame->source), "line",
-                                 frame->line - listing->dap->line_shift, "column", 1));
-}
-
-static const char *on_stack_trace(struct dap *dap, const json_t *arguments, json_t *body)
-{
-    struct debugger_thread *thread = standing(dap, arguments);
-    struct listing listing = {dap, json_array()};
-    unsigned total = thread != NULL
-                         ? inspect_frames(&thread->place, number_of(arguments, "startFrame"),
-                                          number_of(arguments, "levels"), add_frame, &listing)
-                         : 0;
-    (void)json_object_set_new(body, "stackFrames", listing.list);
-    (void)json_object_set_new(body, "totalFrames", json_integer(total));
-    return thread != NULL ? NULL : not_stopped;
-}
-
-/* `key` NULL: the value's members are the body's. */
-static const char *take_result(struct dap *dap, struct inspect_result *result, const char *key,
-                               json_t *body)
-{
-    static char why[sizeof(result->why)]; /* until the response is out */
-    (void)dap;
-    memcpy(why, result->why, sizeof(why));
-    if (result->value == NULL)
-        return why;
-    if (key != NULL)
-        (void)json_object_set(body, key, result->value);
-    else
-        (void)json_object_update(body, result->value);
-    json_decref(result->value);
-    return NULL;
-}
-
-static const char *on_scopes(struct dap *dap, const json_t *arguments, json_t *body)
-{
-    struct inspect_result result;
-    unsigned frame = number_of(arguments, "frameId");
-    struct debugger_thread *thread = frame != 0 ? owner_of(dap, frame) : NULL;
-    if (thread == NULL)
-        return not_stopped;
-    inspect_scopes(&thread->place, frame, &result);
-    return take_result(dap, &result, "scopes", body);
-}
-
-static const char *on_variables(struct dap *dap, const json_t *arguments, json_t *body)
-{
-    struct inspect_result result;
-    unsigned ref = number_of(arguments, "variablesReference");
-    struct debugger_thread *thread = ref != 0 ? owner_of(dap, ref) : NULL;
-    const char *filter = text_of(arguments, "filter");
-    if (thread == NULL)
-        return not_stopped;
-    inspect_variables(&thread->place, ref, *filter != '\0' ? filter : NULL,
-                      number_of(arguments, "start"), number_of(arguments, "count"), &result);
-    return take_result(dap, &result, "variables", body);
-}
-
-static const char *on_set_variable(struct dap *dap, const json_t *arguments, json_t *body)
-{
-    struct inspect_result result;
-    unsigned ref = number_of(arguments, "variablesReference");
-    struct debugger_thread *thread = ref != 0 ? owner_of(dap, ref) : NULL;
-    if (thread == NULL)
-        return not_stopped;
-    inspect_set(&thread->place, ref, text_of(arguments, "name"),
-                str_from(text_of(arguments, "value")), &result);
-    return take_result(dap, &result, NULL, body);
-}
-
-/* A text under the mouse is looked up, never run. */
-static const char *on_evaluate(struct dap *dap, const json_t *arguments, json_t *body)
-{
-    struct inspect_result result;
-    unsigned frame = number_of(arguments, "frameId");
-    const char *text = text_of(arguments, "expression");
-    struct debugger_thread *thread = owner_of(dap, frame);
-    if (thread == NULL)
-        return not_stopped;
-    if (strcmp(text_of(arguments, "context"), "hover") == 0 &&
-        strcspn(text, "(){}=\"'`;") < strlen(text))
-        return "only names are looked up here";
-    inspect_evaluate(&thread->place, frame, str_from(text), &result);
-    return take_result(dap, &result, NULL, body);
-}
-
-static const char *on_exception_info(struct dap *dap, const json_t *arguments, json_t *body)
-{
-    struct debugger_thread *thread = standing(dap, arguments);
-    struct buf text = BUF_INIT;
-    if (thread == NULL || !thread->at_error)
-        return "this request does not stand at an error";
-    inspect_error(&thread->place, &text);
-    (void)json_object_set_new(body, "exceptionId", json_string("error"));
-    (void)json_object_set_new(body, "breakMode", json_string("unhandled"));
-    if (!buf_failed(&text))
-        (void)json_object_set_new(body, "description", json_stringn(text.data, text.len));
-    buf_free(&text);
-    return NULL;
-}
-
 /* ---- requests: to go on ---- */
 
 static const char *let_go(struct dap *dap, const json_t *arguments, enum debugger_mode mode)
 {
-    dap->go = standing(dap, arguments);
+    dap->go = dap_standing(dap, arguments);
     dap->mode = mode;
-    return dap->go != NULL ? NULL : not_stopped;
+    return dap->go != NULL ? NULL : dap_not_stopped;
 }
 
 static const char *on_continue(struct dap *dap, const json_t *arguments, json_t *body)
@@ -525,9 +261,9 @@ static const char *go_back(struct dap *dap, const json_t *arguments, bool to_bre
 {
     if (dap->place->options.again == NULL)
         return "only a recorded request goes back: `luafn replay ID --debug`";
-    dap->back = standing(dap, arguments);
+    dap->back = dap_standing(dap, arguments);
     dap->to_breakpoint = to_breakpoint;
-    return dap->back != NULL ? NULL : not_stopped;
+    return dap->back != NULL ? NULL : dap_not_stopped;
 }
 
 static const char *on_step_back(struct dap *dap, const json_t *arguments, json_t *body)
@@ -546,7 +282,7 @@ static const char *on_pause(struct dap *dap, const json_t *arguments, json_t *bo
 {
     (void)body;
     struct debugger_thread *thread =
-        debugger_find(&dap->place->debugger, number_of(arguments, "threadId"));
+        debugger_find(&dap->place->debugger, dap_number(arguments, "threadId"));
     if (thread == NULL)
         return "there is no such request any more";
     debugger_pause(thread);
@@ -558,29 +294,29 @@ static const char *on_pause(struct dap *dap, const json_t *arguments, json_t *bo
 static const struct {
     const char *command;
     bool early; /* before the client is attached */
-    handler *handle;
+    dap_handler *handle;
 } commands[] = {
     {"attach", true, on_attach},
     {"configurationDone", false, on_configured},
     {"continue", false, on_continue},
     {"disconnect", true, on_disconnect},
-    {"evaluate", false, on_evaluate},
-    {"exceptionInfo", false, on_exception_info},
+    {"evaluate", false, dap_evaluate},
+    {"exceptionInfo", false, dap_exception_info},
     {"initialize", true, on_initialize},
     {"launch", true, on_attach},
     {"next", false, on_next},
     {"pause", false, on_pause},
     {"reverseContinue", false, on_reverse_continue},
-    {"scopes", false, on_scopes},
+    {"scopes", false, dap_scopes},
     {"setBreakpoints", false, on_breakpoints},
     {"setExceptionBreakpoints", false, on_exception_breakpoints},
-    {"setVariable", false, on_set_variable},
-    {"stackTrace", false, on_stack_trace},
+    {"setVariable", false, dap_set_variable},
+    {"stackTrace", false, dap_stack_trace},
     {"stepBack", false, on_step_back},
     {"stepIn", false, on_step_in},
     {"stepOut", false, on_step_out},
-    {"threads", false, on_threads},
-    {"variables", false, on_variables},
+    {"threads", false, dap_threads},
+    {"variables", false, dap_variables},
 };
 
 static const char *handle(struct dap *dap, const char *command, const json_t *arguments,
@@ -637,7 +373,7 @@ bool dap_take(struct dap *dap, struct str message)
     json_t *request = json_loadb(message.ptr, message.len, 0, NULL);
     const char *command = json_string_value(json_object_get(request, "command"));
     json_t *body = json_object();
-    if (command == NULL || body == NULL || strcmp(text_of(request, "type"), "request") != 0) {
+    if (command == NULL || body == NULL || strcmp(dap_text(request, "type"), "request") != 0) {
         json_decref(body);
         json_decref(request);
         return false;

@@ -38,6 +38,7 @@ function valueRow(row) {
 async function showSpace(after = '') {
   const space = byId('kv-space').value;
   const { rows, after: next } = await json(`/_luafn/dev/api/kv?${new URLSearchParams({ space, ...(after && { after }) })}`);
+  if (byId('kv-space').value !== space) return ''; // another one was chosen meanwhile
   if (after) byId('kv-rows').append(...rows.map(valueRow));
   else byId('kv-rows').replaceChildren(...rows.map(valueRow));
   byId('kv-none').hidden = byId('kv-rows').children.length > 0;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { noBrowser, open } from '../lib/browser.mjs';
+import { held, leave, noBrowser, open } from '../lib/browser.mjs';
 import { ownFiles } from '../lib/demo.mjs';
 import { deployment, ROOT, start } from '../lib/host.mjs';
 import { looks } from '../lib/looks.mjs';
@@ -12,7 +12,8 @@ const CHECKS = ['Header', 'Algorithm', 'Issuer', 'Audience', 'Signature', 'Expir
 
 const dev = (t) => start(t, { command: 'dev', files: ownFiles() });
 
-const ready = (page) => page.locator('body:not(#left) #call-me:enabled').waitFor();
+// It listens, and knows the issuer; somebody is signed in or nobody.
+const ready = (page) => page.locator('#sign-out:enabled').waitFor({ state: 'attached' });
 
 const TRY = '/_luafn/dev/try.html';
 
@@ -23,11 +24,12 @@ async function visit(t, url, options) {
   return page;
 }
 
+const named = (page, role, name) => page.getByRole(role, { name: new RegExp(`^${name}`) }); // more is told below it
 const chosen = (page) => page.locator('input[name=kind]:checked').inputValue();
 
 async function signIn(page, name) {
   await page.click('#sign-in');
-  await page.getByRole('button', { name }).click();
+  await named(page, 'button', name).click();
   await page.locator('#sign-out').waitFor();
   assert.equal(await page.textContent('#who'), `Signed in as ${name}`);
 }
@@ -57,7 +59,7 @@ const call = (page, name) => answerOf(page, () => page.click(`#call-${name}`));
 async function switchRole(page, name) {
   const [answer] = await Promise.all([
     page.waitForResponse((res) => res.url().endsWith('/_luafn/dev/api/users')),
-    page.getByRole('switch', { name }).click(),
+    named(page, 'switch', name).click(),
   ]);
   assert.equal(answer.status(), 200);
 }
@@ -73,8 +75,7 @@ async function renew(page) {
 
 // The page says that nobody is signed in before it is left for the issuer, which leads back to it.
 async function signOut(page) {
-  await page.evaluate(() => { document.body.id = 'left'; });
-  await page.click('#sign-out');
+  await leave(page, () => page.click('#sign-out'));
   await ready(page);
   assert.equal(await page.textContent('#who'), 'Not signed in');
 }
@@ -118,11 +119,11 @@ async function story(page, origin) {
   // without RBAC nobody needs the role
   await signIn(page, 'Gus Guest');
   assert.equal((await call(page, 'shows')).status, 403);
-  await page.getByRole('switch', { name: 'RBAC' }).click();
+  await named(page, 'switch', 'RBAC').click();
   await page.getByText('Your token still says what it said before.').waitFor();
   await renew(page);
   assert.equal((await call(page, 'shows')).status, 200);
-  await page.getByRole('switch', { name: 'RBAC' }).click();
+  await named(page, 'switch', 'RBAC').click();
   await page.locator('#renew.primary').waitFor();
   await signOut(page);
 
@@ -170,18 +171,14 @@ test('Back after a sign-in is no alarm, and keeps the token', { skip: noBrowser 
 test('a slow call looks busy, and its late answer does not take the place of a newer one', { skip: noBrowser }, async (t) => {
   const host = await dev(t);
   const page = await visit(t, host.url(TRY));
-  let slow;
-  const held = new Promise((resolve) => { page.route('**/functions/me', (route) => { slow = route; resolve(); }); });
+  const slow = await held(page, '**/functions/me');
   await page.click('#call-me');
-  await held;
+  await slow.made;
   assert.equal(await page.getAttribute('.answers', 'aria-busy'), 'true');
   await page.click('#call-shows');
   await page.locator('.answer header code', { hasText: '/shows' }).waitFor();
   assert.equal(await page.getAttribute('.answers', 'aria-busy'), 'false');
-  const late = page.waitForResponse('**/functions/me');
-  await slow.continue();
-  await (await late).finished();
-  await page.evaluate(() => new Promise((resolve) => { setTimeout(resolve, 0); }));
+  await slow.go();
   assert.match(await page.textContent('.answer header code'), /\/shows$/);
 });
 
@@ -197,34 +194,30 @@ test('a project without me and shows: its own routes; its own style.css leaves t
   } });
   const page = await open(t);
   await page.goto(host.url(TRY));
-  const hello = page.getByRole('button', { name: 'hello' });
-  await hello.waitFor();
-  await hello.click();
+  await ready(page);
+  await named(page, 'button', 'hello').click();
   await page.locator('.answer .status', { hasText: '200' }).waitFor();
-  assert.ok(await page.getByRole('button', { name: 'item' }).isDisabled(), 'it wants a parameter');
+  assert.ok(await named(page, 'button', 'item').isDisabled(), 'it wants a parameter');
   await signIn(page, 'Vera Viewer');
-  const { status, failed } = await answerOf(page, () => page.getByRole('button', { name: 'orders' }).click());
+  const { status, failed } = await answerOf(page, () => named(page, 'button', 'orders').click());
   assert.deepEqual([status, failed], [403, 'Scope']);
-  await page.click('#sign-out');
-  await page.getByRole('button', { name: 'orders' }).waitFor();
+  await signOut(page);
   await signIn(page, 'Gus Guest');
-  const twin = await answerOf(page, () => page.getByRole('button', { name: 'orders' }).click());
+  const twin = await answerOf(page, () => named(page, 'button', 'orders').click());
   assert.deepEqual([twin.status, twin.failed, twin.passed], [200, undefined, CHECKS.length], 'he may, though the page did not ask for it');
   await page.goto(`http://127.0.0.1:${host.port}/_luafn/dev/issuer.html`);
-  await page.getByRole('group', { name: 'Gus Guest' }).waitFor();
+  await named(page, 'group', 'Gus Guest').waitFor();
   assert.deepEqual(page.faults, []);
 });
 
 test('nothing can be clicked before the scripts listen and know the issuer; a click that waits counts', { skip: noBrowser }, async (t) => {
   const host = await dev(t);
   const page = await open(t);
-  let letIn;
-  const held = new Promise((resolve) => { letIn = resolve; });
-  await page.route('**/_luafn/dev/api/users', async (route) => { await held; await route.continue(); });
+  const users = await held(page, '**/_luafn/dev/api/users');
   await page.goto(host.url(TRY));
   assert.equal(await page.locator('button:enabled, #rbac:enabled').count(), 0);
   const answer = call(page, 'me');
-  letIn();
+  await users.go();
   assert.equal((await answer).status, 401);
   assert.equal(await page.locator('#sign-in:enabled, .call:enabled').count(), 3);
   assert.deepEqual(page.faults, []);
@@ -257,6 +250,7 @@ test('each wrong token fails at its check, with the reason', { skip: noBrowser }
 
 // Presses Tab until the element has the focus; what has it on the way shows that.
 async function tabTo(page, selector) {
+  await page.waitForLoadState('load'); // with the style of what has the focus
   for (let i = 0; i < 30; i += 1) {
     await page.keyboard.press('Tab');
     const at = await page.evaluate((wanted) => {
@@ -277,7 +271,7 @@ test('all of it with the keyboard alone', { skip: noBrowser }, async (t) => {
   await tabTo(page, '#sign-in');
   await press('Enter');
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
-  assert.match(await page.evaluate(() => document.activeElement.textContent), /^Vera Viewer/);
+  await page.locator(':focus', { hasText: /^Vera Viewer/ }).waitFor();
   await tabTo(page, 'button[value="auth0|gus"]');
   await press('Enter');
   await page.locator('#sign-out').waitFor();
@@ -320,14 +314,14 @@ for (const colorScheme of ['light', 'dark']) {
     await call(page, 'me');
     await look(20);
     await page.click('#sign-in');
-    await page.getByRole('button', { name: 'Gus Guest' }).waitFor();
+    await named(page, 'button', 'Gus Guest').waitFor();
     await look(6);
-    await page.getByRole('button', { name: 'Gus Guest' }).click();
+    await named(page, 'button', 'Gus Guest').click();
     await page.locator('#sign-out').waitFor();
     await call(page, 'shows');
     for (const summary of await page.locator('summary').all()) await summary.click();
     await look(60);
-    await page.getByRole('link', { name: 'With a real Auth0 tenant' }).click();
+    await named(page, 'link', 'With a real Auth0 tenant').click();
     await page.getByRole('heading', { name: 'What each mistake looks like' }).waitFor();
     await look(30);
     assert.deepEqual(page.faults, []);
@@ -357,8 +351,8 @@ test('what goes wrong is told on the page', { skip: noBrowser }, async (t) => {
   assert.equal(await page.textContent('#who'), 'Not signed in');
   await page.goto(host.url(`${TRY}?state=forged&code=x`));
   await page.getByText('This sign-in was not begun here.').waitFor();
-  assert.equal(new URL(page.url()).search, '');
+  await page.waitForURL(host.url(TRY));
   await host.stop();
   await page.click('#call-me');
-  await page.getByText('does not answer. Is luafn dev still running?').waitFor();
+  await page.getByText(/does not answer\. Is luafn dev still running\?$/).waitFor();
 });

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
-import { noBrowser, open } from '../lib/browser.mjs';
+import { leave, noBrowser, open } from '../lib/browser.mjs';
 import { folder, ROOT, run, start } from '../lib/host.mjs';
 import { looks } from '../lib/looks.mjs';
 
@@ -20,7 +20,7 @@ async function signIn(page, h, who) {
 async function hangUp(page, caption, picture) {
   await page.getByLabel('Picture').setInputFiles(picture);
   await page.getByLabel('Caption').fill(caption);
-  await page.getByRole('button', { name: 'Hang it up' }).click();
+  await leave(page, () => page.getByRole('button', { name: 'Hang it up' }).click());
 }
 
 test('signs in, hangs up a picture; another sees it without a click; out', { skip: noBrowser }, async (t) => {

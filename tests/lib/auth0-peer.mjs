@@ -70,16 +70,17 @@ function logout(req, res) {
   }).end();
 }
 
-// Listens on `port` for an application on `origin`; the issuer's name.
-export async function auth0Peer(t, port, origin) {
-  const issuer = `http://127.0.0.1:${port}/`;
-  const answer = provider(issuer, origin, await signingKey()).callback();
+// The issuer's name; `serve(origin)` says where the application is that it is for.
+export async function auth0Peer(t) {
+  let answer;
+  const key = await signingKey();
   const server = http.createServer((req, res) => {
     if (req.url === '/favicon.ico') res.writeHead(204).end();
     else if (req.url.startsWith('/v2/logout')) logout(req, res);
     else answer(req, res);
   });
-  await new Promise((resolve, reject) => server.on('error', reject).listen(port, '127.0.0.1', resolve));
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   later(t, () => { server.close(); server.closeAllConnections(); });
-  return issuer;
+  const issuer = `http://127.0.0.1:${server.address().port}/`;
+  return { issuer, serve: (origin) => { answer = provider(issuer, origin, key).callback(); } };
 }

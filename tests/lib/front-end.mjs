@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { AUDIENCE, auth0Peer } from './auth0-peer.mjs';
-import { noBrowser, open } from './browser.mjs';
+import { leave, noBrowser, open } from './browser.mjs';
 import { ownFiles } from './demo.mjs';
-import { folder, freePort, ROOT, start } from './host.mjs';
+import { folder, ROOT, start } from './host.mjs';
 
 // The examples are bundled once, for an issuer at this address (tools/examples.sh); each test puts that
 // of its own issuer in its place.
@@ -21,7 +21,7 @@ export function cannotRun(name) {
 }
 
 // The example in a folder laid out like the repository, since it uses scripts/ of the demo.
-function deployment(t, name, env, issuer) {
+function deployment(t, name, env = '') {
   const files = { [`examples/${name}/.env`]: env };
   for (const [file, text] of Object.entries(ownFiles())) {
     if (file.startsWith('scripts/')) files[file] = text;
@@ -29,33 +29,37 @@ function deployment(t, name, env, issuer) {
   files[`examples/${name}/functions.lua`] = fs.readFileSync(path.join(ROOT, 'examples', name, 'functions.lua'), 'utf8');
   const dir = path.join(folder(t, files), 'examples', name);
   fs.cpSync(built(name), path.join(dir, 'public'), { recursive: true });
+  return dir;
+}
+
+function nameIssuer(dir, issuer) {
   for (const entry of fs.readdirSync(path.join(dir, 'public'), { recursive: true, withFileTypes: true })) {
     const file = path.join(entry.parentPath, entry.name);
     if (!/\.(js|html|json)$/.test(file)) continue;
     const text = fs.readFileSync(file, 'utf8');
     if (text.includes(BUILT_FOR)) fs.writeFileSync(file, text.replaceAll(BUILT_FOR, issuer));
   }
-  return dir;
 }
 
 export async function withDevIssuer(t, name) {
-  const port = await freePort();
-  const dir = deployment(t, name, '', `http://127.0.0.1:${port}`);
-  const host = await start(t, { command: 'dev', listen: `127.0.0.1:${port}`, dir });
-  const choose = (page, user) => page.getByRole('button', { name: user }).click();
+  const dir = deployment(t, name);
+  const host = await start(t, { command: 'dev', dir });
+  nameIssuer(dir, `http://127.0.0.1:${host.port}`);
+  const choose = (page, user) => page.getByRole('button', { name: new RegExp(`^${user}`) }).click();
   return { host, choose };
 }
 
 export async function withPeer(t, name) {
-  const [issuerPort, port] = [await freePort(), await freePort()];
-  const issuer = await auth0Peer(t, issuerPort, `http://127.0.0.1:${port}`);
+  const { issuer, serve } = await auth0Peer(t);
   const tv = await start(t, { command: 'dev', files: ownFiles() }); // lends its TV API
   const env = `JWT_ISSUER=${issuer}\nJWT_AUDIENCE=${AUDIENCE}\nTV_API_URL=http://localhost:${tv.port}/_luafn/dev/tv/shows\n`;
-  const dir = deployment(t, name, env, `http://127.0.0.1:${issuerPort}`);
+  const dir = deployment(t, name, env);
+  nameIssuer(dir, new URL(issuer).origin);
   const file = path.join(dir, 'functions.lua');
   const text = fs.readFileSync(file, 'utf8');
   fs.writeFileSync(file, text.replace(/script = "([^"]*shows\.lua)"/, 'script = "$1", fetch = { "localhost" }'));
-  const host = await start(t, { listen: `127.0.0.1:${port}`, dir });
+  const host = await start(t, { dir });
+  serve(`http://127.0.0.1:${host.port}`);
   const choose = async (page, user) => {
     await page.fill('input[name=login]', user.split(' ')[0].toLowerCase());
     await page.fill('input[name=password]', 'any');
@@ -67,19 +71,18 @@ export async function withPeer(t, name) {
 // What the page shows after a click on that button.
 async function answer(page, button, name) {
   await page.getByRole('button', { name: button }).click();
-  await page.locator(`pre[data-of=${name}]`).waitFor();
-  return JSON.parse(await page.textContent('pre'));
+  return JSON.parse(await page.locator(`pre[data-of=${name}]`).textContent());
 }
 
 async function signIn(page, user, choose) {
   await page.getByRole('button', { name: 'Login' }).click();
   await choose(page, user);
   await page.getByRole('button', { name: 'Logout' }).waitFor();
-  await page.getByText(user, { exact: true }).waitFor();
+  await page.getByText(user).waitFor();
 }
 
 async function signOut(page) {
-  await page.getByRole('button', { name: 'Logout' }).click();
+  await leave(page, () => page.getByRole('button', { name: 'Logout' }).click());
   await page.getByRole('button', { name: 'Login' }).waitFor();
 }
 

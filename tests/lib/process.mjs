@@ -1,6 +1,7 @@
 // What the kernel says of a process: processor time, memory, descriptors.
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
+import { eventually } from './host.mjs';
 
 // Milliseconds of processor time of a process' first thread, to the microsecond; time that the
 // machine gave to others does not count.
@@ -42,4 +43,13 @@ export function noWorkerBegins({ pid }) {
   const before = prlimit('--sigpending', '--noheadings', '--output', 'SOFT');
   prlimit('--sigpending=0:');
   return () => prlimit(`--sigpending=${before}:`);
+}
+
+// Kills every worker and waits until as many others serve, and nobody stands in for them any more.
+export async function replaceWorkers(h) {
+  const before = h.workers();
+  for (const pid of before) process.kill(pid, 'SIGKILL');
+  await eventually(() => h.workers().every((pid) => !before.includes(pid)), 10, 'the end of the workers');
+  await eventually(() => h.admin('ready').then((r) => { const s = r.json(); return s.serving === s.workers; }, () => false), 10, 'as many others');
+  await eventually(() => h.workers().length === before.length, 10, 'the end of who stood in, if it took long');
 }

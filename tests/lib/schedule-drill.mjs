@@ -15,10 +15,10 @@ export async function counter(t) {
   return { seen, url: `${origin}/` };
 }
 
-// What is wrong with these due seconds, in order: one twice, or one missing of which the log does not say that the machine
+// What is wrong with these due seconds, in order: one twice, or one missing of which no host's log says that the machine
 // was too late for it, or that the run before had not ended.
-export function wrong(h, dues) {
-  const lines = h.stderr.split('\n').filter((l) => /"scheduled runs? /.test(l)).map((l) => JSON.parse(l));
+export function wrong(hosts, dues) {
+  const lines = [hosts].flat().flatMap((h) => h.stderr.split('\n').slice(0, -1)).filter((l) => /"scheduled runs? /.test(l)).map((l) => JSON.parse(l));
   const told = (what) => lines.filter((l) => l.msg.includes(what)).map((l) => Date.parse(l.due) / 1000);
   const [skipped, late] = [told('run skipped'), told('were missed')];
   const faults = [];

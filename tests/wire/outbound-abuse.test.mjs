@@ -144,7 +144,7 @@ test('no script comes by a token or a secret', async (t) => {
   const scripts = {};
   for (const [i, text] of Object.values(TRIES).entries()) scripts[`try${i}`] = `${SHOW}local api, evil = ${lua(api)}, ${lua(evil)}\nreturn function(event, context)\n  ${text}\nend`;
   const files = deployment(scripts, {
-    fields: Object.fromEntries(Object.keys(scripts).map((name) => [name, 'auth = "public", timeout = 5, fetch = { "127.0.0.1" }, env = { "*", "CRM_SECRET" }'])),
+    fields: Object.fromEntries(Object.keys(scripts).map((name) => [name, 'auth = "public", timeout = 60, fetch = { "127.0.0.1" }, env = { "*", "CRM_SECRET" }'])),
     more: `  outbound = { crm = ${identity('/token', 'client_secret = env.CRM_SECRET')}, key = ${identity('/key', 'private_key = env.CRM_KEY')},
       broken = ${identity('/broken', 'client_secret = env.CRM_SECRET')} },
   journal = { errors = true, sample = 1 },`,

@@ -47,7 +47,7 @@ const scripts = (url) => ({
     local out = json.array {}
     for part in event:parts() do
       if part.filename then
-        local res = fetch("${url}/bucket/" .. part.filename, { method = "PUT", body = part:chunks(), timeout = 30,
+        local res = fetch("${url}/bucket/" .. part.filename, { method = "PUT", body = part:chunks(), timeout = 60,
           length = tonumber(event.headers["x-length"]), sign = event.headers["x-length"] and "aws4", access_key = event.headers["x-length"] and "AKID",
           secret_key = event.headers["x-length"] and "SECRET", region = event.headers["x-length"] and "eu-central-1", service = event.headers["x-length"] and "s3" })
         out[#out + 1] = { status = res.status, text = res:text() }

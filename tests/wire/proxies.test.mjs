@@ -110,6 +110,7 @@ async function through(t, file, args, port) {
   later(t, async () => { front.kill('SIGTERM'); await once(front, 'exit'); });
   const ask = () => new Promise((resolve, reject) => {
     http.get({ host: '127.0.0.2', port, localAddress: '127.0.0.3', agent: false, path: '/.netlify/functions/look', headers: CLAIMS }, (res) => {
+      if (res.statusCode !== 200) { reject(new Error(String(res.statusCode))); return; } // it has not found us yet
       res.setEncoding('utf8').on('data', (text) => resolve(JSON.parse(text)));
     }).on('error', reject);
   });

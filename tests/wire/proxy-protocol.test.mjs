@@ -108,12 +108,15 @@ test('who does not speak it, or speaks it badly, is closed without a word', asyn
 });
 
 test('who is silent, or stops within the header, is closed when the time for a head is over', async (t) => {
-  const h = await world(t, { more: ' limits = { head_timeout = 0.2 },' });
+  const h = await world(t, { more: ' limits = { head_timeout = 1 },' });
   const wires = [await h.connect(), await say(h, v1('192.0.2.1').subarray(0, 12)), await say(h, v2(0x21, 0x11, v4('192.0.2.1')).subarray(0, 20))];
   for (const wire of wires) await isClosed(wire, 'silent');
-  assert.equal(await h.metric('connection_timeouts_total'), 3);
-  const late = await say(h, Buffer.concat([v1('192.0.2.1'), Buffer.from('GET / HTTP/1.1\r\n')]));
-  assert.equal((await late.response()).status, 408, 'with a header he is a client like any other');
+  // Where this process gets no time, its own questions come too late, and count.
+  let own = 0;
+  const counted = await eventually(() => h.metric('connection_timeouts_total').catch(() => { own += 1; }), 10, 'the count');
+  assert.ok(counted >= 3 && counted <= 3 + own, `${counted}`);
+  const late = await eventually(async () => (await say(h, Buffer.concat([v1('192.0.2.1'), Buffer.from('GET / HTTP/1.1\r\n')]))).response().catch(() => null), 10, 'an answer');
+  assert.equal(late.status, 408, 'with a header he is a client like any other');
 });
 
 test('from elsewhere nothing is believed: no header moves a limit, a line of the log, or an address', async (t) => {
@@ -208,6 +211,7 @@ const NGINX = find('nginx');
 const HAPROXY = find('haproxy');
 const through = (port) => new Promise((resolve, reject) => {
   http.get({ host: '127.0.0.2', port, localAddress: '127.0.0.3', agent: false, path: '/.netlify/functions/look', headers: { 'X-Forwarded-For': '6.6.6.6', Forwarded: 'for=7.7.7.7' } }, (res) => {
+    if (res.statusCode !== 200) { reject(new Error(String(res.statusCode))); return; } // it has not found us yet
     res.setEncoding('utf8').on('data', (body) => resolve(JSON.parse(body)));
   }).on('error', reject);
 });

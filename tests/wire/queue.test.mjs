@@ -39,7 +39,7 @@ async function send(h, name, value, options, n) {
   return n === undefined ? res.json()[0] : res.json();
 }
 
-const said = (h, message) => h.stderr.split('\n').filter((line) => line.includes(message)).map((line) => JSON.parse(line));
+const said = (h, message) => h.stderr.split('\n').slice(0, -1).filter((line) => line.includes(message)).map((line) => JSON.parse(line));
 const queue = (t, h, env, ...args) => run(t, ['queue', ...args], { dir: h.dir, env });
 
 both('a value comes as a POST of JSON, once; a key is taken once', async (t, env) => {

@@ -200,7 +200,7 @@ test('script, required file, functions.lua and .env at once: all of it, each tim
 test('a flood of changes beside the scripts: nothing is loaded for it, the one that counts is', async (t) => {
   const w = await world(t);
   for (let n = 0; n < 3000; n++) fs.writeFileSync(w.at(`scripts/noise-${n % 50}.txt`), String(n));
-  fs.writeFileSync(w.script, says('two'));
+  atomicWrite(w.script, says('two'));
   await w.says('two');
   assert.equal((await w.h.call('a')).header('x-luafn-generation'), 'a@2');
   for (let n = 0; n < 300; n++) {

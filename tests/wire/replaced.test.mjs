@@ -6,16 +6,8 @@ import path from 'node:path';
 import test from 'node:test';
 import { certificate, tlsArgs } from '../lib/cert.mjs';
 import { deployment, eventually, folder, start, write } from '../lib/host.mjs';
-import { noWorkerBegins } from '../lib/process.mjs';
+import { noWorkerBegins, replaceWorkers } from '../lib/process.mjs';
 
-// Kills every worker and waits until as many others serve.
-async function replaceAll(h) {
-  const before = h.workers();
-  for (const pid of before) process.kill(pid, 'SIGKILL');
-  await eventually(() => h.workers().every((pid) => !before.includes(pid)), 10, 'the end of the workers');
-  await eventually(() => h.admin('ready').then((r) => { const s = r.json(); return s.serving === s.workers; }, () => false), 10, 'as many others');
-  await eventually(() => h.workers().length === before.length, 10, 'the end of who stood in, if it took long');
-}
 // By whichever worker.
 async function all(h, ask, expected) {
   for (let i = 0; i < 12; i++) assert.equal(await ask(), expected);
@@ -55,7 +47,7 @@ for (const workers of [1, 2]) {
     h.kill('SIGHUP');
     await reloaded(h, /syntax error near/);
     await settled(h, 'b', 2);
-    await replaceAll(h);
+    await replaceWorkers(h);
     await good();
     assert.match(JSON.stringify((await ready(h)).faults), /b\.lua:1: syntax error near/);
     const row = JSON.parse((await h.admin('routes')).text).find((r) => r.function === 'b');
@@ -65,12 +57,12 @@ for (const workers of [1, 2]) {
     fs.rmSync(path.join(h.dir, 'scripts/lib'), { recursive: true });
     h.kill('SIGHUP');
     await reloaded(h, /netlify\.toml:1: /);
-    await replaceAll(h);
+    await replaceWorkers(h);
     await good();
     assert.match(JSON.stringify((await ready(h)).faults), /netlify\.toml:1: /);
     await all(h, () => generation(h, 'a'), 2);
     for (const name of ['functions.lua', '.env', 'netlify.toml', 'scripts', 'web/_redirects']) fs.rmSync(path.join(h.dir, name), { recursive: true });
-    await replaceAll(h);
+    await replaceWorkers(h);
     await good();
     await all(h, () => generation(h, 'a'), 2); // the same version has the same number
     // Mended, all of it is taken up again.
@@ -85,7 +77,7 @@ for (const workers of [1, 2]) {
   test(`${workers} worker(s): what was changed and not told to anybody is not served by who comes later`, async (t) => {
     const h = await start(t, { files: deployment({ a: says('1') }), workers });
     write(h.dir, { 'scripts/a.lua': says('2') });
-    await replaceAll(h);
+    await replaceWorkers(h);
     await all(h, text(h, 'a'), '1');
     h.kill('SIGHUP');
     await eventually(() => text(h, 'a')().then((s) => s === '2'), 10, 'what was changed');
@@ -95,7 +87,7 @@ for (const workers of [1, 2]) {
     const h = await start(t, { files: deployment({ a: says('1'), b: says('b') }), workers, args: ['--watch'] });
     write(h.dir, { 'scripts/a.lua': 'syntax error' });
     await reloaded(h, /syntax error near/);
-    await replaceAll(h);
+    await replaceWorkers(h);
     await all(h, text(h, 'a'), '1');
     await eventually(async () => /syntax error/.test(JSON.stringify((await ready(h)).faults)), 10, 'the fault');
     write(h.dir, { 'scripts/a.lua': says('2') });
@@ -118,13 +110,13 @@ for (const workers of [1, 2]) {
     await all(h, askOther, 200);
     fs.rmSync(tls.cert);
     fs.rmSync(other.cert);
-    await replaceAll(h);
+    await replaceWorkers(h);
     await all(h, askOther, 200);
     await h.says(/the one before serves: .*other\.pem: No such file/);
     await all(h, ask, 'a');
     await h.says(/the certificate does not load, the one before serves: .*tls\.pem: No such file/);
     fs.writeFileSync(tls.key, 'no key');
-    await replaceAll(h);
+    await replaceWorkers(h);
     await all(h, ask, 'a');
     const next = certificate(dir);
     tls.ca = next.ca;
@@ -189,7 +181,7 @@ test('what never loaded is a fault of its own in who comes later; what waits for
   // Without `wants`: its load would keep the configuration out.
   h.kill('SIGHUP');
   await reloaded(h, /syntax error near/);
-  await replaceAll(h);
+  await replaceWorkers(h);
   assert.equal((await h.call('other')).text, 'other');
   assert.equal((await h.call('broken')).status, 500);
   write(h.dir, flag);
@@ -197,7 +189,7 @@ test('what never loaded is a fault of its own in who comes later; what waits for
   h.kill('SIGHUP');
   await eventually(async () => (await h.call('wants')).text === 'wants', 10, 'it is back');
   await h.call('on', { suffix: '?v=no' });
-  await replaceAll(h);
+  await replaceWorkers(h);
   assert.equal((await h.call('wants')).status, 500);
   assert.equal((await h.call('other')).text, 'other');
   await h.call('on', { suffix: '?v=yes' });

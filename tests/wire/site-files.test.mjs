@@ -97,6 +97,7 @@ test('bad lines: each told once with its place, the others count; check ends wit
   assert.equal((await host.get('/ok')).headers.location?.[0], '/fine');
   assert.equal((await host.get('/ok2')).headers.location?.[0], '/fine2');
   assert.equal((await host.get('/x')).headers['x-good']?.[0], 'yes');
+  await host.says(/_redirects:2:/);
   const told = host.stderr.split('\n').filter((l) => /_redirects:2:/.test(l));
   assert.equal(told.length, 1, 'two workers, one word');
 

@@ -130,7 +130,7 @@ test('an error, a time-out and a limit in the middle break the answer off', asyn
 });
 
 test('timeout counts between pieces', async (t) => {
-  const h = await start(t, { files: deployment({ s: streamed('for i = 1, 9 do sleep(0.25) write(tostring(i)) end') }, { fields: { s: `timeout = ${2 * SLOW}` } }) });
+  const h = await start(t, { files: deployment({ s: streamed('for i = 1, 9 do sleep(0.7) write(tostring(i)) end') }, { fields: { s: 'timeout = 6' } }) });
   const got = await open(h, `${FN}/s`);
   await got.done;
   assert.equal(got.text(), '123456789');
@@ -368,7 +368,7 @@ test('fetch with stream: head first, pieces, the end', async (t) => {
   const h = await start(t, {
     files: deployment({
       steps: list('/steps'), moved: list('/moved'), empty: list('/empty'), cut: list('/cut'),
-      hang: list('/hang', ', timeout = 2'),
+      hang: list('/hang', ', timeout = 4'),
       mute: `return function() return tostring(select(2, pcall(fetch, ${U} .. "/mute", { stream = true, timeout = 0.2 }))) end`,
       text: `return function() local r = fetch(${U} .. "/slow", { stream = true }) return tostring(select(2, pcall(r.text, r))) .. tostring(select(2, pcall(fetch(${U} .. "/slow").chunks, {}))) end`,
       leave: `return function() local r = fetch(${U} .. "/hang", { stream = true })
@@ -382,7 +382,7 @@ test('fetch with stream: head first, pieces, the end', async (t) => {
         for i = 1, 100 do for piece in fetch(${U} .. "/hang", { stream = true }):chunks() do break end end
         return "all" end`,
       forget: `return function() fetch(${U} .. "/hang", { stream = true }) return "gone" end`,
-    }, { fields: Object.fromEntries(['steps', 'moved', 'empty', 'cut', 'hang', 'mute', 'text', 'leave', 'many', 'turns', 'forget'].map((n) => [n, LOOPBACK])) }),
+    }, { fields: Object.fromEntries(['steps', 'moved', 'empty', 'cut', 'hang', 'mute', 'text', 'leave', 'many', 'turns', 'forget'].map((n) => [n, `${LOOPBACK}, timeout = 60`])) }),
   });
   for (const name of ['steps', 'moved']) {
     const got = (await h.call(name)).json();

@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import test from 'node:test';
-import { deployment, eventually, folder, run, start } from '../lib/host.mjs';
+import { deployment, eventually, folder, lua, run, start } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
 import { noWorkerBegins } from '../lib/process.mjs';
+import { gate } from '../lib/upstream.mjs';
 import { requestText } from '../lib/wire.mjs';
 
 const SCRIPTS = {
   hello: 'return function() return "hello" end',
-  nap: 'return function() log.info("begun") sleep(0.5) return "rested" end',
   long: 'return function() log.info("begun") sleep(50) return "late" end',
 };
 const files = () => deployment(SCRIPTS, { fields: { long: 'timeout = 60' } });
@@ -17,12 +17,15 @@ const begun = (h) => eventually(() => h.stderr.includes('"begun"'), 5, 'it runs'
 const refuses = (h) => eventually(() => h.connect().then((w) => { w.close(); return false; }, (e) => e.code === 'ECONNREFUSED'), 5, 'it drains');
 
 test('SIGTERM: what runs is finished, nothing new is taken, exit 0', async (t) => {
-  const h = await start(t, { files: files() });
+  const end = await gate(t);
+  const h = await start(t, { files: deployment({ held: `return function() fetch(${lua(end.url)}, { timeout = 60 }) return "rested" end` }, { fields: { held: 'fetch = { "127.0.0.1" }, timeout = 60' } }), args: ['--drain', '60s'] });
   const idle = await h.connect();
   const busy = await h.connect();
-  busy.send(requestText({ path: '/.netlify/functions/nap', close: false }));
-  await begun(h);
+  busy.send(requestText({ path: '/.netlify/functions/held', close: false }));
+  await end.asked();
   h.kill('SIGTERM');
+  await refuses(h);
+  end.open();
   const res = await busy.response();
   assert.equal(res.status, 200);
   assert.equal(res.text, 'rested');

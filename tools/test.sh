@@ -7,6 +7,7 @@
 # UNIT_BIN   the unit test programs
 # NODE       runs the black-box tiers (default: the one that tests/package.json brings)
 # ONLY       black-box tiers: only files whose name contains this
+# TEST_TIMEOUT  milliseconds that a test, and a whole file, may take (default 900000)
 # CONCURRENCY  black-box test files at a time (default 3: they wait more than they compute). A file whose
 #            first line is `// measures time` runs alone
 set -u
@@ -76,7 +77,7 @@ node_files() { # node_files TIER FILES-AT-A-TIME FILE...
     local tier=$1 at_a_time=$2
     shift 2
     rm -f "$work/counts"
-    COUNTS=$work/counts FILES=$# "$node" --test --test-timeout="${TEST_TIMEOUT:-300000}" \
+    COUNTS=$work/counts FILES=$# "$node" --test --test-timeout="${TEST_TIMEOUT:-900000}" \
         --test-concurrency="$at_a_time" --test-reporter=./tests/lib/reporter.mjs \
         "$@" </dev/null
     if [ -s "$work/counts" ]; then

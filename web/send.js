@@ -86,10 +86,11 @@ async function offerUsers(c, sub) {
   if (users.some((user) => user.sub === sub)) c.user.value = sub;
 }
 
+// As the form is now: what is typed while the token is made is for the next one.
 async function requestOf(c) {
-  const headers = readHeaders(c.headers.value);
-  if (c.user.value) headers.authorization = `Bearer ${await makeToken(c.user.value, c.kind.value, c.scope.value)}`;
-  return { method: c.method.value, path: c.path.value, headers, body: c.body.value };
+  const request = { method: c.method.value, path: c.path.value, headers: readHeaders(c.headers.value), body: c.body.value };
+  if (c.user.value) request.headers.authorization = `Bearer ${await makeToken(c.user.value, c.kind.value, c.scope.value)}`;
+  return request;
 }
 
 // A form that sends. `from`: method, path, headers (lines), body, sub, scope; `record`: the answer before.

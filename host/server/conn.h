@@ -40,7 +40,7 @@ enum deadline_kind {
 struct deadline {
     struct list node; /* in server->deadlines[kind] */
     enum deadline_kind kind;
-    uint64_t at; /* uv_now milliseconds */
+    uint64_t at; /* of server_now */
 };
 
 struct server {
@@ -57,14 +57,15 @@ struct server {
     struct list deadlines[DEADLINE_NONE];
     struct list conns;
     struct list acceptors;
-    struct list dirty;       /* connections with something to flush */
-    struct list bulk;        /* those that have sent their share and have more */
-    bool in_bulk;            /* it is the turn of one of them */
-    unsigned gathered;       /* of `dirty`, by gather, */
-    uint64_t gathered_since; /* the first at this time, of uv_hrtime */
-    uv_timer_t timer;        /* runs while there are connections */
-    uv_timer_t rest;         /* wakes the acceptors that rest */
-    uv_poll_t room;          /* closed as soon as it was opened: see make_room */
+    struct list dirty;                     /* connections with something to flush */
+    struct list bulk;                      /* those that have sent their share and have more */
+    bool in_bulk;                          /* it is the turn of one of them */
+    unsigned gathered;                     /* of `dirty`, by gather, */
+    uint64_t gathered_since;               /* the first at this time, of uv_hrtime */
+    uv_timer_t timer;                      /* runs while there are connections, each `tick` */
+    uint64_t tick, looked_at, stood_still; /* milliseconds: server_now */
+    uv_timer_t rest;                       /* wakes the acceptors that rest */
+    uv_poll_t room;                        /* closed as soon as it was opened: see make_room */
     uv_check_t check;
     uv_prepare_t prepare;
     uv_idle_t idle; /* runs while `dirty` is not empty, so that the loop does not sleep */
@@ -170,6 +171,10 @@ struct conn {
 };
 
 /* ---- server_marks.c ---- */
+/* Milliseconds of a clock that all deadlines go by. It stands while this process does, on a machine
+ * that is too busy: what came meanwhile is read before anybody is late. */
+uint64_t server_now(struct server *server);
+
 /* Restarts a deadline; DEADLINE_NONE stops it. */
 void server_set_deadline(struct server *server, struct deadline *deadline, enum deadline_kind kind);
 /* The connection will be pumped before the loop sleeps. */
@@ -180,7 +185,7 @@ void server_mark_bulk(struct conn *conn);
 /* So many bytes of this exchange wait for its client; it has sent or taken some; has it lately? */
 void server_hold(struct server *server, struct exchange *ex, size_t bytes);
 void server_moved(struct server *server, struct exchange *ex);
-bool server_is_moving(const struct server *server, const struct exchange *ex);
+bool server_is_moving(struct server *server, const struct exchange *ex);
 /* For every handle that was counted in server->handles, when it has closed. */
 void server_handle_closed(struct server *server);
 void server_conn_closed(struct server *server);

@@ -64,7 +64,7 @@ static void sink_pull(struct exchange *ex)
     if (ex->body->received == 0 && !ex->head_sent)
         h1->continue_due = ex->req.expects_continue;
     parser_limit_body(&h1->parser, ex->body->limit);
-    body_listen(ex->body, uv_now(h1->conn->server->loop));
+    body_listen(ex->body, server_now(h1->conn->server));
     server_mark_dirty(h1->conn);
 }
 
@@ -83,7 +83,7 @@ static void end_body(struct h1 *h1, struct exchange *ex, struct str last)
 {
     struct server *server = h1->conn->server;
     server_hold(server, ex, 0);
-    body_push(ex->body, last, uv_now(server->loop));
+    body_push(ex->body, last, server_now(server));
     h1->reading = NULL;
     h1->continue_due = false;
     h1->conn->done_reading = !ex->req.keep_alive;
@@ -136,14 +136,14 @@ static void time_out(struct conn *conn)
 static void take_body(struct h1 *h1, struct exchange *ex, struct str piece)
 {
     struct server *server = h1->conn->server;
-    body_push(ex->body, piece, uv_now(server->loop));
+    body_push(ex->body, piece, server_now(server));
     server_hold(server, ex, ex->body->buf.cap);
     server_moved(server, ex);
     h1->continue_due = false;
     h1->conn->fresh = true;
     if (ex->body->fault != NULL)
         break_body(h1, ex, ex->body->fault);
-    else if (body_is_late(ex->body, uv_now(server->loop), server->durations[DEADLINE_BODY]))
+    else if (body_is_late(ex->body, server_now(server), server->durations[DEADLINE_BODY]))
         time_out(h1->conn);
 }
 
@@ -372,7 +372,7 @@ static void take_foreign(struct h1 *h1, struct str *input)
 {
     struct server *server = h1->conn->server;
     struct exchange *ex = h1->reading;
-    body_push(ex->body, *input, uv_now(server->loop));
+    body_push(ex->body, *input, server_now(server));
     *input = STR("");
     server_hold(server, ex, ex->body->buf.cap);
     server_moved(server, ex);

@@ -141,8 +141,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
             nghttp2_session_consume_stream(session, id, len);
         return 0;
     }
-    body_push(s->ex->body, (struct str){(const char *)data, len},
-              uv_now(s->h2->conn->server->loop));
+    body_push(s->ex->body, (struct str){(const char *)data, len}, server_now(s->h2->conn->server));
     s->kept += len;
     h2_hold(s, s->ex->body->buf.cap);
     server_moved(s->h2->conn->server, s->ex);
@@ -156,7 +155,7 @@ static void sink_pull(struct exchange *ex)
     struct h2_stream *s = ex->conn;
     struct h2 *h2 = s->h2;
     if (body_has_room(ex->body))
-        body_listen(ex->body, uv_now(h2->conn->server->loop));
+        body_listen(ex->body, server_now(h2->conn->server));
     if (ex->req.expects_continue && ex->body->received == 0 && !ex->head_sent) {
         ex->req.expects_continue = false;
         nghttp2_submit_headers(h2->session, NGHTTP2_FLAG_NONE, s->id, NULL,
@@ -295,8 +294,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
         return 0;
     if (h2->late_count == H2_LATE)
         end_request(h2, 0);
-    h2->late[h2->late_count++] =
-        (struct h2_late){.id = s->id, .at = uv_now(h2->conn->server->loop)};
+    h2->late[h2->late_count++] = (struct h2_late){.id = s->id, .at = server_now(h2->conn->server)};
     leave_session(s);
     return 0;
 }
@@ -305,7 +303,7 @@ static void look(struct conn *conn)
 {
     struct h2 *h2 = conn->own;
     for (unsigned i = h2->late_count; i-- > 0;) {
-        if (uv_now(conn->server->loop) - h2->late[i].at < conn->server->durations[DEADLINE_LINGER])
+        if (server_now(conn->server) - h2->late[i].at < conn->server->durations[DEADLINE_LINGER])
             continue;
         end_request(h2, i);
         server_mark_dirty(conn);
@@ -344,7 +342,7 @@ static bool receive(struct h2 *h2, struct str bytes)
 
 static bool take_frames(struct h2 *h2, struct str bytes)
 {
-    uint64_t now_ms = uv_now(h2->conn->server->loop);
+    uint64_t now_ms = server_now(h2->conn->server);
     return receive(h2, h2_frames_complete(&h2->frames, &bytes, now_ms)) &&
            receive(h2, h2_frames_take(&h2->frames, &bytes, now_ms));
 }
@@ -439,7 +437,7 @@ static void time_out(struct conn *conn)
     {
         struct h2_stream *s = container_of(node, struct h2_stream, node);
         if (waits_for_body(s) &&
-            body_is_late(s->ex->body, uv_now(server->loop), server->durations[DEADLINE_BODY])) {
+            body_is_late(s->ex->body, server_now(server), server->durations[DEADLINE_BODY])) {
             s->ex->body->fault = &fault_late;
             h2_make_ready(s);
             server->stats.timeouts++;
@@ -519,7 +517,7 @@ static void *h2_new(struct conn *conn)
     nghttp2_session_callbacks_del(callbacks);
     if (rc == 0) {
         h2->conn = conn;
-        h2_frames_init(&h2->frames, uv_now(conn->server->loop));
+        h2_frames_init(&h2->frames, server_now(conn->server));
         list_init(&h2->streams);
         list_init(&h2->ready);
         list_init(&h2->closed);

@@ -100,7 +100,7 @@ static void fill(struct h2_stream *s, struct fields *f)
 /* From now on its peer has to take something. */
 static void begin_judging(struct h2_stream *s)
 {
-    s->judged_at = uv_now(s->h2->conn->server->loop);
+    s->judged_at = server_now(s->h2->conn->server);
     s->judged_from = s->ex->bytes_sent;
 }
 
@@ -261,7 +261,7 @@ static bool takes_too_little(struct h2_stream *s, uint64_t now)
 void h2_judge(struct conn *conn)
 {
     struct h2 *h2 = conn->own;
-    uint64_t now = uv_now(conn->server->loop);
+    uint64_t now = server_now(conn->server);
     bool any = false;
     list_each(node, &h2->streams)
     {

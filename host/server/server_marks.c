@@ -4,13 +4,24 @@
 
 /* ---- deadlines and marks ---- */
 
+/* A loop that has not turned for longer than two ticks stood still, and so did its clients' bytes.
+ */
+uint64_t server_now(struct server *server)
+{
+    uint64_t now = uv_now(server->loop), since = now - server->looked_at;
+    if (since > 2 * server->tick)
+        server->stood_still += since - server->tick;
+    server->looked_at = now;
+    return now - server->stood_still;
+}
+
 void server_set_deadline(struct server *server, struct deadline *deadline, enum deadline_kind kind)
 {
     list_remove(&deadline->node);
     deadline->kind = kind;
     if (kind == DEADLINE_NONE)
         return;
-    deadline->at = uv_now(server->loop) + server->durations[kind];
+    deadline->at = server_now(server) + server->durations[kind];
     list_push(&server->deadlines[kind], &deadline->node);
 }
 
@@ -44,17 +55,17 @@ enum { STILL_MS = 500 }; /* in which a client has to move; more than a busy one 
 
 void server_hold(struct server *server, struct exchange *ex, size_t bytes)
 {
-    holding_set(&server->holdings, &ex->holding, bytes, uv_now(server->loop));
+    holding_set(&server->holdings, &ex->holding, bytes, server_now(server));
 }
 
 void server_moved(struct server *server, struct exchange *ex)
 {
-    holding_moved(&server->holdings, &ex->holding, uv_now(server->loop));
+    holding_moved(&server->holdings, &ex->holding, server_now(server));
 }
 
-bool server_is_moving(const struct server *server, const struct exchange *ex)
+bool server_is_moving(struct server *server, const struct exchange *ex)
 {
-    return uv_now(server->loop) - ex->holding.moved_at < STILL_MS;
+    return server_now(server) - ex->holding.moved_at < STILL_MS;
 }
 
 /* ---- how many there are ---- */

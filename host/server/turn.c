@@ -376,7 +376,7 @@ static void check_nobody_is_stuck(const struct server *server)
 static void on_tick(uv_timer_t *timer)
 {
     struct server *server = timer->data;
-    uint64_t now = uv_now(server->loop);
+    uint64_t now = server_now(server);
 #ifdef LUAFN_DEBUG
     check_nobody_is_stuck(server);
 #endif
@@ -410,9 +410,8 @@ static uint64_t tick_of(const struct server *server)
 
 void server_start_clock(struct server *server)
 {
-    uint64_t tick = tick_of(server);
     if (!uv_is_active((uv_handle_t *)&server->timer))
-        uv_timer_start(&server->timer, on_tick, tick, tick);
+        uv_timer_start(&server->timer, on_tick, server->tick, server->tick);
 }
 
 /* ---- the loop ---- */
@@ -433,6 +432,8 @@ static void on_prepare(uv_prepare_t *prepare)
 /* None of these keeps the loop alive by itself. */
 void server_start_turns(struct server *server)
 {
+    server->tick = tick_of(server);
+    server->looked_at = uv_now(server->loop);
     uv_timer_init(server->loop, &server->timer);
     uv_check_init(server->loop, &server->check);
     uv_prepare_init(server->loop, &server->prepare);

@@ -12,7 +12,7 @@
 #include "store/redis_socket.h"
 #include "store/store.h"
 
-enum { PAUSE_MS = 100, PAUSE_MAX_MS = 1000 };
+enum { PAUSE_MS = 100, PAUSE_MAX_MS = 1000, LOOKS = 8, LOOK_MS = LIMIT_KV_SERVER_MS / LOOKS };
 
 struct redis_link {
     uv_loop_t *loop;
@@ -27,11 +27,10 @@ struct redis_link {
     struct buf out;              /* commands */
     unsigned greetings;          /* replies due before those: to what begins a connection */
     bool up;                     /* the greetings are over */
-    bool late;                   /* one more look before it is given up */
     bool closing;
     uint64_t pause_ms, retry_ms; /* the second of the loop's clock */
-    uint64_t heard_ms;           /* when a reply came last, or the first command that lacks one */
-    uv_timer_t timer;            /* runs while replies are due */
+    unsigned looks;              /* in vain, since a reply came or the first command lacks one */
+    uv_timer_t timer;            /* runs while replies are due: the next look */
     uv_prepare_t turn;           /* runs while commands wait for the turn's end */
 };
 
@@ -91,22 +90,20 @@ void redis_link_leave(struct redis_link *link, const char *why)
     give_up(link, why);
 }
 
-/* After a turn in which the loop looked at its sockets: this process may have been stopped. */
+/* Time counts by turns in which the loop looked at its sockets: where this process gets none, on a
+ * machine that is too busy or stands still, the server may have had none, either. */
 static void on_timer(uv_timer_t *timer)
 {
     struct redis_link *link = container_of(timer, struct redis_link, timer);
-    uint64_t waited = uv_now(link->loop) - link->heard_ms;
     if (list_is_empty(&link->sent) && list_is_empty(&link->queued))
         return;
-    if (waited >= LIMIT_KV_SERVER_MS && link->late) {
-        bool has_greeted = link->up || !link->server->address->tls;
-        give_up(link, has_greeted
-                          ? "no answer in time"
-                          : "no answer in time: KV_URL: redis:// where it does not speak TLS");
+    if (++link->looks <= LOOKS) {
+        uv_timer_start(timer, on_timer, LOOK_MS, 0);
         return;
     }
-    link->late = waited >= LIMIT_KV_SERVER_MS;
-    uv_timer_start(timer, on_timer, link->late ? 1 : LIMIT_KV_SERVER_MS - waited, 0);
+    bool has_greeted = link->up || !link->server->address->tls;
+    give_up(link, has_greeted ? "no answer in time"
+                              : "no answer in time: KV_URL: redis:// where it does not speak TLS");
 }
 
 /* ---- out ---- */
@@ -173,7 +170,7 @@ static void on_reply(void *arg, const struct redisReply *reply)
         link->user.on_push(link->user.arg, reply);
         return;
     }
-    link->heard_ms = uv_now(link->loop);
+    link->looks = 0;
     if (link->greetings > 0) {
         take_greeting(link, reply);
     } else if (list_is_empty(&link->sent)) {
@@ -284,9 +281,8 @@ int redis_link_send(struct redis_link *link, struct list *node, const struct str
     }
     list_push(&link->queued, node);
     if (is_first) {
-        link->heard_ms = uv_now(link->loop);
-        link->late = false;
-        uv_timer_start(&link->timer, on_timer, LIMIT_KV_SERVER_MS, 0);
+        link->looks = 0;
+        uv_timer_start(&link->timer, on_timer, LOOK_MS, 0);
     }
     uv_prepare_start(&link->turn, on_turn);
     return 0;

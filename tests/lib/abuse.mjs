@@ -22,7 +22,7 @@ export const abuses = fs.readdirSync(FOLDER).sort().map((file) => {
 });
 
 // Files of a deployment with these abuses, `honest`, which answers a sum, and whatever else is given.
-export function abuseFiles({ timeout = 5, chosen = abuses, scripts: more = {}, fields = {}, more: config = '' } = {}) {
+export function abuseFiles({ timeout = 60, chosen = abuses, scripts: more = {}, fields = {}, more: config = '' } = {}) {
   const scripts = {
     ...more,
     honest: 'return function(event) local n = tonumber(event.queryStringParameters.n) return n .. " " .. json.encode({ square = n * n }) end',

@@ -22,13 +22,26 @@ export const PERF = process.env.LUAFN_PERF === '1';
 
 const REPORT = /AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|ThreadSanitizer|runtime error:|Assertion .* failed|==\d+== (Invalid|Conditional jump|Use of uninit|\d+ bytes .* definitely lost)/;
 
-// A port of loopback that is free at the moment, for what must know its address before it starts.
-export async function freePort() {
+const listens = (...where) => new Promise((resolve) => {
   const server = net.createServer();
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  server.on('error', () => resolve(null)).listen(...where, () => resolve(server));
+});
+
+// A port of loopback for what must know its address before it starts, or comes back to it. The kernel gives it to
+// nobody who asks for any port, nor the one after it; and no other test has it until this process ends.
+const [LOWEST] = fs.readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'latin1').split(/\s+/).map(Number);
+export async function freePort() {
+  const [from, to] = LOWEST > 16384 ? [8192, LOWEST - 2] : [32768, 65534];
+  for (;;) {
+    const port = from + 2 * Math.floor(Math.random() * (to - from) / 2);
+    const mark = await listens(`\0luafn-test-port-${port}`);
+    if (mark === null) continue;
+    mark.unref();
+    const server = await listens(port, '127.0.0.1');
+    if (server === null) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 export const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
@@ -55,11 +68,14 @@ export function folder(t, files = {}) {
   return dir;
 }
 
+// Each file is there whole or as it was: a host that watches may look while this process stands still.
 export function write(dir, files) {
   for (const [name, text] of Object.entries(files)) {
     const file = path.join(dir, name);
     fs.mkdirSync(path.dirname(file), { recursive: true });
-    fs.writeFileSync(file, text);
+    const whole = path.join(os.tmpdir(), `luafn-test-write-${process.pid}`);
+    fs.writeFileSync(whole, text);
+    fs.renameSync(whole, file);
   }
 }
 
@@ -72,7 +88,7 @@ function environment(extra) {
 }
 
 // Runs a command to its end: { code, signal, stdout, stderr }.
-export async function run(t, args, { files, dir = folder(t, files), env = {}, input, seconds = 60 } = {}) {
+export async function run(t, args, { files, dir = folder(t, files), env = {}, input, seconds = 200 } = {}) {
   const child = spawn(COMMAND, [...BEFORE, ...args], { cwd: dir, env: environment(env), stdio: ['pipe', 'pipe', 'pipe'] });
   const out = { stdout: '', stderr: '' };
   child.stdout.on('data', (d) => { out.stdout += d; });
@@ -136,9 +152,9 @@ export class Host {
     return found;
   }
 
-  // One object for each line of the access log.
+  // One object for each line of the access log; the last one may be there in part.
   log() {
-    return this.stdout.split('\n').filter((l) => l.startsWith('{')).map((l) => JSON.parse(l));
+    return this.stdout.split('\n').slice(0, -1).filter((l) => l.startsWith('{')).map((l) => JSON.parse(l));
   }
 
   kill(signal) { this.child.kill(signal); }

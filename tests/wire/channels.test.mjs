@@ -59,10 +59,12 @@ const SCRIPTS = {
     M.kept = channel.subscribe("a")
     return json.encode(faults)
   end`,
-  wait: 'return { timeout = 0.3, handler = function() for text in channel.subscribe("nobody") do return text end end }',
+  wait: 'return { timeout = 2, handler = function() for text in channel.subscribe("nobody") do return text end end }',
   hello: 'return function() return "hello" end',
 };
-const host = (t, options = {}) => start(t, { files: deployment(SCRIPTS, { fields: Object.fromEntries(Object.keys(SCRIPTS).map((n) => [n, 'concurrency = 200' + (n === 'self' ? '' : n === 'wait' ? '' : ', timeout = 2')])) , more: options.more }), ...options });
+SCRIPTS.patient = SCRIPTS.events;
+const TIMEOUT = { self: '', wait: '', patient: ', timeout = 2' };
+const host = (t, options = {}) => start(t, { files: deployment(SCRIPTS, { fields: Object.fromEntries(Object.keys(SCRIPTS).map((n) => [n, `concurrency = 200${TIMEOUT[n] ?? ', timeout = 60'}`])) , more: options.more }), ...options });
 const enter = async (h, room = 'a') => {
   const ws = await open(h.url(`${FN}/room?room=${room}`));
   assert.equal(await ws.next(), 'ready');
@@ -72,11 +74,11 @@ const say = async (h, room, text) => (await h.call('say', { suffix: `?${new URLS
 const subscribers = (h, n) => eventually(async () => (await h.metric('channel_subscribers')) === n, 10, `${n} subscribers`);
 
 // An event stream: await next() for its texts; null at the end.
-async function events(t, h, room = 'a') {
+async function events(t, h, room = 'a', name = 'events') {
   const [messages, waiting] = [[], []];
   const give = (m) => (waiting.length > 0 ? waiting.shift()(m) : messages.push(m));
   let buffer = '';
-  const req = http.get(h.url(`${FN}/events?room=${room}`), { agent: false }, (res) => {
+  const req = http.get(h.url(`${FN}/${name}?room=${room}`), { agent: false }, (res) => {
     res.setEncoding('utf8').on('data', (d) => {
       buffer += d;
       for (let at; (at = buffer.indexOf('\n\n')) >= 0; buffer = buffer.slice(at + 2)) give(buffer.slice(6, at));
@@ -192,7 +194,10 @@ test('one function to itself; what is wrong is said; a handler that waits has it
   const faults = (await h.call('misuse')).json();
   expected.forEach((e, i) => assert.match(faults[i] ?? JSON.stringify(faults), e, `${i}`));
   assert.match((await h.call('misuse')).json()[10], /belongs to a request that is over/);
+  const patient = await events(t, h, 'p', 'patient');
   assert.equal((await h.call('wait')).status, 504);
+  assert.deepEqual(await say(h, 'p', 'late'), { ok: true });
+  assert.equal(await patient.next(), 'late', 'a stream waits for longer than the same timeout');
 
   const [row] = (await run(t, ['journal'], { dir: h.dir })).stdout.split('\n').filter((l) => l.includes('self'));
   const id = row.split(/\s+/)[0];

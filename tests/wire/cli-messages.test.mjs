@@ -331,7 +331,7 @@ test('every example of help works as it stands', async (t) => {
   const example = async (name) => /^Example:\n {2}((?:.*\n)+)$/m.exec((await run(t, ['help', name])).stdout)[1].trim()
     .replace(/(localhost|127\.0\.0\.1|0\.0\.0\.0):(8888|3000|8080)/, `127.0.0.1:${port}`);
   const type = (line) => new Promise((resolve) => {
-    execFile('bash', ['-c', `set -o pipefail; ${line}`], { cwd: dir, env, timeout: 20000 * SLOW }, (err, stdout, stderr) => resolve({ status: err ? err.code : 0, stdout, stderr }));
+    execFile('bash', ['-c', `set -o pipefail; ${line}`], { cwd: dir, env, timeout: 200000 * SLOW }, (err, stdout, stderr) => resolve({ status: err ? err.code : 0, stdout, stderr }));
   });
   const works = async (name, said) => {
     const line = await example(name);

@@ -63,7 +63,7 @@ end`,
   end
   return tostring(n)
 end`,
-  short: `return { timeout = 0.3, cpu = 0.2, handler = function(event, context)
+  short: `return { timeout = 3, cpu = 0.2, handler = function(event, context)
   local before = context.getRemainingTimeInMillis()
   local after = context.getRemainingTimeInMillis()
   return json.encode { before = before, after = after }
@@ -89,7 +89,7 @@ end`,
   local body = { password = "hunter2-hunter2", other = "shown" }
   return "x"
 end`,
-  late: 'return { timeout = 0.4, handler = function() sleep(60) end }',
+  late: 'return { timeout = 3.1, handler = function() sleep(60) end }',
   plain: 'return function() return "plain" end',
 };
 

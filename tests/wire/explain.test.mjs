@@ -87,7 +87,7 @@ const guarded = (issuer, more) => deployment({ me: NAME, shows: NAME, proof: NAM
 test('explain: a token that is no JWT is asked about, its claims are judged', async (t) => {
   const issuer = (await Issuer.start(t)).tenant();
   const answers = {
-    good: { active: true, scope: 'read:shows', iss: issuer.issuer, aud: AUDIENCE, exp: Math.floor(Date.now() / 1000) + 60 },
+    good: { active: true, scope: 'read:shows', iss: issuer.issuer, aud: AUDIENCE, exp: Math.floor(Date.now() / 1000) + 3600 },
     bare: { active: true }, late: { active: true, exp: 5 }, other: { active: true, aud: 'x' }, foreign: { active: true, iss: 'https://x/' },
   };
   let status = 200;

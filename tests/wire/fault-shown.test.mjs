@@ -1,7 +1,5 @@
 // A save that does not load: what served goes on, the fault is visible where one looks, and sound changes are not held up.
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
-import path from 'node:path';
 import test from 'node:test';
 import { deployment, eventually, folder, start, write } from '../lib/host.mjs';
 
@@ -60,9 +58,8 @@ for (const way of ['--watch', 'SIGHUP']) {
     const dir = folder(t, deployment({ a: says('a'), b: says('b') }));
     const h = await start(t, { dir, args: way === '--watch' ? ['--watch'] : [] });
     const take = () => { if (way === 'SIGHUP') h.kill('SIGHUP'); };
-    write(dir, { 'scripts/a.lua': 'return function(' });
-    write(dir, deployment({ b: says('b'), c: says('c') }, { fields: { b: 'path = "/b"' } }));
-    const more = fs.readFileSync(path.join(dir, 'functions.lua'), 'utf8');
+    const { 'functions.lua': more, ...scripts } = deployment({ b: says('b'), c: says('c') }, { fields: { b: 'path = "/b"' } });
+    write(dir, { 'scripts/a.lua': 'return function(', ...scripts });
     write(dir, { 'functions.lua': more.replace('functions = {', 'functions = { a = { script = "scripts/a.lua", path = "/here", auth = { issuer = "http://127.0.0.1:9/", audience = "x" } },') });
     take();
     await eventually(async () => (await h.get('/b')).text === 'b', 5, 'the new path of another one');

@@ -347,13 +347,13 @@ test('a body in pieces: as they come, at the pace of the host that takes them', 
   });
   const h = await start(t, { files: deployment({
     copy: `return { stream_body = true, handler = function(event)
-      local res = fetch("${url}" .. event.headers["x-to"], { method = "PUT", body = event:chunks(), length = tonumber(event.headers["x-length"]), timeout = 5 })
+      local res = fetch("${url}" .. event.headers["x-to"], { method = "PUT", body = event:chunks(), length = tonumber(event.headers["x-length"]), timeout = 50 })
       return { statusCode = res.status, body = res:text() }
     end }`,
     made: `return function(event)
       local q = event.queryStringParameters
       local n, count = 0, tonumber(q.count)
-      local ok, res = pcall(fetch, "${url}" .. q.to, { length = tonumber(q.length), timeout = 5, retry = { backoff = 0 }, body = function()
+      local ok, res = pcall(fetch, "${url}" .. q.to, { length = tonumber(q.length), timeout = 50, retry = { backoff = 0 }, body = function()
         n = n + 1
         if q.sleep then sleep(0.001) end
         if q.raise and n == 3 then error("no more of it") end

@@ -23,10 +23,11 @@ test('workers agree on the number of a version, also one that comes later', asyn
   const [first] = await two(h);
   assert.deepEqual(await answers(h, 'a'), ['one 1']);
   atomicWrite(path.join(dir, 'scripts/a.lua'), says('two'));
+  const loaded = (count) => eventually(() => h.stderr.match(/"function loaded","function":"a","generation":2/g)?.length === count, 5, `generation 2 to be loaded ${count} times`);
+  await loaded(2);
   await only(h, 'a', 'two 2');
   process.kill(first, 'SIGKILL');
-  const loaded = () => h.stderr.match(/"function loaded","function":"a","generation":2/g)?.length;
-  await eventually(() => loaded() === 3, 4, 'the worker that replaces it to load generation 2');
+  await loaded(3);
   await only(h, 'a', 'two 2');
   assert.deepEqual(await answers(h, 'b'), ['still 1']);
   atomicWrite(path.join(dir, 'scripts/a.lua'), says('one'));

@@ -572,7 +572,7 @@ test('J28 a key that is none: serve refuses to start, with one line', async (t) 
   };
   for (const [name, key] of Object.entries(wrong)) {
     await t.test(name, async () => {
-      const { code, signal, stdout, stderr } = await run(t, ['serve', '--listen', '127.0.0.1:0', '--workers', '1'], { files: files(key), seconds: 10 });
+      const { code, signal, stdout, stderr } = await run(t, ['serve', '--listen', '127.0.0.1:0', '--workers', '1'], { files: files(key) });
       assert.equal(signal, null, 'it ends by itself');
       assert.notEqual(code, 0);
       assert.equal(stdout, '');

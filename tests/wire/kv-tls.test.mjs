@@ -5,7 +5,7 @@ import net from 'node:net';
 import path from 'node:path';
 import test from 'node:test';
 import { certificate } from '../lib/cert.mjs';
-import { deployment, eventually, folder, freePort, start, write } from '../lib/host.mjs';
+import { deployment, eventually, folder, start, write } from '../lib/host.mjs';
 import { CALL, call } from '../lib/kv.mjs';
 import { later } from '../lib/later.mjs';
 import { Redis } from '../lib/redis.mjs';
@@ -84,10 +84,9 @@ test('a server without TLS, one of TLS alone, one that says nothing, and nonsens
       socket.on('error', () => {});
       if (answer) socket.on('data', () => socket.write(answer));
     });
-    const port = await freePort();
-    await new Promise((resolve) => server.listen(port, '127.0.0.1', resolve));
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
     later(t, () => { server.close(); for (const socket of sockets) socket.destroy(); });
-    return port;
+    return server.address().port;
   };
   const cases = [
     [`rediss://127.0.0.1:${plain.port}`, /no answer in time: KV_URL: redis:\/\/ where it does not speak TLS|TLS: it does not speak TLS|it closed the connection/],

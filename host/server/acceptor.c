@@ -148,7 +148,6 @@ static int take_next(struct server *server, uv_stream_t *listener, enum server_d
         conn_close(conn);
     } else {
         server->stats.accepted++;
-        uv_tcp_nodelay(&conn->tcp, 1);
         turn_pump(conn);
     }
     return 0;
@@ -266,8 +265,9 @@ int acceptor_open(struct server *server, int fd, enum server_door door)
         close(fd);
         return UV_ENOMEM;
     }
-    const int unsent = LIMIT_KERNEL_UNSENT; /* connections have it from their listener */
+    const int unsent = LIMIT_KERNEL_UNSENT, on = 1; /* connections have it from their listener */
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     acceptor->server = server;
     acceptor->fd = fd;
     acceptor->door = door;

@@ -189,15 +189,28 @@ void conn_close(struct conn *conn)
         uv_close((uv_handle_t *)&conn->tcp, on_closed);
 }
 
-static void on_shutdown(uv_shutdown_t *req, int status)
+/* Our end is on its way behind the last bytes. */
+static void ended(struct conn *conn, int error)
 {
-    struct conn *conn = req->data;
     if (conn->state == CONN_CLOSED)
         return;
-    if (status != 0 || conn->peer_eof)
+    if (error != 0 || conn->peer_eof)
         conn_close(conn);
     else
         server_set_deadline(conn->server, &conn->read_deadline, DEADLINE_LINGER);
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status)
+{
+    ended(req->data, status);
+}
+
+/* libuv would do it in its next turn, for which it asks the kernel for events once more. */
+static int end_now(const struct conn *conn)
+{
+    uv_os_fd_t fd;
+    int error = uv_fileno((const uv_handle_t *)&conn->tcp, &fd);
+    return error != 0 ? error : shutdown(fd, SHUT_WR);
 }
 
 void conn_linger(struct conn *conn)
@@ -210,7 +223,9 @@ void conn_linger(struct conn *conn)
         return;
     tls_bye(conn);
     conn->shutdown.data = conn;
-    if (uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, on_shutdown) != 0)
+    if (conn_unsent(conn) == 0)
+        ended(conn, end_now(conn));
+    else if (uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, on_shutdown) != 0)
         conn_close(conn);
 }
 

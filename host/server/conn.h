@@ -235,8 +235,9 @@ static inline bool conn_is_full(const struct conn *conn, const struct buf *out)
  * as is returned. `ex` is the exchange whose body it is, or NULL; it may be borrowed from it for as
  * long as it is queued. Under TLS both are encrypted before. */
 size_t conn_send(struct conn *conn, struct str head, struct str body, struct exchange *ex);
-/* The same for what was put together, which is then empty. */
-void conn_send_out(struct conn *conn, struct buf *out);
+/* The same for what was put together, which is then empty, and for what TLS has to say besides: of
+ * the handshake, alerts, and that these were the last bytes. */
+void conn_send_out(struct conn *conn, struct buf *out, bool last);
 /* The bytes that a peer has to take until the write deadline, at least. */
 static inline size_t conn_least_taken(const struct server *server)
 {

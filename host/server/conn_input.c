@@ -69,7 +69,6 @@ static int input(struct conn *conn, struct str bytes)
     }
     if (conn->state == CONN_CLOSED)
         return 0;
-    conn_send(conn, STR(""), STR(""), NULL); /* the handshake's part, alerts */
     return count == -ECONNRESET ? UV_EOF : count < 0 ? (int)count : 0;
 }
 

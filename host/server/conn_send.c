@@ -110,9 +110,15 @@ size_t conn_send(struct conn *conn, struct str head, struct str body, struct exc
     return accepted;
 }
 
-void conn_send_out(struct conn *conn, struct buf *out)
+void conn_send_out(struct conn *conn, struct buf *out, bool last)
 {
-    conn_send(conn, buf_str(out), STR(""), NULL);
+    struct str bytes = buf_str(out);
     conn->failed |= buf_failed(out);
+    if (last && conn->tls != NULL && !conn->failed && !conn->resets) {
+        conn->failed |= tls_write(conn->tls, bytes) != 0;
+        tls_close(conn->tls);
+        bytes = STR("");
+    }
+    conn_send(conn, bytes, STR(""), NULL);
     buf_clear(out);
 }

@@ -132,7 +132,7 @@ bool h1_output(struct conn *conn, struct buf *out)
     while (!last && !conn->failed && (ex = first_of(&h1->pipeline)) != NULL) {
         /* A large answer goes by itself, so that each one's place on the wire is its own. */
         if (out->len > 0 && !list_is_empty(&h1->sending) && exchange_rest(ex).len > CONN_COPY_MAX) {
-            conn_send_out(conn, out);
+            conn_send_out(conn, out, false);
             mark_handed(h1);
         }
         conn->has_more = conn_is_full(conn, out);

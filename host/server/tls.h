@@ -59,7 +59,7 @@ int tls_feed(struct tls_session *session, struct str bytes) __attribute__((warn_
 long tls_read(struct tls_session *session, char *out, size_t size);
 /* Encrypts. 0, -EPROTO or -ENOMEM. */
 int tls_write(struct tls_session *session, struct str bytes) __attribute__((warn_unused_result));
-/* Ends our side in order. */
+/* Ends our side in order, once. */
 void tls_close(struct tls_session *session);
 /* Ciphertext for the peer, borrowed; after tls_sent it is gone. */
 struct str tls_outgoing(struct tls_session *session);

@@ -212,7 +212,7 @@ static void update_deadline(struct conn *conn)
 /* ---- sending ---- */
 
 /* While there is more the kernel sends full segments alone: each one that it sends wakes the
- * reader, which costs more than to copy its bytes. */
+ * reader, which costs more than to copy its bytes. What comes after the last ones is our end. */
 static void cork(struct conn *conn, bool on)
 {
     uv_os_fd_t fd;
@@ -230,10 +230,10 @@ static bool put_out(struct conn *conn)
     conn->has_more = false;
     bool last = conn->protocol->output(conn, out);
     bool broken = buf_failed(out);
-    if (conn->has_more)
+    if (conn->has_more || last)
         cork(conn, true);
-    conn_send_out(conn, out);
-    if (!conn->has_more)
+    conn_send_out(conn, out, last);
+    if (!conn->has_more && !last)
         cork(conn, false);
     if (out->cap > OUT_KEEP_MAX || broken)
         buf_free(out);

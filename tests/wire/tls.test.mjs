@@ -37,6 +37,8 @@ function connect(h, options = {}) {
     const socket = tls.connect({ host: h.address, port: h.port, servername: 'localhost', ca: h.pair.ca, ...options });
     socket.once('error', reject);
     socket.session = new Promise((r) => socket.once('session', r));
+    socket.tickets = 0;
+    socket.on('session', () => { socket.tickets++; });
     socket.once('secureConnect', () => { socket.off('error', reject); resolve(socket); });
   });
 }
@@ -118,14 +120,28 @@ test('versions, ciphers, ALPN, tickets', async (t) => {
   }
   await assert.rejects(connect(h, { maxVersion: 'TLSv1.2', ciphers: 'AES128-SHA' }), 'no forward secrecy');
   await assert.rejects(connect(h, { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-RSA-AES128-SHA' }), 'CBC');
+  for (const [offered, taken, options] of [
+    ['TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256', 'TLS_AES_128_GCM_SHA256'],
+    ['TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_256_GCM_SHA384'],
+    ['TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256', 'TLS_CHACHA20_POLY1305_SHA256'],
+    ['ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-AES128-GCM-SHA256', 'ECDHE-RSA-AES128-GCM-SHA256', { maxVersion: 'TLSv1.2' }],
+    ['ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256', 'ECDHE-RSA-CHACHA20-POLY1305', { maxVersion: 'TLSv1.2' }],
+  ]) {
+    const socket = await connect(h, { ciphers: offered, ...options });
+    assert.equal(socket.getCipher().name, taken, offered);
+    socket.destroy();
+  }
   const alpn = await connect(h, { ALPNProtocols: ['spdy/1', 'http/1.1'] });
   assert.equal(alpn.alpnProtocol, 'http/1.1');
   alpn.destroy();
   await assert.rejects(connect(h, { ALPNProtocols: ['spdy/1'] }));
   for (const maxVersion of ['TLSv1.2', 'TLSv1.3']) {
     const first = await connect(h, { maxVersion });
-    first.write(requestText({ path: `${FN}/hello`, close: false }));
+    const wire = new Wire(first);
+    wire.send(requestText({ path: `${FN}/hello`, close: false }));
     const ticket = await first.session;
+    await wire.response(); // what there is of tickets comes before it
+    assert.equal(first.tickets, 1, maxVersion);
     first.destroy();
     const second = await connect(h, { maxVersion, session: ticket });
     assert.equal(second.isSessionReused(), true, maxVersion);

@@ -155,8 +155,10 @@ static void arm_timer(struct invocation *inv)
 {
     if (inv->standing > 0)
         return;
-    uv_update_time(pool.loop);
-    uv_timer_start(&inv->timer, on_deadline, invocation_left(inv) / 1000000 + 1, 0);
+    /* The loop's time, in milliseconds, is that of the same clock. It may be an old one; what is
+     * due then is not, so that nobody need ask what time it is. */
+    uint64_t due = inv->budget.deadline_ns / 1000000 + 1, now = uv_now(pool.loop);
+    uv_timer_start(&inv->timer, on_deadline, due > now ? due - now : 0, 0);
 }
 
 void invocation_stand(struct invocation *inv)

@@ -21,6 +21,9 @@
 
 static const char DB[] = "luafn.sql", TX[] = "luafn.sql.transaction";
 
+/* Upvalues of the methods: the metatables. */
+enum { AT_DB_KIND = 1, AT_TX_KIND, KINDS = AT_TX_KIND };
+
 /* What a script calls db, and in a transaction tx. */
 struct handle {
     struct sql_pool *pool;           /* borrowed: as long as the worker */
@@ -199,7 +202,7 @@ static int finish(lua_State *L, struct op *op)
         return raise_error(L, &error);
     }
     int count = push_result(L, &s->session->rows, s->result);
-    sql_rows_free(&s->session->rows);
+    sql_rows_clear(&s->session->rows);
     dispose(op);
     return count;
 }
@@ -252,11 +255,22 @@ static int run(lua_State *L, struct handle *handle, struct str text, const struc
 
 /* ---- arguments ---- */
 
+/* Has the first argument the metatable that this upvalue of the function is? */
+static bool is_kind(lua_State *L, int upvalue)
+{
+    if (lua_type(L, 1) != LUA_TUSERDATA || !lua_getmetatable(L, 1))
+        return false;
+    bool same = lua_rawequal(L, -1, lua_upvalueindex(upvalue));
+    lua_pop(L, 1);
+    return same;
+}
+
 static struct handle *check_handle(lua_State *L)
 {
-    struct handle *handle = luaL_testudata(L, 1, TX);
-    if (handle == NULL) {
-        handle = luaL_checkudata(L, 1, DB);
+    struct handle *handle = lua_touserdata(L, 1);
+    if (!is_kind(L, AT_TX_KIND)) {
+        if (!is_kind(L, AT_DB_KIND))
+            luaL_typeerror(L, 1, DB);
         if (handle->pool == NULL && vm_of(L)->hook != NULL && hook_replays(vm_of(L)->hook))
             lx_end_replay(L, vm_of(L)->hook, STR(""));
         if (handle->pool == NULL)
@@ -486,9 +500,11 @@ static int l_open(lua_State *L)
 
 static void make_kind(lua_State *L, const char *kind, const luaL_Reg *methods)
 {
-    luaL_newmetatable(L, kind);
+    luaL_getmetatable(L, kind);
     lua_newtable(L);
-    luaL_setfuncs(L, methods, 0);
+    luaL_getmetatable(L, DB);
+    luaL_getmetatable(L, TX);
+    luaL_setfuncs(L, methods, KINDS);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_collect);
     lua_setfield(L, -2, "__gc");
@@ -506,6 +522,9 @@ int open_sql(lua_State *L)
                                      {"query", l_query},
                                      {"transaction", l_transaction},
                                      {NULL, NULL}};
+    luaL_newmetatable(L, DB);
+    luaL_newmetatable(L, TX);
+    lua_pop(L, 2);
     make_kind(L, DB, of_db);
     make_kind(L, TX, of_tx);
     lua_createtable(L, 0, 2);

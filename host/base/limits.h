@@ -252,6 +252,8 @@
 #define LIMIT_SQL_PARAMS          200  /* of a statement */
 #define LIMIT_SQL_PREPARED        64   /* texts that a connection keeps prepared */
 #define LIMIT_SQL_CONNECT         10.0 /* seconds to a database */
+#define LIMIT_SQL_SPARE           16   /* ended sessions of a pool that are kept for the next ... */
+#define LIMIT_SQL_SPARE_BYTES     4096 /* ... with their buffers, of so many bytes each at most */
 #define LIMIT_SQL_BUSY            5    /* seconds that a writer waits for another's lock: SQLite */
 #define LIMIT_SQL_ROWS            (64 * 1024 * 1024)   /* of a result, where memory has no limit */
 #define LIMIT_MIGRATION           (16 * 1024 * 1024)   /* bytes of a migration's text */

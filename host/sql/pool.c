@@ -57,27 +57,37 @@ unsigned sql_line_of(const char *text, size_t at)
 
 void sql_statement_free(struct sql_statement *st)
 {
-    for (unsigned i = 0; i < st->count; i++)
-        free((void *)(uintptr_t)st->params[i].text.ptr);
-    free(st->params);
-    free((void *)(uintptr_t)st->text.ptr);
+    buf_free(&st->memory);
     *st = (struct sql_statement){.text = {NULL, 0}};
 }
 
 static void free_session(struct sql_session *s)
 {
-    list_remove(&s->node);
     sql_statement_free(&s->statement);
     sql_rows_free(&s->rows);
     free(s);
 }
 
+/* The next one needs no memory of its own then. False: too many, or it has become too large. */
+static bool keep_session(struct sql_session *s)
+{
+    struct sql_pool *pool = s->pool;
+    if (pool == NULL || pool->spare_count == LIMIT_SQL_SPARE ||
+        s->statement.memory.cap > LIMIT_SQL_SPARE_BYTES)
+        return false;
+    sql_rows_clear(&s->rows);
+    pool->spare[pool->spare_count++] = s;
+    return true;
+}
+
 struct sql_session *sql_session_new(struct sql_pool *pool, void (*done)(struct sql_session *),
                                     void *owner)
 {
-    struct sql_session *s = calloc(1, sizeof(*s));
+    struct sql_session *s = pool->spare_count > 0 ? pool->spare[--pool->spare_count]
+                                                  : calloc(1, sizeof(struct sql_session));
     if (s == NULL)
         return NULL;
+    s->running = s->failed = false;
     s->pool = pool;
     s->done = done;
     s->owner = owner;
@@ -85,25 +95,37 @@ struct sql_session *sql_session_new(struct sql_pool *pool, void (*done)(struct s
     return s;
 }
 
+/* NUL-terminated; there is room for it. */
+static struct str add_text(struct buf *memory, struct str text)
+{
+    struct str copy = {memory->data + memory->len, text.len};
+    buf_add_str(memory, text);
+    buf_add_char(memory, '\0');
+    return copy;
+}
+
 static int copy_statement(struct sql_session *s, struct str text, const struct sql_value *params,
                           unsigned count)
 {
     struct sql_statement *to = &s->statement;
-    sql_statement_free(&s->statement);
-    to->text = str_copy(text);
-    to->params = calloc(count > 0 ? count : 1, sizeof(*to->params));
-    bool ok = to->text.ptr != NULL && to->params != NULL;
-    for (unsigned i = 0; ok && i < count; i++) {
-        to->params[i] = params[i];
-        to->count++;
-        if (params[i].text.ptr == NULL)
-            continue;
-        to->params[i].text = str_copy(params[i].text);
-        ok = to->params[i].text.ptr != NULL;
+    struct buf *memory = &to->memory;
+    size_t size = count * sizeof(*params) + text.len + 1;
+    for (unsigned i = 0; i < count; i++)
+        size += params[i].text.len + 1;
+    buf_clear(memory);
+    if (buf_reserve(memory, size) != 0)
+        return -ENOMEM;
+    to->params = (struct sql_value *)(void *)memory->data;
+    to->count = count;
+    to->is_script = false;
+    if (count > 0)
+        buf_add(memory, params, count * sizeof(*params));
+    to->text = add_text(memory, text);
+    for (unsigned i = 0; i < count; i++) {
+        if (params[i].text.ptr != NULL)
+            to->params[i].text = add_text(memory, params[i].text);
     }
-    if (!ok)
-        sql_statement_free(&s->statement);
-    return ok ? 0 : -ENOMEM;
+    return 0;
 }
 
 static void tell(struct sql_session *s)
@@ -162,6 +184,8 @@ static void serve(struct sql_pool *pool)
     while (!list_is_empty(&pool->waiting) && !list_is_empty(&pool->idle))
         give(container_of(pool->idle.prev, struct sql_conn, node),
              container_of(pool->waiting.next, struct sql_session, node));
+    if (list_is_empty(&pool->waiting))
+        return;
     list_each(node, &pool->others) opening +=
         container_of(node, struct sql_conn, node)->session == NULL;
     list_each(node, &pool->waiting)
@@ -268,7 +292,9 @@ void sql_session_drop(struct sql_session *s)
     s->done = NULL;
     if (s->conn != NULL)
         take_back(s);
-    free_session(s);
+    list_remove(&s->node);
+    if (!keep_session(s))
+        free_session(s);
 }
 
 /* ---- pools ---- */
@@ -280,6 +306,18 @@ void sql_pool_free(struct sql_pool *pool)
         pool->driver->forget(pool->address);
     free((void *)(uintptr_t)pool->key.ptr);
     free(pool);
+}
+
+/* Those that are left know of no pool any more. */
+static void let_go_sessions(struct sql_pool *pool)
+{
+    while (!list_is_empty(&pool->sessions)) {
+        struct sql_session *s = container_of(pool->sessions.next, struct sql_session, node);
+        list_remove(&s->node);
+        s->pool = NULL;
+    }
+    while (pool->spare_count > 0)
+        free_session(pool->spare[--pool->spare_count]);
 }
 
 static void close_pool(struct sql_pool *pool)
@@ -295,6 +333,7 @@ static void close_pool(struct sql_pool *pool)
             conn->session->conn = NULL;
         drop(conn);
     }
+    let_go_sessions(pool);
     sql_pool_free(pool);
 }
 

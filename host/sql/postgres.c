@@ -44,10 +44,11 @@ struct address {
     char *host;     /* owned; to be looked up; NULL: there is nothing to look up */
 };
 
-/* A statement that the server has prepared under the name "s" and its index. */
+/* A statement that the server has prepared. */
 struct prepared {
-    char *text; /* owned */
-    Oid *types; /* owned; of its parameters */
+    struct str text; /* owned; NULL: forgotten */
+    char name[8];    /* there */
+    Oid *types;      /* owned; of its parameters */
     unsigned count;
 };
 
@@ -154,7 +155,7 @@ static void let_go(struct pg *pg)
         return;
     PQfinish(pg->pg);
     for (unsigned i = 0; i < pg->prepared_count; i++) {
-        free(pg->prepared[i].text);
+        free((void *)(uintptr_t)pg->prepared[i].text.ptr);
         free(pg->prepared[i].types);
     }
     free(pg);
@@ -273,6 +274,12 @@ static void on_late(uv_timer_t *timer)
     fail_open(container_of(timer, struct pg, timer), "no answer within the time for it");
 }
 
+static void wait_for_server(struct pg *pg)
+{
+    uv_update_time(pg->timer.loop);
+    uv_timer_start(&pg->timer, on_late, (uint64_t)(LIMIT_SQL_CONNECT * 1000), 0);
+}
+
 static void go_on_connecting(struct pg *pg)
 {
     unwatch(pg); /* before libpq may close that socket */
@@ -310,6 +317,14 @@ static void open_socket(struct pg *pg, const char *numeric)
         fail_open(pg, "out of memory");
 }
 
+/* Not from within pg_open, which reports nothing. */
+static void on_opened(uv_timer_t *timer)
+{
+    struct pg *pg = container_of(timer, struct pg, timer);
+    wait_for_server(pg);
+    open_socket(pg, NULL);
+}
+
 static void on_looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
 {
     struct pg *pg = container_of(lookup, struct pg, lookup);
@@ -321,7 +336,7 @@ static void on_looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *
     if (address != NULL && status != 0)
         fail_open(pg, uv_strerror(status));
     else if (address != NULL)
-        open_socket(pg, address->host != NULL ? numeric : NULL);
+        open_socket(pg, numeric);
     let_go(pg);
 }
 
@@ -336,16 +351,17 @@ static struct sql_conn *pg_open(struct sql_pool *pool)
     pg->sql = sql_of(pool);
     list_push(&pool->others, &pg->base.node);
     sql_handle_opened(pool);
-    pg->pending = 2; /* the timer, and the look-up or this call */
+    pg->pending = 1; /* the timer */
     uv_timer_init(loop, &pg->timer);
-    uv_update_time(loop);
-    uv_timer_start(&pg->timer, on_late, (uint64_t)(LIMIT_SQL_CONNECT * 1000), 0);
+    if (address->host == NULL) {
+        uv_timer_start(&pg->timer, on_opened, 0, 0);
+        return &pg->base;
+    }
+    wait_for_server(pg);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    /* Without a host to look up the same way is taken with a number, so that nothing is reported
-     * from within. */
-    const char *host = address->host != NULL ? address->host : "127.0.0.1";
-    if (uv_getaddrinfo(loop, &pg->lookup, on_looked_up, host, NULL, &hints) != 0) {
-        pg->pending--;
+    if (uv_getaddrinfo(loop, &pg->lookup, on_looked_up, address->host, NULL, &hints) == 0) {
+        pg->pending++;
+    } else {
         list_remove(&pg->base.node);
         pg->closed = true;
         uv_close((uv_handle_t *)&pg->timer, on_timer_closed);
@@ -378,10 +394,10 @@ static void sent(struct pg *pg, int ok)
         broke(pg);
 }
 
-static unsigned find_prepared(const struct pg *pg, const char *text)
+static unsigned find_prepared(const struct pg *pg, struct str text)
 {
     for (unsigned i = 0; i < pg->prepared_count; i++) {
-        if (pg->prepared[i].text != NULL && strcmp(pg->prepared[i].text, text) == 0)
+        if (pg->prepared[i].text.ptr != NULL && str_eq(pg->prepared[i].text, text))
             return i;
     }
     return LIMIT_SQL_PREPARED;
@@ -419,7 +435,7 @@ static void execute(struct pg *pg)
     const struct prepared *p = pg->current < LIMIT_SQL_PREPARED ? &pg->prepared[pg->current] : NULL;
     const char *values[LIMIT_SQL_PARAMS];
     int lengths[LIMIT_SQL_PARAMS], formats[LIMIT_SQL_PARAMS];
-    char numbers[LIMIT_SQL_PARAMS][40], name[16];
+    char numbers[LIMIT_SQL_PARAMS][40];
     for (unsigned i = 0; i < st->count; i++) {
         const struct sql_value *value = &st->params[i];
         bool bytea = p != NULL && i < p->count && p->types[i] == OID_BYTEA;
@@ -427,11 +443,10 @@ static void execute(struct pg *pg)
         lengths[i] = (int)value->text.len;
         formats[i] = value->type == SQL_BYTES || (value->type == SQL_TEXT && bytea);
     }
-    snprintf(name, sizeof(name), "s%u", pg->current);
     pg->state = RUNNING;
     pg->sized = false;
     int ok = p != NULL
-                 ? PQsendQueryPrepared(pg->pg, name, (int)st->count, values, lengths, formats, 0)
+                 ? PQsendQueryPrepared(pg->pg, p->name, (int)st->count, values, lengths, formats, 0)
                  : PQsendQueryParams(pg->pg, st->text.ptr, (int)st->count, NULL, values, lengths,
                                      formats, 0);
     if (ok)
@@ -444,13 +459,12 @@ static bool prepare(struct pg *pg)
 {
     const struct sql_statement *st = &pg->base.session->statement;
     struct prepared *p = &pg->prepared[pg->prepared_count];
-    char name[16];
-    if (pg->prepared_count == LIMIT_SQL_PREPARED || (p->text = strdup(st->text.ptr)) == NULL)
+    if (pg->prepared_count == LIMIT_SQL_PREPARED || (p->text = str_copy(st->text)).ptr == NULL)
         return false;
     pg->current = pg->prepared_count++;
-    snprintf(name, sizeof(name), "s%u", pg->current);
+    snprintf(p->name, sizeof(p->name), "s%u", pg->current);
     pg->state = PREPARING;
-    sent(pg, PQsendPrepare(pg->pg, name, st->text.ptr, 0, NULL));
+    sent(pg, PQsendPrepare(pg->pg, p->name, st->text.ptr, 0, NULL));
     return true;
 }
 
@@ -466,7 +480,7 @@ static void pg_run(struct sql_conn *conn)
         return;
     }
     if (st->count > 0) {
-        pg->current = find_prepared(pg, st->text.ptr);
+        pg->current = find_prepared(pg, st->text);
         if (pg->current == LIMIT_SQL_PREPARED && prepare(pg))
             return;
     }
@@ -477,8 +491,8 @@ static void forget_prepared(struct pg *pg)
 {
     if (pg->current == LIMIT_SQL_PREPARED)
         return;
-    free(pg->prepared[pg->current].text);
-    pg->prepared[pg->current].text = NULL; /* its name is not used again */
+    free((void *)(uintptr_t)pg->prepared[pg->current].text.ptr);
+    pg->prepared[pg->current].text.ptr = NULL; /* its name is not used again */
     pg->current = LIMIT_SQL_PREPARED;
 }
 
@@ -490,7 +504,7 @@ static bool add_cell(struct sql_rows *rows, const PGresult *result, int column)
     struct str text = {PQgetvalue(result, 0, column), (size_t)PQgetlength(result, 0, column)};
     struct sql_value value = {.type = SQL_TEXT, .text = text};
     unsigned char *bytes = NULL;
-    if (PQgetisnull(result, 0, column)) {
+    if (text.len == 0 && PQgetisnull(result, 0, column)) {
         value = (struct sql_value){.type = SQL_NULL};
         return sql_rows_add(rows, &value);
     }
@@ -521,7 +535,8 @@ static bool add_cell(struct sql_rows *rows, const PGresult *result, int column)
         break;
     }
     bool fits = (value.type != SQL_BYTES || bytes != NULL) && sql_rows_add(rows, &value);
-    PQfreemem(bytes);
+    if (bytes != NULL)
+        PQfreemem(bytes);
     return fits;
 }
 
@@ -606,12 +621,10 @@ static void take_described(struct pg *pg, const PGresult *result)
 static void end_step(struct pg *pg)
 {
     struct sql_session *s = pg->base.session;
-    char name[16];
     bool failed = s->failed;
     if (pg->state == PREPARING && !failed) {
-        snprintf(name, sizeof(name), "s%u", pg->current);
         pg->state = DESCRIBING;
-        sent(pg, PQsendDescribePrepared(pg->pg, name));
+        sent(pg, PQsendDescribePrepared(pg->pg, pg->prepared[pg->current].name));
     } else if (pg->state == DESCRIBING && !failed) {
         execute(pg);
     } else if (pg->state == RUNNING && pg->again && PQtransactionStatus(pg->pg) == PQTRANS_IDLE) {

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/limits.h"
+
 struct sql_cell {
     enum sql_type type;
     union {
@@ -12,11 +14,21 @@ struct sql_cell {
     size_t len;
 };
 
+static void empty(struct buf *buf)
+{
+    if (buf->cap > LIMIT_SQL_SPARE_BYTES)
+        buf_free(buf);
+    buf_clear(buf);
+}
+
 void sql_rows_clear(struct sql_rows *rows)
 {
-    size_t limit = rows->limit;
-    sql_rows_free(rows);
-    rows->limit = limit;
+    empty(&rows->names);
+    empty(&rows->cells);
+    empty(&rows->bytes);
+    rows->columns = 0;
+    rows->count = 0;
+    rows->affected = 0;
 }
 
 void sql_rows_free(struct sql_rows *rows)

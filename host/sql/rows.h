@@ -25,7 +25,7 @@ struct sql_rows {
     struct buf bytes;
 };
 
-/* Empty again; the limit stays. */
+/* Empty again; the limit stays, and the memory where it is little. */
 void sql_rows_clear(struct sql_rows *rows);
 void sql_rows_free(struct sql_rows *rows);
 

@@ -40,6 +40,7 @@ struct sql_session {
         struct sql_value *params; /* texts NUL-terminated */
         unsigned count;
         bool is_script;
+        struct buf memory;              /* where they are */
     } statement;                        /* owned */
     void (*done)(struct sql_session *); /* the statement has ended */
     void *owner;                        /* borrowed; for `done` */

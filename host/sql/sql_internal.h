@@ -1,6 +1,7 @@
 /* What the pools and the two drivers share. */
 #pragma once
 
+#include "base/limits.h"
 #include "sql/sql.h"
 
 enum { SQL_POOL_DEFAULT = 10, SQL_POOL_MAX = 100 };
@@ -43,11 +44,13 @@ struct sql_pool {
     void *address;        /* the driver's */
     unsigned most, count; /* connections */
     struct list idle, others;
-    struct list waiting;  /* sessions that want a connection */
-    struct list sessions; /* those that have one, or want nothing */
+    struct list waiting;                        /* sessions that want a connection */
+    struct list sessions;                       /* those that have one, or want nothing */
+    struct sql_session *spare[LIMIT_SQL_SPARE]; /* those that are over; owned */
+    unsigned spare_count;
 };
 
-/* What it owns: its texts. It is an empty one then. */
+/* What it owns. It is an empty one then. */
 void sql_statement_free(struct sql_statement *st);
 /* One without connections; NULL is not fine. */
 void sql_pool_free(struct sql_pool *pool);

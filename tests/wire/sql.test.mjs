@@ -41,7 +41,9 @@ const scripts = {
   end`,
   wrong: `${DB}return function()
     local checks = { function() sql.open("postgres://other/") end, function() db:query(5, {}) end, function() db:query("select $1", print) end, function() db.query(1) end,
-      function() db:query(("x\\0y")) end, function() local kept db:transaction(function(tx) kept = tx end) kept:query("select 1") end }
+      function() db:query(("x\\0y")) end, function() local kept db:transaction(function(tx) kept = tx end) kept:query("select 1") end,
+      function() db.query("db", "select 1") end, function() db.query({}, "select 1") end, function() db.query(sql.null, "select 1") end }
+    assert(db:transaction(function(tx) return db.one(tx, "select 1 as x").x end) == 1)
     local out = {}
     for i, check in ipairs(checks) do out[i] = select(2, pcall(check)) end
     return json.encode(out)
@@ -61,6 +63,16 @@ const scripts = {
   many: `${DB}return function()
     local rows = db:query("with recursive n(i) as (select 1 union all select i + 1 from n where i < 20000) select i, 'row ' || i as name from n")
     return #rows .. " " .. rows[20000].name
+  end`,
+  // What one result, or text, leaves behind is not in the next.
+  again: `${DB}return function()
+    local out, long = {}, ("ö"):rep(10000)
+    for i, call in ipairs { { "select 1 as a, 'x' as b, 2 as c" }, { "select $1 as a", long }, { "with recursive n(i) as (select 1 union all select i + 1 from n where i < 9000) select i, 'some text' as t from n" },
+      { "select $1 as b, $2 as c", "x", "" }, { "selec 1" }, { "select $1 as d", "y" }, { "update notes set done = $1 where id > 99", true }, { "select 1 as e where 1 = 2" } } do
+      local ok, rows = pcall(db.query, db, table.unpack(call))
+      out[i] = not ok and rows.code or rows[1] and rows[1].a == long and "long" or { #rows, rows[1] or rows.affected }
+    end
+    return json.encode(out)
   end`,
   huge: `${DB}return { memory = "8MB", handler = function()
     return select(2, pcall(db.query, db, "with recursive n(i) as (select 1 union all select i + 1 from n where i < 2000000) select i, 'some text that is long enough to fill up memory ' || i as t from n")).code
@@ -91,7 +103,7 @@ for (const [kind, of] of Object.entries(KINDS)) {
     for (const e of errors) assert.deepEqual([e[0], e[2], e[3]], [false, 'string', true]);
     if (pg) assert.equal(errors[0][4], 'notes_owner');
     const wrong = JSON.parse(await text('wrong'));
-    for (const [i, why] of [/not the value of a variable that `sql`/, /.*/, /a text, number, boolean, table or sql.null/, /luafn.sql/, /zero byte/, /the transaction is over/].entries()) assert.match(wrong[i].message ?? wrong[i], why);
+    for (const [i, why] of [/not the value of a variable that `sql`/, /.*/, /a text, number, boolean, table or sql.null/, /luafn.sql/, /zero byte/, /the transaction is over/, /luafn.sql expected, got string/, /luafn.sql expected, got table/, /luafn.sql expected, got light userdata/].entries()) assert.match(wrong[i].message ?? wrong[i], why);
 
     assert.equal(await text('transfer', '?how=ok'), '1010');
     assert.equal((await h.call('transfer', { suffix: '?how=raise' })).status, 409);
@@ -106,6 +118,8 @@ for (const [kind, of] of Object.entries(KINDS)) {
     assert.equal(await text('sums'), '[{"sum":980},{"sum":1020}]');
     assert.equal(await text('many'), '20000 row 20000');
     assert.equal(await text('huge'), '54000');
+    const again = [[1, { a: 1, b: 'x', c: 2 }], 'long', [9000, { i: 1, t: 'some text' }], [1, { b: 'x', c: '' }], '42601', [1, { d: 'y' }], [0, 0], [0, 0]];
+    for (let i = 0; i < 3; i++) assert.deepEqual(JSON.parse(await text('again')), again);
 
     const slow = h.call('slow');
     assert.equal(await text('hello'), 'hello');

@@ -1,6 +1,5 @@
 // The dashboard of `luafn dev`: what a person sees of requests, and that nothing of a request runs there.
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import test from 'node:test';
 import { held, noBrowser, open } from '../lib/browser.mjs';
 import { deployment, eventually, start, write } from '../lib/host.mjs';
@@ -22,7 +21,6 @@ end`,
   nightly: 'return function() return "ran" end',
 };
 const TEST = 'test("is in", function(t) t.equal(t.invoke("locked", { as = "auth0|vera", scope = "read:shows" }).status, 200) end)\ntest("is not so", function(t) t.equal(t.invoke("locked").status, 200) end)';
-const PICTURES = process.env.PICTURES; // a folder: what the pages look like is kept there
 
 async function visit(t, options, hash = '') {
   const host = await start(t, { command: 'dev', files: deployment(SCRIPTS, { files: { 'scripts/locked_test.lua': TEST, 'site/reach.html': '<title>mine</title>' }, fields: { nightly: 'schedule = "@daily"', shop: 'auth = "public"', echo: 'auth = "public"', locked: 'auth = { scope = "read:shows" }' }, more: '  auth = { issuer = env.JWT_ISSUER, audience = env.JWT_AUDIENCE },\n  publish = "site",' }) });
@@ -30,13 +28,7 @@ async function visit(t, options, hash = '') {
   await page.goto(host.url(HOME + hash));
   await page.locator('#live', { hasText: /^live$/ }).waitFor({ state: 'attached' });
   const rows = page.locator('#rows li');
-  const see = async (name, least = 10) => {
-    if (PICTURES) await page.screenshot({ path: path.join(PICTURES, `${name}.png`), fullPage: true });
-    const { faint, texts, wider } = await looks(page);
-    assert.ok(texts >= least, `${name}: ${texts} texts`);
-    assert.deepEqual(faint, [], name);
-    assert.ok(wider <= 0, `${name}: too wide by ${wider}`);
-  };
+  const see = (name, least = 10) => looks(page, name, least);
   // An answer that is shown within the record has a heading and tabs of its own.
   const tabs = page.locator('#one > .tabs');
   const tab = (name) => tabs.getByRole('tab', { name }).click();

@@ -305,25 +305,19 @@ for (const colorScheme of ['light', 'dark']) {
   test(`legible and within a narrow window, ${colorScheme}`, { skip: noBrowser }, async (t) => {
     const host = await dev(t);
     const page = await visit(t, host.url(TRY), { colorScheme, viewport: { width: 360, height: 740 } });
-    const look = async (atLeast) => {
-      const { faint, texts, wider } = await looks(page);
-      assert.deepEqual(faint, []);
-      assert.ok(texts >= atLeast, `${texts} texts seen`);
-      assert.ok(wider <= 0, `${wider} px too wide`);
-    };
     await call(page, 'me');
-    await look(20);
+    await looks(page, 'refused', 20);
     await page.click('#sign-in');
     await named(page, 'button', 'Gus Guest').waitFor();
-    await look(6);
+    await looks(page, 'sign-in', 6);
     await named(page, 'button', 'Gus Guest').click();
     await page.locator('#sign-out').waitFor();
     await call(page, 'shows');
     for (const summary of await page.locator('summary').all()) await summary.click();
-    await look(60);
+    await looks(page, 'unfolded', 60);
     await named(page, 'link', 'With a real Auth0 tenant').click();
     await page.getByRole('heading', { name: 'What each mistake looks like' }).waitFor();
-    await look(30);
+    await looks(page, 'auth0', 30);
     assert.deepEqual(page.faults, []);
   });
 }

@@ -11,7 +11,6 @@ import { eventually, run, start, write } from '../lib/host.mjs';
 import { looks } from '../lib/looks.mjs';
 import { upstream } from '../lib/upstream.mjs';
 
-const PICTURES = process.env.PICTURES; // a folder: what the pages look like is kept there
 const LIST = '[{"id":1,"url":"https://example.test/1","name":"Under the Dome"},404]'; // its second show is none
 const LINE = 'shows[i] = { id = show.id, url = show.url, name = show.name }';
 const MENDED = `if type(show) == "table" then shows[#shows + 1] = ${LINE.slice(LINE.indexOf('{'))} end`;
@@ -21,11 +20,7 @@ test('shows and a broken upstream: seen, replayed, stepped to the line, mended, 
   const api = await upstream(t, (req, res) => { asked++; res.writeHead(200, { 'Content-Type': 'application/json' }).end(LIST); });
   const host = await start(t, { command: 'dev', args: ['--debug', '127.0.0.1:0'], files: { ...ownFiles(), '.env': `TV_API_URL=${api}\n` } });
   const page = await open(t);
-  const see = async (name) => {
-    if (PICTURES) await page.screenshot({ path: path.join(PICTURES, `story-${name}.png`), fullPage: true });
-    const { faint, wider } = await looks(page);
-    assert.deepEqual([faint, Math.max(wider, 0)], [[], 0], name);
-  };
+  const see = (name) => looks(page, `story-${name}`);
   const script = path.join(host.dir, 'scripts/shows.lua');
   const source = fs.readFileSync(script, 'utf8');
   const line = source.split('\n').findIndex((text) => text.includes(LINE)) + 1;

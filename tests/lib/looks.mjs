@@ -1,4 +1,8 @@
 // What a page looks like to a person: can each text be read, and does all of it fit in the window?
+import assert from 'node:assert/strict';
+import path from 'node:path';
+
+const { PICTURES } = process.env; // a folder: what the pages look like is kept there
 
 // In the page. A text is read on what is behind it (WCAG 2.2, 1.4.3: 4.5 to 1; a disabled control is
 // exempt).
@@ -28,10 +32,13 @@ function look() {
   return { faint, texts, wider: document.documentElement.scrollWidth - innerWidth };
 }
 
-// { faint, texts, wider }: the texts whose contrast is too low, how many texts there are, and by how
-// many pixels the page is wider than its window. An element can be there before the style sheet is:
-// the page is looked at once it has loaded.
-export async function looks(page) {
+// No text's contrast is too low, there are so many texts at least, and the page is no wider than its window. An element
+// can be there before the style sheet is: the page is looked at once it has loaded.
+export async function looks(page, name, least = 1) {
   await page.waitForLoadState('load');
-  return page.evaluate(look);
+  if (PICTURES) await page.screenshot({ path: path.join(PICTURES, `${name}.png`), fullPage: true });
+  const { faint, texts, wider } = await page.evaluate(look);
+  assert.ok(texts >= least, `${name}: ${texts} texts`);
+  assert.deepEqual(faint, [], name);
+  assert.ok(wider <= 0, `${name}: too wide by ${wider}`);
 }

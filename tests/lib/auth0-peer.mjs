@@ -82,5 +82,7 @@ export async function auth0Peer(t) {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   later(t, () => { server.close(); server.closeAllConnections(); });
   const issuer = `http://127.0.0.1:${server.address().port}/`;
-  return { issuer, serve: (origin) => { answer = provider(issuer, origin, key).callback(); } };
+  const serve = (origin) => { answer = provider(issuer, origin, key).callback(); };
+  serve('http://127.0.0.1:1'); // a host asks for its keys before it is known where that listens
+  return { issuer, serve };
 }

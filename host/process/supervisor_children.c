@@ -283,21 +283,23 @@ static bool is_runnable(pid_t pid, uint64_t *cpu_ns)
 }
 
 /* On a machine that is too busy a loop does not turn either, and to kill its worker, which takes
- * time from others to start again, makes that worse. So of a process that could run only the time
- * counts that it was given, from when it was seen to be late: we may have been kept waiting, too.
+ * time from others to start again, makes that worse. So all counts from when it was seen to be
+ * late: we may have been kept waiting, too, as where the whole machine stands still. And of a
+ * process that could run only the time counts that it was given.
  */
 static uint64_t stopped_ns(struct child *child, uint64_t beat)
 {
     const uint64_t unseen = (uint64_t)(LIMIT_WATCHDOG / 4 * 1e9);
-    uint64_t late = clock_monotonic_ns() - beat, cpu = 0;
-    if (late < unseen)
+    uint64_t now = clock_monotonic_ns(), cpu = 0;
+    if (now - beat < unseen)
         return 0;
     bool runnable = is_runnable(child->pid, &cpu);
     if (child->late_beat_ns != beat) {
         child->late_beat_ns = beat;
+        child->late_since_ns = now;
         child->late_cpu_ns = cpu;
     }
-    return runnable ? unseen + cpu - child->late_cpu_ns : late;
+    return unseen + (runnable ? cpu - child->late_cpu_ns : now - child->late_since_ns);
 }
 
 static void check_heart(struct supervisor *s, unsigned index)

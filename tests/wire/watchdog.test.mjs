@@ -69,6 +69,24 @@ test('a worker that the machine gives no time is not killed for it', async (t) =
   await burn;
 });
 
+test('a machine that stands still costs no worker', async (t) => {
+  const h = await start(t, { files: deployment({ hello: 'return function() return "hello" end' }) });
+  let survives = false;
+  for (let round = 0; round < 5 && !survives; round++) { // once more where this process stood still as well
+    const [worker] = await eventually(() => h.workers().length === 1 && h.workers(), 5, 'one worker');
+    process.kill(h.pid, 'SIGSTOP');
+    process.kill(worker, 'SIGSTOP');
+    await sleep(2.5);
+    process.kill(h.pid, 'SIGCONT');
+    await sleep(0.1); // by then it has looked at the worker's heart
+    try { process.kill(worker, 'SIGCONT'); } catch { continue; }
+    await eventually(() => h.call('hello').then((res) => res.status === 200, () => false), 5, 'it serves');
+    survives = h.workers().includes(worker);
+  }
+  assert.ok(survives, h.stderr);
+  assert.equal((await h.call('hello')).text, 'hello');
+});
+
 test('rollback: a new generation that fails its first requests is taken back', async (t) => {
   const dir = folder(t, deployment({ me: 'return function() return "good" end' }, { fields: { me: 'rollback = 3' } }));
   const h = await start(t, { dir, args: ['--watch'] });

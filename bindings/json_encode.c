@@ -283,9 +283,9 @@ static void encode_object(struct encoder *enc, int table)
 
 /* ---- what a script has not touched is text already ---- */
 
-static void add_text(struct encoder *enc, const struct json_level *level, struct str text)
+static void add_text(struct encoder *enc, const struct json_box *box, struct str text)
 {
-    if (level->box->blanks)
+    if (box->blanks)
         json_add_compact(enc->out, text);
     else
         buf_add_str(enc->out, text);
@@ -325,7 +325,7 @@ static uint32_t encode_unread(struct encoder *enc, const struct json_level *leve
         buf_add_char(enc->out, ',');
     struct str last = json_level_value(level, to - 1);
     size_t end = (size_t)(last.ptr - level->text.ptr) + last.len;
-    add_text(enc, level, (struct str){level->text.ptr + start, end - start});
+    add_text(enc, level->box, (struct str){level->text.ptr + start, end - start});
     return to;
 }
 
@@ -434,20 +434,20 @@ static void encode_array_level(struct encoder *enc, int table, const struct json
  * permits. On one line. */
 static bool encode_level(struct encoder *enc, int table)
 {
-    const struct sheet *sheet = json_lazy_sheet(enc->L, table);
-    if (sheet != NULL) {
-        buf_add_str(enc->out, sheet_text(sheet));
-        return true;
+    struct str text;
+    struct json_level *level = NULL;
+    const struct json_box *box = json_lazy_unchanged(enc->L, table, &text);
+    if (box == NULL) {
+        level = json_lazy_level(enc->L, table);
+        box = level != NULL ? level->box : NULL;
     }
-    struct json_level *level = json_lazy_level(enc->L, table);
-    if (level == NULL || enc->depth + level->box->height > LIMIT_JSON_DEPTH)
+    if (box == NULL || enc->depth + box->height > LIMIT_JSON_DEPTH)
         return false;
-    struct str text = {level->text.ptr + level->box->start, level->box->end - level->box->start};
-    if (!level->touched)
-        add_text(enc, level, text);
-    else if (*text.ptr == '{')
+    if (level == NULL)
+        add_text(enc, box, text);
+    else if (json_level_is_object(level))
         encode_object_level(enc, table, level);
-    else if (is_whole_sequence(enc->L, table))
+    else if (level->whole && is_whole_sequence(enc->L, table))
         encode_array_level(enc, table, level);
     else
         return false;

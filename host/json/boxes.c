@@ -538,6 +538,16 @@ struct str json_walk_name(struct json_walk *walk)
     return name;
 }
 
+bool json_walk_named(struct json_walk *walk, struct str name)
+{
+    struct str rest = str_skip(walk->text, walk->at);
+    if (rest.len < name.len + QUOTES || memcmp(rest.ptr + 1, name.ptr, name.len) != 0 ||
+        rest.ptr[name.len + 1] != '"' || rest.ptr[name.len + 2] != ':')
+        return false;
+    walk->at = behind_blanks(walk->text, walk->at + (uint32_t)name.len + QUOTES);
+    return true;
+}
+
 struct str json_walk_value(struct json_walk *walk, const struct json_box **box)
 {
     struct str value = str_skip(walk->text, walk->at);

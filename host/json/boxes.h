@@ -50,6 +50,9 @@ struct json_walk json_walk_into(struct str text, const struct json_box *all,
 /* Is at a name: returns it and goes to the value. */
 struct str json_walk_name(struct json_walk *walk);
 
+/* Is at a name: if it is this one, followed at once by its colon, goes to the value. */
+bool json_walk_named(struct json_walk *walk, struct str name);
+
 /* Is at a value: returns it and goes to what follows. *box: it is one, else NULL. */
 struct str json_walk_value(struct json_walk *walk, const struct json_box **box);
 

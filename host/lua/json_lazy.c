@@ -20,42 +20,49 @@ enum {
     FIRST_ROOM = 2,  /* until then, of the level and an object or array within */
     ROOM = 1024,     /* elements that an array has a place for before it is read */
     LOOK_EVERY = 64, /* members made between two looks at the budget */
+    ROWS = 4,        /* elements of an array whose first one is read alone */
+    ROW_NAMES = 16,  /* members that are made with each of the others */
+    DOCUMENT = 1,    /* uservalue of levels, boxes and rows: what keeps the text; */
+    ROW_KEY = 2,     /* of rows, from here on: their names */
 };
 
 static_assert(offsetof(struct json_level, no_serial) == offsetof(struct sheet, serial),
               "that is how they are told apart");
 
-/* Its address is the key in the raw table. */
-static const char level_key;
+/* Their addresses are keys: in the raw table, and in the metatable of rows. */
+static const char level_key, rows_key;
 
-/* What is there under the key: a level, or the sheet of a table that nobody has touched. NULL:
- * nothing. */
-static void *held(lua_State *L, int index)
+/* What is there under the key: a level, the sheet of a table that nobody has touched, or the box of
+ * a row that nobody has, which is a light userdata. NULL: nothing. */
+static void *held(lua_State *L, int index, bool *is_row)
 {
+    *is_row = false;
     if (!lua_istable(L, index))
         return NULL;
     lua_rawgetp(L, index, &level_key);
     void *state = lua_touserdata(L, -1);
+    *is_row = lua_islightuserdata(L, -1);
     lua_pop(L, 1);
     return state;
 }
 
 const struct sheet *json_lazy_sheet(lua_State *L, int index)
 {
-    const struct sheet *sheet = held(L, index);
-    return sheet != NULL && sheet->serial != 0 ? sheet : NULL;
+    bool is_row;
+    const struct sheet *sheet = held(L, index, &is_row);
+    return sheet != NULL && !is_row && sheet->serial != 0 ? sheet : NULL;
 }
 
-struct json_level *json_lazy_level(lua_State *L, int index)
+/* Pushes the level, with room for so many places. */
+static struct json_level *new_level(lua_State *L, uint32_t places)
 {
-    void *state = held(L, index);
-    const struct sheet *sheet = state;
-    if (sheet == NULL || sheet->serial == 0)
-        return state;
-    luaL_checkstack(L, 4, NULL);
-    index = lua_absindex(L, index);
-    struct json_level *level =
-        lua_newuserdatauv(L, sizeof(*level) + sheet->count * sizeof(level->at[0]), 1);
+    struct json_level *level;
+    return lua_newuserdatauv(L, sizeof(*level) + places * sizeof(level->at[0]), 1);
+}
+
+static void set_sheet_level(lua_State *L, int index, const struct sheet *sheet)
+{
+    struct json_level *level = new_level(L, sheet->count);
     *level = (struct json_level){.text = sheet_text(sheet),
                                  .boxes = &sheet->box,
                                  .box = &sheet->box,
@@ -65,124 +72,60 @@ struct json_level *json_lazy_level(lua_State *L, int index)
     for (uint32_t i = 0; i < sheet->count; i++)
         level->at[i] = sheet->members[i].name - 1;
     lua_rawgetp(L, index, &level_key);
-    lua_setiuservalue(L, -2, 1);
+    lua_setiuservalue(L, -2, DOCUMENT);
     lua_rawsetp(L, index, &level_key);
-    return level;
 }
 
-static bool is_object(const struct json_level *level)
+/* Pushes the rows that the one at `index` is of. */
+static const struct json_rows *push_rows(lua_State *L, int index)
 {
-    return level->text.ptr[level->box->start] == '{';
+    lua_getmetatable(L, index);
+    lua_rawgetp(L, -1, &rows_key);
+    lua_remove(L, -2);
+    return lua_touserdata(L, -1);
+}
+
+static void set_row_level(lua_State *L, int index, const struct json_box *row)
+{
+    const struct json_rows *rows = push_rows(L, index);
+    struct json_level *level = new_level(L, row->count);
+    *level = (struct json_level){.text = rows->text,
+                                 .boxes = rows->boxes,
+                                 .box = row,
+                                 .rows = rows,
+                                 .touched = rows->count > 0};
+    lua_getiuservalue(L, -2, DOCUMENT);
+    lua_setiuservalue(L, -2, DOCUMENT);
+    lua_rawsetp(L, index, &level_key);
+    lua_pop(L, 1);
+}
+
+struct json_level *json_lazy_level(lua_State *L, int index)
+{
+    bool is_row;
+    void *state = held(L, index, &is_row);
+    const struct sheet *sheet = state;
+    if (state == NULL || (!is_row && sheet->serial == 0))
+        return state;
+    luaL_checkstack(L, 4, NULL);
+    index = lua_absindex(L, index);
+    if (is_row)
+        set_row_level(L, index, state);
+    else
+        set_sheet_level(L, index, sheet);
+    return held(L, index, &is_row);
 }
 
 static bool is_small(const struct json_level *level)
 {
-    return level->sheet == NULL && (level->box->count <= SMALL || level->text.len <= SHORT);
-}
-
-/* ---- places ---- */
-
-static struct json_walk walk_of(const struct json_level *level)
-{
-    return json_walk_into(level->text, level->boxes, level->box);
-}
-
-static bool is_box(struct str value)
-{
-    return *value.ptr == '{' || *value.ptr == '[';
-}
-
-/* The next place, and what is there: the name, empty in an array, and the value. *box as for
- * json_walk_value. */
-static void find_next(struct json_level *level, struct str *name, struct str *value,
-                      const struct json_box **box)
-{
-    struct json_walk walk = {level->text, level->boxes, level->next_child, level->next_at};
-    if (level->found == 0)
-        walk = walk_of(level);
-    level->at[level->found++] = walk.at;
-    *name = is_object(level) ? json_walk_name(&walk) : STR("");
-    *value = json_walk_value(&walk, box);
-    level->next_at = walk.at;
-    level->next_child = walk.child;
-}
-
-void json_level_find(struct json_level *level)
-{
-    struct str name, value;
-    const struct json_box *box;
-    if (!is_object(level) && !level->box->odd)
-        return;
-    while (level->found < level->box->count)
-        find_next(level, &name, &value, &box);
-}
-
-struct str json_level_name(const struct json_level *level, uint32_t member)
-{
-    struct json_walk walk = {.text = level->text, .at = level->at[member] & ~JSON_LEVEL_MADE};
-    return json_walk_name(&walk);
-}
-
-/* The box within the level that starts there; NULL: it has none. */
-static const struct json_box *box_at(const struct json_level *level, uint32_t start)
-{
-    const struct json_box *low = level->box + 1, *high = level->boxes + level->box->next;
-    if (low == high)
-        return NULL;
-    while (high - low > 1) {
-        const struct json_box *middle = low + (high - low) / 2;
-        if (middle->start <= start)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static uint32_t place_of(const struct json_level *level, uint32_t member)
-{
-    return level->at[member] & ~JSON_LEVEL_MADE;
-}
-
-/* *box as for json_walk_value. */
-static struct str value_at(const struct json_level *level, uint32_t member,
-                           const struct json_box **box)
-{
-    struct json_walk walk = {.text = level->text, .at = place_of(level, member)};
-    uint32_t next = member + 1;
-    if (is_object(level))
-        json_walk_name(&walk);
-    struct str value = str_skip(walk.text, walk.at);
-    bool boxed = is_box(value);
-    *box = boxed ? box_at(level, walk.at) : NULL;
-    if (!level->box->blanks) /* then a comma or bracket follows */
-        value.len = (next < level->found ? place_of(level, next) : level->next_at) - 1 - walk.at;
-    else
-        value.len = boxed ? (*box)->end - (*box)->start : json_scalar_length(value);
-    return value;
-}
-
-struct str json_level_value(const struct json_level *level, uint32_t member)
-{
-    const struct json_box *box;
-    return value_at(level, member, &box);
-}
-
-int64_t json_level_member(const struct json_level *level, struct str name)
-{
-    size_t end = level->box->end;
-    for (uint32_t i = 0; i < level->found; i++) {
-        size_t at = (level->at[i] & ~JSON_LEVEL_MADE) + 1;
-        const char *p = level->text.ptr + at;
-        if (name.len < end - at && p[name.len] == '"' && memcmp(p, name.ptr, name.len) == 0)
-            return i;
-    }
-    return -1;
+    return level->sheet == NULL && !level->sample &&
+           (level->box->count <= SMALL || level->text.len <= SHORT);
 }
 
 /* ---- making ---- */
 
 static void push_metatable(lua_State *L, bool object);
+static void push_object_type(lua_State *L);
 
 void json_lazy_push_scalar(lua_State *L, struct str text)
 {
@@ -222,11 +165,10 @@ static void push_box(lua_State *L, int document, const struct json_level *from,
     else
         lua_createtable(L, count <= ROOM ? (int)count : ROOM, count > 0);
     if (count > 0) {
-        struct json_level *level =
-            lua_newuserdatauv(L, sizeof(*level) + places * sizeof(level->at[0]), 1);
+        struct json_level *level = new_level(L, places);
         *level = (struct json_level){.text = from->text, .boxes = from->boxes, .box = box};
         lua_pushvalue(L, document);
-        lua_setiuservalue(L, -2, 1);
+        lua_setiuservalue(L, -2, DOCUMENT);
         lua_rawsetp(L, -2, &level_key);
         push_metatable(L, object);
         lua_setmetatable(L, -2);
@@ -242,7 +184,7 @@ static void push_value(lua_State *L, int document, const struct json_level *leve
 {
     if (box != NULL)
         push_box(L, document, level, box);
-    else if (!is_box(value))
+    else if (!json_level_is_box(value))
         json_lazy_push_scalar(L, value);
     else if (json_decode_text(L, value) != 0)
         lua_error(L);
@@ -252,7 +194,7 @@ static void push_value(lua_State *L, int document, const struct json_level *leve
 static int push_document(lua_State *L, int index)
 {
     lua_rawgetp(L, index, &level_key);
-    lua_getiuservalue(L, -1, 1);
+    lua_getiuservalue(L, -1, DOCUMENT);
     lua_remove(L, -2);
     return lua_gettop(L);
 }
@@ -264,13 +206,14 @@ static void fill_object(lua_State *L, int index, struct json_level *level)
     for (uint32_t i = 0; i < level->box->count; i++) {
         const struct json_box *box;
         struct str name, value;
-        if (i == level->found) {
-            find_next(level, &name, &value, &box);
-        } else if ((level->at[i] & JSON_LEVEL_MADE) == 0) {
-            name = json_level_name(level, i);
-            value = value_at(level, i, &box);
-        } else {
+        bool is_next = i == level->found;
+        if (is_next)
+            json_level_next(level, &name, &value, &box);
+        if ((level->at[i] & JSON_LEVEL_MADE) != 0)
             continue;
+        if (!is_next) {
+            name = json_level_name(level, i);
+            value = json_level_value_at(level, i, &box);
         }
         if (i % LOOK_EVERY == 0)
             budget_step(L);
@@ -282,20 +225,158 @@ static void fill_object(lua_State *L, int index, struct json_level *level)
     lua_pop(L, 1);
 }
 
+/* ---- rows: objects side by side ---- */
+
+/* Is it an array that begins with an object which has members, and whose text says no more than its
+ * elements do? */
+static bool is_of_rows(const struct json_level *level)
+{
+    const struct json_box *box = level->box;
+    return box->count >= ROWS && !box->odd && level->text.ptr[json_level_walk(level).at] == '{' &&
+           box[1].count > 0;
+}
+
+/* The level of the array's first element, if that was read alone and is still there. */
+static const struct json_level *sample_of(lua_State *L, int index, const struct json_level *level)
+{
+    if (!level->sample)
+        return NULL;
+    lua_rawgeti(L, index, 1);
+    const struct json_level *first = json_lazy_level(L, -1);
+    lua_pop(L, 1);
+    return first != NULL && first->box == level->box + 1 ? first : NULL;
+}
+
+/* Pushes the metatable of an array's objects, and after it the names of those members that are made
+ * with each, which are the ones that were read of its first. */
+static const struct json_rows *push_row_type(lua_State *L, int index, int document,
+                                             const struct json_level *level)
+{
+    struct str names[ROW_NAMES] = {{NULL, 0}};
+    uint32_t count = 0;
+    const struct json_level *sample = sample_of(L, index, level);
+    for (uint32_t i = 0; sample != NULL && i < sample->found && count < ROW_NAMES; i++) {
+        if ((sample->at[i] & JSON_LEVEL_MADE) != 0)
+            names[count++] = json_level_name(sample, i);
+    }
+    luaL_checkstack(L, ROW_NAMES + 8, NULL);
+    push_object_type(L);
+    struct json_rows *rows =
+        lua_newuserdatauv(L, sizeof(*rows) + count * sizeof(names[0]), (int)count + 1);
+    *rows = (struct json_rows){level->text, level->boxes, count};
+    memcpy(rows->names, names, count * sizeof(names[0]));
+    lua_pushvalue(L, document);
+    lua_setiuservalue(L, -2, DOCUMENT);
+    for (int i = 0; i < (int)count; i++) {
+        lua_pushlstring(L, names[i].ptr, names[i].len);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, -3 - i, ROW_KEY + i);
+    }
+    lua_pushvalue(L, -1 - (int)count);
+    lua_rawsetp(L, -3 - (int)count, &rows_key);
+    lua_remove(L, -1 - (int)count);
+    return rows;
+}
+
+/* `type` is the stack index of what push_row_type has pushed. */
+static void push_row(lua_State *L, int document, int type, const struct json_level *from,
+                     const struct json_rows *rows, const struct json_box *row)
+{
+    uint32_t which;
+    struct str value;
+    const struct json_box *box;
+    struct json_row_walk walk = json_row_walk_into(rows, row);
+    lua_createtable(L, 0, (int)rows->count + 1);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)row);
+    lua_rawsetp(L, -2, &level_key);
+    while (json_row_walk_next(&walk, &which, &value, &box)) {
+        lua_pushvalue(L, type + 1 + (int)which);
+        if (*value.ptr == '"')
+            lua_pushlstring(L, value.ptr + 1, value.len - 2); /* it has no escapes */
+        else
+            push_value(L, document, from, value, box);
+        lua_rawset(L, -3);
+    }
+    lua_pushvalue(L, type);
+    lua_setmetatable(L, -2);
+}
+
+/* The same, looked for again: is all of it there, and nothing else? */
+static bool is_row_unchanged(lua_State *L, int index, const struct json_box *row)
+{
+    uint32_t which;
+    struct str value;
+    const struct json_box *box;
+    int entries = 1; /* its own key */
+    bool is_same = true;
+    int top = lua_gettop(L);
+    const struct json_rows *rows = push_rows(L, index);
+    struct json_row_walk walk = json_row_walk_into(rows, row);
+    while (is_same && json_row_walk_next(&walk, &which, &value, &box)) {
+        lua_getiuservalue(L, -1, ROW_KEY + (int)which);
+        lua_rawget(L, index);
+        if (box == NULL)
+            json_lazy_push_scalar(L, value);
+        is_same = box == NULL && lua_rawequal(L, -1, -2);
+        lua_settop(L, top + 1);
+        entries++;
+    }
+    lua_settop(L, top);
+    if (!is_same)
+        return false;
+    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1))
+        entries--;
+    return entries == 0;
+}
+
+const struct json_box *json_lazy_unchanged(lua_State *L, int index, struct str *text)
+{
+    bool is_row;
+    const void *state = held(L, index, &is_row);
+    const struct sheet *sheet = state;
+    const struct json_level *level = state;
+    const struct json_box *box = state;
+    if (is_row) {
+        luaL_checkstack(L, 6, NULL);
+        if (!is_row_unchanged(L, lua_absindex(L, index), box))
+            return NULL;
+        *text = push_rows(L, index)->text;
+        lua_pop(L, 1);
+    } else if (state != NULL && sheet->serial != 0) {
+        *text = sheet_text(sheet);
+        box = &sheet->box;
+    } else if (state != NULL && !level->touched) {
+        *text = level->text;
+        box = level->box;
+    } else {
+        return NULL;
+    }
+    *text = (struct str){text->ptr + box->start, box->end - box->start};
+    return box;
+}
+
 /* An array whose text says no more than its elements do is a plain one from now on. */
 static void fill_array(lua_State *L, int index, const struct json_level *level)
 {
-    int document = push_document(L, index);
-    struct json_walk walk = walk_of(level);
+    int document = push_document(L, index), type = document + 1;
+    const struct json_rows *rows = NULL;
+    struct json_walk walk = json_level_walk(level);
+    if (is_of_rows(level))
+        rows = push_row_type(L, index, document, level);
     for (uint32_t i = 0; i < level->box->count; i++) {
         const struct json_box *box;
         struct str value = json_walk_value(&walk, &box);
+        if (i == 0 && level->sample)
+            continue;
         if (i % LOOK_EVERY == 0)
             budget_step(L);
-        push_value(L, document, level, value, box);
+        if (rows != NULL && box != NULL && *value.ptr == '{' && box->count > 0)
+            push_row(L, document, type, level, rows, box);
+        else
+            push_value(L, document, level, value, box);
         lua_rawseti(L, index, (lua_Integer)i + 1);
     }
-    lua_pop(L, 1);
+    lua_settop(L, document - 1);
 }
 
 /* Drops the level of the table, which is whole. */
@@ -318,14 +399,14 @@ static void fill(lua_State *L, int index, struct json_level *level)
     luaL_checkstack(L, 6, NULL);
     index = lua_absindex(L, index);
     level->touched = true;
-    if (is_object(level)) {
+    if (json_level_is_object(level)) {
         fill_object(L, index, level);
     } else {
         json_level_find(level);
         fill_array(L, index, level);
     }
     level->whole = true;
-    if (!is_object(level) && !level->box->odd)
+    if (!json_level_is_object(level) && !level->box->odd)
         make_plain(L, index, false);
 }
 
@@ -335,18 +416,32 @@ static void make_whole(lua_State *L, int index)
     struct json_level *level = json_lazy_level(L, index);
     if (level == NULL)
         return;
-    bool object = is_object(level);
+    bool object = json_level_is_object(level);
     fill(L, index, level);
     make_plain(L, index, object);
 }
 
 /* ---- as a script sees it ---- */
 
+/* Makes the first element and pushes it: how it is read tells how the others are to be made. */
+static void push_sample(lua_State *L, struct json_level *level)
+{
+    push_box(L, push_document(L, 1), level, level->box + 1);
+    json_lazy_level(L, -1)->sample = true;
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, 1, 1);
+    level->touched = level->sample = true;
+}
+
 static int l_index_array(lua_State *L)
 {
     struct json_level *level = json_lazy_level(L, 1);
     if (level == NULL || level->whole)
         return 0;
+    if (!level->sample && is_of_rows(level) && lua_isinteger(L, 2) && lua_tointeger(L, 2) == 1) {
+        push_sample(L, level);
+        return 1;
+    }
     fill(L, 1, level);
     lua_rawget(L, 1);
     return 1;
@@ -377,9 +472,9 @@ static int64_t find(lua_State *L, struct json_level *level)
     wanted.ptr = lua_tolstring(L, 2, &wanted.len);
     int64_t member = json_level_member(level, wanted);
     while (member < 0 && level->found < level->box->count) {
-        find_next(level, &name, &value, &box);
+        json_level_next(level, &name, &value, &box);
         if (str_eq(name, wanted))
-            return level->found - 1;
+            member = level->found - 1;
     }
     return member >= 0 && (level->at[member] & JSON_LEVEL_MADE) == 0 ? member : -1;
 }
@@ -390,7 +485,7 @@ static int l_index_object(lua_State *L)
     struct json_level *level = json_lazy_level(L, 1);
     if (lua_type(L, 2) != LUA_TSTRING || level == NULL || level->whole)
         return 0;
-    if (is_small(level) || ++level->reads == READS) {
+    if (is_small(level) || (!level->sample && ++level->reads == READS)) {
         fill(L, 1, level);
         lua_rawget(L, 1);
         return 1;
@@ -399,8 +494,8 @@ static int l_index_object(lua_State *L)
     if (member < 0)
         return 0;
     const struct json_box *box;
-    struct str value = value_at(level, (uint32_t)member, &box);
-    if (!is_box(value)) {
+    struct str value = json_level_value_at(level, (uint32_t)member, &box);
+    if (!json_level_is_box(value) && !level->sample) {
         json_lazy_push_scalar(L, value);
         return 1;
     }
@@ -440,29 +535,39 @@ static int l_pairs(lua_State *L)
     return 2;
 }
 
-static void push_metatable(lua_State *L, bool object)
+static void push_object_type(lua_State *L)
 {
     static const luaL_Reg of_objects[] = {{"__index", l_index_object},
                                           {"__newindex", l_set_object},
                                           {"__pairs", l_pairs},
                                           {NULL, NULL}};
+    static const struct lazy_type type = {.make = make_whole, .kind = LAZY_PLAIN};
+    luaL_newlib(L, of_objects);
+    lazy_mark(L, &type);
+}
+
+static void push_array_type(lua_State *L)
+{
     static const luaL_Reg of_arrays[] = {{"__index", l_index_array},
                                          {"__newindex", l_set_array},
                                          {"__len", l_length},
                                          {"__pairs", l_pairs},
                                          {NULL, NULL}};
-    static const struct lazy_type object_type = {.make = make_whole, .kind = LAZY_PLAIN};
-    static const struct lazy_type array_type = {.make = make_whole, .kind = LAZY_ARRAY};
+    static const struct lazy_type type = {.make = make_whole, .kind = LAZY_ARRAY};
+    luaL_newlib(L, of_arrays);
+    tree_mark_array(L);
+    lazy_mark(L, &type);
+}
+
+static void push_metatable(lua_State *L, bool object)
+{
     enum vm_kept kept = object ? VM_KEPT_JSON_OBJECT : VM_KEPT_JSON_ARRAY;
     if (vm_push_kept(L, kept))
         return;
     if (object)
-        luaL_newlib(L, of_objects);
+        push_object_type(L);
     else
-        luaL_newlib(L, of_arrays);
-    if (!object)
-        tree_mark_array(L);
-    lazy_mark(L, object ? &object_type : &array_type);
+        push_array_type(L);
     vm_keep(L, kept);
 }
 
@@ -482,7 +587,7 @@ int json_lazy_decode(lua_State *L, int index)
     memcpy(kept, boxes, count * sizeof(*kept));
     json_boxes_drop();
     lua_pushvalue(L, index);
-    lua_setiuservalue(L, -2, 1);
+    lua_setiuservalue(L, -2, DOCUMENT);
     struct json_level outside = {.text = text, .boxes = kept};
     push_box(L, lua_gettop(L), &outside, kept);
     lua_remove(L, -2);

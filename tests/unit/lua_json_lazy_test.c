@@ -71,9 +71,29 @@ static const char texts_script[] =
     "  '\"a b\"', '\"{[\\\\\"\"' }\n"
     "local names = { 'a', 'b', 'c', 'd', 'e', 'name', 'scope', '1', 'n/a', '', 'f', 'g', 'h', 'i' }\n"
     "local blank = { '', '', '', ' ', '\\n\\t' }\n"
-    "local function text_of(depth, spaced)\n"
+    "local text_of\n"
+    "";
+
+static const char rows_script[] =
+    /* objects side by side that mostly have the same members in the same order */
+    "local function rows_of(depth, spaced)\n"
+    "  local first, out = random(#names), {}\n"
+    "  for i = 1, random(3, 7) do\n"
+    "    local row = {}\n"
+    "    for n = first, first + random(0, 10) do\n"
+    "      if random(8) > 1 then\n"
+    "        table.insert(row, random(9) == 1 and 1 or #row + 1,\n"
+    "          '\"' .. names[n % #names + 1] .. '\"' .. (spaced and any(blank) or '') .. ':' .. text_of(depth - 1, spaced))\n"
+    "      end\n"
+    "    end\n"
+    "    out[i] = random(20) == 1 and text_of(depth - 1, spaced) or '{' .. table.concat(row, spaced and ' ,' or ',') .. '}'\n"
+    "  end\n"
+    "  return '[' .. table.concat(out, ',') .. ']'\n"
+    "end\n"
+    "function text_of(depth, spaced)\n"
     "  local function gap() return spaced and any(blank) or '' end\n"
-    "  local kind = depth == 0 and 0 or random(0, 3)\n"
+    "  local kind = depth == 0 and 0 or random(0, 4)\n"
+    "  if kind == 4 then return rows_of(depth, spaced) end\n"
     "  if kind == 0 then return any(scalars) end\n"
     "  local out, had = {}, {}\n"
     "  for i = 1, kind == 1 and random(0, 5) or random(0, 13) do\n"
@@ -103,6 +123,11 @@ static const char steps_script[] =
     "  function(t, k) t[k] = { 'list' } t[k][2] = k end,\n"
     "  function(t, k) return #t, t[1], t[#t] end,\n"
     "  function(t, k) local s = {} for i, x in ipairs(t) do s[i] = x end return s end,\n"
+    "  function(t, k) local s = {} for i, x in ipairs(t) do s[i] = type(x) == 'table' and { x.a, x.name, x[k] } end return s end,\n"
+    "  function(t, k) for _, x in ipairs(t) do if type(x) == 'table' then dump({ x.b, x.name }) end end return json.decode(json.encode(t)) end,\n"
+    "  function(t, k, v) for i, x in ipairs(t) do if type(x) == 'table' and x.b then x.b, x[k] = v, i end end end,\n"
+    "  function(t, k, v) for i, x in ipairs(t) do if type(x) == 'table' then x.a, x.a = nil, x.name end end end,\n"
+    "  function(t, k) local x = t[1] return type(x) == 'table' and { x.c, x.d, x[k] } end,\n"
     "  function(t, k) return jwt.claim_to_array(t[k]), jwt.has_scope(t, 'a') end,\n"
     "  function(t) return json.decode(json.encode(t)) end,\n"
     "  function(t) return json.decode(json.encode({ c = t, d = { t } })) end,\n"
@@ -131,6 +156,9 @@ static const char steps_script[] =
     "  function(t) return select(2, pcall(url.query, t)) end,\n"
     "  function(t, k) return ('$a $name'):gsub('%a+', function(w) return type(t[w]) == 'string' and t[w] or nil end) end,\n"
     "}\n"
+    "";
+
+static const char rounds_script[] =
     "local function said_by(step, t, k, v)\n"
     "  local text = dump(table.pack(pcall(step, t, k, v)))\n"
     "  return (text:gsub('cannot encode .*', ''):gsub('table: 0x%x+', ''):gsub('test:%d+:.*', 'error'))\n"
@@ -172,7 +200,9 @@ static void behaves_as_a_plain_table(void **state)
     (void)state;
     struct buf script = BUF_INIT;
     buf_add_str(&script, STR(texts_script));
+    buf_add_str(&script, STR(rows_script));
     buf_add_str(&script, STR(steps_script));
+    buf_add_str(&script, STR(rounds_script));
     buf_add_char(&script, '\0');
     run_alone(script.data, ROUNDS);
     buf_free(&script);
@@ -208,7 +238,11 @@ static void writes_what_was_not_touched(void **state)
         "local wide = {}\n"
         "for i = 1, 40 do wide[i] = ('\"k%d\":%d.0'):format(i, i) end\n"
         "wide = '{' .. table.concat(wide, ',') .. '}'\n"
+        "after('{\"a\":{\"b\":1.50,\"c\":2} ,\"d\":[2.0] }', function(t) return t.a.b, t.d[1], t.d.x end,\n"
+        "  '{\"a\":{\"b\":1.50,\"c\":2},\"d\":[2.0]}')\n"
+        "after('{\"a\":{\"b\":1.50,\"c\":2} }', function(t) t.a.b = 0 end, '{\"a\":{\"b\":0,\"c\":2}}')\n"
         "after(wide, nothing, wide)\n"
+        "after(wide, function(t) assert(t.k40 and t['k3\":3.0,\"k4'] == nil) end, wide)\n"
         "after(wide, function(t) return t.k7, t.k9 end, wide)\n"
         "after(wide, function(t) for i = 1, 40 do assert(t['k' .. i] == i) end end, wide)\n"
         "after(wide, function(t) t.k7 = nil t.k40 = nil end, (wide:gsub('\"k7\":7.0,', ''):gsub(',\"k40\":40.0', '')))\n"
@@ -221,6 +255,82 @@ static void writes_what_was_not_touched(void **state)
         "t.a[1] = { deep = print }\n"
         "ok, why = pcall(json.encode, { c = t })\n"
         "assert(why:find('cannot encode a function at .c.a[1].deep', 1, true), why)\n";
+    run_alone(script, 0);
+}
+
+/* Objects side by side are made with the members that were read of the first; which these are is
+ * told by nothing but time. */
+static void makes_rows_like_the_first(void **state)
+{
+    (void)state;
+    static const char script[] =
+        "local is_lazy = ...\n"
+        "local long = ('x'):rep(1000)\n"
+        "local function row(i, more)\n"
+        "  return ('{\"id\":%d,\"n\":%d.50,\"at\":{\"x\":1.0},\"text\":\"\\\\u00e9%d\",\"name\":\"%s\",\"k\":[1.10]%s}')\n"
+        "    :format(i, i, i, i == 7 and long or 'Row ' .. i, more or '')\n"
+        "end\n"
+        "local wide = ''\n"
+        "for i = 1, 9 do wide = wide .. (',\"w%d\":%d.0'):format(i, i) end\n"
+        "for _, more in ipairs { '', wide, ' ' } do\n"
+        "local list = {}\n"
+        "for i = 1, 12 do list[i] = row(i, more) end\n"
+        "list[5] = '{\"name\":\"Row 5\",\"id\":5}'\n"
+        "list[6] = '{\"other\":6}'\n"
+        "list[9] = '[9]'\n"
+        "local bare = {}\n"
+        "for i, r in ipairs(list) do bare[i] = r:gsub(' }$', '}') end\n"
+        "local function with(i, pattern, by)\n"
+        "  local copy = { table.unpack(bare) }\n"
+        "  copy[i] = copy[i]:gsub(pattern, by)\n"
+        "  return '[' .. table.concat(copy, ',') .. ']'\n"
+        "end\n"
+        "local function check(change, want)\n"
+        "  local t = json.decode('[' .. table.concat(list, ',') .. ']')\n"
+        "  assert(is_lazy(t))\n"
+        "  change(t)\n"
+        "  local got = json.encode(t)\n"
+        "  if got ~= (want or with(1, '', '')) then error(got, 2) end\n"
+        "end\n"
+        "local function read(t)\n"
+        "  for i, r in ipairs(t) do\n"
+        "    if i ~= 6 and i ~= 9 then assert(r.id == i and r.name == (i == 7 and long or 'Row ' .. i)) end\n"
+        "    assert(i == 6 or i == 9 or i == 5 or r.n == i + 0.5)\n"
+        "    assert(is_lazy(r))\n"
+        "  end\n"
+        "end\n"
+        "local function read_all(t)\n"
+        "  for i, r in ipairs(t) do assert(i == 5 or i == 6 or i == 9 or r.at.x == 1 and r.text == 'é' .. i and r.k[1] == 1.1) end\n"
+        "end\n"
+        "check(read)\n"
+        "check(read_all)\n"
+        "check(function(t) read(t) read_all(t) end)\n"
+        "check(function(t) local r = t[1] assert(#t == 12 and r == t[1] and r.id == 1 and r.none == nil) end)\n"
+        "check(function(t) read(t) for i = 1, 12 do t[i] = t[i] end end)\n"
+        "check(function(t) read(t) t[2].id = 2 t[2].name = nil t[2].name = 'Row 2' end)\n"
+        "check(function(t) read(t) t[3].name = nil end, with(3, ',\"name\":\"Row 3\"', ''))\n"
+        "check(function(t) read(t) t[3].name = 7 end, with(3, '\"Row 3\"', '7'))\n"
+        "check(function(t) read(t) t[3].text = 7 end, with(3, '\"\\\\u00e93\"', '7'))\n"
+        "check(function(t) read(t) t[3].at = nil end, with(3, ',\"at\":{\"x\":1.0}', ''))\n"
+        "check(function(t) read_all(t) t[3].at.x = nil end, with(3, '\"x\":1.0', ''))\n"
+        "check(function(t) read(t) t[3].id = nil t[3].id = 3 end)\n"
+        "check(function(t) read(t) t[6].id = 6 end, with(6, '6', '6,\"id\":6'))\n"
+        "check(function(t) read(t) table.remove(t) t[#t + 1] = { id = 0 } end, with(12, '.*', '{\"id\":0}'))\n"
+        "check(function(t) assert(t[1].id == 1) t[1] = nil t[1] = 'one' end, with(1, '.*', '\"one\"'))\n"
+        "check(function(t) assert(t[1].id == 1) t[1].id = 'one' end, with(1, '\"id\":1', '\"id\":\"one\"'))\n"
+        "check(function(t)\n"
+        "  assert(t[1].id == 1)\n"
+        "  for k, v in pairs(t[2]) do assert(k ~= 'id' or v == 2) end\n"
+        "  t[2] = 2\n"
+        "end, with(2, '.*', '2'))\n"
+        "end\n"
+        "local t = json.decode('[{\"a\":1},{\"a\":2},{\"a\":3},{\"a\":4}]')\n"
+        "assert(t[1].a == 1)\n"
+        "t[1] = nil\n"
+        "assert(t[1] == nil and t[2].a == 2 and t[1] == nil and t[4].a == 4 and t[5] == nil)\n"
+        "t = json.decode('[{\"a\":1},{\"a\":2},{\"a\":3},{\"a\":4}]')\n"
+        "assert(t[1].a == 1 and #t == 4 and t[2].a == 2 and next(t[2]) == 'a' and next(t[2], 'a') == nil)\n"
+        "assert(rawlen(t) == 4 and rawget(t[3], 'a') == 3 and not is_lazy(t))\n";
     run_alone(script, 0);
 }
 
@@ -449,6 +559,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(behaves_as_a_plain_table),
         cmocka_unit_test(writes_what_was_not_touched),
+        cmocka_unit_test(makes_rows_like_the_first),
         cmocka_unit_test(leaves_some_to_the_other_decoder),
         cmocka_unit_test(takes_what_the_other_takes),
         cmocka_unit_test(counts_as_memory),

@@ -1,10 +1,11 @@
 /* PostgreSQL by libpq, without blocking the loop.
  *
- * libpq would look names up on the loop, so that is done before. A text with parameters is prepared
- * once a connection, which also tells their types: `bytea` is sent as it is. Rows are read one by
- * one, so that a result that is too large is left in time. A statement that nobody wants any more
- * is cancelled on a thread, as libpq's call blocks; then a transaction that is still open is rolled
- * back, and the connection is used again. */
+ * libpq would look names up on the loop, so that is done before; and it would prove there that it
+ * knows a password, which takes milliseconds, so a thread does that. A text with parameters is
+ * prepared once a connection, which also tells their types: `bytea` is sent as it is. Rows are read
+ * one by one, so that a result that is too large is left in time. A statement that nobody wants any
+ * more is cancelled on a thread, as libpq's call blocks; then a transaction that is still open is
+ * rolled back, and the connection is used again. */
 #include <arpa/inet.h>
 #include <libpq-fe.h>
 #include <stdio.h>
@@ -65,6 +66,7 @@ struct pg {
     bool wrapped;     /* in a savepoint of this one statement, in a trial */
     bool closed;      /* by the pool: freed when nothing is pending */
     unsigned pending; /* handles, look-up, thread */
+    PostgresPollingStatusType step; /* what the thread's came to, while it connects */
     struct sql *sql;
     struct watch *watch; /* NULL: none */
     uv_timer_t timer;    /* of connecting */
@@ -280,10 +282,8 @@ static void wait_for_server(struct pg *pg)
     uv_timer_start(&pg->timer, on_late, (uint64_t)(LIMIT_SQL_CONNECT * 1000), 0);
 }
 
-static void go_on_connecting(struct pg *pg)
+static void take_step(struct pg *pg, PostgresPollingStatusType status)
 {
-    unwatch(pg); /* before libpq may close that socket */
-    PostgresPollingStatusType status = PQconnectPoll(pg->pg);
     if (status == PGRES_POLLING_FAILED) {
         fail_open(pg, PQerrorMessage(pg->pg));
     } else if (status == PGRES_POLLING_OK) {
@@ -298,6 +298,36 @@ static void go_on_connecting(struct pg *pg)
     } else if (!watch(pg, status == PGRES_POLLING_READING ? UV_READABLE : UV_WRITABLE)) {
         fail_open(pg, "out of memory");
     }
+}
+
+static void on_step_work(uv_work_t *work)
+{
+    struct pg *pg = container_of(work, struct pg, work);
+    pg->step = PQconnectPoll(pg->pg);
+}
+
+static void on_stepped(uv_work_t *work, int status)
+{
+    struct pg *pg = container_of(work, struct pg, work);
+    (void)status; /* never cancelled */
+    if (!pg->closed)
+        take_step(pg, pg->step);
+    let_go(pg);
+}
+
+/* Its answer to a server that wants a password proved is 4096 rounds of a hash, as a rule (RFC 7677
+ * section 4): a pool that opens would be all that the loop does. */
+static void go_on_connecting(struct pg *pg)
+{
+    const char *password = PQpass(pg->pg);
+    unwatch(pg); /* before libpq may close that socket */
+    if (password == NULL || password[0] == '\0') {
+        take_step(pg, PQconnectPoll(pg->pg));
+        return;
+    }
+    pg->pending++;
+    /* It fails only without a function to run. */
+    (void)uv_queue_work(sql_loop(pg->base.pool), &pg->work, on_step_work, on_stepped);
 }
 
 static void open_socket(struct pg *pg, const char *numeric)

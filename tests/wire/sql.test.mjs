@@ -1,5 +1,6 @@
 // Databases of handlers: the same scripts over PostgreSQL and SQLite.
 import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
@@ -143,6 +144,43 @@ for (const [kind, of] of Object.entries(KINDS)) {
     assert.equal(await text('hello'), 'hello');
   });
 }
+
+// What the server knows of a password: RFC 5803, by as many rounds as it is to take.
+function verifier(password, rounds) {
+  const salt = crypto.randomBytes(16), salted = crypto.pbkdf2Sync(password, salt, rounds, 32, 'sha256');
+  const key = (name) => crypto.createHmac('sha256', salted).update(name).digest();
+  const stored = crypto.createHash('sha256').update(key('Client Key')).digest();
+  return `SCRAM-SHA-256$${rounds}:${salt.toString('base64')}$${stored.toString('base64')}:${key('Server Key').toString('base64')}`;
+}
+
+// Processor time so far, in nanoseconds: of the thread with the loop, and of the others.
+function spent(pid) {
+  const [loop, ...others] = fs.readdirSync(`/proc/${pid}/task`).sort((a, b) => a - b).map((tid) => Number(fs.readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'utf8').split(' ')[0]));
+  return { loop, others: others.reduce((a, b) => a + b, 0) };
+}
+
+test('that a password is known is proved beside the loop', { skip: MISSING }, async (t) => {
+  const pg = await Postgres.start(t);
+  pg.psql(`create role ann login password '${verifier('secret', 200000)}'`);
+  await pg.stop('SIGINT');
+  fs.writeFileSync(path.join(pg.dir, 'data/pg_hba.conf'), 'local all all trust\nhost all all all scram-sha-256\n');
+  await pg.run();
+  const url = (password) => `postgres://ann:${password}@127.0.0.1:${pg.port}/postgres?pool=2`;
+  const fields = { right: 'sql = { "RIGHT" }', wrong: 'sql = { "WRONG" }' };
+  const h = await start(t, { files: { ...deployment({
+    right: 'local db = sql.open(env.RIGHT) return function() return db:one("select current_user as name").name end',
+    wrong: 'local db = sql.open(env.WRONG) return function() local ok, e = pcall(db.one, db, "select 1") return json.encode { ok, e.code, e.detail } end',
+  }, { fields }), '.env': `RIGHT=${url('secret')}\nWRONG=${url('another')}\n` } });
+  const [worker] = h.workers();
+  const before = spent(worker);
+  assert.equal((await h.call('right')).text, 'ann');
+  const after = spent(worker);
+  assert.ok(after.others - before.others > 3 * (after.loop - before.loop), JSON.stringify([before, after]));
+  const [ok, code, why] = (await h.call('wrong')).json();
+  assert.deepEqual([ok, code], [false, '08001']);
+  assert.match(why, /password authentication failed/);
+  assert.equal((await h.call('right')).text, 'ann');
+});
 
 test('a file of another place, and one that another file is attached to, are out of reach', async (t) => {
   const names = ['sqlite:/etc/x.db', 'sqlite:../x.db', 'sqlite:a/../../x.db', 'sqlite:x.db?mode=ro', 'mysql://x', 'sqlite:ok.db?pool=0', 'postgres://[', 'sqlite:none/x.db'];

@@ -112,8 +112,8 @@ static inline size_t block_run(uint64_t marks)
     return marks != 0 ? block_first(marks) : BLOCK;
 }
 
-/* Are the first `len` bytes the same, 1 to BLOCK? */
-static inline bool block_same(const char *p, const char *q, size_t len)
+/* All that may be set for the first `len` bytes, 1 to BLOCK. */
+static inline uint64_t block_marks_of(size_t len)
 {
-    return block_differences(p, q) << (64 - len * BLOCK_BITS) == 0;
+    return UINT64_MAX >> (64 - len * BLOCK_BITS);
 }

@@ -30,8 +30,10 @@ struct name {
     const char *ptr;
     uint32_t len;
     uint16_t word, slot;
-    bool in_block;             /* so is all of it, with quotes and a colon that follows at once */
-    uint64_t bit;              /* in that word of the names that an object has had */
+    uint64_t bit;       /* in that word of the names that an object has had */
+    uint64_t first_bit; /* the same if that is the first word, else 0 */
+    uint64_t marks;     /* of a block's bytes, those of it, its quotes and a colon that follows
+                           at once; 0: they are more, or none does */
     struct name *next[LEVELS]; /* by depth */
 };
 
@@ -253,13 +255,15 @@ static struct name *name_of(struct str text)
         return NULL;
     unsigned index = scan.name_count++;
     slots[slot] = (uint16_t)(index + 1);
-    names[index + 1] =
-        (struct name){.ptr = text.ptr,
-                      .len = (uint32_t)text.len,
-                      .slot = (uint16_t)slot,
-                      .in_block = text.len + QUOTES <= BLOCK && text.ptr[text.len + 1] == ':',
-                      .word = (uint16_t)(index / 64),
-                      .bit = UINT64_C(1) << index % 64};
+    bool in_block = text.len + QUOTES <= BLOCK && text.ptr[text.len + 1] == ':';
+    uint64_t bit = UINT64_C(1) << index % 64;
+    names[index + 1] = (struct name){.ptr = text.ptr,
+                                     .len = (uint32_t)text.len,
+                                     .slot = (uint16_t)slot,
+                                     .word = (uint16_t)(index / 64),
+                                     .bit = bit,
+                                     .first_bit = index < 64 ? bit : 0,
+                                     .marks = in_block ? block_marks_of(text.len + QUOTES) : 0};
     return &names[index + 1];
 }
 
@@ -289,22 +293,27 @@ static bool is_any_name(const char *p, const struct name *name)
  * so that there is as much behind it. */
 static inline bool is_name(const char *p, const struct name *name)
 {
-    if (name->in_block && p <= scan.last_block)
-        return block_same(p, name->ptr - 1, name->len + (size_t)QUOTES);
+    if (name->marks != 0 && p <= scan.last_block)
+        return (block_differences(p, name->ptr - 1) & name->marks) == 0;
     return is_any_name(p, name);
+}
+
+static bool note_late_name(const struct name *name)
+{
+    uint64_t *had = &scan.had[scan.depth][name->word];
+    bool before = (*had & name->bit) != 0;
+    *had |= name->bit;
+    return before;
 }
 
 /* Has this object had the name? Now it has. *had: those of the first word, nearly always all. */
 static inline bool note_name(const struct name *name, uint64_t *had)
 {
-    uint64_t before = *had;
-    if (name->word == 0) {
-        *had |= name->bit;
-        return (before & name->bit) != 0;
-    }
-    before = scan.had[scan.depth][name->word];
-    scan.had[scan.depth][name->word] |= name->bit;
-    return (before & name->bit) != 0;
+    if (name->first_bit == 0)
+        return note_late_name(name);
+    bool before = (*had & name->first_bit) != 0;
+    *had |= name->first_bit;
+    return before;
 }
 
 /* ---- objects and arrays ---- */
@@ -368,8 +377,10 @@ static const char *check_object(const char *p, struct name *last)
             } else {
                 p = read_name(p, next);
                 last = *next;
+                if (p == NULL)
+                    return NULL;
             }
-            if (p == NULL || note_name(last, &had))
+            if (note_name(last, &had))
                 return NULL;
             p = check_value(p, last);
             if (p == NULL)

@@ -26,6 +26,19 @@ struct frame {
     int key;           /* stack index of the object's key */
 };
 
+/* A key as it was written, from its quote to its colon. Objects side by side mostly have the same
+ * keys in the same order, and a short key is the same Lua string in each, which lives as long as
+ * the value that is written. */
+struct written_key {
+    const char *text; /* Lua's; NULL: none yet */
+    size_t at, len;   /* in `out` */
+};
+
+enum {
+    KEYS = 32,      /* by their place in the object, and its depth */
+    KEY_BYTES = 40, /* of which Lua has one string alone for the same text */
+};
+
 struct encoder {
     lua_State *L;
     struct buf *out;
@@ -34,6 +47,7 @@ struct encoder {
     const void *array_mark; /* the json.array metatable */
     int depth;
     const struct frame *frame; /* innermost */
+    struct written_key keys[KEYS];
     bool failed;
     char reason[96];
     char path[160];
@@ -109,10 +123,8 @@ static void encode_rest(struct encoder *enc, struct str s, size_t whole)
     buf_add_char(enc->out, '"');
 }
 
-static void encode_string(struct encoder *enc, int index)
+static void encode_text(struct encoder *enc, struct str s)
 {
-    struct str s;
-    s.ptr = lua_tolstring(enc->L, index, &s.len);
     if (buf_reserve(enc->out, s.len + 2) != 0)
         return;
     char *at = enc->out->data + enc->out->len;
@@ -127,6 +139,31 @@ static void encode_string(struct encoder *enc, int index)
     encode_rest(enc, str_skip(s, run), s.len);
 }
 
+static void encode_string(struct encoder *enc, int index)
+{
+    struct str s;
+    s.ptr = lua_tolstring(enc->L, index, &s.len);
+    encode_text(enc, s);
+}
+
+/* `place` tells it from the others of its object. */
+static void encode_key(struct encoder *enc, int index, unsigned place)
+{
+    struct str s;
+    struct written_key *key = &enc->keys[((unsigned)enc->depth * 8 + place) % KEYS];
+    s.ptr = lua_tolstring(enc->L, index, &s.len);
+    if (key->text == s.ptr) {
+        if (buf_reserve(enc->out, key->len) == 0)
+            memcpy(enc->out->data + enc->out->len, enc->out->data + key->at, key->len);
+        enc->out->len += !buf_failed(enc->out) ? key->len : 0;
+        return;
+    }
+    size_t start = enc->out->len;
+    encode_text(enc, s);
+    buf_add_char(enc->out, ':');
+    if (s.len <= KEY_BYTES)
+        *key = (struct written_key){s.ptr, start, enc->out->len - start};
+}
 static void add_newline(struct encoder *enc)
 {
     if (enc->style.indent == 0)
@@ -216,9 +253,9 @@ static void encode_array(struct encoder *enc, int table)
     buf_add_char(enc->out, ']');
 }
 
-/* Writes a member: key and value are on top of the stack, the value is taken off. `frame` is the
- * innermost. */
-static void encode_member(struct encoder *enc, struct frame *frame, bool first)
+/* Writes a member, the one at `place`: key and value are on top of the stack, the value is taken
+ * off. `frame` is the innermost. */
+static void encode_member(struct encoder *enc, struct frame *frame, unsigned place)
 {
     lua_State *L = enc->L;
     if (lua_type(L, -2) != LUA_TSTRING) {
@@ -227,9 +264,8 @@ static void encode_member(struct encoder *enc, struct frame *frame, bool first)
         return;
     }
     frame->key = lua_gettop(L) - 1;
-    add_separator(enc, first);
-    encode_string(enc, -2);
-    buf_add_char(enc->out, ':');
+    add_separator(enc, place == 0);
+    encode_key(enc, -2, place);
     if (enc->style.indent > 0)
         buf_add_char(enc->out, ' ');
     encode_value(enc);
@@ -247,11 +283,11 @@ static void lx_encode_sorted(struct encoder *enc, int table, struct frame *frame
         return;
     }
     enc->frame = frame;
-    for (size_t i = 0; i < count && !enc->failed; i++) {
+    for (unsigned i = 0; i < count && !enc->failed; i++) {
         lua_pushlstring(L, keys[i].ptr, keys[i].len);
         lua_pushvalue(L, -1);
         lua_rawget(L, table);
-        encode_member(enc, frame, i == 0);
+        encode_member(enc, frame, i);
         if (!enc->failed)
             lua_pop(L, 1);
     }
@@ -268,11 +304,10 @@ static void encode_object(struct encoder *enc, int table)
         lua_pop(L, 2);
         lx_encode_sorted(enc, table, &frame);
     } else {
-        bool first = true;
+        unsigned place = 0;
         enc->frame = &frame;
         do {
-            encode_member(enc, &frame, first);
-            first = false;
+            encode_member(enc, &frame, place++);
         } while (!enc->failed && lua_next(L, table));
     }
     enc->frame = frame.up;
@@ -349,9 +384,9 @@ static bool encode_read(struct encoder *enc, int table, struct frame *frame,
     return there;
 }
 
-/* Members besides those of the text. */
+/* Members besides those of the text; `place`: of the first of them. */
 static void encode_set(struct encoder *enc, int table, struct frame *frame,
-                       const struct json_level *level, bool first)
+                       const struct json_level *level, unsigned place)
 {
     lua_State *L = enc->L;
     for (lua_pushnil(L); !enc->failed && lua_next(L, table) != 0;) {
@@ -362,8 +397,7 @@ static void encode_set(struct encoder *enc, int table, struct frame *frame,
             lua_pop(L, 1);
             continue;
         }
-        encode_member(enc, frame, first);
-        first = false;
+        encode_member(enc, frame, place++);
     }
 }
 
@@ -388,7 +422,7 @@ static void encode_object_level(struct encoder *enc, int table, struct json_leve
             lua_settop(enc->L, top);
     }
     if (level->set && !enc->failed)
-        encode_set(enc, table, &frame, level, first);
+        encode_set(enc, table, &frame, level, first ? 0 : 1);
     buf_add_char(enc->out, '}');
     enc->depth--;
     enc->frame = frame.up;
@@ -474,6 +508,8 @@ static bool is_array(struct encoder *enc, int table)
     }
     return marked;
 }
+
+static void encode_table(struct encoder *enc) __attribute__((noinline));
 
 static void encode_table(struct encoder *enc)
 {

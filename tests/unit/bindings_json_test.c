@@ -185,6 +185,32 @@ static void test_encode_style(void **state)
         "true), err)\n");
 }
 
+/* Keys come again in objects side by side: short ones, some to escape, and longer ones than Lua has
+ * one string of; in any order, in objects within. */
+static void test_encode_keys(void **state)
+{
+    (void)state;
+    run("local names = { 'id', 'name', '', 'a\"b', 'gr\\u{fc}', 'n' .. ('x'):rep(39), 'n' .. ('x'):rep(40), 'n' .. ('x'):rep(90) }\n"
+        "local function text(name) return '\"' .. name:gsub('\"', '\\\\\"') .. '\":' end\n"
+        "for _, style in ipairs { {}, { sort_keys = true } } do\n"
+        "  for round = 1, 200 do\n"
+        "    local list, want = {}, {}\n"
+        "    for i = 1, 5 do\n"
+        "      local a, b, c = math.random(#names), math.random(#names), math.random(#names)\n"
+        "      list[i] = { [names[a] .. ''] = { [names[b]] = { [names[c]] = i } } }\n"
+        "      want[i] = '{' .. text(names[a]) .. '{' .. text(names[b]) .. '{' .. text(names[c]) .. i .. '}}}'\n"
+        "    end\n"
+        "    local got = json.encode(list, style)\n"
+        "    assert(got == '[' .. table.concat(want, ',') .. ']', got)\n"
+        "  end\n"
+        "  local rows = {}\n"
+        "  for i = 1, 50 do rows[i] = {} for n, name in ipairs(names) do rows[i][name .. i % 3] = n end end\n"
+        "  for i, row in ipairs(json.decode(json.encode(rows, style))) do\n"
+        "    for n, name in ipairs(names) do assert(row[name .. i % 3] == n) end\n"
+        "  end\n"
+        "end\n");
+}
+
 static void test_decode(void **state)
 {
     (void)state;
@@ -438,12 +464,19 @@ static void test_array(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encode),         cmocka_unit_test(test_encode_refuses),
-        cmocka_unit_test(test_encode_depth),   cmocka_unit_test(test_encode_bounded),
-        cmocka_unit_test(test_encode_style),   cmocka_unit_test(test_decode),
-        cmocka_unit_test(test_decode_refuses), cmocka_unit_test(test_decode_prefixes),
-        cmocka_unit_test(test_decode_depth),   cmocka_unit_test(test_numbers_round_trip),
-        cmocka_unit_test(test_out_of_memory),  cmocka_unit_test(test_array),
+        cmocka_unit_test(test_encode),
+        cmocka_unit_test(test_encode_refuses),
+        cmocka_unit_test(test_encode_depth),
+        cmocka_unit_test(test_encode_bounded),
+        cmocka_unit_test(test_encode_style),
+        cmocka_unit_test(test_encode_keys),
+        cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_decode_refuses),
+        cmocka_unit_test(test_decode_prefixes),
+        cmocka_unit_test(test_decode_depth),
+        cmocka_unit_test(test_numbers_round_trip),
+        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_array),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -182,10 +182,11 @@ void server_mark_dirty(struct conn *conn);
 /* The connection has sent its share, and has more: it has another turn after all who have not, and
  * after those of its kind who wait. The loop gives them but a part of its time. */
 void server_mark_bulk(struct conn *conn);
-/* So many bytes of this exchange wait for its client; it has sent or taken some; has it lately? */
+/* So many bytes of this exchange wait for its client; it has sent or taken some; was that lately?
+ */
 void server_hold(struct server *server, struct exchange *ex, size_t bytes);
 void server_moved(struct server *server, struct exchange *ex);
-bool server_is_moving(struct server *server, const struct exchange *ex);
+bool server_is_moving(struct server *server, uint64_t moved_at);
 /* For every handle that was counted in server->handles, when it has closed. */
 void server_handle_closed(struct server *server);
 void server_conn_closed(struct server *server);

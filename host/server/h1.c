@@ -267,7 +267,7 @@ static void sink_stream_abort(struct exchange *ex)
 /* The front may be about to take more; who waits behind another has time. */
 static bool is_moving(const struct h1 *h1, const struct exchange *ex)
 {
-    return server_is_moving(h1->conn->server, ex) ||
+    return server_is_moving(h1->conn->server, ex->holding.moved_at) ||
            (ex == h1_front(h1) && conn_can_move(h1->conn, ex == h1->reading ? POLLIN : POLLOUT));
 }
 

@@ -179,12 +179,21 @@ static void sink_stream_abort(struct exchange *ex)
     h2_stream_more(ex);
 }
 
-/* A peer gives windows by what it sends. */
+/* A peer gives windows by what it sends. Where the stream's is open, and the peer takes something
+ * of the others, it is their turn. */
+static bool is_moving(const struct h2_stream *s)
+{
+    struct server *server = s->h2->conn->server;
+    return server_is_moving(server, s->ex->holding.moved_at) ||
+           (server_is_moving(server, s->h2->moved_at) &&
+            nghttp2_session_get_stream_remote_window_size(s->h2->session, s->id) > 0);
+}
+
 static bool sink_give_up(struct exchange *ex)
 {
     struct h2_stream *s = ex->conn;
     struct conn *conn = s->h2->conn;
-    if (server_is_moving(conn->server, ex))
+    if (is_moving(s))
         return false;
     if (s->reading && !s->submitted && ex->body != NULL) {
         h2_hold(s, 0);

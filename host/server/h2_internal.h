@@ -41,6 +41,7 @@ struct h2 {
     unsigned late_count;
     unsigned requests, broken; /* streams in all; those that ended before their answer */
     size_t held;               /* bytes of answers that wait */
+    uint64_t moved_at;         /* of server_now: when the peer last took some of one */
     bool draining;
 };
 

@@ -43,6 +43,7 @@ static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *out, size_
         exchange_put(ex, count);
         h2_hold(s, exchange_holds(ex));
         ex->bytes_sent += count;
+        s->h2->moved_at = server_now(server);
         server_moved(server, ex);
     }
     if (count == rest.len && exchange_is_complete(ex) && !s->cut)

@@ -63,9 +63,9 @@ void server_moved(struct server *server, struct exchange *ex)
     holding_moved(&server->holdings, &ex->holding, server_now(server));
 }
 
-bool server_is_moving(struct server *server, const struct exchange *ex)
+bool server_is_moving(struct server *server, uint64_t moved_at)
 {
-    return server_now(server) - ex->holding.moved_at < STILL_MS;
+    return server_now(server) - moved_at < STILL_MS;
 }
 
 /* ---- how many there are ---- */

@@ -3,7 +3,9 @@
 
 #include "failing_malloc.h"
 
-enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, END_STREAM = 1, END_HEADERS = 4 };
+enum { DATA = 0, HEADERS = 1, RST_STREAM = 3, SETTINGS = 4, WINDOW_UPDATE = 8 };
+enum { END_STREAM = 1, END_HEADERS = 4 };
+enum { MIB = 1024 * 1024 };
 enum { STREAMS_MAX = 200000 }; /* which take longer than any body may */
 
 struct h2_client {
@@ -155,11 +157,62 @@ static void test_a_refusal_without_memory_is_seen(void **state)
     stop(f);
 }
 
+/* With less memory for clients than so many answers need, each of which has a window of its own,
+ * and takes part in that of the connection. */
+static struct fixture *start_full(struct h2_client *h, uint32_t streams, size_t memory)
+{
+    struct server_limits limits = patient_limits();
+    limits.memory = memory;
+    struct fixture *f = start_h2(limits);
+    *h = connect_h2(f);
+    for (uint32_t i = 0; i < streams; i++) {
+        send_request(h, 2 * i + 1, END_STREAM, "GET", STR("/big"));
+        send_frame(h, WINDOW_UPDATE, 0, 2 * i + 1, (struct str){"\0\x10\0\0", 4});
+    }
+    AWAIT(f, f->requests == streams && h->c->in.len > 65535);
+    return f;
+}
+
+/* Time in which the server itself did not turn is nobody's. */
+static void test_who_could_not_move_is_not_given_up(void **state)
+{
+    (void)state;
+    struct h2_client h;
+    struct fixture *f = start_full(&h, 1, MIB);
+    usleep(700000);
+    for (int i = 0; i < 2; i++)
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    assert_int_equal(server_stats(f->server).given_up, 0);
+    AWAIT(f, server_stats(f->server).given_up == 1);
+    client_close(h.c);
+    stop(f);
+}
+
+/* Nobody who has a window of his own stands still while the others of his connection take theirs.
+ */
+static void test_a_stream_waits_for_its_turn(void **state)
+{
+    (void)state;
+    struct h2_client h;
+    struct fixture *f = start_full(&h, 3, 11 * MIB);
+    for (int i = 0; i < 8; i++) {
+        uint64_t until = uv_hrtime() + 300000000;
+        AWAIT(f, uv_hrtime() > until);
+        send_frame(&h, WINDOW_UPDATE, 0, 0, (struct str){"\0\0\x40\0", 4}); /* one frame */
+    }
+    assert_int_equal(server_stats(f->server).given_up, 0);
+    AWAIT(f, server_stats(f->server).given_up > 0);
+    client_close(h.c);
+    stop(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_body_is_late_among_other_requests),
         cmocka_unit_test(test_a_refusal_without_memory_is_seen),
+        cmocka_unit_test(test_who_could_not_move_is_not_given_up),
+        cmocka_unit_test(test_a_stream_waits_for_its_turn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "bindings/jwt_internal.h"
 #include "issuer/token_wait.h"
+#include "json/dump.h"
 #include "run/await.h"
 #include "run/claims_table.h"
 #include "run/invocation.h"
@@ -103,10 +104,12 @@ static void lx_tell_verdict(lua_State *L, struct hook *hook, const struct verdic
     unsigned call = lx_told_begin(L, hook, "jwt.verify");
     struct buf *out = hook_text(hook);
     if (verdict->status == VERIFY_OK) {
-        char *text = json_dumps(verdict->claims->json, JSON_COMPACT);
+        struct buf text = BUF_INIT;
+        dump_json(&text, verdict->claims->json, JSON_COMPACT);
         buf_add_str(out, STR("{\"claims\":"));
-        redact_add_json(hook->redact, str_from(text), out);
-        free(text);
+        redact_add_json(hook->redact, buf_str(&text), out);
+        out->failed |= buf_failed(&text);
+        buf_free(&text);
     } else if (verdict->status == VERIFY_REFUSED) {
         buf_printf(out, "{\"code\":\"%s\",\"text\":", verdict->code);
         redact_add_text(hook->redact, verdict->text, LIMIT_JOURNAL_TEXT, out);
@@ -136,7 +139,7 @@ static void lx_read_verdict(lua_State *L, struct hook *hook, const struct jwt_ve
                                 .verifier = v->verifiers};
     if (claims == NULL)
         return;
-    char *text = json_dumps(claims, JSON_COMPACT);
+    char *text = dump_json_text(claims, JSON_COMPACT);
     judged =
         text != NULL ? claims_new(json_deep_copy(claims), str_from(text), ALG_RS256, false) : NULL;
     free(text);

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "bindings/bindings.h"
 #include "bindings/json.h"
+#include "json/dump.h"
 #include "lua/lazy.h"
 #include "run/await.h"
 #include "lua/json_lazy.h"
@@ -212,12 +213,9 @@ static void read_value(const json_t *value, struct store_request *r)
         r->status = STORE_DAMAGED;
     if (r->found != STORE_JSON)
         return;
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-    if (text == NULL)
+    dump_json(&r->out, value, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (buf_failed(&r->out))
         r->status = STORE_DAMAGED;
-    else
-        buf_add_str(&r->out, str_from(text));
-    free(text);
 }
 
 static const json_t *lx_read_answer(lua_State *L, struct hook *hook, struct kv_op *waiter)

@@ -1,6 +1,6 @@
 -- Folder = layer: fails when a file includes, or calls, what its room may not see (docs/architecture.md),
 -- when a library's header is included where it does not belong, when files need each other in a circle, and when a
--- name is exported that does not tell where it is from.
+-- name is exported that does not tell where it is from; and when a function of a library is called that loses something.
 --
 --   lua5.4 tools/layers.lua [FOLDER]     FOLDER: of the object files; without it only includes are checked
 
@@ -59,6 +59,14 @@ local owned = {
                  "^host/sql/", "^host/lua/", "^host/debug/", "^host/run/", "^host/app/", "^host/process/",
                  "^host/cli/", "^host/main%.c$", "^bindings/" } },
 }
+
+-- functions of libraries that are not called, and what is there in their place
+local refused = {
+  json_dumps = "json/dump.h, as it leaves out what it has no memory for",
+  json_loads = "json/strict.h, as it leaves out what it has no memory for",
+  json_loadb = "json/strict.h, as it leaves out what it has no memory for",
+}
+local WATCHED = "host/json/strict.c" -- which looks after it
 
 local faults = 0
 local function fault(place, format, ...)
@@ -132,6 +140,9 @@ local function links(folder, sources)
       local kind, name = line:match("(%a) (%S+)$")
       if kind == "U" then
         table.insert(wanted[source], name)
+        if refused[name] and source ~= WATCHED then
+          fault(source, "calls %s; in its place stands %s", name, refused[name])
+        end
       elseif kind and kind:match("[TDBRVC]") then
         defined[name] = source
       end

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "http/target.h"
 #include "journal/journal_reader.h"
+#include "json/strict.h"
 #include "lua/seed.h"
 #include "run/rerun.h"
 
@@ -345,7 +346,7 @@ static void start(struct trial *t)
 {
     const char *line = t->reading->lines[t->next++];
     t->before = false;
-    t->record = json_loads(line, JSON_ALLOW_NUL, NULL);
+    t->record = strict_json_watched(str_from(line), JSON_ALLOW_NUL, NULL);
     if (t->record == NULL)
         leave_out(t);
     else

@@ -1,8 +1,8 @@
 #include "app/job_request.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
+#include "json/dump.h"
 #include "json/strict.h"
 #include "store/job.h"
 
@@ -30,17 +30,17 @@ static void add_optional(struct buf *out, struct str text)
 /* As they came, where that is known. */
 static void add_claims(struct buf *out, const struct claims *claims)
 {
-    char *made = NULL;
+    struct buf made = BUF_INIT;
     struct str text = {NULL, 0};
-    if (claims != NULL && claims->text_len > 0)
+    if (claims != NULL && claims->text_len > 0) {
         text = (struct str){claims->text, claims->text_len};
-    else if (claims != NULL)
-        text = str_from(made = json_dumps(claims->json, JSON_COMPACT));
-    if (claims != NULL && text.ptr == NULL)
-        out->failed = true;
-    else
-        add_text(out, text);
-    free(made);
+    } else if (claims != NULL) {
+        dump_json(&made, claims->json, JSON_COMPACT);
+        text = buf_str(&made);
+    }
+    out->failed |= buf_failed(&made);
+    add_text(out, text);
+    buf_free(&made);
 }
 
 void job_request_write(struct buf *out, const struct exchange *ex, struct str path,

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <jansson.h>
 
+#include "json/dump.h"
+
 #define WELL_KNOWN "/.well-known/oauth-protected-resource"
 
 /* ---- identifiers ---- */
@@ -204,7 +206,7 @@ static int set_headers(struct exchange *ex, bool preflight)
 static void send_document(struct exchange *ex, const struct document *doc, struct str resource)
 {
     json_t *root = make_document(doc, resource);
-    char *text = json_dumps(root, JSON_COMPACT);
+    char *text = dump_json_text(root, JSON_COMPACT);
     struct str body = text != NULL ? arena_copy(&ex->arena, str_from(text)) : (struct str){NULL, 0};
     free(text);
     json_decref(root);

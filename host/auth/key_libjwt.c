@@ -24,6 +24,7 @@
 #include <strings.h>
 
 #include "auth/base64url.h"
+#include "json/dump.h"
 #include "json/strict.h"
 #include "base/limits.h"
 
@@ -163,7 +164,7 @@ int key_libjwt_verify(struct key *key, enum alg alg, struct str input, struct st
 
 static int fill(jwt_t *jwt, enum alg alg, struct str pem, const json_t *header, const char *claims)
 {
-    char *text = json_dumps(header, JSON_COMPACT);
+    char *text = dump_json_text(header, JSON_COMPACT);
     int rc = text != NULL ? jwt_add_headers_json(jwt, text) : ENOMEM;
     free(text);
     if (rc == 0)

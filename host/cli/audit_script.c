@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "auth/token.h"
+#include "json/dump.h"
+#include "json/strict.h"
 #include "lua/own_script.h"
 
 static const char KEY[] = "luafn.audit.key";
@@ -30,13 +32,11 @@ static int push_scratch(lua_State *L)
 /* Of a value that is ours to release; NULL: nil. */
 static int push_json(lua_State *L, json_t *json)
 {
-    char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
-    json_decref(json);
-    if (text == NULL)
+    if (json == NULL)
         return 0;
     buf_clear(&scratch);
-    buf_add_str(&scratch, str_from(text));
-    free(text);
+    dump_json(&scratch, json, JSON_COMPACT);
+    json_decref(json);
     return push_scratch(L);
 }
 
@@ -126,7 +126,7 @@ static int l_sign(lua_State *L)
     struct key *key = check_key(L, 1);
     enum alg alg = alg_parse(check_text(L, 2));
     struct str header_text = check_text(L, 3), claims = check_text(L, 4);
-    json_t *header = json_loadb(header_text.ptr, header_text.len, 0, NULL);
+    json_t *header = strict_json_watched(header_text, 0, NULL);
     buf_clear(&scratch);
     int rc = header != NULL ? key_sign(key, alg, header, claims, &scratch, &err) : -EINVAL;
     json_decref(header);
@@ -138,7 +138,7 @@ static int l_with(lua_State *L)
 {
     struct str object = check_text(L, 1), text = check_text(L, 3);
     const char *name = luaL_checkstring(L, 2);
-    json_t *json = json_loadb(object.ptr, object.len, 0, NULL);
+    json_t *json = strict_json_watched(object, 0, NULL);
     if (json_object_set_new(json, name, json_stringn(text.ptr, text.len)) == 0)
         return push_json(L, json);
     json_decref(json);
@@ -149,7 +149,7 @@ static int l_with(lua_State *L)
 static int l_member(lua_State *L)
 {
     struct str object = check_text(L, 1);
-    json_t *json = json_loadb(object.ptr, object.len, 0, NULL);
+    json_t *json = strict_json_watched(object, 0, NULL);
     const json_t *text = json_object_get(json, luaL_checkstring(L, 2));
     buf_clear(&scratch);
     buf_add(&scratch, json_string_value(text), json_string_length(text));
@@ -207,7 +207,7 @@ static int l_kid_of(lua_State *L)
 static void push_member(lua_State *L, const struct audit *a, const char *name)
 {
     struct str body = buf_str(&a->answer.body);
-    json_t *frame = json_loadb(body.ptr, body.len, 0, NULL);
+    json_t *frame = strict_json_watched(body, 0, NULL);
     const char *text = json_string_value(json_object_get(frame, name));
     buf_clear(&scratch);
     buf_add_str(&scratch, str_from(text != NULL ? text : ""));

@@ -8,6 +8,7 @@
 #include "cli/load.h"
 #include "cli/dev_place.h"
 #include "issuer/issuer_store.h"
+#include "json/strict.h"
 
 /* ---- routes ---- */
 
@@ -238,7 +239,7 @@ static void ask_discovery(struct audit *a)
     if (!fetch(a, arena_printf(&a->arena, "%.*s/.well-known/openid-configuration",
                                STR_ARG(a->origin))))
         return;
-    json_t *document = json_loadb(a->answer.body.data, a->answer.body.len, 0, NULL);
+    json_t *document = strict_json_watched(buf_str(&a->answer.body), 0, NULL);
     const char *issuer = json_string_value(json_object_get(document, "issuer"));
     const char *found = json_string_value(json_object_get(document, "jwks_uri"));
     if (issuer != NULL && a->issuer.ptr == NULL)

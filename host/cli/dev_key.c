@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "json/dump.h"
 #include "lua/script.h"
 
 static const char NEXT[] = "next";
@@ -132,11 +133,10 @@ int dev_key_write_set(const char *config_file, struct buf *out)
             find_file(config_file, ALG_RS256, NEXT, path, sizeof(path)))
             rc = add_public(path, ALG_RS256, keys);
     }
-    char *text = rc == 0 ? json_dumps(keys, JSON_COMPACT) : NULL;
+    buf_add_str(out, STR("{\"keys\":"));
+    if (rc == 0)
+        dump_json(out, keys, JSON_COMPACT);
+    buf_add_str(out, STR("}\n"));
     json_decref(keys);
-    if (text == NULL)
-        return -ENOMEM;
-    buf_printf(out, "{\"keys\":%s}\n", text);
-    free(text);
-    return buf_failed(out) ? -ENOMEM : 0;
+    return rc != 0 || buf_failed(out) ? -ENOMEM : 0;
 }

@@ -26,6 +26,8 @@
 #include "http/target.h"
 #include "issuer/introspection.h"
 #include "issuer/token_wait.h"
+#include "json/dump.h"
+#include "json/strict.h"
 
 struct session {
     uv_loop_t loop;
@@ -175,8 +177,8 @@ static void print_rows(const struct explain *e)
 /* The answer's text repeats what the token says: as ASCII, so that no terminal obeys it. */
 static void print_answer(const struct session *s)
 {
-    json_t *body = json_loadb(s->ex->res.body.ptr, s->ex->res.body.len, 0, NULL);
-    char *text = body != NULL ? json_dumps(body, JSON_ENSURE_ASCII | JSON_COMPACT) : NULL;
+    json_t *body = strict_json_watched(s->ex->res.body, 0, NULL);
+    char *text = body != NULL ? dump_json_text(body, JSON_ENSURE_ASCII | JSON_COMPACT) : NULL;
     printf("refused: %d %s\n", s->ex->res.status, text != NULL ? text : "");
     free(text);
     json_decref(body);

@@ -10,6 +10,7 @@
 #include "auth/revoked.h"
 #include "auth/shown.h"
 #include "base/limits.h"
+#include "json/dump.h"
 #include "json/strict.h"
 
 enum { VALUE_BYTES = 120 };
@@ -30,7 +31,7 @@ struct str explain_value(struct arena *arena, const json_t *value)
 {
     if (value == NULL)
         return STR("none");
-    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_COMPACT);
+    char *text = dump_json_text(value, JSON_ENCODE_ANY | JSON_ENSURE_ASCII | JSON_COMPACT);
     struct str whole = str_from(text != NULL ? text : "?");
     struct str shown = whole.len <= VALUE_BYTES
                            ? arena_copy(arena, whole)

@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "journal/journal_reader.h"
+#include "json/strict.h"
 #include "lua/tree.h"
 
 bool journal_view_is_status(const char *text)
@@ -30,7 +31,7 @@ void journal_view_open(lua_State *L)
 
 void journal_view_push(lua_State *L, struct str line)
 {
-    json_t *tree = json_loadb(line.ptr, line.len, JSON_ALLOW_NUL, NULL);
+    json_t *tree = strict_json_watched(line, JSON_ALLOW_NUL, NULL);
     if (json_is_object(tree))
         tree_push(L, tree);
     else

@@ -5,6 +5,7 @@
 
 #include "base/base64.h"
 #include "http/response.h"
+#include "json/strict.h"
 
 static int out_of_memory(struct err *err)
 {
@@ -44,7 +45,7 @@ static enum lambda_form form_of(const json_t *root)
 
 void lambda_event_read(struct lambda_event *event, struct str text)
 {
-    event->root = json_loadb(text.ptr != NULL ? text.ptr : "", text.len, JSON_ALLOW_NUL, NULL);
+    event->root = strict_json_watched(text, JSON_ALLOW_NUL, NULL);
     event->form = event->root != NULL ? form_of(event->root) : LAMBDA_UNKNOWN;
 }
 

@@ -7,6 +7,7 @@
 #include "cli/dev_key.h"
 #include "cli/local.h"
 #include "http/target.h"
+#include "json/dump.h"
 
 static int out_of_memory(struct err *err)
 {
@@ -272,7 +273,7 @@ int local_token(struct local *local, const struct function *function, json_t *cl
     int rc = claims != NULL ? add_defaults(local, verifier, claims, err) : out_of_memory(err);
     if (rc == 0 && (key = find_key(local, verifier, &alg, err)) == NULL)
         rc = -EINVAL;
-    char *text = rc == 0 ? json_dumps(claims, JSON_COMPACT) : NULL;
+    char *text = rc == 0 ? dump_json_text(claims, JSON_COMPACT) : NULL;
     if (rc == 0)
         rc = text != NULL ? key_sign(key, alg, NULL, str_from(text), out, err) : out_of_memory(err);
     free(text);

@@ -19,6 +19,8 @@
 #include "cli/replay_debug.h"
 #include "cli/replay_test.h"
 #include "journal/journal_reader.h"
+#include "json/dump.h"
+#include "json/strict.h"
 #include "lua/seed.h"
 #include "run/task.h"
 
@@ -42,7 +44,9 @@ static bool find(void *arg, struct str line)
     if (!journal_is_record(line, str_from(r->id)))
         return true;
     char *copy = strndup(line.ptr, line.len);
-    json_t *record = copy != NULL ? json_loadb(copy, line.len, JSON_ALLOW_NUL, NULL) : NULL;
+    json_t *record = copy != NULL
+                         ? strict_json_watched((struct str){copy, line.len}, JSON_ALLOW_NUL, NULL)
+                         : NULL;
     double time = json_number_value(json_object_get(record, "time"));
     if (record != NULL && (r->record == NULL || time > r->newest)) {
         json_decref(r->record);
@@ -124,7 +128,7 @@ static int mend_record(struct replay *r, const struct rerun *run)
              json_object_set_new(r->record, "status", json_integer(run->ex->res.status)) |
              json_object_set_new(answer, "body", body != NULL ? body : json_null());
     (void)json_object_del(r->record, "fault");
-    char *line = rc == 0 ? json_dumps(r->record, JSON_COMPACT) : NULL;
+    char *line = rc == 0 ? dump_json_text(r->record, JSON_COMPACT) : NULL;
     if (line == NULL)
         return out_of_memory();
     free(r->line);

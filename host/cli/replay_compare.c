@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
+#include "json/dump.h"
 
 enum { SHOWN = 300 };
 
@@ -39,7 +40,7 @@ static void print_json(const struct comparison *c, struct str divergence)
         rc |= json_object_set_new(out, "status", json_integer(c->run->ex->res.status)) |
               json_object_set_new(out, "body", body != NULL ? body : json_null()) |
               json_object_set(out, "differences", c->list);
-    char *text = rc == 0 ? json_dumps(out, JSON_COMPACT) : NULL;
+    char *text = rc == 0 ? dump_json_text(out, JSON_COMPACT) : NULL;
     puts(text != NULL ? text : "{\"fault\":\"out of memory\"}");
     free(text);
     json_decref(out);

@@ -7,6 +7,7 @@
 #include "base/embedded.h"
 #include "bindings/bindings.h"
 #include "cli/test_internal.h"
+#include "json/strict.h"
 #include "lua/guard.h"
 #include "lua/lazy.h"
 #include "run/invocation.h"
@@ -196,7 +197,7 @@ static int l_token(lua_State *L)
     const struct function *function = lua_gettop(L) > 1 && name.ptr != NULL
                                           ? deployment_find(test_now->local.app.current, name)
                                           : NULL;
-    json_t *claims = json_loadb(text.ptr, text.len, 0, NULL);
+    json_t *claims = strict_json_watched(text, 0, NULL);
     buf_clear(&token);
     if (local_token(&test_now->local, function, claims, &token, &err) != 0)
         return luaL_error(L, "t.token: %s", err.text);

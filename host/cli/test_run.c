@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "cli/test_internal.h"
+#include "json/strict.h"
 
 /* A test may try more than a request: processor time, in seconds. */
 enum { TEST_CPU = 30 };
@@ -150,7 +151,7 @@ static void judge_answer(struct file_run *run, struct test_case *test,
     if (call->ex->res.status == 200 || test->failure.len > 0)
         return;
     struct str body = local_body(call);
-    json_t *answer = json_loadb(body.ptr, body.len, 0, NULL);
+    json_t *answer = strict_json_watched(body, 0, NULL);
     const char *type = json_string_value(json_object_get(answer, "errorType"));
     const char *text = json_string_value(json_object_get(answer, "errorMessage"));
     if (call->ex->res.status == 504)

@@ -9,6 +9,8 @@
 #include "cli/dev_key.h"
 #include "cli/dev_place.h"
 #include "config/env.h"
+#include "json/dump.h"
+#include "json/strict.h"
 
 struct token_options {
     const char *config_file, *subject, *scope, *expires, *algorithm, *issuer, *secret, *type;
@@ -49,7 +51,8 @@ static int add_claim(json_t *claims, const char *text)
     if (equals == NULL || equals == text)
         return cli_usage(&command_token, "--claim is NAME=JSON, not '%s'", text);
     size_t len = (size_t)(equals - text);
-    json_t *value = json_loads(equals + 1, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    json_t *value =
+        strict_json_watched(str_from(equals + 1), JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
     if (value == NULL)
         return cli_usage(
             &command_token,
@@ -129,7 +132,7 @@ static int print_token(struct key *key, enum alg alg, const char *type, const js
     struct err err = {.text = "out of memory"};
     struct buf out = BUF_INIT;
     json_t *header = type != NULL ? json_pack("{s:s}", "typ", type) : NULL;
-    char *text = json_dumps(claims, JSON_COMPACT);
+    char *text = dump_json_text(claims, JSON_COMPACT);
     int rc = text == NULL || (type != NULL && header == NULL) ? -1 : 0;
     if (rc == 0)
         rc = key_sign(key, alg, header, str_from(text), &out, &err);

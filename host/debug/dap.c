@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "debug/dap_internal.h"
+#include "json/dump.h"
+#include "json/strict.h"
 
 /* ---- messages ---- */
 
@@ -17,7 +19,7 @@ static void send_message(struct dap *dap, json_t *message)
 {
     if (message != NULL)
         (void)json_object_set_new(message, "seq", json_integer(++dap->seq));
-    char *text = message != NULL ? json_dumps(message, JSON_COMPACT) : NULL;
+    char *text = message != NULL ? dump_json_text(message, JSON_COMPACT) : NULL;
     json_decref(message);
     if (text != NULL)
         dap->send(dap->arg, str_from(text));
@@ -370,7 +372,7 @@ static void go_on(struct dap *dap)
 
 bool dap_take(struct dap *dap, struct str message)
 {
-    json_t *request = json_loadb(message.ptr, message.len, 0, NULL);
+    json_t *request = strict_json_watched(message, 0, NULL);
     const char *command = json_string_value(json_object_get(request, "command"));
     json_t *body = json_object();
     if (command == NULL || body == NULL || strcmp(dap_text(request, "type"), "request") != 0) {

@@ -6,6 +6,7 @@
 #include "auth/claims.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "json/dump.h"
 
 struct slice {
     uint64_t end_ns, took_ns;
@@ -281,13 +282,13 @@ static void add_claims(struct record *r, struct buf *out)
 {
     if (r->claims == NULL)
         return;
-    char *text = json_dumps(r->claims->json, JSON_COMPACT);
-    if (text == NULL)
-        return;
+    struct buf text = BUF_INIT;
+    dump_json(&text, r->claims->json, JSON_COMPACT);
     add_text(r, "user", r->claims->subject, out);
     buf_add_str(out, STR(",\"claims\":"));
-    redact_add_json(r->hook.redact, str_from(text), out);
-    free(text);
+    redact_add_json(r->hook.redact, buf_str(&text), out);
+    out->failed |= buf_failed(&text);
+    buf_free(&text);
 }
 
 static void add_job(struct record *r, struct buf *out)

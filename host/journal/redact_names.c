@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json/strict.h"
+
 enum { NEST_MAX = 8, NAME_MAX_BYTES = 128 };
 
 struct redact_names *redact_names_new(const struct str *list, unsigned count)
@@ -191,7 +193,7 @@ static bool walk_wrapped(struct walk *w, size_t end, unsigned depth)
     struct str token = {w->text.ptr + w->at, end - w->at};
     if (depth >= NEST_MAX || str_find_text(token, STR("\\\"")) == token.len)
         return false;
-    json_t *value = json_loadb(token.ptr, token.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    json_t *value = strict_json_watched(token, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     if (!json_is_string(value)) {
         json_decref(value);
         return false;

@@ -8,6 +8,8 @@
 #include "base/limits.h"
 #include "base/list.h"
 #include "http/exchange.h"
+#include "json/dump.h"
+#include "json/strict.h"
 
 struct call {
     const char *name, *place; /* of the record */
@@ -100,7 +102,7 @@ static bool same_arguments(const struct call *recorded, struct str arguments)
 {
     if (arguments.len == 0)
         return recorded->arguments == NULL;
-    json_t *now = json_loadb(arguments.ptr, arguments.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    json_t *now = strict_json_watched(arguments, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     bool same = now != NULL && recorded->arguments != NULL &&
                 json_equal(now, (json_t *)(uintptr_t)recorded->arguments) == 1;
     json_decref(now);
@@ -119,7 +121,7 @@ static void tell_other_call(struct replayer *r, const struct hook_call *call,
                                : STR(", where the record has no more calls"));
     } else {
         char *arguments = recorded->arguments != NULL
-                              ? json_dumps(recorded->arguments, JSON_COMPACT | JSON_ENCODE_ANY)
+                              ? dump_json_text(recorded->arguments, JSON_COMPACT | JSON_ENCODE_ANY)
                               : NULL;
         buf_printf(&text, ", where the record has %s(%s) at %s", recorded->name,
                    arguments != NULL ? arguments : "",

@@ -20,7 +20,7 @@ json_t *strict_json_load_wide(struct str text, size_t flags, const char **why)
 
 /* json_loadb() without two faults of jansson 2.14; NULL then, errno ENOMEM or EINVAL. Where memory
  * runs out it goes on without the characters that it had none for, and returns a value that nobody
- * wrote (json_dumps() does the same; json_dumpb() does not). And a NUL behind a number is left out:
+ * wrote (json_dumps() does the same: see dump.h). And a NUL behind a number is left out:
  * a text with a NUL anywhere is refused, as RFC 8259 has none. */
 json_t *strict_json_watched(struct str text, size_t flags, json_error_t *error)
     __attribute__((warn_unused_result));

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "http/date.h"
 #include "http/encoding.h"
+#include "json/strict.h"
 #include "otlp/otlp_metrics.h"
 
 /* Of one request. */
@@ -243,7 +244,7 @@ static const char *fault_of(const struct otlp_target *target, struct str body)
         return NULL;
     if (!target->json)
         return body.ptr[0] != 0x0a ? nonsense : body.len > 2 ? partial : NULL;
-    json_t *answer = json_loadb(body.ptr, body.len, 0, NULL);
+    json_t *answer = strict_json_watched(body, 0, NULL);
     const json_t *told = json_object_get(answer, "partialSuccess");
     const char *fault = !json_is_object(answer)      ? nonsense
                         : json_object_size(told) > 0 ? partial

@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "journal/hook.h"
+#include "json/dump.h"
+#include "json/strict.h"
 #include "otlp/trace_url.h"
 
 enum { TRACE_BYTES = 16, SPAN_BYTES = 8 };
@@ -135,9 +137,8 @@ static struct str keep_member(struct trace *t, const json_t *object, const char 
 
 static void read_arguments(struct trace *t, struct open_span *span, struct str json)
 {
-    json_t *args = json.len > 0
-                       ? json_loadb(json.ptr, json.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL)
-                       : NULL;
+    json_t *args =
+        json.len > 0 ? strict_json_watched(json, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL) : NULL;
     if (strcmp(span->name, "fetch") == 0) {
         span->what = keep_member(t, args, "url");
         span->method = keep_member(t, args, "method");
@@ -218,7 +219,7 @@ static void write_other(struct trace *t, const struct open_span *span, const jso
 static void end_span(struct trace *t, const struct open_span *span, struct str json)
 {
     bool is_fetch = strcmp(span->name, "fetch") == 0;
-    json_t *answer = json.len > 0 ? json_loadb(json.ptr, json.len, JSON_ALLOW_NUL, NULL) : NULL;
+    json_t *answer = json.len > 0 ? strict_json_watched(json, JSON_ALLOW_NUL, NULL) : NULL;
     size_t mark = open_span(t, span->id, t->id, is_fetch ? span->method : str_from(span->name),
                             strcmp(span->name, "sleep") == 0 ? INTERNAL : CLIENT, span->began_ns,
                             clock_monotonic_ns());
@@ -293,7 +294,7 @@ static void write_fields(struct trace *t, struct str fields)
     struct buf *text = hook_text(&t->hook);
     redact_add_json(t->hook.redact, fields, text);
     json_t *object =
-        buf_failed(text) ? NULL : json_loadb(text->data, text->len, JSON_ALLOW_NUL, NULL);
+        buf_failed(text) ? NULL : strict_json_watched(buf_str(text), JSON_ALLOW_NUL, NULL);
     const char *key;
     json_t *value;
     json_object_foreach(object, key, value)
@@ -303,7 +304,7 @@ static void write_fields(struct trace *t, struct str fields)
             continue;
         }
         char *json =
-            json_is_string(value) ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+            json_is_string(value) ? NULL : dump_json_text(value, JSON_COMPACT | JSON_ENCODE_ANY);
         const struct str one =
             json != NULL ? str_from(json)
                          : (struct str){json_string_value(value), json_string_length(value)};

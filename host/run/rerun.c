@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json/dump.h"
 #include "lua/told.h"
 #include "run/invocation.h"
 
@@ -105,7 +106,7 @@ static int make_request(struct rerun *r, const struct services *services, struct
 static int make_claims(struct rerun *r, struct err *err)
 {
     const json_t *claims = json_object_get(r->record, "claims");
-    char *text = claims != NULL ? json_dumps(claims, JSON_COMPACT) : NULL;
+    char *text = claims != NULL ? dump_json_text(claims, JSON_COMPACT) : NULL;
     if (text == NULL)
         return claims == NULL ? 0 : out_of_memory(err);
     r->claims = claims_new(json_deep_copy(claims), str_from(text), ALG_RS256, false);

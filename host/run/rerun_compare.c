@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "json/dump.h"
+#include "json/strict.h"
 #include "run/outcome.h"
 #include "run/rerun.h"
 
@@ -24,7 +26,7 @@ static void differ(const struct comparison *c, const char *what, const char *was
 
 static json_t *parse(const char *text, size_t len)
 {
-    json_t *value = json_loadb(text, len, JSON_ALLOW_NUL, NULL);
+    json_t *value = strict_json_watched((struct str){text, len}, JSON_ALLOW_NUL, NULL);
     return json_is_object(value) || json_is_array(value) ? value : (json_decref(value), NULL);
 }
 
@@ -45,7 +47,7 @@ static bool same_texts(const json_t *was, const json_t *is)
 static char *dump(const json_t *value)
 {
     return json_is_string(value) ? strdup(json_string_value(value))
-                                 : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+                                 : dump_json_text(value, JSON_COMPACT | JSON_ENCODE_ANY);
 }
 
 static const json_t *body_of(const struct rerun *r)
@@ -64,7 +66,7 @@ json_t *rerun_shown_body(const struct rerun *r)
     redact_add_text(replayer_redact(r->replayer), rerun_body(r), max, &text);
     json_t *is = buf_failed(&text)
                      ? NULL
-                     : json_loadb(text.data, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+                     : strict_json_watched(buf_str(&text), JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     buf_free(&text);
     return is;
 }
@@ -135,7 +137,8 @@ static void compare_headers(const struct comparison *c)
     const json_t *was = json_object_get(json_object_get(c->run->record, "answer"), "headers");
     struct buf text = BUF_INIT;
     redact_add_headers(replayer_redact(c->run->replayer), headers->items, headers->len, &text);
-    json_t *is = buf_failed(&text) ? NULL : json_loadb(text.data, text.len, JSON_ALLOW_NUL, NULL);
+    json_t *is =
+        buf_failed(&text) ? NULL : strict_json_watched(buf_str(&text), JSON_ALLOW_NUL, NULL);
     compare_lists(c, was, is, true);
     compare_lists(c, is, was, false);
     json_decref(is);

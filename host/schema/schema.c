@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "json/dump.h"
 #include "schema/schema_compile.h"
 #include "schema/schema_keywords.h"
 
@@ -125,18 +126,13 @@ static int move(json_t *part, struct str place)
     return rc;
 }
 
-static int add_to_buf(const char *bytes, size_t len, void *out)
-{
-    buf_add(out, bytes, len);
-    return 0;
-}
-
 void schema_write_within(struct buf *out, const struct schema *schema, struct str place)
 {
     json_t *moved = json_deep_copy(schema->source);
-    if (moved == NULL || move(moved, place) != 0 ||
-        json_dump_callback(moved, add_to_buf, out, JSON_COMPACT | JSON_ENCODE_ANY) != 0)
+    if (moved == NULL || move(moved, place) != 0)
         out->failed = true;
+    else
+        dump_json(out, moved, JSON_COMPACT | JSON_ENCODE_ANY);
     json_decref(moved);
 }
 

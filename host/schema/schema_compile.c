@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/embedded.h"
+#include "json/strict.h"
 #include "schema/schema_regex.h"
 #include "schema/schema_uri.h"
 
@@ -369,7 +370,7 @@ static struct schema_resource *load_meta(struct schema_compiler *compiler)
 {
     const struct embedded_file *file = embedded_find("share/schema-2020-12.json");
     struct schema *schema = compiler->schema;
-    schema->meta = json_loadb(file->data, file->len, 0, NULL);
+    schema->meta = strict_json_watched((struct str){file->data, file->len}, 0, NULL);
     struct schema_resource *resource = add_resource(compiler, STR(META_URI));
     if (schema->meta == NULL)
         schema_compile_no_memory(compiler);

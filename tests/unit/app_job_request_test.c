@@ -187,6 +187,34 @@ static void test_no_memory(void **state)
     buf_free(&payload);
 }
 
+/* Claims of which there is no text are written whole, or the payload has failed. */
+static void test_no_memory_to_write(void **state)
+{
+    struct buf whole = BUF_INIT;
+    bool failed = true;
+    (void)state;
+    if (!owns_malloc())
+        skip();
+    struct exchange *ex = new_exchange();
+    struct claims *claims = new_claims();
+    claims->text_len = 0;
+    make_call(ex);
+    job_request_write(&whole, ex, STR("/api/a"), claims, STR(token));
+    for (unsigned long n = 1; failed; n++) {
+        struct buf payload = BUF_INIT;
+        struck = false;
+        countdown = n;
+        job_request_write(&payload, ex, STR("/api/a"), claims, STR(token));
+        countdown = 0;
+        failed = buf_failed(&payload);
+        assert_true(failed ? struck : str_eq(buf_str(&payload), buf_str(&whole)));
+        buf_free(&payload);
+    }
+    claims_unref(claims);
+    exchange_release(ex);
+    buf_free(&whole);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +223,7 @@ int main(void)
         cmocka_unit_test(test_cut_off_and_foreign),
         cmocka_unit_test(test_bytes_that_are_changed),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory_to_write),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -109,10 +109,11 @@ fleet() {
     if [ -z "${FLEET:-}" ]; then
         command -v haproxy >/dev/null || why='haproxy is not installed'
         command -v ip >/dev/null || why='iproute2 is not installed'
-        unshare -Urn true 2>/dev/null || why='namespaces may not be made here'
+        unshare -Urnpf --mount-proc true 2>/dev/null || why='namespaces may not be made here'
         if [ -z "$why" ]; then
             rm -rf "$work"
-            exec unshare -Urn env FLEET=1 tools/test.sh fleet
+            # With its processes, so that none outlives a run that was ended.
+            exec unshare -Urnpf --mount-proc --kill-child env FLEET=1 tools/test.sh fleet
         fi
         export FLEET=$why
     fi

@@ -12,7 +12,7 @@
 #include "bindings/jwt_internal.h"
 #include "bindings/keys.h"
 #include "lua/lazy.h"
-#include "lua/vm.h"
+#include "lua/told.h"
 #include "run/await.h"
 #include "shared/revocations.h"
 #include "store/store.h"
@@ -28,7 +28,18 @@ struct revoke_call {
 struct revoke_op {
     struct op op;
     struct revoke_call *call; /* owned; the store's while sent and not done */
+    unsigned told;            /* the call, for who listens */
 };
+
+/* What the script names; the texts are in its table. */
+struct wanted {
+    enum revocation_kind kind;
+    struct str id, issuer; /* ptr NULL: any issuer's */
+    uint32_t before;
+    bool since; /* ... was given */
+};
+
+static const char *const members[] = {"sub", "sid", "jti", "before", "issuer", NULL};
 
 static void on_done(struct store_request *request)
 {
@@ -56,6 +67,38 @@ static void dispose(struct op *op)
     waiter->call = NULL;
 }
 
+/* ---- the call, told and had from a record ---- */
+
+static unsigned lx_tell(lua_State *L, struct hook *hook, const struct wanted *wanted)
+{
+    struct buf *out = hook_text(hook);
+    buf_printf(out, "{\"%s\":", members[wanted->kind]);
+    redact_add_text(hook->redact, wanted->id, LIMIT_JOURNAL_TEXT, out);
+    if (wanted->since)
+        buf_printf(out, ",\"before\":%u", (unsigned)wanted->before);
+    if (wanted->issuer.ptr != NULL) {
+        buf_add_str(out, STR(",\"issuer\":"));
+        redact_add_text(hook->redact, wanted->issuer, LIMIT_JOURNAL_TEXT, out);
+    }
+    buf_add_char(out, '}');
+    return lx_told_begin(L, hook, "jwt.revoke");
+}
+
+/* The status, which is the record's where one runs again. */
+static int lx_status(lua_State *L, const struct revoke_op *waiter, int status)
+{
+    struct hook *hook = told_hook(L);
+    if (hook == NULL)
+        return status;
+    if (hook_replays(hook)) {
+        const json_t *answer = lx_told_recorded(L, hook, waiter->told);
+        status = (int)json_integer_value(json_object_get(answer, "status"));
+    }
+    buf_printf(hook_text(hook), "{\"status\":%d}", status);
+    told_end(hook, waiter->told);
+    return status;
+}
+
 static int push_result(lua_State *L, int status)
 {
     if (status == 0) {
@@ -69,9 +112,10 @@ static int push_result(lua_State *L, int status)
 
 static int finish(lua_State *L, struct op *op)
 {
-    int count = push_result(L, container_of(op, struct revoke_op, op)->call->request.status);
+    const struct revoke_op *waiter = container_of(op, struct revoke_op, op);
+    int status = lx_status(L, waiter, waiter->call->request.status);
     dispose(op);
-    return count;
+    return push_result(L, status);
 }
 
 static const struct op_type revoke_type = {
@@ -94,48 +138,49 @@ static struct str lx_member(lua_State *L, const char *name)
     return text;
 }
 
-static uint32_t lx_before(lua_State *L, uint32_t otherwise, double now)
+static void lx_before(lua_State *L, double now, struct wanted *wanted)
 {
-    uint32_t before = otherwise;
-    if (lua_getfield(L, 1, "before") != LUA_TNIL) {
+    wanted->before = wanted->kind == REVOCATION_SUB ? (uint32_t)now : REVOCATION_ALWAYS;
+    wanted->since = lua_getfield(L, 1, "before") != LUA_TNIL;
+    if (wanted->since) {
         double time = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
         if (!(time >= 0 && time <= now))
             luaL_error(L, "jwt.revoke: before is a time that has passed, in seconds since 1970");
-        before = (uint32_t)time;
+        wanted->before = (uint32_t)time;
     }
     lua_pop(L, 1);
-    return before;
 }
 
-static struct revocation lx_revocation(lua_State *L, double now)
+static struct wanted lx_wanted(lua_State *L, double now)
 {
-    static const char *const known[] = {"sub", "sid", "jti", "before", "issuer", NULL};
-    struct str id = {NULL, 0};
-    enum revocation_kind kind = REVOCATION_SUB;
+    struct wanted wanted = {.kind = REVOCATION_SUB};
     luaL_checktype(L, 1, LUA_TTABLE);
     lazy_make_plain(L, 1);
-    lx_keys_check(L, 1, known, "jwt.revoke");
+    lx_keys_check(L, 1, members, "jwt.revoke");
     for (unsigned i = 0; i < REVOCATION_KINDS; i++) {
-        struct str text = lx_member(L, known[i]);
-        if (text.ptr != NULL && id.ptr != NULL)
+        struct str text = lx_member(L, members[i]);
+        if (text.ptr != NULL && wanted.id.ptr != NULL)
             luaL_error(L, "jwt.revoke: one of sub, sid and jti at a time");
         if (text.ptr != NULL) {
-            id = text;
-            kind = (enum revocation_kind)i;
+            wanted.id = text;
+            wanted.kind = (enum revocation_kind)i;
         }
     }
-    if (id.ptr == NULL)
+    if (wanted.id.ptr == NULL)
         luaL_error(L, "jwt.revoke: sub, sid or jti is missing");
-    uint32_t before = lx_before(L, kind == REVOCATION_SUB ? (uint32_t)now : REVOCATION_ALWAYS, now);
-    return revocations_make(kind, lx_member(L, "issuer"), id, before, now);
+    lx_before(L, now, &wanted);
+    wanted.issuer = lx_member(L, "issuer");
+    return wanted;
 }
 
 int l_jwt_revoke(lua_State *L)
 {
     double now = floor(clock_now());
     const struct vm *vm = vm_of(L);
-    struct revocation revocation = lx_revocation(L, now);
-    if (vm->services == NULL || vm->services->store == NULL)
+    const struct wanted wanted = lx_wanted(L, now);
+    struct hook *hook = told_hook(L);
+    bool replays = hook != NULL && hook_replays(hook);
+    if (vm->services == NULL || (vm->services->store == NULL && !replays))
         return luaL_error(L, "jwt.revoke is not available here: there is no store");
     if (vm->task == NULL || !vm_can_yield(L))
         return luaL_error(L, "jwt.revoke cannot wait here");
@@ -143,10 +188,16 @@ int l_jwt_revoke(lua_State *L)
     waiter->call = calloc(1, sizeof(*waiter->call));
     if (waiter->call == NULL)
         return luaL_error(L, "out of memory");
+    if (hook != NULL)
+        waiter->told = lx_tell(L, hook, &wanted);
+    if (replays)
+        return await_recorded(L, &waiter->op, waiter->told);
+    const struct revocation revocation =
+        revocations_make(wanted.kind, wanted.issuer, wanted.id, wanted.before, now);
     struct revoke_call *call = waiter->call;
     int rc = revocations_add(&revocation, now);
     if (rc == -ENOSPC)
-        return push_result(L, STORE_FULL);
+        return push_result(L, lx_status(L, waiter, STORE_FULL));
     if (rc != 0)
         return luaL_error(L, "out of memory");
     revocations_write(&revocation, call->bytes);

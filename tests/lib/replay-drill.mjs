@@ -50,6 +50,7 @@ return function(event) local out = {} for k in pairs(kept) do out[#out + 1] = k 
   guarded: ['return jwt.require_auth(function(event, context) return json.encode(context.identityContext.claims) end)', 'token'],
   policy: ['return function(event, context) return json.encode(context.identityContext.claims) end', 'token'],
   refused: ['return jwt.require_scope("write", function() return "x" end)', 'token'],
+  revokes: ['return function() return json.encode { { jwt.revoke { sub = "gus" } }, { jwt.revoke { jti = "j", issuer = "https://other.example/" } }, { jwt.revoke { sid = "s", before = 1000 } } } end'],
   raises: ['return function() kv.get("a") error("boom " .. math.random()) end'],
   late: ['return { handler = function() sleep(3) return "x" end, timeout = 0.1 }'],
   chunks: ['return function(event) local n, size = 0, 0 for piece in event:chunks() do n = n + 1 size = size + #piece end return n .. " " .. size end', { ...TEXT, body: 'x'.repeat(20000) }],

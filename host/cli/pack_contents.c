@@ -276,12 +276,28 @@ static int find(const struct deployment *deployment, struct pack_contents *c)
     return rc;
 }
 
+/* It would be looked for where it was, and not where the package is unpacked. */
+static int refuse_fixed(struct pack_contents *c)
+{
+    struct str path = c->config->fixed;
+    struct buf name = BUF_INIT;
+    int rc = path.len > 0 ? make_relative(c, path, &name) : 0;
+    if (rc == 0 && path.len > 0)
+        rc = err_set(c->err, -EINVAL,
+                     "%.*s is an absolute path, which leads past what is packed: write \"%.*s\"",
+                     STR_ARG(path), STR_ARG(name.len > 0 ? buf_str(&name) : STR(".")));
+    buf_free(&name);
+    return rc;
+}
+
 int pack_contents_find(const struct deployment *deployment, bool with_env,
                        const struct stat *without, struct pack_contents *out, struct err *err)
 {
     *out = (struct pack_contents){
         .config = deployment->config, .without = without, .with_env = with_env, .err = err};
     int rc = find(deployment, out);
+    if (rc == 0)
+        rc = refuse_fixed(out);
     sort_names(out);
     if (rc == 0 && (buf_failed(&out->env_files) || buf_failed(&out->folders)))
         rc = err_set(err, -ENOMEM, "out of memory");

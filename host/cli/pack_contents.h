@@ -27,7 +27,8 @@ struct pack_contents {
  *
  * Of those folders not what is hidden (but .well-known), node_modules and, outside of `publish`,
  * *_test.lua. Files of .env go with `with_env` alone. Links are followed. 0 or a negative errno
- * with the reason: -EXDEV for what lies outside of the folder of functions.lua. */
+ * with the reason: -EXDEV for what lies outside of the folder of functions.lua, -EINVAL for what
+ * is named by an absolute path. */
 int pack_contents_find(const struct deployment *deployment, bool with_env,
                        const struct stat *without, struct pack_contents *out, struct err *err)
     __attribute__((warn_unused_result));

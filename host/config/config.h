@@ -87,6 +87,8 @@ struct config {
     struct str claim_roles;     /* where roles are, where a function does not say; empty: `roles` */
     struct str publish;         /* absolute folder; empty: none */
     struct str publish_named;   /* the same by its name, which may be a link */
+    struct str fixed; /* the first script or folder that is named by an absolute path; empty: none
+                       */
     struct redirect_rule *redirects;
     unsigned redirect_count;
     struct config_protect *protect; /* the first that matches decides */

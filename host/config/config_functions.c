@@ -58,11 +58,14 @@ struct function_spec *config_add_function(struct config *config, struct str name
     return spec;
 }
 
-static struct str absolute(struct config *config, struct str path)
+struct str config_path(struct config *config, struct str path)
 {
-    return path.len > 0 && path.ptr[0] == '/'
-               ? arena_copy(&config->arena, path)
-               : arena_printf(&config->arena, "%.*s/%.*s", STR_ARG(config->folder), STR_ARG(path));
+    if (path.len == 0 || path.ptr[0] != '/')
+        return arena_printf(&config->arena, "%.*s/%.*s", STR_ARG(config->folder), STR_ARG(path));
+    struct str copy = arena_copy(&config->arena, path);
+    if (config->fixed.len == 0)
+        config->fixed = copy;
+    return copy;
 }
 
 /* ---- functions = { name = { script = ... } } ---- */
@@ -86,7 +89,7 @@ static int read_one(struct options_reader *r, struct config *config, struct str 
     }
     if (!name_is_valid(name))
         return options_fault(r, NULL, "a function's name is made of letters, digits, '-' and '_'");
-    struct str path = absolute(config, script);
+    struct str path = config_path(config, script);
     if (path.ptr == NULL)
         return options_no_memory(r);
     if (!origin_is_file(config->origin, path.ptr))
@@ -173,7 +176,7 @@ static int add_found(struct options_reader *r, struct config *config, struct str
 
 static int read_folder(struct options_reader *r, struct config *config, struct str given)
 {
-    struct str folder = absolute(config, given), found;
+    struct str folder = config_path(config, given), found;
     config->functions_folder = arena_copy(&config->arena, given);
     if (config->functions_folder.ptr == NULL || folder.ptr == NULL)
         return options_no_memory(r);

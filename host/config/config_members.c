@@ -336,8 +336,10 @@ static int read_publish(struct options_reader *r, struct config *config)
     if (rc != 0 || folder.ptr == NULL)
         return rc;
     char path[PATH_MAX], resolved[PATH_MAX];
-    snprintf(path, sizeof(path), "%.*s%s%.*s/.", folder.ptr[0] == '/' ? 0 : (int)config->folder.len,
-             config->folder.ptr, folder.ptr[0] == '/' ? "" : "/", STR_ARG(folder));
+    struct str named = config_path(config, folder);
+    if (named.ptr == NULL)
+        return options_no_memory(r);
+    snprintf(path, sizeof(path), "%s/.", named.ptr);
     bool found = origin_resolve(config->origin, path, resolved) == 0;
     if (!found && !own)
         return err_set(r->err, -EINVAL, "netlify.toml: publish: '%.*s' is not a folder here",
@@ -345,10 +347,8 @@ static int read_publish(struct options_reader *r, struct config *config)
     if (!found)
         return options_fault(r, "publish", "'%.*s' is not a folder here", STR_ARG(folder));
     config->publish = arena_copy(&config->arena, str_from(resolved));
-    config->publish_named =
-        arena_copy(&config->arena, (struct str){path, strlen(path) - strlen("/.")});
-    return config->publish.ptr != NULL && config->publish_named.ptr != NULL ? 0
-                                                                            : options_no_memory(r);
+    config->publish_named = named;
+    return config->publish.ptr != NULL ? 0 : options_no_memory(r);
 }
 
 /* An origin is compared as browsers send it, however it is written. */

@@ -230,13 +230,17 @@ test('what cannot be packed', async (t) => {
   const cases = [
     ['a script elsewhere', { 'functions.lua': `return { functions = { x = { script = "${outside}/x.lua" } } }` }, /x\.lua lies outside of the folder of functions\.lua/],
     ['pages elsewhere', { 'site/functions.lua': 'return { functions = {}, publish = "../web" }', 'web/index.html': 'x' }, /web lies outside of the folder of functions\.lua/],
+    ['a script by an absolute path', (dir) => ({ 'functions.lua': `return { functions = { x = { script = "${dir}/scripts/x.lua" } } }`, 'scripts/x.lua': 'return function() end' }), /\/scripts\/x\.lua is an absolute path, which leads past what is packed: write "scripts\/x\.lua"$/m],
+    ['scripts in such a folder', (dir) => ({ 'functions.lua': `return { functions = "${dir}/scripts" }`, 'scripts/x.lua': 'return function() end' }), /\/scripts is an absolute path, which leads past what is packed: write "scripts"$/m],
+    ['pages in such a folder', (dir) => ({ 'functions.lua': `return { functions = {}, publish = "${dir}/web" }`, 'web/index.html': 'x' }), /\/web is an absolute path, which leads past what is packed: write "web"$/m],
     ['what does not load', deployment({ x: 'return function(' }), /scripts\/x\.lua:1: /],
     ['a name of two lines', { 'functions.lua': 'return { functions = {}, publish = "web" }', 'web/a\nb': 'x' }, /a file of such a name cannot be packed/],
     ['folders in a circle', { 'functions.lua': 'return { functions = {}, publish = "web" }', 'web/a.txt': 'x' }, /more than 32 folders in each other/, (dir) => fs.symlinkSync('.', path.join(dir, 'web/again'))],
     ['over a folder', deployment({ x: 'return function() end' }), /app: is no file; -o names another/, (dir) => fs.mkdirSync(path.join(dir, 'app'))],
   ];
   for (const [what, files, expected, prepare] of cases) {
-    const dir = folder(t, files);
+    const dir = folder(t, typeof files === 'function' ? {} : files);
+    if (typeof files === 'function') write(dir, files(dir));
     prepare?.(dir);
     const config = files['site/functions.lua'] ? 'site/functions.lua' : 'functions.lua';
     const r = await run(t, ['pack', '-o', 'app', '--config', config], { dir });

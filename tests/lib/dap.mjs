@@ -80,6 +80,7 @@ export class Dap {
   async event(name, check = () => true) {
     const find = () => this.messages.findIndex((m) => m.event === name && check(m.body));
     await eventually(() => find() >= 0 || this.closed, 20, `the event ${name}`);
+    assert.ok(find() >= 0, `the event ${name}: the connection ended`);
     const [found] = this.messages.splice(find(), 1);
     return found.body;
   }

@@ -39,6 +39,7 @@ class Load {
     let wire;
     for (let n = 0; !this.over; n++) {
       await sleep((n % 8) / 1000);
+      await new Promise((resolve) => { setImmediate(resolve); }); // what came meanwhile is heard first
       if (!wire || wire.ended) {
         const { kills } = this;
         wire = await this.#connect().catch((e) => { this.#note(e, kills, 'connecting'); });

@@ -114,6 +114,7 @@ test('explain: each check by name, and the verdict of the host', async (t) => {
   const issuer = (await Issuer.start(t)).tenant();
   const dir = folder(t, files(issuer.issuer));
   const h = await start(t, { dir });
+  await h.keys();
   const { h: head, p, s } = splitJws(issuer.token());
   const rows = [
     // [token, checks that fail]
@@ -176,6 +177,7 @@ test('explain: keys of the last good copy on disk while the issuer is away', asy
   const issuer = (await Issuer.start(t)).tenant();
   const dir = folder(t, files(issuer.issuer));
   const h = await start(t, { dir });
+  await h.keys();
   assert.equal((await h.call('me', { headers: issuer.bearer() })).status, 200);
   issuer.state = { oidc: { status: 500, body: '{}' }, jwks: { status: 500, body: '{}' } };
   const kept = await explained(t, dir, issuer.token());
@@ -221,6 +223,7 @@ test('audit: nothing gets through here', async (t) => {
   const issuer = (await Issuer.start(t)).tenant();
   const dir = folder(t, files(issuer.issuer));
   const h = await start(t, { dir });
+  await h.keys();
   assert.equal((await h.call('me', { headers: issuer.bearer() })).status, 200);
   const plain = await run(t, ['audit', h.url('')], { dir });
   assert.equal(plain.code, 0, plain.stdout.split('\n').filter((l) => !l.startsWith('ok')).join('\n') + plain.stderr);

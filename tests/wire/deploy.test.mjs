@@ -126,7 +126,7 @@ async function behind(t, name, command) {
   }
   fs.writeFileSync(path.join(dir, name), text.replaceAll('@', '').replace('bind :', 'bind 127.0.0.1:').replace('listen ', 'listen 127.0.0.1:'));
   const child = spawn(command[0], command.slice(1).map((word) => word.replace('DIR', dir)), { stdio: 'ignore' });
-  later(t, async () => { child.kill('SIGTERM'); if (child.exitCode === null) await once(child, 'exit'); });
+  later(t, async () => { child.kill('SIGTERM'); if (child.exitCode === null && child.signalCode === null) await once(child, 'exit'); });
   const ask = () => request({ address: '127.0.0.1', port: ports[4] }, { path: '/.netlify/functions/who' });
   const asked = async () => { const res = await ask().catch(() => null); return res?.status === 200 ? res.text : null; };
   await eventually(asked, 10, `${name} listens`);

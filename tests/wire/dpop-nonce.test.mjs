@@ -19,6 +19,7 @@ const SCRIPT = 'return function() return { statusCode = 200, body = "in", header
 async function world(t, { dpop = '{ nonce = true }', fields = { me: 'auth = true', off: 'auth = { dpop = { nonce = false } }', bearer: 'auth = { dpop = false }' }, more = '', ...rest } = {}) {
   const issuer = (await Issuer.start(t)).tenant();
   const h = await start(t, { files: deployment(Object.fromEntries(Object.keys(fields).map((name) => [name, SCRIPT])), { fields, more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, dpop = ${dpop} },${more}` }), ...rest });
+  await h.keys();
   const who = await client();
   const token = issuer.token({ cnf: { jkt: who.jkt } });
   const ask = async (nonce, { name = 'me', headers = {}, ...changes } = {}) => h.call(name, {

@@ -19,6 +19,7 @@ async function world(t, { dpop = 'true', fields, more = '' } = {}) {
       fields: all, more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, dpop = ${dpop} },${more}`,
     }),
   });
+  await h.keys();
   const who = await client();
   const bound = (w = who) => issuer.token({ cnf: { jkt: w.jkt } });
   const url = (name) => h.url(`/.netlify/functions/${name}`);
@@ -164,6 +165,7 @@ test('behind a proxy: the origin that clients see; once in all workers', async (
     workers: 2,
     files: deployment({ me: SUB }, { fields: { me: 'auth = true' }, more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, dpop = { origin = "https://api.example" } },` }),
   });
+  await h.keys();
   const who = await client();
   const token = issuer.token({ cnf: { jkt: who.jkt } });
   const send = (p) => h.call('me', { headers: { Authorization: `DPoP ${token}`, DPoP: p } });

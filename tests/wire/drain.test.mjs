@@ -11,7 +11,11 @@ import { requestText, Wire } from '../lib/wire.mjs';
 
 const CLIENTS = 32;
 const FN = '/.netlify/functions';
-const pause = (n) => sleep((n % 8) / 1000); // most are silent most of the time, and ask when they like
+// Most are silent most of the time, and ask when they like; what came meanwhile is heard first.
+const pause = async (n) => {
+  await sleep((n % 8) / 1000);
+  await new Promise((resolve) => { setImmediate(resolve); });
+};
 const files = () => deployment({
   count: 'return function(event) kv.incr("n") return event.body end',
   counted: 'return function() return tostring(kv.get("n") or 0) end',
@@ -23,6 +27,11 @@ async function client(at, load, name) {
   for (let n = 0; !load.over; n++) {
     const body = `${name}-${n}`;
     await pause(n);
+    if (wire.ended) { // it has been silent for too long
+      load.closed += 1;
+      wire.close();
+      wire = await Wire.connect(at.address, at.port);
+    }
     load.sent += 1;
     wire.send(requestText({ method: 'POST', path: `${FN}/count`, headers: { 'Content-Type': 'text/plain' }, body, close: false }));
     const res = await wire.response().catch((e) => e);

@@ -44,6 +44,7 @@ async function world(t) {
       more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, introspection = { url = ${lua(at.url)}, client_id = "host id", client_secret = ${lua(SECRET)}, cache = 60 } },`,
     }),
   });
+  await h.keys();
   const ask = (token, name = 'me', options = {}) => h.call(name, { headers: { Authorization: `Bearer ${token}` }, ...options });
   return { h, at, issuer, ask };
 }

@@ -72,6 +72,7 @@ test('L15 claims: exact values, plain data, fresh for each request', async (t) =
       end`,
     }, { fields: { me: 'auth = true' }, more: `auth = { issuer = "${issuer.issuer}", audience = "${AUDIENCE}" },` }),
   });
+  await h.keys();
   const headers = issuer.bearer({ big: JSON.rawJSON('9007199254740993'), none: null, list: [], map: {}, __index: 'x', __gc: { __mode: 'k' } });
   for (let i = 0; i < 3; i++) {
     const res = await h.call('me', { headers });

@@ -64,6 +64,7 @@ async function serve(t, backend, more = { auth: '', config: '' }) {
     files: deployment(scripts, { fields, more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, backend = ${lua(backend)}${more.auth} },\n${more.config}` }),
   });
   if (more.auth) assert.equal((await run(t, ['revoke', '--jti', 'of another token'], { dir: h.dir })).code, 0);
+  await h.keys();
   return { h, issuer, many };
 }
 

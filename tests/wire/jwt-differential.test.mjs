@@ -250,6 +250,7 @@ test(`${COUNT} tokens, seed ${SEED}: both backends and jose agree, or luafn is s
       fields: Object.fromEntries(BACKENDS.map((b) => [b, `auth = { issuer = ${lua(tenant.issuer)}, audience = ${lua(AUDIENCE)}, algorithms = ${lua(ALGS)}, backend = ${lua(b)} }`])),
     }),
   });
+  await h.keys();
   const r = generator(SEED);
   const counts = { 'both accept': 0, 'both refuse': 0 };
   const stricter = {};

@@ -223,6 +223,7 @@ test('in Lua on the deployment\'s issuer: its namespace is dropped there too', a
       verify: 'return function(e) return json.encode(jwt.verify(e.body)) end',
     }, { more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, namespace = "https://ns/" },` }),
   });
+  await h.keys();
   const call = (name, claims) => h.call(name, { headers: issuer.bearer(claims) });
   const good = await call('role', { 'https://ns/roles': ['admin'], 'https://ns/sub': 'root' });
   assert.equal(good.status, 200, good.text);
@@ -249,6 +250,7 @@ test('cross-origin headers on what is refused before a function is known', async
       more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)} }, cors = { origins = { ${lua(origin)} } }, limits = { body = "1KB" },`,
     }),
   });
+  await h.keys();
   const send = (from, body, headers = {}, method = 'POST') => h.call('me', { method, headers: { Origin: from, 'Content-Type': 'text/plain', ...headers }, body });
   const rows = [['x'.repeat(4096), issuer.bearer(), 413], ['x'.repeat(4096), {}, 401], ['x', {}, 401], ['x', issuer.bearer(), 200], ['x', {}, 405, 'PUT']];
   for (const [body, headers, status, method] of rows) {

@@ -23,6 +23,7 @@ async function fleet(t, dpop = '') {
     files: { 'site/inside/page.txt': 'ok' },
   });
   const hosts = await Promise.all([1, 2].map(() => start(t, { files, env: { KV_URL: redis.url }, workers: 2 })));
+  await Promise.all(hosts.map((h) => h.keys()));
   const who = await client();
   const token = issuer.token({ cnf: { jkt: who.jkt } });
   const make = (path, claims) => proof(who, { url: `${ORIGIN}${path}`, token, claims });

@@ -14,8 +14,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
-/* Makes the library ready, once a process and before anything else uses it: what it prepares at its
- * first use and cannot finish, it trips over later. 0 or -ENOMEM. */
+/* Makes the library ready, before anything else uses it, for this process and those forked from it:
+ * what it prepares at its first use and cannot finish, it trips over later. 0 or -ENOMEM. */
 int key_start(void) __attribute__((warn_unused_result));
 
 enum key_backend { KEY_BACKEND_OPENSSL, KEY_BACKEND_LIBJWT };

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/key.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -355,11 +356,10 @@ int run_host_drop(const struct run_host *r, const struct run_host_plan *plan)
     return cli_fault("%s", err.text);
 }
 
-/* What the workers keep beside functions.lua; `remote`: kv is elsewhere. 0 or an exit status. */
-static int prepare_state(struct run_host_plan *plan, bool remote)
+/* What the workers keep beside functions.lua; `remote`: kv is elsewhere. */
+static void prepare_state(struct run_host_plan *plan, bool remote)
 {
     struct app_options *app = &plan->supervisor.worker.app;
-    struct err err;
     char folder[sizeof(plan->kv_file) - sizeof("/kv.mdb")];
     int rc =
         cli_state_folder(app->config_file, "keys", plan->keys_folder, sizeof(plan->keys_folder));
@@ -370,16 +370,28 @@ static int prepare_state(struct run_host_plan *plan, bool remote)
                     "the folder .luafn beside functions.lua cannot be written: %s; keys will not "
                     "outlive a restart%s",
                     strerror(-rc), remote ? "" : ", and there is no kv");
-        return 0;
+        return;
     }
     app->state_folder = plan->keys_folder;
     snprintf(plan->journal_folder, sizeof(plan->journal_folder), "%s/journal", folder);
     app->journal_folder = plan->journal_folder;
     snprintf(plan->kv_file, sizeof(plan->kv_file), "%s/kv.mdb", folder);
-    if (!remote && store_check(plan->kv_file, &err) != 0)
-        return cli_fault("%s", err.text);
     app->kv_file = plan->kv_file;
-    return 0;
+}
+
+/* Once for all workers: a child looks at the store's file (NULL: there is none), and meanwhile
+ * OpenSSL, which takes as long, is made ready for them to inherit. 0 or an exit status. */
+static int make_ready(const char *kv_file)
+{
+    struct err err;
+    pid_t child = 0;
+    int rc = kv_file != NULL ? store_check_begin(kv_file, &child, &err) : 0;
+    bool has_keys = key_start() == 0;
+    if (rc == 0)
+        rc = store_check_wait(kv_file, child, &err);
+    if (rc != 0)
+        return cli_fault("%s", err.text);
+    return has_keys ? 0 : cli_fault("cannot start: out of memory");
 }
 
 int run_host_go(struct run_host_plan *plan)
@@ -400,7 +412,9 @@ int run_host_go(struct run_host_plan *plan)
                             "{ from = { \"10.0.0.0/8\" } }",
                             app->config_file));
     }
-    int rc = prepare_state(plan, config->kv_address.place_count > 0);
+    bool remote = config->kv_address.place_count > 0;
+    prepare_state(plan, remote);
+    int rc = make_ready(remote ? NULL : app->kv_file);
     plan_sandbox(plan, config);
     config_free(config);
     if (rc == 0 && plan->announce != NULL)

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#include "auth/key.h"
 #include "base/log.h"
 #include "base/limits.h"
 #include "process/keeper.h"
@@ -314,7 +313,7 @@ int worker_run(const struct worker_options *options)
     signal(SIGPIPE, SIG_IGN);
     if (!worker_confine(options->confine)) /* before there is a second thread */
         return WORKER_EXIT_FAILED;
-    if (key_start() != 0 || uv_loop_init(&worker.loop) != 0 || budget_start() != 0) {
+    if (uv_loop_init(&worker.loop) != 0 || budget_start() != 0) {
         log_message(LOG_ERROR, "cannot start a worker: out of memory or descriptors");
         return WORKER_EXIT_FAILED;
     }

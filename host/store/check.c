@@ -197,13 +197,11 @@ int store_check_end(const char *path, int status, struct err *err)
     return set_aside(path, err);
 }
 
-int store_check(const char *path, struct err *err)
+int store_check_wait(const char *path, pid_t pid, struct err *err)
 {
     int status;
-    pid_t pid;
-    int rc = store_check_begin(path, &pid, err);
-    if (rc != 0 || pid == 0)
-        return rc;
+    if (pid == 0)
+        return 0;
     while (waitpid(pid, &status, 0) == -1) {
         if (errno != EINTR)
             return err_set(err, -errno, "the file of kv cannot be checked: %s", strerror(errno));

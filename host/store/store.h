@@ -181,16 +181,17 @@ const char *store_error_text(int status);
 const char *store_library_version(void);
 const char *store_client_version(void);
 
-/* Is the embedded store's file good? One that is not is renamed to FILE.corrupt-TIME, and the log
- * says so; no file is good. Must come before the first store_open of the machine's processes, from
- * a process without threads. 0, or a negative errno with the reason. */
-int store_check(const char *file, struct err *err) __attribute__((warn_unused_result));
-
-/* The same for who must not wait: a child process looks at the file. `pid` 0: there is none to look
- * at. When it has ended, store_check_end gets its status as of waitpid. */
+/* Is the embedded store's file good? A child process looks at it; `pid` 0: there is none to look
+ * at. Must come before the first store_open of the machine's processes, from a process without
+ * threads. */
 int store_check_begin(const char *file, pid_t *pid, struct err *err)
     __attribute__((warn_unused_result));
+/* With the child's status as of waitpid. A file that is not good is renamed to FILE.corrupt-TIME,
+ * and the log says so. 0, or a negative errno with the reason. */
 int store_check_end(const char *file, int status, struct err *err)
+    __attribute__((warn_unused_result));
+/* The same for who waits until the child has ended. */
+int store_check_wait(const char *file, pid_t pid, struct err *err)
     __attribute__((warn_unused_result));
 
 /* The embedded store. Once a process. NULL with the reason. */

@@ -103,7 +103,7 @@ static void assert_set_aside(struct fixture *f)
 {
     struct err err;
     off_t before = size_of(f->path);
-    assert_int_equal(store_check(f->path, &err), 0);
+    assert_int_equal(fixture_check(f, &err), 0);
     assert_int_equal(fixture_count(f, "kv.mdb.corrupt-"), 1);
     assert_int_equal(size_of(f->path), -1);
     char path[512];
@@ -124,7 +124,7 @@ static void test_good_file(void **state)
 {
     struct fixture *f = *state;
     struct err err;
-    assert_int_equal(store_check(f->path, &err), 0);
+    assert_int_equal(fixture_check(f, &err), 0);
     assert_int_equal(fixture_count(f, "corrupt"), 0);
     assert_whole(f);
 }
@@ -134,9 +134,9 @@ static void test_no_file(void **state)
     struct fixture *f = *state;
     struct err err;
     unlink(f->path);
-    assert_int_equal(store_check(f->path, &err), 0);
+    assert_int_equal(fixture_check(f, &err), 0);
     close(open(f->path, O_CREAT | O_WRONLY, 0600)); /* empty: the disk was full when it was made */
-    assert_int_equal(store_check(f->path, &err), 0);
+    assert_int_equal(fixture_check(f, &err), 0);
     assert_int_equal(fixture_count(f, "corrupt"), 0);
     fixture_open(f);
     assert_int_equal(put(f, "a", "b"), 0);
@@ -206,7 +206,7 @@ static void test_any_byte(void **state)
             at = at / PAGE * PAGE + rand() % 32;
         unsigned char old = byte_at(f, at), new = (unsigned char)(old ^ (1 << rand() % 8));
         overwrite(f, at, &new, 1);
-        assert_int_equal(store_check(f->path, &err), 0);
+        assert_int_equal(fixture_check(f, &err), 0);
         if (fixture_count(f, "corrupt") > 0) {
             set_aside++;
             fixture_remove(f);
@@ -226,7 +226,7 @@ static void test_cannot_read(void **state)
     struct err err;
     unlink(f->path);
     assert_int_equal(mkdir(f->path, 0700), 0); /* what is no file is no damaged file either */
-    assert_true(store_check(f->path, &err) < 0);
+    assert_true(fixture_check(f, &err) < 0);
     assert_int_equal(fixture_count(f, "corrupt"), 0);
     assert_int_equal(rmdir(f->path), 0);
 }

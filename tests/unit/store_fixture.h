@@ -82,6 +82,13 @@ static inline struct store_request make_request(enum store_kind kind, const char
         .kind = kind, .space = STR("test"), .key = str_from(key), .done = on_request_done};
 }
 
+static inline int fixture_check(struct fixture *f, struct err *err)
+{
+    pid_t child;
+    int rc = store_check_begin(f->path, &child, err);
+    return rc == 0 ? store_check_wait(f->path, child, err) : rc;
+}
+
 static inline struct store_value text_value(const char *text)
 {
     if (text == NULL)

@@ -162,7 +162,7 @@ static void test_killed_writer(void **state)
         static bool said[WRITES];
         memset(said, 0, sizeof(said));
         assert_true(kill_at(f, points[i], said) >= points[i]);
-        assert_int_equal(store_check(f->path, &err), 0);
+        assert_int_equal(fixture_check(f, &err), 0);
         assert_int_equal(fixture_count(f, "corrupt"), 0);
         fixture_open(f);
         for (unsigned k = 0; k < WRITES; k++) {

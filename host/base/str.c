@@ -4,12 +4,39 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <strings.h>
+
+#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+
+/* Eight bytes of each. */
+static bool same_word_nocase(const char *a, const char *b)
+{
+    uint64_t x, y;
+    memcpy(&x, a, sizeof(x));
+    memcpy(&y, b, sizeof(y));
+    if (x == y)
+        return true;
+    /* The highest bit of a byte is set where it is a letter. */
+    uint64_t lower = (x | EACH_BYTE(0x20)) & EACH_BYTE(0x7f);
+    uint64_t letter =
+        (lower + EACH_BYTE(0x80 - 'a')) & ~(lower + EACH_BYTE(0x7f - 'z')) & ~x & EACH_BYTE(0x80);
+    return ((x ^ y) & ~(letter >> 2)) == 0;
+}
 
 bool str_same_nocase(const char *a, const char *b, size_t len)
 {
     /* letters differ in this bit alone: most other texts are told by their first byte */
-    return ((a[0] ^ b[0]) & ~0x20) == 0 && (memcmp(a, b, len) == 0 || strncasecmp(a, b, len) == 0);
+    if (((a[0] ^ b[0]) & ~0x20) != 0)
+        return false;
+    if (len < sizeof(uint64_t))
+        return memcmp(a, b, len) == 0 || strncasecmp(a, b, len) == 0;
+    size_t last = len - sizeof(uint64_t); /* which may have been looked at in part */
+    for (size_t at = 0; at < last; at += sizeof(uint64_t)) {
+        if (!same_word_nocase(a + at, b + at))
+            return false;
+    }
+    return same_word_nocase(a + last, b + last);
 }
 
 bool str_ends_with(struct str s, struct str suffix)

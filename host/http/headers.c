@@ -92,7 +92,20 @@ bool header_name_is_valid(struct str name)
     return name.len > 0 && all_are(name, CHAR_TOKEN);
 }
 
+#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+
+/* Eight bytes from 0x20 to 0x7e, as nearly all are. */
+static bool are_visible(const char *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof(word));
+    uint64_t top = EACH_BYTE(0x80);
+    return ((word | (word + EACH_BYTE(1))) & top) == 0 && ((word + EACH_BYTE(0x60)) & top) == top;
+}
+
 bool header_value_is_valid(struct str value)
 {
+    while (value.len >= sizeof(uint64_t) && are_visible(value.ptr))
+        value = str_skip(value, sizeof(uint64_t));
     return all_are(value, CHAR_VALUE);
 }

@@ -123,13 +123,12 @@ static char *put(char *at, struct str s)
 
 static char *put_number(char *at, uint64_t value)
 {
-    char digits[20];
-    size_t first = sizeof(digits);
-    do {
-        digits[--first] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    return put(at, (struct str){digits + first, sizeof(digits) - first});
+    size_t len = 1;
+    for (uint64_t rest = value; rest >= 10; rest /= 10)
+        len++;
+    for (size_t i = len; i > 0; value /= 10)
+        at[--i] = (char)('0' + value % 10);
+    return at + len;
 }
 
 static char *put_status_line(char *at, int status)

@@ -108,6 +108,46 @@ static void test_grammars(void **state)
     }
 }
 
+/* Every byte at every place of short and long texts, which are looked at eight bytes at a time. */
+static void test_every_byte(void **state)
+{
+    (void)state;
+    for (size_t len = 1; len <= 20; len++) {
+        for (size_t at = 0; at < len; at++) {
+            for (int byte = 0; byte < 256; byte++) {
+                char text[20];
+                memset(text, 'x', sizeof(text));
+                text[at] = (char)byte;
+                bool good = byte == '\t' || (byte >= ' ' && byte != 0x7f);
+                assert_int_equal(header_value_is_valid((struct str){text, len}), good);
+            }
+        }
+    }
+}
+
+static int lower(int byte)
+{
+    return byte >= 'A' && byte <= 'Z' ? byte + 'a' - 'A' : byte;
+}
+
+static void test_case_is_of_letters_alone(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {8, 13, 17};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        size_t len = lengths[i];
+        for (size_t at = 0; at < len; at += 4) {
+            for (int pair = 0; pair < 256 * 256; pair++) {
+                char a[] = "aUThoriZATionauth", b[] = "AuthORIzatioNAUTH";
+                a[at] = (char)(pair / 256);
+                b[at] = (char)(pair % 256);
+                assert_int_equal(str_same_nocase(a, b, len),
+                                 lower(pair / 256) == lower(pair % 256));
+            }
+        }
+    }
+}
+
 static void test_methods(void **state)
 {
     (void)state;
@@ -130,6 +170,8 @@ int main(void)
         cmocka_unit_test(test_set_replaces_all),
         cmocka_unit_test(test_growth_keeps_the_order),
         cmocka_unit_test(test_grammars),
+        cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_case_is_of_letters_alone),
         cmocka_unit_test(test_methods),
     };
     return cmocka_run_group_tests_name("http_headers", tests, NULL, NULL);

@@ -41,15 +41,15 @@ return function(event)
 end
 `,
   'slow.lua': `local db = sql.open(env.SLOW_URL)
-return function()
-  db:query("select pg_sleep(0.5)")
+return function(event)
+  db:query("select pg_sleep($1)", tonumber(event.queryStringParameters.seconds))
   return "slept"
 end
 `,
 };
 
 async function database(ends) {
-  const pg = await Postgres.start({ after: (end) => ends.unshift(end) }, { connections: SLOW + 40 });
+  const pg = await Postgres.start({ after: (end) => ends.unshift(end) }, { connections: 2 * SLOW + 40 });
   pg.psql(`create table shows (id integer primary key, name text not null, url text not null, language text not null, rating double precision, ended boolean not null)`);
   pg.psql(`insert into shows select i, 'Show ' || i, 'https://www.tvmaze.com/shows/' || i, 'English', (i % 100) / 10.0, i % 3 = 0 from generate_series(1, ${ROWS}) i`);
   pg.psql('vacuum analyze shows');
@@ -84,24 +84,25 @@ async function byKey(server) {
   return { us: (onCore(server.pid) - before) * 1000 / got.requests, rate: got.requests / (got.us / 1e6), p99: got.p99 };
 }
 
-// As many as SLOW queries under way, all the time, until end() is called; it tells how many were made.
-function slowOnes(server) {
+// As many as SLOW queries under way, all the time, until end() is called; it tells how many were made. All of half a
+// second, so that they end and begin together; or `apart`, each of its own length, half a second on average.
+function slowOnes(server, apart) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: SLOW });
   let on = true, made = 0;
   const ask = () => new Promise((resolve, reject) => {
-    http.get(server.url('/slow'), { agent }, (res) => { assert.equal(res.statusCode, 200, 'a slow query'); res.resume().on('end', resolve); }).on('error', reject);
+    http.get(server.url(`/slow?seconds=${apart ? 0.25 + Math.random() / 2 : 0.5}`), { agent }, (res) => { assert.equal(res.statusCode, 200, 'a slow query'); res.resume().on('end', resolve); }).on('error', reject);
   });
   const each = async () => { while (on) { await ask(); made += 1; } };
   const all = Promise.all(Array.from({ length: SLOW }, each));
   return async () => { on = false; await all; agent.destroy(); return made; };
 }
 
-// `slow`: the host that has the slow ones.
-async function hello(server, pg, slow) {
-  const end = slow ? slowOnes(slow) : async () => 0;
+// `slow`: the host that has the slow ones; none: hello is alone.
+async function hello(server, pg, slow, apart) {
+  const end = slow ? slowOnes(slow, apart) : async () => 0;
   const ask = (seconds) => wrk(server.url('/hello'), undefined, { seconds, connections: want.connections });
   await ask(1);
-  const under = () => Number(pg.psql("select count(*) from pg_stat_activity where query = 'select pg_sleep(0.5)' and state = 'active'"));
+  const under = () => Number(pg.psql("select count(*) from pg_stat_activity where query = 'select pg_sleep($1)' and state = 'active'"));
   if (slow) await eventually(() => under() > SLOW / 2, 10, 'most are asleep'); // while we ask, those that wake up wait for us
   const got = await ask(Number(want.seconds));
   assert.equal(got.bad + got.broken, 0);
@@ -121,15 +122,16 @@ async function main() {
       luafn: (cores) => host((port) => luafn.command(port), dir, '/hello', cores),
       Node: () => host((port) => [process.execPath, path.join(PEER, 'server.js'), String(port), pg.url()], PEER, '/shows/1'),
     };
-    const rows = { luafn: [], Node: [] }, waits = { alone: [], elsewhere: [], beside: [] };
+    const rows = { luafn: [], Node: [] }, waits = Object.fromEntries(['alone', 'elsewhere', 'beside', 'elsewhere apart', 'beside apart'].map((kind) => [kind, []]));
     for (let round = 0; round < Number(want.rounds); round++) {
       const turn = Object.keys(kinds);
       for (const name of round % 2 ? turn.reverse() : turn) {
         const server = await kinds[name]();
         rows[name].push(await byKey(server));
         for (const kind of name === 'luafn' ? Object.keys(waits) : []) {
-          const other = kind === 'elsewhere' ? await kinds.luafn(CLIENT_CORE) : undefined;
-          waits[kind].push(await hello(server, pg, kind === 'beside' ? server : other));
+          const [where, apart] = kind.split(' ');
+          const other = where === 'elsewhere' ? await kinds.luafn(CLIENT_CORE) : undefined;
+          waits[kind].push(await hello(server, pg, where === 'beside' ? server : other, apart));
           await other?.down();
         }
         await server.down();
@@ -141,11 +143,12 @@ async function main() {
     const each = rows.luafn.map(({ us }, i) => us / rows.Node[i].us);
     console.log(`luafn / Node: ${(median(of(rows.luafn, 'us')) / median(of(rows.Node, 'us'))).toFixed(2)} of the medians, ${cell(each)} round by round (goal: at most 0.6)`);
     const said = { alone: 'alone', elsewhere: `beside ${SLOW} slow queries of another host`, beside: `beside ${SLOW} of its own` };
+    for (const where of ['elsewhere', 'beside']) said[`${where} apart`] = `${said[where]} that end apart`;
     for (const [kind, list] of Object.entries(waits)) console.log(`hello ${said[kind]}: p50 ${cell(of(list, 'p50'))} us, p99 ${cell(of(list, 'p99'))} us`);
     // The client, the database and who asks for the slow ones share a core: what that costs is in the second.
-    for (const kind of ['alone', 'elsewhere']) {
-      const ratios = waits[kind].map(({ p99 }, i) => waits.beside[i].p99 / p99);
-      console.log(`hello's p99 ${said.beside} / ${said[kind]}: ${(median(of(waits.beside, 'p99')) / median(of(waits[kind], 'p99'))).toFixed(2)} of the medians, ${cell(ratios)} round by round (goal: at most 1.3)`);
+    for (const [own, kind] of [['beside', 'alone'], ['beside', 'elsewhere'], ['beside apart', 'alone'], ['beside apart', 'elsewhere apart']]) {
+      const ratios = waits[kind].map(({ p99 }, i) => waits[own][i].p99 / p99);
+      console.log(`hello's p99 ${said[own]} / ${said[kind]}: ${(median(of(waits[own], 'p99')) / median(of(waits[kind], 'p99'))).toFixed(2)} of the medians, ${cell(ratios)} round by round (goal: at most 1.3)`);
     }
   } finally {
     for (const end of ends) await end();

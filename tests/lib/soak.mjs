@@ -1,7 +1,7 @@
 // All abuses in the background, honest traffic beside them: does memory grow, is an answer wrong?
 import { isDeepStrictEqual } from 'node:util';
 import { abuseFiles, abuses, isRight } from './abuse.mjs';
-import { folder, SLOW, sleep, start } from './host.mjs';
+import { eventually, folder, SLOW, sleep, start } from './host.mjs';
 import { AUDIENCE, Issuer } from './issuer.mjs';
 import { percentile, rss, slope } from './process.mjs';
 
@@ -60,6 +60,9 @@ export async function soak(t, { seconds, honestRate = 20, abuseRate = 3, workers
   // Work after the answer goes on for its 60 s; the end does not wait for it.
   const h = await start(t, { dir: folder(t, files), workers, args: ['--log', 'none', '--drain', '3s'] });
   const pids = h.workers();
+  // Each has its keys before it has no time to wait for them: who waits for three seconds is sent away.
+  const known = async () => (await Promise.all(Array.from({ length: 16 }, () => h.call('me', { headers: issuer.bearer() })))).every((res) => res.status === 200);
+  await eventually(known, 20, 'the keys');
   const got = { honest: 0, abuse: 0, faults: [], ms: [], memory: [] };
   const note = (fault) => { if (fault) got.faults.push(fault); };
   const state = { n: 0, seen: new Set() };

@@ -5,6 +5,7 @@
 
 #include "lua_run.h"
 
+enum { AGAIN = 10 };
 enum { CPU_MS = 100, SLACK_MS = 20, DEEP_SLACK_MS = 500, MEMORY = 32 << 20 };
 
 /* CAUGHT: an error at once or the limit, both are right. SURVIVED: it may
@@ -238,7 +239,7 @@ static void test_hostile(void **state)
         double ms, allowed = allowed_ms(hostile);
         bool is_right = run_hostile(hostile, &ms);
         /* On a busy machine a call into C takes longer than it needs. */
-        for (int again = 0; is_right && ms > allowed && again < 2; again++)
+        for (int again = 0; is_right && ms > allowed && again < AGAIN; again++)
             is_right = run_hostile(hostile, &ms);
         if (is_right && ms > allowed)
             print_message("WRONG %s: %.1f ms\n", hostile->name, ms);
@@ -370,13 +371,18 @@ static void test_no_slices_where_none_may_be(void **state)
 static void test_deadline(void **state)
 {
     (void)state;
-    struct vm *vm = script_vm(MEMORY);
-    struct budget budget = {.deadline_ns = uv_hrtime() + 50 * UINT64_C(1000000)};
-    struct lua_run run = run_text(vm, &budget, "while true do pcall(error) end");
-    assert_int_equal(run.end, BUDGET_TIMEOUT);
-    assert_true(uv_hrtime() >= budget.deadline_ns);
-    assert_true(run.ms < (50 + SLACK_MS) * slowness());
-    vm_free(vm);
+    double allowed = (50 + SLACK_MS) * slowness(), ms = allowed;
+    /* On a busy machine the thread that looks at the clock may have its turn late. */
+    for (int again = 0; ms >= allowed && again <= AGAIN; again++) {
+        struct vm *vm = script_vm(MEMORY);
+        struct budget budget = {.deadline_ns = uv_hrtime() + 50 * UINT64_C(1000000)};
+        struct lua_run run = run_text(vm, &budget, "while true do pcall(error) end");
+        assert_int_equal(run.end, BUDGET_TIMEOUT);
+        assert_true(uv_hrtime() >= budget.deadline_ns);
+        ms = run.ms;
+        vm_free(vm);
+    }
+    assert_true(ms < allowed);
 }
 
 /* A binding that kills what runs, as a watchdog or a client that goes away would. */

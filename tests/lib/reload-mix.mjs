@@ -97,27 +97,28 @@ async function askH2(h, names, n) {
   h2.wire.socket.resetAndDestroy();
 }
 
-// Result: counts, and faults: answers that cannot be, and a worker that was replaced. What sanitizers say fails when the host is stopped.
-export async function reloadMix(t, { seconds, clients = 8, workers = 2 }) {
+// For so long, and on a busy machine until there is `enough(got)`. Result: counts, and faults: answers that cannot be, and a
+// worker that was replaced. What sanitizers say fails when the host is stopped.
+export async function reloadMix(t, { seconds, clients = 8, workers = 2, enough = () => true }) {
   const up = await upstream(t, answer);
   const issuer = (await Issuer.start(t)).tenant();
   issuer.state.delay = 0.04;
   const dir = folder(t, files(up, issuer, 0));
   const h = await start(t, { dir, workers, args: ['--watch', '--drain', '1s'] });
   const names = [...Object.keys(scripts(up)), 'page'];
-  const got = { answers: 0, statuses: {}, faults: [] };
-  let changes = 0;
+  const got = { answers: 0, statuses: {}, faults: [], changes: 0 };
   const until = Date.now() + seconds * 1000;
+  const goesOn = () => Date.now() < until || (!enough(got) && Date.now() < until + 100000);
   const pids = String(h.workers());
   const client = async (k) => {
-    for (let n = k * 1000; Date.now() < until; n++) await (oneIn(9) ? askH2(h, names, n) : ask(h, issuer, names, got, n)).catch((e) => got.faults.push(e.message));
+    for (let n = k * 1000; goesOn(); n++) await (oneIn(9) ? askH2(h, names, n) : ask(h, issuer, names, got, n)).catch((e) => got.faults.push(e.message));
   };
   const reload = async () => {
-    while (Date.now() < until) {
-      changes += 1;
-      if (changes % 3 === 0) replace(dir, files(up, issuer, changes));
-      else if (changes % 3 === 1) h.kill('SIGHUP');
-      else atomicWrite(path.join(dir, 'scripts/nap.lua'), `${scripts(up).nap} -- ${changes}`);
+    while (goesOn()) {
+      const turn = got.changes += 1;
+      if (turn % 3 === 0) replace(dir, files(up, issuer, turn));
+      else if (turn % 3 === 1) h.kill('SIGHUP');
+      else atomicWrite(path.join(dir, 'scripts/nap.lua'), `${scripts(up).nap} -- ${turn}`);
       await sleep(Math.random() * 0.25);
     }
   };

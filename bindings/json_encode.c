@@ -8,6 +8,8 @@
 #include <lauxlib.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,12 +32,12 @@ struct frame {
  * keys in the same order, and a short key is the same Lua string in each, which lives as long as
  * the value that is written. */
 struct written_key {
-    const char *text; /* Lua's; NULL: none yet */
-    size_t at, len;   /* in `out` */
+    const char *text; /* Lua's */
+    uint32_t at, len; /* in `out`, from `start` on */
 };
 
 enum {
-    KEYS = 32,      /* by their place in the object, and its depth */
+    KEYS = 16,      /* by their place in the object, and its depth */
     KEY_BYTES = 40, /* of which Lua has one string alone for the same text */
 };
 
@@ -47,10 +49,11 @@ struct encoder {
     const void *array_mark; /* the json.array metatable */
     int depth;
     const struct frame *frame; /* innermost */
-    struct written_key keys[KEYS];
+    unsigned known;            /* which of `keys` there are, a bit each */
     bool failed;
-    char reason[96];
-    char path[160];
+    /* From here on nothing is set at the start. */
+    struct written_key keys[KEYS];
+    char reason[96], path[160]; /* of what failed */
 };
 
 static void add_path(struct encoder *enc, const struct frame *frame)
@@ -150,20 +153,24 @@ static void encode_string(struct encoder *enc, int index)
 static void encode_key(struct encoder *enc, int index, unsigned place)
 {
     struct str s;
-    struct written_key *key = &enc->keys[((unsigned)enc->depth * 8 + place) % KEYS];
+    unsigned slot = ((unsigned)enc->depth * 8 + place) % KEYS;
+    struct written_key *key = &enc->keys[slot];
     s.ptr = lua_tolstring(enc->L, index, &s.len);
-    if (key->text == s.ptr) {
+    if ((enc->known >> slot & 1) != 0 && key->text == s.ptr) {
         if (buf_reserve(enc->out, key->len) == 0)
-            memcpy(enc->out->data + enc->out->len, enc->out->data + key->at, key->len);
+            memcpy(enc->out->data + enc->out->len, enc->out->data + enc->start + key->at, key->len);
         enc->out->len += !buf_failed(enc->out) ? key->len : 0;
         return;
     }
-    size_t start = enc->out->len;
+    size_t at = enc->out->len;
     encode_text(enc, s);
     buf_add_char(enc->out, ':');
-    if (s.len <= KEY_BYTES)
-        *key = (struct written_key){s.ptr, start, enc->out->len - start};
+    if (s.len > KEY_BYTES)
+        return;
+    *key = (struct written_key){s.ptr, (uint32_t)(at - enc->start), (uint32_t)(enc->out->len - at)};
+    enc->known |= 1u << slot;
 }
+
 static void add_newline(struct encoder *enc)
 {
     if (enc->style.indent == 0)
@@ -571,7 +578,11 @@ static void encode_value(struct encoder *enc)
 
 int json_encode_styled(lua_State *L, int index, const struct json_style *style, struct buf *out)
 {
-    struct encoder enc = {.L = L, .out = out, .start = out->len};
+    struct encoder enc;
+    memset(&enc, 0, offsetof(struct encoder, keys));
+    enc.L = L;
+    enc.out = out;
+    enc.start = out->len;
     if (style != NULL)
         enc.style = *style;
     luaL_checkstack(L, 8, NULL);

@@ -83,7 +83,7 @@ static const char rows_script[] =
     "    for n = first, first + random(0, 10) do\n"
     "      if random(8) > 1 then\n"
     "        table.insert(row, random(9) == 1 and 1 or #row + 1,\n"
-    "          '\"' .. names[n % #names + 1] .. '\"' .. (spaced and any(blank) or '') .. ':' .. text_of(depth - 1, spaced))\n"
+    "          '\"' .. names[n % #names + 1] .. '\"' .. (spaced and any(blank) or '') .. ':' .. text_of(random(5) == 1 and depth - 1 or 0, spaced))\n"
     "      end\n"
     "    end\n"
     "    out[i] = random(20) == 1 and text_of(depth - 1, spaced) or '{' .. table.concat(row, spaced and ' ,' or ',') .. '}'\n"

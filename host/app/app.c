@@ -72,7 +72,7 @@ static struct visit *begin(struct app *app, struct exchange *ex)
     }
     struct visit *visit = arena_zalloc(&ex->arena, sizeof(*visit));
     if (visit == NULL || target_normalize_path(&ex->arena, ex->req.path, &visit->path) == -ENOMEM) {
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
         return NULL;
     }
     if (visit->path.ptr == NULL) {
@@ -81,7 +81,7 @@ static struct visit *begin(struct app *app, struct exchange *ex)
     }
     if (app->current != NULL &&
         forwarded_apply(&app->current->config->proxies, &ex->req, &ex->arena) != 0) {
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
         return NULL;
     }
     if (is_foreign_host(app, &ex->req)) {
@@ -193,7 +193,7 @@ static bool try_function(struct visit *visit, struct str path, bool waited)
     if (choose(visit, match.target, match.pattern) && visit_keep_match(visit, &match))
         visit->function->spec->cron != NULL ? run_by_hand(visit) : authorize(visit, false);
     else
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
     return true;
 }
 
@@ -250,7 +250,7 @@ static bool signs_in_or_out(struct visit *visit)
         return true;
     if (login_take(ex, &visit->session) == 0)
         return false;
-    exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+    exchange_answer_no_memory(ex);
     return true;
 }
 
@@ -310,7 +310,7 @@ static void judge_body(struct visit *visit)
     if (policy->kind != POLICY_WEBHOOK) { /* not any more: another generation came with the body */
         authorize(visit, false);
     } else if (delivery == NULL) {
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
     } else if (policy_check_body(policy, ex, clock_now(), delivery) == POLICY_ALLOW) {
         visit->delivery = delivery;
         app_rate(visit->app, ex, visit->function, NULL, let_in, visit);
@@ -365,7 +365,7 @@ static bool guard(struct visit *visit, struct str path, bool waited)
         return false;
     }
     if (config_protect_find(config, path, &ex->arena, &rule) != 0) {
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
         return false;
     }
     if (rule == NULL || rule->policy.kind == POLICY_PUBLIC)
@@ -398,7 +398,7 @@ static void read_message(struct visit *visit)
     visit->message = mcp_read(visit->app->current, visit->place, ex);
     struct function *target = visit->message != NULL ? mcp_target(visit->message) : NULL;
     if (target != NULL && !choose(visit, target, visit->app->current->config->mcp.path))
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
     else if (visit->message != NULL)
         authorize(visit, false);
 }
@@ -439,5 +439,5 @@ static void run_by_hand(struct visit *visit)
     if (schedule_request(ex, visit->function->spec->cron, (int64_t)clock_now()) == 0)
         visit_call(visit);
     else
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
 }

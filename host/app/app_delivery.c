@@ -87,7 +87,7 @@ static void answer_running(struct exchange *ex)
 
 static void answer_no_memory(struct exchange *ex)
 {
-    exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+    exchange_answer_no_memory(ex);
 }
 
 /* ---- the store's part ---- */

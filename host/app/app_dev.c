@@ -69,7 +69,7 @@ static void answer_source(const struct app *app, struct exchange *ex, struct str
              headers_add(&ex->res.headers, &ex->arena, STR("Cache-Control"), STR("no-store")) == 0)
         exchange_answer(ex);
     else
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
 }
 
 bool app_dev(struct app *app, struct exchange *ex, struct str path)

@@ -206,7 +206,7 @@ struct login_flow *app_login_flow_new(struct app *app, struct exchange *ex)
 {
     struct login_flow *f = arena_zalloc(&ex->arena, sizeof(*f));
     if (f == NULL) {
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
         return NULL;
     }
     list_init(&f->wait.node);

@@ -165,7 +165,7 @@ void app_rate(struct app *app, struct exchange *ex, struct function *function,
     struct str name = caller_name(ex, function->spec, claims);
     struct rate_wait *wait = there ? arena_zalloc(&ex->arena, sizeof(*wait)) : NULL;
     if (name.ptr == NULL || (there && wait == NULL)) {
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
         done(arg, false);
     } else if (there) {
         *wait = (struct rate_wait){

@@ -82,12 +82,8 @@ struct reader {
 static uint32_t take_number(struct reader *r)
 {
     uint32_t number = 0;
-    if (r->rc == 0 && r->rest.len < sizeof(number))
+    if (r->rc == 0 && !str_take(&r->rest, &number, sizeof(number)))
         r->rc = -EINVAL;
-    if (r->rc != 0)
-        return 0;
-    memcpy(&number, r->rest.ptr, sizeof(number));
-    r->rest = str_skip(r->rest, sizeof(number));
     return number;
 }
 
@@ -105,13 +101,10 @@ static struct str take_text(struct reader *r)
 
 static bool take_bool(struct reader *r)
 {
-    if (r->rc == 0 && r->rest.len == 0)
+    char set = 0;
+    if (r->rc == 0 && !str_take(&r->rest, &set, sizeof(set)))
         r->rc = -EINVAL;
-    if (r->rc != 0)
-        return false;
-    bool set = r->rest.ptr[0] != 0;
-    r->rest = str_skip(r->rest, 1);
-    return set;
+    return set != 0;
 }
 
 static struct str take_optional(struct reader *r)

@@ -105,12 +105,7 @@ struct reader {
 static uint64_t take_number(struct reader *r)
 {
     uint64_t number = 0;
-    if (r->rest.len < sizeof(number)) {
-        r->failed = true;
-        return 0;
-    }
-    memcpy(&number, r->rest.ptr, sizeof(number));
-    r->rest = str_skip(r->rest, sizeof(number));
+    r->failed |= !str_take(&r->rest, &number, sizeof(number));
     return number;
 }
 

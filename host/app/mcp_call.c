@@ -183,14 +183,14 @@ struct exchange *mcp_begin(struct mcp_message *message, const struct function_sp
         return NULL;
     struct exchange *inner = exchange_new(&sink, message);
     if (inner == NULL) {
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
         return NULL;
     }
     exchange_hold(ex); /* its arena holds the request's texts, and the message */
     if (arena_defer(&inner->arena, release, ex) != 0) {
         exchange_release(ex);
         exchange_release(inner);
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
         return NULL;
     }
     inner->req = ex->req;

@@ -29,7 +29,7 @@ static bool refuse(struct mcp_message *message, int status, int code, const char
 
 static bool refuse_memory(struct mcp_message *message)
 {
-    exchange_answer_error(message->ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+    exchange_answer_no_memory(message->ex);
     return false;
 }
 
@@ -364,7 +364,7 @@ struct mcp_message *mcp_read(const struct deployment *d, enum mcp_place place, s
 {
     struct mcp_message *message = arena_zalloc(&ex->arena, sizeof(*message));
     if (message == NULL) {
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
         return NULL;
     }
     message->ex = ex;

@@ -42,7 +42,7 @@ static struct exchange *detach_background(struct exchange *ex)
 static void answer_no_memory(struct visit *visit)
 {
     claims_unref(visit->claims);
-    exchange_answer_error(visit->ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+    exchange_answer_no_memory(visit->ex);
 }
 
 static struct call *make_call(struct visit *visit, struct exchange *target)
@@ -151,7 +151,7 @@ void app_call_scheduled(struct app *app, struct function *function, struct excha
     struct visit *visit = arena_zalloc(&ex->arena, sizeof(*visit));
     ex->function = arena_copy(&ex->arena, function->spec->name).ptr;
     if (visit == NULL || ex->function == NULL) {
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
         return;
     }
     list_init(&visit->wait.node);
@@ -176,7 +176,7 @@ static struct visit *enter_again(struct app *app, const struct router *router,
     if (visit == NULL || ex->function == NULL ||
         target_normalize_path(&ex->arena, ex->req.path, &visit->path) != 0) {
         claims_unref(claims);
-        exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+        exchange_answer_no_memory(ex);
         return NULL;
     }
     list_init(&visit->wait.node);

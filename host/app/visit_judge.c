@@ -27,8 +27,7 @@ static int open_session(struct visit *visit, const struct policy *policy, visit_
     if (wait == NULL) {
         visit->opened = wait = arena_zalloc(&visit->ex->arena, sizeof(*wait));
         if (wait == NULL) {
-            exchange_answer_error(visit->ex, 500, STR("out_of_memory"),
-                                  STR("The host is out of memory"));
+            exchange_answer_no_memory(visit->ex);
             return -ENOMEM;
         }
         visit->resume = resume;

@@ -38,6 +38,16 @@ static inline struct str str_skip(struct str s, size_t count)
     return (struct str){s.ptr + count, s.len - count};
 }
 
+/* Copies the first `size` bytes to `out`, and skips them. False: there are fewer. */
+static inline bool str_take(struct str *s, void *out, size_t size)
+{
+    if (s->len < size)
+        return false;
+    memcpy(out, s->ptr, size);
+    *s = str_skip(*s, size);
+    return true;
+}
+
 /* Equal without regard to the case of ASCII letters. Most others are told by their length. */
 bool str_same_nocase(const char *a, const char *b, size_t len);
 

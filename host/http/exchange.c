@@ -222,6 +222,11 @@ void exchange_answer_error(struct exchange *ex, int status, struct str code, str
     exchange_answer(ex);
 }
 
+void exchange_answer_no_memory(struct exchange *ex)
+{
+    exchange_answer_error(ex, 500, STR("out_of_memory"), STR("The host is out of memory"));
+}
+
 void exchange_refuse(struct exchange *ex, const struct http_fault *fault)
 {
     ex->error_code = fault->code;

@@ -239,6 +239,8 @@ static inline bool exchange_is_complete(const struct exchange *ex)
 /* Fills ex->res with the JSON error frame and sends it; falls back to an empty 500 when out of
  * memory. */
 void exchange_answer_error(struct exchange *ex, int status, struct str code, struct str text);
+/* The same of a 500 for want of memory. */
+void exchange_answer_no_memory(struct exchange *ex);
 
 /* The same with a fault, which the log names as well. */
 void exchange_refuse(struct exchange *ex, const struct http_fault *fault);

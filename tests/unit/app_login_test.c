@@ -5,10 +5,9 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "app/login.h"
-#include "shared/revocations.h"
+#include "revocations_fixture.h"
 
 #define ISSUER "https://issuer.example/"
 #define NOW    1700000000.0
@@ -21,27 +20,18 @@ static struct verifier_spec issuers[] = {{.verifier = {.issuer = {ISSUER, sizeof
 static const struct config host = {.issuers = issuers,
                                    .issuer_count = 1,
                                    .login = {.on = true, .secrets = secrets, .secret_count = 2}};
-static struct revocation_table *table;
 static struct arena arena;
 
 static int set_up(void **state)
 {
-    (void)state;
-    table = mmap(NULL, sizeof(*table), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_ptr_not_equal(table, MAP_FAILED);
-    assert_int_equal(revocations_init(table), 0);
-    revocations_share(table);
     arena_init(&arena);
-    return 0;
+    return revocations_set_up(state);
 }
 
 static int tear_down(void **state)
 {
-    (void)state;
     arena_free(&arena);
-    munmap(table, sizeof(*table));
-    revocations_share(NULL);
-    return 0;
+    return revocations_tear_down(state);
 }
 
 static struct login_session session(void)
@@ -201,8 +191,8 @@ static void ended(void **state)
         revocations_make(REVOCATION_SUB, issuer, STR("vera"), (uint32_t)NOW, NOW),
         revocations_make(REVOCATION_SUB, STR(""), STR("vera"), REVOCATION_ALWAYS, NOW)};
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
-        memset(table, 0, sizeof(*table));
-        assert_int_equal(revocations_init(table), 0);
+        memset(revocations_table, 0, sizeof(*revocations_table));
+        assert_int_equal(revocations_init(revocations_table), 0);
         assert_int_equal(revocations_add(&others[i], NOW), 0);
         assert_int_equal(opened(&host, sealed, NOW), 0);
         assert_int_equal(revocations_add(&own[i], NOW), 0);

@@ -4,32 +4,10 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include "shared/revocations.h"
+#include "revocations_fixture.h"
 
 #define NOW 1700000000.0
-
-static struct revocation_table *table;
-
-/* A table of its own for each test. */
-static int set_up(void **state)
-{
-    (void)state;
-    table = mmap(NULL, sizeof(*table), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_ptr_not_equal(table, MAP_FAILED);
-    assert_int_equal(revocations_init(table), 0);
-    revocations_share(table);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    munmap(table, sizeof(*table));
-    revocations_share(NULL);
-    return 0;
-}
 
 static uint64_t name_of(enum revocation_kind kind, const char *issuer, const char *id)
 {
@@ -150,11 +128,12 @@ static void test_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_names_are_apart, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_times, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_generation, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_store_form, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_full, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_names_are_apart, revocations_set_up,
+                                        revocations_tear_down),
+        cmocka_unit_test_setup_teardown(test_times, revocations_set_up, revocations_tear_down),
+        cmocka_unit_test_setup_teardown(test_generation, revocations_set_up, revocations_tear_down),
+        cmocka_unit_test_setup_teardown(test_store_form, revocations_set_up, revocations_tear_down),
+        cmocka_unit_test_setup_teardown(test_full, revocations_set_up, revocations_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -313,19 +313,23 @@ test('what came while the machine gave the process no time is not late', async (
   });
   const statuses = [];
   const signal = (pid, name) => { try { process.kill(pid, name); } catch { /* it was replaced */ } };
-  for (let round = 0; round < 5 && statuses.at(-1) !== 200; round++) { // once more where others than us were as late
+  let late = 0; // though nothing else stood still
+  for (let round = 0; round < 20 && late < 3 && statuses.at(-1) !== 200; round++) {
     const [pid] = await eventually(() => h.workers().length === 1 && h.workers(), 10, 'the worker');
     await eventually(() => h.call('hello').then((res) => res.status === 200, () => false), 10, 'it serves');
     const burn = h.call('burn').catch(() => {}); // so that it is not stopped while it waits
     await h.call('hello');
     const wire = await h.connect();
+    const began = performance.now();
     wire.send(sized('size', 10), 'abc');
     await h.call('hello');
     signal(pid, 'SIGSTOP');
     wire.send('defghij');
     await sleep(1.4);
     signal(pid, 'SIGCONT');
+    const inTime = performance.now() - began < 1900;
     statuses.push((await wire.response().catch(() => ({}))).status);
+    if (inTime && statuses.at(-1) === 408) late += 1;
     wire.close();
     signal(pid, 'SIGKILL');
     await burn;

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdalign.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +25,11 @@ struct arena_cleanup {
 void arena_init(struct arena *arena)
 {
     *arena = (struct arena){0};
+}
+
+void arena_init_with(struct arena *arena, size_t bytes)
+{
+    *arena = (struct arena){.first = bytes};
 }
 
 static void use_chunk(struct arena *arena, struct arena_chunk *chunk)
@@ -73,8 +78,9 @@ void arena_free(struct arena *arena)
 
 static struct arena_chunk *add_chunk(struct arena *arena, size_t at_least)
 {
-    size_t size = arena->chunks == NULL ? arena->first : arena->total;
-    if (size < FIRST_CHUNK)
+    bool is_known = arena->chunks == NULL && arena->first > 0;
+    size_t size = is_known ? arena->first : arena->total;
+    if (size < FIRST_CHUNK && !is_known)
         size = FIRST_CHUNK;
     if (size > LARGEST_CHUNK)
         size = LARGEST_CHUNK;
@@ -95,10 +101,9 @@ static struct arena_chunk *add_chunk(struct arena *arena, size_t at_least)
 
 void *arena_alloc(struct arena *arena, size_t size)
 {
-    const size_t align = alignof(max_align_t);
     if (size > SIZE_MAX / 2)
         return NULL;
-    size = (size + align - 1) & ~(align - 1);
+    size = arena_size(size);
     if (size > (size_t)(arena->end - arena->next) && add_chunk(arena, size) == NULL)
         return NULL;
     void *p = arena->next;

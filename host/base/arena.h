@@ -7,6 +7,7 @@
  * he needs. */
 #pragma once
 
+#include <stdalign.h>
 #include <stddef.h>
 
 #include "base/str.h"
@@ -27,12 +28,21 @@ struct arena {
 
 /* Takes no memory yet. */
 void arena_init(struct arena *arena);
+/* The same; its first chunk has `bytes`, for those who know what they need: of each block its size,
+ * rounded up as by arena_size. */
+void arena_init_with(struct arena *arena, size_t bytes);
 
 /* Runs the cleanups and frees all memory, but for a chunk that was enough. */
 void arena_reset(struct arena *arena);
 
 /* Runs the cleanups and frees everything; the arena may be used again. */
 void arena_free(struct arena *arena);
+
+/* What a block of so many bytes takes. */
+static inline size_t arena_size(size_t size)
+{
+    return (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
+}
 
 /* `size` bytes aligned for any type, not cleared; NULL when out of memory. */
 void *arena_alloc(struct arena *arena, size_t size);

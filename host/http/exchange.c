@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -279,6 +280,69 @@ void exchange_stream_end(struct exchange *ex)
 void exchange_stream_abort(struct exchange *ex)
 {
     end_stream(ex, ex->sink != NULL ? ex->sink->stream_abort : NULL, false);
+}
+
+/* What the log tells, to another arena; of the request's fields only those that go on in what is
+ * asked on its behalf. False: out of memory. */
+static bool copy_texts(struct request *req, struct str *trace, const char **function,
+                       struct arena *to)
+{
+    struct headers fields = {0};
+    bool good = true;
+    for (uint32_t i = 0; good && i < req->headers.len; i++) {
+        const struct header *h = &req->headers.items[i];
+        if (!str_eq(h->name, STR("tracestate")))
+            continue;
+        struct str value = arena_copy(to, h->value);
+        good = value.ptr != NULL && headers_add(&fields, to, STR("tracestate"), value) == 0;
+    }
+    req->headers = fields;
+    req->path = arena_copy(to, req->path);
+    req->client_ip = arena_copy(to, req->client_ip);
+    *trace = trace->len > 0 ? arena_copy(to, *trace) : STR("");
+    if (*function != NULL) {
+        *function = arena_copy(to, str_from(*function)).ptr;
+        good &= *function != NULL;
+    }
+    return good && req->path.ptr != NULL && req->client_ip.ptr != NULL && trace->ptr != NULL;
+}
+
+void *exchange_lighten(struct exchange *ex, size_t own, struct arena *before)
+{
+    struct request req = ex->req;
+    struct str trace = ex->traceparent;
+    const char *function = ex->function;
+    struct arena arena;
+    if (ex->state != EXCHANGE_STREAMING || !ex->head_sent || ex->hook != NULL ||
+        ex->on_settled != NULL)
+        return NULL;
+    arena_init_with(&arena, arena_size(own) + arena_size(sizeof(*ex->body)) +
+                                arena_size(req.path.len + 1) + arena_size(req.client_ip.len + 1) +
+                                (trace.len > 0 ? arena_size(trace.len + 1) : 0) +
+                                (function != NULL ? arena_size(strlen(function) + 1) : 0));
+    void *block = arena_alloc(&arena, own);
+    struct body *body = ex->body != NULL ? arena_alloc(&arena, sizeof(*body)) : NULL;
+    if (block == NULL || (ex->body != NULL && body == NULL) ||
+        !copy_texts(&req, &trace, &function, &arena)) {
+        arena_free(&arena);
+        return NULL;
+    }
+    if (body != NULL)
+        *body = *ex->body;
+    const struct str none = {NULL, 0};
+    req.target = req.path;
+    req.query = req.host = req.client_cert = req.cert_header = none;
+    req.note = NULL;
+    ex->req = req;
+    ex->body = body;
+    ex->traceparent = trace;
+    ex->function = function;
+    ex->res.headers = (struct headers){0};
+    ex->once = NULL;
+    ex->dpop_nonce = ex->session_cookie = none;
+    *before = ex->arena;
+    ex->arena = arena;
+    return block;
 }
 
 void exchange_put(struct exchange *ex, size_t count)

@@ -114,8 +114,7 @@ struct exchange {
         until_ns; /* monotonic: whoever asked waits no longer than that; 0: as long as it takes */
     char request_id[64];    /* NUL-terminated; from X-Request-Id, or a ULID */
     struct str traceparent; /* as sent, when well-formed; else empty */
-    const char
-        *function; /* name; borrowed from the function for the exchange's life; NULL if none */
+    const char *function;   /* name; in the arena; NULL if none */
     unsigned generation;    /* of that function; 0 if none */
     const char *error_code; /* static reason code of a refusal; NULL if none */
     uint64_t sub_hash;      /* hash of the token's subject; 0 if none */
@@ -191,6 +190,15 @@ void exchange_send(struct exchange *ex);
  * wait to be sent (0 when the client has left): above LIMIT_STREAM_BYTES the caller should
  * wait for on_drained. */
 size_t exchange_stream_write(struct exchange *ex, struct str bytes);
+/* Gives up the request's memory, which a stream would keep for as long as it lasts: when nobody
+ * reads the request any more. Of texts the path, the client's address, the trace and the function's
+ * name stay, for the log and for what is asked elsewhere. Returns a block of `own` bytes for what
+ * the caller has there; *before is the arena that was, his to free when he has moved that. NULL:
+ * not now, the answer's head has not left or somebody listens; or out of memory. Nothing has
+ * changed then. */
+void *exchange_lighten(struct exchange *ex, size_t own, struct arena *before)
+    __attribute__((warn_unused_result));
+
 /* The end of a streamed body. */
 void exchange_stream_end(struct exchange *ex);
 

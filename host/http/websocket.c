@@ -154,7 +154,6 @@ static unsigned take_head(struct websocket_reader *r, struct str *input)
     r->head_len = 0;
     r->mask_at = 0;
     r->in_payload = true;
-    r->control_len = is_control(r->opcode) ? 0 : r->control_len;
     if (!is_control(r->opcode) && r->opcode != WEBSOCKET_CONTINUATION)
         r->kind = r->opcode;
     return 0;
@@ -175,15 +174,11 @@ static bool take_payload(struct websocket_reader *r, struct str *input)
         return true;
     *input = str_skip(*input, piece.len);
     r->left -= piece.len;
-    if (is_control(r->opcode)) {
-        unmask(r, r->control + r->control_len, piece);
-        r->control_len += piece.len;
-        return true;
-    }
-    if (buf_reserve(&r->message, piece.len) != 0)
+    struct buf *to = is_control(r->opcode) ? &r->control : &r->message;
+    if (buf_reserve(to, piece.len) != 0)
         return false;
-    unmask(r, r->message.data + r->message.len, piece);
-    r->message.len += piece.len;
+    unmask(r, to->data + to->len, piece);
+    to->len += piece.len;
     return true;
 }
 
@@ -201,7 +196,7 @@ bool websocket_code_is_valid(long long code)
 
 static enum websocket_event take_close(struct websocket_reader *r)
 {
-    struct str reason = {r->control, r->control_len};
+    struct str reason = buf_str(&r->control);
     r->code = WEBSOCKET_NO_CODE;
     if (reason.len == 0)
         return WEBSOCKET_CONTROL;
@@ -233,6 +228,8 @@ enum websocket_event websocket_feed(struct websocket_reader *r, struct str *inpu
 {
     if (r->failed)
         return WEBSOCKET_FAULT;
+    if (!r->in_payload)
+        buf_free(&r->control);
     if (r->done) {
         r->done = false;
         r->kind = 0;

@@ -67,19 +67,19 @@ struct websocket_reader {
     unsigned kind; /* of the message that comes; 0: none does */
     struct buf message;
     unsigned control_kind;
-    size_t control_len;
-    char control[WEBSOCKET_CONTROL_MAX];
+    struct buf control; /* until the next call: most connections never hold one */
     unsigned code;
 };
 
 static inline void websocket_reader_init(struct websocket_reader *reader, size_t limit)
 {
-    *reader = (struct websocket_reader){.limit = limit, .message = BUF_INIT};
+    *reader = (struct websocket_reader){.limit = limit, .message = BUF_INIT, .control = BUF_INIT};
 }
 
 static inline void websocket_reader_free(struct websocket_reader *reader)
 {
     buf_free(&reader->message);
+    buf_free(&reader->control);
 }
 
 /* Takes bytes from the front of *input until something happens. */

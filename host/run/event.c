@@ -17,7 +17,9 @@
 struct event_slot {
     struct invocation *inv; /* NULL: free */
     int anchor;             /* of this userdata */
-    int metatable;          /* of both its tables; registry references */
+    int metatable;          /* of both its tables; registry references, LUA_NOREF once let go */
+    size_t charged;         /* once let go: to the function's memory, what the request has; */
+    void (*gone)(struct invocation *inv); /* ... told when the tables are */
     /* Its tables; NULL: none. One that a script keeps longer has the metatable still, but is not
      * the slot's any more. */
     const void *event, *context;
@@ -210,6 +212,42 @@ void event_push(lua_State *L, struct invocation *inv, int count)
         slot->context = push_lazy(L, slot->metatable, 2);
 }
 
+static int l_gone(lua_State *L)
+{
+    struct event_slot *slot = lua_touserdata(L, 1);
+    struct invocation *inv = slot->inv;
+    event_release(L, slot);
+    if (inv != NULL) {
+        inv->slot = NULL;
+        slot->gone(inv);
+    }
+    return 0;
+}
+
+/* What its memory is charged for is freed by a finalizer, which Lua does not run for want of
+ * memory: hence the room. */
+void event_let_go(lua_State *L, struct invocation *inv, void (*gone)(struct invocation *inv))
+{
+    struct event_slot *slot = inv->slot;
+    struct vm *vm = vm_of(L);
+    if (slot == NULL)
+        return;
+    vm_make_room(vm, L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, slot->anchor);
+    if (luaL_newmetatable(L, "luafn.event_slot")) {
+        lua_pushcfunction(L, l_gone);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+    if (vm_charge(vm, 0, inv->ex->arena.total))
+        slot->charged = inv->ex->arena.total;
+    luaL_unref(L, LUA_REGISTRYINDEX, slot->anchor);
+    luaL_unref(L, LUA_REGISTRYINDEX, slot->metatable);
+    slot->anchor = slot->metatable = LUA_NOREF;
+    slot->gone = gone;
+}
+
 void event_release(lua_State *L, struct event_slot *slot)
 {
     if (slot == NULL)
@@ -217,6 +255,11 @@ void event_release(lua_State *L, struct event_slot *slot)
     struct vm *vm = vm_of(L);
     slot->inv = NULL;
     slot->event = slot->context = NULL;
+    if (slot->anchor == LUA_NOREF) {
+        (void)vm_charge(vm, slot->charged, 0);
+        slot->charged = 0;
+        return;
+    }
     slot->fields_before = slot->fields_made;
     slot->fields_made = 0;
     slot->next_free = vm->free_slots;

@@ -22,6 +22,11 @@ void event_push(lua_State *L, struct invocation *inv, int count);
 /* Detaches the tables from the invocation; allocates nothing, never raises. NULL is fine. */
 void event_release(lua_State *L, struct event_slot *slot);
 
+/* A WebSocket goes on for long after its handler has looked at the event. From here on the slot
+ * lives as long as the script holds one of its tables, and the request should with it: `gone` is
+ * told when they are collected, from within the collection. Raises when out of memory. [-0, +0] */
+void event_let_go(lua_State *L, struct invocation *inv, void (*gone)(struct invocation *inv));
+
 /* Is the value at `index` the event of that invocation? Never raises. */
 bool event_is_of(lua_State *L, int index, const struct invocation *inv);
 

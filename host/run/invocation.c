@@ -31,6 +31,7 @@ static struct {
 } pool;
 
 static void run_after(struct invocation *inv);
+static void on_timer(uv_timer_t *timer);
 
 /* ---- pool ---- */
 
@@ -62,8 +63,10 @@ static struct invocation *take(void)
     if (pool.count > 0)
         return pool.free[--pool.count];
     struct invocation *inv = calloc(1, sizeof(*inv));
-    if (inv != NULL)
-        uv_timer_init(pool.loop, &inv->timer);
+    if (inv == NULL)
+        return NULL;
+    uv_timer_init(pool.loop, &inv->timer);
+    inv->on_timer = on_timer;
     return inv;
 }
 
@@ -149,18 +152,6 @@ static void answer(struct invocation *inv)
 
 /* ---- deadline ---- */
 
-static void on_deadline(uv_timer_t *timer);
-
-static void arm_timer(struct invocation *inv)
-{
-    if (inv->standing > 0)
-        return;
-    /* The loop's time, in milliseconds, is that of the same clock. It may be an old one; what is
-     * due then is not, so that nobody need ask what time it is. */
-    uint64_t due = inv->budget.deadline_ns / 1000000 + 1, now = uv_now(pool.loop);
-    uv_timer_start(&inv->timer, on_deadline, due > now ? due - now : 0, 0);
-}
-
 void invocation_stand(struct invocation *inv)
 {
     uint64_t left = invocation_left(inv);
@@ -168,7 +159,7 @@ void invocation_stand(struct invocation *inv)
         return;
     inv->left_ns = left;
     inv->budget.deadline_ns = 0;
-    uv_timer_stop(&inv->timer);
+    invocation_arm(inv);
 }
 
 void invocation_go_on(struct invocation *inv)
@@ -176,19 +167,23 @@ void invocation_go_on(struct invocation *inv)
     if (--inv->standing > 0)
         return;
     inv->budget.deadline_ns = clock_monotonic_ns() + inv->left_ns;
-    arm_timer(inv);
+    invocation_arm(inv);
 }
 
 /* A client that does not read, or send, is the connection's to judge, not a fault of the handler.
  */
-static void on_deadline(uv_timer_t *timer)
+static void on_timer(uv_timer_t *timer)
 {
     struct invocation *inv = container_of(timer, struct invocation, timer);
+    if (inv->clock_ns <= clock_monotonic_ns()) {
+        websocket_tick(inv);
+        return;
+    }
     if (!list_is_empty(&inv->writers) || inv->reader != NULL ||
         (inv->listening > 0 && inv->stream != 0))
         invocation_extend(inv);
-    if (clock_monotonic_ns() < inv->budget.deadline_ns)
-        arm_timer(inv);
+    if (inv->standing > 0 || clock_monotonic_ns() < inv->budget.deadline_ns)
+        invocation_arm(inv);
     else
         invocation_cancel(inv, BUDGET_TIMEOUT);
 }
@@ -321,7 +316,7 @@ static void run_after(struct invocation *inv)
         lua_rawgeti(task->co, LUA_REGISTRYINDEX, inv->after[i]);
         task_enqueue(task);
     }
-    arm_timer(inv);
+    invocation_arm(inv);
 }
 
 void lx_invocation_after(lua_State *L)
@@ -380,6 +375,7 @@ static void init(struct invocation *inv, struct call *call, struct instance *ins
     inv->answered = false;
     inv->after_count = 0;
     inv->standing = 0;
+    inv->clock_ns = UINT64_MAX;
     inv->log_bytes = 0;
     inv->fetching = 0;
     list_init(&inv->tasks);
@@ -420,7 +416,7 @@ bool invocation_start(struct call *call, struct instance *instance,
     if (inv->main->state == TASK_DONE)
         end_main(inv, lua_status(inv->main->co));
     else
-        arm_timer(inv);
+        invocation_arm(inv);
     return true;
 }
 

@@ -31,12 +31,15 @@ struct invocation {
     struct budget budget;
     struct list tasks; /* all of them: struct task.siblings */
     struct task *main; /* NULL after the handler has ended */
-    uv_timer_t timer;  /* the deadline, armed while something waits; closed with the pool */
+    uv_timer_t timer;  /* the deadline, and the clock of a WebSocket, armed while something waits;
+                          closed with the pool */
+    uv_timer_cb on_timer;
+    uint64_t clock_ns; /* monotonic: when its WebSocket is to be told; UINT64_MAX: not */
     struct event_slot *slot;
     uint64_t stream;     /* names the streamed answer while its body runs; 0: none */
     struct list writers; /* operations that wait for the client to read: stream.c */
     struct op *reader;   /* the one that waits for the client to send: chunks.c, websocket.c */
-    struct websocket *websocket; /* in the exchange's arena; NULL: it is none */
+    struct websocket *websocket; /* owned; NULL: it is none */
     struct list endings;         /* struct invocation_ending */
     struct list leavings;        /* struct invocation_leaving */
     unsigned listening;          /* operations that wait for what others send: channels */
@@ -118,6 +121,21 @@ static inline uint64_t invocation_left(const struct invocation *inv)
 {
     uint64_t now = clock_monotonic_ns(), end = inv->budget.deadline_ns;
     return inv->standing > 0 ? inv->left_ns : end > now ? end - now : 0;
+}
+
+/* Sets the timer anew. */
+static inline void invocation_arm(struct invocation *inv)
+{
+    uint64_t at = inv->clock_ns;
+    if (inv->standing == 0 && inv->budget.deadline_ns < at)
+        at = inv->budget.deadline_ns;
+    /* The loop's time, in milliseconds, is that of the same clock. It may be an old one; what is
+     * due then is not, so that nobody need ask what time it is. */
+    uint64_t due = at / 1000000 + 1, now = uv_now(inv->timer.loop);
+    if (at == UINT64_MAX)
+        uv_timer_stop(&inv->timer);
+    else
+        uv_timer_start(&inv->timer, inv->on_timer, due > now ? due - now : 0, 0);
 }
 
 /* A stream or a WebSocket has got something to do: that is a piece of work of its own. */

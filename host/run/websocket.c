@@ -13,6 +13,7 @@
 #include "lua/lazy.h"
 #include "options/options.h"
 #include "run/await.h"
+#include "run/event.h"
 #include "run/invocation.h"
 #include "run/stream.h"
 
@@ -25,31 +26,27 @@ struct message {
     char bytes[];
 };
 
-/* Lives until libuv has closed it. */
-struct clock_timer {
-    uv_timer_t handle;
-    struct websocket *ws; /* borrowed; NULL: it is over */
-};
-
-struct websocket { /* in the exchange's arena */
+struct websocket {
     struct invocation *inv;
     struct websocket_reader reader;
     struct list messages; /* struct message, that nobody has taken */
     size_t waiting;       /* bytes in them */
     size_t charged;       /* to the function's memory */
-    struct clock_timer *timer;
-    double expires; /* of the token, seconds since 1970; NaN: never */
-    bool heard;     /* since the last tick */
-    bool pinged;    /* and nothing has come since */
-    bool closed;    /* our close was sent, or nobody is there: nothing more is sent */
-    bool over;      /* nothing more comes */
-    bool working;   /* the script has taken a message, and has not asked for the next */
-    unsigned code;  /* to close with when what has come is answered; 0: none */
-    bool reading;   /* read_on is at work */
+    uint64_t due_ns;      /* monotonic: when its clock ticks */
+    double expires;       /* of the token, seconds since 1970; NaN: never */
+    bool light;           /* the request's memory is gone, */
+    bool lightens;        /* or may go at the next tick */
+    bool heard;           /* since the last tick */
+    bool pinged;          /* and nothing has come since */
+    bool closed;          /* our close was sent, or nobody is there: nothing more is sent */
+    bool over;            /* nothing more comes */
+    bool working;         /* the script has taken a message, and has not asked for the next */
+    unsigned code;        /* to close with when what has come is answered; 0: none */
+    bool reading;         /* read_on is at work */
     bool pong_due;
-    size_t pong_len;
-    char pong[WEBSOCKET_CONTROL_MAX];
-    struct str protocol; /* the one that was chosen; empty: none */
+    struct buf pong;
+    size_t protocol_len; /* 0: none was chosen */
+    char protocol[];
 };
 
 /* What a script holds. It may outlive the websocket, whose number then is nobody's. */
@@ -91,7 +88,8 @@ static void say_pong(struct websocket *ws)
         exchange_stream_write(ws->inv->ex, STR("")) > LIMIT_STREAM_BYTES)
         return;
     ws->pong_due = false;
-    websocket_put(&scratch, WEBSOCKET_PONG, (struct str){ws->pong, ws->pong_len});
+    websocket_put(&scratch, WEBSOCKET_PONG, buf_str(&ws->pong));
+    buf_free(&ws->pong);
     send_scratch(ws);
 }
 
@@ -173,9 +171,9 @@ static void take_control(struct websocket *ws)
     if (reader->control_kind == WEBSOCKET_CLOSE) {
         fail(ws, reader->code);
     } else if (reader->control_kind == WEBSOCKET_PING) {
-        memcpy(ws->pong, reader->control, reader->control_len);
-        ws->pong_len = reader->control_len;
-        ws->pong_due = true;
+        buf_clear(&ws->pong);
+        buf_add_str(&ws->pong, buf_str(&reader->control));
+        ws->pong_due = !buf_failed(&ws->pong);
         say_pong(ws);
     }
 }
@@ -255,9 +253,55 @@ static void on_gone(struct exchange *ex)
     wake(inv);
 }
 
+/* ---- the request, whose memory is not kept for as long as the connection ---- */
+
+/* Not while something asks in its name, and in `dev` tools may want to show it. */
+static bool may_lighten(const struct invocation *inv)
+{
+    const struct call *call = inv->call;
+    return inv->slot == NULL && inv->fetching == 0 && !inv->function->services->dev &&
+           call->job == NULL && call->tool == NULL;
+}
+
+static void lighten(struct invocation *inv)
+{
+    struct call *call = inv->call;
+    struct str token = call->claims != NULL ? call->token : (struct str){NULL, 0};
+    struct arena before;
+    struct {
+        struct call call;
+        char token[];
+    } *kept = may_lighten(inv) && !inv->websocket->light
+                  ? exchange_lighten(inv->ex, sizeof(*kept) + token.len, &before)
+                  : NULL;
+    if (kept == NULL)
+        return;
+    if (token.len > 0)
+        memcpy(kept->token, token.ptr, token.len);
+    kept->call = (struct call){.function = call->function,
+                               .ex = inv->ex,
+                               .claims = call->claims,
+                               .token = {kept->token, token.len}};
+    list_init(&kept->call.waiting);
+    inv->call = &kept->call;
+    inv->websocket->light = true;
+    arena_free(&before);
+}
+
+/* The answer's head is out, and nothing waits behind it. */
+static void on_head_sent(struct exchange *ex)
+{
+    lighten(ex->owner);
+}
+
 /* ---- the clock ---- */
 
-static void on_tick(uv_timer_t *timer);
+static void set_clock(struct websocket *ws, double seconds)
+{
+    ws->due_ns = clock_monotonic_ns() + (uint64_t)(seconds * 1e9);
+    ws->inv->clock_ns = ws->lightens ? 0 : ws->due_ns;
+    invocation_arm(ws->inv);
+}
 
 static void arm(struct websocket *ws)
 {
@@ -265,8 +309,23 @@ static void arm(struct websocket *ws)
     double left = ws->over ? NAN : ws->expires - clock_now();
     if (left < wait)
         wait = left > 0 ? left : 0;
-    uv_update_time(ws->timer->handle.loop);
-    uv_timer_start(&ws->timer->handle, on_tick, (uint64_t)(wait * 1000) + 1, 0);
+    set_clock(ws, wait);
+}
+
+/* At the next turn of the loop, where scripts may go on. */
+static void tick_soon(struct websocket *ws)
+{
+    set_clock(ws, 0);
+}
+
+/* Not at once: what runs now may have texts of the request in its hands. */
+static void lighten_soon(struct invocation *inv)
+{
+    if (inv->websocket == NULL)
+        return;
+    inv->websocket->lightens = true;
+    inv->clock_ns = 0;
+    invocation_arm(inv);
 }
 
 /* Nothing was heard for a while: asks, and gives up who does not answer. */
@@ -284,9 +343,17 @@ static void check_alive(struct websocket *ws)
     ws->heard = false;
 }
 
-static void on_tick(uv_timer_t *timer)
+void websocket_tick(struct invocation *inv)
 {
-    struct websocket *ws = container_of(timer, struct clock_timer, handle)->ws;
+    struct websocket *ws = inv->websocket;
+    bool due = ws->due_ns <= clock_monotonic_ns();
+    ws->lightens = false;
+    lighten(inv);
+    if (!due) {
+        inv->clock_ns = ws->due_ns;
+        invocation_arm(inv);
+        return;
+    }
     if (!ws->over && ws->expires <= clock_now()) {
         close_with(ws, WEBSOCKET_POLICY, (struct str){NULL, 0});
     }
@@ -295,15 +362,13 @@ static void on_tick(uv_timer_t *timer)
         check_alive(ws);
     } else
         say_what_is_due(ws);
-    if (ws->over)
-        wake(ws->inv);
-    else
+    if (!ws->over) {
         arm(ws);
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-    free(container_of((uv_timer_t *)handle, struct clock_timer, handle));
+        return;
+    }
+    ws->due_ns = inv->clock_ns = UINT64_MAX;
+    invocation_arm(inv);
+    wake(inv);
 }
 
 /* ---- the end ---- */
@@ -319,8 +384,9 @@ void websocket_end(struct invocation *inv, unsigned code)
     (void)charge(ws);
     inv->reader = NULL;
     inv->websocket = NULL;
-    ws->timer->ws = NULL;
-    uv_close((uv_handle_t *)&ws->timer->handle, on_timer_closed);
+    inv->clock_ns = UINT64_MAX;
+    buf_free(&ws->pong);
+    free(ws);
 }
 
 void websocket_go_away(struct invocation *inv)
@@ -329,7 +395,7 @@ void websocket_go_away(struct invocation *inv)
     if (ws == NULL || ws->over)
         return;
     close_with(ws, WEBSOCKET_GOING_AWAY, (struct str){NULL, 0});
-    uv_timer_start(&ws->timer->handle, on_tick, 0, 0);
+    tick_soon(ws);
 }
 
 /* ---- ws:messages() ---- */
@@ -445,7 +511,7 @@ static int l_close(lua_State *L)
     close_with(ws, (unsigned)code, reason);
     drop_messages(ws);
     (void)charge(ws);
-    uv_timer_start(&ws->timer->handle, on_tick, 0, 0); /* another part may wait for a message */
+    tick_soon(ws); /* another part may wait for a message */
     return 0;
 }
 
@@ -461,9 +527,9 @@ static int l_index(lua_State *L)
         }
     }
     struct websocket *ws = lx_websocket(L, 1);
-    if (strcmp(name, "protocol") != 0 || ws == NULL || ws->protocol.len == 0)
+    if (strcmp(name, "protocol") != 0 || ws == NULL || ws->protocol_len == 0)
         return 0;
-    lua_pushlstring(L, ws->protocol.ptr, ws->protocol.len);
+    lua_pushlstring(L, ws->protocol, ws->protocol_len);
     return 1;
 }
 
@@ -593,17 +659,16 @@ static size_t lx_message_limit(lua_State *L, struct invocation *inv)
 
 static struct websocket *lx_new(lua_State *L, struct invocation *inv, struct str protocol)
 {
-    struct websocket *ws = arena_zalloc(&inv->ex->arena, sizeof(*ws));
-    struct clock_timer *timer = ws != NULL ? malloc(sizeof(*timer)) : NULL;
-    if (timer == NULL)
+    struct websocket *ws = calloc(1, sizeof(*ws) + protocol.len);
+    if (ws == NULL)
         luaL_error(L, "out of memory");
     ws->inv = inv;
-    ws->protocol = protocol;
+    ws->protocol_len = protocol.len;
+    if (protocol.len > 0)
+        memcpy(ws->protocol, protocol.ptr, protocol.len);
     ws->expires = inv->call->claims != NULL ? inv->call->claims->expires : NAN;
-    ws->timer = timer;
+    ws->due_ns = UINT64_MAX;
     list_init(&ws->messages);
-    timer->ws = ws;
-    uv_timer_init(inv->timer.loop, &timer->handle);
     inv->websocket = ws;
     return ws;
 }
@@ -631,6 +696,7 @@ int lx_websocket_run(lua_State *L, struct invocation *inv)
     (void)lx_any_of(L, "protocols", &given, websocket_offers, ex, &protocol);
     size_t limit = lx_message_limit(L, inv);
     lx_accept(L, ex, protocol);
+    event_let_go(L, inv, lighten_soon);
     struct websocket *ws = lx_new(L, inv, protocol);
     websocket_reader_init(&ws->reader, limit);
     lua_pushliteral(L, "websocket");
@@ -640,6 +706,7 @@ int lx_websocket_run(lua_State *L, struct invocation *inv)
     if (ex->conn == NULL)
         return 0;
     ex->on_gone = on_gone;
+    ex->on_drained = on_head_sent;
     arm(ws);
     read_on(ws);
     lua_callk(L, 1, 0, 0, done);

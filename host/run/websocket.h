@@ -17,6 +17,10 @@ struct websocket;
  * and runs the function, or leaves a refusal in ex->res. `return` it, as lua_callk. */
 int lx_websocket_run(lua_State *L, struct invocation *inv);
 
+/* Its clock, which is the invocation's timer (clock_ns), ticks. May end the invocation: the last
+ * thing that is done. */
+void websocket_tick(struct invocation *inv);
+
 /* The invocation ends: says good-bye with this code, unless that was done. */
 void websocket_end(struct invocation *inv, unsigned code);
 

@@ -188,6 +188,50 @@ static void test_stream(void **state)
     exchange_release(ex);
 }
 
+/* The request's memory goes, and what was registered with it; what the log tells stays. */
+static void test_a_stream_gives_its_request_up(void **state)
+{
+    (void)state;
+    struct arena before;
+    struct exchange *ex = fresh();
+    struct err err;
+    assert_int_equal(request_set_target(&ex->req, &ex->arena, STR("/a?token=1"), &err), 0);
+    assert_int_equal(request_add_header(&ex->req, &ex->arena, STR("cookie"), STR("a=b"), &err), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(
+            request_add_header(&ex->req, &ex->arena, STR("tracestate"), STR("c=d"), &err), 0);
+    ex->req.client_ip = arena_copy(&ex->arena, STR("192.0.2.1"));
+    ex->traceparent = arena_copy(&ex->arena, STR("00-x"));
+    ex->function = arena_copy(&ex->arena, STR("chat")).ptr;
+    assert_non_null(arena_alloc(&ex->arena, 10000));
+    ex->body = body_new(&ex->arena, BODY_UNSIZED);
+    body_push(ex->body, STR("early"), 1);
+    ex->res.streamed = true;
+    assert_null(exchange_lighten(ex, 8, &before)); /* is not answered */
+    exchange_answer(ex);
+    assert_null(exchange_lighten(ex, 8, &before)); /* its head is still to be sent */
+    ex->head_sent = true;
+    memset(exchange_lighten(ex, 8, &before), 1, 8);
+    arena_free(&before);
+    assert_int_equal(cleaned, 1);
+    assert_true(ex->arena.total < 2000);
+    assert_true(str_eq(ex->req.path, STR("/a")));
+    assert_true(str_eq(ex->req.target, STR("/a")));
+    assert_int_equal(ex->req.query.len, 0);
+    assert_true(str_eq(ex->req.client_ip, STR("192.0.2.1")));
+    assert_true(str_eq(ex->traceparent, STR("00-x")));
+    assert_string_equal(ex->function, "chat");
+    assert_int_equal(ex->req.headers.len, 2);
+    assert_int_equal(headers_count(&ex->req.headers, STR("tracestate")), 2);
+    assert_true(str_eq(*headers_get(&ex->req.headers, STR("tracestate")), STR("c=d")));
+    assert_true(str_eq(body_piece(ex->body), STR("early")));
+    assert_non_null(arena_alloc(&ex->arena, 5000));
+    exchange_stream_end(ex);
+    assert_null(exchange_lighten(ex, 8, &before));
+    exchange_release(ex);
+    assert_int_equal(cleaned, 1);
+}
+
 static void test_stream_that_breaks_off(void **state)
 {
     (void)state;
@@ -435,6 +479,7 @@ int main(void)
         cmocka_unit_test(test_answered_once),
         cmocka_unit_test(test_client_leaves_first),
         cmocka_unit_test(test_stream),
+        cmocka_unit_test(test_a_stream_gives_its_request_up),
         cmocka_unit_test(test_stream_that_breaks_off),
         cmocka_unit_test(test_stream_whose_client_leaves),
         cmocka_unit_test(test_a_body_that_is_there),

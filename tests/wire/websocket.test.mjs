@@ -6,7 +6,7 @@ import path from 'node:path';
 import test from 'node:test';
 import { deployment, eventually, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer, token } from '../lib/issuer.mjs';
-import { gate } from '../lib/upstream.mjs';
+import { gate, upstream } from '../lib/upstream.mjs';
 import { closing, frame, KEY, OFFER, open, RawSocket, text } from '../lib/websocket.mjs';
 
 const FN = '/.netlify/functions';
@@ -275,6 +275,47 @@ test('over HTTP/2 (RFC 8441): the same, beside other streams', async (t) => {
   const other = session.request({ ':path': `${FN}/plain` });
   assert.equal((await new Promise((resolve) => { other.once('response', resolve); }))[':status'], 200);
   session.destroy();
+});
+
+test('what nobody holds of the request goes, what a function holds of it stays, and its log line is whole', async (t) => {
+  const url = await upstream(t, (req, res) => res.end(`${req.headers.traceparent} ${req.headers.tracestate}`));
+  const loop = (answer) => `websocket = function(ws) for m in ws:messages() do if m == "collect" then collectgarbage() collectgarbage() ws:send(m) else ${answer} end end end`;
+  const told = 'ws:send(json.encode { event.path, event.headers["user-agent"], event.multiValueQueryStringParameters.b[1], event:cookies().c, context.awsRequestId })';
+  const h = await start(t, {
+    files: deployment({
+      drops: `return function(event, context) local path = event.path return { ${loop(`ws:send(path .. " " .. fetch("${url}").body)`)} } end`,
+      holds: `return function(event, context) return { ${loop(told)} } end`,
+      context: `return function(event, context) return { ${loop('ws:send(context.awsRequestId)')} } end`,
+      global: `local kept = {} return function(event) kept[1] = event return { ${loop('ws:send(kept[1].rawUrl) kept[1] = nil')} } end`,
+    }, { fields: { drops: 'fetch = { "127.0.0.1" }' } }),
+    args: ['--log', 'json'],
+  });
+  const trace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const dial = (name, id) => RawSocket.open(h, `${FN}/${name}?a=1&b=2`, {
+    headers: { 'User-Agent': 'tester', Cookie: 'c=3', traceparent: trace, tracestate: ['d=4', 'e=5'], 'X-Request-Id': id, 'X-Filler': 'x'.repeat(3000) },
+  });
+  const says = async (raw, what) => (await raw.send(text(what)).next()).text;
+  const wanted = {
+    drops: `${FN}/drops ${trace} d=4,e=5`,
+    holds: JSON.stringify([`${FN}/holds`, 'tester', '2', '3', 'holds-1']),
+    context: 'context-1',
+    global: `http://localhost${FN}/global?a=1&b=2`,
+  };
+  for (const [name, answer] of Object.entries(wanted)) {
+    const raw = await dial(name, `${name}-1`);
+    assert.equal(await says(raw, 'collect'), 'collect');
+    const others = await Promise.all([1, 2, 3].map(() => dial(name, 'other')));
+    for (const other of others) assert.equal(await says(other, 'collect'), 'collect');
+    if (name !== 'global') assert.equal(await says(raw, 'tell'), answer, name);
+    else assert.equal(await says(others[2], 'tell'), answer, name);
+    assert.equal(await says(raw, 'collect'), 'collect');
+    for (const one of [raw, ...others]) {
+      one.send(closing(1000));
+      assert.equal((await one.next()).code, 1000);
+    }
+    const line = await eventually(() => h.log().find((l) => l.request_id === `${name}-1`), 10, 'its line');
+    assert.deepEqual([line.method, line.path, line.status, line.function, line.traceparent, line.ip], ['GET', `${FN}/${name}`, 101, name, trace, '127.0.0.1']);
+  }
 });
 
 test('wrong use says what is wrong', async (t) => {

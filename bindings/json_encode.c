@@ -495,7 +495,7 @@ static bool encode_level(struct encoder *enc, int table)
     return true;
 }
 
-/* A metatable other than the mark of arrays may be that of a table whose members are made when they
+/* A metatable other than that of json.array may be that of a table whose members are made when they
  * are read. True: it was one and is written. */
 static bool encode_lazy(struct encoder *enc, int table)
 {
@@ -530,10 +530,11 @@ static void encode_table(struct encoder *enc)
     int top = lua_gettop(L);
     bool marked = false;
     if (lua_getmetatable(L, top)) {
+        marked = lua_topointer(L, -1) == enc->array_mark;
         lua_pop(L, 1);
-        if (!is_array(enc, top) && encode_lazy(enc, top))
+        if (!marked && encode_lazy(enc, top))
             return;
-        marked = is_array(enc, top);
+        marked = marked || is_array(enc, top);
     }
     lua_pushnil(L);
     if (!lua_next(L, top))

@@ -71,7 +71,7 @@ static struct visit *begin(struct app *app, struct exchange *ex)
         return NULL;
     }
     struct visit *visit = arena_zalloc(&ex->arena, sizeof(*visit));
-    if (visit == NULL || target_normalize_path(&ex->arena, ex->req.path, &visit->path) == -ENOMEM) {
+    if (visit == NULL || request_normalize_path(&ex->req, &ex->arena, &visit->path) == -ENOMEM) {
         exchange_answer_no_memory(ex);
         return NULL;
     }

@@ -310,15 +310,6 @@ static struct str after_scheme(struct str header, struct str scheme)
     return str_find(rest, ' ') == rest.len ? rest : none;
 }
 
-/* A header may have been made from a session: then it is no part of the head. */
-static struct request_note *note_of(const struct request *req, struct str value)
-{
-    struct request_note *note = req->note;
-    bool is_in_it =
-        note != NULL && (uintptr_t)value.ptr - (uintptr_t)note->head.ptr < note->head.len;
-    return is_in_it ? note : NULL;
-}
-
 /* Two headers are two opinions about who is calling: neither is picked. */
 static int read_credentials(const struct policy *policy, const struct exchange *ex,
                             struct credentials *given, struct verdict *verdict)
@@ -335,7 +326,8 @@ static int read_credentials(const struct policy *policy, const struct exchange *
     }
     if (given->dpop)
         return 0;
-    given->note = header != NULL ? note_of(&ex->req, *header) : NULL;
+    /* it may have been made from a session: then it is no part of the head */
+    given->note = header != NULL ? request_note_of(&ex->req, *header) : NULL;
     if (known_claims(given) == 0)
         return verify_read_header(header, &given->token, verdict);
     given->token = str_skip(*header, VERIFY_SCHEME_BYTES);

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "http/target.h"
+
 static const struct str names[METHOD_COUNT] = {
     [METHOD_GET] = {"GET", 3},         [METHOD_HEAD] = {"HEAD", 4},
     [METHOD_POST] = {"POST", 4},       [METHOD_PUT] = {"PUT", 3},
@@ -24,6 +26,19 @@ int request_method_parse(struct str name, enum http_method *out)
         }
     }
     return -EINVAL;
+}
+
+int request_normalize_path(const struct request *req, struct arena *arena, struct str *out)
+{
+    struct request_note *note = request_note_of(req, req->path);
+    if (note != NULL && note->path.ptr == req->path.ptr && note->path.len == req->path.len) {
+        *out = req->path;
+        return 0;
+    }
+    int rc = target_normalize_path(arena, req->path, out);
+    if (rc == 0 && note != NULL && out->ptr == req->path.ptr)
+        note->path = *out;
+    return rc;
 }
 
 /* ---- made by hand ---- */

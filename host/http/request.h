@@ -31,6 +31,7 @@ enum forwarded_by { FORWARDED_BY_NOBODY, FORWARDED_BY_X, FORWARDED_BY_RFC7239 };
 struct request_note {
     struct str head; /* all that is a slice of it is such a part */
     uint64_t claims; /* serial of those of the token in it; 0: not known */
+    struct str path; /* a slice that is normal as it was sent; ptr NULL: none is known */
 };
 
 struct request {
@@ -60,6 +61,20 @@ struct request {
 const char *request_method_name(enum http_method method);
 /* 0 and *out, or -EINVAL for a name that is not in the enum (exact case). */
 int request_method_parse(struct str name, enum http_method *out);
+
+/* The note of the head that `part` is a slice of. NULL: there is none, or it was added since. */
+static inline struct request_note *request_note_of(const struct request *req, struct str part)
+{
+    struct request_note *note = req->note;
+    bool is_in_it =
+        note != NULL && (uintptr_t)part.ptr - (uintptr_t)note->head.ptr < note->head.len;
+    return is_in_it ? note : NULL;
+}
+
+/* The request's path as target_normalize_path makes it; what was normal in a head that came before
+ * is not looked at again. */
+int request_normalize_path(const struct request *req, struct arena *arena, struct str *out)
+    __attribute__((warn_unused_result));
 
 /* ---- made by hand: all copied to the arena. 0, -EINVAL with what is wrong, -ENOMEM. ---- */
 

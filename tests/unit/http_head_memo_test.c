@@ -1,11 +1,13 @@
 /* Heads that are, or nearly are, the one before: what is read must be what a new parser reads. */
 #include "unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "http/parser.h"
+#include "http/target.h"
 
 static const struct parser_limits limits = {LIMIT_HEADER_BYTES};
 
@@ -163,6 +165,59 @@ static void test_notes(void **state)
         arena_free(&arenas[i]);
 }
 
+/* Every beginning of the target as the path: what is noted of one must not be taken for another. */
+static void assert_normal(struct request *req, struct arena *arena)
+{
+    const struct str whole = req->path;
+    for (size_t len = 1; len <= req->target.len; len++) {
+        struct str path = {NULL, 0}, expected = {NULL, 0};
+        req->path = (struct str){req->target.ptr, len};
+        int rc = target_normalize_path(arena, req->path, &expected);
+        assert_int_equal(request_normalize_path(req, arena, &path), rc);
+        assert_true(str_eq(path, expected));
+    }
+    req->path = STR("/x/../y"); /* one that is no part of the head */
+    struct str path;
+    assert_int_equal(request_normalize_path(req, arena, &path), 0);
+    assert_true(str_eq(path, STR("/y")));
+    req->path = whole;
+}
+
+static void test_normal_paths(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head, *path; /* NULL: it leaves the root */
+        bool is_normal;
+    } cases[] = {
+        {"GET /a/b.c?d HTTP/1.1\r\nHost: h\r\n\r\n", "/a/b.c", true},
+        {"GET /a%20b HTTP/1.1\r\nHost: h\r\n\r\n", "/a%20b", true},
+        {"GET /a/../b HTTP/1.1\r\nHost: h\r\n\r\n", "/b", false},
+        {"GET /a/%2E/ HTTP/1.1\r\nHost: h\r\n\r\n", "/a/", false},
+        {"GET /../b HTTP/1.1\r\nHost: h\r\n\r\n", NULL, false},
+    };
+    struct parser parser;
+    init(&parser);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]) * 4; i++) {
+        size_t at = i / 4, time = i % 4;
+        struct arena arena;
+        struct request req = {0};
+        struct str input = str_from(cases[at].head), path = {"", 0};
+        arena_init(&arena);
+        assert_int_equal(parser_feed(&parser, &input, &arena, &req), PARSER_DONE);
+        assert_int_equal(req.note != NULL, time > 0);
+        if (time == 2)
+            assert_normal(&req, &arena);
+        int rc = request_normalize_path(&req, &arena, &path);
+        assert_int_equal(rc, cases[at].path != NULL ? 0 : -EINVAL);
+        assert_true(str_eq(path, str_from(cases[at].path != NULL ? cases[at].path : "")));
+        if (req.note != NULL && cases[at].is_normal)
+            assert_ptr_equal(req.note->path.ptr, path.ptr);
+        arena_free(&arena);
+    }
+    parser_free(&parser);
+}
+
 /* One head behind another of the list, and a beginning of it alone. */
 static void test_heads_in_turn(void **state)
 {
@@ -261,6 +316,7 @@ int main(void)
         cmocka_unit_test(test_the_same_head_again),
         cmocka_unit_test(test_one_byte_makes_another_head),
         cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_normal_paths),
         cmocka_unit_test(test_heads_in_turn),
         cmocka_unit_test(test_what_is_not_kept),
         cmocka_unit_test(test_the_limit_comes_first),

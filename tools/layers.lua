@@ -1,6 +1,6 @@
 -- Folder = layer: fails when a file includes, or calls, what its room may not see (docs/architecture.md),
--- when a library's header is included where it does not belong, when files need each other in a circle, and when a
--- name is exported that does not tell where it is from; and when a function of a library is called that loses something.
+-- when a library's header is included where it does not belong, when files need each other in a circle, when a name
+-- is exported that does not tell where it is from, and when a function of a library is called that loses something.
 --
 --   lua5.4 tools/layers.lua [FOLDER]     FOLDER: of the object files; without it only includes are checked
 

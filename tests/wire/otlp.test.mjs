@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { attributes, collector, exporting } from '../lib/collector.mjs';
-import { deployment, eventually, start } from '../lib/host.mjs';
+import { deployment, eventually, sleep, start } from '../lib/host.mjs';
 import { gate, upstream } from '../lib/upstream.mjs';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
@@ -113,6 +113,7 @@ test('where a request waited there is a span', async (t) => {
   await g.asked();
   const second = h.call('one');
   await eventually(async () => (await h.admin('metrics')).text.includes('luafn_function_requests_in_flight{function="one"} 2\n'), 10, 'the second one waits');
+  await sleep(0.02); // what waits for less than a millisecond has no span
   g.open();
   await first;
   await g.asked();

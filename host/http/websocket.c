@@ -77,7 +77,7 @@ bool websocket_offers(const struct request *req, struct str protocol)
 static enum websocket_event fail(struct websocket_reader *r, unsigned code)
 {
     r->failed = true;
-    r->code = code;
+    r->code = (uint16_t)code;
     buf_free(&r->message);
     return WEBSOCKET_FAULT;
 }
@@ -163,7 +163,7 @@ static void unmask(struct websocket_reader *r, char *out, struct str in)
 {
     for (size_t i = 0; i < in.len; i++)
         out[i] = (char)((unsigned char)in.ptr[i] ^ r->mask[(r->mask_at + i) & 3]);
-    r->mask_at = (r->mask_at + (unsigned)(in.len & 3)) & 3;
+    r->mask_at = (uint8_t)((r->mask_at + in.len) & 3);
 }
 
 /* False: no memory. */
@@ -202,7 +202,7 @@ static enum websocket_event take_close(struct websocket_reader *r)
         return WEBSOCKET_CONTROL;
     if (reason.len == 1)
         return fail(r, WEBSOCKET_PROTOCOL_ERROR);
-    r->code = (unsigned)(unsigned char)reason.ptr[0] << 8 | (unsigned char)reason.ptr[1];
+    r->code = (uint16_t)((unsigned char)reason.ptr[0] << 8 | (unsigned char)reason.ptr[1]);
     if (!travels(r->code))
         return fail(r, WEBSOCKET_PROTOCOL_ERROR);
     return str_is_utf8(str_skip(reason, 2)) ? WEBSOCKET_CONTROL : fail(r, WEBSOCKET_BAD_DATA);

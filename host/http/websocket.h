@@ -55,20 +55,21 @@ enum websocket_event {
     WEBSOCKET_FAULT    /* `code` says why; nothing is read any more */
 };
 
+/* In small fields: idle connections are many. */
 struct websocket_reader {
-    size_t limit; /* bytes of a message */
-    unsigned char head[14];
-    unsigned head_len;
-    uint64_t left;    /* of the payload of the frame that comes */
-    unsigned opcode;  /* its */
-    unsigned mask_at; /* position in its mask */
-    bool in_payload, fin, done, failed;
-    unsigned char mask[4];
-    unsigned kind; /* of the message that comes; 0: none does */
+    size_t limit;  /* bytes of a message */
+    uint64_t left; /* of the payload of the frame that comes */
     struct buf message;
-    unsigned control_kind;
     struct buf control; /* until the next call: most connections never hold one */
-    unsigned code;
+    uint16_t code;
+    uint8_t kind; /* of the message that comes; 0: none does */
+    uint8_t control_kind;
+    uint8_t opcode;  /* of the frame that comes */
+    uint8_t mask_at; /* position in its mask */
+    unsigned char mask[4];
+    unsigned char head[14];
+    uint8_t head_len;
+    bool in_payload, fin, done, failed;
 };
 
 static inline void websocket_reader_init(struct websocket_reader *reader, size_t limit)

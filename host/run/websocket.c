@@ -41,9 +41,9 @@ struct websocket {
     bool closed;          /* our close was sent, or nobody is there: nothing more is sent */
     bool over;            /* nothing more comes */
     bool working;         /* the script has taken a message, and has not asked for the next */
-    unsigned code;        /* to close with when what has come is answered; 0: none */
     bool reading;         /* read_on is at work */
     bool pong_due;
+    unsigned code; /* to close with when what has come is answered; 0: none */
     struct buf pong;
     size_t protocol_len; /* 0: none was chosen */
     char protocol[];

@@ -203,6 +203,20 @@ static void ended(struct conn *conn, int error)
 static void on_shutdown(uv_shutdown_t *req, int status)
 {
     ended(req->data, status);
+    free(req);
+}
+
+/* Behind what is still queued. False: it cannot be. */
+static bool end_later(struct conn *conn)
+{
+    uv_shutdown_t *req = malloc(sizeof(*req));
+    if (req == NULL)
+        return false;
+    req->data = conn;
+    int error = uv_shutdown(req, (uv_stream_t *)&conn->tcp, on_shutdown);
+    if (error != 0)
+        free(req);
+    return error == 0;
 }
 
 /* libuv would do it in its next turn, for which it asks the kernel for events once more. */
@@ -222,10 +236,9 @@ void conn_linger(struct conn *conn)
     if (conn->state == CONN_CLOSED)
         return;
     tls_bye(conn);
-    conn->shutdown.data = conn;
     if (conn_unsent(conn) == 0)
         ended(conn, end_now(conn));
-    else if (uv_shutdown(&conn->shutdown, (uv_stream_t *)&conn->tcp, on_shutdown) != 0)
+    else if (!end_later(conn))
         conn_close(conn);
 }
 

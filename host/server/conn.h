@@ -166,7 +166,6 @@ struct conn {
     const char *why;     /* static: what breaks answers off, for the log; NULL: the client left */
     struct deadline read_deadline;
     struct deadline write_deadline;
-    uv_shutdown_t shutdown;
     char ip[46];
 };
 

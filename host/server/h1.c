@@ -47,7 +47,7 @@ static void pass_up(struct h1 *h1, struct exchange *ex, bool has_body)
         h1->reading = NULL;
         h1->upgrading = ex->req.upgrade ? ex : NULL;
         conn->done_reading = !ex->req.keep_alive && !ex->req.upgrade;
-    } else if ((ex->body = body_new(&ex->arena, parser_body_length(&h1->parser))) == NULL) {
+    } else if ((ex->body = body_new(&ex->arena, parser_body_length(h1->parser))) == NULL) {
         refuse(h1, ex, &fault_no_memory);
         return;
     }
@@ -63,7 +63,8 @@ static void sink_pull(struct exchange *ex)
         return;
     if (ex->body->received == 0 && !ex->head_sent)
         h1->continue_due = ex->req.expects_continue;
-    parser_limit_body(&h1->parser, ex->body->limit);
+    if (h1->parser != NULL)
+        parser_limit_body(h1->parser, ex->body->limit);
     body_listen(ex->body, server_now(h1->conn->server));
     server_mark_dirty(h1->conn);
 }
@@ -106,7 +107,7 @@ static void leave_body(struct h1 *h1, struct exchange *ex)
     bool unsure = ex->req.expects_continue && ex->body->mode == BODY_UNWANTED;
     h1->reading = NULL;
     h1->continue_due = false;
-    h1->skipping = !unsure && parser_skip_body(&h1->parser, LIMIT_BODY_SKIPPED);
+    h1->skipping = !unsure && parser_skip_body(h1->parser, LIMIT_BODY_SKIPPED);
     h1->conn->unread = true;
     if (h1->skipping)
         return;
@@ -185,6 +186,14 @@ static bool is_in_body(const struct h1 *h1)
 
 /* ---- the exchange's side ---- */
 
+static void drop_parser(struct h1 *h1)
+{
+    if (h1->parser != NULL)
+        parser_free(h1->parser);
+    free(h1->parser);
+    h1->parser = NULL;
+}
+
 /* A request that asked for a WebSocket is answered. */
 static void settle_upgrade(struct h1 *h1, struct exchange *ex)
 {
@@ -196,8 +205,10 @@ static void settle_upgrade(struct h1 *h1, struct exchange *ex)
     ex->res.close = true; /* there is no way back */
     ex->body = body_new(&ex->arena, BODY_UNSIZED);
     conn->failed |= ex->body == NULL;
-    if (ex->body != NULL)
-        h1->reading = ex;
+    if (ex->body == NULL)
+        return;
+    h1->reading = ex;
+    drop_parser(h1);
 }
 
 static void sink_answer(struct exchange *ex)
@@ -331,26 +342,26 @@ static void take_event(struct h1 *h1, struct str *input)
         conn_close(h1->conn);
         return;
     }
-    switch (parser_feed(&h1->parser, input, &ex->arena, &ex->req)) {
+    switch (parser_feed(h1->parser, input, &ex->arena, &ex->req)) {
     case PARSER_MORE:
-        if (parser_is_idle(&h1->parser))
+        if (parser_is_idle(h1->parser))
             abandon(h1, ex);
         break;
     case PARSER_HEAD:
         pass_up(h1, ex, true);
         break;
     case PARSER_BODY:
-        take_body(h1, ex, h1->parser.piece);
+        take_body(h1, ex, h1->parser->piece);
         break;
     case PARSER_DONE:
         if (ex->body == NULL)
             pass_up(h1, ex, false);
         else
-            end_body(h1, ex, h1->parser.piece);
+            end_body(h1, ex, h1->parser->piece);
         break;
     case PARSER_FAULT:
         h1->conn->server->stats.parse_errors++;
-        fail(h1, ex, h1->parser.fault);
+        fail(h1, ex, h1->parser->fault);
         break;
     }
 }
@@ -358,7 +369,7 @@ static void take_event(struct h1 *h1, struct str *input)
 /* Of a body whose request was answered; one that is too long or wrong ends the connection. */
 static void skip_event(struct h1 *h1, struct str *input)
 {
-    enum parser_event event = parser_feed(&h1->parser, input, NULL, NULL);
+    enum parser_event event = parser_feed(h1->parser, input, NULL, NULL);
     if (event == PARSER_DONE)
         h1->skipping = h1->conn->unread = false;
     else if (event == PARSER_FAULT) {
@@ -483,19 +494,24 @@ static void settle(struct conn *conn)
 static void *h1_new(struct conn *conn)
 {
     struct h1 *h1 = calloc(1, sizeof(*h1));
-    if (h1 == NULL)
+    struct parser *parser = malloc(sizeof(*parser));
+    if (h1 == NULL || parser == NULL) {
+        free(h1);
+        free(parser);
         return NULL;
+    }
     h1->conn = conn;
+    h1->parser = parser;
     list_init(&h1->pipeline);
     list_init(&h1->sending);
-    parser_init(&h1->parser, &conn->server->parser_limits);
+    parser_init(h1->parser, &conn->server->parser_limits);
     return h1;
 }
 
 static void h1_free(void *own)
 {
     struct h1 *h1 = own;
-    parser_free(&h1->parser);
+    drop_parser(h1);
     buf_free(&h1->stash);
     free(h1);
 }

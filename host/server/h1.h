@@ -4,15 +4,15 @@
 #include "server/conn.h"
 
 struct h1 {
-    struct conn *conn; /* borrowed: it owns us */
-    struct parser parser;
+    struct conn *conn;     /* borrowed: it owns us */
+    struct parser *parser; /* owned; NULL: HTTP was given up, which one that waits need not keep */
     struct exchange *reading;   /* in the pipeline too, its last; NULL between requests, and when
                                    its body is of no interest any more */
     struct list pipeline;       /* struct exchange, unanswered or unsent, in order of arrival */
     struct list sending;        /* those that were sent whole, until the kernel has taken them */
+    struct exchange *upgrading; /* asks for a WebSocket: what follows is read when it is answered */
     unsigned pipeline_len;      /* of `pipeline` */
     bool continue_due;          /* the request being read waits for 100 Continue */
-    struct exchange *upgrading; /* asks for a WebSocket: what follows is read when it is answered */
     bool skipping;              /* what comes is the rest of a body that nobody wants */
     bool asked;                 /* the peer sends no more, and it was found out if he reads on */
     size_t ready_bytes;         /* bodies of answers in the pipeline that wait for their turn */

@@ -246,6 +246,9 @@ void event_let_go(lua_State *L, struct invocation *inv, void (*gone)(struct invo
     luaL_unref(L, LUA_REGISTRYINDEX, slot->metatable);
     slot->anchor = slot->metatable = LUA_NOREF;
     slot->gone = gone;
+    /* To the collector a request is two small tables. It is hurried by eight times of what goes
+     * with them, so that few wait for it, between what stays, at once. */
+    lua_gc(L, LUA_GCSTEP, (int)(8 * inv->ex->arena.total / 1024));
 }
 
 void event_release(lua_State *L, struct event_slot *slot)

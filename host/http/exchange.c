@@ -320,10 +320,10 @@ void *exchange_lighten(struct exchange *ex, size_t own, struct arena *before)
                                 arena_size(req.path.len + 1) + arena_size(req.client_ip.len + 1) +
                                 (trace.len > 0 ? arena_size(trace.len + 1) : 0) +
                                 (function != NULL ? arena_size(strlen(function) + 1) : 0));
+    bool copied = copy_texts(&req, &trace, &function, &arena);
     void *block = arena_alloc(&arena, own);
     struct body *body = ex->body != NULL ? arena_alloc(&arena, sizeof(*body)) : NULL;
-    if (block == NULL || (ex->body != NULL && body == NULL) ||
-        !copy_texts(&req, &trace, &function, &arena)) {
+    if (!copied || block == NULL || (ex->body != NULL && body == NULL)) {
         arena_free(&arena);
         return NULL;
     }

@@ -263,27 +263,37 @@ static bool may_lighten(const struct invocation *inv)
            call->job == NULL && call->tool == NULL;
 }
 
+/* Of the call its claims stay, which the end gives back, and their token. */
+struct kept {
+    struct call call;
+    char token[];
+};
+
+static struct call *keep_call(struct kept *kept, const struct call *call)
+{
+    static struct call nothing; /* of a call without claims nobody asks anything any more */
+    if (call->claims == NULL)
+        return &nothing;
+    if (call->token.len > 0)
+        memcpy(kept->token, call->token.ptr, call->token.len);
+    kept->call = (struct call){.function = call->function,
+                               .ex = call->ex,
+                               .claims = call->claims,
+                               .token = {kept->token, call->token.len}};
+    list_init(&kept->call.waiting);
+    return &kept->call;
+}
+
 static void lighten(struct invocation *inv)
 {
-    struct call *call = inv->call;
-    struct str token = call->claims != NULL ? call->token : (struct str){NULL, 0};
+    const struct call *call = inv->call;
+    size_t own = call->claims != NULL ? sizeof(struct kept) + call->token.len : 0;
     struct arena before;
-    struct {
-        struct call call;
-        char token[];
-    } *kept = may_lighten(inv) && !inv->websocket->light
-                  ? exchange_lighten(inv->ex, sizeof(*kept) + token.len, &before)
-                  : NULL;
+    struct kept *kept =
+        may_lighten(inv) && !inv->websocket->light ? exchange_lighten(inv->ex, own, &before) : NULL;
     if (kept == NULL)
         return;
-    if (token.len > 0)
-        memcpy(kept->token, token.ptr, token.len);
-    kept->call = (struct call){.function = call->function,
-                               .ex = inv->ex,
-                               .claims = call->claims,
-                               .token = {kept->token, token.len}};
-    list_init(&kept->call.waiting);
-    inv->call = &kept->call;
+    inv->call = keep_call(kept, call);
     inv->websocket->light = true;
     arena_free(&before);
 }

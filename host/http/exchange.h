@@ -26,7 +26,7 @@
 #include "http/request.h"
 #include "http/response.h"
 
-#define EXCHANGE_MAGIC 0x65786368u
+#define EXCHANGE_MAGIC 0x6578
 
 enum exchange_state {
     EXCHANGE_HEAD, /* it is read, then judged */
@@ -69,16 +69,21 @@ struct exchange_once {
 };
 
 struct exchange {
-    uint32_t magic;
     unsigned refs;
     enum exchange_state state;
+    uint16_t magic;
     bool admin;          /* came in over an admin socket */
     bool head_sent;      /* the connection's */
     bool ends_with_peer; /* who sends no more has left, as there is no other way to say so; else he
                             may wait for the answer still */
-    size_t used;         /* the connection's: of the body, or of `stream`, what is on the wire */
-    uint64_t wire_end;   /* the connection's: where on its wire that ends */
-    struct arena arena;  /* all of this request's memory */
+    bool secret_query;   /* that of the target is nobody's to read */
+    bool secret_place;   /* nor is that of the answer's Location */
+    bool rate_refused;   /* this request is over the limit */
+    unsigned generation; /* of the function below; 0 if none */
+    unsigned rate_limit, rate_remaining, rate_reset; /* for the RateLimit headers; limit 0: none */
+    size_t used;        /* the connection's: of the body, or of `stream`, what is on the wire */
+    uint64_t wire_end;  /* the connection's: where on its wire that ends */
+    struct arena arena; /* all of this request's memory */
     struct request req;
     struct body *body; /* in the arena: what comes of it. NULL: there is none, or all is in req.body
                         */
@@ -112,20 +117,15 @@ struct exchange {
     uint64_t started_ns; /* monotonic, when the head was complete */
     uint64_t
         until_ns; /* monotonic: whoever asked waits no longer than that; 0: as long as it takes */
-    char request_id[64];    /* NUL-terminated; from X-Request-Id, or a ULID */
-    struct str traceparent; /* as sent, when well-formed; else empty */
-    const char *function;   /* name; in the arena; NULL if none */
-    unsigned generation;    /* of that function; 0 if none */
-    const char *error_code; /* static reason code of a refusal; NULL if none */
-    uint64_t sub_hash;      /* hash of the token's subject; 0 if none */
-    unsigned rate_limit, rate_remaining, rate_reset; /* for the RateLimit headers; limit 0: none */
-    struct exchange_once *once;                      /* NULL: nothing that may be used once */
-    struct str dpop_nonce;                           /* for DPoP-Nonce; empty: none */
-    struct str session_cookie;                       /* for Set-Cookie; empty: none */
-    bool secret_query;                               /* that of the target is nobody's to read */
-    bool secret_place;                               /* nor is that of the answer's Location */
-    bool rate_refused;                               /* this request is over the limit */
-    uint64_t bytes_sent;                             /* body bytes */
+    char request_id[64];        /* NUL-terminated; from X-Request-Id, or a ULID */
+    struct str traceparent;     /* as sent, when well-formed; else empty */
+    const char *function;       /* name; in the arena; NULL if none */
+    const char *error_code;     /* static reason code of a refusal; NULL if none */
+    uint64_t sub_hash;          /* hash of the token's subject; 0 if none */
+    struct exchange_once *once; /* NULL: nothing that may be used once */
+    struct str dpop_nonce;      /* for DPoP-Nonce; empty: none */
+    struct str session_cookie;  /* for Set-Cookie; empty: none */
+    uint64_t bytes_sent;        /* body bytes */
     struct metric_durations
         *durations; /* borrowed: of the function, for the process' life; NULL: none */
 };

@@ -36,6 +36,7 @@ struct request_note {
 
 struct request {
     enum http_method method;
+    int version_minor;      /* HTTP/1.x; 1 for HTTP/2 */
     struct str method_name; /* "GET" */
     struct str target;      /* as sent: origin form, or the origin form of an absolute one */
     struct str path;        /* target up to '?', percent-encoded as sent; begins with '/' */
@@ -44,13 +45,12 @@ struct request {
     struct str scheme;      /* "http" or "https" */
     struct str client_ip;   /* text of the peer's address, or of who is behind a trusted one */
     struct str client_cert; /* DER; of the handshake, or as a trusted proxy tells it; empty: none */
-    int version_minor;      /* HTTP/1.x; 1 for HTTP/2 */
     struct headers headers; /* lower-case names; trailers are not among them */
     struct str body;        /* ptr NULL when the request has no body at all */
     struct request_note *note; /* borrowed; NULL: it is not the same as the one before */
+    struct str cert_header;    /* that handlers do not see, nor what its name with -chain is */
     enum forwarded_by forwarded;
-    bool forwarded_host;    /* also about the host's name */
-    struct str cert_header; /* that handlers do not see, nor what its name with -chain is */
+    bool forwarded_host; /* also about the host's name */
     bool keep_alive;
     bool expects_continue;
     bool upgrade; /* to a WebSocket, and by a request that may be one */

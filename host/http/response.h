@@ -23,10 +23,10 @@ struct response {
     bool streamed; /* the body follows in pieces: in chunks (HTTP/1.1) or until close (1.0), unless
                       it is sized */
     bool sized;    /* of a streamed body: `size` is its length */
-    uint64_t size;
     bool upgraded; /* ... of bytes that are no longer HTTP's, both ways, until both have ended;
                       those of the client come as a body in pieces */
     bool unsized;  /* of HEAD: how long the body would be is not known */
+    uint64_t size;
 };
 
 /* "Not Found"; "unknown" for codes without a registered phrase. Static. */

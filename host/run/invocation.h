@@ -43,13 +43,13 @@ struct invocation {
     struct list endings;         /* struct invocation_ending */
     struct list leavings;        /* struct invocation_leaving */
     unsigned listening;          /* operations that wait for what others send: channels */
-    bool starting;               /* the first resume is under way */
+    unsigned fetching;           /* transfers under way */
     unsigned standing;           /* of its tasks, for a debugger: the wall clock stands, too */
-    uint64_t left_ns;            /* ... with so much to go */
+    bool starting;               /* the first resume is under way */
     bool answered;
+    uint64_t left_ns;     /* of the wall clock, while it stands */
     unsigned after_count; /* functions in the registry to run after the answer */
     int after[8];
-    unsigned fetching; /* transfers under way */
     size_t log_bytes;
     struct list in_function;
 };

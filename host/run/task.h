@@ -29,16 +29,16 @@ struct task {
     lua_State *co; /* a pooled thread of vm->L, anchored in the registry */
     int anchor;    /* luaL_ref of co */
     enum task_state state;
-    struct op *pending;    /* borrowed from the coroutine's stack */
-    struct budget *budget; /* borrowed: the invocation's */
-    struct list in_queue;  /* the worker's queue of tasks that go on at the next turn */
-    int start_args; /* for task_enqueue of a READY task: values on co's stack above the function */
+    struct op *pending;            /* borrowed from the coroutine's stack */
+    struct budget *budget;         /* borrowed: the invocation's */
+    struct list in_queue;          /* the worker's queue of tasks that go on at the next turn */
     struct list siblings;          /* of the invocation */
     struct invocation *invocation; /* NULL for the loading of a script */
     struct hook *hook;             /* borrowed: who listens; NULL: nobody */
     unsigned number;               /* ... and which task of the run it is to him */
     unsigned thread;               /* its number to a debugger; 0: none */
     int stood;                     /* TASK_STANDING: LUA_YIELD, or the error that it ends with */
+    int start_args; /* for task_enqueue of a READY task: values on co's stack above the function */
     /* The end. status LUA_OK: results are on co's stack; otherwise the error value is on top.
      * Called once, from task_resume; the callee then calls task_free. */
     void (*done)(struct task *task, int status);

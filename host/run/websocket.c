@@ -43,9 +43,9 @@ struct websocket {
     bool working;         /* the script has taken a message, and has not asked for the next */
     bool reading;         /* read_on is at work */
     bool pong_due;
-    unsigned code; /* to close with when what has come is answered; 0: none */
+    uint16_t code;         /* to close with when what has come is answered; 0: none */
+    uint32_t protocol_len; /* 0: none was chosen */
     struct buf pong;
-    size_t protocol_len; /* 0: none was chosen */
     char protocol[];
 };
 
@@ -155,7 +155,7 @@ static void fail(struct websocket *ws, unsigned code)
         say_close(ws, code, (struct str){NULL, 0});
         return;
     }
-    ws->code = code;
+    ws->code = (uint16_t)code;
     arm(ws);
 }
 
@@ -673,7 +673,7 @@ static struct websocket *lx_new(lua_State *L, struct invocation *inv, struct str
     if (ws == NULL)
         luaL_error(L, "out of memory");
     ws->inv = inv;
-    ws->protocol_len = protocol.len;
+    ws->protocol_len = (uint32_t)protocol.len;
     if (protocol.len > 0)
         memcpy(ws->protocol, protocol.ptr, protocol.len);
     ws->expires = inv->call->claims != NULL ? inv->call->claims->expires : NAN;

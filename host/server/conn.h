@@ -159,8 +159,8 @@ struct conn {
     bool failed;         /* a write failed: close */
     bool resets;         /* closing breaks the connection, so that the peer notices */
     bool fresh;          /* the time for a body begins anew */
-    size_t discarded;    /* bytes */
-    size_t probed;       /* bytes that were HTTP/2's preface so far; its length: it is decided */
+    uint8_t probed;      /* bytes that were HTTP/2's preface so far; its length: it is decided */
+    uint32_t discarded;  /* bytes; while it lingers nobody looks */
     uint64_t handed;     /* bytes that libuv was given to send, ever */
     uint64_t taken_seen; /* conn_taken when the write deadline was set */
     const char *why;     /* static: what breaks answers off, for the log; NULL: the client left */

@@ -25,7 +25,7 @@ static void choose(struct conn *conn, struct str bytes)
 {
     const struct str preface = H2_PREFACE;
     struct str kept = {preface.ptr, conn->probed}, rest = bytes;
-    size_t len = conn->probed;
+    uint8_t len = conn->probed;
     bool h2 = conn->tls != NULL && tls_wants_h2(conn->tls);
     if (conn->tls == NULL && conn->server->limits.h2c) {
         for (; rest.len > 0 && len < preface.len && rest.ptr[0] == preface.ptr[len]; len++)
@@ -35,7 +35,7 @@ static void choose(struct conn *conn, struct str bytes)
         if (!h2 && rest.len == 0)
             return;
     }
-    conn->probed = preface.len;
+    conn->probed = (uint8_t)preface.len;
     if (h2 && conn_speak(conn, &h2_protocol) != 0)
         conn_close(conn);
     else if (h2 && conn->tls == NULL)

@@ -130,7 +130,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
  * that is left unread would break the connection, and the answer might be lost (RFC 9112 9.6). */
 static void discard(struct conn *conn, size_t count)
 {
-    conn->discarded += count;
+    conn->discarded += (uint32_t)count; /* of one read */
     if (conn->discarded > DISCARD_BYTES && conn->state != CONN_LINGER) {
         uv_read_stop((uv_stream_t *)&conn->tcp);
         conn->is_reading = false;

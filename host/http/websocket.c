@@ -166,6 +166,26 @@ static void unmask(struct websocket_reader *r, char *out, struct str in)
     r->mask_at = (uint8_t)((r->mask_at + in.len) & 3);
 }
 
+/* Where the next bytes go; NULL: no memory. */
+static char *add_message(struct websocket_reader *r, size_t len)
+{
+    if (buf_reserve(&r->message, len) != 0)
+        return NULL;
+    r->message.len += len;
+    return r->message.data + r->message.len - len;
+}
+
+static char *add_control(struct websocket_reader *r, size_t len)
+{
+    if (r->control == NULL)
+        r->control = malloc(WEBSOCKET_CONTROL_MAX);
+    if (r->control == NULL)
+        return NULL;
+    char *to = r->control + r->control_len;
+    r->control_len = (uint8_t)(r->control_len + len);
+    return to;
+}
+
 /* False: no memory. */
 static bool take_payload(struct websocket_reader *r, struct str *input)
 {
@@ -174,12 +194,10 @@ static bool take_payload(struct websocket_reader *r, struct str *input)
         return true;
     *input = str_skip(*input, piece.len);
     r->left -= piece.len;
-    struct buf *to = is_control(r->opcode) ? &r->control : &r->message;
-    if (buf_reserve(to, piece.len) != 0)
-        return false;
-    unmask(r, to->data + to->len, piece);
-    to->len += piece.len;
-    return true;
+    char *to = is_control(r->opcode) ? add_control(r, piece.len) : add_message(r, piece.len);
+    if (to != NULL)
+        unmask(r, to, piece);
+    return to != NULL;
 }
 
 /* Section 7.4: those that may travel. */
@@ -196,7 +214,7 @@ bool websocket_code_is_valid(long long code)
 
 static enum websocket_event take_close(struct websocket_reader *r)
 {
-    struct str reason = buf_str(&r->control);
+    struct str reason = websocket_control(r);
     r->code = WEBSOCKET_NO_CODE;
     if (reason.len == 0)
         return WEBSOCKET_CONTROL;
@@ -228,8 +246,11 @@ enum websocket_event websocket_feed(struct websocket_reader *r, struct str *inpu
 {
     if (r->failed)
         return WEBSOCKET_FAULT;
-    if (!r->in_payload)
-        buf_free(&r->control);
+    if (!r->in_payload) {
+        free(r->control);
+        r->control = NULL;
+        r->control_len = 0;
+    }
     if (r->done) {
         r->done = false;
         r->kind = 0;

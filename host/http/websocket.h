@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include "base/buf.h"
 #include "http/fault.h"
@@ -50,8 +51,8 @@ bool websocket_offers(const struct request *req, struct str protocol);
 enum websocket_event {
     WEBSOCKET_MORE,    /* the input is used up */
     WEBSOCKET_MESSAGE, /* `message` is one, of `kind`: to be used before the next call */
-    WEBSOCKET_CONTROL, /* `control` came in a frame of `control_kind`; of a close `code` is set, to
-                          NO_CODE where there was none */
+    WEBSOCKET_CONTROL, /* websocket_control came in a frame of `control_kind`; of a close `code` is
+                          set, to NO_CODE where there was none */
     WEBSOCKET_FAULT    /* `code` says why; nothing is read any more */
 };
 
@@ -60,7 +61,8 @@ struct websocket_reader {
     size_t limit;  /* bytes of a message */
     uint64_t left; /* of the payload of the frame that comes */
     struct buf message;
-    struct buf control; /* until the next call: most connections never hold one */
+    char *control; /* owned, until the next call: most connections never hold one */
+    uint8_t control_len;
     uint16_t code;
     uint8_t kind; /* of the message that comes; 0: none does */
     uint8_t control_kind;
@@ -74,13 +76,21 @@ struct websocket_reader {
 
 static inline void websocket_reader_init(struct websocket_reader *reader, size_t limit)
 {
-    *reader = (struct websocket_reader){.limit = limit, .message = BUF_INIT, .control = BUF_INIT};
+    *reader = (struct websocket_reader){.limit = limit, .message = BUF_INIT};
 }
 
 static inline void websocket_reader_free(struct websocket_reader *reader)
 {
     buf_free(&reader->message);
-    buf_free(&reader->control);
+    free(reader->control);
+    reader->control = NULL;
+    reader->control_len = 0;
+}
+
+/* After WEBSOCKET_CONTROL: what came. */
+static inline struct str websocket_control(const struct websocket_reader *reader)
+{
+    return (struct str){reader->control, reader->control_len};
 }
 
 /* Takes bytes from the front of *input until something happens. */

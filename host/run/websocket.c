@@ -43,9 +43,10 @@ struct websocket {
     bool working;         /* the script has taken a message, and has not asked for the next */
     bool reading;         /* read_on is at work */
     bool pong_due;
+    uint8_t pong_len;
     uint16_t code;         /* to close with when what has come is answered; 0: none */
     uint32_t protocol_len; /* 0: none was chosen */
-    struct buf pong;
+    char *pong;            /* owned: of the last ping, while its pong is due */
     char protocol[];
 };
 
@@ -88,8 +89,9 @@ static void say_pong(struct websocket *ws)
         exchange_stream_write(ws->inv->ex, STR("")) > LIMIT_STREAM_BYTES)
         return;
     ws->pong_due = false;
-    websocket_put(&scratch, WEBSOCKET_PONG, buf_str(&ws->pong));
-    buf_free(&ws->pong);
+    websocket_put(&scratch, WEBSOCKET_PONG, (struct str){ws->pong, ws->pong_len});
+    free(ws->pong);
+    ws->pong = NULL;
     send_scratch(ws);
 }
 
@@ -167,13 +169,16 @@ static void say_what_is_due(struct websocket *ws)
 
 static void take_control(struct websocket *ws)
 {
-    const struct websocket_reader *reader = &ws->reader;
+    struct websocket_reader *reader = &ws->reader;
     if (reader->control_kind == WEBSOCKET_CLOSE) {
         fail(ws, reader->code);
     } else if (reader->control_kind == WEBSOCKET_PING) {
-        buf_clear(&ws->pong);
-        buf_add_str(&ws->pong, buf_str(&reader->control));
-        ws->pong_due = !buf_failed(&ws->pong);
+        free(ws->pong);
+        ws->pong = reader->control;
+        ws->pong_len = reader->control_len;
+        ws->pong_due = true;
+        reader->control = NULL;
+        reader->control_len = 0;
         say_pong(ws);
     }
 }
@@ -395,7 +400,7 @@ void websocket_end(struct invocation *inv, unsigned code)
     inv->reader = NULL;
     inv->websocket = NULL;
     inv->clock_ns = UINT64_MAX;
-    buf_free(&ws->pong);
+    free(ws->pong);
     free(ws);
 }
 

@@ -13,9 +13,10 @@ static void add_event(struct websocket_reader *reader, enum websocket_event even
         buf_printf(out, "m%u %zu:", reader->kind, reader->message.len);
         buf_add_str(out, buf_str(&reader->message));
     } else if (event == WEBSOCKET_CONTROL) {
-        require(reader->control.len <= WEBSOCKET_CONTROL_MAX, "a control's length");
-        buf_printf(out, "c%u %u %zu:", reader->control_kind, reader->code, reader->control.len);
-        buf_add_str(out, buf_str(&reader->control));
+        require(reader->control_len <= WEBSOCKET_CONTROL_MAX, "a control's length");
+        struct str control = websocket_control(reader);
+        buf_printf(out, "c%u %u %zu:", reader->control_kind, reader->code, control.len);
+        buf_add_str(out, control);
     } else if (event == WEBSOCKET_FAULT) {
         buf_printf(out, "f%u", reader->code);
     }

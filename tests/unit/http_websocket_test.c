@@ -48,7 +48,7 @@ static void describe(struct str bytes, size_t piece, struct buf *out)
                 buf_printf(out, "close:%u ", reader.code);
             else
                 buf_printf(out, "%s:%.*s ", reader.control_kind == WEBSOCKET_PING ? "ping" : "pong",
-                           (int)reader.control.len, reader.control.data);
+                           STR_ARG(websocket_control(&reader)));
         }
     }
     buf_add_char(out, '\0');

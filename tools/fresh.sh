@@ -163,8 +163,8 @@ fi
 
 say 'make run'
 begin 'make run'
-expect 200 /
+expect 302 / # to the dashboard
 expect 401 /.netlify/functions/me
-curl --noproxy '*' -s "http://127.0.0.1:$port/" | grep -qi '<html'
+curl --noproxy '*' -sL "http://127.0.0.1:$port/" | grep -qi '<html'
 
 say 'done'

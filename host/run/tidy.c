@@ -12,10 +12,11 @@
 enum {
     REST_MS = 200, /* in which none of its runs went on; a busy one is collected by allocating */
     TICK_MS = 10,  /* between two pieces of work */
-    PIECE_NS = 1000000,        /* ... of this length */
-    TRIM_MS = 500,             /* malloc_trim walks the whole heap: not more often than this */
-    LARGE_BYTES = 1024 * 1024, /* bodies and texts of this size go back at once */
-    SMALL_BYTES = 8192         /* garbage of a state, beside a quarter of it, that may stay */
+    PIECE_NS = 1000000,           /* ... of this length */
+    TRIM_MS = 500,                /* malloc_trim walks the whole heap: not more often than this */
+    LARGE_BYTES = 1024 * 1024,    /* bodies and texts of this size go back at once */
+    KEPT_BYTES = 4 * LARGE_BYTES, /* at the end of the heap, until malloc_trim */
+    SMALL_BYTES = 8192            /* garbage of a state, beside a quarter of it, that may stay */
 };
 
 static struct {
@@ -98,6 +99,9 @@ void tidy_open(uv_loop_t *loop)
 {
     /* malloc raises this by itself, up to 32 MiB, and keeps what lies below. */
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+    /* Its own 128 KiB are less than one body: the top of the heap went back with each request, and
+     * came again page by page. */
+    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
     list_init(&tidy.instances);
     uv_timer_init(loop, &tidy.timer);
     tidy.open = true;

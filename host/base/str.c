@@ -7,21 +7,22 @@
 #include <string.h>
 #include <strings.h>
 
-#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+/* The letters among eight bytes are those whose sum comes up to 0x80 from 'A' on, but not from
+ * behind 'Z' on. */
+static uint64_t lower_eight(uint64_t w)
+{
+    uint64_t low = w & STR_EACH_BYTE(0x7f);
+    uint64_t from_a = low + STR_EACH_BYTE(0x80 - 'A'), behind_z = low + STR_EACH_BYTE(0x7f - 'Z');
+    return w | ((from_a ^ behind_z) & ~w & STR_EACH_BYTE(0x80)) >> 2;
+}
 
 /* Eight bytes of each. */
-static bool same_word_nocase(const char *a, const char *b)
+static bool same_eight_nocase(const char *a, const char *b)
 {
     uint64_t x, y;
     memcpy(&x, a, sizeof(x));
     memcpy(&y, b, sizeof(y));
-    if (x == y)
-        return true;
-    /* The highest bit of a byte is set where it is a letter. */
-    uint64_t lower = (x | EACH_BYTE(0x20)) & EACH_BYTE(0x7f);
-    uint64_t letter =
-        (lower + EACH_BYTE(0x80 - 'a')) & ~(lower + EACH_BYTE(0x7f - 'z')) & ~x & EACH_BYTE(0x80);
-    return ((x ^ y) & ~(letter >> 2)) == 0;
+    return x == y || lower_eight(x) == lower_eight(y);
 }
 
 bool str_same_nocase(const char *a, const char *b, size_t len)
@@ -33,10 +34,10 @@ bool str_same_nocase(const char *a, const char *b, size_t len)
         return memcmp(a, b, len) == 0 || strncasecmp(a, b, len) == 0;
     size_t last = len - sizeof(uint64_t); /* which may have been looked at in part */
     for (size_t at = 0; at < last; at += sizeof(uint64_t)) {
-        if (!same_word_nocase(a + at, b + at))
+        if (!same_eight_nocase(a + at, b + at))
             return false;
     }
-    return same_word_nocase(a + last, b + last);
+    return same_eight_nocase(a + last, b + last);
 }
 
 bool str_ends_with(struct str s, struct str suffix)
@@ -61,16 +62,6 @@ bool str_is_before(struct str a, struct str b)
     size_t shared = a.len < b.len ? a.len : b.len;
     int order = shared > 0 ? memcmp(a.ptr, b.ptr, shared) : 0;
     return order < 0 || (order == 0 && a.len < b.len);
-}
-
-/* The letters among eight bytes are those whose sum comes up to 0x80 from 'A' on, but not from
- * behind 'Z' on. */
-static uint64_t lower_eight(uint64_t w)
-{
-    const uint64_t each = 0x0101010101010101u;
-    uint64_t low = w & (0x7f * each);
-    uint64_t from_a = low + (0x80 - 'A') * each, behind_z = low + (0x7f - 'Z') * each;
-    return w | ((from_a ^ behind_z) & ~w & (0x80 * each)) >> 2;
 }
 
 void str_lower(char *p, size_t len)

@@ -48,6 +48,9 @@ static inline bool str_take(struct str *s, void *out, size_t size)
     return true;
 }
 
+/* That byte in each of the eight of a uint64_t. */
+#define STR_EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
+
 /* Equal without regard to the case of ASCII letters. Most others are told by their length. */
 bool str_same_nocase(const char *a, const char *b, size_t len);
 

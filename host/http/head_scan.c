@@ -46,37 +46,6 @@ void head_scan_init_trailers(struct head_scan *scan, size_t limit)
         .state = HEAD_LINE, .trailers = true, .limit = limit, .method = METHOD_COUNT};
 }
 
-#define EACH_BYTE(b) (0x0101010101010101u * (b))
-
-/* Eight bytes at once: true when all are surely of this kind; false decides nothing. In each sum
- * the highest bit of a byte comes up where that byte is out of its range. */
-static inline bool are_eight(uint64_t w, unsigned kind)
-{
-    uint64_t lowest = kind == CHAR_TARGET ? EACH_BYTE(0x21) : EACH_BYTE(0x20);
-    uint64_t odd = ((w - lowest) & ~w) | w | (w + EACH_BYTE(0x01)); /* too low; from 0x80; 0x7f */
-    if (kind == CHAR_TARGET) {
-        uint64_t hash = w ^ EACH_BYTE('#');
-        odd |= (hash - EACH_BYTE(0x01)) & ~hash;
-    }
-    return (odd & EACH_BYTE(0x80)) == 0;
-}
-
-/* How many of the first bytes are of this kind. */
-static inline size_t run_of(const char *p, const char *end, unsigned kind)
-{
-    const char *from = p;
-    while (kind != CHAR_TOKEN && end - p >= 8) {
-        uint64_t word;
-        memcpy(&word, p, sizeof(word));
-        if (!are_eight(word, kind))
-            break;
-        p += 8;
-    }
-    while (p < end && http_char_is(*p, kind))
-        p++;
-    return (size_t)(p - from);
-}
-
 static const struct http_fault *on_start(struct head_scan *scan, char c)
 {
     if (c == '\n' && scan->state == HEAD_START_LF) {
@@ -233,10 +202,10 @@ static size_t skip_lines(struct head_scan *scan, const char *p, const char *end)
 {
     const char *from = p;
     while (scan->lines < LIMIT_HEADER_COUNT) {
-        const char *colon = p + run_of(p, end, CHAR_TOKEN);
+        const char *colon = p + http_char_run(p, end, CHAR_TOKEN);
         if (colon == p || colon == end || *colon != ':')
             break;
-        const char *behind = colon + 1 + run_of(colon + 1, end, CHAR_VALUE);
+        const char *behind = colon + 1 + http_char_run(colon + 1, end, CHAR_VALUE);
         if (end - behind < 2 || behind[0] != '\r' || behind[1] != '\n')
             break;
         scan->lines++;
@@ -252,7 +221,7 @@ static size_t skip_target(struct head_scan *scan, const char *p, const char *end
     size_t room = LIMIT_TARGET_BYTES - scan->target_len;
     if ((size_t)(end - p) > room)
         end = p + room;
-    size_t run = run_of(p, end, CHAR_TARGET);
+    size_t run = http_char_run(p, end, CHAR_TARGET);
     scan->target_len += run;
     return run;
 }
@@ -275,9 +244,9 @@ static size_t skip(struct head_scan *scan, const char *p, const char *end)
 {
     switch (scan->state) {
     case HEAD_VALUE:
-        return run_of(p, end, CHAR_VALUE);
+        return http_char_run(p, end, CHAR_VALUE);
     case HEAD_NAME:
-        return run_of(p, end, CHAR_TOKEN);
+        return http_char_run(p, end, CHAR_TOKEN);
     case HEAD_LINE:
         return skip_lines(scan, p, end);
     case HEAD_TARGET:

@@ -80,11 +80,7 @@ uint32_t headers_count(const struct headers *headers, struct str name)
 
 static bool all_are(struct str s, unsigned kind)
 {
-    for (size_t i = 0; i < s.len; i++) {
-        if (!http_char_is(s.ptr[i], kind))
-            return false;
-    }
-    return true;
+    return s.len == 0 || http_char_run(s.ptr, s.ptr + s.len, kind) == s.len;
 }
 
 bool header_name_is_valid(struct str name)
@@ -92,20 +88,7 @@ bool header_name_is_valid(struct str name)
     return name.len > 0 && all_are(name, CHAR_TOKEN);
 }
 
-#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
-
-/* Eight bytes from 0x20 to 0x7e, as nearly all are. */
-static bool are_visible(const char *bytes)
-{
-    uint64_t word;
-    memcpy(&word, bytes, sizeof(word));
-    uint64_t top = EACH_BYTE(0x80);
-    return ((word | (word + EACH_BYTE(1))) & top) == 0 && ((word + EACH_BYTE(0x60)) & top) == top;
-}
-
 bool header_value_is_valid(struct str value)
 {
-    while (value.len >= sizeof(uint64_t) && are_visible(value.ptr))
-        value = str_skip(value, sizeof(uint64_t));
     return all_are(value, CHAR_VALUE);
 }

@@ -118,13 +118,11 @@ static ptrdiff_t resolve_dots(struct str path, char *out)
     return (ptrdiff_t)len;
 }
 
-#define EACH_BYTE(b) (UINT64_C(0x0101010101010101) * (b))
-
 /* The first of up to eight bytes that may have to be decoded, resolved or refused: an escape, '\\',
  * NUL, a dot, or not ASCII; 8: there is none. */
 static size_t find_odd(struct str s)
 {
-    uint64_t word = EACH_BYTE('/');
+    uint64_t word = STR_EACH_BYTE('/');
     if (s.len >= sizeof(word))
         memcpy(&word, s.ptr, sizeof(word));
     else
@@ -132,10 +130,11 @@ static size_t find_odd(struct str s)
     word = le64toh(word);
     /* The highest bit of a byte is set where it is one of them, and maybe above the first that is.
      */
-    uint64_t odd = word | (word - EACH_BYTE(1)) | ((word ^ EACH_BYTE('%')) - EACH_BYTE(1)) |
-                   ((word ^ EACH_BYTE('\\')) - EACH_BYTE(1)) |
-                   ((word ^ EACH_BYTE('.')) - EACH_BYTE(1));
-    odd &= EACH_BYTE(0x80);
+    uint64_t odd = word | (word - STR_EACH_BYTE(1)) |
+                   ((word ^ STR_EACH_BYTE('%')) - STR_EACH_BYTE(1)) |
+                   ((word ^ STR_EACH_BYTE('\\')) - STR_EACH_BYTE(1)) |
+                   ((word ^ STR_EACH_BYTE('.')) - STR_EACH_BYTE(1));
+    odd &= STR_EACH_BYTE(0x80);
     return odd != 0 ? (size_t)__builtin_ctzll(odd) / 8 : sizeof(word);
 }
 

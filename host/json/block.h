@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/str.h"
+
 /* Eight bytes, the first of the text as the lowest. */
 static inline uint64_t block_word(const char *p)
 {
@@ -24,7 +26,7 @@ static inline uint64_t block_word(const char *p)
  * upwards. */
 static inline uint64_t block_special_word(uint64_t word)
 {
-    const uint64_t every = UINT64_C(0x0101010101010101);
+    const uint64_t every = STR_EACH_BYTE(1);
     uint64_t quotes = word ^ every * '"', slashes = word ^ every * '\\';
     return (word | (word - every * 0x20) | (quotes - every) | (slashes - every)) & every * 0x80;
 }

@@ -207,6 +207,9 @@ void app_sweep(struct app *app);
 /* Does nothing run: no request, no work after one, no background or scheduled run? */
 bool app_is_idle(struct app *app);
 
+/* What runs has to end soon: nothing is begun by the host itself, `ready` and the answers say so.
+ */
+void app_announce_drain(struct app *app);
 /* Stops taking requests; `done` when every answer is out. */
 void app_drain(struct app *app, void (*done)(void *arg), void *arg);
 /* Ends everything; then run the loop until it is empty. */

@@ -528,11 +528,18 @@ static void on_drained(void *arg)
     otlp_flush(app->otlp, app->drained, app->drained_arg);
 }
 
+void app_announce_drain(struct app *app)
+{
+    app->draining = true;
+    server_announce_drain(app->server);
+    app_publish_gauges(app);
+}
+
 void app_drain(struct app *app, void (*done)(void *arg), void *arg)
 {
+    app_announce_drain(app);
     app->drained = done;
     app->drained_arg = arg;
-    app->draining = true;
     close_websockets(app->current);
     channel_hub_drain(app->channels);
     app_journal_close(app);

@@ -82,8 +82,7 @@ static void stop(struct worker *worker)
         return;
     }
     worker->stopping = true;
-    worker->app.draining = true;
-    app_publish_gauges(&worker->app);
+    app_announce_drain(&worker->app);
     uv_timer_start(&worker->drain_timer, on_settled, SETTLE_MS, 0);
 }
 

@@ -166,10 +166,15 @@ bool server_refresh(struct server *server)
     return server->tls != NULL && tls_refresh(server->tls);
 }
 
+void server_announce_drain(struct server *server)
+{
+    server->draining = true;
+}
+
 /* Without connections `done` comes from here. */
 void server_drain(struct server *server, void (*done)(void *arg), void *arg)
 {
-    server->draining = true;
+    server_announce_drain(server);
     server->on_drained = done;
     server->drained_arg = arg;
     acceptors_close(server, false); /* who operates the host may still look */

@@ -74,6 +74,10 @@ enum server_door {
 int server_listen_fd(struct server *server, int fd, enum server_door door)
     __attribute__((warn_unused_result));
 
+/* A drain will come: from now on the last answer of a connection says that it is (Connection:
+ * close, GOAWAY), while new connections are still taken. */
+void server_announce_drain(struct server *server);
+
 /* Stops accepting (but on admin sockets). Who is connected is answered once more, with Connection:
  * close or GOAWAY, as a request may be on its way that nobody else will see; a connection that
  * stays silent for LIMIT_DRAIN_GRACE is closed. `done` is called when the last one is gone. */

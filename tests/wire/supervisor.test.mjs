@@ -17,19 +17,32 @@ const begun = (h) => eventually(() => h.stderr.includes('"begun"'), 5, 'it runs'
 const refuses = (h) => eventually(() => h.connect().then((w) => { w.close(); return false; }, (e) => e.code === 'ECONNREFUSED'), 5, 'it drains');
 
 test('SIGTERM: what runs is finished, nothing new is taken, exit 0', async (t) => {
-  const end = await gate(t);
-  const h = await start(t, { files: deployment({ held: `return function() fetch(${lua(end.url)}, { timeout = 60 }) return "rested" end` }, { fields: { held: 'fetch = { "127.0.0.1" }, timeout = 60' } }), args: ['--drain', '60s'] });
+  const [one, two] = [await gate(t), await gate(t)];
+  const held = (end) => `return function() fetch(${lua(end.url)}, { timeout = 60 }) return "rested" end`;
+  const own = 'fetch = { "127.0.0.1" }, timeout = 60';
+  const h = await start(t, { files: deployment({ one: held(one), two: held(two) }, { fields: { one: own, two: own } }), args: ['--drain', '60s'] });
   const idle = await h.connect();
-  const busy = await h.connect();
-  busy.send(requestText({ path: '/.netlify/functions/held', close: false }));
-  await end.asked();
+  const busy = async (name, end) => {
+    const wire = await h.connect();
+    wire.send(requestText({ path: `/.netlify/functions/${name}`, close: false }));
+    await end.asked();
+    return wire;
+  };
+  const rests = async (wire, end) => {
+    end.open();
+    const res = await wire.response();
+    assert.equal(res.status, 200);
+    assert.equal(res.text, 'rested');
+    assert.match(res.header('connection') ?? '', /close/i);
+    assert.equal((await wire.closed()).length, 0);
+  };
+  const [first, second] = [await busy('one', one), await busy('two', two)];
   h.kill('SIGTERM');
+  // From the moment in which it says that it ends, and not only when it takes nobody any more.
+  await eventually(() => h.admin('ready').then((r) => r.json().draining, () => false), 5, 'it says that it drains');
+  await rests(first, one);
   await refuses(h);
-  end.open();
-  const res = await busy.response();
-  assert.equal(res.status, 200);
-  assert.equal(res.text, 'rested');
-  assert.match(res.header('connection') ?? '', /close/i);
+  await rests(second, two);
   assert.equal((await idle.closed()).length, 0);
   const { code, signal } = await h.exit;
   assert.deepEqual({ code, signal }, { code: 0, signal: null });

@@ -97,14 +97,12 @@ static void begin_upgrade(struct supervisor *s)
 
 static void check_upgrade(struct supervisor *s)
 {
-    if (!upgrade_check(&s->upgrade))
+    bool both_end = s->told_to_stop && s->upgrade.ended;
+    if (both_end || !upgrade_check(&s->upgrade))
         return;
     log_message(LOG_INFO, "upgrade: the new program serves; this one answers what runs");
     s->carried.metrics->upgrades++;
     notify_send("MAINPID=%d", (int)s->upgrade.pid);
-    /* What was told to this one before it knew of the other was meant for both. */
-    if (s->told_to_stop)
-        kill(s->upgrade.pid, SIGTERM);
     stop(s, 0);
 }
 
@@ -115,11 +113,14 @@ static bool is_go_between(const struct supervisor *s)
     return s->upgrade.state == UPGRADE_DONE && !notify_wanted();
 }
 
-/* Somebody wants an end: the second time, of what still runs as well. */
+/* Somebody wants an end: the second time, of what still runs as well. Of a new program, too, that
+ * has not told that it serves: some of its workers may answer already. */
 static void on_stop_signal(struct supervisor *s)
 {
     if (s->told_to_stop)
         children_signal(s, SIGKILL);
+    if (s->upgrade.state == UPGRADE_STARTING && !s->upgrade.ended)
+        kill(s->upgrade.pid, SIGTERM);
     s->told_to_stop = true;
     stop(s, 0);
 }
@@ -215,7 +216,7 @@ static int set_up(struct supervisor *s)
 
 static bool is_over(const struct supervisor *s)
 {
-    bool waits_for_new = s->upgrade.state == UPGRADE_DONE && !notify_wanted() && !s->upgrade.ended;
+    bool waits_for_new = s->upgrade.state != UPGRADE_NONE && !notify_wanted() && !s->upgrade.ended;
     return s->stopping && children_alive(s) == 0 && !waits_for_new;
 }
 

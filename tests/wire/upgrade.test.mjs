@@ -6,7 +6,7 @@ import test from 'node:test';
 import { BIN, deployment, eventually, folder, lua, start, write } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
 import { ear } from '../lib/systemd.mjs';
-import { gate } from '../lib/upstream.mjs';
+import { gate, upstream } from '../lib/upstream.mjs';
 import { requestText } from '../lib/wire.mjs';
 
 const FIELDS = { limited: 'rate_limit = { limit = 3, window = 3600 }' };
@@ -76,6 +76,31 @@ test('told to end when the new one serves already, and the old one does not know
   h.kill('SIGCONT');
   assert.deepEqual(await h.exit, { code: 0, signal: null });
   assert.ok(!alive(pid));
+});
+
+// Each worker of the new one asks before it serves; one of them is answered, so the new one has not told anybody that it serves.
+test('told to end when only some of the new one\'s workers serve: what they run is finished, and both end', async (t) => {
+  const loading = [];
+  const load = await upstream(t, (req, res) => loading.push(res));
+  const hold = await gate(t);
+  const fields = { fields: { one: 'fetch = { "127.0.0.1" }, timeout = 60' } };
+  const h = await start(t, { files: deployment({ one: 'return function() return "old" end' }, fields), workers: 2, args: ['--drain', '60s'] });
+  const before = h.workers();
+  write(h.dir, deployment({ one: `fetch(${lua(load)}, { timeout = 60 }) return function() fetch(${lua(hold.url)}, { timeout = 60 }) return "new" end` }, fields));
+  h.kill('SIGUSR2');
+  const pid = await newOne(h);
+  await eventually(() => loading.length === 2, 10, 'both load');
+  loading[0].end();
+  const held = hold.asked().then(() => true);
+  let answer;
+  do answer = h.call('one'); while (!await Promise.race([held, answer.then((r) => r.text === 'new')]));
+  h.kill('SIGTERM');
+  await eventually(() => before.every((w) => !alive(w)), 10, 'the old workers are gone');
+  hold.open();
+  assert.equal((await answer).text, 'new');
+  assert.deepEqual(await h.exit, { code: 0, signal: null });
+  assert.ok(!alive(pid));
+  assert.doesNotMatch(h.stderr, /does not serve|ended badly/);
 });
 
 test('a new program that does not serve leaves the old one in service', async (t) => {

@@ -288,7 +288,8 @@ static void test_expiry(void **state)
     put_for(f, "gone", 20);
     struct store_request r = make_request(STORE_DELETE, "gone");
     assert_int_equal(run_request(f, &r), 0);
-    for (int tries = 0; r.number != 2; tries++) { /* again, where it was gone before it was counted on */
+    for (int tries = 0; r.number != 2;
+         tries++) { /* again, where it was gone before it was counted on */
         assert_in_range(tries, 0, 50);
         r = make_request(STORE_DELETE, "counter");
         assert_int_equal(run_request(f, &r), 0);

@@ -180,23 +180,29 @@ test('in Lua, and where a token is not needed', async (t) => {
 test('a flood of tokens that nobody knows: questions are bounded, known tokens pass', async (t) => {
   const { at, ask } = await world(t);
   at.tokens.good = { active: true, sub: 'u' };
-  assert.equal((await ask('good')).status, 200);
-  let open;
-  let most = 0;
-  const began = performance.now();
-  at.gate = new Promise((resolve) => { open = resolve; });
-  let answered = 0;
-  const flood = Array.from({ length: 200 }, (_, i) => ask(`bad-${i}`).finally(() => { answered += 1; }));
-  await eventually(() => answered + at.asked.length - 1 === 200, 5, 'each asked about, or answered');
-  most = at.asked.length - 1;
-  assert.ok(most <= 64, `${most} at once`);
-  assert.equal((await ask('good')).status, 200, 'from memory');
-  open();
-  const inTime = performance.now() - began < 2500; // nobody waits for longer than three seconds
-  const statuses = (await Promise.all(flood)).map((r) => r.status);
-  assert.ok(statuses.every((s) => s === 401 || s === 503));
-  const told = statuses.filter((s) => s === 401).length;
-  assert.ok(inTime ? told === most : told <= most, `${told} of ${most}`);
+  await eventually(async () => (await ask('good')).status === 200, 5, 'it is known');
+  let strays = 0;
+  // Nobody waits for longer than three seconds: where the machine took those, once more.
+  for (let inTime = false, round = 0; !inTime; round++) {
+    assert.ok(round < 10, 'never in time');
+    await eventually(async () => (await ask(`stray-${strays++}`)).status === 401, 5, 'it is asked');
+    at.asked.length = 0;
+    let open;
+    let answered = 0;
+    const began = performance.now();
+    at.gate = new Promise((resolve) => { open = resolve; });
+    const flood = Array.from({ length: 200 }, (_, i) => ask(`bad-${round}-${i}`).finally(() => { answered += 1; }));
+    await eventually(() => answered + at.asked.length >= 200, 5, 'each asked about, or answered');
+    const most = at.asked.length;
+    assert.equal((await ask('good')).status, 200, 'from memory');
+    open();
+    inTime = performance.now() - began < 2500;
+    const statuses = (await Promise.all(flood)).map((r) => r.status);
+    assert.ok(statuses.every((s) => s === 401 || s === 503));
+    if (!inTime) continue;
+    assert.ok(most > 0 && most <= 64, `${most} at once`);
+    assert.equal(statuses.filter((s) => s === 401).length, most);
+  }
 });
 
 test('options that are none', async (t) => {

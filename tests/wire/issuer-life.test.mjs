@@ -77,27 +77,39 @@ const WAITERS = {
   'a function': { ask: (h, headers) => h.call('a', { headers }), status: 200 }, // it is judged as it was when the request came
 };
 
-for (const [what, { ask, status }] of Object.entries(WAITERS)) {
+// Has it been told in time? Then it is judged.
+async function takesAway(t, { ask, status }, slow, good) {
+  const rules = { 'web/_redirects': '/secret /index.html 200! Role=admin\n', 'web/index.html': 'home' };
+  const files = (issuer) => deployment({ a: one }, { fields: { a: 'auth = true' }, more: `publish = "web", auth = { ${auth(issuer)} },`, files: rules });
+  const dir = folder(t, files(slow.issuer));
+  const h = await start(t, { dir });
+  await eventually(async () => (await ready(h)).ready, 5, 'ready');
+  assert.equal((await ask(h, slow.bearer({ roles: ['admin'] }))).status, 200);
+  let open;
+  slow.state.gate = new Promise((resolve) => { open = resolve; });
+  slow.state.keys = [keys.k1.jwk, keys.k3.jwk];
+  const began = performance.now();
+  const answer = ask(h, slow.bearer({ roles: ['admin'] }, { kid: 'k3', by: 'k3' }));
+  await eventually(() => slow.hits.jwks === 2, 5, 'it is asked');
+  write(dir, files(good.issuer));
+  h.kill('SIGHUP');
+  await eventually(async () => (await h.call('a', { headers: good.bearer() })).status === 200, 5, 'the new configuration');
+  open();
+  const got = await answer;
+  const inTime = performance.now() - began < 2500;
+  if (inTime) assert.equal(got.status, status);
+  await eventually(async () => (await issuers(h)).join() === good.issuer, 5, 'the other one leaves with the last who waited');
+  return inTime;
+}
+
+for (const [what, waiter] of Object.entries(WAITERS)) {
   test(`who waits for an issuer that a reload takes away is answered: ${what}`, async (t) => {
     const idp = await Issuer.start(t);
-    const slow = idp.tenant('slow'), good = idp.tenant('good');
-    const rules = { 'web/_redirects': '/secret /index.html 200! Role=admin\n', 'web/index.html': 'home' };
-    const files = (issuer) => deployment({ a: one }, { fields: { a: 'auth = true' }, more: `publish = "web", auth = { ${auth(issuer)} },`, files: rules });
-    const dir = folder(t, files(slow.issuer));
-    const h = await start(t, { dir });
-    await eventually(async () => (await ready(h)).ready, 5, 'ready');
-    assert.equal((await ask(h, slow.bearer({ roles: ['admin'] }))).status, 200);
-    let open;
-    slow.state.gate = new Promise((resolve) => { open = resolve; });
-    slow.state.keys = [keys.k1.jwk, keys.k3.jwk];
-    const answer = ask(h, slow.bearer({ roles: ['admin'] }, { kid: 'k3', by: 'k3' }));
-    await eventually(() => slow.hits.jwks === 2, 5, 'it is asked');
-    write(dir, files(good.issuer));
-    h.kill('SIGHUP');
-    await eventually(async () => (await h.call('a', { headers: good.bearer() })).status === 200, 5, 'the new configuration');
-    open();
-    assert.equal((await answer).status, status);
-    await eventually(async () => (await issuers(h)).join() === good.issuer, 5, 'the other one leaves with the last who waited');
+    // Nobody waits for longer than three seconds: where the machine took those for the reload, once more.
+    for (let inTime = false, round = 0; !inTime; round++) {
+      assert.ok(round < 10, 'never in time');
+      inTime = await takesAway(t, waiter, idp.tenant(`slow${round}`), idp.tenant(`good${round}`));
+    }
   });
 }
 

@@ -120,7 +120,8 @@ test('a server that goes and comes: told once, and taken up again', async (t) =>
   await eventually(async () => await failures() === 5, 5, 'they are counted');
   await eventually(() => /cannot be reached/.test(h.stderr), 5, 'the log says so');
   await redis.begin();
-  await eventually(async () => (await call(h, 'incr', 'n'))[0] === 1, 5, 'it is back, and empty');
+  await eventually(async () => JSON.stringify(await call(h, 'get', 'n')) === '[null]', 5, 'it is back, and empty');
+  assert.deepEqual(await call(h, 'incr', 'n'), [1]);
   await eventually(() => /answers again/.test(h.stderr), 5, 'the log says so');
   // One that closes what is silent is no fault.
   await redis.ask('client', 'kill', 'type', 'normal');
@@ -155,8 +156,8 @@ test('a server that hangs: an answer after two seconds, and others are served me
     assert.equal((await h.call('hello')).text, 'hello');
     served = ended === 0;
     const results = await hung;
-    assert.deepEqual(results[0], LOST);
     for (const result of results) assert.ok([LOST[1], UNREACHABLE[1]].includes(result[1])); // what came too late
+    assert.ok(results.some((result) => result[1] === LOST[1]));
     assert.ok(performance.now() - t0 > 1900, 'not before its time');
     redis.process.kill('SIGCONT');
     await eventually(async () => (await call(h, 'incr', 'n'))[0] > 1, 5, 'it is back');
@@ -258,7 +259,10 @@ test('a server that talks nonsense, at once or after the greeting', async (t) =>
     assert.equal((await h.call('limited')).status, 200, answer);
     await h.stop();
   };
-  for (const answer of nonsense) await Promise.all([hear(answer, [answer]), hear(answer, ['+PONG\r\n', answer])]);
+  const rest = [...nonsense]; // four at a time: what is half an answer is waited for
+  await Promise.all(Array.from({ length: 4 }, async () => {
+    for (let answer; (answer = rest.shift()) !== undefined;) await Promise.all([hear(answer, [answer]), hear(answer, ['+PONG\r\n', answer])]);
+  }));
 });
 
 test('rate limits count for all hosts: 100 of 400 pass; without the server each counts for itself', async (t) => {

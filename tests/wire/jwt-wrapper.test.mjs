@@ -2,7 +2,7 @@
 // be, what mapClaims and handleError may do, what the handler finds, and the same with each backend.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { config, deployment, lua, run, start } from '../lib/host.mjs';
+import { config, deployment, eventually, lua, run, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 
 const faults = ({ stdout, stderr }) => `${stdout}\n${stderr}`.split('\n');
@@ -164,6 +164,7 @@ for (const backend of ['openssl', 'libjwt']) {
     const verifier = (more) => `jwt.verifier{ issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, backend = ${lua(backend)}, ${more} }`;
     const scripts = Object.fromEntries(Object.entries(WRAPPERS).map(([name, [more, handler]]) => [name, `return ${verifier(more)}(${handler})`]));
     const h = await start(t, { files: deployment(scripts) });
+    await eventually(async () => (await h.call('handler_waits', { headers: issuer.bearer() })).status === 200, 10, "the issuer's keys");
     const check = (answer, [status, text], what) => {
       assert.equal(answer.status, status, `${what}: ${answer.text}`);
       if (text instanceof RegExp) assert.match(answer.text, text, what);
@@ -198,6 +199,7 @@ test('the handler finds the identity, and clientContext.user is the same; nobody
         return c end`)}(${IDENTITY})`,
     }),
   });
+  await eventually(async () => (await h.call('plain', { headers: issuer.bearer() })).status === 200, 10, "the issuer's keys");
   const claims = issuer.claims();
   const get = async (name, more = {}) => h.call(name, { headers: issuer.bearer({ ...claims, ...more }) });
   for (const name of ['plain', 'early']) {

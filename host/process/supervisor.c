@@ -56,10 +56,8 @@ static void reload(struct supervisor *s)
     s->reloading = true;
     notify_send("RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading",
                 (unsigned long long)(clock_monotonic_ns() / 1000));
-    for (unsigned i = 0; i < s->options->workers; i++) {
-        s->children[i].reload_due = s->children[i].pid <= 0;
-        atomic_store(&s->carried.workers->slots[i].reloading, s->children[i].pid > 0);
-    }
+    for (unsigned i = 0; i < s->options->workers; i++)
+        atomic_fetch_add(&s->carried.workers->slots[i].reload_asked, 1);
     children_signal(s, SIGHUP);
 }
 
@@ -73,7 +71,7 @@ static void check_reload(struct supervisor *s)
     if (!s->reloading || !s->announced)
         return;
     for (unsigned i = 0; i < s->options->workers; i++) {
-        if (s->children[i].pid > 0 && atomic_load(&s->carried.workers->slots[i].reloading) != 0)
+        if (s->children[i].pid > 0 && workers_reload_is_due(&s->carried.workers->slots[i]))
             return;
     }
     s->reloading = false;

@@ -75,9 +75,6 @@ void children_spawn(struct supervisor *s, unsigned index)
     struct child *child = &s->children[index];
     atomic_store(&s->carried.workers->slots[index].heartbeat_ns, clock_monotonic_ns());
     atomic_store(&s->carried.workers->slots[index].ready, 0);
-    /* It begins with what was served before, so what was asked for meanwhile is still to be done.
-     */
-    atomic_store(&s->carried.workers->slots[index].reloading, child->reload_due);
     s->carried.workers->slots[index].running[0] = '\0';
     fflush(NULL);
     pid_t pid = fork();
@@ -172,7 +169,6 @@ static void on_end(struct supervisor *s, unsigned index, int status)
 {
     struct child *child = &s->children[index];
     bool refused = WIFEXITED(status) && WEXITSTATUS(status) != WORKER_EXIT_OK && !s->announced;
-    child->reload_due = atomic_load(&s->carried.workers->slots[index].reloading) != 0;
     bool served = atomic_load(&s->carried.workers->slots[index].ready) != 0;
     bool young = !served || clock_monotonic_ns() - child->born_ns < 1000000000u;
     metrics_clear_gauges(page_of(s, index));

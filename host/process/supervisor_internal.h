@@ -14,7 +14,6 @@ struct child {
     uint64_t born_ns;
     uint64_t respawn_at_ns; /* 0: not waiting */
     unsigned failures;      /* of this place, one after the other: workers that did not serve */
-    bool reload_due;        /* a reload was asked for that no worker of this place has ended */
     /* Of a heart that is late: its last beat, when it was first seen to be late, and the processor
      * time of the process then. */
     uint64_t late_beat_ns, late_since_ns;

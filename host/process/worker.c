@@ -21,9 +21,9 @@ struct worker {
     uv_timer_t heartbeat, sweep, drain_timer;
     uv_prepare_t flush; /* writes access lines before the loop waits */
     uv_signal_t signals[SIGNALS];
-    unsigned handles; /* of the above; all are closed at the end */
-    bool told_to_reload;
-    bool reload_due; /* before it listened to signals */
+    unsigned handles;      /* of the above; all are closed at the end */
+    unsigned reload_begun; /* the newest that was asked for when it last looked at the files */
+    bool reload_due;       /* before it listened to signals */
     bool stopping;
     bool drained; /* no client is left */
     bool closing;
@@ -58,7 +58,7 @@ static void on_settled(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
     const struct worker_options *o = worker->options;
-    bool last = o->slot != NULL && atomic_load(&o->slot->last) == 1;
+    bool last = atomic_load(&o->slot->last) == 1;
     for (unsigned i = 0; last && i < o->listen_count; i++) {
         int rc = listener_end(o->listen_fds[i]);
         if (rc != 0)
@@ -104,31 +104,21 @@ static void close_all(struct worker *worker)
 
 /* ---- the loop's own handles ---- */
 
-static void check_reload(struct worker *worker)
-{
-    if (!worker->told_to_reload || worker->app.loading != NULL)
-        return;
-    worker->told_to_reload = false;
-    if (worker->options->slot != NULL)
-        atomic_store(&worker->options->slot->reloading, 0);
-}
-
 static void reload(struct worker *worker)
 {
-    worker->told_to_reload = true;
+    worker->reload_begun = atomic_load(&worker->options->slot->reload_asked);
     app_reload(&worker->app);
-    check_reload(worker);
 }
 
 static void on_heartbeat(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
-    if (worker->options->slot != NULL)
-        atomic_store(&worker->options->slot->heartbeat_ns, uv_hrtime());
-    if (worker->reload_due && !worker->told_to_reload && !worker->stopping)
+    struct worker_slot *slot = worker->options->slot;
+    atomic_store(&slot->heartbeat_ns, uv_hrtime());
+    if (worker->reload_due && !worker->stopping &&
+        worker->reload_begun != atomic_load(&slot->reload_asked))
         reload(worker);
     worker->reload_due = false;
-    check_reload(worker);
 }
 
 static void apply_suspension(struct worker *worker, struct suspension *s)
@@ -207,13 +197,26 @@ static void keep(struct worker *worker)
     buf_free(&text);
 }
 
+/* Not while it loads, or is to: what it serves then may be older than what another has given
+ * already. A reload has come to its end when whoever takes this worker's place has it, too. */
+static void keep_what_is_new(struct worker *worker)
+{
+    struct worker_slot *slot = worker->options->slot;
+    const struct app *app = &worker->app;
+    bool news = app->keep_due || atomic_load(&slot->reload_ended) != worker->reload_begun;
+    if (!news || !app->ready || app->loading != NULL || worker->stopping ||
+        worker->reload_begun != atomic_load(&slot->reload_asked))
+        return;
+    if (app->keep_due)
+        keep(worker);
+    if (!app->keep_due)
+        atomic_store(&slot->reload_ended, worker->reload_begun);
+}
+
 static void on_flush(uv_prepare_t *prepare)
 {
     struct worker *worker = prepare->data;
-    /* Not while it loads: what it serves then may be older than what another has given already. */
-    if (worker->app.keep_due && worker->app.ready && worker->app.loading == NULL &&
-        !worker->stopping)
-        keep(worker);
+    keep_what_is_new(worker);
     log_flush();
     app_publish(&worker->app);
 }
@@ -281,12 +284,13 @@ static void on_ready(struct app *app, int status)
     if (status != 0 || rc != 0) {
         worker->status = status != 0 ? WORKER_EXIT_CONFIG : WORKER_EXIT_FAILED;
         stop(worker);
-    } else if (worker->options->slot != NULL) {
+    } else {
         app_schedule_update(app);
         app_queue_update(app);
         app_publish_gauges(app);
+        keep_what_is_new(worker); /* before anybody can know that this one serves */
         atomic_store(&worker->options->slot->ready, 1);
-        worker->reload_due = atomic_load(&worker->options->slot->reloading) != 0;
+        worker->reload_due = workers_reload_is_due(worker->options->slot);
     }
 }
 
@@ -309,6 +313,7 @@ int worker_run(const struct worker_options *options)
     static struct worker worker;
     memset(&worker, 0, sizeof(worker));
     worker.options = options;
+    worker.reload_begun = atomic_load(&options->slot->reload_ended);
     signal(SIGPIPE, SIG_IGN);
     if (!worker_confine(options->confine)) /* before there is a second thread */
         return WORKER_EXIT_FAILED;

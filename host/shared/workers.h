@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/limits.h"
@@ -10,12 +11,20 @@
 /* A worker to its supervisor. */
 struct worker_slot {
     _Atomic uint64_t
-        heartbeat_ns;      /* CLOCK_MONOTONIC, written each time the loop's clock timer fires */
-    _Atomic int ready;     /* 1: it serves */
-    _Atomic int reloading; /* set with a SIGHUP, cleared when that has come to an end */
-    _Atomic int last;      /* set before a SIGTERM after which nobody has these sockets */
+        heartbeat_ns;  /* CLOCK_MONOTONIC, written each time the loop's clock timer fires */
+    _Atomic int ready; /* 1: it serves */
+    /* Counts SIGHUPs, before they are sent; and which of them has come to an end: what is served
+     * since then has been given to who keeps it for the next worker. */
+    _Atomic unsigned reload_asked, reload_ended;
+    _Atomic int last; /* set before a SIGTERM after which nobody has these sockets */
     char running[LIMIT_RUNNING_NAME]; /* the function that runs right now; empty: none */
 };
+
+/* Something is asked for that no worker of this place has ended. */
+static inline bool workers_reload_is_due(struct worker_slot *slot)
+{
+    return atomic_load(&slot->reload_ended) != atomic_load(&slot->reload_asked);
+}
 
 struct worker_table {
     _Atomic uint64_t kept; /* hash of what the supervisor keeps for the next worker (app/kept.h) */

@@ -6,7 +6,7 @@ import http from 'node:http';
 import path from 'node:path';
 import test from 'node:test';
 import { createLocalJWKSet, jwtVerify } from 'jose';
-import { deployment, folder, lua, run, SLOW, start } from '../lib/host.mjs';
+import { deployment, folder, lua, run, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer, keys } from '../lib/issuer.mjs';
 import { jws, splitJws } from '../lib/jws.mjs';
 import { later } from '../lib/later.mjs';
@@ -25,12 +25,13 @@ const tokenOf = async (t, dir, ...args) => {
 
 test('token: the dev issuer\'s, with the usual claims', async (t) => {
   const dir = folder(t);
+  const begun = now();
   const tok = await tokenOf(t, dir);
   const { header, payload } = splitJws(tok);
   assert.equal(header.alg, 'RS256');
   const { iat, exp, jti, ...rest } = payload;
   assert.deepEqual(rest, { iss: 'http://localhost:8888/', aud: AUDIENCE, sub: 'auth0|dev', azp: 'luafn-demo' });
-  assert.ok(Math.abs(iat - now()) <= 5 * SLOW && exp === iat + 3600);
+  assert.ok(iat >= begun && iat <= now() && exp === iat + 3600);
   assert.match(jti, /^\w{16,}$/);
   assert.notEqual(splitJws(await tokenOf(t, dir)).payload.jti, jti);
   assert.equal(fs.statSync(path.join(dir, '.luafn/dev-key.pem')).mode & 0o777, 0o600);
@@ -159,8 +160,8 @@ test('explain: each check by name, and the verdict of the host', async (t) => {
 test('explain: seconds, slashes, kids, ages, stdin', async (t) => {
   const issuer = (await Issuer.start(t)).tenant();
   const dir = folder(t, files(issuer.issuer, ', clock_tolerance = 5'));
-  assert.match((await explained(t, dir, issuer.token({ exp: now() - 300 }))).stdout, /exp .*give or take 5 s.*30[0-9] s ago/);
-  assert.match((await explained(t, dir, issuer.token({ nbf: now() + 300 }))).stdout, /nbf .* (300|29\d) s from now/);
+  assert.match((await explained(t, dir, issuer.token({ exp: now() - 300 }))).stdout, /exp .*give or take 5 s.*3\d\d s ago/);
+  assert.match((await explained(t, dir, issuer.token({ nbf: now() + 300 }))).stdout, /nbf .* (300|2\d\d) s from now/);
   assert.match((await explained(t, dir, issuer.token({ iat: now() + 300 }))).stdout, /iat .*is a clock wrong/);
   assert.match((await explained(t, dir, issuer.token({ iss: issuer.base }))).stdout, /only the slash at the end differs/);
   const { stdout } = await explained(t, dir, issuer.token({}, { kid: 'nobody' }));

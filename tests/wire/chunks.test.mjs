@@ -211,7 +211,7 @@ test('a body that does not come in full raises in the handler', async (t) => {
   const hasty = await host(t, 'body_timeout = 0.3');
   const faults = [
     ['cut off', (w) => w.send(sized('caught', 10), 'abc').half(), /ended within the body/, 3],
-    ['silent', (w) => w.send(sized('caught', 10), 'abc'), /took too long/, 3],
+    ['silent', (w) => w.send(Buffer.concat([sized('caught', 10), Buffer.from('abc')])), /took too long/, 3],
     ['malformed', (w) => w.send(chunked('caught'), chunk('abc'), 'zz\r\n'), /chunk size is malformed/, 3],
     ['too long, in chunks', (w) => w.send(chunked('caught'), chunk(Buffer.alloc(64 * KIB)), chunk('y'), hello), /too large/, 64 * KIB],
   ];
@@ -353,7 +353,9 @@ test('under TLS the same: pieces, and a client that waits', async (t) => {
   await says(h, 'began: later');
   assert.equal(await ask('open?gate=tls', ''), 'open');
   assert.equal(await waiting, String(bytes.length), 'nothing of what came early is lost');
-  assert.match(await ask('early', bytes), /enough/);
+  let early;
+  for (let round = 0; round < 5 && early === undefined; round++) early = await ask('early', bytes).catch(() => undefined); // as above
+  assert.match(early, /enough/);
 });
 
 test('any length in little memory', { skip: SLOW !== 1 && 'sanitizers and valgrind have a memory of their own' }, async (t) => {

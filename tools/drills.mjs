@@ -5,7 +5,7 @@
 //   node tools/drills.mjs deploy [--connections 64] [--minutes 5]
 //   node tools/drills.mjs soak [--minutes 20]
 //   node tools/drills.mjs schedule [--minutes 10]
-//   node tools/drills.mjs queue [--jobs 10000] [--kills 100] [--rate 100]
+//   node tools/drills.mjs queue [--jobs 10000] [--kills 100] [--rate 100] [--pause 20]
 //   node tools/drills.mjs replay [--requests 1000]
 //   node tools/drills.mjs reloads [--reloads 10000]
 //   node tools/drills.mjs slow [--connections 1000] [--seconds 60]
@@ -30,6 +30,7 @@ const { values: want, positionals: [drill] } = parseArgs({
     requests: { type: 'string' }, clients: { type: 'string', default: '8' }, share: { type: 'string', default: '0.1' },
     pick: { type: 'string', default: '' }, renames: { type: 'string', default: '1000' }, connections: { type: 'string' },
     jobs: { type: 'string', default: '10000' }, kills: { type: 'string', default: '100' }, rate: { type: 'string', default: '100' },
+    pause: { type: 'string', default: '20' },
     reloads: { type: 'string', default: '10000' }, seconds: { type: 'string' }, minutes: { type: 'string' },
   },
 });
@@ -125,10 +126,11 @@ async function schedule() {
 
 // Two machines of two workers with one server, which saves what it is told.
 async function queue() {
-  const got = await queueDrill(t, { jobs: Number(want.jobs), kills: Number(want.kills), rate: Number(want.rate), tell });
-  console.log(`\n${got.jobs} jobs, ${got.kills} kills (${got.workers} of workers, ${got.hosts} of supervisors, ${got.servers} of the server): ${got.missing.length} did not run, ${got.twice} ran more than once, ${got.keysTwice.length} without the promise of their key`);
+  const got = await queueDrill(t, { jobs: Number(want.jobs), kills: Number(want.kills), rate: Number(want.rate), pause: Number(want.pause), tell });
+  console.log(`\n${got.jobs} jobs, ${got.kills} kills (${got.workers} of workers, ${got.hosts} of supervisors, ${got.servers} of the server): ${got.missing.length} did not run, ${got.twice} ran more than once, ${got.endedTwice} of them although they had ended, ${got.keysTwice.length} without the promise of their key`);
   const faults = [...got.missing.map((job) => `${job} did not run`), ...got.keysTwice.map((n) => `more than one job has the key ${n}`)];
   if (got.twice > got.jobs / 100) faults.push('more than 1 % ran more than once');
+  if (got.endedTwice > got.jobs / 1000) faults.push('more than 0.1 % ran again although they had ended');
   return faults;
 }
 

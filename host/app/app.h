@@ -115,7 +115,8 @@ struct app_queue {
     struct list runs; /* until the store knows their end */
     unsigned run_count;
     bool open, taking,
-        again; /* ... a request to take some is under way; and another shall follow */
+        again;   /* ... a request to take some is under way; and another shall follow */
+    bool untold; /* there are ends that the store could not be told of */
 };
 
 struct app_due;
@@ -242,10 +243,9 @@ app_queue_run app_call_job;
 /* app_queue.c: once the store is open, or cannot be. */
 void app_queue_open(struct app *app, app_queue_run *run);
 void app_queue_close(struct app *app);
-/* Runs what may run: when there may be more than before, */
+/* Runs what may run, and tells the store again what it could not be told: when there may be more
+ * than before, and each second. */
 void app_queue_update(struct app *app);
-/* and each second: the store is also told again what it could not be told. */
-void app_queue_look(struct app *app);
 struct job_run;
 /* A background call: stores it, then calls `done`. `status` 0: it is promised; with a run, the
  * caller begins it now and lets app_queue_follow know of its exchange; else whoever has room does.

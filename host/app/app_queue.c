@@ -55,8 +55,10 @@ static void on_told(struct store_request *request)
     struct job_run *run = container_of(request, struct job_run, request);
     struct app *app = run->app;
     run->asking = false;
-    if (request->status != 0 && app->queue.open)
+    if (request->status != 0 && app->queue.open) {
+        app->queue.untold = true;
         return;
+    }
     if (request->status == 0 && !request->changed)
         app->page->jobs_lost++;
     free_run(run);
@@ -275,8 +277,13 @@ static bool write_wants(const struct app *app, unsigned room, struct buf *out)
     return !buf_failed(out);
 }
 
+/* So that whoever dies meanwhile leaves no run to be repeated: as soon as there is a reason to ask
+ * the store for anything, and before that. */
 static void tell_again(struct app *app)
 {
+    if (!app->queue.untold)
+        return;
+    app->queue.untold = false;
     for (struct list *node = app->queue.runs.next, *next; node != &app->queue.runs; node = next) {
         struct job_run *run = container_of(node, struct job_run, node);
         next = node->next;
@@ -285,15 +292,10 @@ static void tell_again(struct app *app)
     }
 }
 
-void app_queue_look(struct app *app)
-{
-    tell_again(app);
-    app_queue_update(app);
-}
-
 void app_queue_update(struct app *app)
 {
     struct app_queue *queue = &app->queue;
+    tell_again(app);
     queue->again = queue->taking;
     if (!queue->open || queue->taking || app->current == NULL || !app->ready)
         return;

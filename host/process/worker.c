@@ -168,7 +168,7 @@ static void on_sweep(uv_timer_t *timer)
         worker->app.keep_due |= server_refresh(worker->app.server);
     app_schedule_update(&worker->app);
     app_delivery_renew(&worker->app);
-    app_queue_look(&worker->app);
+    app_queue_update(&worker->app);
     if (worker->drained && app_is_idle(&worker->app))
         close_all(worker);
     check_store(worker);

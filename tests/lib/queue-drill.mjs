@@ -1,10 +1,12 @@
-// Jobs over kills of workers, of whole hosts and of the store's server: which of those that were promised ran, and how often.
+// Jobs over kills of workers, of whole hosts and of the store's server: which of those that were promised ran, how often,
+// and which ran again although they had ended.
 import { deployment, eventually, folder, launch, lua, sleep } from './host.mjs';
 import { later } from './later.mjs';
 import { Redis } from './redis.mjs';
 import { upstream } from './upstream.mjs';
 
-const AOF = ['--appendonly', 'yes', '--appendfsync', 'everysec'];
+// With `everysec` a server that is killed loses what it has answered while the disk was busy.
+const AOF = ['--appendonly', 'yes', '--appendfsync', 'always'];
 
 const files = (url) => deployment({
   send: `return function(event)
@@ -23,13 +25,14 @@ const files = (url) => deployment({
 // A machine whose host is started anew when it was killed.
 class Machine {
   constructor(t, options) {
-    Object.assign(this, { options, dir: folder(t, options.files) });
+    Object.assign(this, { options, dir: folder(t, options.files), hosts: [] });
     later(t, () => this.host.stop());
   }
 
   async serve() {
     const host = launch(this.dir, this.options);
     this.host = host;
+    this.hosts.push(host);
     await host.listening;
     this.at = host;
   }
@@ -69,9 +72,22 @@ class Sender {
   }
 }
 
+// The ids of jobs that a worker has run to their end more than once, by what it logs.
+function endedTwice(machines) {
+  const seen = new Set(), twice = new Set();
+  for (const { hosts } of machines) {
+    for (const { stderr } of hosts) {
+      for (const [, id] of stderr.matchAll(/"msg":"job ended".*"job":"(\w+)"/g)) (seen.has(id) ? twice : seen).add(id);
+    }
+  }
+  return [...twice];
+}
+
 // `jobs` over `kills`: of each ten seven kill a worker, two a supervisor (and its workers with it) and one the server, where
-// `server` has them use one. `rate`: jobs a second, 0: as fast as they are taken. Result: { jobs, kills, missing, twice, keysTwice, refused, workers, hosts, servers }.
-export async function queueDrill(t, { jobs, kills, hosts = 2, server = true, lanes = 4, rate = 0, tell = () => {} }) {
+// `server` has them use one. `rate`: jobs a second, 0: as fast as they are taken. Each kill comes up to `pause` ms after a
+// promise; with 0 what was promised is running then. Result: { jobs, kills, missing, twice, endedTwice, keysTwice, refused,
+// workers, hosts, servers }. What is in `twice` alone was cut off while it ran, and nobody can tell how far it had come.
+export async function queueDrill(t, { jobs, kills, hosts = 2, server = true, lanes = 4, rate = 0, pause = 20, tell = () => {} }) {
   const ran = { work: new Map(), call: new Map() }; // n -> id -> how often
   const url = await upstream(t, (req, res) => {
     const [, kind, n, id] = req.url.split('/');
@@ -87,7 +103,7 @@ export async function queueDrill(t, { jobs, kills, hosts = 2, server = true, lan
   const count = { workers: 0, hosts: 0, servers: 0 };
   const kill = async (i) => {
     const machine = machines[i % hosts];
-    await sleep(Math.random() / 50); // at any moment of what is under way
+    if (pause > 0) await sleep(Math.random() * pause / 1000); // at any moment of what is under way
     if (server && i % 10 === 9) {
       count.servers++;
       await redis.stop();
@@ -118,11 +134,12 @@ export async function queueDrill(t, { jobs, kills, hosts = 2, server = true, lan
   await killing;
   const missing = () => ['work', 'call'].flatMap((kind) => [...sender.promised[kind]].filter((n) => !ran[kind].has(n)).map((n) => `${kind} ${n}`));
   await eventually(() => missing().length === 0, 60, 'all that was promised ran').catch(() => {});
+  await Promise.all(machines.map((m) => m.host.stop())); // and has told all it had to tell
   const ids = [...ran.work.values(), ...ran.call.values()].flatMap((of) => [...of.values()]);
   return {
     ...count, jobs, kills: killed, missing: missing(),
-    twice: ids.filter((times) => times > 1).length,
+    twice: ids.filter((times) => times > 1).length, endedTwice: endedTwice(machines).length,
     keysTwice: [...ran.work].filter(([, of]) => of.size > 1).map(([n]) => n),
-    refused: sender.tries - jobs, redis, machines,
+    refused: sender.tries - jobs,
   };
 }

@@ -342,6 +342,27 @@ test('a background call waits for one round trip to the server, and it begins wi
   await eventually(() => { g.open(); return said(h, '"job ended"').length === 3; }, 10, 'they have ended');
 });
 
+test('an end that a server could not be told goes out before the next question: who dies then leaves no run behind', async (t) => {
+  const redis = await Redis.start(t, ['--appendonly', 'yes', '--appendfsync', 'always']);
+  const g = await gate(t);
+  const way = await between(t, redis);
+  const h = await start(t, { env: { KV_URL: way.url }, files: deployment({ send: SEND, work: `return function(event) log.info("ran", { job = event.job }) fetch("${g.url}") end` }, { fields: { work: 'fetch = { "127.0.0.1" }, timeout = 60' } }) });
+  const { id } = await send(h, 'work', 1);
+  await g.asked();
+  await redis.stop();
+  g.open();
+  await h.says(/"job ended"/);
+  way.sent.length = 0;
+  await redis.begin();
+  await eventually(async () => (await send(h, 'work', 2)).id, 10, 'it goes on');
+  await g.asked(); // so that it has asked for jobs
+  const sent = way.sent.join('');
+  const end = sent.indexOf(id), take = sent.indexOf('local owner, left, age =');
+  assert.ok(end >= 0 && end < take, `the end at ${end}, the first question at ${take}`);
+  await eventually(() => { g.open(); return said(h, '"job ended"').length === 2; }, 10, 'both have ended');
+  assert.deepEqual(said(h, '"ran"').map((line) => line.fields.job.id).filter((other) => other === id), [id]);
+});
+
 test('a store that is away is named, and a function with no room', async (t) => {
   const h = await start(t, { env: { KV_URL: 'redis://127.0.0.1:1' }, files: deployment({ send: SEND, work: 'return function() end', 'late-background': 'return function() end' }) });
   assert.match((await send(h, 'work', 1)).why, /cannot be reached/);

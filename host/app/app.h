@@ -57,6 +57,9 @@ struct app_options {
     /* What another worker served, to begin with; taken over. NULL: begin with what is on disk. */
     struct kept *kept;
     bool replaces; /* another worker: this start refuses nothing that serves */
+    /* What config_file says, to begin with, unless its files have changed since; taken over. NULL:
+     * it is read. */
+    struct config *config;
     /* A function's script in place of its own: name, absolute path, NULL. NULL: none. */
     const char *const *instead;
     /* Functions that the program brings itself (the dev issuer): name, script, ..., NULL. */

@@ -44,6 +44,20 @@ static void check_files(struct app *app)
 static void on_files_changed(void *arg);
 static void on_revocations_known(struct app *app);
 
+/* What was read before this process was made; NULL: it has to be read. */
+static struct config *take_config(struct app *app)
+{
+    struct config *config = app->options.config;
+    app->options.config = NULL;
+    if (config != NULL && origin_changed(config->origin)) {
+        config_free(config);
+        return NULL;
+    }
+    if (config != NULL)
+        app->tried = origin_ref(config->origin);
+    return config;
+}
+
 static struct config *load_config(struct app *app, const struct kept *kept, struct err *err)
 {
     origin_unref(app->tried);
@@ -53,7 +67,9 @@ static struct config *load_config(struct app *app, const struct kept *kept, stru
                                            .defaults = app->options.defaults,
                                            .earlier = kept != NULL ? kept->config : NULL,
                                            .seen = &app->tried};
-    struct config *config = config_load(&options, err);
+    struct config *config = take_config(app);
+    if (config == NULL)
+        config = config_load(&options, err);
     const char *const *instead = app->options.instead;
     for (unsigned i = 0; config != NULL && instead != NULL && i < config->function_count; i++) {
         if (str_eq(config->functions[i].name, str_from(instead[0])))
@@ -602,6 +618,7 @@ void app_free(struct app *app)
     app_session_free(app);
     origin_unref(app->refused);
     origin_unref(app->tried);
+    config_free(app->options.config);
     deployment_free(app->current);
     deployment_free(app->loading);
     while (app->retired != NULL) {

@@ -416,9 +416,11 @@ int run_host_go(struct run_host_plan *plan)
     prepare_state(plan, remote);
     int rc = make_ready(remote ? NULL : app->kv_file);
     plan_sandbox(plan, config);
-    config_free(config);
+    app->config = config; /* the first workers have it by their birth */
     if (rc == 0 && plan->announce != NULL)
         plan->announce(plan);
-    return rc == 0 ? supervisor_run(&plan->supervisor, plan->listeners, plan->listener_count)
-                   : run_host_give_up(plan, rc);
+    rc = rc == 0 ? supervisor_run(&plan->supervisor, plan->listeners, plan->listener_count)
+                 : run_host_give_up(plan, rc);
+    config_free(config);
+    return rc;
 }

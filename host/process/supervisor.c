@@ -235,6 +235,7 @@ int supervisor_run(struct supervisor_options *options, const struct listener *li
     }
     for (unsigned i = 0; i < options->workers; i++)
         children_spawn(&s, i);
+    options->worker.app.config = NULL; /* it may be old when the next one is made */
     while (!is_over(&s)) {
         struct pollfd wanted[] = {{.fd = s.signal_fd, .events = POLLIN},
                                   {.fd = s.keep_fds[0], .events = POLLIN}};

@@ -10,7 +10,8 @@
 #include "process/worker.h"
 
 struct supervisor_options {
-    struct worker_options worker; /* `slot`, `listen_fds` are filled in here */
+    /* `slot`, `listen_fds` are filled in here; `config` is borrowed: each process has its copy */
+    struct worker_options worker;
     unsigned workers;
     bool foreign;             /* the sockets are a service manager's, which goes on listening */
     char **argv;              /* of the program; NULL: it cannot be upgraded */

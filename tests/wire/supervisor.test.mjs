@@ -134,6 +134,14 @@ test('workers share the work', async (t) => {
   assert.ok(all.every((r) => r.text === 'hello'));
 });
 
+test('workers begin with one reading of functions.lua', async (t) => {
+  const path = 'path = "/read-at-" .. math.floor(os.clock() * 1000000)';
+  const h = await start(t, { files: deployment(SCRIPTS, { fields: { hello: path } }), workers: 4 });
+  const all = await Promise.all(Array.from({ length: 100 }, () => h.admin('routes')));
+  const seen = new Set(all.map((r) => /read-at-\d+/.exec(r.text)[0]));
+  assert.equal(seen.size, 1);
+});
+
 test('a supervisor that is killed takes its workers along', async (t) => {
   const h = await start(t, { files: files(), workers: 2 });
   const workers = await eventually(() => { const w = h.workers(); return w.length === 2 && w; }, 5, 'two workers');

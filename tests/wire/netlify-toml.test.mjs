@@ -1,9 +1,7 @@
 // netlify.toml, beside functions.lua or in its place.
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
-import path from 'node:path';
 import test from 'node:test';
-import { config, deployment, eventually, folder, run, start } from '../lib/host.mjs';
+import { config, deployment, eventually, folder, run, start, write } from '../lib/host.mjs';
 
 const fn = (body) => `return { auth = "public", handler = function(event) return ${body} end }`;
 const see = (...names) => `{ statusCode = 200, body = json.encode { ${names.map((n) => `${n} = env.${n}`).join(', ')} } }`;
@@ -147,11 +145,10 @@ test('no TOML: refused with its line; a reload keeps what was good', async (t) =
 
   const dir = folder(t, project());
   const host = await start(t, { dir, command: 'dev' });
-  const file = path.join(dir, 'netlify.toml');
-  fs.writeFileSync(file, '[build\n');
+  write(dir, { 'netlify.toml': '[build\n' });
   await eventually(() => /netlify\.toml:1: /.test(host.stderr), 1, 'the fault is told');
   assert.equal((await host.get('/')).body.toString(), 'home');
-  fs.writeFileSync(file, `${TOML}[[redirects]]\nfrom = "/new"\nto = "/newer"\n`);
+  write(dir, { 'netlify.toml': `${TOML}[[redirects]]\nfrom = "/new"\nto = "/newer"\n` });
   await eventually(async () => (await host.get('/new')).status === 301, 1, 'taken up');
 });
 

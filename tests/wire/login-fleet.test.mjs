@@ -18,6 +18,7 @@ async function fleet(t) {
     login = { client_id = "host", client_secret = "secret", secret = "${SECRET}" } },`),
   };
   const hosts = await Promise.all([1, 2].map(() => start(t, { files, workers: 2, env: { KV_URL: redis.url } })));
+  await Promise.all(hosts.map((h) => h.keys()));
   const page = (h, value) => h.get('/page', { cookie: `__Host-luafn=${value}` });
   // Signed in at the first of them, with a token that is to be renewed at once, or in an hour.
   const begin = async (access, refresh = 1e-9) => {

@@ -36,6 +36,7 @@ for (const command of ['serve', 'dev']) {
       journal = { errors = true, sample = 1 },`),
     };
     const h = await start(t, { command, files, env: exporting(c), args: ['--log-level', 'debug'] });
+    await h.keys();
     const browsers = [];
     const visitor = () => { const browser = new Visitor(); browsers.push(browser); return browser; };
     const cookies = () => { for (const browser of browsers) for (const [name, value] of browser.cookies) if (name.startsWith('__Host-luafn')) op.secrets.set(value, name); };

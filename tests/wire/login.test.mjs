@@ -22,6 +22,7 @@ async function site(t, more = '', login = `secret = "${SECRET}"`, options = {}) 
     'echo.lua': ECHO, 'web/files/a.html': 'secret', 'web/_luafn/callback.html': 'not this', 'web/_luafn/logout.html': 'nor this',
   };
   const h = await start(t, { files, ...options });
+  await h.keys();
   return { op, h, files };
 }
 
@@ -263,7 +264,6 @@ test('out: the issuer is told whose session it is, also of one that was renewed 
 
 test('an issuer that cannot be asked is a 502; its endpoints are held against its name', async (t) => {
   const { op, h } = await site(t);
-  await eventually(async () => (await h.admin('ready')).status === 200, 10, 'keys');
   op.document = { issuer: 'https://evil.example/' };
   assert.equal((await h.get('/page', HTML)).json().error, 'login_unavailable');
   op.document = { token_endpoint: 'http://elsewhere.example/token' };

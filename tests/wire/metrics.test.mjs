@@ -68,6 +68,7 @@ test('token outcomes by code, cache hits, key-set age', async (t) => {
   const h = await start(t, {
     files: deployment({ me: 'return function() return "me" end' }, { fields: { me: 'auth = { scope = "read:shows" }' }, more: `auth = { issuer = "${issuer.issuer}", audience = "${AUDIENCE}" },` }),
   });
+  await h.keys();
   const ask = (token) => h.call('me', { headers: token === undefined ? {} : { Authorization: `Bearer ${token}` } });
   const good = issuer.token({ scope: 'read:shows' });
   assert.equal((await ask(good)).status, 200);

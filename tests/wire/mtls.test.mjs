@@ -34,6 +34,7 @@ async function world(t, { more = '', auth = '', dir = folder(t), args = [] } = {
     fs.writeFileSync(path.join(dir, name), text);
   }
   const h = await start(t, { dir, args });
+  await h.keys();
   return { h, issuer, dir, boundTo: (bytes, more2 = {}) => issuer.token({ cnf: { 'x5t#S256': thumbprint(bytes) }, ...more2 }) };
 }
 

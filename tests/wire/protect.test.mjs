@@ -31,6 +31,7 @@ async function guarded(t, rules, more = '', files = {}) {
       ...files,
     },
   });
+  await h.keys();
   return { h, tenant };
 }
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import test from 'node:test';
-import { deployment, lua, run, sleep, start } from '../lib/host.mjs';
+import { deployment, eventually, lua, run, sleep, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer } from '../lib/issuer.mjs';
 import { later } from '../lib/later.mjs';
 
@@ -22,6 +22,7 @@ test('roles and claims at a path with dots', async (t) => {
     more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, role_path = "realm_access.roles" },`,
   });
   const h = await start(t, { files: dir });
+  await h.keys();
   const ask = async (name, claims) => (await h.call(name, { headers: issuer.bearer(keycloak(claims)) })).status;
   for (const [name, bad] of Object.entries({
     realm: [{ realm_access: { roles: ['adm'] } }, { realm_access: ['admin'] }, { realm_access: undefined }, { realm_access: undefined, roles: ['admin'] }, { 'realm_access.roles': ['x'] }],
@@ -48,6 +49,7 @@ test('tokens without aud, where another claim says whom they are for', async (t)
   const scripts = { me: ME, verify: verify(''), strict: verify('').replace(', audience_claim = "client_id"', '') };
   const files = deployment(scripts, { fields: { me: 'auth = true', verify: 'auth = "public", env = { "ISSUER" }', strict: 'auth = "public", env = { "ISSUER" }' }, more: auth(', audience_claim = "client_id"') });
   const h = await start(t, { files, env: { ISSUER: issuer.issuer } });
+  await h.keys();
   const body = (claims) => ({ method: 'POST', body: issuer.token(claims), headers: { 'Content-Type': 'text/plain' } });
   const rows = [
     [{ aud: undefined, client_id: 'app-1' }, true], [{ aud: 'elsewhere', client_id: 'app-1' }, true],
@@ -82,6 +84,7 @@ test('an issuer that hangs at a cold start: 503 while it is still being asked, a
     fields: { me: 'auth = true' }, more: `  auth = { ${[hanging, good].map(({ issuer }) => `{ issuer = ${lua(issuer)}, audience = ${lua(AUDIENCE)} }`).join(', ')} },`,
   }) });
   const ask = (tenant, name = 'me') => h.call(name, { headers: tenant.bearer() });
+  await eventually(async () => (await ask(good)).status === 200, 10, "the other's keys");
   const first = [...Array(5).keys()].map((i) => ask(hanging, i % 2 ? 'inlua' : 'me'));
   let answered = false;
   Promise.all(first).then(() => { answered = true; });

@@ -80,6 +80,7 @@ test('the address of a proof of possession is what a trusted proxy says, and nob
   const token = issuer.token({ cnf: { jkt: who.jkt } });
   const statuses = async (from) => {
     const h = await start(t, { files: deployment({ me: 'return function() return "in" end' }, { fields: { me: 'auth = { dpop = true }' }, more: `  proxies = { from = ${lua(from)}, trust_host = true },\n  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)} },` }) });
+    await h.keys();
     const urls = [h.url('/.netlify/functions/me'), 'https://public.example/.netlify/functions/me'];
     return Promise.all(urls.map(async (url) => (await h.call('me', { headers: { Authorization: `DPoP ${token}`, DPoP: await proof(who, { url, token }), 'X-Forwarded-For': '1.2.3.4', 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'public.example' } })).status));
   };
@@ -111,7 +112,8 @@ async function through(t, file, args, port) {
   const ask = () => new Promise((resolve, reject) => {
     http.get({ host: '127.0.0.2', port, localAddress: '127.0.0.3', agent: false, path: '/.netlify/functions/look', headers: CLAIMS }, (res) => {
       if (res.statusCode !== 200) { reject(new Error(String(res.statusCode))); return; } // it has not found us yet
-      res.setEncoding('utf8').on('data', (text) => resolve(JSON.parse(text)));
+      let text = '';
+      res.setEncoding('utf8').on('data', (piece) => { text += piece; }).on('end', () => resolve(JSON.parse(text)));
     }).on('error', reject);
   });
   return eventually(() => ask().catch(() => null), 10, `${file} listens`);

@@ -71,6 +71,7 @@ test('behind a guard, in a background run and on a schedule it is an answer as w
     later: handler('kv.set("ran", "yes") error { statusCode = 404, body = "none" }'),
     look: handler('return { statusCode = 200, body = tostring(kv.get("ran")) }'),
   }, { fields: { later: 'background = true, kv = "shared"', look: 'kv = "shared"' }, more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)} },` }) });
+  await h.keys();
   assert.equal((await h.call('guarded', { headers: issuer.bearer() })).status, 404);
   assert.equal((await h.call('guarded')).status, 401);
   assert.equal((await h.call('later', { method: 'POST', body: 'x' })).status, 202);

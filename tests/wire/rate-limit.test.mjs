@@ -92,10 +92,10 @@ test('by sub and by azp; a refused token and a preflight do not count', async (t
       more: `  auth = { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)} }, cors = { origins = { "https://app.example" } },\n`,
     }),
   });
+  await h.keys();
   const as = async (name, claims) => (await h.call(name, { headers: claims ? issuer.bearer(claims) : {} })).status;
-  assert.equal(await as('sub', {}), 200); // fetches the key
   const rows = [
-    ['sub', {}, 200], ['sub', {}, 429], ['sub', { azp: 'another' }, 429], ['sub', { sub: 'auth0|2' }, 200],
+    ['sub', {}, 200], ['sub', {}, 200], ['sub', {}, 429], ['sub', { azp: 'another' }, 429], ['sub', { sub: 'auth0|2' }, 200],
     ['azp', {}, 200], ['azp', { sub: 'auth0|2' }, 200], ['azp', { sub: 'auth0|3' }, 429],
     ['azp', { azp: 'another' }, 200],
     ['open', {}, 200], ['open', {}, 200], ['open', {}, 429], // open, but the token is good

@@ -253,6 +253,7 @@ test('a file that changes while it is sent', async (t) => {
     const done = drain(h, '/page.bin', { paused: true });
     const [pid] = h.workers();
     await eventually(() => openFiles(pid).includes(file), 20, 'it is open');
+    await hello(h); // and it has been looked at
     return { done, go: done.go };
   };
   await t.test('replaced by another: the old one is sent to its end', async () => {

@@ -249,61 +249,13 @@ static void blame(struct supervisor *s, const char *name)
         name, count);
 }
 
-/* Is the process ready to run, and what processor time has it had? false where the kernel does not
- * tell. */
-static bool is_runnable(pid_t pid, uint64_t *cpu_ns)
-{
-    char path[64], text[512];
-    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return false;
-    size_t len = fread(text, 1, sizeof(text) - 1, file);
-    fclose(file);
-    text[len] = '\0';
-    const char *rest = strrchr(text, ')'); /* behind the name, which may contain anything */
-    if (rest == NULL || rest[1] == '\0')
-        return false;
-    enum { STATE, USER_TICKS = 11, KERNEL_TICKS };
-    struct str fields = str_from(rest + 2), field;
-    uint64_t ticks[2] = {0};
-    bool runnable = false;
-    for (int i = STATE; i <= KERNEL_TICKS && str_split_next(&fields, ' ', &field); i++) {
-        if (i == STATE)
-            runnable = str_eq(field, STR("R"));
-        else if (i >= USER_TICKS && str_to_u64(field, UINT64_MAX, &ticks[i - USER_TICKS]) != 0)
-            return false;
-    }
-    *cpu_ns = (ticks[0] + ticks[1]) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
-    return runnable;
-}
-
-/* On a machine that is too busy a loop does not turn either, and to kill its worker, which takes
- * time from others to start again, makes that worse. So all counts from when it was seen to be
- * late: we may have been kept waiting, too, as where the whole machine stands still. And of a
- * process that could run only the time counts that it was given.
- */
-static uint64_t stopped_ns(struct child *child, uint64_t beat)
-{
-    const uint64_t unseen = (uint64_t)(LIMIT_WATCHDOG / 4 * 1e9);
-    uint64_t now = clock_monotonic_ns(), cpu = 0;
-    if (now - beat < unseen)
-        return 0;
-    bool runnable = is_runnable(child->pid, &cpu);
-    if (child->late_beat_ns != beat) {
-        child->late_beat_ns = beat;
-        child->late_since_ns = now;
-        child->late_cpu_ns = cpu;
-    }
-    return unseen + (runnable ? cpu - child->late_cpu_ns : now - child->late_since_ns);
-}
-
 static void check_heart(struct supervisor *s, unsigned index)
 {
     struct child *child = &s->children[index];
     struct worker_slot *slot = &s->carried.workers->slots[index];
     uint64_t beat = atomic_load(&slot->heartbeat_ns);
-    if (child->pid <= 0 || stopped_ns(child, beat) < (uint64_t)(LIMIT_WATCHDOG * 1e9))
+    if (child->pid <= 0 ||
+        heart_stopped_ns(&child->heart, child->pid, beat) < (uint64_t)(LIMIT_WATCHDOG * 1e9))
         return;
     char name[LIMIT_RUNNING_NAME];
     memcpy(name, slot->running, sizeof(name));

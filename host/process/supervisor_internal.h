@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "shared/carried.h"
+#include "process/heart.h"
 #include "process/supervisor.h"
 #include "process/upgrade.h"
 
@@ -14,10 +15,7 @@ struct child {
     uint64_t born_ns;
     uint64_t respawn_at_ns; /* 0: not waiting */
     unsigned failures;      /* of this place, one after the other: workers that did not serve */
-    /* Of a heart that is late: its last beat, when it was first seen to be late, and the processor
-     * time of the process then. */
-    uint64_t late_beat_ns, late_since_ns;
-    uint64_t late_cpu_ns;
+    struct heart heart;
 };
 
 /* A worker that was killed while this function ran. */

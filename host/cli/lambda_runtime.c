@@ -62,17 +62,16 @@ static void begin(struct lambda_runtime *r, const char *path)
     curl_easy_setopt(r->curl, CURLOPT_WRITEDATA, r);
 }
 
-/* 0 and *status, or a negative errno. */
-static int perform(struct lambda_runtime *r, long *status, struct err *err)
+/* NULL and *status, or why there is no answer. */
+static const char *perform(struct lambda_runtime *r, long *status)
 {
     CURLcode code = curl_easy_perform(r->curl);
     if (code != CURLE_OK)
-        return err_set(err, -EIO, "Lambda's Runtime API does not answer: %s",
-                       r->too_large           ? "the event is too large"
-                       : r->reason[0] != '\0' ? r->reason
-                                              : curl_easy_strerror(code));
+        return r->too_large           ? "the event is too large"
+               : r->reason[0] != '\0' ? r->reason
+                                      : curl_easy_strerror(code);
     curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, status);
-    return 0;
+    return NULL;
 }
 
 /* ---- the next event ---- */
@@ -99,9 +98,9 @@ int lambda_runtime_next(struct lambda_runtime *r, struct err *err)
     long status = 0;
     uint64_t deadline = 0;
     begin(r, "invocation/next");
-    int rc = perform(r, &status, err);
-    if (rc != 0)
-        return rc;
+    const char *fault = perform(r, &status);
+    if (fault != NULL)
+        return err_set(err, -EIO, "Lambda's Runtime API does not answer: %s", fault);
     struct str id = header(r, "Lambda-Runtime-Aws-Request-Id");
     if (status != 200)
         return err_set(err, -EPROTO,
@@ -150,7 +149,8 @@ static struct curl_slist *headers_of(const char *type)
     return add(curl_slist_append(NULL, "Expect:"), type);
 }
 
-/* Steals the headers. */
+/* Steals the headers. Lambda closes the connection when it refuses what has not come whole, which
+ * may be seen before its answer is: whether it is still there the next event shows. */
 static int post(struct lambda_runtime *r, struct curl_slist *headers, struct err *err)
 {
     long status = 0;
@@ -158,9 +158,12 @@ static int post(struct lambda_runtime *r, struct curl_slist *headers, struct err
         return err_set(err, -ENOMEM, "out of memory");
     curl_easy_setopt(r->curl, CURLOPT_POST, 1L);
     curl_easy_setopt(r->curl, CURLOPT_HTTPHEADER, headers);
-    int rc = perform(r, &status, err);
+    const char *fault = perform(r, &status);
     curl_slist_free_all(headers);
-    return rc == 0 ? judge(r, status, err) : rc;
+    if (fault == NULL)
+        return judge(r, status, err);
+    err_set(err, 0, "Lambda does not take the answer: %s", fault);
+    return 1;
 }
 
 static void set_body(struct lambda_runtime *r, struct str body)

@@ -38,8 +38,8 @@ void lambda_runtime_close(struct lambda_runtime *runtime);
 int lambda_runtime_next(struct lambda_runtime *runtime, struct err *err)
     __attribute__((warn_unused_result));
 
-/* These return 0; 1 where Lambda did not want it (err says why), and the next event may be asked
- * for; or a negative errno: the process has to end. */
+/* These return 0; 1 where Lambda did not want it, or the connection broke (err says why), and the
+ * next event may be asked for; or a negative errno: the process has to end. */
 int lambda_runtime_answer(struct lambda_runtime *runtime, struct str body, struct err *err)
     __attribute__((warn_unused_result));
 int lambda_runtime_stream(struct lambda_runtime *runtime, lambda_body_fn *body, void *arg,

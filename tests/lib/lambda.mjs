@@ -4,7 +4,7 @@ import http from 'node:http';
 import { BIN, Host } from './host.mjs';
 import { later } from './later.mjs';
 
-// `refuse`: what the next POST gets, { status, text, early }; `onPiece`: told of a body while it comes.
+// `refuse`: what the next POST gets, { status, text, early } or { breaks: after this piece }; `onPiece`: told of a body while it comes.
 export class RuntimeApi {
   constructor() {
     this.waiting = []; // GETs of .../next that have had no event
@@ -52,6 +52,9 @@ export class RuntimeApi {
     const chunks = [];
     req.on('data', (d) => {
       chunks.push(d);
+      if (refuse?.breaks !== undefined && d.includes(refuse.breaks)) {
+        setTimeout(() => { req.socket.resetAndDestroy(); settle(); }, 50); // the host sends nothing then, it waits for more
+      }
       this.onPiece?.(Buffer.concat(chunks));
     });
     req.on('end', () => {

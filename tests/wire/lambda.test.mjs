@@ -1,7 +1,7 @@
 // `luafn lambda` against the Runtime API of lib/lambda.mjs.
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { deployment, folder, run } from '../lib/host.mjs';
+import { deployment, eventually, folder, run } from '../lib/host.mjs';
 import { queueEvent, restEvent, startLambda, urlEvent } from '../lib/lambda.mjs';
 import { gate } from '../lib/upstream.mjs';
 
@@ -302,6 +302,14 @@ test('--stream: answers leave as they are made', async (t) => {
     door.open();
     assert.equal(split((await answer).body).body.toString(), 'one two');
   });
+  await t.test('a connection that breaks while an answer waits to go on costs that answer alone', async () => {
+    const door = await gate(t);
+    const { api: other, host: waiting } = await begin(t, { args: ['--stream'], env: { GATE: door.url } });
+    other.refuse = { breaks: 'one ' };
+    await other.call(urlEvent('GET', `${NF}/first`));
+    await eventually(() => { door.open(); return waiting.stderr.includes('Lambda does not take the answer: '); }, 10, 'it is told');
+    assert.equal(split((await other.call(urlEvent('GET', `${NF}/bytes`))).body).head.statusCode, 200);
+  });
   await t.test('a stream that ends too early says so behind its last piece', async () => {
     const { trailers, body: part } = await api.call(urlEvent('GET', `${NF}/broken`));
     assert.equal(split(part).body.toString(), 'begun');
@@ -313,7 +321,7 @@ test('--stream: answers leave as they are made', async (t) => {
     assert.equal(api.connections, 1, 'until then one connection is enough');
     api.refuse = { status: 413, early: true };
     await api.call(urlEvent('GET', `${NF}/sized`, { query: 'n=6000000' }));
-    await host.says(/Lambda does not take the answer: 413/);
+    await host.says(/Lambda does not take the answer: /); // 413, or that it closed while more was sent
     assert.equal(split((await api.call(urlEvent('GET', `${NF}/bytes`))).body).head.statusCode, 200);
   });
 });

@@ -102,8 +102,7 @@ for (const [way, { command = 'serve', args = [], hup }] of Object.entries(WAYS))
     const files = deployment({ a: says('a') });
     const dir = folder(t, files);
     const h = await up(t, dir);
-    write(dir, deployment({ a: says('a'), b: says('b') }, { more: 'publish = "web",' }));
-    fs.rmSync(path.join(dir, 'scripts/b.lua'));
+    write(dir, { 'functions.lua': deployment({ a: '', b: '' }, { more: 'publish = "web",' })['functions.lua'] });
     if (hup) h.kill('SIGHUP');
     await eventually(() => /scripts\/b\.lua': no such file/.test(h.stderr), 5, 'the fault');
     write(dir, { 'scripts/b.lua': says('b') });

@@ -238,7 +238,7 @@ test('who waits for keys is judged by the policy, and answered by the script, th
     write(h.dir, files(issuer, 'new', '{ scope = "write:shows" }'));
     h.kill('SIGHUP');
     await eventually(() => /"generation":2/.test(h.stderr), 5, 'the new generation');
-    leaves.close();
+    leaves.socket.resetAndDestroy();
     await sleep(1.1); // what was replaced, and is not waited for, would be freed by now
     open();
     const res = await waits;
@@ -267,28 +267,24 @@ test('what there is to collect goes with its generation', async (t) => {
 });
 
 test('<close> variables run when a client leaves, on a deadline, at the end', async (t) => {
-  const h = await start(t, {
-    files: deployment({
-      hold: `return function(event)
-        local name = event.queryStringParameters.as
-        local held <close> = setmetatable({}, { __close = function() log.info("closed " .. name) end })
-        local function inner()
-          local deeper <close> = setmetatable({}, { __close = function() log.info("deeper " .. name) end })
-          log.info("held " .. name)
-          sleep(20)
-        end
-        coroutine.wrap(inner)()
-      end`,
-    }, { fields: { hold: 'timeout = 1' } }),
-    args: ['--drain', '0.2s'],
-  });
+  const hold = `return function(event)
+    local name = event.queryStringParameters.as
+    local held <close> = setmetatable({}, { __close = function() log.info("closed " .. name) end })
+    local function inner()
+      local deeper <close> = setmetatable({}, { __close = function() log.info("deeper " .. name) end })
+      log.info("held " .. name)
+      sleep(60)
+    end
+    coroutine.wrap(inner)()
+  end`;
+  const h = await start(t, { files: deployment({ hold, brief: hold }, { fields: { hold: 'timeout = 60', brief: 'timeout = 0.3' } }), args: ['--drain', '0.2s'] });
   const seen = (what) => eventually(() => (h.stdout + h.stderr).includes(what), 3, what);
   const wire = await h.connect();
   wire.send(requestText({ path: '/.netlify/functions/hold?as=gone' }));
   await seen('held gone');
-  wire.close();
+  wire.socket.resetAndDestroy();
   await seen('closed gone');
-  assert.equal((await h.call('hold', { suffix: '?as=late' })).status, 504);
+  assert.equal((await h.call('brief', { suffix: '?as=late' })).status, 504);
   await seen('closed late');
   const last = await h.connect();
   last.send(requestText({ path: '/.netlify/functions/hold?as=shutdown' }));

@@ -5,6 +5,9 @@
 
 #include "lua/guard_parts.h"
 
+/* Tables are made as large as they will be: growing step by step takes longer than filling. */
+enum { GLOBALS = 64, LARGE = 16, SMALL = 8 };
+
 /* Runs one of Lua's openers; leaves its table. */
 static int open_stock(lua_State *L, lua_CFunction opener)
 {
@@ -25,7 +28,7 @@ static void add_module(lua_State *L, const char *name)
 static void open_base(lua_State *L)
 {
     int stock = open_stock(L, luaopen_base);
-    lua_newtable(L);
+    lua_createtable(L, 0, GLOBALS);
     guard_fill_base(L, stock);
     lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
     lua_pop(L, 1);
@@ -36,7 +39,7 @@ static void open_base(lua_State *L)
 static void open_string(lua_State *L)
 {
     int stock = open_stock(L, luaopen_string);
-    lua_newtable(L);
+    lua_createtable(L, 0, LARGE);
     guard_fill_string(L, stock);
     guard_fill_match(L);
     lua_pushliteral(L, "");
@@ -71,26 +74,28 @@ static void name_modules(lua_State *L)
 
 void guard_open(lua_State *L)
 {
+    lua_createtable(L, 0, GUARD_MODULES);
+    lua_setfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     open_base(L);
-    lua_newtable(L);
+    lua_createtable(L, 0, SMALL);
     guard_fill_coroutine(L);
     lua_setglobal(L, "coroutine");
     open_string(L);
     open_math(L);
     int stock = open_stock(L, luaopen_table);
-    lua_newtable(L);
+    lua_createtable(L, 0, SMALL);
     guard_fill_table(L, stock);
     add_module(L, "table");
     stock = open_stock(L, luaopen_utf8);
-    lua_newtable(L);
+    lua_createtable(L, 0, SMALL);
     guard_fill_utf8(L, stock);
     add_module(L, "utf8");
     stock = open_stock(L, luaopen_os);
-    lua_newtable(L);
+    lua_createtable(L, 0, SMALL);
     guard_fill_os(L, stock);
     add_module(L, "os");
     stock = open_stock(L, luaopen_debug);
-    lua_newtable(L);
+    lua_createtable(L, 0, LARGE);
     guard_fill_debug(L, stock);
     add_module(L, "debug");
     name_modules(L);

@@ -5,6 +5,8 @@
 #include <lua.h>
 #include <stdbool.h>
 
+enum { GUARD_MODULES = 32 }; /* room for the tables that a script sees */
+
 /* Each pushes nothing and fills the table on top of the stack with its functions; `stock` is the
  * stack index of Lua's own library table, from which the harmless ones are taken. */
 void guard_fill_base(lua_State *L, int stock);

@@ -157,7 +157,8 @@ static void seal_module(lua_State *L, const char *name)
 
 static void seal_modules(lua_State *L, int globals)
 {
-    lua_newtable(L); /* the sealed ones: no field of a table is set while it is walked */
+    /* The sealed ones: no field of a table is set while it is walked. */
+    lua_createtable(L, 0, GUARD_MODULES);
     int sealed = lua_gettop(L);
     lua_pushnil(L);
     while (lua_next(L, globals) != 0) {

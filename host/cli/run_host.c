@@ -58,8 +58,8 @@ static int read_log(const struct command *command, const char *text, const char 
 
 static int read_workers(const struct command *command, const char *text, bool dev, unsigned *out)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t count = dev ? 1 : cores > 0 ? (uint64_t)cores : 1;
+    long cores = text == NULL && !dev ? sysconf(_SC_NPROCESSORS_ONLN) : 1;
+    uint64_t count = cores > 0 ? (uint64_t)cores : 1;
     if (text != NULL && (str_to_u64(str_from(text), 256, &count) != 0 || count == 0))
         return cli_usage(command, "--workers is a number from 1 to 256, not '%s'", text);
     *out = (unsigned)count;

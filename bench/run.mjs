@@ -20,7 +20,7 @@ import { request } from '../tests/lib/wire.mjs';
 import { extras } from './lib/extras.mjs';
 import * as luafn from './lib/luafn.mjs';
 import { compile, OUT, peers as all } from './lib/peers.mjs';
-import { CLIENT_CORE, onCore, output, SERVER_CORE, start, usage, wrk } from './lib/proc.mjs';
+import { CLIENT_CORE, output, SERVER_CORE, start, usage, wrk } from './lib/proc.mjs';
 import { draw } from './lib/svg.mjs';
 import { cell, median, table } from './lib/table.mjs';
 
@@ -246,20 +246,8 @@ async function verifyFloor(results) {
 // Processor milliseconds of a start that says its version, and from a start to the first answer.
 async function startFloor(results, ctx) {
   const cwd = luafn.deployment(path.join(OUT, 'start'), ctx);
-  const times = 10;
-  const versions = `TIMEFORMAT='%3U %3S'; { time for i in {1..${times}}; do "$0" --version >/dev/null; done; } 2>&1`;
-  const ready = (where) => request(where, { path: at('hello'), ms: 2000 }).then((r) => r.status === 200);
-  const spent = { version: [], answer: [] };
-  for (let i = 0; i < times * Number(want.rounds); i++) {
-    if (i % times === 0) {
-      const said = await output('taskset', ['-c', SERVER_CORE, 'bash', '-c', versions, luafn.BIN]);
-      spent.version.push(said.trim().split(' ').reduce((sum, s) => sum + Number(s), 0) * 1000 / times);
-    }
-    const port = await freePort();
-    const server = await start('luafn', luafn.command(port), { port, cwd, ready: () => ready({ address: '127.0.0.1', port }) });
-    spent.answer.push(onCore(server.pid));
-    await server.down();
-  }
+  const said = await output('taskset', ['-c', CLIENT_CORE, 'env', '-C', cwd, compile('launch'), luafn.BIN, SERVER_CORE, String(10 * want.rounds)]);
+  const spent = JSON.parse(said);
   results.start = spent;
   console.log(`luafn --version: ${cell(spent.version)} ms of processor time; start to first answer: ${cell(spent.answer)} ms`);
 }

@@ -332,8 +332,7 @@ void app_due_look(struct app *app, struct function *function)
     }
     due->wanted = true;
     if (due->slot == NULL) {
-        log_message(LOG_ERROR, "more than %d schedules: %.*s is not run", LIMIT_SCHEDULES,
-                    STR_ARG(spec->name));
+        schedule_tell_full(spec->name, &function->unscheduled);
         return;
     }
     if (due->asking || uv_now(app->loop) < due->later_ms || !lock(due))

@@ -119,8 +119,7 @@ static void run_due(struct app *app, struct function *function, int64_t now)
         if (verdict == SCHEDULE_WAIT)
             return;
         if (verdict == SCHEDULE_FULL) {
-            log_message(LOG_ERROR, "more than %d schedules: %.*s is not run", LIMIT_SCHEDULES,
-                        STR_ARG(spec->name));
+            schedule_tell_full(spec->name, &function->unscheduled);
             return;
         }
         if (verdict == SCHEDULE_SET_BACK) {

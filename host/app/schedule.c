@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <time.h>
 
+#include "base/log.h"
+
 /* A changed expression is another schedule: it begins anew. */
 static uint64_t key_of(struct str name, struct str expression)
 {
@@ -83,6 +85,14 @@ enum schedule_verdict schedule_take(struct schedule_board *board, struct str nam
     if (verdict == SCHEDULE_SET_BACK)
         return SCHEDULE_SET_BACK;
     return shared_lock_try(&slot->running) ? SCHEDULE_RUN : SCHEDULE_OVERLAP;
+}
+
+void schedule_tell_full(struct str name, bool *told)
+{
+    if (!*told)
+        log_message(LOG_ERROR, "more than %d schedules: %.*s is not run", LIMIT_SCHEDULES,
+                    STR_ARG(name));
+    *told = true;
 }
 
 void schedule_release(struct schedule_slot *slot)

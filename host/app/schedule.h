@@ -40,6 +40,8 @@ struct schedule_slot *schedule_slot(struct schedule_board *board, struct str nam
 enum schedule_verdict schedule_take(struct schedule_board *board, struct str name,
                                     struct str expression, const struct cron *cron, int64_t now,
                                     struct schedule_turn *out);
+/* SCHEDULE_FULL: said once, not at each look. */
+void schedule_tell_full(struct str name, bool *told);
 /* By the thread that took it. */
 void schedule_release(struct schedule_slot *slot);
 

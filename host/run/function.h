@@ -57,8 +57,9 @@ struct function {
     bool trying;              /* it has loaded, and is tried */
     bool fixed;               /* function_hold: loads nothing */
     struct instance
-        *fallback;  /* reference: the generation before, while `current` is on trial; else NULL */
-    bool suspended; /* its runs hung workers: 503 until its files change */
+        *fallback;    /* reference: the generation before, while `current` is on trial; else NULL */
+    bool suspended;   /* its runs hung workers: 503 until its files change */
+    bool unscheduled; /* there is no room for its schedule, which has been told */
     unsigned generation;  /* of the newest that loaded; counts on over reloads */
     uint64_t content;     /* of the files of that one */
     uint64_t tried;       /* of the newest load, good or bad */

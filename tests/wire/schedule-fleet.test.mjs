@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import { deployment, eventually, folder, launch, lua, run, SLOW, start } from '../lib/host.mjs';
 import { later } from '../lib/later.mjs';
 import { Redis } from '../lib/redis.mjs';
-import { counter, LOOPBACK, wrong } from '../lib/schedule-drill.mjs';
+import { counter, dueBefore, killBetweenRuns, LOOPBACK, wrong } from '../lib/schedule-drill.mjs';
 import { gate } from '../lib/upstream.mjs';
 
 const TICK = 'schedule = "* * * * * *"';
@@ -27,8 +27,7 @@ const seconds = (list) => list.map((line) => Date.parse(line.due) / 1000).sort((
 const reporter = (url) => `return function(event)
   fetch(${lua(url)}, { method = "POST", body = json.decode(event.body).next_run })
 end`;
-const before = (text) => Date.parse(text) / 1000 - 1;
-const dues = (up) => up.seen.map(before).sort((a, b) => a - b);
+const dues = (up) => up.seen.map(dueBefore).sort((a, b) => a - b);
 
 async function fleet(t, count, files, options = {}) {
   const redis = options.redis ?? await Redis.start(t);
@@ -41,9 +40,10 @@ async function fleet(t, count, files, options = {}) {
 }
 
 // The machine is gone, with all that ran on it.
+const machine = (h) => [h.child.pid, ...h.workers()];
 function lose(h) {
   h.isLost = true;
-  for (const pid of [h.child.pid, ...h.workers()]) process.kill(pid, 'SIGKILL');
+  for (const pid of machine(h)) process.kill(pid, 'SIGKILL');
 }
 
 // Who runs it, of the hash that the server has of it.
@@ -56,13 +56,8 @@ describe('schedules over hosts', { concurrency: true }, () => {
     const files = deployment({ tick: reporter(up.url) }, { fields: { tick: `${TICK}, ${LOOPBACK}` } });
     const { redis, hosts } = await fleet(t, 3, files, { env: [{}, await late(t), {}] });
     await eventually(() => up.seen.length >= 2, 20, 'the first runs');
-    // When the run of this second has ended, none is under way until the next one begins.
-    const second = () => Math.floor(Date.now() / 1000);
-    await eventually(async () => {
-      const of = second();
-      return dues(up).at(-1) === of && await runner(redis) === '' && second() === of && Date.now() % 1000 < 600;
-    }, 20, 'none is under way');
-    lose(hosts[0]);
+    await killBetweenRuns(hosts[0], machine(hosts[0]), async () => (await runner(redis) === '' ? dues(up).at(-1) : undefined));
+    hosts[0].isLost = true;
     await hosts[2].stop();
     const { hosts: [next] } = await fleet(t, 1, files, { redis });
     const already = up.seen.length;
@@ -114,7 +109,7 @@ describe('schedules over hosts', { concurrency: true }, () => {
     await eventually(async () => Number((await redis.ask('time')).split('\n')[0]) > at + 2, 20, 'more is due');
     assert.equal(lines(hosts, '"begun"').length, 0, 'nobody knows whether it runs');
     await redis.ask('zadd', 'luafn:{queue}:owners', '1', owner);
-    const begun = (of) => lines(of, '"begun"').map((line) => before(line.fields.due)).sort((a, b) => a - b);
+    const begun = (of) => lines(of, '"begun"').map((line) => dueBefore(line.fields.due)).sort((a, b) => a - b);
     await eventually(() => begun(hosts).length >= 4, 20, 'they are made up for');
     const due = begun(hosts);
     assert.deepEqual(wrong([lost, ...hosts], due), []);

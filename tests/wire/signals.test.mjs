@@ -121,9 +121,11 @@ test('nobody reads the log, a pipe: the same', async (t) => {
   assert.equal(whole(text).length, sent - dropped);
 });
 
-// Connects, asks, again and again, until told to stop; what it gets is counted.
+// Connects, asks, again and again, until told to stop; what it gets is counted. Who connects and is silent for a second may be let
+// go while the host drains: where this process stood still in between, that says nothing.
 async function client(h, got) {
   while (!got.over) {
+    const begun = performance.now();
     const wire = await Wire.connect(h.address, h.port).catch((e) => e);
     if (wire instanceof Error) {
       if (wire.code === 'ECONNREFUSED') got.refused += 1; else got.faults.push(wire.message);
@@ -131,8 +133,9 @@ async function client(h, got) {
       continue;
     }
     wire.send(requestText({ path: '/.netlify/functions/a' }));
+    const silent = performance.now() - begun;
     const res = await wire.response().catch((e) => e);
-    if (res.text === 'a') got.answered += 1; else got.faults.push(res.message ?? res.status);
+    if (res.text === 'a') got.answered += 1; else if (silent < 500) got.faults.push(res.message ?? res.status);
     wire.close();
   }
 }
@@ -140,7 +143,7 @@ async function client(h, got) {
 test('SIGTERM under load: who was let in is answered, who comes later is refused, exit 0', async (t) => {
   const dir = folder(t, deployment({ a: 'return function() sleep(0.002) return "a" end' }));
   for (let round = 0; round < 5; round++) { // what connects in the last moment of a socket is a matter of chance
-    const h = await start(t, { dir, workers: 2 });
+    const h = await start(t, { dir, workers: 2, listen: `127.0.0.1:${await freePort()}` }); // which nobody else gets when it has ended
     const got = { answered: 0, refused: 0, faults: [], over: false };
     const clients = Array.from({ length: 32 }, () => client(h, got));
     await eventually(() => got.answered > 100, 10, 'load');

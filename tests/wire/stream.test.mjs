@@ -130,7 +130,7 @@ test('an error, a time-out and a limit in the middle break the answer off', asyn
 });
 
 test('timeout counts between pieces', async (t) => {
-  const h = await start(t, { files: deployment({ s: streamed('for i = 1, 9 do sleep(0.7) write(tostring(i)) end') }, { fields: { s: 'timeout = 6' } }) });
+  const h = await start(t, { files: deployment({ s: streamed('for i = 1, 9 do sleep(0.5) write(tostring(i)) end') }, { fields: { s: 'timeout = 4' } }) });
   const got = await open(h, `${FN}/s`);
   await got.done;
   assert.equal(got.text(), '123456789');

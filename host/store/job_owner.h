@@ -24,6 +24,8 @@ struct job_owner {
      * answered from now on put that right: a server that stood still may do late what it was asked.
      */
     unsigned unsure;
+    /* The store's, of its last answer: a server that went and came may have gone back, too. */
+    unsigned ups;
 };
 
 /* Takes a number. `file` NULL: of no file. 0, or a negative errno with the reason. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/limits.h"
+#include "store/job_owner.h"
 #include "store/redis_command.h"
 #include "store/redis_ear.h"
 #include "store/redis.h"
@@ -216,9 +217,21 @@ static void give_back(struct redis *r, struct store_request *q, int status)
     q->done(q);
 }
 
+/* Behind a new connection there may be another server, or one that has lost its last moments: what
+ * it takes for jobs of this owner need not be. */
+static void note_connection(const struct redis *r, struct job_owner *owner)
+{
+    if (owner->ups == r->server.ups)
+        return;
+    owner->ups = r->server.ups;
+    owner->unsure = JOB_OWNER_UNSURE;
+}
+
 static void on_reply(void *arg, struct list *node, const struct redisReply *reply, int status)
 {
     struct store_request *q = container_of(node, struct store_request, node);
+    if (reply != NULL && q->kind == STORE_JOB_TAKE)
+        note_connection(arg, q->owner);
     give_back(arg, q, reply != NULL ? read_reply(arg, q, reply) : status);
 }
 

@@ -71,6 +71,7 @@ void redis_server_tell_up(struct redis_server *server)
     if (server->down_told)
         log_message(LOG_INFO, "the store at %s answers again", server->shown);
     server->down_told = false;
+    server->ups++;
 }
 
 void redis_server_tell_refused(struct redis_server *server, uint64_t now_ms, const char *what)

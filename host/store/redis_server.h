@@ -15,6 +15,7 @@ struct redis_server {
     bool down_told;                      /* the log says that it is down */
     uint64_t quiet_ms;                   /* of the loop's clock: no line before */
     struct redis_tls *tls;               /* owned; NULL: not used yet */
+    unsigned ups;                        /* connections that were begun */
     unsigned sentinel; /* the place to ask first: who answered last, or is behind who did not */
 };
 

@@ -1,5 +1,6 @@
 // The queue: jobs are stored before they are promised, run at least once, tried again, and become dead letters.
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import net from 'node:net';
 import test from 'node:test';
 import { deployment, eventually, folder, launch, run, start } from '../lib/host.mjs';
@@ -365,6 +366,31 @@ test('an end that a server could not be told goes out before the next question: 
   assert.ok(end >= 0 && end < take, `the end at ${end}, the first question at ${take}`);
   await eventually(() => { g.open(); return said(h, '"job ended"').length === 2; }, 10, 'both have ended');
   assert.deepEqual(said(h, '"ran"').map((line) => line.fields.job.id).filter((other) => other === id), [id]);
+});
+
+test('a server that goes back to what it knew before, as a replica that is behind: what it takes for running is run', async (t) => {
+  const redis = await Redis.start(t, ['--appendonly', 'yes', '--appendfsync', 'always']);
+  const g = await gate(t);
+  const env = { KV_URL: redis.url };
+  const h = await start(t, { env, files: deployment({ send: SEND, work: `return function(event) log.info("ran", { job = event.job }) fetch("${g.url}") end` }, { fields: { work: 'fetch = { "127.0.0.1" }, timeout = 60, concurrency = 1' } }) });
+  const restart = async (meanwhile) => {
+    await redis.stop();
+    meanwhile();
+    await redis.begin();
+  };
+  const { id } = await send(h, 'work', 1);
+  await g.asked();
+  const before = folder(t);
+  await restart(() => fs.cpSync(redis.dir, before, { recursive: true }));
+  const allEnd = () => eventually(async () => { g.open(); return (await queue(t, h, env)).stdout === '0 wait, 0 run, 0 dead\n'; }, 20, 'all have ended, as the server knows');
+  await eventually(async () => (await send(h, 'work', 2)).id, 10, 'it goes on');
+  await send(h, 'work', 2, undefined, 7); // after each it asks for jobs, and so is sure of its own again
+  await allEnd();
+  await restart(() => { fs.rmSync(redis.dir, { recursive: true }); fs.cpSync(before, redis.dir, { recursive: true }); });
+  await eventually(async () => (await send(h, 'work', 3)).id, 10, 'it goes on');
+  await allEnd();
+  const ran = said(h, '"ran"').map((line) => line.fields.job.id);
+  assert.deepEqual(ran.filter((one, i) => ran.indexOf(one) !== i), [id]);
 });
 
 test('a store that is away is named, and a function with no room', async (t) => {

@@ -6,7 +6,6 @@
 // LUAFN_PERF  1: judge by the clock, too; `make perf` does, and it is no part of CI
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { generateKeyPairSync } from 'node:crypto';
 import fs from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
@@ -221,19 +220,8 @@ export function launch(dir, { command = 'serve', listen = '127.0.0.1:0', args = 
   return host;
 }
 
-// What takes the first `dev` in a folder its time are the issuer's two keys: the hosts of a file of tests have the same ones.
-let keys;
-function lendKeys(dir) {
-  const state = path.join(dir, '.luafn');
-  if (fs.existsSync(state) || !fs.existsSync(path.join(dir, 'functions.lua'))) return;
-  keys ??= ['dev-key.pem', 'dev-key-next.pem'].map((name) => [name, generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' })]);
-  fs.mkdirSync(state, { mode: 0o700 });
-  for (const [name, key] of keys) fs.writeFileSync(path.join(state, name), key, { mode: 0o600 });
-}
-
 // The same for the time of a test, when it listens.
 export async function start(t, { files = {}, dir = folder(t, files), ...options } = {}) {
-  if (options.command === 'dev' && !options.args?.includes('--config')) lendKeys(dir);
   const host = launch(dir, options);
   await host.listening;
   later(t, () => host.stop());

@@ -312,7 +312,8 @@ static int finish(lua_State *L, struct op *op)
     return lx_push_next(L, container_of(op, struct listen_op, op)->s);
 }
 
-static const struct op_type message_type = {.name = "channel", .cancel = cancel, .finish = finish};
+static const struct op_type message_type = {
+    .name = "channel", .cancel = cancel, .finish = finish, .holds = 1};
 
 /* `index`: the subscription, which the operation keeps alive. */
 static int lx_wait(lua_State *L, struct subscription *s, int index, const struct op_type *type)
@@ -366,7 +367,7 @@ static int finish_subscribe(lua_State *L, struct op *op)
 }
 
 static const struct op_type subscribe_type = {
-    .name = "channel.subscribe", .cancel = cancel, .finish = finish_subscribe};
+    .name = "channel.subscribe", .cancel = cancel, .finish = finish_subscribe, .holds = 1};
 
 static void push_metatable(lua_State *L)
 {

@@ -280,7 +280,7 @@ static int finish(lua_State *L, struct op *op)
 }
 
 static const struct op_type fetch_type = {
-    .name = "fetch", .cancel = cancel, .finish = finish, .dispose = dispose};
+    .name = "fetch", .cancel = cancel, .finish = finish, .dispose = dispose, .holds = 1};
 
 /* ---- the call ---- */
 

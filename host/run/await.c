@@ -21,7 +21,7 @@ static int l_op_gc(lua_State *L)
 struct op *await_op_new(lua_State *L, const struct op_type *type, size_t size)
 {
     vm_make_room(vm_of(L), L);
-    struct op *op = lua_newuserdatauv(L, size, 1);
+    struct op *op = lua_newuserdatauv(L, size, type->holds);
     memset(op, 0, size);
     op->type = type;
     op->state = OP_CANCELLED; /* until the caller has set it up: nothing to cancel yet */

@@ -29,6 +29,7 @@ struct op_type {
      * completion or cancel. */
     void (*dispose)(struct op *op);
     bool waits_for_tasks; /* of the same run, and for nothing else */
+    int holds;            /* values of the script, as user values of the userdata */
 };
 
 enum op_state { OP_NEW, OP_PENDING, OP_DONE, OP_CANCELLED };

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/pool.h"
 #include "http/forwarded.h"
 #include "server/conn.h"
 
@@ -102,15 +103,15 @@ static bool expect_announcement(struct conn *conn)
 
 static struct conn *conn_new(struct server *server, enum server_door door)
 {
-    struct conn *conn = calloc(1, sizeof(*conn));
+    struct conn *conn = pool_take(sizeof(*conn));
     if (conn == NULL)
         return NULL;
-    conn->server = server;
+    *conn = (struct conn){.server = server};
     bool speaks = conn_speak(conn, &h1_protocol) == 0;
     if (!speaks || uv_tcp_init(server->loop, &conn->tcp) != 0) {
         if (speaks)
             conn->protocol->free(conn->own);
-        free(conn);
+        pool_free(conn, sizeof(*conn));
         return NULL;
     }
     conn->tcp.data = conn;

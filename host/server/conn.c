@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include "base/pool.h"
 #include "http/forwarded.h"
 #include "http/target.h"
 
@@ -161,7 +162,7 @@ static void on_closed(uv_handle_t *handle)
     if (conn->peer != NULL)
         peers_leave(conn->peer);
     list_remove(&conn->in_server);
-    free(conn);
+    pool_free(conn, sizeof(*conn));
     server_conn_closed(server);
 }
 

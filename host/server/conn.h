@@ -20,6 +20,7 @@
 enum {
     CONN_INPUT_BYTES = 64 * 1024, /* one read, shared by all connections */
     CONN_COPY_MAX = 16 * 1024,    /* bodies up to this are copied behind their head */
+    CONN_CLOSED_TRIM = 256,       /* so many have closed: their pages are given back */
     SERVER_HANDLES = 6
 };
 
@@ -82,6 +83,7 @@ struct server {
     bool rejecting;       /* `reject` is in use */
     bool draining;
     bool closing;
+    unsigned closed; /* connections, ever */
     void (*on_drained)(void *arg);
     void *drained_arg;
     void (*on_closed)(void *arg);
@@ -134,6 +136,7 @@ struct protocol {
     void (*abandon)(struct conn *conn);
 };
 
+/* In the process' pool, with h1's part: many come and go at once, and leave whole pages. */
 struct conn {
     uv_tcp_t tcp;
     struct server *server;

@@ -7,7 +7,8 @@
 
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
+
+#include "base/pool.h"
 
 /* Takes an exchange that will not be sent out of the pipeline. One that nobody has seen goes
  * silently. */
@@ -190,7 +191,7 @@ static void drop_parser(struct h1 *h1)
 {
     if (h1->parser != NULL)
         parser_free(h1->parser);
-    free(h1->parser);
+    pool_free(h1->parser, sizeof(*h1->parser));
     h1->parser = NULL;
 }
 
@@ -493,15 +494,14 @@ static void settle(struct conn *conn)
 
 static void *h1_new(struct conn *conn)
 {
-    struct h1 *h1 = calloc(1, sizeof(*h1));
-    struct parser *parser = malloc(sizeof(*parser));
+    struct h1 *h1 = pool_take(sizeof(*h1));
+    struct parser *parser = pool_take(sizeof(*parser));
     if (h1 == NULL || parser == NULL) {
-        free(h1);
-        free(parser);
+        pool_free(h1, sizeof(*h1));
+        pool_free(parser, sizeof(*parser));
         return NULL;
     }
-    h1->conn = conn;
-    h1->parser = parser;
+    *h1 = (struct h1){.conn = conn, .parser = parser};
     list_init(&h1->pipeline);
     list_init(&h1->sending);
     parser_init(h1->parser, &conn->server->parser_limits);
@@ -513,7 +513,7 @@ static void h1_free(void *own)
     struct h1 *h1 = own;
     drop_parser(h1);
     buf_free(&h1->stash);
-    free(h1);
+    pool_free(h1, sizeof(*h1));
 }
 
 static void abandon_all(struct conn *conn)

@@ -2,6 +2,8 @@
  * for whom, how many there are. */
 #include "server/conn.h"
 
+#include "base/pool.h"
+
 /* ---- deadlines and marks ---- */
 
 /* A loop that has not turned for longer than two ticks stood still, and so did its clients' bytes.
@@ -89,6 +91,8 @@ void server_handle_closed(struct server *server)
 void server_conn_closed(struct server *server)
 {
     server->stats.open--;
+    if (++server->closed % CONN_CLOSED_TRIM == 0)
+        pool_trim(); /* after a rush nothing else may come that would */
     if (server->stats.open == 0)
         uv_timer_stop(&server->timer);
     server_tell_drained(server);

@@ -4,12 +4,13 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import test from 'node:test';
 import { FLAG, data, H2Wire, headers, hpack, POST } from '../lib/h2wire.mjs';
-import { deployment, eventually, SLOW, start } from '../lib/host.mjs';
+import { BIN, deployment, eventually, SLOW, start } from '../lib/host.mjs';
 import { rss } from '../lib/process.mjs';
 import { requestText } from '../lib/wire.mjs';
 
 const FN = '/.netlify/functions';
 const MEASURED = SLOW === 1; // sanitizers and valgrind have a memory of their own
+const POOLED = MEASURED && !/\/build\/(?:asan|cov|debug|tsan)\//.test(BIN); // in those each block is malloc's
 const MIB = 1024 * 1024;
 const SCRIPTS = {
   nap: 'local calls = 0 return function() calls = calls + 1 if calls > 1 then sleep(0.6) end return "rested" end', // the first is for nothing but to come
@@ -132,4 +133,22 @@ test('what slow readers held is given back', async (t) => {
   await eventually(async () => await metric('luafn_connections') < 5, 20, 'their end');
   if (MEASURED) await eventually(() => rss(pid).anon < before + 4 * 1024, 10, `the memory: ${before} KiB before`);
   assert.equal((await h.get('/large.bin')).body.length, MIB);
+});
+
+// Twice: what the loading of the functions left is given back a moment later, and all that goes with it.
+test('what a rush of connections held is given back', async (t) => {
+  const h = await host(t);
+  const [pid] = h.workers();
+  for (const round of ['first', 'second']) {
+    const before = rss(pid).anon;
+    const wires = [];
+    while (wires.length < 1200) wires.push(...await connections(h, 200));
+    await eventually(async () => await h.metric('connections') >= 1200, 20, `the ${round} connections`);
+    const during = rss(pid).anon;
+    wires.forEach((wire) => wire.close());
+    await eventually(async () => await h.metric('connections') < 5, 20, 'their end');
+    if (!POOLED) continue;
+    assert.ok(during > before + 400, `${round}: ${before} KiB, ${during} with them`);
+    await eventually(() => rss(pid).anon < (before + during) / 2, 10, `the memory of the ${round}: ${before} KiB before, ${during} with them`);
+  }
 });

@@ -31,6 +31,7 @@ async function world(t, { audience = AUDIENCE, more = '', fields = FIELDS, files
       ...files,
     },
   });
+  await h.keys();
   return { issuer, h, get: (path, options = {}) => request(h, { path, ...options }) };
 }
 

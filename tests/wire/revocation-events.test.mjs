@@ -24,6 +24,7 @@ async function world(t, { own = OWN, more = '', state = {}, ...options } = {}) {
     more: `  auth = { { issuer = ${lua(issuer.issuer)}, audience = ${lua(AUDIENCE)}, ${own} }${more} },`,
   });
   const h = await start(t, { files, ...options });
+  if (!state.jwks) await h.keys();
   return { issuer, h };
 }
 

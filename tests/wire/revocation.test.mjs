@@ -32,6 +32,7 @@ function files(issuer, more = '') {
 async function world(t, { more = ', revocation = {}', ...options } = {}) {
   const issuer = (await Issuer.start(t)).tenant();
   const h = await start(t, { files: files(issuer, more), ...options });
+  await h.keys();
   return { issuer, h };
 }
 

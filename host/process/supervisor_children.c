@@ -76,6 +76,8 @@ void children_spawn(struct supervisor *s, unsigned index)
     atomic_store(&s->carried.workers->slots[index].heartbeat_ns, clock_monotonic_ns());
     atomic_store(&s->carried.workers->slots[index].ready, 0);
     s->carried.workers->slots[index].running[0] = '\0';
+    /* Before it died, the one before may have given more than was there at the last look. */
+    keeper_take(s->keep_fds[0], &s->kept_file);
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0)

@@ -247,7 +247,8 @@ static void on_taken(struct store_request *request)
         app->options.metrics->jobs_waiting = (uint64_t)request->number;
         app->options.metrics->jobs_dead = (uint64_t)request->dead;
     }
-    if (queue->again || count > 0 || queue->owner.gone_count > 0)
+    /* A store that cannot be reached says so at once, each time: it is told later who is gone. */
+    if (queue->again || count > 0 || (request->status == 0 && queue->owner.gone_count > 0))
         app_queue_update(app);
 }
 

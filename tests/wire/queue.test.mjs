@@ -393,6 +393,34 @@ test('a server that goes back to what it knew before, as a replica that is behin
   assert.deepEqual(ran.filter((one, i) => ran.indexOf(one) !== i), [id]);
 });
 
+test('a connection that is lost while the server is told who is gone: the worker goes on, and tells it again', async (t) => {
+  const redis = await Redis.start(t);
+  const g = await gate(t);
+  let cut = () => false;
+  const server = net.createServer((a) => {
+    const b = net.connect(redis.port, '127.0.0.1');
+    for (const [x, y] of [[a, b], [b, a]]) { x.on('error', () => y.destroy()); x.on('close', () => y.destroy()); }
+    b.on('data', (d) => a.write(d));
+    a.on('data', (d) => { if (cut(d.toString('latin1'))) a.destroy(); else b.write(d); });
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  later(t, () => server.close());
+  const h = await start(t, { env: { KV_URL: `redis://127.0.0.1:${server.address().port}` }, files: deployment({ send: SEND, work: `return function(event) log.info("ran", { job = event.job }) fetch("${g.url}") end` }, { fields: { work: 'fetch = { "127.0.0.1" }, timeout = 60' } }) });
+  const { id } = await send(h, 'work', 1);
+  await g.asked();
+  const [gone] = await owners(redis);
+  let cuts = 0;
+  cut = (text) => text.includes(`\r\n${gone} \r\n`) && cuts++ === 0; // in a list, not as the one who asks
+  const [killed] = h.workers();
+  process.kill(killed, 'SIGKILL');
+  const next = await eventually(() => h.workers().find((pid) => pid !== killed), 10, 'another worker');
+  await eventually(() => said(h, '"ran"').length === 2, 20, 'it is run again');
+  assert.ok(cuts > 1, `told ${cuts} times`);
+  assert.deepEqual(h.workers(), [next]);
+  await eventually(() => { g.open(); return said(h, '"job ended"').length === 1; }, 10, 'it has ended');
+  assert.deepEqual(said(h, '"ran"').map((line) => line.fields.job.id), [id, id]);
+});
+
 test('a store that is away is named, and a function with no room', async (t) => {
   const h = await start(t, { env: { KV_URL: 'redis://127.0.0.1:1' }, files: deployment({ send: SEND, work: 'return function() end', 'late-background': 'return function() end' }) });
   assert.match((await send(h, 'work', 1)).why, /cannot be reached/);

@@ -185,12 +185,13 @@ static void stop(struct issuer *issuer)
 {
     list_remove(&issuer->node);
     forget_waiters(&issuer->waiting);
+    forget_waiters(&issuer->late);
     forget_waiters(&issuer->ready);
     if (issuer->call != NULL) {
         client_cancel(issuer->call);
         issuer->call = NULL;
     }
-    issuer_share_put(&issuer->share, STR(""), 0);
+    issuer_share_put(&issuer->share, STR(""));
     issuer_share_cancel(&issuer->share);
     issuer_store_unlock(&issuer->store);
     uv_close((uv_handle_t *)&issuer->timer, on_issuer_closed);
@@ -244,6 +245,7 @@ static struct issuer *issuer_new(struct issuers *issuers, struct str url, struct
     issuer->all = issuers;
     keyset_source_init(&issuer->source);
     list_init(&issuer->waiting);
+    list_init(&issuer->late);
     list_init(&issuer->ready);
     issuer->url = strndup(url.ptr, url.len);
     issuer->configured_uri = jwks_uri.len > 0 ? strndup(jwks_uri.ptr, jwks_uri.len) : NULL;
@@ -319,6 +321,19 @@ static bool may_fetch(struct issuer *issuer, struct str kid, double now)
     return kid_gate_admit(&issuer->gate, kid, now);
 }
 
+/* The set that is on its way may be older than that kid. */
+static bool is_late(struct issuer *issuer, struct str kid)
+{
+    if (issuer->state != ISSUER_KEYS || kid.len == 0 || kid.len > LIMIT_KID_BYTES ||
+        str_eq(kid, str_from(issuer->wanted)))
+        return false;
+    if (issuer->next[0] == '\0') {
+        memcpy(issuer->next, kid.ptr, kid.len);
+        issuer->next[kid.len] = '\0';
+    }
+    return true;
+}
+
 int issuer_want(struct issuer *issuer, struct str kid, struct issuer_wait *wait)
 {
     double now = issuer_now(issuer);
@@ -331,14 +346,14 @@ int issuer_want(struct issuer *issuer, struct str kid, struct issuer_wait *wait)
             return 0;
         issuer_take_off(issuer, kid);
     } else if (issuer->state == ISSUER_SHARING && issuer->wanted[0] == '\0' &&
-               issuer->source.keys != NULL && may_fetch(issuer, kid, now)) {
+               (issuer->source.keys == NULL || may_fetch(issuer, kid, now))) {
         issuer_want_kid(issuer, kid); /* a set that others have would be taken without it */
     } else if (kid.len > 0) {
         issuer->gate.refused++; /* many who wait for one flight are a flood already */
     }
     if (issuer->overdue)
         return 0;
-    list_push(&issuer->waiting, &wait->node);
+    list_push(is_late(issuer, kid) ? &issuer->late : &issuer->waiting, &wait->node);
     return 1;
 }
 
@@ -363,7 +378,8 @@ void issuer_leave(struct issuer *issuer, bool promised)
     if (issuer->all == NULL) {
         issuer_free(issuer);
     } else if (!uv_is_closing((uv_handle_t *)&issuer->timer)) {
-        assert(list_is_empty(&issuer->waiting) && list_is_empty(&issuer->ready));
+        assert(list_is_empty(&issuer->waiting) && list_is_empty(&issuer->late) &&
+               list_is_empty(&issuer->ready));
         stop(issuer);
     }
 }

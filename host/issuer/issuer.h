@@ -14,7 +14,8 @@
  * not bring the kid begins a LIMIT_KEYS_COOLDOWN in which others are refused. A single stray token
  * does not close the door for the cooldown's whole length: up to LIMIT_KEYS_STRAYS such fetches are
  * granted in it, until so many kids were refused that this is a flood. Kids found unknown are
- * remembered for LIMIT_KEYS_UNKNOWN_TTL.
+ * remembered for LIMIT_KEYS_UNKNOWN_TTL. A set counts as old as the request for it: who wants a kid
+ * when that was sent already waits for one set more.
  *
  * Times are wall-clock times, as the file must mean the same to the next process; a clock that
  * jumps back makes a set look new or due, never a token good. */
@@ -93,8 +94,9 @@ struct issuer_wait {
 };
 
 /* Asks for a key of that kid (empty: any set). 1: `wait` is queued, done() will come, successful or
- * not, within LIMIT_KEYS_WAIT. 0: nothing to wait for: fetching again now would be useless or too
- * soon, or the provider keeps others waiting already; judge with what is there. */
+ * not, within LIMIT_KEYS_WAIT, of which who came late for a flight has two. 0: nothing to wait for:
+ * fetching again now would be useless or too soon, or the provider keeps others waiting already;
+ * judge with what is there. */
 int issuer_want(struct issuer *issuer, struct str kid, struct issuer_wait *wait);
 void issuer_cancel(struct issuer_wait *wait);
 

@@ -69,13 +69,8 @@ static bool has_key(const struct issuer *issuer, const char *kid)
 /* ---- the end of a flight ---- */
 
 /* The last thing to do: a callback may want again, cancel others, or free everything. */
-static void call_waiters(struct issuer *issuer)
+static void call_ready(struct issuer *issuer)
 {
-    list_each(node, &issuer->waiting)
-    {
-        list_remove(node);
-        list_push(&issuer->ready, node);
-    }
     while (!list_is_empty(&issuer->ready)) {
         struct issuer_wait *wait = container_of(issuer->ready.next, struct issuer_wait, node);
         list_remove(&wait->node);
@@ -83,13 +78,28 @@ static void call_waiters(struct issuer *issuer)
     }
 }
 
+/* Who came too late for the set that has come is judged by another one. */
+static void go_on_for_late(struct issuer *issuer)
+{
+    char kid[sizeof(issuer->next)];
+    memcpy(kid, issuer->next, sizeof(kid));
+    issuer->next[0] = '\0';
+    bool again = kid[0] != '\0' && issuer->streak == 0 && !has_key(issuer, kid) &&
+                 kid_gate_admit(&issuer->gate, str_from(kid), issuer_now(issuer));
+    list_append(again ? &issuer->waiting : &issuer->ready, &issuer->late);
+    if (again)
+        issuer_take_off(issuer, str_from(kid));
+}
+
 static void land(struct issuer *issuer)
 {
-    issuer_share_put(&issuer->share, STR(""), 0); /* where nothing was fetched: others may */
+    issuer_share_put(&issuer->share, STR("")); /* where nothing was fetched: others may */
     issuer_store_unlock(&issuer->store);
     uv_timer_stop(&issuer->timer);
     set_state(issuer, ISSUER_IDLE);
-    call_waiters(issuer);
+    list_append(&issuer->ready, &issuer->waiting);
+    go_on_for_late(issuer);
+    call_ready(issuer);
 }
 
 /* ---- a flight that takes too long goes on without those who wait for it ---- */
@@ -106,7 +116,10 @@ static void send_waiters_away(struct issuer *issuer)
         snprintf(issuer->last_error, sizeof(issuer->last_error), "no answer for %g s",
                  LIMIT_KEYS_WAIT);
     }
-    call_waiters(issuer);
+    issuer->next[0] = '\0';
+    list_append(&issuer->ready, &issuer->waiting);
+    list_append(&issuer->ready, &issuer->late);
+    call_ready(issuer);
 }
 
 static void on_overdue(uv_timer_t *timer)
@@ -157,8 +170,10 @@ static void succeed(struct issuer *issuer)
     issuer->retry_at = 0;
     issuer->last_error[0] = '\0';
     issuer->due = false;
-    if (!has_key(issuer, issuer->wanted))
-        kid_gate_missed(&issuer->gate, str_from(issuer->wanted), true, issuer_now(issuer));
+    if (!has_key(issuer,
+                 issuer->wanted)) /* which a set that is older than the wish does not tell */
+        kid_gate_missed(&issuer->gate, str_from(issuer->wanted),
+                        issuer->fetched.steady >= issuer->began, issuer_now(issuer));
     land(issuer);
 }
 
@@ -187,6 +202,15 @@ void issuer_use_set(struct issuer *issuer, struct keyset *set, struct fetch_time
 
 static void begin_keys(struct issuer *issuer);
 static void begin_discovery(struct issuer *issuer);
+
+/* Of a set that was `age` seconds old when it was asked for. What took its time on the way may have
+ * been overtaken by a rotation there, so that time counts as age. */
+static struct fetch_time time_of(const struct issuer *issuer, double age, struct str text)
+{
+    double steady = issuer->asked - age;
+    return (struct fetch_time){steady, wall_now(issuer) - (issuer_now(issuer) - steady),
+                               str_hash(text)};
+}
 
 static const char *keys_uri(const struct issuer *issuer)
 {
@@ -232,11 +256,10 @@ static void on_keys(void *arg, const struct client_response *res)
         fail(issuer, err.text);
         return;
     }
-    issuer_use_set(issuer, set,
-                   (struct fetch_time){issuer_now(issuer), wall_now(issuer), str_hash(res->body)});
+    issuer_use_set(issuer, set, time_of(issuer, 0, res->body));
     keyset_unref(set);
     issuer_store_save(&issuer->store, res->body, issuer->fetched.wall);
-    issuer_share_put(&issuer->share, res->body, issuer_now(issuer) - issuer->leased_at);
+    issuer_share_put(&issuer->share, res->body);
     succeed(issuer);
 }
 
@@ -331,6 +354,7 @@ static void begin_call(struct issuer *issuer, const char *url, size_t max_bytes,
 static void begin_keys(struct issuer *issuer)
 {
     set_state(issuer, ISSUER_KEYS);
+    issuer->asked = issuer_now(issuer);
     begin_call(issuer, keys_uri(issuer), LIMIT_JWKS_BYTES, on_keys);
 }
 
@@ -439,9 +463,7 @@ static void use_from_store(struct issuer *issuer, const struct issuer_share_answ
 static void on_others(void *arg, const struct issuer_share_answer *answer)
 {
     struct issuer *issuer = arg;
-    double now = issuer_now(issuer);
-    const struct fetch_time fetched = {now - answer->age, wall_now(issuer) - answer->age,
-                                       str_hash(answer->text)};
+    const struct fetch_time fetched = time_of(issuer, answer->age, answer->text);
     bool good = answer->set != NULL && is_as_good(issuer, answer->set, fetched);
     double pause = issuer->source.keys != NULL ? ISSUER_FRESH - fabs(answer->age) : 0;
     if (answer->set != NULL)
@@ -450,7 +472,6 @@ static void on_others(void *arg, const struct issuer_share_answer *answer)
     if (good) {
         succeed(issuer);
     } else if (answer->status != 0 || answer->leased) {
-        issuer->leased_at = now;
         begin_fetch(issuer);
     } else if (pause > 0) { /* unknown kids let nobody ask more often */
         wait_for_other(issuer, (unsigned)(pause * 1000) + 1);
@@ -464,6 +485,7 @@ static void on_others(void *arg, const struct issuer_share_answer *answer)
 static void ask_others(struct issuer *issuer, bool lease)
 {
     issuer->asks_lease = lease;
+    issuer->asked = issuer_now(issuer);
     if (issuer_share_ask(&issuer->share, lease, on_others, issuer) != 0)
         begin_fetch(issuer);
 }

@@ -63,12 +63,14 @@ struct issuer {
     double began;                     /* of the flight */
     bool overdue;                     /* this flight, or the last one, is or was: nobody waits */
     double share_until;               /* SHARING */
-    double leased_at;                 /* by the store: when it said so */
+    double asked;                     /* the newest question to the store or for the set */
     bool asks_lease;                  /* ... this flight has looked there, and wants to fetch */
     char wanted[LIMIT_KID_BYTES + 1]; /* the kid that this flight is for; empty: any set */
     bool discovered;                  /* in this flight */
     bool no_openid;                   /* in this flight: it has no OpenID configuration */
     struct list waiting;              /* for the flight under way */
+    struct list late;                 /* who came when it had asked for the set already, */
+    char next[LIMIT_KID_BYTES + 1];   /* and a kid that they want; empty: there are none */
     struct list ready;                /* to be called now */
 
     uint64_t fetches, failures;

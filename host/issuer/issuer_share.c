@@ -178,12 +178,12 @@ static int add_set(const struct issuer_share *share, struct str jwks, double at,
     return rc;
 }
 
-void issuer_share_put(struct issuer_share *share, struct str jwks, double age)
+void issuer_share_put(struct issuer_share *share, struct str jwks)
 {
     if (!share->leased)
         return;
     share->leased = false;
-    int64_t stamp = share->now_ms + (int64_t)(age * 1000);
+    int64_t stamp = share->now_ms;
     struct issuer_share_call *call = new_call(share);
     size_t before = call != NULL ? call->text.len : 0;
     if (call != NULL && jwks.len > 0 &&

@@ -42,6 +42,7 @@ int issuer_share_ask(struct issuer_share *share, bool lease,
     __attribute__((warn_unused_result));
 void issuer_share_cancel(struct issuer_share *share);
 
-/* Puts a set there that was fetched `age` seconds after the right to do so was given, and gives
- * that back. `jwks` empty: only that. */
-void issuer_share_put(struct issuer_share *share, struct str jwks, double age);
+/* Puts a set there that was fetched by the right to do so, and gives that back. It counts as old as
+ * that right: the provider may have changed its keys while it was on its way. `jwks` empty: only
+ * gives back. */
+void issuer_share_put(struct issuer_share *share, struct str jwks);

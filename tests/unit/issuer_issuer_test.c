@@ -60,6 +60,42 @@ static void rotation_is_picked_up_at_once(void **state)
     assert_hits(fx, 1, 3);
 }
 
+/* The keys change while the old ones are on their way, and a token of the new ones comes then. */
+static void a_set_that_was_asked_for_before_is_no_answer(void **state)
+{
+    struct fixture *fx = *state;
+    struct asker one, other;
+    want(fx, "a");
+    fx->now += LIMIT_KEYS_TTL;
+    issuers_tick(fx->issuers);
+    while (fx->jwks->hits < 2)
+        uv_run(&fx->loop, UV_RUN_ONCE);
+    fx->jwks->body = set_ab;
+    assert_int_equal(ask_of(fx, fx->issuer, "b", &one), 1);
+    assert_int_equal(ask_of(fx, fx->issuer, "a", &other), 1);
+    wait_for(fx, &one.done);
+    wait_for(fx, &other.done);
+    assert_true(has(fx, "b"));
+    assert_hits(fx, 1, 3);
+}
+
+/* The same of a set that another worker has fetched before. */
+static void a_cold_worker_looks_for_the_kid(void **state)
+{
+    struct fixture *fx = *state;
+    struct issuers *other = new_issuers(fx);
+    struct asker asker;
+    assert_true(want_of(fx, get_from(other, fx->url), "a"));
+    fx->now += 3;
+    fx->jwks->body = set_b;
+    promise(fx); /* takes off for any set */
+    assert_int_equal(ask_of(fx, fx->issuer, "b", &asker), 1);
+    wait_for(fx, &asker.done);
+    assert_true(has(fx, "b"));
+    assert_hits(fx, 2, 2);
+    issuers_free(other);
+}
+
 /* A stray token just before a rotation must not hold the new keys up. */
 static void one_stray_kid_does_not_delay_a_rotation(void **state)
 {
@@ -226,12 +262,20 @@ static void everything_may_be_freed_at_any_stage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(cancelled_askers_are_not_called),  CASE(everything_may_be_freed_at_any_stage),
-        CASE(first_key_costs_one_of_each),      CASE(floods_cost_one_fetch_a_cooldown),
-        cmocka_unit_test(gate_rules),           CASE(one_stray_kid_does_not_delay_a_rotation),
-        CASE(parallel_askers_share_one_flight), CASE(readiness_follows_the_keys),
-        CASE(rotation_is_picked_up_at_once),    CASE(unknown_kids_lock_nobody_out),
-        CASE(workers_do_not_wait_for_ever),     CASE(workers_share_a_cold_start),
+        CASE(cancelled_askers_are_not_called),
+        CASE(everything_may_be_freed_at_any_stage),
+        CASE(first_key_costs_one_of_each),
+        CASE(floods_cost_one_fetch_a_cooldown),
+        CASE(a_set_that_was_asked_for_before_is_no_answer),
+        CASE(a_cold_worker_looks_for_the_kid),
+        cmocka_unit_test(gate_rules),
+        CASE(one_stray_kid_does_not_delay_a_rotation),
+        CASE(parallel_askers_share_one_flight),
+        CASE(readiness_follows_the_keys),
+        CASE(rotation_is_picked_up_at_once),
+        CASE(unknown_kids_lock_nobody_out),
+        CASE(workers_do_not_wait_for_ever),
+        CASE(workers_share_a_cold_start),
     };
     return cmocka_run_group_tests(tests, make_keys, free_keys);
 }

@@ -1,8 +1,11 @@
 // Key sets of hosts that share a store: one of them fetches, and none believes the store more than it says.
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import net from 'node:net';
 import { describe, test } from 'node:test';
-import { deployment, eventually, lua, start } from '../lib/host.mjs';
+import { deployment, eventually, lua, sleep, start } from '../lib/host.mjs';
 import { AUDIENCE, Issuer, keys } from '../lib/issuer.mjs';
+import { later } from '../lib/later.mjs';
 import { Redis } from '../lib/redis.mjs';
 
 const PASSWORD = 'p'.repeat(32);
@@ -11,9 +14,9 @@ const OK = 'return function() return "ok" end';
 async function place(t, { password } = {}) {
   const redis = await Redis.start(t, password ? ['--requirepass', password] : []);
   const issuer = (await Issuer.start(t)).tenant();
-  const host = (of = issuer) => start(t, {
+  const host = (of = issuer, env = {}) => start(t, {
     files: deployment({ me: OK }, { fields: { me: 'auth = true' }, more: `  auth = { issuer = ${lua(of.issuer)}, audience = ${lua(AUDIENCE)} },` }),
-    workers: 2, env: { KV_URL: password ? `redis://:${password}@127.0.0.1:${redis.port}` : redis.url },
+    workers: 2, env: { KV_URL: password ? `redis://:${password}@127.0.0.1:${redis.port}` : redis.url, ...env },
   });
   const ask = (...args) => redis.ask(...(password ? ['--no-auth-warning', '-a', password] : []), ...args);
   const entry = `luafn:keys:${issuer.issuer} `;
@@ -56,6 +59,33 @@ describe('key sets over hosts', { concurrency: true }, () => {
     const k3 = { kid: 'k3', by: 'k3' };
     assert.deepEqual(await Promise.all(all.flatMap((h) => Array.from({ length: 4 }, () => judged(h, issuer, k3)))), Array(12).fill(200));
     assert.ok(issuer.hits.jwks > before && issuer.hits.jwks <= before + most(), JSON.stringify(issuer.hits));
+  });
+
+  test('a set whose way took longer than it was old is not taken for a new one', async (t) => {
+    const { redis, issuer, host } = await place(t);
+    issuer.state.keys = [keys.k1.jwk];
+    let held = null;
+    const between = net.createServer((near) => {
+      const far = net.connect(redis.port, '127.0.0.1');
+      near.pipe(far);
+      far.on('data', (d) => { if (held) held.push([near, d]); else near.write(d); });
+      for (const [a, b] of [[near, far], [far, near]]) a.on('error', () => {}).on('close', () => b.destroy());
+    }).listen(0, '127.0.0.1');
+    await once(between, 'listening');
+    later(t, () => between.close());
+    const [first, second] = [await host(), await host(issuer, { KV_URL: `redis://127.0.0.1:${between.address().port}` })];
+    for (const h of [first, second]) assert.equal(await judged(h, issuer), 200);
+    issuer.state.keys = [keys.k1.jwk, keys.k2.jwk];
+    assert.equal(await judged(first, issuer, { kid: 'k2', by: 'k2' }), 200);
+    issuer.state.keys = [keys.k1.jwk, keys.k3.jwk];
+    held = [];
+    const asked = judged(second, issuer, { kid: 'k3', by: 'k3' });
+    await eventually(() => held.some(([, d]) => d.includes('fetched_at')), 10, 'the set is on its way');
+    await sleep(0.5); // longer than it was old when it left
+    const all = held;
+    held = null;
+    for (const [near, d] of all) near.write(d);
+    assert.equal(await asked, 200);
   });
 
   test('unknown kids at all hosts: no more than one fetch in two seconds', async (t) => {

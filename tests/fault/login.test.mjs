@@ -17,6 +17,7 @@ async function world(t) {
       `auth = { issuer = "${op.issuer}", audience = "${AUDIENCE}", login = { client_id = "host", client_secret = "secret", secret = "${SECRET}" } },`),
     'page.lua': 'return function(event, context) return context.identityContext.claims.sub end',
   } });
+  await host.keys();
   [faults.pid] = host.workers();
   return { op, faults, host, worker: faults.pid };
 }

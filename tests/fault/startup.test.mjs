@@ -73,6 +73,7 @@ for (const forever of [false, true]) {
     const found = { tally: {}, faulty: [] };
     faults[0].arm({ kinds: KIND.alloc, n: 0xffffffff });
     const whole = await begin(faults[0], w.dir);
+    await whole.host.keys();
     assert.equal(await judge(w, whole, 'without a fault'), 'serves');
     const total = faults[0].seen;
     await whole.host.stop();

@@ -120,6 +120,7 @@ export async function prepare(t, { backend = 'openssl', scripts = {}, fields = (
 export async function world(t, { faults = new Faults(t), env = {}, ...rest } = {}) {
   const { issuer, dir } = await prepare(t, rest);
   const host = await start(t, { dir, env: { ...faults.env, ...env } });
+  await host.keys();
   [faults.pid] = host.workers();
   return { faults, issuer, host, worker: faults.pid };
 }

@@ -96,7 +96,8 @@ export function blame({ signal, frames }) {
 }
 
 // One request on a connection of its own: { res }, { closed: why } or { hung: true, why }. One that takes
-// longer than `patience` calls `relief` and must then come to an end.
+// longer than `patience` calls `relief`, again and again until that says that there is some, and must then
+// come to an end.
 export async function ask(host, options, patience, relief) {
   let wire;
   try {
@@ -104,13 +105,15 @@ export async function ask(host, options, patience, relief) {
     const headers = typeof options.headers === 'function' ? options.headers() : options.headers;
     wire.send(options.bytes ?? requestText({ host: `${host.address}:${host.port}`, ...options, headers }));
     const read = (ms) => wire.response({ head: options.method === 'HEAD', ms });
-    try {
-      return { res: await read(patience) };
-    } catch (e) {
-      if (!/ within /.test(e.message)) throw e;
-      relief();
-      return { res: await read(60000), late: true };
+    for (let waited = 0; waited < 60000; waited += patience) {
+      try {
+        return { res: await read(patience) };
+      } catch (e) {
+        if (!/ within /.test(e.message)) throw e;
+      }
+      if (relief()) break;
     }
+    return { res: await read(60000), late: true };
   } catch (e) {
     if (/closed before|ECONNRESET|EPIPE|hang up/.test(`${e.code} ${e.message}`)) return { closed: e.message };
     return { hung: true, why: e.message };
@@ -119,10 +122,15 @@ export async function ask(host, options, patience, relief) {
   }
 }
 
-// What became of one request while a call failed; the fault ends with it.
+// What became of one request while a call failed; the fault ends with it. What takes long before anything has
+// failed does so for the machine.
 export async function attempt(faults, host, options, { patience = 1500 } = {}) {
+  const relief = () => {
+    if (faults.struck > 0) faults.disarm();
+    return faults.struck > 0;
+  };
   try {
-    return await ask(host, options, patience, () => faults.disarm());
+    return await ask(host, options, patience, relief);
   } finally {
     faults.disarm();
   }

@@ -11,6 +11,7 @@ import { FN, jkt, withProof, world } from './world.mjs';
 
 const HOUR = 3600;
 const YEAR = 365 * 24 * HOUR;
+const WINDOW = 6;
 const now = () => Math.floor(Date.now() / 1000);
 
 test('the wall clock is set: tokens follow, sleepers and keys do not', async (t) => {
@@ -81,7 +82,7 @@ for (const [to, name] of [[-HOUR, 'an hour back'], ...(LONG ? [[HOUR, 'an hour o
     const { faults, host, issuer, worker } = await world(t, {
       scripts: { few: 'return function() return "x" end', late: 'return function() sleep(20) end', known: 'return function() return "x" end' },
       fields: (by) => ({
-        few: 'auth = "public", rate_limit = { limit = 2, window = 12 }',
+        few: `auth = "public", rate_limit = { limit = 2, window = ${WINDOW} }`,
         late: 'auth = "public", timeout = 1',
         known: `auth = { issuer = ${lua(by.issuer)}, audience = ${lua(AUDIENCE)}, introspection = { url = ${lua(plan.url)}, client_id = "a", client_secret = "b", cache = 2 } }`,
       }),
@@ -93,17 +94,19 @@ for (const [to, name] of [[-HOUR, 'an hour back'], ...(LONG ? [[HOUR, 'an hour o
 
     assert.equal(await status('me', { headers: issuer.bearer() }), 200);
     assert.equal(await status('known', bearer('opaque-1')), 200);
+    const begun = performance.now();
+    const within = () => performance.now() - begun < WINDOW * 1000; // else the machine has stood still for so long
     assert.equal(await status('few'), 200);
-    assert.equal(await status('few'), 200);
-    assert.equal(await status('few'), 429);
-    const limited = process.hrtime.bigint();
+    const [second, third] = [await status('few'), await status('few')];
+    if (within()) assert.deepEqual([second, third], [200, 429]);
     issuer.state.jwks = { status: 503, body: '{}' };
     assert.notEqual(await status('me', stray()), 200); // a fetch that fails: the next one waits a second
     const running = host.call('late');
 
     faults.set({ clock: to });
     plan.active = false;
-    assert.equal(await status('few'), 429, 'still counted');
+    const fourth = await status('few');
+    if (within()) assert.equal(fourth, 429, 'still counted');
     issuer.state.jwks = undefined;
     issuer.state.keys = [keys.k1.jwk, keys.k3.jwk];
     const { jwks } = issuer.hits;
@@ -112,8 +115,8 @@ for (const [to, name] of [[-HOUR, 'an hour back'], ...(LONG ? [[HOUR, 'an hour o
     assert.equal((await running).status, 504, 'its second is over');
     await eventually(async () => await status('known', bearer('opaque-1')) === 401, 5, 'the endpoint is asked again');
     assert.ok(plan.asked <= 4, `${plan.asked} questions`);
-    await eventually(async () => await status('few') === 200, 12, 'the window ends');
-    assert.ok(Number(process.hrtime.bigint() - limited) / 1e9 > 2, 'and not before its time');
+    await eventually(async () => await status('few') === 200, WINDOW, 'the window ends');
+    assert.ok(!within(), 'and not before its time');
     assert.deepEqual(host.workers(), [worker]);
   });
 }
@@ -122,17 +125,19 @@ const tick = 'return { schedule = "* * * * * *", handler = function() log.info("
 
 test('schedules go by a clock that is set, each due time once, without a storm', async (t) => {
   const { faults, host, worker } = await world(t, { scripts: { tick }, fields: () => ({ tick: '' }) });
-  const due = () => [...host.stderr.matchAll(/^\{.*"scheduled run ended".*$/gm)].map(([line]) => JSON.parse(line).due);
-  const seen = async (count) => { await eventually(() => due().length >= count, 8, `${count} runs`); return due(); };
-  await seen(2);
+  // The runs that have ended since stderr was so long.
+  const due = (from) => [...host.stderr.slice(from).matchAll(/^\{.*"scheduled run ended".*$/gm)].map(([line]) => JSON.parse(line).due);
+  const seen = (count, from) => eventually(() => due(from).length >= count && due(from), 8, `${count} runs`);
+  await seen(2, 0);
   const missed = /runs before this one were missed/, back = /clock was set back/;
   const all = [[HOUR, missed], [0, back], [-HOUR, back], [-now(), back], [0, missed]];
   for (const [to, said] of LONG ? all : all.slice(0, 2)) {
-    const before = due().length;
     const { length } = host.stderr;
     const t0 = Date.now();
     faults.set({ clock: to });
-    const runs = (await seen(before + 3)).slice(before);
+    // What comes before it may have been on its way when the clock was set.
+    const turn = await eventually(() => host.stderr.slice(length).search(said) + 1, 8, `${said}`) + length;
+    const runs = await seen(3, turn);
     const seconds = (Date.now() - t0) / 1000;
     assert.ok(runs.length <= seconds + 3, `${runs.length} runs in ${seconds} s, set to ${to}`);
     assert.equal(new Set(runs).size, runs.length, `${runs}`);

@@ -149,6 +149,16 @@ static void sign_of_life(struct supervisor *s, unsigned ready)
     notify_send("WATCHDOG=1");
 }
 
+/* A worker says that its time is over, and ends. This is for one that did not come to it. */
+static void end_what_is_left(struct supervisor *s)
+{
+    if (!s->killed && children_alive(s) > 0) {
+        s->killed = true;
+        log_message(LOG_WARN, "drain time is over; killing what does not end by itself");
+    }
+    children_signal(s, SIGKILL);
+}
+
 static void check(struct supervisor *s)
 {
     unsigned ready = children_check(s);
@@ -160,7 +170,7 @@ static void check(struct supervisor *s)
     check_upgrade(s);
     sign_of_life(s, ready);
     if (s->stopping && clock_monotonic_ns() >= s->kill_at_ns)
-        children_signal(s, SIGKILL);
+        end_what_is_left(s);
 }
 
 static void on_signal(struct supervisor *s, int signal)

@@ -47,6 +47,7 @@ struct supervisor {
     bool stopping;
     bool refused;         /* a worker does not begin with what there is: the first start is none */
     bool told_to_stop;    /* by a signal */
+    bool killed;          /* what outlasted that, which has been told */
     bool hangup_ends;     /* SIGHUP means that the terminal is gone, not a reload */
     bool reloading;       /* the service manager waits for the end of it */
     uint64_t kill_at_ns;  /* when draining takes too long */

@@ -6,6 +6,7 @@ import net from 'node:net';
 import path from 'node:path';
 import test from 'node:test';
 import { deployment, eventually, folder, freePort, launch, lua, sleep, start, write } from '../lib/host.mjs';
+import { noWorkerBegins } from '../lib/process.mjs';
 import { gate } from '../lib/upstream.mjs';
 import { requestText, Wire } from '../lib/wire.mjs';
 
@@ -172,6 +173,11 @@ test('while it drains nobody waits for nothing: new connections are refused', as
   assert.equal((await long).text, 'x');
 });
 
+// It has closed what it had open.
+function isGone(pid) {
+  try { return /^State:\tZ/m.test(fs.readFileSync(`/proc/${pid}/status`, 'latin1')); } catch { return true; }
+}
+
 test('kill -9 and a new start: it listens again, on the same port, with kv as it was', async (t) => {
   const dir = folder(t, deployment({ n: 'return function() return tostring(kv.incr("n")) end' }));
   const port = await freePort();
@@ -180,8 +186,10 @@ test('kill -9 and a new start: it listens again, on the same port, with kv as it
   for (let i = 1; i <= 5; i++) {
     assert.equal((await h.call('n')).text, String(i));
     const open = await h.connect(); // a connection that is open keeps no port
+    const workers = h.workers();
     h.kill('SIGKILL');
     await h.exit;
+    await eventually(() => workers.every(isGone), 10, 'the end of its workers, who have the port');
     h = launch(dir, { workers: 2, listen: `127.0.0.1:${port}` });
     await h.listening;
     open.close();
@@ -198,6 +206,20 @@ test('what outlasts --drain is ended, and the log says so', async (t) => {
   const late = h.call('nap').then((res) => res.status, () => 'closed');
   await eventually(async () => (await h.call('began')).text === 'yes', 5, 'it sleeps');
   await h.stop();
-  assert.match(h.stderr, /"msg":"drain time is over; ending what still runs"/);
+  // By the worker, or by who kills one that has stood still for all of its time.
+  assert.match(h.stderr, /"msg":"drain time is over; (ending what still runs|killing what does not end by itself)"/);
   assert.notEqual(await late, 200);
+});
+
+test('what does not end by itself, either, is killed, and the log says so', async (t) => {
+  const h = await start(t, { files: deployment({ one: one('one') }), args: ['--drain', '0.01'] });
+  noWorkerBegins(h);
+  process.kill(h.workers()[0], 'SIGKILL');
+  await h.says(/no worker serves: requests are answered with 503/); // by a process that no watchdog looks after
+  for (const pid of h.workers()) {
+    try { process.kill(pid, 'SIGSTOP'); } catch { /* a worker that could not begin */ }
+  }
+  h.kill('SIGTERM');
+  assert.deepEqual(await h.exit, { code: 0, signal: null });
+  await h.says(/"msg":"drain time is over; killing what does not end by itself"/);
 });

@@ -29,10 +29,11 @@ async function confirm(browser, url, back) {
 
 test('oidc-provider: in, renewed with rotation, out here and there', async (t) => {
   const { idp, h } = await site(t);
+  idp.life = 1;
   const ann = await signIn(h, 'ann');
   idp.life = 600;
   const bob = await signIn(h, 'bob');
-  idp.life = 3;
+  idp.life = 1;
   assert.deepEqual([(await ann.page()).text(), (await bob.page()).text()], ['ann', 'bob']);
   const renewed = () => idp.grants.filter((grant) => grant === 'refresh_token').length;
   for (const wanted of [1, 2]) {

@@ -138,10 +138,11 @@ for (const [name, library] of Object.entries(LIBRARIES)) {
     const port = await freePort();
     const resource = `http://127.0.0.1:${port}/mcp`;
     const issuer = await provider(t, resource);
-    await start(t, {
+    const h = await start(t, {
       listen: `127.0.0.1:${port}`,
       files: files(`issuer = ${lua(issuer)}, audience = "resource", resource = "http://127.0.0.1:${port}"`),
     });
+    await h.keys();
     await journey(resource, library, new App('agent'), (url) => new Browser().signIn(url, CALLBACK, 'ada'));
   });
 

@@ -21,8 +21,9 @@ export const WANTED = SHOWS.map(({ id, url, name }) => ({ id, url, name }));
 
 const tvApi = async (t) => `${await upstream(t, (req, res) => res.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(SHOWS)))}/shows`;
 
-// me is guarded by lib/auth.lua alone, as in the article; so is shows, which wants read:shows.
-export async function demo(t, { issuer, audience, backend = 'openssl' }) {
+// me is guarded by lib/auth.lua alone, as in the article; so is shows, which wants read:shows. The issuer's keys are
+// there, or not yet if it is to be `cold`.
+export async function demo(t, { issuer, audience, backend = 'openssl', cold = false }) {
   const files = {
     'functions.lua': `return {
   functions = {
@@ -36,7 +37,9 @@ export async function demo(t, { issuer, audience, backend = 'openssl' }) {
     'scripts/data.lua': 'return function() return "data" end',
     '.env': `JWT_ISSUER=${issuer}\nJWT_AUDIENCE=${audience}\nTV_API_URL=${await tvApi(t)}\n`,
   };
-  return start(t, { files: { ...ownFiles(), ...files } });
+  const h = await start(t, { files: { ...ownFiles(), ...files } });
+  if (!cold) await h.keys();
+  return h;
 }
 
 export function tampered(token) {

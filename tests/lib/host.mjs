@@ -140,6 +140,9 @@ export class Host {
     const ready = () => (this.stderr.includes('admin pages on') ? this.admin('ready') : this.get('/_luafn/ready'));
     return eventually(async () => (await ready()).json().keys, 10, "the issuers' keys");
   }
+  // The answer to who asks while they are on their way, as the first one does or one with a new key; asks again where
+  // it was sent away after those three seconds.
+  patiently(ask) { return eventually(async () => { const res = await ask(); return res.status !== 503 && res; }, 10, 'an answer that has the keys'); }
   // A number of the metrics that has no labels.
   async metric(name) { return Number(new RegExp(`^luafn_${name} (\\d+)$`, 'm').exec((await this.admin('metrics')).text)[1]); }
   url(pathname = '/') { return `http://${this.address}:${this.port}${pathname}`; }

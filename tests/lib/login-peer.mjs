@@ -31,9 +31,11 @@ async function provider(t) {
       cookies: { keys: ['of this test'] },
       scopes: ['openid', 'profile'],
       ttl: { AccessToken: () => idp.life, IdToken: 600, Grant: 600, Session: 600, Interaction: 600, RefreshToken: 600 },
+      // What it says of a token is when to renew it; it is good for longer, however long this process stands still meanwhile.
+      formats: { customizers: { jwt: (ctx, token, jwt) => { jwt.payload.exp += 600; } } },
       rotateRefreshToken: () => true,
       issueRefreshToken: () => true,
-      fetch: (url, { dispatcher, ...options }) => fetch(url, options), // its own refuses loopback
+      fetch: (url, { dispatcher, signal, ...options }) => fetch(url, options), // its own refuses loopback, and waits for 2.5 s
       features: {
         devInteractions: { enabled: true }, backchannelLogout: { enabled: true }, rpInitiatedLogout: { enabled: true },
         resourceIndicators: { enabled: true, defaultResource: () => AUDIENCE, useGrantedResource: () => true, getResourceServerInfo: () => ({ scope: '', audience: AUDIENCE, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } } }) },
@@ -58,5 +60,6 @@ export async function site(t, page = 'return function(event, context) return con
     'page.lua': page,
   } });
   idp.use(h);
+  await h.keys();
   return { idp, h };
 }

@@ -194,6 +194,7 @@ for (const bySession of [true, false]) {
       features: { backchannelLogout: { enabled: true }, rpInitiatedLogout: { enabled: true } },
       extraTokenClaims: (ctx, token) => ({ sid: token.sid }),
       fetch: async (url, { dispatcher, signal, ...options }) => { // its own refuses loopback, and waits for 2.5 s
+        options.headers.set('connection', 'close'); // one that is kept is waited for when the host ends
         const res = await fetch(url, options);
         told.push([res.status, await res.clone().text()]);
         return res;

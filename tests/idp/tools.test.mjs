@@ -19,15 +19,22 @@ const INFO = { name: 'a client of the tests', version: '1' };
 console.warn = () => {};
 console.info = () => {};
 
+// Keeps no connection: a host that ends waits a second for those that are silent.
+function unkept(url, init = {}) {
+  const headers = new Headers(init.headers);
+  headers.set('connection', 'close');
+  return fetch(url, { ...init, headers });
+}
+
 const LIBRARIES = {
   v1: {
     Refused: UnauthorizedV1,
-    make: (url, app) => [new ClientV1(INFO), new TransportV1(url, { authProvider: app })],
+    make: (url, app) => [new ClientV1(INFO), new TransportV1(url, { authProvider: app, fetch: unkept })],
     finish: (transport, back) => transport.finishAuth(back.get('code')),
   },
   v2: {
     Refused: UnauthorizedError,
-    make: (url, app) => [new Client(INFO, { versionNegotiation: { mode: { pin: '2026-07-28' } } }), new StreamableHTTPClientTransport(url, { authProvider: app })],
+    make: (url, app) => [new Client(INFO, { versionNegotiation: { mode: { pin: '2026-07-28' } } }), new StreamableHTTPClientTransport(url, { authProvider: app, fetch: unkept })],
     finish: (transport, back) => transport.finishAuth(back),
   },
 };
@@ -178,8 +185,8 @@ for (const name of ['v1', 'v2']) {
     const h = await start(t, { command: 'dev', files: deployment({ hello: 'return function() error("fell") end' }, { fields: { hello: 'auth = "public"' } }) });
     const [, url, authorization] = await eventually(() => /(http:\S+\/mcp), Authorization: (Bearer \S+)\)/.exec(h.stderr), 10, 'the line with its address');
     const make = (headers) => (name === 'v1'
-      ? [new ClientV1(INFO), new TransportV1(new URL(url), { requestInit: { headers } })]
-      : [new Client(INFO, { versionNegotiation: { mode: { pin: '2026-07-28' } } }), new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } })]);
+      ? [new ClientV1(INFO), new TransportV1(new URL(url), { requestInit: { headers }, fetch: unkept })]
+      : [new Client(INFO, { versionNegotiation: { mode: { pin: '2026-07-28' } } }), new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers }, fetch: unkept })]);
     const [stranger, way] = make({ Authorization: 'Bearer of somebody' });
     await assert.rejects(stranger.connect(way), /401|Unauthorized|invalid_token/i);
     const [client, transport] = make({ Authorization: authorization });

@@ -35,9 +35,8 @@ static const struct op_type write_type = {.name = "write", .cancel = cancel, .fi
 
 /* Whoever goes on may write and wait again, or end the others and itself: the list is taken off
  * first, and cancelled writers take themselves out of it. */
-static void on_drained(struct exchange *ex)
+void stream_go_on(struct invocation *inv)
 {
-    struct invocation *inv = ex->owner;
     struct list round;
     list_init(&round);
     list_append(&round, &inv->writers);
@@ -46,6 +45,11 @@ static void on_drained(struct exchange *ex)
         list_remove(&w->node);
         await_op_complete(&w->op);
     }
+}
+
+static void on_drained(struct exchange *ex)
+{
+    stream_go_on(ex->owner);
 }
 
 static int wait(lua_State *L, struct invocation *inv)

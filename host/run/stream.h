@@ -29,5 +29,8 @@ uint64_t stream_begin(struct invocation *inv);
  * `return` it: the result is true, or false when nobody reads any more. */
 int lx_stream_send(lua_State *L, size_t unsent);
 
+/* Those who wait in it go on. May end the invocation: the last thing that is done. */
+void stream_go_on(struct invocation *inv);
+
 /* Names the stream whose body runs now, for lx_stream_write; 0: none. */
 lua_Integer stream_id(lua_State *L);

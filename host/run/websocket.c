@@ -250,14 +250,6 @@ static void on_body(struct exchange *ex)
         wake(inv);
 }
 
-static void on_gone(struct exchange *ex)
-{
-    struct invocation *inv = ex->owner;
-    inv->websocket->closed = true;
-    end_reading(inv->websocket);
-    wake(inv);
-}
-
 /* ---- the request, whose memory is not kept for as long as the connection ---- */
 
 /* Not while something asks in its name, and in `dev` tools may want to show it. */
@@ -341,6 +333,20 @@ static void lighten_soon(struct invocation *inv)
     inv->websocket->lightens = true;
     inv->clock_ns = 0;
     invocation_arm(inv);
+}
+
+/* Who waits to send goes on; who waits for a message as well, then at the next tick. */
+static void on_gone(struct exchange *ex)
+{
+    struct invocation *inv = ex->owner;
+    inv->websocket->closed = true;
+    end_reading(inv->websocket);
+    if (list_is_empty(&inv->writers)) {
+        wake(inv);
+        return;
+    }
+    tick_soon(inv->websocket);
+    stream_go_on(inv);
 }
 
 /* Nothing was heard for a while: asks, and gives up who does not answer. */

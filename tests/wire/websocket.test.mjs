@@ -146,10 +146,17 @@ test('every end: a raise, a limit, the token\'s, a reload, the client\'s, and th
     burn: 'return function() return { websocket = function(ws) for m in ws:messages() do for _ = 1, 3 do local t = os.clock() while os.clock() - t < 0.03 do end end ws:send(m) if m == "on" then while true do end end end end } end',
     shut: 'return function() return { websocket = function(ws) ws:close(4000, "why") kv.set("sent", ws:send("x")) end } end',
     gone: 'return function() return { websocket = function(ws) ws:send("here") for m in ws:messages() do end kv.incr("gone") end } end',
+    full: `return function() return { websocket = function(ws)
+      ws:send("here")
+      parallel(function() for m in ws:messages() do end kv.incr("gone") end,
+        function() for _ = 1, 16 do ws:send(("x"):rep(1048576)) end kv.incr("gone") end,
+        function() for _ = 1, 16 do ws:send(("y"):rep(1048576)) end kv.incr("gone") end)
+      kv.incr("gone")
+    end } end`,
     count: 'return function() return json.encode { kv.get("gone") or 0, kv.get("sent") } end',
     mine: `return function() return { ${ECHO} } end`,
   }, {
-    fields: { burn: 'cpu = 0.15', gone: 'kv = "n"', count: 'kv = "n"', shut: 'kv = "n"', mine: 'auth = true' },
+    fields: { burn: 'cpu = 0.15', gone: 'kv = "n"', full: 'kv = "n"', count: 'kv = "n"', shut: 'kv = "n"', mine: 'auth = true' },
     more: `auth = { issuer = "${issuer.issuer}", audience = "${AUDIENCE}" }`,
   });
   const h = await start(t, { files, args: ['--watch'] });
@@ -176,6 +183,10 @@ test('every end: a raise, a limit, the token\'s, a reload, the client\'s, and th
     leave(raw);
   }
   await eventually(async () => (await h.call('count')).text === '[4,false]', 10, 'the loop over messages ends for each');
+  const raw = await RawSocket.open(h, `${FN}/full`);
+  assert.equal((await raw.next()).text, 'here');
+  raw.wire.socket.resetAndDestroy();
+  await eventually(async () => (await h.call('count')).text === '[8,false]', 10, 'so do those who wait for it to read');
 
   const bearer = (exp) => ({ headers: { Authorization: `Bearer ${token({ iss: issuer.issuer, aud: AUDIENCE, exp })}` } });
   for (let seconds = 1; ; seconds *= 2) { // until it is long enough for this machine

@@ -310,28 +310,36 @@ struct issuer *issuers_by_source(struct issuers *issuers, const struct key_sourc
     return NULL;
 }
 
+/* Can a flight look for it? */
+static bool is_wanted_kid(struct str kid)
+{
+    return kid.len > 0 && kid.len <= LIMIT_KID_BYTES;
+}
+
 /* May a flight begin for this kid? */
 static bool may_fetch(struct issuer *issuer, struct str kid, double now)
 {
     if (issuer->source.keys == NULL)
         return now >= issuer->retry_at;
-    if (kid.len == 0 || kid.len > LIMIT_KID_BYTES ||
-        keyset_find(issuer->source.keys, kid, ALG_NONE_KNOWN) != NULL)
+    if (!is_wanted_kid(kid) || keyset_find(issuer->source.keys, kid, ALG_NONE_KNOWN) != NULL)
         return false;
     return kid_gate_admit(&issuer->gate, kid, now);
 }
 
 /* The set that is on its way may be older than that kid. */
-static bool is_late(struct issuer *issuer, struct str kid)
+static bool is_late(const struct issuer *issuer, struct str kid)
 {
-    if (issuer->state != ISSUER_KEYS || kid.len == 0 || kid.len > LIMIT_KID_BYTES ||
-        str_eq(kid, str_from(issuer->wanted)))
-        return false;
+    return issuer->state == ISSUER_KEYS && is_wanted_kid(kid) &&
+           !str_eq(kid, str_from(issuer->wanted));
+}
+
+static void wait_for_next(struct issuer *issuer, struct str kid, struct issuer_wait *wait)
+{
     if (issuer->next[0] == '\0') {
         memcpy(issuer->next, kid.ptr, kid.len);
         issuer->next[kid.len] = '\0';
     }
-    return true;
+    list_push(&issuer->late, &wait->node);
 }
 
 int issuer_want(struct issuer *issuer, struct str kid, struct issuer_wait *wait)
@@ -346,14 +354,17 @@ int issuer_want(struct issuer *issuer, struct str kid, struct issuer_wait *wait)
             return 0;
         issuer_take_off(issuer, kid);
     } else if (issuer->state == ISSUER_SHARING && issuer->wanted[0] == '\0' &&
-               (issuer->source.keys == NULL || may_fetch(issuer, kid, now))) {
+               (issuer->source.keys == NULL ? is_wanted_kid(kid) : may_fetch(issuer, kid, now))) {
         issuer_want_kid(issuer, kid); /* a set that others have would be taken without it */
     } else if (kid.len > 0) {
         issuer->gate.refused++; /* many who wait for one flight are a flood already */
     }
     if (issuer->overdue)
         return 0;
-    list_push(is_late(issuer, kid) ? &issuer->late : &issuer->waiting, &wait->node);
+    if (is_late(issuer, kid))
+        wait_for_next(issuer, kid, wait);
+    else
+        list_push(&issuer->waiting, &wait->node);
     return 1;
 }
 

@@ -170,8 +170,8 @@ static void succeed(struct issuer *issuer)
     issuer->retry_at = 0;
     issuer->last_error[0] = '\0';
     issuer->due = false;
-    if (!has_key(issuer,
-                 issuer->wanted)) /* which a set that is older than the wish does not tell */
+    /* A set that is older than the wish does not tell that there is no such key. */
+    if (!has_key(issuer, issuer->wanted))
         kid_gate_missed(&issuer->gate, str_from(issuer->wanted),
                         issuer->fetched.steady >= issuer->began, issuer_now(issuer));
     land(issuer);

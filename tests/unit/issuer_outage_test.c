@@ -152,6 +152,31 @@ static void nobody_waits_long_for_another_worker(void **state)
     issuers_free(others);
 }
 
+/* Those who come for any key, or for a kid that no key can have, change nothing for who waits. */
+static void whoever_comes_lengthens_no_wait(void **state)
+{
+    struct fixture *fx = *state;
+    struct issuers *others = new_issuers(fx);
+    struct asker theirs, ours, next, odd;
+    char kid[LIMIT_KID_BYTES + 2] = "";
+    memset(kid, 'k', sizeof(kid) - 1);
+    fx->discovery->hang = true;
+    assert_int_equal(ask_of(fx, get_from(others, fx->url), "a", &theirs), 1);
+    turn_until_hits(fx, fx->discovery, 1);
+    assert_int_equal(ask_of(fx, fx->issuer, "", &ours), 1);
+    uv_run(&fx->loop, UV_RUN_NOWAIT);
+    fx->now += LIMIT_KEYS_WAIT - 1;
+    assert_int_equal(ask_of(fx, fx->issuer, "", &next), 1);
+    assert_int_equal(ask_of(fx, fx->issuer, kid, &odd), 1);
+    fx->now += 1;
+    wait_for(fx, &ours.done);
+    wait_for(fx, &next.done);
+    wait_for(fx, &odd.done);
+    assert_true(issuer_is_failing(fx->issuer));
+    issuer_cancel(&theirs.wait);
+    issuers_free(others);
+}
+
 static void keys_do_not_outlive_the_limit(void **state)
 {
     struct fixture *fx = *state;
@@ -304,6 +329,7 @@ int main(void)
         CASE(keys_that_come_late_are_used),
         CASE(nobody_waits_long_for_a_provider_that_hangs),
         CASE(nobody_waits_long_for_another_worker),
+        CASE(whoever_comes_lengthens_no_wait),
         CASE(a_clock_that_is_set_changes_no_age),
         CASE(a_set_from_the_future_is_not_taken_for_new),
         CASE(damaged_files_are_ignored),
